@@ -1,0 +1,30 @@
+"""Every capability kind there is, in the order of XML and JSON.
+
+A new kind is one file, and its name here, twice: in the tuple and in the union that
+msgspec decodes and describes. `tests/test_registry.py` holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from nodedevd.capabilities import mdev_child, mdev_parent, pci, system
+from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.system import System
+
+KINDS: tuple[Kind[Any], ...] = (
+    system.KIND,
+    pci.KIND,
+    mdev_parent.KIND,
+    mdev_child.KIND,
+)
+
+AnyCapability: TypeAlias = System | Pci | MdevParent | MdevChild
+
+KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}
+
+WORDS: dict[str, str] = {word: kind.name for kind in KINDS for word in (kind.name, *kind.words)}
+"""Every word a filter takes, with the kind it stands for."""

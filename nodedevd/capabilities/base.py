@@ -1,0 +1,48 @@
+"""What every capability kind is made of: a value, a reader, a writer, and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from nodedevd.node import Node
+from nodedevd.xmltext import Out
+
+
+class Capability(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """What a device can do: a frozen value, told apart by its `type` (the struct's tag)."""
+
+
+C = TypeVar("C", bound=Capability)
+
+NameOf: TypeAlias = Callable[[str], str | None]
+"""Gives the name of the device at a sysfs path, None if that is no device of the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[C]):
+    """One capability kind; see `docs/adding-a-capability.md`.
+
+    Attributes:
+        capability: the struct.
+        read: reads it from a device's directory; None: this device is not one.
+        write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
+        subsystems: which devices are asked; None: all of them.
+        words: further words for it in a filter (libvirt's).
+        link: puts in what is only known with the whole tree at hand: names of other devices.
+    """
+
+    capability: type[C]
+    read: Callable[[Node], C | None]
+    write: Callable[[C, Out], None]
+    subsystems: frozenset[str] | None = None
+    words: tuple[str, ...] = ()
+    link: Callable[[C, NameOf], C] | None = None
+
+    @property
+    def name(self) -> str:
+        """The capability's type, as in XML and JSON."""
+        return str(self.capability.__struct_config__.tag)

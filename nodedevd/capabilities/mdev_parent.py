@@ -1,0 +1,93 @@
+"""mdev_parent: a device that can be divided into mediated devices, on any bus or none.
+
+Reads  mdev_supported_types/<type>/{name,description,device_api,available_instances,devices/}
+ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.naming import is_uuid
+from nodedevd.node import Node, shown
+from nodedevd.xmltext import Out
+
+TYPES = "mdev_supported_types"
+CLASS = "/sys/class/mdev_bus"
+
+
+class MdevType(msgspec.Struct, frozen=True, gc=False):
+    """One type a parent offers; the directory `mdev_supported_types/<id>`."""
+
+    id: str
+    name: str | None
+    """name; kernels before 6.1 leave it to the driver"""
+    description: str | None
+    """description, raw; its form is the driver's own"""
+    device_api: str | None
+    """device_api: vfio-pci, vfio-ccw, vfio-ap; None is unknown"""
+    available_instances: int | None
+    """available_instances: how many more could be created now; None is unknown"""
+    devices: tuple[str, ...]
+    """devices/: the uuids of the active mdevs of this type, sorted"""
+
+
+class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
+    """The types on offer and the mdevs there are."""
+
+    types: tuple[MdevType, ...]
+    children: tuple[str, ...]
+    """uuids of all mdevs below this device, half-made ones included, sorted"""
+
+
+def read(node: Node) -> MdevParent | None:
+    """Read a device that has types, or that the kernel lists as a parent."""
+    if TYPES not in node.entries:
+        if CLASS not in node.listed_in:
+            return None
+        node.fault(TYPES, "absent", "")
+    types = [read_type(node, name) for name in node.list(TYPES)]
+    return MdevParent(
+        types=tuple([one for one in types if one is not None]),
+        children=tuple(sorted([name for name in node.entries if is_uuid(name)])),
+    )
+
+
+def read_type(node: Node, name: str) -> MdevType | None:
+    """Read one type; None if it is gone again, or is no directory."""
+    path = f"{TYPES}/{name}"
+    entries = node.list(path)
+    if not entries:
+        return None
+    return MdevType(
+        id=shown(name),
+        name=node.read(f"{path}/name") if "name" in entries else None,
+        description=node.read(f"{path}/description") if "description" in entries else None,
+        device_api=node.read(f"{path}/device_api", promised=True),
+        available_instances=node.read_number(f"{path}/available_instances", promised=True),
+        devices=tuple([shown(uuid) for uuid in node.list(f"{path}/devices")])
+        if "devices" in entries
+        else (),
+    )
+
+
+def write(cap: MdevParent, out: Out) -> None:
+    """Write each type with its active mdevs, then all mdevs of the device."""
+    for one in cap.types:
+        path = f"{TYPES}/{one.id}"
+        with out.begin("type", id=one.id):
+            out.value("name", one.name, f"{path}/name")
+            out.value("description", one.description, f"{path}/description")
+            out.value("deviceAPI", one.device_api, f"{path}/device_api")
+            out.value("availableInstances", one.available_instances, f"{path}/available_instances")
+            out.text("activeInstances", len(one.devices))
+            for uuid in one.devices:
+                out.empty("device", uuid=uuid)
+    if cap.children:
+        with out.begin("children"):
+            for uuid in cap.children:
+                out.empty("device", uuid=uuid)
+
+
+KIND = Kind(capability=MdevParent, read=read, write=write, words=("mdev_types",))

@@ -1,0 +1,268 @@
+"""pci: a PCI function, with its place in SR-IOV, IOMMU, NUMA and PCI Express.
+
+Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
+       sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node,
+       and the host's pci.ids
+ABI    Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from nodedevd.addresses import parse_pci
+from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.node import Node, parse_number, shown
+from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
+from nodedevd.xmltext import Out
+
+_UEVENT = re.compile(
+    r"^(?:PCI_CLASS=(?P<class>[0-9A-F]{1,6})"
+    r"|PCI_ID=(?P<vendor>[0-9A-F]{4}):(?P<device>[0-9A-F]{4})"
+    r"|PCI_SUBSYS_ID=(?P<subvendor>[0-9A-F]{4}):(?P<subdevice>[0-9A-F]{4}))$",
+    re.MULTILINE,
+)
+_VIRTFN = re.compile(r"virtfn([0-9]+)")
+
+
+class PciId(msgspec.Struct, frozen=True, gc=False):
+    """A 16-bit id with the name pci.ids gives it."""
+
+    id: str
+    """0x and four hex digits"""
+    name: str | None = None
+
+
+class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
+    """The SR-IOV side of a physical function."""
+
+    maximum: int | None
+    """sriov_totalvfs"""
+    addresses: tuple[str, ...]
+    """the targets of virtfn0, virtfn1, …, in that order"""
+
+
+class IommuGroup(msgspec.Struct, frozen=True, gc=False):
+    """The devices that can only be handed out together."""
+
+    number: int
+    devices: tuple[str, ...]
+    """kernel names, this device's own included, sorted"""
+
+
+class Pci(Capability, frozen=True, gc=False, tag="pci"):
+    """A PCI function. An id that could not be told is None."""
+
+    address: str | None
+    """domain:bus:slot.function; None if the kernel's name for it is no PCI address"""
+    class_code: str | None
+    """0x and six hex digits: class, subclass, programming interface"""
+    vendor: PciId | None
+    product: PciId | None
+    subsystem_vendor: PciId | None
+    subsystem_product: PciId | None
+    revision: str | None
+    """0x and two hex digits"""
+    physical_function: str | None
+    """address of the PF, on a VF"""
+    virtual_functions: VirtualFunctions | None
+    """on a PF; None without SR-IOV"""
+    bridge: Literal["pci-bridge", "cardbus-bridge"] | None
+    """by the header type of config space"""
+    iommu_group: IommuGroup | None
+    numa_node: int | None
+    pci_express: PciExpress | None
+    """None on conventional PCI, and where config space cannot be read far enough"""
+
+
+def read(node: Node) -> Pci:
+    """Read a PCI function; every device of the bus is one, whatever else is wrong with it."""
+    if parse_pci(node.sysname) is None:
+        node.fault("", "malformed", "the name of a PCI function is its address")
+        address = None
+    else:
+        address = node.sysname
+    ids = {
+        name: text
+        for match in _UEVENT.finditer(node.read("uevent") or "")
+        for name, text in match.groupdict().items()
+        if text is not None
+    }
+    vendor = _read_id(node, "vendor", ids.get("vendor"), 4)
+    device = _read_id(node, "device", ids.get("device"), 4)
+    # Functions without subsystem ids, bridges mostly, say 0000:0000.
+    subvendor = _read_id(node, "subsystem_vendor", ids.get("subvendor"), 4) or None
+    subdevice = _read_id(node, "subsystem_device", ids.get("subdevice"), 4)
+    names = node.sysroot.pci_ids
+    config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
+    if config.problem is not None:
+        node.fault("config", *config.problem)
+    revision = config.revision
+    if revision is None:
+        revision = _read_id(node, "revision", None, 2)
+    return Pci(
+        address=address,
+        class_code=_hex(_read_id(node, "class", ids.get("class"), 6), 6),
+        vendor=_named(names.vendor, vendor),
+        product=_named(names.device, vendor, device),
+        subsystem_vendor=_named(names.vendor, subvendor),
+        subsystem_product=_named(names.subsystem, vendor, device, subvendor, subdevice),
+        revision=_hex(revision, 2),
+        physical_function=node.link_name("physfn"),
+        virtual_functions=_read_virtual_functions(node),
+        bridge=config.bridge,
+        iommu_group=_read_iommu_group(node),
+        numa_node=_read_numa_node(node),
+        pci_express=config.express,
+    )
+
+
+def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
+    """Take an id from the uevent, or else from the attribute of its own."""
+    if text is not None:
+        return int(text, 16)
+    promised = attribute in ("class", "vendor", "device")
+    text = node.read(attribute, promised=promised)
+    if text is None:
+        return None
+    number = parse_number(text, 16)
+    if number is None or number >= 16**digits or not text.startswith("0x"):
+        node.fault(attribute, "malformed", text[:80])
+        return None
+    return number
+
+
+def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
+    maximum = node.read_number("sriov_totalvfs")
+    indices = sorted(
+        int(match[1]) for match in map(_VIRTFN.fullmatch, node.entries) if match is not None
+    )
+    if not indices and not maximum:
+        return None
+    addresses = [node.link_name(f"virtfn{index}") for index in indices]
+    return VirtualFunctions(
+        maximum=maximum,
+        addresses=tuple([address for address in addresses if address is not None]),
+    )
+
+
+def _read_iommu_group(node: Node) -> IommuGroup | None:
+    target = node.link("iommu_group")
+    if target is None:
+        return None
+    name = shown(target.rpartition("/")[2])
+    number = parse_number(name)
+    if number is None:
+        node.fault("iommu_group", "malformed", name)
+        return None
+    try:
+        devices = tuple(sorted(shown(one) for one in node.sysroot.list(f"{target}/devices")))
+    except OSError:
+        node.fault("iommu_group/devices", "absent", "dangling")
+        devices = ()
+    return IommuGroup(number=number, devices=devices)
+
+
+def _read_numa_node(node: Node) -> int | None:
+    text = node.read("numa_node")
+    if text is None or text == "-1":  # the kernel's word for "none"
+        return None
+    number = parse_number(text)
+    if number is None:
+        node.fault("numa_node", "malformed", text[:80])
+    return number
+
+
+def _named(name_of: Callable[..., str | None], *ids: int | None) -> PciId | None:
+    """Return the last of these ids with its name, which takes all of them to be found."""
+    if ids[-1] is None:
+        return None
+    return PciId(id=f"0x{ids[-1]:04x}", name=None if None in ids else name_of(*ids))
+
+
+def _hex(number: int | None, digits: int) -> str | None:
+    return None if number is None else f"0x{number:0{digits}x}"
+
+
+def write(cap: Pci, out: Out) -> None:
+    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    out.value("class", cap.class_code, "class")
+    address = None if cap.address is None else parse_pci(cap.address)
+    if address is not None:
+        out.text("domain", address.domain)
+        out.text("bus", address.bus)
+        out.text("slot", address.slot)
+        out.text("function", address.function)
+    _write_id("product", cap.product, "device", out)
+    _write_id("vendor", cap.vendor, "vendor", out)
+    if cap.physical_function is not None:
+        with out.begin("capability", type="phys_function"):
+            write_address(cap.physical_function, out)
+    if cap.virtual_functions is not None:
+        attributes = {"type": "virt_functions"}
+        if cap.virtual_functions.maximum is not None:
+            attributes["maxCount"] = str(cap.virtual_functions.maximum)
+        if cap.virtual_functions.addresses:
+            with out.begin("capability", **attributes):
+                for virtual_function in cap.virtual_functions.addresses:
+                    write_address(virtual_function, out)
+        else:
+            out.empty("capability", **attributes)
+    if cap.bridge is not None:
+        out.empty("capability", type=cap.bridge)
+    if cap.iommu_group is not None:
+        with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
+            for device in cap.iommu_group.devices:
+                write_address(device, out)
+    if cap.numa_node is not None:
+        out.empty("numa", node=str(cap.numa_node))
+    if cap.pci_express is not None:
+        _write_express(cap.pci_express, out)
+    out.value("revision", cap.revision, "revision")
+    _write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
+    _write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+
+
+def write_address(text: str, out: Out) -> None:
+    """Write `<address …/>`; a device that is not on PCI is named as the kernel does."""
+    address = parse_pci(text)
+    if address is None:
+        out.empty("device", name=text)
+        return
+    out.empty(
+        "address",
+        domain=f"0x{address.domain:04x}",
+        bus=f"0x{address.bus:02x}",
+        slot=f"0x{address.slot:02x}",
+        function=f"0x{address.function:d}",
+    )
+
+
+def _write_id(tag: str, value: PciId | None, attribute: str, out: Out) -> None:
+    if value is None:
+        out.value(tag, None, attribute)
+    elif value.name is None:
+        out.empty(tag, id=value.id)
+    else:
+        out.text(tag, value.name, id=value.id)
+
+
+def _write_express(express: PciExpress, out: Out) -> None:
+    if express.capability is None or express.status is None:
+        out.empty("pci-express")
+        return
+    with out.begin("pci-express"):
+        for validity, link in (("cap", express.capability), ("sta", express.status)):
+            attributes = {"validity": validity}
+            if link.port is not None:
+                attributes["port"] = str(link.port)
+            if link.speed is not None:
+                attributes["speed"] = f"{link.speed:g}"
+            out.empty("link", **attributes, width=str(link.width))
+
+
+KIND = Kind(capability=Pci, read=read, write=write, subsystems=frozenset({"pci"}))

@@ -1,0 +1,50 @@
+"""Native format: `virsh nodedev-dumpxml`-style, one `<capability>` for each of a device's.
+
+Described in `docs/xml.md`, checked by `schemas/nodedevd.rng`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nodedevd.capabilities import KIND_OF
+from nodedevd.model import Device
+from nodedevd.xmltext import Out
+
+
+def device_xml(device: Device, *, depth: int = 0) -> str:
+    """Return the XML of one device; `depth` is the number of levels it stands in."""
+    out = Out(unknown=frozenset([fault.attribute for fault in device.errors]), depth=depth)
+    with out.begin("device"):
+        out.text("name", device.name)
+        if device.path is not None:
+            out.text("path", device.path)
+        if device.parent is not None:
+            out.text("parent", device.parent)
+        if device.driver is not None:
+            with out.begin("driver"):
+                out.text("name", device.driver)
+        for capability in device.capabilities:
+            kind = KIND_OF[type(capability)]
+            with out.begin("capability", type=kind.name):
+                kind.write(capability, out)
+        if device.errors:
+            with out.begin("errors"):
+                for fault in device.errors:
+                    out.empty(
+                        "error", attribute=fault.attribute, code=fault.code, detail=fault.detail
+                    )
+    return str(out)
+
+
+def opening(generation: int) -> str:
+    """Return the start tag of a document of several devices."""
+    return f"<devices generation='{generation}'>\n"
+
+
+CLOSING = "</devices>\n"
+
+
+def document(devices: Iterable[Device], generation: int) -> str:
+    """Return one document of several devices."""
+    return opening(generation) + "".join(device_xml(one, depth=1) for one in devices) + CLOSING

@@ -1,0 +1,47 @@
+"""The tree of devices as `virsh nodedev-list --tree` draws it, blank for blank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+
+def sort_key(name: str) -> tuple[str, str]:
+    """Return what virsh sorts names by: without regard to case."""
+    return name.lower(), name
+
+
+def draw(parents: Mapping[str, str | None]) -> str:
+    """Draw a tree given as each device's parent; one that is not in the tree makes a root."""
+    children: dict[str, list[str]] = {}
+    roots = []
+    for name in sorted(parents, key=sort_key):
+        parent = parents[name]
+        if parent is None or parent not in parents:
+            roots.append(name)
+        else:
+            children.setdefault(parent, []).append(name)
+    return "".join(f"{line}\n" for root in roots for line in _draw_root(root, children))
+
+
+def _draw_root(name: str, children: Mapping[str, list[str]]) -> Iterator[str]:
+    yield name
+    if name not in children:
+        yield ""
+        return
+    yield "  |"
+    yield from _draw_children(children[name], "  ", children)
+
+
+def _draw_children(
+    names: Iterable[str], indent: str, children: Mapping[str, list[str]]
+) -> Iterator[str]:
+    names = list(names)
+    for name in names:
+        last = name is names[-1]
+        yield f"{indent}+- {name}"
+        if name in children:
+            below = f"{indent}{' ' if last else '|'}   "
+            yield f"{below[:-2]}  |"
+            yield from _draw_children(children[name], below, children)
+        elif last:
+            yield f"{indent}  "

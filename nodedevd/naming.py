@@ -1,0 +1,62 @@
+"""Names of node devices, by libvirt's rule: `<subsystem>_<sysname>`, made safe.
+
+A name is a label, not an identity: two devices may ask for the same one. The device with
+the smallest sysfs path gets it, every other gets `_` and eight hex digits of its path's
+SHA-256 behind it. So names depend on nothing but the set of devices that exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+
+ROOT = "computer"
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9]")
+# libvirt's one fixed name: the AP matrix device, /sys/devices/vfio_ap/matrix.
+_FIXED = {("matrix", "matrix"): "ap_matrix"}
+
+_HEX = r"[0-9a-f]"
+_UUID = re.compile(rf"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}", re.IGNORECASE)
+_MDEV = re.compile(
+    rf"mdev_({_HEX}{{8}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{12}})(?:_(.+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class MdevName(NamedTuple):
+    """What a name of the form `mdev_<uuid>[_<parent>]` says."""
+
+    uuid: str
+    parent: str | None
+
+
+def sanitise(text: str) -> str:
+    """Replace every byte that is not an ASCII letter or digit by `_`, as libvirt does."""
+    return _UNSAFE.sub(b"_", text.encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+def device_name(subsystem: str | None, sysname: str) -> str:
+    """Return the name a device asks for; without a subsystem it is the kernel name alone."""
+    if subsystem is None:
+        return sanitise(sysname)
+    return _FIXED.get((subsystem, sysname)) or sanitise(f"{subsystem}_{sysname}")
+
+
+def distinct_name(name: str, path: str) -> str:
+    """Return the name of a device that lost `name` to one with a smaller sysfs path."""
+    return f"{name}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether this is a UUID in its usual form, in either case."""
+    return _UUID.fullmatch(text) is not None
+
+
+def parse_mdev_name(text: str) -> MdevName | None:
+    """Read `mdev_<uuid>` with `-` or `_`, and libvirt >= 7.7's `mdev_<uuid>_<parent>`."""
+    match = _MDEV.fullmatch(text)
+    if match is None:
+        return None
+    return MdevName(match[1].lower().replace("_", "-"), match[2])

@@ -1,0 +1,118 @@
+"""PCI configuration space: what its first 256 bytes say about a function.
+
+Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification, chapter 7.
+Offsets and bits are those of Linux's include/uapi/linux/pci_regs.h.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+CONFIG_SIZE = 256
+"""Bytes that hold the header and the capability list."""
+
+_HEADER_SIZE = 64  # all that a reader without CAP_SYS_ADMIN is given
+_REVISION = 0x08
+_STATUS = 0x06
+_STATUS_CAPABILITY_LIST = 0x10
+_HEADER_TYPE = 0x0E
+_CAPABILITY_LIST = 0x34
+_CARDBUS_CAPABILITY_LIST = 0x14
+_CAPABILITY_EXPRESS = 0x10
+_BRIDGES: dict[int, Literal["pci-bridge", "cardbus-bridge"]] = {
+    1: "pci-bridge",
+    2: "cardbus-bridge",
+}
+_LINKLESS_PORTS = (9, 10)  # root complex integrated endpoint, event collector
+_GIGATRANSFERS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0, 7: 128.0}
+
+
+class PciLink(msgspec.Struct, frozen=True, gc=False):
+    """One end of a PCI Express link."""
+
+    speed: float | None
+    """GT/s a lane; None when there is no link, and for speeds not yet standardised"""
+    width: int
+    """lanes; 0 when there is no link"""
+    port: int | None = None
+    """port number, of the capability alone"""
+
+
+class PciExpress(msgspec.Struct, frozen=True, gc=False):
+    """What the link can do and what it does; both None where there is none by design."""
+
+    capability: PciLink | None = None
+    """Link Capabilities"""
+    status: PciLink | None = None
+    """Link Status, at the time of the read"""
+
+
+class PciConfig:
+    """A function's configuration space, as far as it was readable; empty bytes know nothing."""
+
+    def __init__(self, data: bytes) -> None:
+        self.revision: int | None = None
+        self.bridge: Literal["pci-bridge", "cardbus-bridge"] | None = None
+        self.express: PciExpress | None = None
+        self.problem: tuple[Literal["refused", "unreadable", "malformed"], str] | None = None
+        self._data = data
+        if not data:
+            return
+        if len(data) < _HEADER_SIZE:
+            self.problem = ("malformed", f"{len(data)} bytes, expected at least {_HEADER_SIZE}")
+            return
+        if data[:4] == b"\xff\xff\xff\xff":
+            self.problem = ("unreadable", "all ones: the function does not answer")
+            return
+        self.revision = data[_REVISION]
+        header_type = data[_HEADER_TYPE] & 0x7F
+        self.bridge = _BRIDGES.get(header_type)
+        if data[_STATUS] & _STATUS_CAPABILITY_LIST:
+            cardbus = self.bridge == "cardbus-bridge"
+            start = data[_CARDBUS_CAPABILITY_LIST if cardbus else _CAPABILITY_LIST]
+            self._walk(start & 0xFC)
+
+    def _walk(self, position: int) -> None:
+        seen = set()
+        while position:
+            if position in seen or position < 0x40:
+                self.problem = ("malformed", f"capability list breaks at 0x{position:02x}")
+                return
+            if position + 2 > len(self._data):
+                self._cut(position)
+                return
+            seen.add(position)
+            if self._data[position] == _CAPABILITY_EXPRESS:
+                self._read_express(position)
+                return
+            position = self._data[position + 1] & 0xFC
+
+    def _read_express(self, position: int) -> None:
+        if position + 0x14 > len(self._data):
+            self._cut(position)
+            return
+        port_type = self._word(position + 2) >> 4 & 0xF
+        if port_type in _LINKLESS_PORTS:
+            self.express = PciExpress()
+            return
+        capability = self._word(position + 0x0C) | self._word(position + 0x0E) << 16
+        status = self._word(position + 0x12)
+        self.express = PciExpress(
+            capability=PciLink(
+                speed=_GIGATRANSFERS.get(capability & 0xF),
+                width=capability >> 4 & 0x3F,
+                port=capability >> 24,
+            ),
+            status=PciLink(speed=_GIGATRANSFERS.get(status & 0xF), width=status >> 4 & 0x3F),
+        )
+
+    def _word(self, position: int) -> int:
+        return int.from_bytes(self._data[position : position + 2], "little")
+
+    def _cut(self, position: int) -> None:
+        if len(self._data) == _HEADER_SIZE:
+            self.problem = ("refused", "only root reads beyond the first 64 bytes")
+        else:
+            self.problem = ("malformed", f"capability at 0x{position:02x} is cut off")

@@ -1,0 +1,140 @@
+"""Sysroot: opens files, lists directories and follows links below one root directory.
+
+A sysroot is a directory that holds `sys/`; `/` is this host's own. Every path given and
+returned is the host's own (`/sys/devices/…`), never with the root in front. A link that is
+absolute, or that climbs too far, is resolved inside the root, as chroot(2) would.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from functools import cached_property
+from threading import get_ident
+from typing import ClassVar
+
+from nodedevd.errors import NotASysroot
+from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
+from nodedevd.pci_ids import PciIds
+
+_ATTRIBUTE_SIZE = 4096  # an attribute of sysfs has one page at most
+_FILE_LIMIT = 16 << 20
+_LINK_LIMIT = 40  # as path_resolution(7)
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
+
+
+class Sysroot:
+    """The one door to the file system; recording and faulty hosts override its three reads."""
+
+    loop_thread: ClassVar[int | None] = None
+    """The thread of the event loop: a read from there would stall every client."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.abspath(root)
+        self._prefix = "" if self.root == "/" else self.root
+        self._real: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Raise `NotASysroot` unless the root holds a directory `sys`."""
+        if not os.path.isdir(f"{self._prefix}/sys"):
+            raise NotASysroot(self.root)
+
+    # -- the three reads ---------------------------------------------------------------
+
+    def list(self, path: str) -> list[str]:
+        """List a directory, unsorted. Raises OSError."""
+        assert get_ident() != self.loop_thread, "blocking read on the event loop"
+        return os.listdir(self._locate(path, follow=True))
+
+    def read(self, path: str, size: int | None = None) -> bytes:
+        """Read a file whole, or its first `size` bytes. Raises OSError."""
+        try:
+            descriptor = os.open(self._locate(path), _OPEN_FLAGS)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            descriptor = os.open(self._prefix + self.resolve(path), _OPEN_FLAGS)
+        try:
+            data = os.read(descriptor, size or _ATTRIBUTE_SIZE)
+            if size is not None or len(data) < _ATTRIBUTE_SIZE:
+                return data
+            parts = [data]
+            left = _FILE_LIMIT - len(data)
+            while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):
+                parts.append(data)
+                left -= len(data)
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
+
+    def read_link(self, path: str) -> str:
+        """Return the text of a link. Raises OSError."""
+        return os.readlink(self._locate(path))
+
+    # -- what follows from them --------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        """Tell whether something is there; a link counts by itself, whatever it points at."""
+        try:
+            return os.path.lexists(self._locate(path))
+        except OSError:
+            return False
+
+    def target(self, path: str) -> str:
+        """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
+        text = self.read_link(path)
+        joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+        if joined.startswith("//"):
+            joined = joined[1:]
+        # The kernel's own links lead to real directories; a recorded host's may do anything.
+        return self.resolve(joined) if self._prefix else joined
+
+    def resolve(self, path: str) -> str:
+        """Follow every link in a path, inside the root. Raises OSError (ELOOP)."""
+        todo = path.split("/")[::-1]
+        done = ""
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                done = done.rpartition("/")[0]
+                continue
+            try:
+                text = os.readlink(f"{self._prefix}{done}/{part}")
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                    raise
+                done = f"{done}/{part}"
+                continue
+            links += 1
+            if links > _LINK_LIMIT:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if text.startswith("/"):
+                done = ""
+            todo.extend(text.split("/")[::-1])
+        return done or "/"
+
+    @cached_property
+    def pci_ids(self) -> PciIds:
+        """The host's own PCI ID database; one that knows nothing if it has none."""
+        for path in PCI_IDS_PATHS:
+            try:
+                return PciIds(self.read(self.resolve(path)))
+            except OSError:
+                continue
+        return PciIds(b"")
+
+    def _locate(self, path: str, *, follow: bool = False) -> str:
+        """Return where a path lies in the real file system."""
+        if not self._prefix:
+            return path
+        if follow:
+            return self._prefix + self.resolve(path)
+        directory, _, name = path.rpartition("/")
+        real = self._real.get(directory)
+        if real is None:
+            real = self._real[directory] = self.resolve(directory)
+        return f"{self._prefix}{real}/{name}" if real != "/" else f"{self._prefix}/{name}"

@@ -1,0 +1,103 @@
+"""Out: writes XML text the way virsh prints it, and escapes everything it is given.
+
+Two blanks a level, attributes in single quotes, one element a line, no declaration. The
+five special characters become named entities; a character that XML 1.0 cannot hold becomes
+U+FFFD, and white space that a parser would change becomes a character reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from types import TracebackType
+
+_SPECIAL = re.compile("[&<>\"'\r]|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPACE = re.compile("[\t\n]")
+_ENTITIES = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    '"': "&quot;",
+    "'": "&apos;",
+    "\r": "&#13;",
+    "\t": "&#9;",
+    "\n": "&#10;",
+}
+
+
+def _replace(match: re.Match[str]) -> str:
+    return _ENTITIES.get(match[0], "\ufffd")
+
+
+def escape(text: str) -> str:
+    """Return text as it stands between two tags."""
+    return _SPECIAL.sub(_replace, text) if _SPECIAL.search(text) else text
+
+
+def escape_attribute(text: str) -> str:
+    """Return text as it stands in a quoted attribute."""
+    return _SPACE.sub(_replace, escape(text))
+
+
+class Out:
+    """One XML document, or a part of one, as it is written.
+
+    Args:
+        unknown: paths of the attributes that could not be told; see `value`.
+        depth: how many levels in the first element stands.
+    """
+
+    __slots__ = ("_indent", "_lines", "_open", "unknown")
+
+    def __init__(self, *, unknown: Set[str] = frozenset(), depth: int = 0) -> None:
+        self.unknown = unknown
+        self._lines: list[str] = []
+        self._open: list[str] = []
+        self._indent = "  " * depth
+
+    def __str__(self) -> str:
+        return "".join(self._lines)
+
+    def begin(self, tag: str, **attributes: str) -> Out:
+        """Open an element; `with` closes it again."""
+        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>\n")
+        self._open.append(tag)
+        self._indent += "  "
+        return self
+
+    def __enter__(self) -> Out:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._indent = self._indent[:-2]
+        self._lines.append(f"{self._indent}</{self._open.pop()}>\n")
+
+    def empty(self, tag: str, **attributes: str) -> None:
+        """Write an element without content."""
+        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}/>\n")
+
+    def text(self, tag: str, text: str | int, **attributes: str) -> None:
+        """Write an element with text, on one line."""
+        content = escape(text) if isinstance(text, str) else text
+        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>{content}</{tag}>\n")
+
+    def value(self, tag: str, value: str | int | None, attribute: str) -> None:
+        """Write what was read from an attribute.
+
+        Nothing if the attribute is absent; `<tag state='unknown'/>` if it could not be told.
+        """
+        if value is not None:
+            self.text(tag, value)
+        elif attribute in self.unknown:
+            self.empty(tag, state="unknown")
+
+
+def _format(attributes: dict[str, str]) -> str:
+    if not attributes:
+        return ""
+    return "".join([f" {name}='{escape_attribute(value)}'" for name, value in attributes.items()])
