@@ -82,6 +82,10 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self._devices)
 
+    def get(self, name: str) -> Device | None:
+        """Return the device of exactly this name."""
+        return self._devices.get(name)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""

@@ -137,12 +137,16 @@ class Node:
         target = self.link(attribute)
         return None if target is None else shown(target.rpartition("/")[2])
 
+    def has(self, attribute: str) -> bool:
+        """Tell whether the device had this entry when its directory was listed."""
+        return attribute in self.entries and self.sysroot.saw(f"{self.path}/{attribute}")
+
     def list(self, directory: str) -> list[str]:
         """List a directory below the device, sorted; one that is not there is empty."""
         if "/" not in directory and directory not in self.entries:
             return []
         try:
-            return sorted(self.sysroot.list(f"{self.path}/{directory}"))
+            return sorted(self.sysroot.names(f"{self.path}/{directory}"))
         except OSError as error:
             self._failed(directory, error)
             return []

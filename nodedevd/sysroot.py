@@ -25,7 +25,7 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 
 class Sysroot:
-    """The one door to the file system; recording and faulty hosts override its three reads."""
+    """The one door to the file system; recording and faulty hosts override its reads."""
 
     loop_thread: ClassVar[int | None] = None
     """The thread of the event loop: a read from there would stall every client."""
@@ -73,6 +73,14 @@ class Sysroot:
         return os.readlink(self._locate(path))
 
     # -- what follows from them --------------------------------------------------------
+
+    def names(self, path: str) -> list[str]:
+        """List a directory whose names are what is asked for. Raises OSError."""
+        return self.list(path)
+
+    def saw(self, path: str) -> bool:
+        """Say that a listing had this entry, and that it matters; True."""
+        return True
 
     def exists(self, path: str) -> bool:
         """Tell whether something is there; a link counts by itself, whatever it points at."""

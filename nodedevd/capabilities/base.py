@@ -32,6 +32,8 @@ class Kind(Generic[C]):
         write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
         subsystems: which devices are asked; None: all of them.
         words: further words for it in a filter (libvirt's).
+        identifying: attributes that tell this very machine from another of its model, such as
+            serial numbers; a recording replaces their content.
         link: puts in what is only known with the whole tree at hand: names of other devices.
     """
 
@@ -40,6 +42,7 @@ class Kind(Generic[C]):
     write: Callable[[C, Out], None]
     subsystems: frozenset[str] | None = None
     words: tuple[str, ...] = ()
+    identifying: frozenset[str] = frozenset()
     link: Callable[[C, NameOf], C] | None = None
 
     @property

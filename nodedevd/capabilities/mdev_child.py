@@ -59,7 +59,7 @@ def read(node: Node) -> MdevChild:
     parent_path = node.path.rpartition("/")[0]
     mdev_type = _read_type(node)
     state: Literal["complete", "incomplete", "removing"] = "complete"
-    if "remove" not in node.entries:
+    if not node.has("remove"):
         state = "removing"
     elif mdev_type is None:
         state = "incomplete"

@@ -43,7 +43,7 @@ class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
 
 def read(node: Node) -> MdevParent | None:
     """Read a device that has types, or that the kernel lists as a parent."""
-    if TYPES not in node.entries:
+    if not node.has(TYPES):
         if CLASS not in node.listed_in:
             return None
         node.fault(TYPES, "absent", "")

@@ -96,7 +96,7 @@ def read(node: Node) -> Pci:
     device = _read_id(node, "device", ids.get("device"), 4)
     # Functions without subsystem ids, bridges mostly, say 0000:0000.
     subvendor = _read_id(node, "subsystem_vendor", ids.get("subvendor"), 4) or None
-    subdevice = _read_id(node, "subsystem_device", ids.get("subdevice"), 4)
+    subdevice = subvendor and _read_id(node, "subsystem_device", ids.get("subdevice"), 4)
     names = node.sysroot.pci_ids
     config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
     if config.problem is not None:
@@ -160,7 +160,7 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
         node.fault("iommu_group", "malformed", name)
         return None
     try:
-        devices = tuple(sorted(shown(one) for one in node.sysroot.list(f"{target}/devices")))
+        devices = tuple(sorted(shown(one) for one in node.sysroot.names(f"{target}/devices")))
     except OSError:
         node.fault("iommu_group/devices", "absent", "dangling")
         devices = ()

@@ -87,4 +87,10 @@ def write(cap: System, out: Out) -> None:
 
 
 # No subsystem: the scan reads the one device that has it by hand.
-KIND = Kind(capability=System, read=read, write=write, subsystems=frozenset())
+KIND = Kind(
+    capability=System,
+    read=read,
+    write=write,
+    subsystems=frozenset(),
+    identifying=frozenset({"product_serial", "product_uuid"}),
+)
