@@ -1,0 +1,237 @@
+"""The Varlink wire format, without I/O: bytes in, calls and replies out.
+
+A message is one JSON object and a NUL byte (https://varlink.org/Method-Call). The decoders
+are fed whatever arrived and keep at most one message under their limit and what was fed
+last; what a peer sends is hostile until it has become a `Call` or a `Reply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+MESSAGE_LIMIT_BYTES: Final = 256 * 1024
+SERVICE: Final = "org.varlink.service"
+
+_NO_PARAMETERS: Final = msgspec.Raw(b"{}")
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A method call; members the specification does not know are ignored.
+
+    `parameters` is the text of a JSON object, not yet decoded.
+    """
+
+    method: str
+    parameters: msgspec.Raw = _NO_PARAMETERS
+    oneway: bool = False
+    more: bool = False
+    upgrade: bool = False
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """A reply; `error` is the full name of an error, or None.
+
+    `parameters` is the text of a JSON object, not yet decoded.
+    """
+
+    parameters: msgspec.Raw = _NO_PARAMETERS
+    continues: bool = False
+    error: str | None = None
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """A message that is none; the decoder goes on with the next.
+
+    `limit` is the number of bytes the message went over, or None if its text is the fault.
+    """
+
+    reason: str
+    limit: int | None = None
+
+    @property
+    def error_name(self) -> str:
+        """The last part of the error's name: `MalformedMessage` or `MessageTooLarge`."""
+        return "MalformedMessage" if self.limit is None else "MessageTooLarge"
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the error: `reason`, or `limit`."""
+        return {"reason": self.reason} if self.limit is None else {"limit": self.limit}
+
+
+class VarlinkError(Exception):
+    """An error as it stands in a reply: its full name and its parameters."""
+
+    def __init__(self, name: str, parameters: Mapping[str, object] | None = None) -> None:
+        super().__init__(name, parameters or {})
+        self.name = name
+        self.parameters: Mapping[str, object] = parameters or {}
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        return f"{self.name}({fields})"
+
+
+class InterfaceNotFound(VarlinkError):
+    """The service has no such interface."""
+
+    def __init__(self, interface: str) -> None:
+        super().__init__(f"{SERVICE}.InterfaceNotFound", {"interface": interface})
+
+
+class MethodNotFound(VarlinkError):
+    """The interface has no such method."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"{SERVICE}.MethodNotFound", {"method": method})
+
+
+class MethodNotImplemented(VarlinkError):
+    """The interface has the method, and the service does not offer it in this way."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"{SERVICE}.MethodNotImplemented", {"method": method})
+
+
+class InvalidParameter(VarlinkError):
+    """The parameter of this name is missing, unknown, or of a wrong type."""
+
+    def __init__(self, parameter: str) -> None:
+        super().__init__(f"{SERVICE}.InvalidParameter", {"parameter": parameter})
+
+
+class PermissionDenied(VarlinkError):
+    """The client may not call this method."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{SERVICE}.PermissionDenied")
+
+
+class ExpectedMore(VarlinkError):
+    """The method answers with several replies and was called without `more`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{SERVICE}.ExpectedMore")
+
+
+M = TypeVar("M", bound=Call | Reply)
+
+
+class _Decoder(Generic[M]):
+    """Cuts a byte stream at its NULs; each byte is searched once and copied once.
+
+    Take messages with `next` until it returns None before feeding again: the buffer then never
+    holds more than `limit` bytes and the bytes of one `feed`.
+    """
+
+    def __init__(self, message: msgspec.json.Decoder[M], limit: int) -> None:
+        self._message: msgspec.json.Decoder[M] = message
+        self._limit = limit
+        self._buffer = bytearray()
+        self._start = 0  # of the next message
+        self._searched = 0  # no NUL between start and here
+        self._dropping = False  # up to the NUL of a message over the limit
+
+    @property
+    def buffered(self) -> int:
+        """The number of bytes that were fed and are not yet part of a message."""
+        return len(self._buffer) - self._start
+
+    def feed(self, data: bytes) -> None:
+        """Add what arrived."""
+        if self._dropping:
+            end = data.find(b"\0")
+            if end < 0:
+                return
+            self._dropping = False
+            data = data[end + 1 :]
+        # A bytearray gives up its front in amortized constant time.
+        del self._buffer[: self._start]
+        self._searched -= self._start
+        self._start = 0
+        self._buffer += data
+
+    def next(self) -> M | Malformed | None:
+        """Return the next message, or None if more bytes are needed."""
+        start = self._start
+        end = self._buffer.find(b"\0", self._searched)
+        if end < 0:
+            if len(self._buffer) - start > self._limit:
+                self._clear()
+                self._dropping = True
+                return self._too_large()
+            if start == len(self._buffer):
+                self._clear()
+            else:
+                self._searched = len(self._buffer)
+            return None
+        self._start = self._searched = end + 1
+        if end - start > self._limit:
+            return self._too_large()
+        try:
+            # msgspec does not look into the text of a Raw: UTF-8 is checked here.
+            message: M = self._message.decode(self._buffer[start:end].decode())
+        except (ValueError, RecursionError) as error:
+            return Malformed(str(error))
+        parameters = message.parameters
+        if parameters is _NO_PARAMETERS:
+            return message
+        text = bytes(parameters)
+        if text == b"null":
+            return msgspec.structs.replace(message, parameters=_NO_PARAMETERS)
+        if not text.startswith(b"{"):
+            return Malformed("Expected `object | null` - at `$.parameters`")
+        return message
+
+    def _clear(self) -> None:
+        self._buffer.clear()
+        self._start = self._searched = 0
+
+    def _too_large(self) -> Malformed:
+        return Malformed(f"the message is larger than {self._limit} bytes", self._limit)
+
+
+_CALL: Final = msgspec.json.Decoder(Call)
+_REPLY: Final = msgspec.json.Decoder(Reply)
+
+
+class CallDecoder(_Decoder[Call]):
+    """Decodes what a client sends; `limit` is the largest message, in bytes without its NUL."""
+
+    def __init__(self, limit: int = MESSAGE_LIMIT_BYTES) -> None:
+        super().__init__(_CALL, limit)
+
+
+class ReplyDecoder(_Decoder[Reply]):
+    """Decodes what a service sends; `limit` is the largest message, in bytes without its NUL."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(_REPLY, limit)
+
+
+def encode_call(
+    method: str, parameters: object = None, *, more: bool = False, oneway: bool = False
+) -> bytes:
+    """Return the message that calls `method`; `parameters` encodes to a JSON object, or is None."""
+    call: dict[str, object] = {"method": method}
+    if parameters is not None:
+        call["parameters"] = parameters
+    if more:
+        call["more"] = True
+    if oneway:
+        call["oneway"] = True
+    return msgspec.json.encode(call) + b"\0"
+
+
+def encode_reply(parameters: bytes, *, continues: bool = False) -> bytes:
+    """Return the message around `parameters`, the text of a JSON object, taken as it is."""
+    end = b',"continues":true}\0' if continues else b"}\0"
+    return b"".join((b'{"parameters":', parameters, end))
+
+
+def encode_error(name: str, parameters: object) -> bytes:
+    """Return the message of the error of this full name; `parameters` encodes to an object."""
+    return msgspec.json.encode({"error": name, "parameters": parameters}) + b"\0"
