@@ -527,15 +527,19 @@ def _broken_pci(tree: Tree) -> None:
     """PCI devices: odd addresses, attributes that say nothing, links that lead nowhere."""
     whole = config_space(0x1234, 0x1111, VGA, express=Express(ENDPOINT, 3, 8, 0, 3, 8))
     looped = bytearray(whole)
-    looped[0x51] = 0x40  # PCI Express points back at power management
+    looped[0x41] = 0x40  # power management points at itself; PCI Express is never reached
     outside = bytearray(whole)
     outside[0x34] = 0xFF
 
-    tree.file(f"{_odd_pci(tree, 0x08)}/vendor", "garbage\n")
+    garbage = _odd_pci(tree, 0x08)
+    tree.file(f"{garbage}/vendor", "garbage\n")
+    tree.file(f"{garbage}/uevent", "PCI_CLASS=30000\nPCI_ID=garbage\n")
     _odd_pci(tree, 0x09, config=whole[:-10])
     _odd_pci(tree, 0x0A, config=whole[:10])
     _odd_pci(tree, 0x0B, config=bytes(looped))
-    tree.remove(f"{_odd_pci(tree, 0x0C)}/class")
+    classless = _odd_pci(tree, 0x0C)
+    tree.remove(f"{classless}/class")
+    tree.file(f"{classless}/uevent", "PCI_ID=1234:1111\n")
     dangling = _odd_pci(tree, 0x0D)
     tree.link(f"{dangling}/driver", "../../../bus/pci/drivers/unloaded")
     tree.link(f"{dangling}/iommu_group", "../../../kernel/iommu_groups/404")
