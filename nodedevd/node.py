@@ -58,7 +58,7 @@ class Node:
         """The directories that led here, such as `/sys/class/mdev_bus`."""
         self.faults: list[Fault] = []
         try:
-            self.entries = frozenset(sysroot.list(path))
+            self.entries = frozenset(sysroot.listdir(path))
         except OSError as error:
             if error.errno in _GONE:
                 raise NodeGone(path) from None
@@ -141,7 +141,7 @@ class Node:
         """Tell whether the device had this entry when its directory was listed."""
         return attribute in self.entries and self.sysroot.saw(f"{self.path}/{attribute}")
 
-    def list(self, directory: str) -> list[str]:
+    def names(self, directory: str) -> list[str]:
         """List a directory below the device, sorted; one that is not there is empty."""
         if "/" not in directory and directory not in self.entries:
             return []

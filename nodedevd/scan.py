@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -42,12 +43,19 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return self.path.rpartition("/")[2]
 
 
-def scan(sysroot: Sysroot, *, generation: int = 1) -> Snapshot:
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many devices are read, of how many."""
+
+
+def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot; nothing else a host does raises."""
     sysroot.check()
     faults: list[Fault] = []
     readings = []
-    for path, listed_in in find(sysroot, faults).items():
+    found = find(sysroot, faults)
+    for number, (path, listed_in) in enumerate(found.items()):
+        if progress is not None:
+            progress(number, len(found))
         reading = read_device(sysroot, path, listed_in)
         if reading is not None:
             readings.append(reading)
@@ -116,7 +124,7 @@ def _target(sysroot: Sysroot, link: str) -> str | None:
 
 def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
     try:
-        return sorted(sysroot.list(directory))
+        return sorted(sysroot.listdir(directory))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             code = errno.errorcode.get(error.errno or 0, "?")

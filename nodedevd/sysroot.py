@@ -42,7 +42,7 @@ class Sysroot:
 
     # -- the three reads ---------------------------------------------------------------
 
-    def list(self, path: str) -> list[str]:
+    def listdir(self, path: str) -> list[str]:
         """List a directory, unsorted. Raises OSError."""
         assert get_ident() != self.loop_thread, "blocking read on the event loop"
         return os.listdir(self._locate(path, follow=True))
@@ -76,7 +76,7 @@ class Sysroot:
 
     def names(self, path: str) -> list[str]:
         """List a directory whose names are what is asked for. Raises OSError."""
-        return self.list(path)
+        return self.listdir(path)
 
     def saw(self, path: str) -> bool:
         """Say that a listing had this entry, and that it matters; True."""

@@ -107,7 +107,7 @@ def _read_iommu_group(node: Node) -> int | None:
 
 
 def _read_vfio_device(node: Node) -> VfioDevice | None:
-    for name in node.list("vfio-dev"):
+    for name in node.names("vfio-dev"):
         has_node = node.sysroot.exists(f"{node.path}/vfio-dev/{name}/dev")
         name = shown(name)
         return VfioDevice(name=name, node=f"/dev/vfio/devices/{name}" if has_node else None)

@@ -47,7 +47,7 @@ def read(node: Node) -> MdevParent | None:
         if CLASS not in node.listed_in:
             return None
         node.fault(TYPES, "absent", "")
-    types = [read_type(node, name) for name in node.list(TYPES)]
+    types = [read_type(node, name) for name in node.names(TYPES)]
     return MdevParent(
         types=tuple([one for one in types if one is not None]),
         children=tuple(sorted([name for name in node.entries if is_uuid(name)])),
@@ -57,7 +57,7 @@ def read(node: Node) -> MdevParent | None:
 def read_type(node: Node, name: str) -> MdevType | None:
     """Read one type; None if it is gone again, or is no directory."""
     path = f"{TYPES}/{name}"
-    entries = node.list(path)
+    entries = node.names(path)
     if not entries:
         return None
     return MdevType(
@@ -66,7 +66,7 @@ def read_type(node: Node, name: str) -> MdevType | None:
         description=node.read(f"{path}/description") if "description" in entries else None,
         device_api=node.read(f"{path}/device_api", promised=True),
         available_instances=node.read_number(f"{path}/available_instances", promised=True),
-        devices=tuple([shown(uuid) for uuid in node.list(f"{path}/devices")])
+        devices=tuple([shown(uuid) for uuid in node.names(f"{path}/devices")])
         if "devices" in entries
         else (),
     )

@@ -1,0 +1,5 @@
+"""python -m nodedevd: the daemon."""
+
+from nodedevd.daemon import main
+
+main()

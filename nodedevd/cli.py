@@ -1,0 +1,348 @@
+"""nodedevctl: asks a nodedevd, or scans a sysroot itself, and shows the answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import click
+import msgspec
+
+from nodedevd import __version__
+from nodedevd.capabilities import WORDS
+from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
+from nodedevd.client import Client
+from nodedevd.drawing import draw, sort_key
+from nodedevd.embedded import Embedded
+from nodedevd.errors import NoDaemon, NodedevError
+from nodedevd.model import Device
+from nodedevd.source import Source
+from nodedevd.status import Status
+from nodedevd.table import table
+
+EXIT_FAILURE = 1
+EXIT_NO_DAEMON = 3
+
+_EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
+3 no daemon answers."""
+
+
+class _Context(msgspec.Struct):
+    """What the options before the command say."""
+
+    sysroot: str | None
+    socket: str | None
+
+    def source(self) -> Source:
+        """Return where the devices come from."""
+        if self.sysroot is not None:
+            return Embedded(self.sysroot, progress=_progress())
+        return Client(self.socket)
+
+
+def _progress() -> Callable[[int, int], None] | None:
+    """Show how far a scan is, once it has taken a second, to somebody who watches."""
+    if not sys.stderr.isatty():
+        return None
+    begin = shown = time.monotonic()
+
+    def progress(done: int, of: int) -> None:
+        nonlocal shown
+        time_now = time.monotonic()
+        if time_now - begin > 1 and time_now - shown > 0.1:
+            shown = time_now
+            click.echo(f"\rreading devices: {done} of {of}", err=True, nl=False)
+        if done + 1 == of and shown != begin:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    return progress
+
+
+class _Group(click.Group):
+    """Turns errors that nodedevd raises on purpose into a line and an exit status."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except NoDaemon as error:
+            _fail(error, EXIT_NO_DAEMON)
+        except (NodedevError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            _fail(error, EXIT_FAILURE)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    click.echo(f"nodedevctl: {error}", err=True)
+    sys.exit(status)
+
+
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_STATUS
+)
+@click.option(
+    "--sysroot",
+    metavar="DIR",
+    help="Scan the host below DIR (/ is this one) in this process; needs no daemon.",
+)
+@click.option("--socket", metavar="PATH", help="Socket of the daemon; also $NODEDEVD_SOCKET.")
+@click.version_option(__version__, prog_name="nodedevctl")
+@click.pass_context
+def main(context: click.Context, sysroot: str | None, socket: str | None) -> None:
+    r"""Show the node devices of a host: PCI functions, mdev parents and mediated devices.
+
+    DEVICE is a device's name, a uuid, mdev_<uuid>, a PCI address or a path below /sys.
+
+    \b
+    Examples:
+      nodedevctl tree
+      nodedevctl list --cap mdev_parent
+      nodedevctl --sysroot / dumpxml 0000:3b:00.0
+    """
+    if sysroot is not None and socket is not None:
+        raise click.UsageError("--sysroot scans without a daemon; leave out --socket")
+    context.obj = _Context(sysroot=sysroot, socket=socket)
+
+
+_cap = click.option(
+    "--cap",
+    "capabilities",
+    multiple=True,
+    metavar="KIND",
+    help=f"Only devices with this capability; may be repeated. Known: {', '.join(WORDS)}.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for tools.")
+
+
+def _checked(capabilities: Sequence[str]) -> list[str] | None:
+    words = [word for one in capabilities for word in one.split(",") if word]
+    for word in words:
+        if word not in WORDS:
+            raise click.BadParameter(
+                f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap"
+            )
+    return words or None
+
+
+@main.command("list", epilog=_EXIT_STATUS)
+@_cap
+@_json
+@click.pass_obj
+def list_command(context: _Context, capabilities: tuple[str, ...], as_json: bool) -> None:
+    r"""List the names of devices.
+
+    \b
+    Example: everything that can be divided into mediated devices
+      nodedevctl list --cap mdev_parent
+    """
+    found = context.source().entries(_checked(capabilities))
+    if as_json:
+        _print_json(msgspec.json.encode(found))
+        return
+    for name in sorted((entry.name for entry in found.devices), key=sort_key):
+        click.echo(name)
+
+
+@main.command(epilog=_EXIT_STATUS)
+@click.pass_obj
+def tree(context: _Context) -> None:
+    r"""Draw all devices below their parents.
+
+    \b
+    Example:
+      nodedevctl --sysroot / tree
+    """
+    found = context.source().entries()
+    click.echo(draw({entry.name: entry.parent for entry in found.devices}))
+
+
+@main.command(epilog=_EXIT_STATUS)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All devices.")
+@click.pass_obj
+def dumpxml(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
+    r"""Print devices as XML.
+
+    One device is printed as <device>; several, or all, as one document <devices>.
+
+    \b
+    Example:
+      nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+    """
+    click.echo(context.source().xml(_named(devices, everything)), nl=False)
+
+
+@main.command(epilog=_EXIT_STATUS)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All devices.")
+@click.pass_obj
+def show(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
+    r"""Print devices as JSON.
+
+    One device is printed as an object; several, or all, as one document with an array.
+
+    \b
+    Example: the types a device offers
+      nodedevctl show 0000:3b:00.0 | jq '.capabilities[] | .types? // empty'
+    """
+    source = context.source()
+    names = _named(devices, everything)
+    if names is None:
+        _print_json(source.devices_json())
+    elif len(names) == 1:
+        _print_json(source.device_json(names[0]))
+    else:
+        found = [source.device_json(name) for name in names]
+        generation = source.status().generation
+        _print_json(b'{"generation":%d,"devices":[%b]}' % (generation, b",".join(found)))
+
+
+def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
+    if everything == bool(devices):
+        raise click.UsageError("give the names of devices, or --all")
+    return None if everything else list(devices)
+
+
+@main.command(epilog=_EXIT_STATUS)
+@click.argument("parents", metavar="[PARENT]...", nargs=-1)
+@_json
+@click.pass_obj
+def types(context: _Context, parents: tuple[str, ...], as_json: bool) -> None:
+    r"""Show the mdev types that are on offer, of all parents or of some.
+
+    AVAILABLE is how many more could be created now, ACTIVE how many there are; a value that
+    cannot be read is shown as "unknown".
+
+    \b
+    Example:
+      nodedevctl types 0000:3b:00.4
+    """
+    source = context.source()
+    if parents:
+        found = [msgspec.json.decode(source.device_json(name), type=Device) for name in parents]
+    else:
+        found = list(source.devices(["mdev_parent"]).devices)
+    offers = [
+        (device.name, one)
+        for device in found
+        if (parent := device.capability(MdevParent)) is not None
+        for one in parent.types
+    ]
+    if as_json:
+        _print_json(msgspec.json.encode([_offer(name, one) for name, one in offers]))
+        return
+    heading = ("PARENT", "TYPE", "NAME", "API", "AVAILABLE", "ACTIVE", "DESCRIPTION")
+    click.echo(table(heading, [_row(name, one) for name, one in offers]), nl=False)
+
+
+def _offer(parent: str, one: MdevType) -> dict[str, object]:
+    return {"parent": parent, **msgspec.structs.asdict(one)}
+
+
+def _row(parent: str, one: MdevType) -> tuple[str, ...]:
+    available = one.available_instances
+    return (
+        parent,
+        one.id,
+        one.name or "-",
+        one.device_api or "unknown",
+        "unknown" if available is None else str(available),
+        str(len(one.devices)),
+        one.description or "-",
+    )
+
+
+@main.command(epilog=_EXIT_STATUS)
+@_json
+@click.pass_obj
+def status(context: _Context, as_json: bool) -> None:
+    r"""Show how the daemon is doing, and what it could not read.
+
+    \b
+    Example:
+      nodedevctl status --json | jq .error_count
+    """
+    answer = context.source().status()
+    if as_json:
+        _print_json(msgspec.json.encode(answer))
+        return
+    click.echo(_status_text(answer, embedded=context.sysroot is not None), nl=False)
+
+
+def _status_text(answer: Status, *, embedded: bool) -> str:
+    counts = ", ".join(f"{number} {kind}" for kind, number in answer.capabilities.items() if number)
+    lines = {
+        "Version": answer.version,
+        "Host": answer.sysroot,
+        "Devices": f"{answer.devices} ({counts})",
+        "Generation": str(answer.generation),
+        "Last scan": f"{answer.last_scan.finished:%Y-%m-%d %H:%M:%S} UTC,"
+        f" took {answer.last_scan.seconds:.3f} s",
+    }
+    if not embedded:
+        lines["Started"] = f"{answer.started:%Y-%m-%d %H:%M:%S} UTC, process {answer.pid}"
+        lines["Events"] = (
+            "none: answers are as of the last scan"
+            if answer.event_source == "none"
+            else answer.event_source
+        )
+        lines["Clients"] = f"{answer.clients} connected, {answer.calls} calls answered"
+    if not answer.privileged:
+        lines["Privileges"] = "not root: what root alone may read is unknown"
+    lines["Read errors"] = str(answer.error_count)
+    text = "".join(f"{label + ':':<13}{value}\n" for label, value in lines.items())
+    if answer.errors:
+        rows = [
+            (error.device or "-", error.attribute or ".", error.code, error.detail)
+            for error in answer.errors
+        ]
+        text += "\n" + table(("DEVICE", "ATTRIBUTE", "ERROR", "DETAIL"), rows)
+    return text
+
+
+@main.command(epilog=_EXIT_STATUS)
+def schema() -> None:
+    r"""Print the JSON Schema of what show, list --json and status --json print.
+
+    \b
+    Example:
+      nodedevctl schema > nodedevd.schema.json
+    """
+    from nodedevd.schema import json_schema
+
+    _print_json(msgspec.json.encode(json_schema()))
+
+
+@main.command(epilog=_EXIT_STATUS)
+@click.argument("directory", metavar="DIR")
+@click.option("--raw", is_flag=True, help="Keep uuids, serial numbers and MAC addresses.")
+@_json
+@click.pass_obj
+def record(context: _Context, directory: str, raw: bool, as_json: bool) -> None:
+    r"""Copy what a scan reads from this host into DIR, a sysroot of its own.
+
+    What identifies the machine (uuids, serial numbers, MAC addresses) is replaced.
+
+    \b
+    Example: record this host, and look at the copy
+      nodedevctl record /tmp/host
+      nodedevctl --sysroot /tmp/host tree
+    """
+    from nodedevd.record import record as record_host
+
+    done = record_host(context.sysroot or "/", directory, raw=raw)
+    if as_json:
+        _print_json(msgspec.json.encode(done))
+        return
+    click.echo(
+        f"recorded {done.devices} devices into {directory}: {done.files} files,"
+        f" {done.links} links, {done.replaced} identifying values replaced"
+    )
+    for path in done.lost:
+        click.echo(f"not recorded, the host refused to give it: {path}", err=True)
+
+
+def _print_json(data: bytes) -> None:
+    click.echo(msgspec.json.format(data, indent=2))

@@ -1,0 +1,209 @@
+"""nodedevd: scans the host, then serves its devices until it is told to stop.
+
+One event loop, one scan thread; only frozen values pass between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import threading
+import time
+
+import click
+import msgspec
+
+from nodedevd import __version__, systemd
+from nodedevd.errors import NodedevError, SocketInUse
+from nodedevd.interface import NAME, DevicesInterface
+from nodedevd.listener import Listener, default_socket_path, open_listener
+from nodedevd.logs import set_up_logging
+from nodedevd.model import Snapshot
+from nodedevd.scan import scan
+from nodedevd.scan_thread import ScanThread
+from nodedevd.server import Server
+from nodedevd.service import Service
+from nodedevd.status import ScanTimes, Status, build_status, now
+from nodedevd.store import Store
+from nodedevd.sysroot import Sysroot
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""How long a stop waits for clients, and for a read that is under way."""
+
+EXIT_FAILURE = 1
+EXIT_SOCKET_IN_USE = 3
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the daemon was asked for."""
+
+    sysroot: str = "/"
+    socket: str | None = None
+    """None: where systemd hands one over, that; else the default path"""
+    socket_mode: int = 0o666
+    socket_group: str | None = None
+
+
+class Daemon:
+    """The parts, wired together; `run` takes them from start to stop."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._sysroot = Sysroot(options.sysroot)
+        self._started = now()
+        self._last_scan = ScanTimes(finished=self._started, seconds=0.0)
+        self._stop = asyncio.Event()
+        self._scans = ScanThread()
+        self._store = Store(Snapshot([], generation=0))
+        self._server = Server(
+            Service(
+                vendor="nodedevd",
+                product="nodedevd",
+                version=__version__,
+                url="https://nodedevd.org",
+                interfaces=[DevicesInterface(self._store, self.status).interface()],
+                error_namespace=NAME,
+            )
+        )
+
+    async def run(self) -> None:
+        """Scan, serve, and return once SIGTERM or SIGINT came.
+
+        Raises NotASysroot, SocketInUse, OSError.
+        """
+        loop = asyncio.get_running_loop()
+        Sysroot.loop_thread = threading.get_ident()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop.set)
+        self._sysroot.check()
+        listener = self._listen()
+        stop = asyncio.create_task(self._stop.wait())
+        start = asyncio.create_task(self._start(listener))
+        try:
+            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                start.result()
+                await stop
+        finally:
+            log.info("stopping")
+            systemd.notify("STOPPING=1")
+            for task in (start, stop):
+                task.cancel()
+            await asyncio.gather(start, stop, return_exceptions=True)
+            self._server.close()
+            await self._server.wait_closed()
+            listener.close()
+            self._scans.close(STOP_SECONDS)
+            Sysroot.loop_thread = None
+
+    def status(self) -> Status:
+        """Return how the daemon is doing."""
+        return build_status(
+            self._store.snapshot,
+            sysroot=self._sysroot.root,
+            started=self._started,
+            last_scan=self._last_scan,
+            clients=self._server.clients,
+            calls=self._server.calls,
+        )
+
+    def _listen(self) -> Listener:
+        if self._options.socket is None:
+            for name, sock in systemd.listen_sockets():
+                log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
+                return Listener.adopt(sock)
+        path = self._options.socket or default_socket_path()
+        return open_listener(path, mode=self._options.socket_mode, group=self._options.socket_group)
+
+    async def _start(self, listener: Listener) -> None:
+        start = time.monotonic()
+        snapshot = await self._scans.run(scan, self._sysroot)
+        self._last_scan = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
+        self._store.publish(snapshot)
+        # The tree stays: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+        await self._server.start(listener.socket)
+        status = self.status()
+        state = f"{status.devices} devices, read in {self._last_scan.seconds:.3f} s"
+        log.info("serving %s on %s: %s", self._sysroot.root, listener.path, state)
+        for fault in status.errors:
+            log.debug("%s: %s: %s %s", fault.device, fault.attribute, fault.code, fault.detail)
+        systemd.notify(f"READY=1\nSTATUS={state}")
+        self._feed_watchdog(systemd.watchdog_interval())
+
+    def _feed_watchdog(self, seconds: float | None) -> None:
+        if seconds is not None:
+            systemd.notify("WATCHDOG=1")
+            asyncio.get_running_loop().call_later(seconds / 2, self._feed_watchdog, seconds)
+
+
+def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    try:
+        mode = int(value, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise click.BadParameter(f"{value!r} is no file mode; give three octal digits, as 660")
+    return mode
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another
+    daemon serves the socket.""",
+)
+@click.option(
+    "--sysroot",
+    default="/",
+    show_default=True,
+    metavar="DIR",
+    help="Host to serve: a directory that holds sys/.",
+)
+@click.option(
+    "--socket",
+    metavar="PATH",
+    help="Socket to serve on, instead of one from systemd or the default.",
+)
+@click.option(
+    "--socket-mode",
+    default="666",
+    show_default=True,
+    callback=_mode,
+    metavar="MODE",
+    help="Who may connect. What is served can be read in sysfs by every user.",
+)
+@click.option("--socket-group", metavar="GROUP", help="Group of the socket.")
+@click.option("-v", "--verbose", count=True, help="Log more.")
+@click.version_option(__version__, prog_name="nodedevd")
+def main(
+    sysroot: str, socket: str | None, socket_mode: int, socket_group: str | None, verbose: int
+) -> None:
+    r"""Serve the node devices of this host over a Unix socket.
+
+    \b
+    Example: serve a recorded host, and look at it
+      nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
+      nodedevctl --socket /tmp/nodedevd.sock tree
+    """
+    set_up_logging(verbose)
+    options = Options(
+        sysroot=sysroot, socket=socket, socket_mode=socket_mode, socket_group=socket_group
+    )
+    try:
+        asyncio.run(_run(options))
+    except SocketInUse as error:
+        log.error("%s", error)
+        sys.exit(EXIT_SOCKET_IN_USE)
+    except (NodedevError, OSError) as error:
+        log.error("%s", error)
+        sys.exit(EXIT_FAILURE)
+
+
+async def _run(options: Options) -> None:
+    await Daemon(options).run()

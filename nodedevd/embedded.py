@@ -1,0 +1,56 @@
+"""Embedded: the devices of a sysroot, scanned in this process, without a daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from nodedevd.dialects import native
+from nodedevd.scan import Progress, scan
+from nodedevd.source import DeviceList, Devices, entry
+from nodedevd.status import ScanTimes, Status, build_status, now
+from nodedevd.sysroot import Sysroot
+
+
+class Embedded:
+    """Scans once, when it is made. Raises NotASysroot."""
+
+    def __init__(self, root: str, *, progress: Progress | None = None) -> None:
+        sysroot = Sysroot(root)
+        self._root = sysroot.root
+        self._started = now()
+        start = time.monotonic()
+        self.snapshot = scan(sysroot, progress=progress)
+        self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
+
+    def status(self) -> Status:
+        """Return what the scan found."""
+        return build_status(
+            self.snapshot, sysroot=self._root, started=self._started, last_scan=self._times
+        )
+
+    def entries(self, capabilities: Iterable[str] | None = None) -> DeviceList:
+        """Return the devices with any of the capabilities, in brief."""
+        found = self.snapshot.select(capabilities)
+        return DeviceList(self.snapshot.generation, tuple([entry(device) for device in found]))
+
+    def devices(self, capabilities: Iterable[str] | None = None) -> Devices:
+        """Return all that is known of devices."""
+        return Devices(self.snapshot.generation, tuple(self.snapshot.select(capabilities)))
+
+    def device_json(self, name: str) -> bytes:
+        """Return one device as JSON. Raises NoSuchDevice."""
+        return msgspec.json.encode(self.snapshot.lookup(name))
+
+    def devices_json(self) -> bytes:
+        """Return a JSON document of all devices."""
+        return msgspec.json.encode(self.devices())
+
+    def xml(self, names: Sequence[str] | None = None) -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice."""
+        if names is not None and len(names) == 1:
+            return native.device_xml(self.snapshot.lookup(names[0]))
+        named = self.snapshot if names is None else dict.fromkeys(map(self.snapshot.lookup, names))
+        return native.document(named, self.snapshot.generation)

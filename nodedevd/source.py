@@ -1,0 +1,61 @@
+"""Source: where a tool has its devices from, a daemon or a scan of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from nodedevd.model import Device
+from nodedevd.status import Status
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A device in a list."""
+
+    name: str
+    parent: str | None
+    path: str | None
+    capabilities: tuple[str, ...]
+
+
+def entry(device: Device) -> Entry:
+    """Return what a list tells of a device."""
+    return Entry(device.name, device.parent, device.path, device.types)
+
+
+class DeviceList(msgspec.Struct, frozen=True, gc=False):
+    """Devices in brief, at one generation."""
+
+    generation: int
+    devices: tuple[Entry, ...]
+
+
+class Devices(msgspec.Struct, frozen=True, gc=False):
+    """Devices in full, at one generation."""
+
+    generation: int
+    devices: tuple[Device, ...]
+
+
+class Source(Protocol):
+    """What the commands of nodedevctl ask; see `Client` and `Embedded`."""
+
+    def status(self) -> Status:
+        """Return how it is doing."""
+
+    def entries(self, capabilities: Iterable[str] | None = None) -> DeviceList:
+        """Return the devices with any of the capabilities, in brief."""
+
+    def devices(self, capabilities: Iterable[str] | None = None) -> Devices:
+        """Return all that is known of devices."""
+
+    def device_json(self, name: str) -> bytes:
+        """Return one device as JSON. Raises NoSuchDevice."""
+
+    def devices_json(self) -> bytes:
+        """Return a JSON document of all devices."""
+
+    def xml(self, names: Sequence[str] | None = None) -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice."""

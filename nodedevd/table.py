@@ -1,0 +1,40 @@
+"""Plain-text tables for people: a heading, columns as wide as they need to be."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; the last column is not padded. Control characters are shown as such."""
+    lines = [heading, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(heading) - 1)]
+    return "".join(
+        "  ".join(
+            [
+                *(
+                    cell + " " * (width - _width(cell))
+                    for cell, width in zip(line, widths, strict=False)
+                ),
+                line[-1],
+            ]
+        ).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def printable(text: str) -> str:
+    """Return text that cannot do anything to a terminal: line feeds become `, `."""
+    text = ", ".join(text.splitlines())
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _width(text: str) -> int:
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
