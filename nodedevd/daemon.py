@@ -59,6 +59,7 @@ class Daemon:
         self._last_scan = ScanTimes(finished=self._started, seconds=0.0)
         self._stop = asyncio.Event()
         self._scans = ScanThread()
+        self._serving = False
         self._store = Store(Snapshot([], generation=0))
         self._server = Server(
             Service(
@@ -95,8 +96,9 @@ class Daemon:
             for task in (start, stop):
                 task.cancel()
             await asyncio.gather(start, stop, return_exceptions=True)
-            self._server.close()
-            await self._server.wait_closed()
+            if self._serving:
+                self._server.close()
+                await self._server.wait_closed()
             listener.close()
             self._scans.close(STOP_SECONDS)
             Sysroot.loop_thread = None
@@ -129,6 +131,7 @@ class Daemon:
         gc.collect()
         gc.freeze()
         await self._server.start(listener.socket)
+        self._serving = True
         status = self.status()
         state = f"{status.devices} devices, read in {self._last_scan.seconds:.3f} s"
         log.info("serving %s on %s: %s", self._sysroot.root, listener.path, state)
