@@ -257,6 +257,7 @@ _FIELD: Final = re.compile(r" field `(.*)`$", re.DOTALL)
 
 def _offending(error: str) -> str:
     # msgspec tells the place in its text alone: "... - at `$.name[0]`", or, for a parameter
-    # that is missing or unknown, "... field `name`".
+    # that is missing or unknown, "... field `name`". A name made to resemble a path misleads
+    # its own client alone.
     found = _AT_PATH.search(error) or _FIELD.search(error)
     return found[1] if found else "parameters"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -99,9 +100,13 @@ def parameters_of(reply: Reply) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connected(path: str | os.PathLike[str]) -> AsyncIterator[Peer]:
-    """Connect to the socket at `path`, and close in the end."""
-    peer = Peer(*await asyncio.open_unix_connection(path))
+async def connected(to: Path | socket.socket) -> AsyncIterator[Peer]:
+    """Connect to the socket at a path, or take a connected one, and close in the end."""
+    if isinstance(to, socket.socket):
+        streams = await asyncio.open_unix_connection(sock=to)
+    else:
+        streams = await asyncio.open_unix_connection(to)
+    peer = Peer(*streams)
     try:
         yield peer
     finally:
