@@ -63,7 +63,8 @@ class PciConfig:
         if len(data) < _HEADER_SIZE:
             self.problem = ("malformed", f"{len(data)} bytes, expected at least {_HEADER_SIZE}")
             return
-        if data[:4] == b"\xff\xff\xff\xff":
+        # The ids alone are no proof: those of a virtual function are all ones by design.
+        if data[:_HEADER_SIZE] == b"\xff" * _HEADER_SIZE:
             self.problem = ("unreadable", "all ones: the function does not answer")
             return
         self.revision = data[_REVISION]

@@ -218,10 +218,16 @@ def write(cap: Pci, out: Out) -> None:
         with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
             for device in cap.iommu_group.devices:
                 write_address(device, out)
+    elif "iommu_group" in out.unknown:
+        out.empty("iommuGroup", state="unknown")
     if cap.numa_node is not None:
         out.empty("numa", node=str(cap.numa_node))
+    elif "numa_node" in out.unknown:
+        out.empty("numa", state="unknown")
     if cap.pci_express is not None:
         _write_express(cap.pci_express, out)
+    elif "config" in out.unknown:
+        out.empty("pci-express", state="unknown")
     out.value("revision", cap.revision, "revision")
     _write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
     _write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
