@@ -1,4 +1,4 @@
-"""Shared by all tests: the runner of `async def` tests."""
+"""Shared by all tests: the runner of `async def` tests, the golden files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import inspect
 from typing import Any
 
 import pytest
+
+from tests.support.golden import Golden
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
 
@@ -28,3 +30,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     asyncio.run(run(), debug=True)
     return True
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the golden files again."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the files below tests/golden again"
+    )
+
+
+@pytest.fixture
+def golden(pytestconfig: pytest.Config) -> Golden:
+    """Return what compares with golden files."""
+    return Golden(update=bool(pytestconfig.getoption("--update-golden")))

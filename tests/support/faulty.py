@@ -1,0 +1,62 @@
+"""A host whose kernel answers reads with errors, or removes a device while it is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+
+from nodedevd.sysroot import Sysroot
+
+
+class FaultySysroot(Sysroot):
+    """A sysroot that fails as told.
+
+    Attributes:
+        reads: the paths that were read, listed or followed, in order.
+    """
+
+    def __init__(
+        self,
+        root: str = "/",
+        *,
+        errors: Mapping[str, int] | None = None,
+        vanishing: str | None = None,
+        at: int = 1,
+    ) -> None:
+        """Open a sysroot.
+
+        Args:
+            root: As for Sysroot.
+            errors: The errno that each of these paths answers with.
+            vanishing: A directory that is removed, with all it holds, when something in
+                it, or itself, is read.
+            at: The number of that read, from 1.
+        """
+        super().__init__(root)
+        self.reads: list[str] = []
+        self._errors = dict(errors or {})
+        self._vanishing = vanishing
+        self._left = at
+
+    def listdir(self, path: str) -> list[str]:
+        self._meet(path)
+        return super().listdir(path)
+
+    def read(self, path: str, size: int | None = None) -> bytes:
+        self._meet(path)
+        return super().read(path, size)
+
+    def read_link(self, path: str) -> str:
+        self._meet(path)
+        return super().read_link(path)
+
+    def _meet(self, path: str) -> None:
+        self.reads.append(path)
+        if self._vanishing is not None and f"{path}/".startswith(f"{self._vanishing}/"):
+            self._left -= 1
+            if self._left == 0:
+                shutil.rmtree(f"{self._prefix}{self._vanishing}")
+        number = self._errors.get(path)
+        if number is not None:
+            raise OSError(number, os.strerror(number), path)

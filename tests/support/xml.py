@@ -1,0 +1,33 @@
+"""The native XML as a reader sees it: parsed and checked against its schema by lxml."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import nodedevd
+from lxml import etree
+
+SCHEMA = Path(nodedevd.__file__).with_name("schemas") / "nodedevd.rng"
+
+
+@cache
+def _schema() -> etree.RelaxNG:
+    return etree.RelaxNG(etree.parse(str(SCHEMA)))
+
+
+def parse(text: str) -> etree._Element:
+    """Parse XML; what is no XML fails the test."""
+    return etree.fromstring(text)
+
+
+def validate(text: str) -> etree._Element:
+    """Return the root of a native document; one that its schema refuses fails the test."""
+    root = parse(text)
+    _schema().assertValid(root)
+    return root
+
+
+def valid(text: str) -> bool:
+    """Tell whether the schema takes this document."""
+    return _schema().validate(parse(text))

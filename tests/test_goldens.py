@@ -1,0 +1,79 @@
+"""The recorded hosts, scanned whole: XML, JSON and drawing are those below tests/golden."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from nodedevd.dialects import native
+from nodedevd.drawing import draw
+from nodedevd.model import Snapshot
+from nodedevd.scan import scan
+from nodedevd.source import Devices
+from nodedevd.sysroot import Sysroot
+from tests.support.golden import DIRECTORY, Golden
+from tests.support.hosts import FIXTURES
+from tests.support.xml import validate
+
+HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
+
+
+@pytest.fixture(params=HOSTS)
+def host(request: pytest.FixtureRequest) -> str:
+    """Return the name of each recorded host in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def snapshot(host: str) -> Snapshot:
+    """Return the scan of the host."""
+    return scan(Sysroot(str(FIXTURES / host)))
+
+
+def test_host_scanned_gives_its_golden_xml(host: str, snapshot: Snapshot, golden: Golden) -> None:
+    """The native document of a host is the golden one, and its schema takes it."""
+    text = native.document(snapshot, snapshot.generation)
+    assert len(validate(text)) == len(snapshot)
+    golden.check(f"{host}/native.xml", text)
+
+
+def test_each_device_of_host_alone_is_a_valid_document(snapshot: Snapshot) -> None:
+    """The schema takes a device by itself, too."""
+    names = [validate(native.device_xml(device)).findtext("name") for device in snapshot]
+    assert names == list(snapshot.names)
+
+
+def test_host_scanned_gives_its_golden_json(host: str, snapshot: Snapshot, golden: Golden) -> None:
+    """The JSON of a host is the golden one, and reads back as the same devices."""
+    devices = Devices(snapshot.generation, tuple(snapshot))
+    data = msgspec.json.encode(devices)
+    assert msgspec.json.decode(data, type=Devices) == devices
+    golden.check(f"{host}/devices.json", msgspec.json.format(data).decode() + "\n")
+
+
+def test_host_scanned_gives_its_golden_tree(host: str, snapshot: Snapshot, golden: Golden) -> None:
+    """The drawing of a host is the golden one."""
+    golden.check(f"{host}/tree.txt", draw({device.name: device.parent for device in snapshot}))
+
+
+def test_host_scanned_meets_no_defect(snapshot: Snapshot) -> None:
+    """Whatever a host shows, no fault is nodedevd's own."""
+    faults = [fault for device in snapshot for fault in device.errors]
+    assert [fault for fault in (*snapshot.errors, *faults) if fault.code == "internal"] == []
+
+
+def test_host_is_a_tree_with_one_root(snapshot: Snapshot) -> None:
+    """Every device but `computer` hangs below another device of the host."""
+    parents = {device.name: device.parent for device in snapshot}
+    assert [name for name, parent in parents.items() if parent is None] == ["computer"]
+    for name in parents:
+        seen = []
+        while name != "computer":
+            assert name not in seen
+            seen.append(name)
+            name = parents[name] or ""
+
+
+def test_no_golden_is_left_of_a_host_that_is_gone() -> None:
+    """Every directory below tests/golden is that of a recorded host."""
+    assert sorted(path.name for path in DIRECTORY.iterdir() if path.is_dir()) == HOSTS
