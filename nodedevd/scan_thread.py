@@ -1,0 +1,66 @@
+"""ScanThread: runs blocking functions off the event loop, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+
+
+class ScanThread:
+    """One thread for all reads of the host.
+
+    `concurrent.futures` is not used: it joins its threads when the interpreter exits, and a
+    read that hangs in the kernel would hang the exit, too.
+    """
+
+    def __init__(self, name: str = "scan") -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self.busy_since: float | None = None
+        """time.monotonic() at which the running function began; None while idle"""
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Return a future of the function's result. Cancelling it does not stop the function."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((lambda: function(*args, **kwargs), future, loop))
+        return future
+
+    def close(self, timeout_seconds: float) -> bool:
+        """End the thread; tell whether it ended in time. One that is stuck is left behind."""
+        self._jobs.put(None)
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            function, future, loop = job
+            self.busy_since = time.monotonic()
+            try:
+                result, error = function(), None
+            except BaseException as raised:
+                result, error = None, raised
+            self.busy_since = None
+            try:
+                loop.call_soon_threadsafe(_settle, future, result, error)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
