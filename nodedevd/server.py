@@ -360,7 +360,7 @@ class Session(asyncio.Protocol):
             answer = self._server.service.call(message, self._peer)
         except VarlinkError as error:
             return self._error(error)
-        if inspect.isawaitable(answer):
+        if not isinstance(answer, bytes) and inspect.isawaitable(answer):
             self._task = self._server.run(answer)
             self._task.add_done_callback(self._on_answered)
             return None

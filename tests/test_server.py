@@ -526,6 +526,23 @@ async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> Non
                     assert len((await peer.receive())["blob"]) == size
 
 
+async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path: Path) -> None:
+    """Nothing is taken from the stream until the client has read."""
+    async with serving(tmp_path) as bench:
+        with silent_client(bench.path) as client:
+            client.send(encode_call(f"{NAME}.Tick", more=True))
+            await bench.ticker.started.wait()
+            session = session_of(bench)
+            bench.ticker.tick(b'{"blob":"%b"}' % (b"x" * 1_000_000))
+            await until(lambda: not session._writable)
+            bench.ticker.tick(b'{"n":1}', last=True)
+            await until(lambda: session._turn_handle is None)
+            assert len(bench.ticker.chunks) == 1
+            async with connected(client) as peer:
+                assert len((await peer.receive())["blob"]) == 1_000_000
+                assert await peer.receive() == {"n": 1}
+
+
 async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Path) -> None:
     """Unsent output does not keep a session."""
     async with serving(tmp_path) as bench:

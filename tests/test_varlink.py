@@ -183,6 +183,25 @@ def test_endless_message_is_reported_once_and_not_kept() -> None:
     assert names(messages) == ["MessageTooLarge", "Ping"]
 
 
+def test_call_byte_by_byte_is_searched_once() -> None:
+    """Each byte is looked at once, however small the pieces: no quadratic work."""
+
+    class Counted(bytearray):
+        searched = 0
+
+        def find(self, byte: Any, start: Any = 0, end: Any = None, /) -> int:
+            self.searched += len(self) - start
+            return super().find(byte, start)
+
+    decoder = CallDecoder()
+    decoder._buffer = buffer = Counted()
+    call = encode_call("org.example.Ping", {"text": "x" * 10_000})
+    for byte in call[:-1]:
+        decoder.feed(bytes([byte]))
+        assert decoder.next() is None
+    assert buffer.searched == len(call) - 1
+
+
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([PING, LIST, STOP, b"\0"]), max_size=20))
 def test_any_bytes_give_messages_within_bounds(pieces: list[bytes]) -> None:
     """Whatever arrives is a call, malformed, or waited for; and as many as there are NULs."""
