@@ -1,0 +1,93 @@
+# Commands of the project; `make` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SYSROOT ?= /
+ARGS ?=
+# Debian's packages with the tools some tests run.
+TEST_PACKAGES := pciutils pci.ids systemd
+PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$one >/dev/null && $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && { command -v $$one; break; }; done)
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+
+.PHONY: help run test lint check format clean
+.ONESHELL:
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and show what it knows
+	@directory=$$(mktemp -d)
+	export NODEDEVD_SOCKET=$$directory/nodedevd.sock
+	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
+	trap 'kill $$daemon 2>/dev/null; wait $$daemon; rm -rf "$$directory"' EXIT
+	until $(BIN)/nodedevctl status >/dev/null 2>&1; do
+		kill -0 $$daemon 2>/dev/null || exit 1
+		sleep 0.1
+	done
+	show() { printf '\n$$ nodedevctl %s\n' "$$*"; $(BIN)/nodedevctl "$$@"; }
+	show status
+	show tree
+	parents=$$($(BIN)/nodedevctl list --cap mdev_parent)
+	show dumpxml "$$(head -n 1 <<<"$${parents:-computer}")"
+	[ -n "$$parents" ] || echo "(no mdev parent here; try: make run SYSROOT=fixtures/sysfs/vgpu-sriov)"
+	[ -t 0 ] && [ -t 1 ] || exit 0
+	printf '\nThe daemon goes on until Ctrl-C. In another terminal:\n'
+	echo "  export NODEDEVD_SOCKET=$$NODEDEVD_SOCKET"
+	echo "  $(CURDIR)/$(BIN)/nodedevctl --help"
+	wait $$daemon || true
+
+test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=… for pytest)
+	@missing=""
+	for package in $(TEST_PACKAGES); do
+		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"
+	done
+	if [ -n "$$missing" ]; then
+		if command -v apt-get >/dev/null && $(AS_ROOT) true 2>/dev/null; then
+			$(AS_ROOT) apt-get update -q
+			DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -qy --no-install-recommends $$missing
+		else
+			echo "not installed:$$missing; the tests that run them are skipped"
+		fi
+	fi
+	$(BIN)/python -m pytest -W error $(ARGS)
+
+lint: $(VENV)/installed-test ## check format, lint and types
+	@$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict nodedevd tests
+
+check: lint test ## all that CI runs
+
+format: $(VENV)/installed-test ## format the code
+	@$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## remove what these commands made
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's and Ubuntu's Python comes without what venv needs, in a package of its own.
+$(VENV)/bin/pip:
+	@if [ -z "$(PYTHON)" ]; then
+		echo "no Python >= 3.11 found; install one, or say which: make PYTHON=/path/to/python3"
+		exit 1
+	fi
+	if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then
+		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+		echo "$(PYTHON) needs the package $$package"
+		$(AS_ROOT) apt-get update -q
+		DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -qy --no-install-recommends $$package
+	fi
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
+	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,lint]'
+	touch $@ $(VENV)/installed
