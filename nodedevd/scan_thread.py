@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -51,10 +52,8 @@ class ScanThread:
             except BaseException as raised:
                 result, error = None, raised
             self.busy_since = None
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
