@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from nodedevd.addresses import parse_pci
 from nodedevd.capabilities import WORDS, AnyCapability
 from nodedevd.capabilities.base import Capability
 from nodedevd.errors import InvalidParameter, NoSuchDevice
-from nodedevd.naming import is_uuid, parse_mdev_name, sanitise
+from nodedevd.naming import device_name, is_uuid, parse_mdev_name, sanitise
 from nodedevd.node import Fault
 
 C = TypeVar("C", bound=Capability)
@@ -59,25 +59,94 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return tuple([str(cap.__struct_config__.tag) for cap in self.capabilities])
 
 
+class Added(NamedTuple):
+    """A device that was not there before."""
+
+    device: Device
+
+
+class Changed(NamedTuple):
+    """A device that is different now; the name is the same."""
+
+    before: Device
+    device: Device
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What differs: fields of the device, and the types of its capabilities."""
+        fields = ("path", "parent", "subsystem", "sysname", "driver", "errors")
+        parts = [
+            name for name in fields if getattr(self.before, name) != getattr(self.device, name)
+        ]
+        before = dict(zip(self.before.types, self.before.capabilities, strict=True))
+        after = dict(zip(self.device.types, self.device.capabilities, strict=True))
+        types = dict.fromkeys((*self.before.types, *self.device.types))
+        parts += [kind for kind in types if before.get(kind) != after.get(kind)]
+        return tuple(parts)
+
+
+class Removed(NamedTuple):
+    """A device that is not there any more, as it was last."""
+
+    device: Device
+
+
+Change: TypeAlias = Added | Changed | Removed
+
+
 class Snapshot:
     """All devices of a host at one generation, sorted by name."""
 
     def __init__(
         self,
-        devices: Iterable[Device],
+        devices: Iterable[Device] = (),
         *,
         generation: int = 1,
         errors: tuple[Fault, ...] = (),
+        contested: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self.generation = generation
         self.errors = errors
         """directories that could not be listed, by their path: devices may be missing"""
-        self._devices: Mapping[str, Device] = {
-            device.name: device for device in sorted(devices, key=lambda device: device.name)
+        self.contested: Mapping[str, frozenset[str]] = contested or {}
+        """names that several devices ask for, with the paths of those"""
+        self._devices = {device.name: device for device in devices}
+        self._by_path = {
+            device.path: device for device in self._devices.values() if device.path is not None
         }
 
+    def replaced(
+        self,
+        *,
+        removed: Iterable[str],
+        devices: Iterable[Device],
+        changes: int,
+        errors: tuple[Fault, ...],
+        contested: Mapping[str, frozenset[str]],
+    ) -> Snapshot:
+        """Return a snapshot without the names `removed`, and with `devices` put in."""
+        new = Snapshot(generation=self.generation + changes, errors=errors, contested=contested)
+        devices = list(devices)
+        names, paths = dict(self._devices), dict(self._by_path)
+        for name in (*removed, *(device.name for device in devices)):
+            device = names.pop(name, None)
+            if device is not None and device.path is not None and paths[device.path] is device:
+                del paths[device.path]
+        for device in devices:
+            names[device.name] = device
+            if device.path is not None:
+                paths[device.path] = device
+        new._devices, new._by_path = names, paths
+        return new
+
+    def numbered(self, generation: int) -> Snapshot:
+        """Return the same snapshot as of another generation."""
+        new = Snapshot(generation=generation, errors=self.errors, contested=self.contested)
+        new._devices, new._by_path = self._devices, self._by_path
+        return new
+
     def __iter__(self) -> Iterator[Device]:
-        return iter(self._devices.values())
+        return map(self._devices.__getitem__, self.names)
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -86,14 +155,38 @@ class Snapshot:
         """Return the device of exactly this name."""
         return self._devices.get(name)
 
+    @property
+    def paths(self) -> Iterable[str]:
+        """The sysfs paths of all devices."""
+        return self._by_path.keys()
+
+    def at(self, path: str | None) -> Device | None:
+        """Return the device at exactly this sysfs path."""
+        return None if path is None else self._by_path.get(path)
+
+    def below(self, path: str) -> Sequence[str]:
+        """Return the paths of all devices below a path, parents before children."""
+        first = bisect_left(self._sorted_paths, f"{path}/")
+        return self._sorted_paths[
+            first : bisect_left(self._sorted_paths, f"{path}0", first)
+        ]  # "0" follows "/"
+
+    def claimants(self, name: str) -> Iterable[str]:
+        """Return the paths of the devices that ask for this name, the one that has it included."""
+        found = self.contested.get(name)
+        if found is None:
+            device = self._devices.get(name)
+            return () if device is None or device.path is None else (device.path,)
+        return found
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""
-        return tuple(self._devices)
+        return tuple(sorted(self._devices))
 
     @cached_property
-    def _by_path(self) -> Mapping[str, Device]:
-        return {device.path: device for device in self if device.path is not None}
+    def _sorted_paths(self) -> Sequence[str]:
+        return sorted(self._by_path)
 
     @cached_property
     def _by_sysname(self) -> Mapping[str, tuple[Device, ...]]:
@@ -151,6 +244,9 @@ class Snapshot:
         return None if address is None else self._find(str(address), "pci")
 
     def _find(self, sysname: str, subsystem: str) -> Device | None:
+        likely = self._devices.get(device_name(subsystem, sysname))
+        if likely is not None and (likely.sysname, likely.subsystem) == (sysname, subsystem):
+            return likely
         for device in self._by_sysname.get(sysname, ()):
             # mdev_bus is no subsystem: its links lead to devices of any.
             if subsystem in (device.subsystem, "mdev_bus"):

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import TypeAlias
 
-import msgspec
-
-from nodedevd.capabilities import KIND_OF, KINDS, AnyCapability, system
+from nodedevd.assembly import Reading, Update, graft
+from nodedevd.capabilities import KINDS, AnyCapability, system
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
-from nodedevd.errors import NodeGone
+from nodedevd.errors import NodedevError, NodeGone
 from nodedevd.model import Device, Snapshot
-from nodedevd.naming import ROOT, device_name, distinct_name
+from nodedevd.naming import ROOT
 from nodedevd.node import Fault, Node, shown
 from nodedevd.sysroot import Sysroot
 
@@ -28,39 +28,92 @@ _SUBSYSTEMS = sorted(
 )
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """One device as it was read, before it is named and put into the tree."""
-
-    path: str
-    subsystem: str | None
-    driver: str | None
-    capabilities: tuple[AnyCapability, ...]
-    errors: tuple[Fault, ...]
-
-    @property
-    def sysname(self) -> str:
-        """The kernel's name of the device."""
-        return self.path.rpartition("/")[2]
-
-
 Progress: TypeAlias = Callable[[int, int], None]
 """Told how many devices are read, of how many."""
 
+UNANSWERED = Fault("", "unreadable", "a read has not returned; what is shown is older")
 
-def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
+
+class Abandoned(NodedevError):
+    """Nobody waits for this scan any more: another one has taken its place."""
+
+    code = "abandoned"
+
+
+class Job:
+    """What a scan is at. The scan thread writes, the event loop reads and may abandon it."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        """the device being read"""
+        self.since: float = time.monotonic()
+        """time.monotonic() when that began"""
+        self.abandoned = False
+
+    def begin(self, path: str) -> None:
+        """Go on to a device. Raises Abandoned."""
+        if self.abandoned:
+            raise Abandoned
+        self.path, self.since = path, time.monotonic()
+
+
+def scan(sysroot: Sysroot, *, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot; nothing else a host does raises."""
+    return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(1)
+
+
+def rescan(
+    sysroot: Sysroot,
+    old: Snapshot,
+    *,
+    job: Job | None = None,
+    unanswered: Set[str] = frozenset(),
+    progress: Progress | None = None,
+) -> Update:
+    """Read every device of a host, and tell what is not as in `old`.
+
+    Devices at the paths `unanswered` are left as they were: a read of theirs still hangs.
+    """
     sysroot.check()
     faults: list[Fault] = []
-    readings = []
     found = find(sysroot, faults)
-    for number, (path, listed_in) in enumerate(found.items()):
+    readings = []
+    for number, reading in enumerate(read_all(sysroot, found, old, job or Job(), unanswered)):
         if progress is not None:
             progress(number, len(found))
-        reading = read_device(sysroot, path, listed_in)
         if reading is not None:
             readings.append(reading)
-    devices = [read_computer(sysroot), *assemble(readings)]
-    return Snapshot(devices, generation=generation, errors=tuple(faults))
+    computer = read_computer(sysroot)
+    return graft(old, gone=old.paths, readings=readings, computer=computer, errors=tuple(faults))
+
+
+def read_all(
+    sysroot: Sysroot,
+    found: Mapping[str, Iterable[str]],
+    old: Snapshot,
+    job: Job,
+    unanswered: Set[str],
+) -> Iterator[Reading | None]:
+    """Read devices, given by path with the directories that led there; None: there is none."""
+    for path, listed_in in found.items():
+        if path in unanswered:
+            yield _left_alone(path, listed_in, old.at(shown(path)))
+        else:
+            job.begin(path)
+            yield read_device(sysroot, path, listed_in)
+
+
+def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
+    if before is None:
+        return Reading(shown(path), _subsystem(listed_in), None, (), (UNANSWERED,))
+    errors = tuple(error for error in before.errors if error != UNANSWERED)
+    return Reading(
+        path=shown(path),
+        subsystem=before.subsystem,
+        driver=before.driver,
+        capabilities=before.capabilities,
+        errors=(*errors, UNANSWERED),
+    )
 
 
 def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
@@ -198,42 +251,3 @@ def read_computer(sysroot: Sysroot) -> Device:
         capabilities=(capability or system.System(),),
         errors=faults,
     )
-
-
-def assemble(readings: Iterable[Reading]) -> list[Device]:
-    """Name the devices and hang each below its nearest ancestor that is one."""
-    readings = sorted(readings, key=lambda reading: reading.path)
-    names: dict[str, str] = {}
-    taken = {ROOT}
-    for reading in readings:
-        name = device_name(reading.subsystem, reading.sysname)
-        if name in taken:
-            name = distinct_name(name, reading.path)
-        taken.add(name)
-        names[reading.path] = name
-    return [_device(reading, names) for reading in readings]
-
-
-def _device(reading: Reading, names: dict[str, str]) -> Device:
-    return Device(
-        name=names[reading.path],
-        path=reading.path,
-        parent=_parent(reading.path, names),
-        subsystem=reading.subsystem,
-        sysname=reading.sysname,
-        driver=reading.driver,
-        capabilities=tuple([_link(cap, names) for cap in reading.capabilities]),
-        errors=reading.errors,
-    )
-
-
-def _parent(path: str, names: dict[str, str]) -> str:
-    while path := path.rpartition("/")[0]:
-        if path in names:
-            return names[path]
-    return ROOT
-
-
-def _link(capability: AnyCapability, names: dict[str, str]) -> AnyCapability:
-    link = KIND_OF[type(capability)].link
-    return capability if link is None else link(capability, names.get)

@@ -1,0 +1,116 @@
+"""update: reads again only what events can have touched. Blocking; runs off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+
+from nodedevd.assembly import Update, graft
+from nodedevd.capabilities import KINDS
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
+from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.capabilities.pci import Pci
+from nodedevd.model import Changed, Device, Snapshot
+from nodedevd.naming import device_name
+from nodedevd.scan import Job, read_all
+from nodedevd.sysroot import Sysroot
+
+_SUBSYSTEMS = frozenset(
+    subsystem for kind in KINDS if kind.subsystems is not None for subsystem in kind.subsystems
+)
+
+
+def update(
+    sysroot: Sysroot,
+    old: Snapshot,
+    touched: Set[str],
+    *,
+    job: Job | None = None,
+    unanswered: Set[str] = frozenset(),
+) -> Update:
+    """Read the devices at these paths, and those that change with them without an event."""
+    job = job or Job()
+    first = _read(sysroot, old, touched, job, unanswered)
+    # Events tell of a device; what hangs on it, the kernel changes in silence.
+    silent = {
+        path
+        for change in first.changes
+        if not isinstance(change, Changed)
+        for path in neighbours(change.device, first.snapshot)
+    }
+    silent -= touched
+    if not silent:
+        return first
+    second = _read(sysroot, first.snapshot, silent, job, unanswered)
+    return Update(second.snapshot, (*first.changes, *second.changes))
+
+
+def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
+    """Return the paths of devices whose description changes when this one comes or goes.
+
+    For an mdev its parent, and every parent of the same physical function: they share what is
+    available. For a virtual function its physical one. For any PCI function its IOMMU group.
+    """
+    child = device.capability(MdevChild)
+    if child is not None:
+        yield child.parent_path
+        parent = snapshot.at(child.parent_path)
+        if parent is not None:
+            yield from sharing_parents(parent, snapshot)
+    pci = device.capability(Pci)
+    if pci is None:
+        return
+    addresses = [] if pci.physical_function is None else [pci.physical_function]
+    if pci.iommu_group is not None:
+        addresses += [one for one in pci.iommu_group.devices if one != pci.address]
+    for address in addresses:
+        found = _pci(address, snapshot)
+        if found is not None and found.path is not None:
+            yield found.path
+
+
+def sharing_parents(parent: Device, snapshot: Snapshot) -> Iterator[str]:
+    """Return the paths of all mdev parents of a parent's physical function, itself included."""
+    if parent.path is not None:
+        yield parent.path
+    pci = parent.capability(Pci)
+    function = None if pci is None else _pci(pci.physical_function or pci.address, snapshot)
+    physical = None if function is None else function.capability(Pci)
+    if physical is None or physical.virtual_functions is None:
+        return
+    for address in (physical.address, *physical.virtual_functions.addresses):
+        found = _pci(address, snapshot)
+        if found is not None and found.path is not None and found.capability(MdevParent):
+            yield found.path
+
+
+def _pci(address: str | None, snapshot: Snapshot) -> Device | None:
+    return None if address is None else snapshot.get(device_name("pci", address))
+
+
+def _read(
+    sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job, unanswered: Set[str]
+) -> Update:
+    found = {path: _listed_in(sysroot, path) for path in paths if _concerns(sysroot, old, path)}
+    readings = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
+    return graft(old, gone=found, readings=readings)
+
+
+def _concerns(sysroot: Sysroot, old: Snapshot, path: str) -> bool:
+    """Tell whether a path is, was or can be a device of the tree."""
+    if old.at(path) is not None or sysroot.exists(f"{path}/{MDEV_TYPES}"):
+        return True
+    try:
+        return sysroot.read_link(f"{path}/subsystem").rpartition("/")[2] in _SUBSYSTEMS
+    except OSError:
+        return False
+
+
+def _listed_in(sysroot: Sysroot, path: str) -> list[str]:
+    """Tell whether the kernel lists a device as an mdev parent."""
+    link = f"{MDEV_BUS}/{path.rpartition('/')[2]}"
+    try:
+        return [MDEV_BUS] if sysroot.target(link) == path else []
+    except OSError:
+        return []
