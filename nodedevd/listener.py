@@ -6,6 +6,7 @@ kernel drops it with its holder, so a socket without a locked lock is a stale on
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import grp
 import os
@@ -38,31 +39,42 @@ class BadSocketPath(NodedevError):
 class Listener:
     """A listening socket, and what has to be cleared away with it."""
 
-    def __init__(
-        self, sock: socket.socket, path: str, *, lock: int | None = None, inode: int | None = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, path: str) -> None:
         self.socket = sock
         self.path = path
-        self._lock = lock
-        self._inode = inode
+        self._lock: int | None = None
+        self._made: os.stat_result | None = None
 
     @classmethod
     def adopt(cls, sock: socket.socket) -> Listener:
         """Take over a socket that systemd made, and will clear away."""
-        return cls(sock, str(sock.getsockname()))
+        name = sock.getsockname()
+        if isinstance(name, bytes):  # in the abstract namespace: systemd.socket(5) writes it so
+            name = "@" + os.fsdecode(name[1:])
+        return cls(sock, str(name))
 
     def close(self) -> None:
         """Close the socket; remove its file and lock if they are this daemon's own."""
         self.socket.close()
         if self._lock is None:
             return
-        with suppress(OSError):
-            if os.lstat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
-        with suppress(OSError):
-            os.unlink(_lock_path(self.path))
+        # The lock goes last: while it is there, nobody else makes the socket.
+        _remove(self.path, self._made)
+        _remove(_lock_path(self.path), os.fstat(self._lock))
         os.close(self._lock)
         self._lock = None
+
+    def _open(self, mode: int, group: int | None, backlog: int) -> None:
+        _make_directory(os.path.dirname(self.path))
+        self._lock = _take_lock(self.path)
+        _clear(self.path)
+        self.socket.bind(self.path)
+        self._made = os.lstat(self.path)
+        # Nobody may connect before mode and group are set: until listen(2), nobody can.
+        os.chmod(self.path, mode)
+        if group is not None:
+            os.chown(self.path, -1, group)
+        self.socket.listen(backlog)
 
 
 def default_socket_path() -> str:
@@ -85,41 +97,46 @@ def open_listener(
 ) -> Listener:
     """Make the socket and listen on it, taking over a stale one.
 
-    The directory is made if it is missing, for all to enter.
-    Raises SocketInUse, BadSocketPath, OSError.
+    Directories that are missing are made, for all to enter.
+    Raises SocketInUse, BadSocketPath.
     """
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > _PATH_BYTES:
         raise BadSocketPath(path, f"the path of a socket has at most {_PATH_BYTES} bytes")
     group_id = _group_id(path, group)
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    lock = _take_lock(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener = Listener(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
     try:
-        _clear(path)
-        # Nobody may connect before mode and group are set: until listen(2), nobody can.
-        sock.bind(path)
-        os.chmod(path, mode)
-        if group_id is not None:
-            os.chown(path, -1, group_id)
-        sock.listen(backlog)
-        return Listener(sock, path, lock=lock, inode=os.lstat(path).st_ino)
+        listener._open(mode, group_id, backlog)
+    except OSError as error:
+        listener.close()
+        raise BadSocketPath(path, _reason(error)) from error
     except BaseException:
-        sock.close()
-        os.close(lock)
+        listener.close()
         raise
+    return listener
+
+
+def _make_directory(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    _make_directory(os.path.dirname(path))
+    with suppress(FileExistsError):  # another daemon made it just now
+        os.mkdir(path)
+        os.chmod(path, 0o755)  # whatever the umask is
 
 
 def _take_lock(path: str) -> int:
+    # A link put there by somebody else is not followed: no file is made where it points.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
-        lock = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(_lock_path(path), flags, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             raise SocketInUse(path) from None
         with suppress(FileNotFoundError):
-            if os.fstat(lock).st_ino == os.stat(_lock_path(path)).st_ino:
+            if os.path.samestat(os.fstat(lock), os.lstat(_lock_path(path))):
                 return lock
         os.close(lock)  # its last holder removed it just now: it excludes nobody any more
 
@@ -143,9 +160,22 @@ def _clear(path: str) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             return
-        except BlockingIOError:
-            pass  # its backlog is full: somebody listens
+        except OSError as error:
+            # Its backlog is full, or it is of another type (unix(7)): somebody is there.
+            if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
+                raise
     raise SocketInUse(path)
+
+
+def _remove(path: str, made: os.stat_result | None) -> None:
+    with suppress(OSError):
+        if made is not None and os.path.samestat(made, os.lstat(path)):
+            os.unlink(path)
+
+
+def _reason(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{place}"
 
 
 def _group_id(path: str, group: str | int | None) -> int | None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -31,7 +32,10 @@ class ScanThread:
         self._thread.start()
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Return a future of the function's result. Cancelling it does not stop the function."""
+        """Return a future of the function's result.
+
+        Cancelling it does not stop the function, but keeps one from starting.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((lambda: function(*args, **kwargs), future, loop))
@@ -45,21 +49,34 @@ class ScanThread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            function, future, loop = job
-            self.busy_since = time.monotonic()
-            try:
-                result, error = function(), None
-            except BaseException as raised:
-                result, error = None, raised
-            self.busy_since = None
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, future, result, error)
+            self._settle(*job)
+            del job  # or the result would be kept until the next one
+
+    def _settle(
+        self,
+        function: Callable[[], Any],
+        future: asyncio.Future[Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        if future.cancelled():
+            return
+        self.busy_since = time.monotonic()
+        try:
+            outcome = partial(_set_result, future, function())
+        except StopIteration as error:  # which a future refuses, and nobody would be answered
+            outcome = partial(_set_exception, future, RuntimeError(repr(error)))
+        except BaseException as error:
+            outcome = partial(_set_exception, future, error)
+        self.busy_since = None
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(outcome)
 
 
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
+def _set_result(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():
         future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
