@@ -29,6 +29,7 @@ from nodedevd.service import Service
 from nodedevd.status import ScanTimes, Status, build_status, now
 from nodedevd.store import Store
 from nodedevd.sysroot import Sysroot
+from nodedevd.table import printable
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,8 @@ class Daemon:
         state = f"{status.devices} devices, read in {self._last_scan.seconds:.3f} s"
         log.info("serving %s on %s: %s", self._sysroot.root, listener.path, state)
         for fault in status.errors:
-            log.debug("%s: %s: %s %s", fault.device, fault.attribute, fault.code, fault.detail)
+            attribute, detail = printable(fault.attribute), printable(fault.detail)
+            log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)
         systemd.notify(f"READY=1\nSTATUS={state}")
         self._feed_watchdog(systemd.watchdog_interval())
 
@@ -156,10 +158,18 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
     return mode
 
 
+_EPILOG = """\b
+Example: serve a recorded host, and look at it
+  nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
+  nodedevctl --socket /tmp/nodedevd.sock tree
+
+Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another daemon
+serves the socket."""
+
+
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another
-    daemon serves the socket.""",
+    epilog=_EPILOG,
 )
 @click.option(
     "--sysroot",
@@ -187,13 +197,7 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
 def main(
     sysroot: str, socket: str | None, socket_mode: int, socket_group: str | None, verbose: int
 ) -> None:
-    r"""Serve the node devices of this host over a Unix socket.
-
-    \b
-    Example: serve a recorded host, and look at it
-      nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
-      nodedevctl --socket /tmp/nodedevd.sock tree
-    """
+    """Serve the node devices of this host over a Unix socket."""
     set_up_logging(verbose)
     options = Options(
         sysroot=sysroot, socket=socket, socket_mode=socket_mode, socket_group=socket_group

@@ -1,0 +1,137 @@
+"""A daemon as a process of its own, on a sysroot and a socket below a directory of the test's."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "nodedevd")
+PATIENCE_SECONDS = 30.0
+"""After so long a test fails; what it waits for comes at once, or never."""
+
+
+class Running:
+    """A started daemon; use `running`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.log_path = directory / "log"
+        self._notified = b""
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = directory / "notify"
+        address.unlink(missing_ok=True)
+        self._notify.bind(str(address))
+        address.chmod(0o666)
+        kept = {key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"}
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**kept, "NOTIFY_SOCKET": str(address), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        """All that it has logged."""
+        return self.log_path.read_text()
+
+    @property
+    def notified(self) -> list[str]:
+        """All that it has told its service manager, sd_notify(3), one assignment an item."""
+        return self._notified.decode().split("\n")[:-1]
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what a notification brings about; its end fails the test."""
+        notify, end = self._notify.fileno(), os.pidfd_open(self.process.pid)
+        try:
+            while not condition():
+                ready, _, _ = select.select([notify, end], [], [], PATIENCE_SECONDS)
+                assert ready, "nothing was notified"
+                assert notify in ready, f"it ended with exit status {self.process.wait()}"
+                self._notified += self._notify.recv(1 << 16) + b"\n"
+        finally:
+            os.close(end)
+
+    def wait_notified(self, assignment: str, times: int = 1) -> None:
+        """Wait until it has notified this, so many times."""
+        self.wait_until(lambda: self.notified.count(assignment) >= times)
+
+    def wait_ended(self) -> int:
+        """Wait for its end and return its exit status."""
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def drain(self) -> None:
+        """Take what it had notified before it ended."""
+        with suppress(BlockingIOError):
+            while True:
+                self._notified += self._notify.recv(1 << 16, socket.MSG_DONTWAIT) + b"\n"
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and return the exit status."""
+        self.process.send_signal(signum)
+        return self.wait_ended()
+
+    def clear_away(self) -> None:
+        """Leave nothing of it."""
+        self._notify.close()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def started(
+    directory: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+) -> Iterator[Running]:
+    """Start a daemon with these arguments, ready or not; it is gone in the end.
+
+    `directory` takes its log. A test that fails shows it.
+    """
+    daemon = Running(directory, [*command, *arguments], environment or {})
+    try:
+        yield daemon
+    except BaseException as error:
+        error.add_note(f"the daemon's log:\n{daemon.log}")
+        raise
+    finally:
+        daemon.clear_away()
+
+
+@contextmanager
+def running(
+    directory: Path,
+    sysroot: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    socket_path: Path | None = None,
+) -> Iterator[Running]:
+    """Start a daemon, wait until it serves, and stop it by SIGTERM: its exit status is 0.
+
+    The socket is `nodedevd.sock` in the directory, unless another is given. A test that has
+    ended it itself is free to.
+    """
+    path = socket_path or directory / "nodedevd.sock"
+    arguments = ("--sysroot", str(sysroot), "--socket", str(path), *options)
+    with started(directory, *arguments, environment=environment) as daemon:
+        daemon.wait_notified("READY=1")
+        yield daemon
+        if daemon.process.poll() is None:
+            assert daemon.stop() == 0
