@@ -20,6 +20,8 @@ from nodedevd.sysroot import Sysroot
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _GONE = _ABSENT | {errno.ENODEV, errno.ENXIO}
+# Where Python knows two names for a number, the kernel's.
+_NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSUPP"}
 _INT64_MAX = 2**63 - 1
 
 
@@ -180,7 +182,7 @@ def parse_number(text: str, base: int = 10) -> int | None:
 
 
 def _describe(error: OSError) -> tuple[FaultCode, str]:
-    name = errno.errorcode.get(error.errno or 0, str(error.errno))
+    name = _NAMES.get(error.errno or 0, str(error.errno))
     if error.errno in _REFUSED:
         return "refused", name
     if error.errno in (errno.EISDIR, errno.ELOOP):
