@@ -1,4 +1,4 @@
-"""Shared by all tests: the runner of `async def` tests, the golden files."""
+"""Shared by all tests: the runner of `async def` tests, golden files, fake hosts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import inspect
 from typing import Any
 
 import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
 
 from tests.support.golden import Golden
+from tests.support.trees import Tree
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
 
@@ -43,3 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(pytestconfig: pytest.Config) -> Golden:
     """Return what compares with golden files."""
     return Golden(update=bool(pytestconfig.getoption("--update-golden")))
+
+
+@pytest.fixture
+def tree(fs: FakeFilesystem) -> Tree:
+    """Return the words that build this host's own /sys, in a file system that is not real."""
+    tree = Tree(fs.root_dir_name)
+    tree.directory("/sys")
+    return tree

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import nodedevd
 from lxml import etree
+
+import nodedevd
 
 SCHEMA = Path(nodedevd.__file__).with_name("schemas") / "nodedevd.rng"
 
@@ -30,4 +31,16 @@ def validate(text: str) -> etree._Element:
 
 def valid(text: str) -> bool:
     """Tell whether the schema takes this document."""
-    return _schema().validate(parse(text))
+    return bool(_schema().validate(parse(text)))
+
+
+def find(root: etree._Element, path: str) -> etree._Element:
+    """Return the element at a path; none there fails the test."""
+    found = root.find(path)
+    assert found is not None, f"no {path} in {etree.tostring(root, encoding=str)}"
+    return found
+
+
+def attributes(element: etree._Element) -> dict[str, str]:
+    """Return an element's attributes."""
+    return {str(name): str(value) for name, value in element.items()}

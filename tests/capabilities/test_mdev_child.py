@@ -1,0 +1,336 @@
+"""mdev_child: one mediated device, whole, half made, or on its way out."""
+
+from __future__ import annotations
+
+import errno
+
+import msgspec
+import pytest
+
+from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
+from nodedevd.dialects import native
+from nodedevd.model import Device
+from nodedevd.node import Fault
+from nodedevd.scan import read_device, scan
+from nodedevd.sysroot import Sysroot
+from tests.support.faulty import FaultySysroot
+from tests.support.trees import Tree
+from tests.support.xml import attributes, find, validate
+
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
+PARENT = "/sys/devices/pci0000:00/0000:00:02.0"
+PATH = f"{PARENT}/{UUID}"
+TYPE = f"{PARENT}/mdev_supported_types/nvidia-746"
+LISTED_IN = ["/sys/bus/mdev/devices"]
+
+
+@pytest.fixture
+def parent(tree: Tree) -> str:
+    """Return a PCI function that offers one type."""
+    path = tree.pci("0000:00:02.0", vendor=0x10DE, device=0x25B6, class_=0x030200)
+    tree.mdev_type(path, "nvidia-746", name="NVIDIA A2-4Q")
+    return tree.mdev_parent(path)
+
+
+def device(sysroot: Sysroot | None = None) -> Device:
+    """Scan the host and return its mdev."""
+    return scan(sysroot or Sysroot()).lookup(NAME)
+
+
+def mdev(of: Device) -> MdevChild:
+    """Return the capability, and expect it."""
+    found = of.capability(MdevChild)
+    assert found is not None
+    return found
+
+
+def make(tree: Tree) -> str:
+    """Make an mdev that has everything."""
+    return tree.mdev(PARENT, UUID, "nvidia-746", driver="nvidia-vgpu-vfio", iommu_group=64, vfio=3)
+
+
+def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
+    """Every attribute lands in its field; XML has them in their order."""
+    make(tree)
+    found = device()
+    assert found == Device(
+        name=NAME,
+        path=PATH,
+        parent="pci_0000_00_02_0",
+        subsystem="mdev",
+        sysname=UUID,
+        driver="nvidia-vgpu-vfio",
+        capabilities=(
+            MdevChild(
+                uuid=UUID,
+                mdev_type=MdevChildType("nvidia-746", "NVIDIA A2-4Q", "vfio-pci"),
+                parent="pci_0000_00_02_0",
+                parent_addr="0000:00:02.0",
+                parent_path=PARENT,
+                iommu_group=64,
+                vfio_device=VfioDevice("vfio3", "/dev/vfio/devices/vfio3"),
+                state="complete",
+            ),
+        ),
+        errors=(),
+    )
+    text = native.device_xml(found)
+    validate(text)
+    assert text == (
+        "<device>\n"
+        f"  <name>{NAME}</name>\n"
+        f"  <path>{PATH}</path>\n"
+        "  <parent>pci_0000_00_02_0</parent>\n"
+        "  <driver>\n"
+        "    <name>nvidia-vgpu-vfio</name>\n"
+        "  </driver>\n"
+        "  <capability type='mdev_child'>\n"
+        f"    <uuid>{UUID}</uuid>\n"
+        "    <type id='nvidia-746'>\n"
+        "      <name>NVIDIA A2-4Q</name>\n"
+        "      <deviceAPI>vfio-pci</deviceAPI>\n"
+        "    </type>\n"
+        "    <parent>pci_0000_00_02_0</parent>\n"
+        "    <parent_addr>0000:00:02.0</parent_addr>\n"
+        "    <iommuGroup number='64'/>\n"
+        "    <vfioDevice name='vfio3' node='/dev/vfio/devices/vfio3'/>\n"
+        "    <state>complete</state>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+def test_mdev_without_group_is_shown(tree: Tree, parent: str) -> None:
+    """A kernel without VFIO groups has only the VFIO device."""
+    tree.mdev(PARENT, UUID, "nvidia-746", driver="nvidia-vgpu-vfio", vfio=0)
+    found = device()
+    assert mdev(found).iommu_group is None
+    assert mdev(found).vfio_device == VfioDevice("vfio0", "/dev/vfio/devices/vfio0")
+    assert (mdev(found).state, found.errors) == ("complete", ())
+    assert validate(native.device_xml(found)).find("capability/iommuGroup") is None
+
+
+def test_mdev_of_an_older_kernel_has_no_vfio_device(tree: Tree, parent: str) -> None:
+    """Before 6.1 there is no vfio-dev; that is no fault."""
+    tree.mdev(PARENT, UUID, "nvidia-746", driver="vfio_mdev", iommu_group=0)
+    found = device()
+    assert (mdev(found).iommu_group, mdev(found).vfio_device) == (0, None)
+    assert found.errors == ()
+    root = validate(native.device_xml(found))
+    assert find(root, "capability/iommuGroup").get("number") == "0"
+    assert root.find("capability/vfioDevice") is None
+
+
+def test_vfio_device_without_node_is_shown_by_name(tree: Tree, parent: str) -> None:
+    """Between 6.1 and 6.6 vfio-dev has no character device."""
+    make(tree)
+    tree.remove(f"{PATH}/vfio-dev/vfio3/dev")
+    found = device()
+    assert mdev(found).vfio_device == VfioDevice("vfio3", None)
+    element = find(validate(native.device_xml(found)), "capability/vfioDevice")
+    assert attributes(element) == {"name": "vfio3"}
+
+
+def test_mdev_without_type_link_is_incomplete(tree: Tree, parent: str) -> None:
+    """Between its add and the end of the creating write an mdev has no type."""
+    tree.mdev(PARENT, UUID, None)
+    found = device()
+    assert (mdev(found).mdev_type, mdev(found).state) == (None, "incomplete")
+    assert (found.driver, found.parent) == (None, "pci_0000_00_02_0")
+    assert found.errors == (Fault("mdev_type", "absent", ""),)
+    root = validate(native.device_xml(found))
+    assert attributes(find(root, "capability/type")) == {"state": "unknown"}
+    assert root.findtext("capability/state") == "incomplete"
+    assert root.find("capability/iommuGroup") is None
+    data = msgspec.json.decode(msgspec.json.encode(found))
+    assert data["capabilities"][0]["mdev_type"] is None
+    assert data["errors"] == [{"attribute": "mdev_type", "code": "absent", "detail": ""}]
+
+
+def test_mdev_whose_type_link_dangles_is_incomplete(tree: Tree, parent: str) -> None:
+    """The type can go before the link to it does."""
+    make(tree)
+    tree.remove(TYPE)
+    found = device()
+    assert (mdev(found).mdev_type, mdev(found).state) == (None, "incomplete")
+    assert found.errors == (Fault("mdev_type", "absent", "dangling"),)
+    validate(native.device_xml(found))
+
+
+def test_type_that_is_no_link_is_a_fault(tree: Tree, parent: str) -> None:
+    """A file where the ABI has a link says nothing."""
+    tree.mdev(PARENT, UUID, None)
+    tree.file(f"{PATH}/mdev_type", "nvidia-746\n")
+    found = device()
+    assert mdev(found).mdev_type is None
+    assert Fault("mdev_type", "malformed", "not a link") in found.errors
+    validate(native.device_xml(found))
+
+
+def test_mdev_without_remove_is_being_removed(tree: Tree, parent: str) -> None:
+    """The kernel takes `remove` away first, and the type last."""
+    path = make(tree)
+    tree.remove(f"{path}/remove")
+    found = device()
+    assert (mdev(found).state, found.errors) == ("removing", ())
+    tree.remove(f"{path}/mdev_type")
+    assert mdev(device()).state == "removing"
+    assert validate(native.device_xml(device())).findtext("capability/state") == "removing"
+
+
+def test_type_without_name_keeps_the_type(tree: Tree, parent: str) -> None:
+    """The name is the driver's choice before 6.1."""
+    make(tree)
+    tree.remove(f"{TYPE}/name")
+    found = device()
+    assert mdev(found).mdev_type == MdevChildType("nvidia-746", None, "vfio-pci")
+    assert found.errors == ()
+    validate(native.device_xml(found))
+
+
+def test_type_with_unreadable_attribute_keeps_the_other(tree: Tree, parent: str) -> None:
+    """One error of the driver makes one field unknown, in XML and JSON."""
+    make(tree)
+    found = device(FaultySysroot(errors={f"{TYPE}/device_api": errno.EIO}))
+    assert mdev(found).mdev_type == MdevChildType("nvidia-746", "NVIDIA A2-4Q", None)
+    assert mdev(found).state == "complete"
+    fault = Fault("mdev_type/device_api", "unreadable", "EIO: Input/output error")
+    assert found.errors == (fault,)
+    root = validate(native.device_xml(found))
+    assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["deviceAPI"]
+    data = msgspec.json.decode(msgspec.json.encode(found))
+    assert data["capabilities"][0]["mdev_type"]["device_api"] is None
+    assert data["errors"] == [msgspec.to_builtins(fault)]
+
+
+def test_type_without_device_api_is_a_fault(tree: Tree, parent: str) -> None:
+    """The ABI promises it, for the mdev's sake as well."""
+    make(tree)
+    tree.remove(f"{TYPE}/device_api")
+    found = device()
+    assert found.errors == (Fault("mdev_type/device_api", "absent", ""),)
+    validate(native.device_xml(found))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("link", ["mdev_type", "iommu_group", "driver"])
+def test_link_that_cannot_be_read_costs_no_other(
+    tree: Tree, parent: str, link: str, number: int
+) -> None:
+    """One link that is refused leaves all else."""
+    make(tree)
+    found = device(FaultySysroot(errors={f"{PATH}/{link}": number}))
+    assert (mdev(found).mdev_type is None) == (link == "mdev_type")
+    assert (mdev(found).iommu_group is None) == (link == "iommu_group")
+    assert (found.driver is None) == (link == "driver")
+    assert mdev(found).vfio_device is not None
+    assert found.errors[0].attribute == link
+    assert found.errors[0].code == ("refused" if number == errno.EACCES else "unreadable")
+    validate(native.device_xml(found))
+
+
+@pytest.mark.parametrize("group", ["none", "-1", "0x10", "99999999999999999999"])
+def test_group_whose_name_is_no_number_is_unknown(tree: Tree, parent: str, group: str) -> None:
+    """The kernel names groups by number; another name is a fault."""
+    make(tree)
+    tree.link(f"{PATH}/iommu_group", f"../../../../kernel/iommu_groups/{group}")
+    found = device()
+    assert mdev(found).iommu_group is None
+    assert found.errors == (Fault("iommu_group", "malformed", group),)
+    element = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    assert attributes(element) == {"state": "unknown"}
+
+
+def test_dangling_driver_and_group_keep_their_names(tree: Tree, parent: str) -> None:
+    """A link's text is what names them; what lies behind is not asked."""
+    make(tree)
+    tree.remove("/sys/bus/mdev/drivers/nvidia-vgpu-vfio")
+    tree.remove("/sys/kernel/iommu_groups/64")
+    found = device()
+    assert (found.driver, mdev(found).iommu_group) == ("nvidia-vgpu-vfio", 64)
+    assert found.errors == ()
+
+
+def test_name_that_is_no_uuid_is_a_fault(tree: Tree, parent: str) -> None:
+    """The kernel names mdevs by their UUID; another name is shown, and blamed."""
+    tree.mdev(PARENT, "not-a-uuid", "nvidia-746")
+    found = scan(Sysroot()).lookup("mdev_not_a_uuid")
+    assert mdev(found).uuid == "not-a-uuid"
+    assert found.errors == (Fault("", "malformed", "the name of an mdev is a UUID"),)
+    validate(native.device_xml(found))
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "address"),
+    [
+        ("/sys/devices/vfio_ap/matrix", "computer", "matrix"),
+        ("/sys/devices/css0/0.0.0313", "computer", "0.0.0313"),
+        ("/sys/devices/virtual/mtty/mtty", "computer", "mtty"),
+    ],
+)
+def test_mdev_below_a_device_of_no_type_hangs_on_the_root(
+    tree: Tree, path: str, name: str, address: str
+) -> None:
+    """The parent is no device of the tree: its address and path are told all the same."""
+    tree.device(path)
+    tree.mdev(path, UUID, None, driver="odd")
+    found = device()
+    assert (found.parent, mdev(found).parent) == (name, None)
+    assert (mdev(found).parent_addr, mdev(found).parent_path) == (address, path)
+    root = validate(native.device_xml(found))
+    assert root.find("capability/parent") is None
+    assert root.findtext("capability/parent_addr") == address
+
+
+def test_mdev_below_a_parent_of_no_bus_names_it(tree: Tree) -> None:
+    """A parent that no directory lists is known by its mdev."""
+    tree.device("/sys/devices/bare")
+    tree.mdev_type("/sys/devices/bare", "bare-1")
+    tree.mdev("/sys/devices/bare", UUID, "bare-1")
+    found = device()
+    assert (found.parent, mdev(found).parent) == ("bare", "bare")
+
+
+def test_vendor_attributes_are_left_alone(tree: Tree, parent: str) -> None:
+    """Files of the vendor driver are not read: reading some takes locks."""
+    path = make(tree)
+    tree.attributes(path, {"nvidia/vgpu_params": b"", "odd": b"\xff"})
+    sysroot = FaultySysroot()
+    assert device(sysroot).errors == ()
+    assert f"{path}/odd" not in sysroot.reads
+    assert [one for one in sysroot.reads if "/nvidia/" in one] == []
+
+
+def test_mdev_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
+    """Whenever in its reading an mdev goes, it is dropped quietly, and nothing raises."""
+    make(tree)
+    reads = FaultySysroot()
+    whole = read_device(reads, PATH, LISTED_IN)
+    assert whole is not None
+    count = len([path for path in reads.reads if f"{path}/".startswith(f"{PATH}/")])
+    assert count == 5  # itself, mdev_type, iommu_group, vfio-dev, driver
+    for at in range(1, count + 1):
+        assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, LISTED_IN) is None
+        make(tree)
+    assert read_device(Sysroot(), PATH, LISTED_IN) == whole
+
+
+def test_mdev_whose_parent_vanishes_is_no_device(tree: Tree, parent: str) -> None:
+    """With the parent goes the type, and the mdev: no half of it is left."""
+    make(tree)
+    reads = FaultySysroot()
+    assert read_device(reads, PATH, LISTED_IN) is not None
+    for at in range(1, len(reads.reads) + 1):
+        sysroot = FaultySysroot(vanishing=PARENT, at=at)
+        assert read_device(sysroot, PATH, LISTED_IN) is None
+        path = tree.pci("0000:00:02.0", vendor=0x10DE, device=0x25B6, class_=0x030200)
+        tree.mdev_type(path, "nvidia-746", name="NVIDIA A2-4Q")
+        make(tree)
+
+
+def test_link_to_an_mdev_that_is_gone_is_no_device(tree: Tree, parent: str) -> None:
+    """The bus may still list what has no directory any more."""
+    path = make(tree)
+    tree.remove(path)
+    assert NAME not in scan(Sysroot()).names
