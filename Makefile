@@ -10,6 +10,8 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 	command -v $$one >/dev/null && $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && { command -v $$one; break; }; done)
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
 .PHONY: help run test lint check format clean
 .ONESHELL:
@@ -23,7 +25,8 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	@directory=$$(mktemp -d)
 	export NODEDEVD_SOCKET=$$directory/nodedevd.sock
 	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
-	trap 'kill $$daemon 2>/dev/null; wait $$daemon; rm -rf "$$directory"' EXIT
+	trap 'kill $$daemon 2>/dev/null; wait $$daemon || true; rm -rf "$$directory"' EXIT
+	trap 'exit 0' INT TERM # Ctrl-C is the way to end it, no failure
 	until $(BIN)/nodedevctl status >/dev/null 2>&1; do
 		kill -0 $$daemon 2>/dev/null || exit 1
 		sleep 0.1
@@ -38,20 +41,15 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	printf '\nThe daemon goes on until Ctrl-C. In another terminal:\n'
 	echo "  export NODEDEVD_SOCKET=$$NODEDEVD_SOCKET"
 	echo "  $(CURDIR)/$(BIN)/nodedevctl --help"
-	wait $$daemon || true
+	wait $$daemon
 
 test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=… for pytest)
 	@missing=""
 	for package in $(TEST_PACKAGES); do
 		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"
 	done
-	if [ -n "$$missing" ]; then
-		if command -v apt-get >/dev/null && $(AS_ROOT) true 2>/dev/null; then
-			$(AS_ROOT) apt-get update -q
-			DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -qy --no-install-recommends $$missing
-		else
-			echo "not installed:$$missing; the tests that run them are skipped"
-		fi
+	if [ -n "$$missing" ] && ! { $(APT_INSTALL) $$missing; }; then
+		echo "not installed:$$missing; the tests that run them are skipped"
 	fi
 	$(BIN)/python -m pytest -W error $(ARGS)
 
@@ -79,8 +77,10 @@ $(VENV)/bin/pip:
 	if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then
 		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 		echo "$(PYTHON) needs the package $$package"
-		$(AS_ROOT) apt-get update -q
-		DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -qy --no-install-recommends $$package
+		if ! { $(APT_INSTALL) $$package; }; then
+			echo "install it first, as root: apt-get install $$package"
+			exit 1
+		fi
 	fi
 	$(PYTHON) -m venv $(VENV)
 
