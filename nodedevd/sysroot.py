@@ -44,7 +44,6 @@ class Sysroot:
 
     def listdir(self, path: str) -> list[str]:
         """List a directory, unsorted. Raises OSError."""
-        assert get_ident() != self.loop_thread, "blocking read on the event loop"
         return os.listdir(self._locate(path, follow=True))
 
     def read(self, path: str, size: int | None = None) -> bytes:
@@ -136,7 +135,8 @@ class Sysroot:
         return PciIds(b"")
 
     def _locate(self, path: str, *, follow: bool = False) -> str:
-        """Return where a path lies in the real file system."""
+        """Return where a path lies in the real file system, to be read there."""
+        assert get_ident() != self.loop_thread, "blocking read on the event loop"
         if not self._prefix:
             return path
         if follow:

@@ -1,0 +1,242 @@
+"""sysroot: the one door to the file system, and nothing beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
+
+from nodedevd.errors import NotASysroot
+from nodedevd.sysroot import Sysroot
+from tests.support.trees import Tree
+
+GPU = "/sys/devices/pci0000:00/0000:00:02.0"
+
+
+@pytest.fixture(params=["real directory", "fake directory", "fake root"])
+def host(request: pytest.FixtureRequest) -> Tree:
+    """Return a host on a real disk, in pyfakefs, and as pyfakefs' own root."""
+    if request.param == "real directory":
+        root = str(request.getfixturevalue("tmp_path"))
+    else:
+        fs: FakeFilesystem = request.getfixturevalue("fs")
+        root = fs.root_dir_name if request.param == "fake root" else "/a/host"
+    tree = Tree(root)
+    gpu = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, driver="i915")
+    tree.mdev_type(gpu, "i915-GVTg_V5_4", name="GVTg_V5_4")
+    return tree
+
+
+def failure(read: Callable[[str], object], path: str) -> int | None:
+    """Return the errno that a read of a path fails with."""
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the caller looks at the errno
+        read(path)
+    return caught.value.errno
+
+
+# The same on a real disk and in pyfakefs
+
+
+def test_file_is_read_whole_or_in_part(host: Tree) -> None:
+    """Bytes come as they are; a size limits them."""
+    sysroot = Sysroot(host.root)
+    assert sysroot.read(f"{GPU}/vendor") == b"0x8086\n"
+    assert sysroot.read(f"{GPU}/vendor", 3) == b"0x8"
+    assert sysroot.read(f"{GPU}/config", 64) == sysroot.read(f"{GPU}/config")[:64]
+
+
+@pytest.mark.parametrize("size", [0, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5000])
+def test_file_of_any_size_is_read_whole(host: Tree, size: int) -> None:
+    """A page is what sysfs has at most, not what is read."""
+    host.file(f"{GPU}/long", b"x" * size)
+    assert Sysroot(host.root).read(f"{GPU}/long") == b"x" * size
+
+
+def test_directory_is_listed(host: Tree) -> None:
+    """By its own path, and by one that leads through links."""
+    sysroot = Sysroot(host.root)
+    assert sorted(sysroot.listdir("/sys/bus/pci/drivers/i915")) == ["0000:00:02.0"]
+    assert "vendor" in sysroot.listdir("/sys/bus/pci/devices/0000:00:02.0")
+    assert "vendor" in sysroot.names("/sys/bus/pci/drivers/i915/0000:00:02.0")
+
+
+def test_file_is_read_through_a_link(host: Tree) -> None:
+    """A link as the last part, and links on the way."""
+    host.kernel_link(f"{GPU}/alias", f"{GPU}/vendor")
+    sysroot = Sysroot(host.root)
+    assert sysroot.read(f"{GPU}/alias") == b"0x8086\n"
+    assert sysroot.read("/sys/bus/pci/devices/0000:00:02.0/alias") == b"0x8086\n"
+
+
+def test_link_leads_to_a_path_of_the_host(host: Tree) -> None:
+    """Never with the root in front."""
+    sysroot = Sysroot(host.root)
+    assert sysroot.target("/sys/bus/pci/devices/0000:00:02.0") == GPU
+    assert sysroot.target(f"{GPU}/driver") == "/sys/bus/pci/drivers/i915"
+    assert sysroot.read_link(f"{GPU}/driver") == "../../../bus/pci/drivers/i915"
+
+
+def test_absolute_link_stays_inside(host: Tree) -> None:
+    """It means the host's own root."""
+    host.link("/sys/bus/pci/devices/abs", GPU)
+    host.link(f"{GPU}/abs", f"{GPU}/vendor")
+    sysroot = Sysroot(host.root)
+    assert sysroot.target("/sys/bus/pci/devices/abs") == GPU
+    assert sysroot.read("/sys/bus/pci/devices/abs/vendor") == b"0x8086\n"
+    assert sysroot.read(f"{GPU}/abs") == b"0x8086\n"
+
+
+def test_link_that_climbs_too_far_stays_inside(host: Tree) -> None:
+    """Above the root there is the root, as for chroot(2)."""
+    host.link("/sys/bus/pci/devices/up", "../" * 30 + GPU.lstrip("/"))
+    host.link(f"{GPU}/up", "../" * 30 + f"{GPU}/vendor".lstrip("/"))
+    sysroot = Sysroot(host.root)
+    assert sysroot.target("/sys/bus/pci/devices/up") == GPU
+    assert "vendor" in sysroot.listdir("/sys/bus/pci/devices/up")
+    assert sysroot.read(f"{GPU}/up") == b"0x8086\n"
+
+
+def test_dangling_link_has_a_target_and_no_content(host: Tree) -> None:
+    """What is not there can be pointed at; the link itself exists."""
+    host.link(f"{GPU}/mdev_type", "mdev_supported_types/gone")
+    sysroot = Sysroot(host.root)
+    assert sysroot.target(f"{GPU}/mdev_type") == f"{GPU}/mdev_supported_types/gone"
+    assert sysroot.exists(f"{GPU}/mdev_type")
+    assert failure(sysroot.read, f"{GPU}/mdev_type") == errno.ENOENT
+    assert failure(sysroot.listdir, f"{GPU}/mdev_type") == errno.ENOENT
+
+
+def test_links_in_a_circle_fail_with_an_errno(host: Tree) -> None:
+    """Reading and listing end, and say ELOOP; the links are there."""
+    host.link(f"{GPU}/a", "b")
+    host.link(f"{GPU}/b", "a")
+    host.link(f"{GPU}/self", "self")
+    sysroot = Sysroot(host.root)
+    for name in ("a", "b", "self"):
+        path = f"{GPU}/{name}"
+        assert failure(sysroot.read, path) == errno.ELOOP
+        assert failure(sysroot.resolve, path) == errno.ELOOP
+        assert sysroot.exists(path)
+
+
+def test_what_is_not_there_fails_with_enoent(host: Tree) -> None:
+    """For each of the three reads; nothing exists there."""
+    sysroot = Sysroot(host.root)
+    assert failure(sysroot.read, f"{GPU}/gone") == errno.ENOENT
+    assert failure(sysroot.listdir, f"{GPU}/gone") == errno.ENOENT
+    assert failure(sysroot.read_link, f"{GPU}/gone") == errno.ENOENT
+    assert not sysroot.exists(f"{GPU}/gone")
+    assert not sysroot.exists(f"{GPU}/vendor/below")
+
+
+def test_what_is_no_link_has_no_target(host: Tree) -> None:
+    """A file in place of a link says EINVAL, as readlink(2)."""
+    assert failure(Sysroot(host.root).target, f"{GPU}/vendor") == errno.EINVAL
+
+
+@pytest.mark.parametrize(
+    ("path", "resolved"),
+    [
+        ("/", "/"),
+        ("/..", "/"),
+        ("/sys/./bus//pci/", "/sys/bus/pci"),
+        ("/sys/bus/pci/devices/0000:00:02.0/../x", "/sys/devices/pci0000:00/x"),
+        (f"{GPU}/driver/i915", "/sys/bus/pci/drivers/i915/i915"),
+        ("/gone/../sys", "/sys"),
+    ],
+)
+def test_path_is_resolved_inside_the_root(host: Tree, path: str, resolved: str) -> None:
+    """Part by part, links first: `..` behind a link is above its target."""
+    assert Sysroot(host.root).resolve(path) == resolved
+
+
+def test_pci_ids_are_the_hosts_own(host: Tree) -> None:
+    """The database is below the root, and may be a link there."""
+    assert Sysroot(host.root).pci_ids.vendor(0x8086) is None
+    host.file("/usr/share/hwdata/pci.ids", "8086  Hwdata\n")
+    assert Sysroot(host.root).pci_ids.vendor(0x8086) == "Hwdata"
+    host.file("/var/lib/pci.ids", "8086  Linked\n")
+    host.link("/usr/share/misc/pci.ids", "/var/lib/pci.ids")
+    assert Sysroot(host.root).pci_ids.vendor(0x8086) == "Linked"
+
+
+def test_root_without_sys_is_refused(host: Tree) -> None:
+    """A sysroot is a directory with sys/ in it."""
+    Sysroot(host.root).check()
+    for root in (host.at("/sys/bus"), host.at("/gone"), host.at(f"{GPU}/vendor")):
+        with pytest.raises(NotASysroot, match="has no directory sys/"):
+            Sysroot(root).check()
+
+
+# On a real disk
+
+
+def test_link_out_of_the_root_reads_nothing_of_the_reader(tmp_path: Path) -> None:
+    """A recorded host cannot show files of the machine it is read on."""
+    secret = tmp_path / "secret"
+    secret.write_text("not yours\n")
+    tree = Tree(tmp_path / "host")
+    tree.link("/sys/absolute", str(secret))
+    tree.link("/sys/relative", "../../secret")
+    tree.link("/sys/up", "../..")
+    sysroot = Sysroot(tree.root)
+    for path in ("/sys/absolute", "/sys/relative", "/sys/up/secret"):
+        assert failure(sysroot.read, path) == errno.ENOENT
+    assert sysroot.listdir("/sys/up") == ["sys"]
+
+
+@pytest.mark.parametrize("root", [".", "host/../host", "host/", "host"])
+def test_root_may_be_given_in_any_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    """A relative root is meant from where the process was when it was given."""
+    Tree(tmp_path / "host").file("/sys/attribute", "value\n")
+    monkeypatch.chdir(tmp_path / "host" if root == "." else tmp_path)
+    sysroot = Sysroot(root)
+    monkeypatch.chdir("/")
+    assert sysroot.root == str(tmp_path / "host")
+    assert sysroot.read("/sys/attribute") == b"value\n"
+
+
+def test_directory_read_as_a_file_fails_with_eisdir(tmp_path: Path) -> None:
+    """And leaves no descriptor open."""
+    Tree(tmp_path).directory("/sys/bus")
+    before = len(os.listdir("/proc/self/fd"))
+    assert failure(Sysroot(str(tmp_path)).read, "/sys/bus") == errno.EISDIR
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# The thread of the event loop
+
+
+@pytest.mark.parametrize("read", ["read", "listdir", "names", "read_link", "target", "exists"])
+def test_read_on_the_loops_thread_is_a_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """A blocking read there would stall every client: it fails at once, loudly."""
+    tree = Tree(tmp_path)
+    tree.file("/sys/attribute", "value\n")
+    tree.link("/sys/link", "attribute")
+    sysroot = Sysroot(tree.root)
+    path = {"listdir": "/sys", "names": "/sys", "read": "/sys/attribute"}.get(read, "/sys/link")
+    assert getattr(sysroot, read)(path)
+    monkeypatch.setattr(Sysroot, "loop_thread", threading.get_ident())
+    with pytest.raises(AssertionError, match="event loop"):
+        getattr(sysroot, read)(path)
+
+
+def test_read_on_another_thread_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan thread is such a one."""
+    Tree(tmp_path).file("/sys/attribute", "value\n")
+    monkeypatch.setattr(Sysroot, "loop_thread", threading.get_ident())
+    found: list[bytes] = []
+    sysroot = Sysroot(str(tmp_path))
+    thread = threading.Thread(target=lambda: found.append(sysroot.read("/sys/attribute")))
+    thread.start()
+    thread.join()
+    assert found == [b"value\n"]
