@@ -11,22 +11,20 @@ import logging
 import signal
 import sys
 import threading
-import time
 
 import click
 import msgspec
 
 from nodedevd import __version__, systemd
 from nodedevd.errors import NodedevError, SocketInUse
+from nodedevd.follow import EventChoice, Follower
+from nodedevd.follow import Options as FollowOptions
 from nodedevd.interface import NAME, DevicesInterface
 from nodedevd.listener import Listener, default_socket_path, open_listener
 from nodedevd.logs import set_up_logging
-from nodedevd.model import Snapshot
-from nodedevd.scan import scan
-from nodedevd.scan_thread import ScanThread
 from nodedevd.server import Server
 from nodedevd.service import Service
-from nodedevd.status import ScanTimes, Status, build_status, now
+from nodedevd.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.store import Store
 from nodedevd.sysroot import Sysroot
 from nodedevd.table import printable
@@ -48,6 +46,7 @@ class Options(msgspec.Struct, frozen=True):
     """None: where systemd hands one over, that; else the default path"""
     socket_mode: int = 0o666
     socket_group: str | None = None
+    follow: FollowOptions = FollowOptions()
 
 
 class Daemon:
@@ -57,18 +56,18 @@ class Daemon:
         self._options = options
         self._sysroot = Sysroot(options.sysroot)
         self._started = now()
-        self._last_scan = ScanTimes(finished=self._started, seconds=0.0)
         self._stop = asyncio.Event()
-        self._scans = ScanThread()
         self._serving = False
-        self._store = Store(Snapshot([], generation=0))
+        self._store = Store()
+        self._follower = Follower(self._sysroot, self._store, options.follow)
+        devices = DevicesInterface(self._store, self.status, self._follower.fresh)
         self._server = Server(
             Service(
                 vendor="nodedevd",
                 product="nodedevd",
                 version=__version__,
                 url="https://nodedevd.org",
-                interfaces=[DevicesInterface(self._store, self.status).interface()],
+                interfaces=[devices.interface()],
                 error_namespace=NAME,
             )
         )
@@ -101,16 +100,29 @@ class Daemon:
                 self._server.close()
                 await self._server.wait_closed()
             listener.close()
-            self._scans.close(STOP_SECONDS)
+            await self._follower.close(STOP_SECONDS)
             Sysroot.loop_thread = None
 
     def status(self) -> Status:
         """Return how the daemon is doing."""
+        follower, counters = self._follower, self._follower.counters
         return build_status(
             self._store.snapshot,
             sysroot=self._sysroot.root,
             started=self._started,
-            last_scan=self._last_scan,
+            last_scan=follower.last_scan or ScanTimes(finished=self._started, seconds=0.0),
+            followed=Followed(
+                event_source=follower.event_source,
+                events=counters.events,
+                last_event=counters.last_event,
+                updates=counters.updates,
+                overflows=counters.overflows,
+                monitor_errors=counters.monitor_errors,
+                rescans=counters.rescans,
+                missed_changes=counters.missed,
+                unanswered_reads=follower.unanswered(),
+                watchers=self._store.subscriptions,
+            ),
             clients=self._server.clients,
             calls=self._server.calls,
         )
@@ -124,17 +136,14 @@ class Daemon:
         return open_listener(path, mode=self._options.socket_mode, group=self._options.socket_group)
 
     async def _start(self, listener: Listener) -> None:
-        start = time.monotonic()
-        snapshot = await self._scans.run(scan, self._sysroot)
-        self._last_scan = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
-        self._store.publish(snapshot)
+        await self._follower.start()
         # The tree stays: keep it out of every later collection.
         gc.collect()
         gc.freeze()
         await self._server.start(listener.socket)
         self._serving = True
         status = self.status()
-        state = f"{status.devices} devices, read in {self._last_scan.seconds:.3f} s"
+        state = f"{status.devices} devices, read in {status.last_scan.seconds:.3f} s"
         log.info("serving %s on %s: %s", self._sysroot.root, listener.path, state)
         for fault in status.errors:
             attribute, detail = printable(fault.attribute), printable(fault.detail)
@@ -192,15 +201,52 @@ serves the socket."""
     help="Who may connect. What is served can be read in sysfs by every user.",
 )
 @click.option("--socket-group", metavar="GROUP", help="Group of the socket.")
+@click.option(
+    "--events",
+    type=click.Choice(["auto", "udev", "kernel", "none"]),
+    default="auto",
+    show_default=True,
+    help="Whose uevents to follow. auto: udevd's if it runs, else the kernel's; none for a "
+    "recorded host.",
+)
+@click.option(
+    "--reconcile",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look for changes of which no uevent told; 0: never.",
+)
+@click.option(
+    "--count-age",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How old the counts of an mdev parent may be when they are served.",
+)
 @click.option("-v", "--verbose", count=True, help="Log more.")
 @click.version_option(__version__, prog_name="nodedevd")
 def main(
-    sysroot: str, socket: str | None, socket_mode: int, socket_group: str | None, verbose: int
+    sysroot: str,
+    socket: str | None,
+    socket_mode: int,
+    socket_group: str | None,
+    events: EventChoice,
+    reconcile: float,
+    count_age: float,
+    verbose: int,
 ) -> None:
     """Serve the node devices of this host over a Unix socket."""
     set_up_logging(verbose)
     options = Options(
-        sysroot=sysroot, socket=socket, socket_mode=socket_mode, socket_group=socket_group
+        sysroot=sysroot,
+        socket=socket,
+        socket_mode=socket_mode,
+        socket_group=socket_group,
+        follow=FollowOptions(
+            events=events, reconcile_seconds=reconcile, count_age_seconds=count_age
+        ),
     )
     try:
         asyncio.run(_run(options))

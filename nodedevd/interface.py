@@ -5,19 +5,22 @@ The interface is described in `org.nodedevd.Devices.varlink` beside this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.dialects import native
 from nodedevd.errors import ExpectedMore, InvalidParameter
-from nodedevd.model import Device
+from nodedevd.model import Device, capability_types
+from nodedevd.naming import canonical_name
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
 from nodedevd.source import entry
 from nodedevd.status import Status
 from nodedevd.store import Store, json_text
+from nodedevd.watch import Content, Filter, Watch
 
 NAME = "org.nodedevd.Devices"
 CHUNK_BYTES = 512 << 10
@@ -47,12 +50,36 @@ class DumpParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["nodedevd", "libvirt"] | None = None
 
 
-class DevicesInterface:
-    """The handlers. Each answers from one snapshot; none waits for anything."""
+class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to be told of, and from when on."""
 
-    def __init__(self, store: Store, status: Callable[[], Status]) -> None:
+    capabilities: list[str] | None = None
+    names: list[str] | None = None
+    snapshot: bool | None = None
+    content: Content | None = None
+    since: int | None = None
+    instance: str | None = None
+
+
+Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
+"""Has counts of mdev parents read again that are too old to be served; None: none is."""
+
+
+class DevicesInterface:
+    """The handlers. Each answers from one snapshot.
+
+    Those that show counts wait, if need be, until these were read again; a list never does.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        status: Callable[[], Status],
+        fresh: Fresh = lambda devices: None,
+    ) -> None:
         self._store = store
         self._status = status
+        self._fresh = fresh
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -65,6 +92,7 @@ class DevicesInterface:
                 "Describe": Method(DescribeParameters, self.describe),
                 "DumpXML": Method(DumpParameters, self.dump_xml),
                 "Snapshot": Method(Selection, self.snapshot),
+                "Watch": Method(WatchParameters, self.watch),
             },
         )
 
@@ -81,16 +109,28 @@ class DevicesInterface:
         )
         return _devices(snapshot.generation, entries, request)
 
-    def describe(self, parameters: DescribeParameters, request: Request) -> Answer:
+    def describe(
+        self, parameters: DescribeParameters, request: Request
+    ) -> Answer | Awaitable[Answer]:
         """Answer all that is known of one device."""
+        devices = [self._store.snapshot.lookup(parameters.name)]
+        return self._when_fresh(devices, partial(self._describe, parameters))
+
+    def _describe(self, parameters: DescribeParameters) -> Answer:
         snapshot = self._store.snapshot
         device = self._store.json(snapshot.lookup(parameters.name))
         return b'{"generation":%d,"device":%b}' % (snapshot.generation, device)
 
-    def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer:
+    def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
         if parameters.format == "libvirt":
             raise InvalidParameter("format", "this version writes the format nodedevd alone")
+        snapshot = self._store.snapshot
+        names = parameters.names
+        devices = snapshot if names is None else [snapshot.lookup(name) for name in names]
+        return self._when_fresh(devices, partial(self._dump_xml, parameters, request))
+
+    def _dump_xml(self, parameters: DumpParameters, request: Request) -> Answer:
         snapshot = self._store.snapshot
         names = parameters.names
         if names is not None and len(names) == 1:
@@ -107,17 +147,52 @@ class DevicesInterface:
     def _document(self, devices: Iterable[Device], generation: int) -> Iterator[bytes]:
         yield json_text(native.opening(generation))
         for device in devices:
-            # One level deeper: each line of the device's XML is moved to the right.
-            yield b"  " + self._store.xml(device)[:-2].replace(b"\\n", b"\\n  ") + b"\\n"
+            yield self._store.xml(device, depth=1)
         yield json_text(native.CLOSING)
 
-    def snapshot(self, parameters: Selection, request: Request) -> Answer:
+    def snapshot(self, parameters: Selection, request: Request) -> Answer | Awaitable[Answer]:
         """Answer all that is known of all devices."""
         if not request.more:
             raise ExpectedMore
+        devices = self._store.snapshot.select(parameters.capabilities)
+        return self._when_fresh(devices, partial(self._snapshot, parameters, request))
+
+    def _snapshot(self, parameters: Selection, request: Request) -> Answer:
         snapshot = self._store.snapshot
         devices = map(self._store.json, snapshot.select(parameters.capabilities))
         return _devices(snapshot.generation, devices, request)
+
+    def watch(self, parameters: WatchParameters, request: Request) -> Answer:
+        """Answer what there is, and go on with what changes."""
+        if not request.more:
+            raise ExpectedMore
+        types = None
+        if parameters.capabilities is not None:
+            types = capability_types(parameters.capabilities)
+        names = None
+        if parameters.names is not None:
+            names = frozenset(map(canonical_name, parameters.names))
+        since = parameters.since
+        if since is not None and parameters.instance not in (None, self._store.instance):
+            since = -1  # of another process: nothing here follows it
+        return Watch(
+            self._store,
+            Filter(types, names),
+            snapshot=parameters.snapshot is not False,
+            content=parameters.content or "none",
+            since=since,
+        )
+
+    def _when_fresh(
+        self, devices: Iterable[Device], answer: Callable[[], Answer]
+    ) -> Answer | Awaitable[Answer]:
+        fresh = self._fresh(devices)
+        return answer() if fresh is None else _after(fresh, answer)
+
+
+async def _after(fresh: Awaitable[None], answer: Callable[[], Answer]) -> Answer:
+    await fresh
+    return answer()
 
 
 def _devices(generation: int, objects: Iterable[bytes], request: Request) -> Answer:

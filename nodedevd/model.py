@@ -203,13 +203,7 @@ class Snapshot:
         """
         if capabilities is None:
             return list(self)
-        wanted = set()
-        for word in capabilities:
-            if word not in WORDS:
-                raise InvalidParameter(
-                    "capabilities", f"unknown capability {word!r}; known: {', '.join(WORDS)}"
-                )
-            wanted.add(WORDS[word])
+        wanted = capability_types(capabilities)
         return [device for device in self if not wanted.isdisjoint(device.types)]
 
     def lookup(self, name: str) -> Device:
@@ -265,6 +259,18 @@ class Snapshot:
         shared = {known: _common_prefix(wanted, known) for known in around}
         best = sorted(around, key=lambda known: -shared[known])[:_NEAREST]
         return tuple([known for known in best if shared[known] >= 3])
+
+
+def capability_types(words: Iterable[str]) -> frozenset[str]:
+    """Return the capability types that words of a filter stand for. Raises InvalidParameter."""
+    types = set()
+    for word in words:
+        if word not in WORDS:
+            raise InvalidParameter(
+                "capabilities", f"unknown capability {word!r}; known: {', '.join(WORDS)}"
+            )
+        types.add(WORDS[word])
+    return frozenset(types)
 
 
 def _common_prefix(one: str, other: str) -> int:

@@ -11,6 +11,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from nodedevd.addresses import parse_pci
+
 ROOT = "computer"
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9]")
@@ -60,3 +62,17 @@ def parse_mdev_name(text: str) -> MdevName | None:
     if match is None:
         return None
     return MdevName(match[1].lower().replace("_", "-"), match[2])
+
+
+def canonical_name(text: str) -> str:
+    """Return the name a device will have, from any name it may be called by; a path stays one.
+
+    For devices that may not be there yet: whether it is so, a snapshot's lookup tells.
+    """
+    mdev = parse_mdev_name(text)
+    if mdev is not None:
+        return device_name("mdev", mdev.uuid)
+    if is_uuid(text):
+        return device_name("mdev", text.lower())
+    address = parse_pci(text)
+    return text.rstrip("/") if address is None else device_name("pci", str(address))

@@ -31,6 +31,29 @@ class ScanTimes(msgspec.Struct, frozen=True, gc=False):
     seconds: float
 
 
+class UnansweredRead(msgspec.Struct, frozen=True, gc=False):
+    """A read of a device that has not returned."""
+
+    path: str
+    seconds: float
+    """how long ago it began"""
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """How changes are followed: the part of a status that a single scan has nothing to say to."""
+
+    event_source: str = "none"
+    events: int = 0
+    last_event: datetime | None = None
+    updates: int = 0
+    overflows: int = 0
+    monitor_errors: int = 0
+    rescans: int = 0
+    missed_changes: int = 0
+    unanswered_reads: tuple[UnansweredRead, ...] = ()
+    watchers: int = 0
+
+
 class Status(msgspec.Struct, frozen=True, gc=False):
     """What `GetStatus` answers and `nodedevctl status` shows."""
 
@@ -48,7 +71,25 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """devices by capability"""
     last_scan: ScanTimes
     event_source: str
-    """where changes come from; none: the snapshot is as of the last scan"""
+    """udev, kernel, or none: then changes are found by the reconcile alone"""
+    events: int
+    """uevents received"""
+    last_event: datetime | None
+    """UTC"""
+    updates: int
+    """times that what uevents touched was read; one takes in all uevents of a burst"""
+    overflows: int
+    """times uevents were lost because the monitor's buffer was full"""
+    monitor_errors: int
+    """other failures of the monitor"""
+    rescans: int
+    """scans of the whole host after the first"""
+    missed_changes: int
+    """changes found by the reconcile, of which no uevent had told"""
+    unanswered_reads: tuple[UnansweredRead, ...]
+    """reads that hang in a driver"""
+    watchers: int
+    """clients that are being told of changes"""
     clients: int
     calls: int
     """calls answered since the start"""
@@ -64,6 +105,7 @@ def build_status(
     sysroot: str,
     started: datetime,
     last_scan: ScanTimes,
+    followed: Followed | None = None,
     clients: int = 0,
     calls: int = 0,
 ) -> Status:
@@ -87,7 +129,7 @@ def build_status(
         devices=len(snapshot),
         capabilities={kind.name: counts[kind.name] for kind in KINDS},
         last_scan=last_scan,
-        event_source="none",
+        **msgspec.structs.asdict(followed or Followed()),
         clients=clients,
         calls=calls,
         error_count=len(errors),

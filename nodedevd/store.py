@@ -1,15 +1,24 @@
-"""Store: the snapshot being served, and each device's encoded bytes, made once a version.
+"""Store: the snapshot being served, its recent history, and each device's encoded bytes.
 
 Lives on the event loop. A device that an update left alone keeps its identity, and so its
-bytes.
+bytes. Every change has a generation of its own, so a client that knows one generation can be
+told exactly what came after it, as long as the history reaches back that far.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections import deque
+from collections.abc import Callable
+
 import msgspec
 
+from nodedevd.assembly import Update
 from nodedevd.dialects import native
-from nodedevd.model import Device, Snapshot
+from nodedevd.model import Change, Device, Removed, Snapshot
+
+HISTORY_CHANGES = 16_384
+"""Changes that are remembered for clients that have not seen them yet."""
 
 
 class _Encoded:
@@ -20,24 +29,75 @@ class _Encoded:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.json: bytes | None = None
-        self.xml: bytes | None = None
+        self.xml: dict[int, bytes] = {}  # by depth
+
+
+class Recent:
+    """A change, with the generation it made, and what watchers are told of it."""
+
+    __slots__ = ("change", "encoded", "generation")
+
+    def __init__(self, generation: int, change: Change) -> None:
+        self.generation = generation
+        self.change = change
+        self.encoded: dict[object, bytes] = {}
+        """replies, made once for all watchers that want the same"""
 
 
 class Store:
     """Holds the current snapshot."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: Snapshot | None = None, *, history: int = HISTORY_CHANGES) -> None:
+        self.instance = secrets.token_hex(8)
+        """tells the generations of this process from another one's"""
+        self.snapshot = snapshot or Snapshot(generation=0)
         self._encoded: dict[str, _Encoded] = {}
+        self._history: deque[Recent] = deque(maxlen=history)
+        self._wakes: set[Callable[[], None]] = set()
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Serve another snapshot from now on."""
-        kept = {
-            device.name: encoded
-            for device in snapshot
-            if (encoded := self._encoded.get(device.name)) is not None and encoded.device is device
-        }
-        self.snapshot, self._encoded = snapshot, kept
+    def begin(self, snapshot: Snapshot) -> None:
+        """Serve the first snapshot."""
+        self.snapshot = snapshot
+
+    def publish(self, update: Update) -> None:
+        """Serve another snapshot from now on, and tell who watches."""
+        if not update.changes:
+            self.snapshot = update.snapshot
+            return
+        first = update.snapshot.generation - len(update.changes) + 1
+        for generation, change in enumerate(update.changes, first):
+            self._history.append(Recent(generation, change))
+            if isinstance(change, Removed):
+                self._encoded.pop(change.device.name, None)
+        self.snapshot = update.snapshot
+        for wake in tuple(self._wakes):
+            wake()
+
+    def after(self, generation: int) -> Recent | None:
+        """Return the change that followed a generation.
+
+        Raises KeyError if it is forgotten, or the generation is none of this store's.
+        """
+        if generation == self.snapshot.generation:
+            return None
+        if not self._history or not (
+            self._history[0].generation - 1 <= generation < self.snapshot.generation
+        ):
+            raise KeyError(generation)
+        return self._history[generation + 1 - self._history[0].generation]
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Have a function called after each update."""
+        self._wakes.add(wake)
+
+    def unsubscribe(self, wake: Callable[[], None]) -> None:
+        """Have it called no more."""
+        self._wakes.discard(wake)
+
+    @property
+    def subscriptions(self) -> int:
+        """How many functions are called."""
+        return len(self._wakes)
 
     def json(self, device: Device) -> bytes:
         """Return a device as a JSON object."""
@@ -46,15 +106,18 @@ class Store:
             encoded.json = msgspec.json.encode(device)
         return encoded.json
 
-    def xml(self, device: Device) -> bytes:
+    def xml(self, device: Device, *, depth: int = 0) -> bytes:
         """Return a device's XML as the inside of a JSON string, without the quotes.
 
-        Such pieces can be joined; nobody but a JSON reply ever carries them.
+        Such pieces can be joined; nobody but a JSON reply ever carries them. `depth` is the
+        number of levels the device stands in. Text of several lines must not be indented, so
+        one depth cannot be made from another.
         """
         encoded = self._of(device)
-        if encoded.xml is None:
-            encoded.xml = json_text(native.device_xml(device))
-        return encoded.xml
+        xml = encoded.xml.get(depth)
+        if xml is None:
+            xml = encoded.xml[depth] = json_text(native.device_xml(device, depth=depth))
+        return xml
 
     def _of(self, device: Device) -> _Encoded:
         encoded = self._encoded.get(device.name)

@@ -1,0 +1,477 @@
+"""Follower: keeps the store's snapshot true to the host, from the first scan on.
+
+Lives on the event loop. Uevents, the slow reconcile and requests for fresh counts all become
+the same thing: paths to read again. The scan thread reads them, one job at a time; what comes
+in meanwhile waits and makes the next job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import Literal, Protocol
+
+import msgspec
+
+from nodedevd import udev
+from nodedevd.assembly import Update
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.model import Change, Device, Removed, Snapshot
+from nodedevd.scan import Job, rescan
+from nodedevd.scan_thread import ScanThread
+from nodedevd.status import ScanTimes, UnansweredRead, now
+from nodedevd.store import Store
+from nodedevd.sysroot import Sysroot
+from nodedevd.uevents import Uevent, touched_paths
+from nodedevd.update import sharing_parents, update
+
+log = logging.getLogger(__name__)
+
+EventChoice = Literal["auto", "udev", "kernel", "none"]
+
+DRAIN_AT_ONCE = 500
+"""Uevents taken off the socket before others have their turn on the loop."""
+COALESCE_SECONDS = 0.002
+"""How long the first uevent waits for others of its burst."""
+INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0)
+"""When an mdev without type is read again; the last one goes on until it is complete or gone."""
+AFTER_REMOVAL_SECONDS = (0.1, 1.0)
+"""When a parent's counts are read again after an mdev went: the kernel frees the slot late."""
+REOPEN_SECONDS = 1.0
+"""Between two tries to open a monitor, or to read a host that cannot be read at all."""
+LATE_EVENT_SECONDS = 1.0
+"""How much later than a change its uevent may come, before the change counts as missed."""
+LOST_LOG_SECONDS = 10.0
+"""Lost uevents are logged once in such a time."""
+STUCK_SECONDS = 2.0
+"""How long one device may take to be read before others are read without it."""
+STUCK_AT_MOST = 8
+"""Threads that may hang in a driver at once."""
+MISSED_SHOWN = 10
+
+
+class MonitorLike(Protocol):
+    """What a monitor of uevents has to be able to do; see `udev.Monitor`."""
+
+    source: udev.Source
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+
+    def drain(self, most: int) -> Iterable[Uevent]:
+        """Yield what has arrived. Raises EventsLost."""
+
+    def close(self) -> None:
+        """Give the socket back."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How closely the host is followed."""
+
+    events: EventChoice = "auto"
+    reconcile_seconds: float = 300.0
+    """0: never"""
+    count_age_seconds: float = 1.0
+    """how old the counts of an mdev parent may be when they are served"""
+    buffer_bytes: int = udev.RECEIVE_BUFFER_BYTES
+    stuck_seconds: float = STUCK_SECONDS
+
+
+class Counters(msgspec.Struct):
+    """What happened since the start."""
+
+    events: int = 0
+    """uevents received"""
+    updates: int = 0
+    """jobs that read what uevents touched"""
+    overflows: int = 0
+    """times the monitor's buffer was too small"""
+    monitor_errors: int = 0
+    """other errors of the monitor: a record that makes no sense, a socket that closed"""
+    rescans: int = 0
+    """scans of the whole host after the first"""
+    missed: int = 0
+    """changes the reconcile found, of which no uevent had told"""
+    last_event: datetime | None = None
+    """UTC"""
+
+
+class Hanging(msgspec.Struct, frozen=True):
+    """A read that does not return, and the thread it holds."""
+
+    path: str
+    since: float
+    """time.monotonic()"""
+    thread: ScanThread
+
+
+class _Stuck(Exception):
+    """The job was put aside; the next one goes on without the device."""
+
+
+class Follower:
+    """Reads the host once, and whatever changes from then on."""
+
+    def __init__(
+        self,
+        sysroot: Sysroot,
+        store: Store,
+        options: Options,
+        *,
+        open_monitor: Callable[[udev.Source, int], MonitorLike] = udev.Monitor,
+    ) -> None:
+        self.counters = Counters()
+        self.last_scan: ScanTimes | None = None
+        self.hanging: list[Hanging] = []
+        self._sysroot = sysroot
+        self._store = store
+        self._options = options
+        self._open_monitor = open_monitor
+        self._monitor: MonitorLike | None = None
+        self._thread = ScanThread()
+        self._uevents: dict[Uevent, None] = {}
+        self._touched: set[str] = set()
+        self._reconcile = False
+        self._rescan = True
+        self._worker: asyncio.Task[None] | None = None
+        self._scheduled: asyncio.TimerHandle | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._retries: dict[str, int] = {}
+        self._read_at: dict[str, float] = {}
+        self._fresh: asyncio.Future[None] | None = None
+        self._suspects: dict[str, str] = {}
+        self._lost_logged = float("-inf")
+
+    # -- life --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to listen, then read the whole host. Returns when the store has it."""
+        self._open()
+        worker = self._worker = asyncio.create_task(self._work())
+        await asyncio.shield(worker)
+        if self._options.reconcile_seconds > 0:
+            self._later(self._reconcile_delay(), self._start_reconcile)
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Stop; a read that hangs is left behind after the timeout."""
+        for timer in (*self._timers, self._scheduled):
+            if timer is not None:
+                timer.cancel()
+        self._shut()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        if self._fresh is not None:
+            self._fresh.cancel()
+        self._thread.close(0 if self.hanging else timeout_seconds)
+
+    @property
+    def event_source(self) -> str:
+        """Where changes are told from: udev, kernel, or none."""
+        return "none" if self._monitor is None else self._monitor.source
+
+    def unanswered(self) -> tuple[UnansweredRead, ...]:
+        """Return the reads that hang, the oldest first."""
+        time_now = time.monotonic()
+        return tuple(
+            [UnansweredRead(one.path, round(time_now - one.since, 3)) for one in self.hanging]
+        )
+
+    # -- what tells of changes ---------------------------------------------------------
+
+    def touch(self, paths: Iterable[str]) -> None:
+        """Have these devices read again, now."""
+        self._touched.update(paths)
+        self._schedule(0)
+
+    def fresh(self, devices: Iterable[Device]) -> asyncio.Future[None] | None:
+        """Have counts read again that are older than they may be when they are served.
+
+        None: they are young enough.
+        """
+        oldest = time.monotonic() - self._options.count_age_seconds
+        old = {
+            device.path
+            for device in devices
+            if device.path is not None
+            and device.capability(MdevParent) is not None
+            and self._read_at.get(device.path, 0.0) < oldest
+        }
+        if not old:
+            return None
+        self.touch(old)
+        if self._fresh is None:
+            self._fresh = asyncio.get_running_loop().create_future()
+        return self._fresh
+
+    def _on_readable(self) -> None:
+        assert self._monitor is not None
+        try:
+            for uevent in self._monitor.drain(DRAIN_AT_ONCE):
+                self.counters.events += 1
+                self._uevents[uevent] = None
+                if self._suspects:
+                    self._acquit(uevent)
+        except udev.EventsLost as error:
+            self._on_lost(error)
+        self.counters.last_event = now()
+        if self._uevents:
+            self._schedule(COALESCE_SECONDS)
+
+    def _on_lost(self, error: udev.EventsLost) -> None:
+        if error.overflow:
+            self.counters.overflows += 1
+        else:
+            self.counters.monitor_errors += 1
+        if time.monotonic() - self._lost_logged > LOST_LOG_SECONDS:
+            log.warning("uevents were lost (%s): reading the whole host again", error)
+        self._lost_logged = time.monotonic()
+        if not error.usable:
+            self._shut()
+            self._later(REOPEN_SECONDS, self._open)
+        self._rescan = True
+        self._schedule(COALESCE_SECONDS)
+
+    def _start_reconcile(self) -> None:
+        if self._options.events == "auto" and self.event_source != self._wanted_source():
+            # udevd came or went.
+            self._shut()
+            self._open()
+        self._reconcile = True
+        self._schedule(0)
+        self._later(self._reconcile_delay(), self._start_reconcile)
+
+    def _reconcile_delay(self) -> float:
+        # Jittered, so that the hosts of a cluster do not all do it at once.
+        return self._options.reconcile_seconds * random.uniform(0.9, 1.1)
+
+    # -- the monitor -------------------------------------------------------------------
+
+    def _wanted_source(self) -> Literal["udev", "kernel", "none"]:
+        if self._options.events != "auto":
+            return self._options.events
+        if self._sysroot.root != "/":
+            return "none"
+        return "udev" if udev.running() else "kernel"
+
+    def _open(self) -> None:
+        source = self._wanted_source()
+        if source == "none":
+            return
+        try:
+            self._monitor = self._open_monitor(source, self._options.buffer_bytes)
+        except OSError as error:
+            log.warning("no uevents from %s: %s; trying again", source, error)
+            self._later(REOPEN_SECONDS, self._open)
+            return
+        asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._on_readable)
+        log.info("following the uevents of %s", source)
+        self._rescan = True
+        if self._worker is not None:
+            self._schedule(0)
+
+    def _shut(self) -> None:
+        if self._monitor is not None:
+            asyncio.get_running_loop().remove_reader(self._monitor.fileno())
+            self._monitor.close()
+            self._monitor = None
+
+    # -- the work ----------------------------------------------------------------------
+
+    def _schedule(self, delay_seconds: float) -> None:
+        idle = self._worker is None or self._worker.done()
+        if idle and self._scheduled is None:
+            loop = asyncio.get_running_loop()
+            self._scheduled = loop.call_later(delay_seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._scheduled = None
+        self._worker = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        """Do what has come in, and what comes in meanwhile."""
+        while self._rescan or self._reconcile or self._uevents or self._touched or self._fresh:
+            waiting, self._fresh = self._fresh, None
+            try:
+                await self._do()
+            except _Stuck:
+                self._fresh = self._fresh or waiting
+                continue
+            except Exception:
+                if self.last_scan is None:
+                    raise
+                log.exception("reading the host failed; trying again")
+                self.counters.monitor_errors += 1
+                await asyncio.sleep(REOPEN_SECONDS)
+                self._fresh = self._fresh or waiting
+                continue
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    async def _do(self) -> None:
+        rescan_asked, reconcile = self._rescan, self._reconcile
+        snapshot = self._store.snapshot
+        uevents, self._uevents = self._uevents, {}
+        touched = touched_paths(uevents, snapshot) | self._touched
+        self._rescan, self._reconcile, self._touched = False, False, set()
+        began = time.monotonic()
+        try:
+            if rescan_asked or reconcile:
+                result = await self._supervise(
+                    lambda job, left: rescan(self._sysroot, snapshot, job=job, unanswered=left)
+                )
+            else:
+                self.counters.updates += 1
+                result = await self._supervise(
+                    lambda job, left: update(
+                        self._sysroot, snapshot, touched, job=job, unanswered=left
+                    )
+                )
+        except BaseException:
+            # Nothing that was told is forgotten.
+            self._rescan |= rescan_asked
+            self._reconcile |= reconcile
+            self._touched |= touched
+            raise
+        self._note_times(result.snapshot, touched, began, whole=rescan_asked or reconcile)
+        first = self._store.snapshot.generation == 0
+        if first:
+            self._store.begin(result.snapshot.numbered(1))
+        else:
+            self._store.publish(result)
+        if reconcile and not rescan_asked:
+            self._suspect(result.changes)
+        for device in self._store.snapshot if first else _devices(result.changes):
+            self._watch_incomplete(device)
+        for change in result.changes:
+            if isinstance(change, Removed):
+                self._recount_after(change.device)
+
+    async def _supervise(self, read: Callable[[Job, frozenset[str]], Update]) -> Update:
+        """Run a job; if one device holds it up, leave its thread to it and raise _Stuck."""
+        job = Job()
+        thread = self._thread
+        unanswered = frozenset([one.path for one in self.hanging])
+        future = thread.run(read, job, unanswered)
+        limit = self._options.stuck_seconds
+        while True:
+            done, _ = await asyncio.wait({future}, timeout=limit / 4)
+            if done:
+                return future.result()
+            path, since = job.path, job.since
+            if path is None or time.monotonic() - since < limit:
+                continue
+            if len(self.hanging) >= STUCK_AT_MOST:
+                continue
+            job.abandoned = True
+            hanging = Hanging(path, since, thread)
+            self.hanging.append(hanging)
+            future.add_done_callback(partial(self._on_answer, hanging))
+            self._thread = ScanThread()
+            self._touched.add(path)  # to be shown as what it is: older than the rest
+            log.warning("reading %s has not returned for %.1f s: going on without", path, limit)
+            raise _Stuck
+
+    def _on_answer(self, hanging: Hanging, future: asyncio.Future[Update]) -> None:
+        future.exception()  # Abandoned, or of no interest any more
+        hanging.thread.close(0)
+        self.hanging.remove(hanging)
+        log.info("reading %s returned after %.1f s", hanging.path, time.monotonic() - hanging.since)
+        self.touch({hanging.path})
+
+    def _note_times(
+        self, snapshot: Snapshot, touched: Iterable[str], began: float, *, whole: bool
+    ) -> None:
+        if whole:
+            if self.last_scan is not None:
+                self.counters.rescans += 1
+            self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
+            touched = snapshot.paths
+        for path in touched:
+            device = snapshot.at(path)
+            if device is not None and device.capability(MdevParent) is not None:
+                self._read_at[path] = began
+            else:
+                self._read_at.pop(path, None)
+
+    # -- what is looked at once more ---------------------------------------------------
+
+    def _watch_incomplete(self, device: Device) -> None:
+        """Read an mdev again that lacks its type: no uevent tells when the link is made."""
+        child = device.capability(MdevChild)
+        if device.path is None or child is None or child.state != "incomplete":
+            return
+        if device.path not in self._retries:
+            self._retries[device.path] = 0
+            self._retry_later(device.path)
+
+    def _retry_later(self, path: str) -> None:
+        attempt = min(self._retries[path], len(INCOMPLETE_SECONDS) - 1)
+        self._later(INCOMPLETE_SECONDS[attempt], lambda: self._retry(path))
+
+    def _retry(self, path: str) -> None:
+        device = self._store.snapshot.at(path)
+        child = None if device is None else device.capability(MdevChild)
+        if child is None or child.state != "incomplete":
+            del self._retries[path]
+            return
+        self._retries[path] += 1
+        self.touch({path, child.parent_path})
+        self._retry_later(path)
+
+    def _recount_after(self, device: Device) -> None:
+        """Read the counts again that an mdev gave back, or will give back soon."""
+        child = device.capability(MdevChild)
+        if child is None:
+            return
+
+        def recount() -> None:
+            snapshot = self._store.snapshot
+            parent = snapshot.at(child.parent_path)
+            if parent is not None:
+                self.touch(sharing_parents(parent, snapshot))
+
+        for delay in AFTER_REMOVAL_SECONDS:
+            self._later(delay, recount)
+
+    def _suspect(self, changes: Iterable[Change]) -> None:
+        """Count what the reconcile found as missed, unless its uevent is only late."""
+        for change in changes:
+            path = change.device.path
+            if path is not None:
+                what = type(change).__name__.lower()
+                self._suspects[path] = f"{change.device.name} {what}"
+        for uevent in self._uevents:
+            self._acquit(uevent)
+        if self._suspects:
+            self._later(LATE_EVENT_SECONDS, self._convict)
+
+    def _acquit(self, uevent: Uevent) -> None:
+        self._suspects.pop(uevent.path, None)
+        self._suspects.pop(uevent.path.rpartition("/")[0], None)
+
+    def _convict(self) -> None:
+        if self._suspects:
+            self.counters.missed += len(self._suspects)
+            shown = sorted(self._suspects.values())
+            more = f" and {len(shown) - MISSED_SHOWN} more" if len(shown) > MISSED_SHOWN else ""
+            log.info("changes no uevent told of: %s%s", ", ".join(shown[:MISSED_SHOWN]), more)
+            self._suspects.clear()
+
+    def _later(self, seconds: float, function: Callable[[], object]) -> None:
+        def fire() -> None:
+            self._timers.discard(handle)
+            function()
+
+        handle = asyncio.get_running_loop().call_later(seconds, fire)
+        self._timers.add(handle)
+
+
+def _devices(changes: Iterable[Change]) -> Iterable[Device]:
+    return [change.device for change in changes if not isinstance(change, Removed)]

@@ -1,0 +1,48 @@
+"""Uevent: one message of the kernel or udevd about a device, and what it can have touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from nodedevd.model import Snapshot
+
+
+class Uevent(msgspec.Struct, frozen=True, gc=False):
+    """A uevent, reduced to what is acted upon."""
+
+    action: str
+    path: str
+    """sysfs path, /sys in front"""
+    subsystem: str | None
+    old_path: str | None = None
+    """DEVPATH_OLD of a move, /sys in front"""
+
+
+_WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
+
+
+def touched_paths(uevents: Iterable[Uevent], snapshot: Snapshot) -> set[str]:
+    """Return the paths of the devices to be read again.
+
+    The device; its descendants when it went, moved, or got or lost its driver; for an mdev its
+    parent; for VFIO's own child of an mdev the mdev.
+    """
+    return {path for uevent in uevents for path in _touched(uevent, snapshot)}
+
+
+def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
+    yield uevent.path
+    if uevent.subsystem == "mdev":
+        yield uevent.path.rpartition("/")[0]
+    elif uevent.subsystem == "vfio-dev":
+        # <mdev>/vfio-dev/vfio<N>
+        yield uevent.path.rpartition("/")[0].rpartition("/")[0]
+    if uevent.action in _WITH_DESCENDANTS:
+        yield from snapshot.below(uevent.path)
+    if uevent.old_path is not None and uevent.old_path != uevent.path:
+        yield uevent.old_path
+        for below in snapshot.below(uevent.old_path):
+            yield below
+            yield uevent.path + below[len(uevent.old_path) :]
