@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,8 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _GONE = _ABSENT | {errno.ENODEV, errno.ENXIO}
 # Where Python knows two names for a number, the kernel's.
 _NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+# int() takes more: blanks, signs, underscores, digits of other scripts, 0x twice.
+_NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
 _INT64_MAX = 2**63 - 1
 
 
@@ -171,13 +174,9 @@ def shown(text: str) -> str:
 
 def parse_number(text: str, base: int = 10) -> int | None:
     """Read an unsigned number as the kernel prints it, `0x` allowed for base 16."""
-    digits = text[2:] if base == 16 and text[:2] in ("0x", "0X") else text
-    if not digits.isalnum() or not digits.isascii():
+    if _NUMBER[base].fullmatch(text) is None:
         return None
-    try:
-        number = int(digits, base)
-    except ValueError:
-        return None
+    number = int(text, base)
     return number if number <= _INT64_MAX else None
 
 
