@@ -20,13 +20,18 @@ from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.model import Device
 from nodedevd.source import Source
 from nodedevd.status import Status
-from nodedevd.table import table
+from nodedevd.table import printable, table
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
 
 _EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""
+
+
+def _epilog(heading: str, *lines: str) -> str:
+    """Return the end of a help text: an example, kept line by line, and the exit status."""
+    return "\n".join(["\b", heading, *(f"  {line}" for line in lines), "", _EXIT_STATUS])
 
 
 class _Context(msgspec.Struct):
@@ -36,10 +41,10 @@ class _Context(msgspec.Struct):
     socket: str | None
 
     def source(self) -> Source:
-        """Return where the devices come from."""
+        """Return where the devices come from; a connection is closed with the command."""
         if self.sysroot is not None:
             return Embedded(self.sysroot, progress=_progress())
-        return Client(self.socket)
+        return click.get_current_context().with_resource(Client(self.socket))
 
 
 def _progress() -> Callable[[int, int], None] | None:
@@ -71,16 +76,25 @@ class _Group(click.Group):
         except (NodedevError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            _fail(error, EXIT_FAILURE)
+            _fail(error)
+        except msgspec.DecodeError as error:
+            _fail(f"cannot understand the answer of a daemon of another version: {error}")
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
-    click.echo(f"nodedevctl: {error}", err=True)
+def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
+    click.echo(f"nodedevctl: {printable(str(error))}", err=True)
     sys.exit(status)
 
 
 @click.group(
-    cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_STATUS
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_epilog(
+        "Examples:",
+        "nodedevctl tree",
+        "nodedevctl list --cap mdev_parent",
+        "nodedevctl --sysroot / dumpxml 0000:3b:00.0",
+    ),
 )
 @click.option(
     "--sysroot",
@@ -91,15 +105,9 @@ def _fail(error: Exception, status: int) -> NoReturn:
 @click.version_option(__version__, prog_name="nodedevctl")
 @click.pass_context
 def main(context: click.Context, sysroot: str | None, socket: str | None) -> None:
-    r"""Show the node devices of a host: PCI functions, mdev parents and mediated devices.
+    """Show the node devices of a host: PCI functions, mdev parents and mediated devices.
 
     DEVICE is a device's name, a uuid, mdev_<uuid>, a PCI address or a path below /sys.
-
-    \b
-    Examples:
-      nodedevctl tree
-      nodedevctl list --cap mdev_parent
-      nodedevctl --sysroot / dumpxml 0000:3b:00.0
     """
     if sysroot is not None and socket is not None:
         raise click.UsageError("--sysroot scans without a daemon; leave out --socket")
@@ -117,26 +125,25 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for to
 
 
 def _checked(capabilities: Sequence[str]) -> list[str] | None:
-    words = [word for one in capabilities for word in one.split(",") if word]
+    words = [word for one in capabilities for word in one.split(",")]
     for word in words:
         if word not in WORDS:
-            raise click.BadParameter(
-                f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap"
-            )
+            raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap")
     return words or None
 
 
-@main.command("list", epilog=_EXIT_STATUS)
+@main.command(
+    "list",
+    epilog=_epilog(
+        "Example: everything that can be divided into mediated devices",
+        "nodedevctl list --cap mdev_parent",
+    ),
+)
 @_cap
 @_json
 @click.pass_obj
 def list_command(context: _Context, capabilities: tuple[str, ...], as_json: bool) -> None:
-    r"""List the names of devices.
-
-    \b
-    Example: everything that can be divided into mediated devices
-      nodedevctl list --cap mdev_parent
-    """
+    """List the names of devices."""
     found = context.source().entries(_checked(capabilities))
     if as_json:
         _print_json(msgspec.json.encode(found))
@@ -145,47 +152,41 @@ def list_command(context: _Context, capabilities: tuple[str, ...], as_json: bool
         click.echo(name)
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(epilog=_epilog("Example:", "nodedevctl --sysroot / tree"))
 @click.pass_obj
 def tree(context: _Context) -> None:
-    r"""Draw all devices below their parents.
-
-    \b
-    Example:
-      nodedevctl --sysroot / tree
-    """
+    """Draw all devices below their parents."""
     found = context.source().entries()
-    click.echo(draw({entry.name: entry.parent for entry in found.devices}))
+    click.echo(draw({entry.name: entry.parent for entry in found.devices}), nl=False)
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(
+    epilog=_epilog("Example:", "nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")
+)
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All devices.")
 @click.pass_obj
 def dumpxml(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
-    r"""Print devices as XML.
+    """Print devices as XML.
 
     One device is printed as <device>; several, or all, as one document <devices>.
-
-    \b
-    Example:
-      nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
     """
     click.echo(context.source().xml(_named(devices, everything)), nl=False)
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(
+    epilog=_epilog(
+        "Example: the types a device offers",
+        "nodedevctl show 0000:3b:00.0 | jq '.capabilities[] | .types? // empty'",
+    )
+)
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All devices.")
 @click.pass_obj
 def show(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
-    r"""Print devices as JSON.
+    """Print devices as JSON.
 
     One device is printed as an object; several, or all, as one document with an array.
-
-    \b
-    Example: the types a device offers
-      nodedevctl show 0000:3b:00.0 | jq '.capabilities[] | .types? // empty'
     """
     source = context.source()
     names = _named(devices, everything)
@@ -194,7 +195,7 @@ def show(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
     elif len(names) == 1:
         _print_json(source.device_json(names[0]))
     else:
-        found = [source.device_json(name) for name in names]
+        found = dict.fromkeys(source.device_json(name) for name in names)
         generation = source.status().generation
         _print_json(b'{"generation":%d,"devices":[%b]}' % (generation, b",".join(found)))
 
@@ -205,31 +206,28 @@ def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
     return None if everything else list(devices)
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(epilog=_epilog("Example:", "nodedevctl types 0000:3b:00.4"))
 @click.argument("parents", metavar="[PARENT]...", nargs=-1)
 @_json
 @click.pass_obj
 def types(context: _Context, parents: tuple[str, ...], as_json: bool) -> None:
-    r"""Show the mdev types that are on offer, of all parents or of some.
+    """Show the mdev types that are on offer, of all parents or of some.
 
     AVAILABLE is how many more could be created now, ACTIVE how many there are; a value that
     cannot be read is shown as "unknown".
-
-    \b
-    Example:
-      nodedevctl types 0000:3b:00.4
     """
     source = context.source()
     if parents:
         found = [msgspec.json.decode(source.device_json(name), type=Device) for name in parents]
     else:
         found = list(source.devices(["mdev_parent"]).devices)
-    offers = [
-        (device.name, one)
-        for device in found
-        if (parent := device.capability(MdevParent)) is not None
-        for one in parent.types
-    ]
+    offers = []
+    for device in found:
+        parent = device.capability(MdevParent)
+        if parent is None:
+            click.echo(f"{device.name} is not an mdev parent: it offers no types", err=True)
+        else:
+            offers += [(device.name, one) for one in parent.types]
     if as_json:
         _print_json(msgspec.json.encode([_offer(name, one) for name, one in offers]))
         return
@@ -254,16 +252,11 @@ def _row(parent: str, one: MdevType) -> tuple[str, ...]:
     )
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(epilog=_epilog("Example:", "nodedevctl status --json | jq .error_count"))
 @_json
 @click.pass_obj
 def status(context: _Context, as_json: bool) -> None:
-    r"""Show how the daemon is doing, and what it could not read.
-
-    \b
-    Example:
-      nodedevctl status --json | jq .error_count
-    """
+    """Show how the daemon is doing, and what it could not read."""
     answer = context.source().status()
     if as_json:
         _print_json(msgspec.json.encode(answer))
@@ -292,7 +285,7 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     if not answer.privileged:
         lines["Privileges"] = "not root: what root alone may read is unknown"
     lines["Read errors"] = str(answer.error_count)
-    text = "".join(f"{label + ':':<13}{value}\n" for label, value in lines.items())
+    text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
     if answer.errors:
         rows = [
             (error.device or "-", error.attribute or ".", error.code, error.detail)
@@ -302,33 +295,29 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     return text
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(epilog=_epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
 def schema() -> None:
-    r"""Print the JSON Schema of what show, list --json and status --json print.
-
-    \b
-    Example:
-      nodedevctl schema > nodedevd.schema.json
-    """
+    """Print the JSON Schema of what show, list --json and status --json print."""
     from nodedevd.schema import json_schema
 
     _print_json(msgspec.json.encode(json_schema()))
 
 
-@main.command(epilog=_EXIT_STATUS)
+@main.command(
+    epilog=_epilog(
+        "Example: record this host, and look at the copy",
+        "nodedevctl record /tmp/host",
+        "nodedevctl --sysroot /tmp/host tree",
+    )
+)
 @click.argument("directory", metavar="DIR")
 @click.option("--raw", is_flag=True, help="Keep uuids, serial numbers and MAC addresses.")
 @_json
 @click.pass_obj
 def record(context: _Context, directory: str, raw: bool, as_json: bool) -> None:
-    r"""Copy what a scan reads from this host into DIR, a sysroot of its own.
+    """Copy what a scan reads from this host into DIR, a sysroot of its own.
 
     What identifies the machine (uuids, serial numbers, MAC addresses) is replaced.
-
-    \b
-    Example: record this host, and look at the copy
-      nodedevctl record /tmp/host
-      nodedevctl --sysroot /tmp/host tree
     """
     from nodedevd.record import record as record_host
 
@@ -341,7 +330,7 @@ def record(context: _Context, directory: str, raw: bool, as_json: bool) -> None:
         f" {done.links} links, {done.replaced} identifying values replaced"
     )
     for path in done.lost:
-        click.echo(f"not recorded, the host refused to give it: {path}", err=True)
+        click.echo(f"not recorded, the host refused to give it: {printable(path)}", err=True)
 
 
 def _print_json(data: bytes) -> None:

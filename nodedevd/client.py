@@ -182,4 +182,4 @@ def _connect(paths: Sequence[str]) -> tuple[str, socket.socket]:
             reasons.append(error.strerror or str(error))
             continue
         return path, connection
-    raise NoDaemon(paths, reasons[-1].lower() if reasons else "no path to try")
+    raise NoDaemon(paths, ", ".join(dict.fromkeys(reasons)).lower())

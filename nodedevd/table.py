@@ -5,11 +5,17 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+_WIDEST = 64
+"""A longer cell stands out of its column, so that one odd text does not spoil all lines."""
+
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; the last column is not padded. Control characters are shown as such."""
     lines = [heading, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(heading) - 1)]
+    widths = [
+        max(width for line in lines if (width := _width(line[column])) <= _WIDEST)
+        for column in range(len(heading) - 1)
+    ]
     return "".join(
         "  ".join(
             [
@@ -27,7 +33,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def printable(text: str) -> str:
     """Return text that cannot do anything to a terminal: line feeds become `, `."""
-    text = ", ".join(text.splitlines())
+    text = text.replace("\r\n", "\n").removesuffix("\n").replace("\n", ", ")
     if text.isprintable():
         return text
     return "".join(
