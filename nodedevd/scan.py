@@ -57,9 +57,11 @@ class Job:
         self.path, self.since = path, time.monotonic()
 
 
-def scan(sysroot: Sysroot, *, progress: Progress | None = None) -> Snapshot:
+def scan(
+    sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None
+) -> Snapshot:
     """Read every device of a host. Raises NotASysroot; nothing else a host does raises."""
-    return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(1)
+    return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
 
 
 def rescan(
