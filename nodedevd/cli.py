@@ -3,66 +3,29 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.capabilities import WORDS
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
-from nodedevd.client import Client
+from nodedevd.cli_options import (
+    EXIT_FAILURE,
+    EXIT_NO_DAEMON,
+    Context,
+    cap_option,
+    checked,
+    epilog,
+    json_option,
+)
+from nodedevd.cli_watch import events, wait
 from nodedevd.drawing import draw, sort_key
-from nodedevd.embedded import Embedded
 from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.model import Device
-from nodedevd.source import Source
 from nodedevd.status import Status
 from nodedevd.table import printable, table
-
-EXIT_FAILURE = 1
-EXIT_NO_DAEMON = 3
-
-_EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
-3 no daemon answers."""
-
-
-def _epilog(heading: str, *lines: str) -> str:
-    """Return the end of a help text: an example, kept line by line, and the exit status."""
-    return "\n".join(["\b", heading, *(f"  {line}" for line in lines), "", _EXIT_STATUS])
-
-
-class _Context(msgspec.Struct):
-    """What the options before the command say."""
-
-    sysroot: str | None
-    socket: str | None
-
-    def source(self) -> Source:
-        """Return where the devices come from; a connection is closed with the command."""
-        if self.sysroot is not None:
-            return Embedded(self.sysroot, progress=_progress())
-        return click.get_current_context().with_resource(Client(self.socket))
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    """Show how far a scan is, once it has taken a second, to somebody who watches."""
-    if not sys.stderr.isatty():
-        return None
-    begin = shown = time.monotonic()
-
-    def progress(done: int, of: int) -> None:
-        nonlocal shown
-        time_now = time.monotonic()
-        if time_now - begin > 1 and time_now - shown > 0.1:
-            shown = time_now
-            click.echo(f"\rreading devices: {done} of {of}", err=True, nl=False)
-        if done + 1 == of and shown != begin:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-    return progress
 
 
 class _Group(click.Group):
@@ -89,7 +52,7 @@ def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_epilog(
+    epilog=epilog(
         "Examples:",
         "nodedevctl tree",
         "nodedevctl list --cap mdev_parent",
@@ -111,40 +74,22 @@ def main(context: click.Context, sysroot: str | None, socket: str | None) -> Non
     """
     if sysroot is not None and socket is not None:
         raise click.UsageError("--sysroot scans without a daemon; leave out --socket")
-    context.obj = _Context(sysroot=sysroot, socket=socket)
-
-
-_cap = click.option(
-    "--cap",
-    "capabilities",
-    multiple=True,
-    metavar="KIND",
-    help=f"Only devices with this capability; may be repeated. Known: {', '.join(WORDS)}.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for tools.")
-
-
-def _checked(capabilities: Sequence[str]) -> list[str] | None:
-    words = [word for one in capabilities for word in one.split(",")]
-    for word in words:
-        if word not in WORDS:
-            raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap")
-    return words or None
+    context.obj = Context(sysroot=sysroot, socket=socket)
 
 
 @main.command(
     "list",
-    epilog=_epilog(
+    epilog=epilog(
         "Example: everything that can be divided into mediated devices",
         "nodedevctl list --cap mdev_parent",
     ),
 )
-@_cap
-@_json
+@cap_option
+@json_option
 @click.pass_obj
-def list_command(context: _Context, capabilities: tuple[str, ...], as_json: bool) -> None:
+def list_command(context: Context, capabilities: tuple[str, ...], as_json: bool) -> None:
     """List the names of devices."""
-    found = context.source().entries(_checked(capabilities))
+    found = context.source().entries(checked(capabilities))
     if as_json:
         _print_json(msgspec.json.encode(found))
         return
@@ -152,21 +97,21 @@ def list_command(context: _Context, capabilities: tuple[str, ...], as_json: bool
         click.echo(name)
 
 
-@main.command(epilog=_epilog("Example:", "nodedevctl --sysroot / tree"))
+@main.command(epilog=epilog("Example:", "nodedevctl --sysroot / tree"))
 @click.pass_obj
-def tree(context: _Context) -> None:
+def tree(context: Context) -> None:
     """Draw all devices below their parents."""
     found = context.source().entries()
     click.echo(draw({entry.name: entry.parent for entry in found.devices}), nl=False)
 
 
 @main.command(
-    epilog=_epilog("Example:", "nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")
+    epilog=epilog("Example:", "nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")
 )
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All devices.")
 @click.pass_obj
-def dumpxml(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
+def dumpxml(context: Context, devices: tuple[str, ...], everything: bool) -> None:
     """Print devices as XML.
 
     One device is printed as <device>; several, or all, as one document <devices>.
@@ -175,7 +120,7 @@ def dumpxml(context: _Context, devices: tuple[str, ...], everything: bool) -> No
 
 
 @main.command(
-    epilog=_epilog(
+    epilog=epilog(
         "Example: the types a device offers",
         "nodedevctl show 0000:3b:00.0 | jq '.capabilities[] | .types? // empty'",
     )
@@ -183,7 +128,7 @@ def dumpxml(context: _Context, devices: tuple[str, ...], everything: bool) -> No
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All devices.")
 @click.pass_obj
-def show(context: _Context, devices: tuple[str, ...], everything: bool) -> None:
+def show(context: Context, devices: tuple[str, ...], everything: bool) -> None:
     """Print devices as JSON.
 
     One device is printed as an object; several, or all, as one document with an array.
@@ -206,11 +151,11 @@ def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
     return None if everything else list(devices)
 
 
-@main.command(epilog=_epilog("Example:", "nodedevctl types 0000:3b:00.4"))
+@main.command(epilog=epilog("Example:", "nodedevctl types 0000:3b:00.4"))
 @click.argument("parents", metavar="[PARENT]...", nargs=-1)
-@_json
+@json_option
 @click.pass_obj
-def types(context: _Context, parents: tuple[str, ...], as_json: bool) -> None:
+def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
     """Show the mdev types that are on offer, of all parents or of some.
 
     AVAILABLE is how many more could be created now, ACTIVE how many there are; a value that
@@ -252,10 +197,10 @@ def _row(parent: str, one: MdevType) -> tuple[str, ...]:
     )
 
 
-@main.command(epilog=_epilog("Example:", "nodedevctl status --json | jq .error_count"))
-@_json
+@main.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
+@json_option
 @click.pass_obj
-def status(context: _Context, as_json: bool) -> None:
+def status(context: Context, as_json: bool) -> None:
     """Show how the daemon is doing, and what it could not read."""
     answer = context.source().status()
     if as_json:
@@ -276,16 +221,20 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     }
     if not embedded:
         lines["Started"] = f"{answer.started:%Y-%m-%d %H:%M:%S} UTC, process {answer.pid}"
-        lines["Events"] = (
-            "none: answers are as of the last scan"
-            if answer.event_source == "none"
-            else answer.event_source
+        lines["Events"] = _events_text(answer)
+        lines["Mishaps"] = (
+            f"{answer.overflows} overflows, {answer.monitor_errors} monitor errors,"
+            f" {answer.missed_changes} changes without an event, {answer.rescans} rescans"
         )
-        lines["Clients"] = f"{answer.clients} connected, {answer.calls} calls answered"
+        lines["Clients"] = (
+            f"{answer.clients} connected, {answer.watchers} watching, {answer.calls} calls answered"
+        )
     if not answer.privileged:
         lines["Privileges"] = "not root: what root alone may read is unknown"
     lines["Read errors"] = str(answer.error_count)
     text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
+    for read in answer.unanswered_reads:
+        text += f"A read of {printable(read.path)} has not returned for {read.seconds:.1f} s.\n"
     if answer.errors:
         rows = [
             (error.device or "-", error.attribute or ".", error.code, error.detail)
@@ -295,7 +244,14 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     return text
 
 
-@main.command(epilog=_epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
+def _events_text(answer: Status) -> str:
+    if answer.event_source == "none":
+        return "none: changes are found by the reconcile alone"
+    last = "" if answer.last_event is None else f", last {answer.last_event:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{answer.events} from {answer.event_source}{last}, in {answer.updates} updates"
+
+
+@main.command(epilog=epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of what show, list --json and status --json print."""
     from nodedevd.schema import json_schema
@@ -304,7 +260,7 @@ def schema() -> None:
 
 
 @main.command(
-    epilog=_epilog(
+    epilog=epilog(
         "Example: record this host, and look at the copy",
         "nodedevctl record /tmp/host",
         "nodedevctl --sysroot /tmp/host tree",
@@ -312,9 +268,9 @@ def schema() -> None:
 )
 @click.argument("directory", metavar="DIR")
 @click.option("--raw", is_flag=True, help="Keep uuids, serial numbers and MAC addresses.")
-@_json
+@json_option
 @click.pass_obj
-def record(context: _Context, directory: str, raw: bool, as_json: bool) -> None:
+def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
     """Copy what a scan reads from this host into DIR, a sysroot of its own.
 
     What identifies the machine (uuids, serial numbers, MAC addresses) is replaced.
@@ -331,6 +287,10 @@ def record(context: _Context, directory: str, raw: bool, as_json: bool) -> None:
     )
     for path in done.lost:
         click.echo(f"not recorded, the host refused to give it: {printable(path)}", err=True)
+
+
+main.add_command(events)
+main.add_command(wait)
 
 
 def _print_json(data: bytes) -> None:

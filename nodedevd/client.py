@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import Literal
 
 import msgspec
 
@@ -64,6 +66,36 @@ class _RawDevices(msgspec.Struct):
 class _NoSuchDevice(msgspec.Struct):
     name: str
     nearest: list[str]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One reply of `Watch`; see the interface's description."""
+
+    generation: int
+    instance: str
+    event: Literal["present", "ready", "added", "changed", "removed", "resync"]
+    name: str | None = None
+    path: str | None = None
+    parent: str | None = None
+    capabilities: tuple[str, ...] | None = None
+    parts: tuple[str, ...] | None = None
+    device: Device | None = None
+    xml: str | None = None
+
+
+class Watching:
+    """A connection that is being told of changes."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def next(self, timeout_seconds: float | None = None) -> tuple[Told, bytes] | None:
+        """Return what was told next, also as it came; None if that was nothing in time."""
+        reply = self._client.receive(timeout_seconds)
+        if reply is None:
+            return None
+        text = bytes(reply.parameters)
+        return msgspec.json.decode(text, type=Told), text
 
 
 class Client:
@@ -126,6 +158,24 @@ class Client:
         replies = self._stream("DumpXML", {"names": names})
         return "".join(msgspec.json.decode(reply, type=_Dumped).xml for reply in replies)
 
+    def watch(
+        self,
+        *,
+        capabilities: Iterable[str] | None = None,
+        names: Iterable[str] | None = None,
+        snapshot: bool = True,
+        content: Literal["none", "json", "xml"] = "none",
+    ) -> Watching:
+        """Be told what there is and what changes; the connection is good for no other call."""
+        parameters = {
+            "capabilities": None if capabilities is None else list(capabilities),
+            "names": None if names is None else list(names),
+            "snapshot": snapshot,
+            "content": content,
+        }
+        self._send(encode_call(f"{INTERFACE}.Watch", parameters, more=True))
+        return Watching(self)
+
     def _raw_devices(self, capabilities: Iterable[str] | None) -> list[_RawDevices]:
         replies = self._stream("Snapshot", _selection(capabilities))
         return [msgspec.json.decode(reply, type=_RawDevices) for reply in replies]
@@ -149,9 +199,25 @@ class Client:
             raise ConnectionLost(self.path, str(error)) from error
 
     def _receive(self) -> Reply:
+        reply = self.receive()
+        assert reply is not None
+        return reply
+
+    def receive(self, timeout_seconds: float | None = None) -> Reply | None:
+        """Return the next reply, None if none came in time.
+
+        Raises NoSuchDevice, RemoteError, ConnectionLost.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while (reply := self._decoder.next()) is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
             try:
+                self._socket.settimeout(left)
                 data = self._socket.recv(_RECEIVE_BYTES)
+            except TimeoutError:
+                return None
             except OSError as error:
                 raise ConnectionLost(self.path, str(error)) from error
             if not data:
