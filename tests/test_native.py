@@ -1,0 +1,270 @@
+"""native: the XML of any device is valid by its schema, and says what the device says."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodedevd.capabilities import AnyCapability
+from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
+from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
+from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
+from nodedevd.capabilities.system import Firmware, Hardware, System
+from nodedevd.dialects import native
+from nodedevd.model import Device
+from nodedevd.node import Fault
+from nodedevd.pci_config import PciExpress, PciLink
+from tests.support.golden import DIRECTORY
+from tests.support.xml import attributes, find, valid, validate
+
+ROOT = Path(__file__).parents[1]
+
+MINIMAL = """\
+<device>
+  <name>computer</name>
+  <capability type='system'>
+    <hardware>
+    </hardware>
+    <firmware>
+    </firmware>
+  </capability>
+</device>
+"""
+
+# Any device: texts are free where the host is, and as its reader makes them elsewhere.
+text = st.text(max_size=12)
+maybe = st.none() | text
+name = st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True)
+path = text.map(lambda end: f"/sys/x{end}")
+number = st.integers(0, 2**63 - 1)
+address = st.from_regex(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", fullmatch=True) | text
+ids = st.builds(PciId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
+speed = st.none() | st.sampled_from([2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0])
+width = st.integers(0, 63)
+system = st.builds(
+    System,
+    maybe,
+    st.builds(Hardware, maybe, maybe, maybe, maybe),
+    st.builds(Firmware, maybe, maybe, maybe),
+)
+pci = st.builds(
+    Pci,
+    address=st.none()
+    | st.from_regex(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", fullmatch=True),
+    class_code=st.none() | st.from_regex(r"0x[0-9a-f]{6}", fullmatch=True),
+    vendor=st.none() | ids,
+    product=st.none() | ids,
+    subsystem_vendor=st.none() | ids,
+    subsystem_product=st.none() | ids,
+    revision=st.none() | st.from_regex(r"0x[0-9a-f]{2}", fullmatch=True),
+    physical_function=st.none() | address,
+    virtual_functions=st.none()
+    | st.builds(VirtualFunctions, st.none() | number, st.lists(address, max_size=3).map(tuple)),
+    bridge=st.sampled_from([None, "pci-bridge", "cardbus-bridge"]),
+    iommu_group=st.none() | st.builds(IommuGroup, number, st.lists(address, max_size=3).map(tuple)),
+    numa_node=st.none() | number,
+    pci_express=st.none()
+    | st.just(PciExpress())
+    | st.builds(
+        PciExpress,
+        st.builds(PciLink, speed, width, st.integers(0, 255)),
+        st.builds(PciLink, speed, width),
+    ),
+)
+mdev_parent = st.builds(
+    MdevParent,
+    st.lists(
+        st.builds(
+            MdevType,
+            text,
+            maybe,
+            maybe,
+            maybe,
+            st.none() | number,
+            st.lists(text, max_size=3).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    st.lists(text, max_size=3).map(tuple),
+)
+mdev_child = st.builds(
+    MdevChild,
+    uuid=text,
+    mdev_type=st.none() | st.builds(MdevChildType, text, maybe, maybe),
+    parent=st.none() | name,
+    parent_addr=text,
+    parent_path=path,
+    iommu_group=st.none() | number,
+    vfio_device=st.none()
+    | text.flatmap(
+        lambda vfio: st.sampled_from(
+            [VfioDevice(vfio, None), VfioDevice(vfio, f"/dev/vfio/devices/v{vfio}")]
+        )
+    ),
+    state=st.sampled_from(["complete", "incomplete", "removing"]),
+)
+capabilities = st.one_of(
+    st.tuples(system), st.tuples(pci), st.tuples(pci, mdev_parent), st.tuples(mdev_parent),
+    st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.just(()),
+)  # fmt: skip
+faults = st.builds(
+    Fault,
+    text,
+    st.sampled_from(["absent", "refused", "unreadable", "malformed", "internal"]),
+    text,
+)
+
+
+def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
+    """Return the attributes that a reader leaves a fault of when it leaves them out."""
+    missing = {"class", "vendor", "device", "mdev_type/device_api"}
+    for capability in of:
+        if isinstance(capability, MdevParent):
+            for one in capability.types:
+                missing.add(f"mdev_supported_types/{one.id}/device_api")
+                missing.add(f"mdev_supported_types/{one.id}/available_instances")
+    return missing
+
+
+@st.composite
+def devices(draw: st.DrawFn) -> Device:
+    """Draw a device, with a fault for what it must have and has not."""
+    has = draw(capabilities)
+    missing = draw(st.permutations(sorted(blamed(has))))
+    return Device(
+        name=draw(name),
+        path=draw(st.none() | path),
+        parent=draw(st.none() | name),
+        subsystem=draw(maybe),
+        sysname=draw(maybe),
+        driver=draw(maybe),
+        capabilities=has,
+        errors=(
+            *draw(st.lists(faults, max_size=3)),
+            *[Fault(attribute, "absent", "") for attribute in missing],
+        ),
+    )
+
+
+@given(devices())
+def test_any_device_is_valid(device: Device) -> None:
+    """Whatever its host says, the document is one, and its schema takes it."""
+    root = validate(native.device_xml(device))
+    assert root.findtext("name") == device.name
+    assert tuple(one.get("type") for one in root.findall("capability")) == device.types
+    assert len(root.findall("errors/error")) == len(device.errors)
+
+
+@given(st.lists(devices(), max_size=3), number)
+def test_document_holds_its_devices(several: list[Device], generation: int) -> None:
+    """Each stands one level deeper, and is the same as alone."""
+    document = native.document(several, generation)
+    root = validate(document)
+    assert root.get("generation") == str(generation)
+    assert [one.findtext("name") for one in root] == [device.name for device in several]
+
+
+def test_document_indents_its_devices() -> None:
+    """A device in a document is the device alone, two blanks further in."""
+    computer = Device("computer", None, None, None, None, None, (System(),), ())
+    assert native.device_xml(computer) == MINIMAL
+    assert native.document([computer], 7) == (
+        f"<devices generation='7'>\n{textwrap.indent(MINIMAL, '  ')}</devices>\n"
+    )
+    assert native.document([], 1) == "<devices generation='1'>\n</devices>\n"
+
+
+def test_every_part_of_a_device_has_its_place() -> None:
+    """Name, path, parent, driver, capabilities, errors."""
+    device = Device(
+        name="pci_0000_00_02_0",
+        path="/sys/devices/pci0000:00/0000:00:02.0",
+        parent="computer",
+        subsystem="pci",
+        sysname="0000:00:02.0",
+        driver="i9'15",
+        capabilities=(MdevParent((), ()),),
+        errors=(
+            Fault("mdev_supported_types", "absent", ""),
+            Fault("config", "refused", "<&>"),
+        ),
+    )
+    document = native.device_xml(device)
+    validate(document)
+    assert document == (
+        "<device>\n"
+        "  <name>pci_0000_00_02_0</name>\n"
+        "  <path>/sys/devices/pci0000:00/0000:00:02.0</path>\n"
+        "  <parent>computer</parent>\n"
+        "  <driver>\n"
+        "    <name>i9&apos;15</name>\n"
+        "  </driver>\n"
+        "  <capability type='mdev_parent'>\n"
+        "  </capability>\n"
+        "  <errors>\n"
+        "    <error attribute='mdev_supported_types' code='absent' detail=''/>\n"
+        "    <error attribute='config' code='refused' detail='&lt;&amp;&gt;'/>\n"
+        "  </errors>\n"
+        "</device>\n"
+    )
+
+
+def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
+    """A fault of one type's attribute is none of another's."""
+    types = tuple(MdevType(one, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
+    fault = Fault("mdev_supported_types/a/name", "unreadable", "EIO")
+    device = Device("x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,))
+    root = validate(native.device_xml(device))
+    assert attributes(find(root, "capability/type[@id='a']/name")) == {"state": "unknown"}
+    assert root.find("capability/type[@id='b']/name") is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<node/>",
+        "<devices/>",
+        "<devices generation='-1'/>",
+        "<devices generation='1'><capability type='system'/></devices>",
+        MINIMAL.replace("<name>computer</name>", ""),
+        MINIMAL.replace("computer", "com-puter"),
+        MINIMAL.replace("'system'", "'usb'"),
+        MINIMAL.replace("<firmware>", "<firmware odd=''>"),
+        MINIMAL.replace("<firmware>", "<firmware><odd/>"),
+        MINIMAL.replace("<firmware>", "<firmware><vendor state='known'/>"),
+        MINIMAL.replace("<firmware>", "<firmware><vendor state='unknown'>but known</vendor>"),
+        MINIMAL.replace("</device>", "<errors/></device>"),
+        MINIMAL.replace("</device>", "<odd/></device>"),
+        MINIMAL.replace(
+            "</device>", "<errors><error attribute='' code='odd' detail=''/></errors></device>"
+        ),
+        "<device><name>a</name><path>/dev/x</path></device>",
+        "<device><name>a</name><parent>b</parent><path>/sys/x</path></device>",
+    ],
+)
+def test_schema_refuses_what_nodedevd_never_writes(document: str) -> None:
+    """A schema that takes everything would test nothing."""
+    assert valid(MINIMAL)
+    assert not valid(document)
+
+
+def test_examples_in_the_documentation_are_real() -> None:
+    """Each device shown in docs/xml.md stands so in a golden, and is valid."""
+    shown = re.findall(
+        r"^```xml\n(<device>.*?)^```$",
+        (ROOT / "docs" / "xml.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    goldens = [one.read_text(encoding="utf-8") for one in DIRECTORY.glob("*/native.xml")]
+    assert len(shown) >= 2
+    for example in shown:
+        validate(example)
+        inner = "\n".join(
+            f"  {line}" if line.startswith(("<", " ")) else line for line in example.splitlines()
+        )
+        assert any(inner in golden for golden in goldens)
