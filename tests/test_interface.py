@@ -1,0 +1,644 @@
+"""org.nodedevd.Devices: every method over a Unix socket, and its text against the code."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from lxml import etree
+from msgspec import inspect
+from varlink import scanner
+
+from nodedevd import interface
+from nodedevd.assembly import Update
+from nodedevd.dialects import native
+from nodedevd.errors import NoSuchDevice
+from nodedevd.interface import NAME, DevicesInterface, DumpParameters, Selection
+from nodedevd.model import Changed, Device, Snapshot
+from nodedevd.node import Fault
+from nodedevd.scan import scan
+from nodedevd.server import Server
+from nodedevd.service import Answer, Interface, IterableStream, Peer, Request, Service
+from nodedevd.source import DeviceList, Devices, Entry
+from nodedevd.status import (
+    DeviceFault,
+    ScanTimes,
+    Status,
+    UnansweredRead,
+    build_status,
+    now,
+)
+from nodedevd.store import Store
+from nodedevd.sysroot import Sysroot
+from nodedevd.varlink import Malformed, VarlinkError, encode_call
+from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.peer import Peer as Client
+from tests.support.peer import connected
+from tests.support.xml import validate
+
+CARD = "pci_0000_02_00_0"
+MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
+SERVICE = "org.varlink.service"
+CHUNK_LIMIT_BYTES = 1 << 20
+MANY = 3000
+
+
+def snapshot_of(host: str) -> Snapshot:
+    """Scan a recorded host."""
+    return scan(Sysroot(str(FIXTURES / host)))
+
+
+def large_snapshot() -> Snapshot:
+    """Return a host with thousands of cards."""
+    host = snapshot_of("vgpu-pf")
+    card = host.lookup(CARD)
+    cards = [
+        msgspec.structs.replace(card, name=f"pci_{number:04}", path=f"/sys/devices/{number:04}")
+        for number in range(MANY)
+    ]
+    return Snapshot([host.lookup("computer"), *cards])
+
+
+def status_of(store: Store) -> Status:
+    """Sum up a store."""
+    times = ScanTimes(finished=now(), seconds=0.25)
+    return build_status(store.snapshot, sysroot="/srv/host", started=now(), last_scan=times)
+
+
+def change_one(store: Store, name: str, **fields: object) -> None:
+    """Publish the next generation, in which one device is another."""
+    before = store.snapshot.lookup(name)
+    after = msgspec.structs.replace(before, **fields)
+    devices = [after if device is before else device for device in store.snapshot]
+    snapshot = Snapshot(devices, generation=store.snapshot.generation + 1)
+    store.publish(Update(snapshot, (Changed(before, after),)))
+
+
+def service_of(store: Store) -> Service:
+    """Return the service as the daemon makes it."""
+    served = DevicesInterface(store, lambda: status_of(store)).interface()
+    return Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME)
+
+
+@asynccontextmanager
+async def serving(directory: Path, store: Store) -> AsyncIterator[Client]:
+    """Serve a store, and yield a client."""
+    path = directory / "nodedevd.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    server = Server(service_of(store))
+    await server.start(listener)
+    try:
+        async with connected(path) as client:
+            yield client
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def refusal(client: Client, method: str, **parameters: object) -> tuple[str, Any]:
+    """Call, and return the error that is the answer."""
+    await client.send(f"{NAME}.{method}", **parameters)
+    return await client.receive_error()
+
+
+def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of devices as they came over the wire."""
+    return [str(device["name"]) for device in devices]
+
+
+@pytest.fixture(params=HOSTS)
+def store(request: pytest.FixtureRequest) -> Store:
+    """Return a store of each recorded host in turn."""
+    return Store(snapshot_of(request.param))
+
+
+@pytest.fixture
+def card_host() -> Store:
+    """Return a store of a host with one card and two mdevs."""
+    return Store(snapshot_of("vgpu-pf"))
+
+
+# -- the methods -----------------------------------------------------------------------
+
+
+async def test_get_status_answers_the_status(tmp_path: Path, store: Store) -> None:
+    """The answer decodes strictly to the status there is."""
+    async with serving(tmp_path, store) as client:
+        answer = await client.call(f"{NAME}.GetStatus")
+    status = msgspec.convert(answer, Status)
+    expected = status_of(store)
+    assert status == msgspec.structs.replace(
+        expected, started=status.started, last_scan=status.last_scan
+    )
+    assert set(answer) == set(Status.__struct_fields__)
+
+
+async def test_list_answers_every_device_in_brief(tmp_path: Path, store: Store) -> None:
+    """Without a filter all devices are listed, sorted by name, with what an entry has."""
+    async with serving(tmp_path, store) as client:
+        answer = msgspec.convert(await client.call(f"{NAME}.List"), DeviceList)
+    assert answer.generation == store.snapshot.generation
+    assert [entry.name for entry in answer.devices] == list(store.snapshot.names)
+    for entry in answer.devices:
+        device = store.snapshot.lookup(entry.name)
+        assert (entry.parent, entry.path, entry.capabilities) == (
+            device.parent,
+            device.path,
+            device.types,
+        )
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mdev_parent"], [CARD]),
+        (["mdev_types"], [CARD]),
+        (["mdev_child"], [MDEV, "mdev_83c32df7_d52e_4ec1_9668_1f3c7e4df107"]),
+        (["mdev"], [MDEV, "mdev_83c32df7_d52e_4ec1_9668_1f3c7e4df107"]),
+        (["pci"], ["pci_0000_00_00_0", "pci_0000_00_02_0", CARD]),
+        (["system", "mdev_types", "mdev_parent"], ["computer", CARD]),
+        ([], []),
+    ],
+)
+async def test_list_with_capabilities_answers_devices_with_any_of_them(
+    tmp_path: Path, card_host: Store, words: list[str], expected: list[str], more: bool
+) -> None:
+    """Filters take our words and libvirt's, with `more` or without; no word, no device."""
+    async with serving(tmp_path, card_host) as client:
+        if more:
+            replies = await client.call_more(f"{NAME}.List", capabilities=words)
+        else:
+            replies = [await client.call(f"{NAME}.List", capabilities=words)]
+    assert [name for reply in replies for name in names(reply["devices"])] == expected
+
+
+@pytest.mark.parametrize("method", ["List", "Snapshot"])
+async def test_unknown_capability_is_an_invalid_parameter(
+    tmp_path: Path, card_host: Store, method: str
+) -> None:
+    """A word that is none is refused by name; the connection goes on."""
+    async with serving(tmp_path, card_host) as client:
+        for words in (["pci", "usb"], [""], ["PCI"]):
+            with pytest.raises(VarlinkError) as refused:
+                await client.call_more(f"{NAME}.{method}", capabilities=words)
+            assert refused.value.name == f"{SERVICE}.InvalidParameter"
+            assert refused.value.parameters == {"parameter": "capabilities"}
+        assert (await client.call(f"{NAME}.GetStatus"))["devices"] == 6
+
+
+async def test_list_with_more_is_cut_into_replies(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts are the whole, in order, and each has the generation."""
+    monkeypatch.setattr(interface, "CHUNK_BYTES", 300)
+    async with serving(tmp_path, store) as client:
+        whole = await client.call(f"{NAME}.List")
+        parts = await client.call_more(f"{NAME}.List")
+    assert len(parts) > 1
+    assert [entry for part in parts for entry in part["devices"]] == whole["devices"]
+    assert {part["generation"] for part in parts} == {whole["generation"]}
+
+
+async def test_describe_answers_each_device_by_its_name_and_path(
+    tmp_path: Path, store: Store
+) -> None:
+    """Every device of a host is found, and decodes to what was scanned."""
+    async with serving(tmp_path, store) as client:
+        for device in store.snapshot:
+            for name in (device.name, device.path or device.name):
+                answer = await client.call(f"{NAME}.Describe", name=name)
+                assert answer["generation"] == store.snapshot.generation
+                assert msgspec.convert(answer["device"], Device) == device
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (CARD, CARD),
+        ("0000:02:00.0", CARD),
+        ("/sys/bus/pci/devices/0000:02:00.0", CARD),
+        ("/sys/class/mdev_bus/0000:02:00.0", CARD),
+        ("/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/", CARD),
+        (MDEV, MDEV),
+        ("5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01", MDEV),
+        ("5D4D1F0C-6D5B-45D5-9A64-3C6F0A3D1E01", MDEV),
+        ("mdev_5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01", MDEV),
+        (f"{MDEV}_0000_02_00_0", MDEV),
+        ("/sys/bus/mdev/devices/5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01", MDEV),
+        ("computer", "computer"),
+    ],
+)
+async def test_describe_takes_every_form_of_a_name(
+    tmp_path: Path, card_host: Store, name: str, expected: str
+) -> None:
+    """A device goes by name, uuid, mdev name, address, path, and the links to it."""
+    async with serving(tmp_path, card_host) as client:
+        answer = await client.call(f"{NAME}.Describe", name=name)
+    assert answer["device"]["name"] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("pci_0000_02_00", [CARD]),
+        ("pci_0000_02_00_7", [CARD, "pci_0000_00_00_0", "pci_0000_00_02_0"]),
+        ("5d4d1f0c", [MDEV]),
+        ("COMPUTE", ["computer"]),
+        ("zzz", []),
+        ("", []),
+        ("\x00\x1b[31m", []),
+        ("x" * 100_000, []),
+    ],
+)
+async def test_unknown_name_is_answered_with_the_nearest(
+    tmp_path: Path, card_host: Store, name: str, nearest: list[str]
+) -> None:
+    """A client is told what it asked for, and a few names it may have meant."""
+    async with serving(tmp_path, card_host) as client:
+        error, parameters = await refusal(client, "Describe", name=name)
+        assert error == f"{NAME}.NoSuchDevice"
+        assert parameters["name"] == name
+        assert sorted(parameters["nearest"]) == sorted(nearest)
+        assert await refusal(client, "DumpXML", names=["computer", name]) == (error, parameters)
+
+
+async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) -> None:
+    """For each device alone the answer is the dialect's <device>, which the schema takes."""
+    async with serving(tmp_path, store) as client:
+        for device in store.snapshot:
+            answer = await client.call(f"{NAME}.DumpXML", names=[device.name])
+            assert answer["xml"] == native.device_xml(device)
+            assert validate(answer["xml"]).tag == "device"
+
+
+async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store: Store) -> None:
+    """All devices make one document, byte for byte that of the dialect."""
+    async with serving(tmp_path, store) as client:
+        answer = await client.call(f"{NAME}.DumpXML")
+    assert answer["xml"] == native.document(store.snapshot, store.snapshot.generation)
+    assert len(validate(answer["xml"])) == len(store.snapshot)
+
+
+async def test_dump_xml_of_several_names_keeps_their_order_and_counts_each_once(
+    tmp_path: Path, card_host: Store
+) -> None:
+    """A small request cannot ask for one device many times over."""
+    wanted = [MDEV, "computer", "0000:02:00.0", CARD, MDEV, "computer"]
+    async with serving(tmp_path, card_host) as client:
+        answer = await client.call(f"{NAME}.DumpXML", names=wanted)
+        nobody = await client.call(f"{NAME}.DumpXML", names=[])
+        twice = await client.call(f"{NAME}.DumpXML", names=[CARD, CARD])
+    root = validate(answer["xml"])
+    assert [one.findtext("name") for one in root] == [MDEV, "computer", CARD]
+    assert len(validate(nobody["xml"])) == 0
+    assert [one.findtext("name") for one in validate(twice["xml"])] == [CARD]
+
+
+@pytest.mark.parametrize("wanted", [None, ["computer"], "all"])
+async def test_dump_xml_with_more_joins_to_the_single_answer(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wanted: Any
+) -> None:
+    """The pieces make the document, and none of them takes long to read."""
+    monkeypatch.setattr(interface, "CHUNK_BYTES", 400)
+    asked = {"names": list(store.snapshot.names) if wanted == "all" else wanted}
+    async with serving(tmp_path, store) as client:
+        whole = await client.call(f"{NAME}.DumpXML", **asked)
+        parts = await client.call_more(f"{NAME}.DumpXML", **asked)
+    assert "".join(part["xml"] for part in parts) == whole["xml"]
+    assert len(parts) == 1 if wanted == ["computer"] else len(parts) > 1
+    assert etree.fromstring(whole["xml"]) is not None
+
+
+async def test_dump_xml_in_the_native_format_may_be_asked_for(
+    tmp_path: Path, card_host: Store
+) -> None:
+    """`format` nodedevd is the default."""
+    async with serving(tmp_path, card_host) as client:
+        asked = await client.call(f"{NAME}.DumpXML", names=[CARD], format="nodedevd")
+        assert asked == await client.call(f"{NAME}.DumpXML", names=[CARD])
+
+
+@pytest.mark.parametrize("format_", ["libvirt", "yaml", "", 1])
+async def test_format_that_is_not_written_is_an_invalid_parameter(
+    tmp_path: Path, card_host: Store, format_: object
+) -> None:
+    """A client that asks for libvirt's format does not get ours."""
+    async with serving(tmp_path, card_host) as client:
+        answer = await refusal(client, "DumpXML", format=format_)
+    assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": "format"})
+
+
+async def test_snapshot_answers_everything(tmp_path: Path, store: Store) -> None:
+    """All devices come, and decode to what was scanned."""
+    async with serving(tmp_path, store) as client:
+        parts = await client.call_more(f"{NAME}.Snapshot")
+    devices = [device for part in parts for device in msgspec.convert(part, Devices).devices]
+    assert devices == list(store.snapshot)
+
+
+async def test_snapshot_with_capabilities_answers_those_devices(
+    tmp_path: Path, card_host: Store
+) -> None:
+    """The filter is that of List."""
+    async with serving(tmp_path, card_host) as client:
+        (part,) = await client.call_more(f"{NAME}.Snapshot", capabilities=["mdev_types"])
+        (none,) = await client.call_more(f"{NAME}.Snapshot", capabilities=[])
+    assert names(part["devices"]) == [CARD]
+    assert none == {"generation": 1, "devices": []}
+
+
+@pytest.mark.parametrize("method", ["Snapshot", "Watch"])
+async def test_stream_called_without_more_is_refused(
+    tmp_path: Path, card_host: Store, method: str
+) -> None:
+    """A method that streams says so, and the connection goes on."""
+    async with serving(tmp_path, card_host) as client:
+        assert await refusal(client, method) == (f"{SERVICE}.ExpectedMore", {})
+        assert (await client.call(f"{NAME}.GetStatus"))["devices"] == 6
+
+
+async def test_watch_tells_what_is_there_and_then_what_changes(
+    tmp_path: Path, card_host: Store
+) -> None:
+    """Every device is present, parents first; a change made later follows."""
+    async with serving(tmp_path, card_host) as client:
+        await client.send_raw(encode_call(f"{NAME}.Watch", {}, more=True))
+        seen: list[Any] = []
+        while not seen or seen[-1]["event"] != "ready":
+            seen.append(msgspec.json.decode((await client.receive_reply()).parameters))
+        change_one(card_host, CARD, driver="vfio-pci")
+        change = msgspec.json.decode((await client.receive_reply()).parameters)
+    present = [one["name"] for one in seen[:-1]]
+    assert sorted(present) == list(card_host.snapshot.names)
+    assert present.index(CARD) < present.index(MDEV)
+    assert (change["event"], change["name"], change["parts"]) == ("changed", CARD, ["driver"])
+    assert change["generation"] == seen[-1]["generation"] + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "named"),
+    [
+        ("GetStatus", {"verbose": True}, "verbose"),
+        ("List", {"capabilities": "pci"}, "capabilities"),
+        ("List", {"capabilities": [1]}, "capabilities"),
+        ("List", {"caps": ["pci"]}, "caps"),
+        ("Describe", {}, "name"),
+        ("Describe", {"name": None}, "name"),
+        ("Describe", {"name": ["computer"]}, "name"),
+        ("Describe", {"name": "computer", "more": True}, "more"),
+        ("DumpXML", {"names": {"computer": True}}, "names"),
+        ("Snapshot", {"capabilities": 7}, "capabilities"),
+        ("Watch", {"since": "yesterday"}, "since"),
+        ("Watch", {"content": "yaml"}, "content"),
+    ],
+)
+async def test_parameter_of_a_wrong_type_or_name_is_named(
+    tmp_path: Path, card_host: Store, method: str, parameters: dict[str, Any], named: str
+) -> None:
+    """Nothing is guessed and nothing is ignored: the client learns which parameter it was."""
+    async with serving(tmp_path, card_host) as client:
+        answer = await refusal(client, method, **parameters)
+    assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": named})
+
+
+# -- streams ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["Snapshot", "List", "DumpXML"])
+async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, method: str) -> None:
+    """Thousands of devices come in replies of a size that clients with a limit take."""
+    store = Store(large_snapshot())
+    async with serving(tmp_path, store) as client:
+        await client.send_raw(encode_call(f"{NAME}.{method}", {}, more=True))
+        sizes = []
+        count = 0
+        continues = True
+        while continues:
+            reply = await client.receive_reply()
+            text = bytes(reply.parameters)
+            sizes.append(len(text))
+            count += text.count(rb"<device>" if method == "DumpXML" else rb'"parent":')
+            continues = reply.continues
+    assert count == MANY + 1
+    assert max(sizes) < CHUNK_LIMIT_BYTES
+    assert sum(sizes) < CHUNK_LIMIT_BYTES or len(sizes) > 1
+
+
+async def test_change_during_a_stream_shows_in_the_next_one_alone(tmp_path: Path) -> None:
+    """A client that reads slowly gets one generation, from the first reply to the last."""
+    store = Store(large_snapshot())
+    last = f"pci_{MANY - 1:04}"
+    async with serving(tmp_path, store) as client:
+        await client.send_raw(encode_call(f"{NAME}.Snapshot", {}, more=True))
+        parts = [msgspec.json.decode((await client.receive_reply()).parameters)]
+        change_one(store, last, driver="vfio-pci")
+        while last not in names(parts[-1]["devices"]):
+            parts.append(msgspec.json.decode((await client.receive_reply()).parameters))
+        after = await client.call(f"{NAME}.Describe", name=last)
+    assert {part["generation"] for part in parts} == {1}
+    assert parts[-1]["devices"][-1]["driver"] == "nvidia"
+    assert sum(len(part["devices"]) for part in parts) == MANY + 1
+    assert (after["generation"], after["device"]["driver"]) == (2, "vfio-pci")
+
+
+REQUEST = Request(Peer(pid=1, uid=0, gid=0), more=True)
+
+
+def chunks_of(answer: Any) -> Iterator[bytes]:
+    """Return the replies of a stream, each made when it is asked for."""
+    assert isinstance(answer, IterableStream)
+    while (chunk := answer.next()) is not None:
+        yield chunk.parameters
+
+
+@pytest.mark.parametrize("method", ["list", "snapshot", "dump_xml"])
+def test_stream_begun_before_a_change_ends_with_its_own_generation(
+    card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Replies that are made after a change are still made from the snapshot of the first."""
+    monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
+    handlers = DevicesInterface(card_host, lambda: status_of(card_host))
+    parameters: Any = DumpParameters() if method == "dump_xml" else Selection()
+
+    def begin() -> Answer:
+        answer: Answer = getattr(handlers, method)(parameters, REQUEST)
+        return answer
+
+    undisturbed = list(chunks_of(begin()))
+    disturbed = chunks_of(begin())
+    first = next(disturbed)
+    for device in tuple(card_host.snapshot):
+        change_one(card_host, device.name, parent="somebody", driver="vfio-pci")
+    assert [first, *disturbed] == undisturbed
+    assert list(chunks_of(begin())) != undisturbed
+
+
+# -- the text of the interface ---------------------------------------------------------
+
+TYPES: dict[str, type[msgspec.Struct]] = {
+    "Entry": Entry,
+    "Fault": Fault,
+    "DeviceFault": DeviceFault,
+    "Device": Device,
+    "ScanTimes": ScanTimes,
+    "UnansweredRead": UnansweredRead,
+}
+REPLIES: dict[str, type[msgspec.Struct]] = {
+    "GetStatus": Status,
+    "List": DeviceList,
+    "Snapshot": Devices,
+}
+
+
+@pytest.fixture(scope="module")
+def served() -> Interface:
+    """Return the interface as it is served."""
+    return DevicesInterface(Store(), lambda: status_of(Store())).interface()
+
+
+@pytest.fixture(scope="module")
+def members(served: Interface) -> dict[str, Any]:
+    """Return the members of the interface's text, as the reference implementation reads it."""
+    parsed = scanner.Interface(served.description)
+    assert parsed.name == served.name == NAME
+    return dict(parsed.members)
+
+
+def in_text(type_: Any) -> str:
+    """Return a type of the interface's text; an enum is a string."""
+    match type_:
+        case scanner._Maybe():
+            return f"?{in_text(type_.element_type)}"
+        case scanner._Array():
+            return f"[]{in_text(type_.element_type)}"
+        case scanner._Dict():
+            return f"[string]{in_text(type_.element_type)}"
+        case scanner._CustomType():
+            return str(type_.name)
+        case scanner._Object():
+            return "object"
+        case scanner._Enum() | str():
+            return "string"
+    return type(type_).__name__
+
+
+def in_code(type_: inspect.Type) -> str:
+    """Return a type of the code as the interface's text writes it; a literal is a string."""
+    match type_:
+        case inspect.UnionType() if any(isinstance(one, inspect.NoneType) for one in type_.types):
+            others = [one for one in type_.types if not isinstance(one, inspect.NoneType)]
+            return f"?{in_code(others[0])}" if len(others) == 1 else "?object"
+        case inspect.UnionType():
+            return "object"  # a tagged union
+        case inspect.VarTupleType() | inspect.ListType():
+            return f"[]{in_code(type_.item_type)}"
+        case inspect.DictType():
+            return f"[string]{in_code(type_.value_type)}"
+        case inspect.StructType():
+            return type_.cls.__name__
+        case inspect.StrType() | inspect.LiteralType() | inspect.DateTimeType():
+            return "string"
+        case inspect.BoolType():
+            return "bool"
+        case inspect.IntType():
+            return "int"
+        case inspect.FloatType():
+            return "float"
+    raise AssertionError(f"the interface has no word for {type_}")
+
+
+def fields_in_text(struct: Any) -> dict[str, str]:
+    """Return the fields of a struct of the interface's text."""
+    return {name: in_text(type_) for name, type_ in struct.fields.items()}
+
+
+def fields_in_code(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the fields of a struct of the code."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    return {field.encode_name: in_code(field.type) for field in info.fields}
+
+
+def of_kind(members: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Return the members of a kind."""
+    return {name: member for name, member in members.items() if isinstance(member, kind)}
+
+
+def test_methods_of_the_text_are_those_of_the_code(
+    members: dict[str, Any], served: Interface
+) -> None:
+    """Every method that is served is described with its parameters, and none besides."""
+    described = of_kind(members, scanner._Method)
+    assert set(described) == set(served.methods)
+    for name, method in served.methods.items():
+        assert fields_in_text(described[name].in_type) == fields_in_code(method.parameters), name
+
+
+def test_replies_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
+    """What a method answers is described, field by field."""
+    for name, struct in REPLIES.items():
+        assert fields_in_text(members[name].out_type) == fields_in_code(struct), name
+
+
+async def test_replies_have_the_fields_of_the_text(
+    tmp_path: Path, card_host: Store, members: dict[str, Any]
+) -> None:
+    """The replies that no struct of the code describes have the fields described, too."""
+    async with serving(tmp_path, card_host) as client:
+        described = await client.call(f"{NAME}.Describe", name=CARD)
+        dumped = await client.call(f"{NAME}.DumpXML", names=[CARD])
+        await client.send_raw(encode_call(f"{NAME}.Watch", {"content": "json"}, more=True))
+        present = msgspec.json.decode((await client.receive_reply()).parameters)
+    assert set(described) == set(members["Describe"].out_type.fields)
+    assert set(dumped) == set(members["DumpXML"].out_type.fields)
+    assert set(present) <= set(members["Watch"].out_type.fields)
+
+
+def test_types_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
+    """Every type is described with the fields the code has, and no type besides."""
+    described = of_kind(members, scanner._Alias)
+    assert set(described) == set(TYPES)
+    for name, struct in TYPES.items():
+        assert fields_in_text(described[name].type) == fields_in_code(struct), name
+
+
+def test_errors_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
+    """Every error that can come in the interface's name is described, and none besides."""
+    service = service_of(Store())
+    raised = [
+        service.translate(NoSuchDevice("one", ["other"])),
+        service.refusal(Malformed("no JSON")),
+        service.refusal(Malformed("too long", 1)),
+        service.too_many_clients(1),
+        service.translate(RuntimeError("a defect")),
+    ]
+    described = of_kind(members, scanner._Error)
+    assert {f"{NAME}.{name}" for name in described} == {error.name for error in raised}
+    for error in raised:
+        fields = set(described[error.name.rpartition(".")[2]].type.fields)
+        assert set(json.loads(msgspec.json.encode(error.parameters))) == fields, error.name
+
+
+def test_words_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
+    """Where the text lists the words a parameter or a field takes, they are the code's."""
+    format_ = members["DumpXML"].in_type.fields["format"].element_type
+    content = members["Watch"].in_type.fields["content"].element_type
+    assert list(format_.fields) == list(literal(DumpParameters, "format"))
+    assert list(content.fields) == list(literal(interface.WatchParameters, "content"))
+
+
+def literal(struct: type[msgspec.Struct], field: str) -> tuple[str, ...]:
+    """Return the words a field takes."""
+    hint = msgspec.structs.fields(struct)[struct.__struct_fields__.index(field)].type
+    (words,) = [one for one in get_args(hint) if one is not NoneType]
+    return get_args(words)

@@ -1,0 +1,141 @@
+"""The JSON Schema, against everything that is printed as JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator, ValidationError
+
+from nodedevd.capabilities import KINDS
+from nodedevd.cli import main
+from nodedevd.embedded import Embedded
+from nodedevd.model import Device
+from nodedevd.schema import VERSION, json_schema
+from tests.support.hosts import FIXTURES, HOSTS
+
+
+def printed(*arguments: str) -> Any:
+    """Return the decoded JSON that a command prints."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@cache
+def validator() -> Draft202012Validator:
+    """Return a validator for the schema that `nodedevctl schema` prints."""
+    schema = printed("schema")
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+@cache
+def validator_of(name: str) -> Draft202012Validator:
+    """Return a validator for one definition of the schema."""
+    schema = printed("schema")
+    del schema["anyOf"]
+    return Draft202012Validator({**schema, "$ref": f"#/$defs/{name}"})
+
+
+@pytest.fixture(params=HOSTS)
+def sysroot(request: pytest.FixtureRequest) -> str:
+    """Return the path of each recorded host in turn."""
+    return str(FIXTURES / request.param)
+
+
+def test_schema_is_a_schema_of_its_draft() -> None:
+    """The printed schema is that of the module, and JSON Schema takes it for one."""
+    schema = printed("schema")
+    assert schema == json_schema()
+    assert schema["$id"].endswith(f":{VERSION}")
+    Draft202012Validator.check_schema(schema)
+
+
+def test_schema_defines_every_capability_by_its_type() -> None:
+    """A capability is told by its member `type`; all kinds there are can be told."""
+    capability = json_schema()["$defs"]["Device"]["properties"]["capabilities"]["items"]
+    assert set(capability["discriminator"]["mapping"]) == {kind.name for kind in KINDS}
+
+
+@pytest.mark.parametrize(
+    ("command", "definition"),
+    [
+        (["show", "--all"], "Devices"),
+        (["list", "--json"], "DeviceList"),
+        (["list", "--json", "--cap", "mdev"], "DeviceList"),
+        (["status", "--json"], "Status"),
+    ],
+)
+def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definition: str) -> None:
+    """What the commands print is what the schema says, under the name it has there."""
+    document = printed("--sysroot", sysroot, *command)
+    validator().validate(document)
+    validator_of(definition).validate(document)
+
+
+def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
+    """`show DEVICE` prints a valid document, which decodes to the very device scanned."""
+    embedded = Embedded(sysroot)
+    for device in embedded.snapshot:
+        text = embedded.device_json(device.name)
+        document = json.loads(text)
+        validator().validate(document)
+        validator_of("Device").validate(document)
+        assert msgspec.json.decode(text, type=Device) == device
+        assert msgspec.convert(document, Device) == device
+
+
+def device_document() -> dict[str, Any]:
+    """Return a device with an mdev parent's capability."""
+    document: dict[str, Any] = printed(
+        "--sysroot", str(FIXTURES / "vgpu-pf"), "show", "0000:02:00.0"
+    )
+    return document
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["name"], None),
+        (["name"], 7),
+        (["path"], ["/sys"]),
+        (["errors"], None),
+        (["errors"], [{"attribute": "x", "code": "odd", "detail": ""}]),
+        (["capabilities"], {}),
+        (["capabilities", 0, "type"], "usb"),
+        (["capabilities", 0, "numa_node"], "0"),
+        (["capabilities", 1, "types", 0, "available_instances"], "many"),
+        (["capabilities", 1, "types", 0, "available_instances"], 1.5),
+        (["capabilities", 1, "types", 0, "devices"], [1]),
+        (["capabilities", 1, "children"], None),
+    ],
+)
+def test_document_with_a_wrong_value_is_not_valid(path: list[str | int], value: object) -> None:
+    """A field of a wrong type is found by the schema, and by the model when it decodes."""
+    document: Any = device_document()
+    validator().validate(document)
+    *way, last = path
+    part = document
+    for step in way:
+        part = part[step]
+    assert last in part if isinstance(part, dict) else len(part) > int(last)
+    part[last] = value
+    for schema in (validator(), validator_of("Device")):
+        with pytest.raises(ValidationError):
+            schema.validate(document)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(document, Device)
+
+
+@pytest.mark.parametrize("field", Device.__struct_fields__)
+def test_document_without_a_field_is_not_valid(field: str) -> None:
+    """Every field is always there: null is a value, absence is not."""
+    document = device_document()
+    del document[field]
+    with pytest.raises(ValidationError):
+        validator_of("Device").validate(document)

@@ -1,0 +1,117 @@
+"""This machine's own /sys: what lspci says of it, nodedevd says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from nodedevd.capabilities.pci import Pci
+from nodedevd.dialects import native
+from nodedevd.model import Device, Snapshot
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from tests.support.xml import validate
+
+PCI_DEVICES = "/sys/bus/pci/devices"
+LSPCI = shutil.which("lspci")
+
+needs_pci = pytest.mark.skipif(not os.path.isdir(PCI_DEVICES), reason="this machine has no PCI bus")
+needs_lspci = pytest.mark.skipif(LSPCI is None, reason="lspci (Debian: pciutils) is missing")
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    """Return the scan of this machine."""
+    return scan(Sysroot())
+
+
+def functions(snapshot: Snapshot) -> dict[str, tuple[Device, Pci]]:
+    """Return the PCI functions of a snapshot by their address."""
+    return {
+        pci.address: (device, pci)
+        for device in snapshot
+        if (pci := device.capability(Pci)) is not None and pci.address is not None
+    }
+
+
+def lspci() -> Iterator[dict[str, str]]:
+    """Return what lspci says of each function: its own field names, numbers as it prints them."""
+    assert LSPCI is not None
+    out = subprocess.run(
+        [LSPCI, "-vmmnnD", "-k"],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    ).stdout
+    for block in out.strip().split("\n\n"):
+        pairs = [line.split(":\t", 1) for line in block.splitlines()]
+        # Module: comes once for each module.
+        yield {key: value for key, value in pairs if key != "Module"}
+
+
+def number(text: str) -> int:
+    """Return the number in brackets at the end of what lspci -nn prints: `Name [8086]`."""
+    return int(text.rpartition("[")[2].rstrip("]"), 16)
+
+
+@needs_pci
+def test_every_pci_device_of_this_host_is_in_the_tree(snapshot: Snapshot) -> None:
+    """The tree has all functions the kernel lists, and no other, each at its own path."""
+    found = functions(snapshot)
+    assert set(found) == set(os.listdir(PCI_DEVICES))
+    for address, (device, _) in found.items():
+        assert device.path == os.path.realpath(f"{PCI_DEVICES}/{address}")
+        assert device.sysname == address
+        assert device.parent is not None
+        assert snapshot.get(device.parent) is not None
+
+
+@needs_pci
+@needs_lspci
+def test_pci_devices_of_this_host_are_what_lspci_says(snapshot: Snapshot) -> None:
+    """Class, vendor, device, subsystem, revision and driver equal those of lspci."""
+    found = functions(snapshot)
+    said = {fields["Slot"]: fields for fields in lspci()}
+    assert set(said) == set(found)
+    for address, fields in said.items():
+        device, pci = found[address]
+        assert pci.class_code is not None
+        assert pci.vendor is not None
+        assert pci.product is not None
+        assert int(pci.class_code, 16) >> 8 == number(fields["Class"]), address
+        assert int(pci.vendor.id, 16) == number(fields["Vendor"]), address
+        assert int(pci.product.id, 16) == number(fields["Device"]), address
+        vendor, product = pci.subsystem_vendor, pci.subsystem_product
+        if "SVendor" in fields:
+            assert vendor is not None, address
+            assert product is not None, address
+            assert int(vendor.id, 16) == number(fields["SVendor"]), address
+            assert int(product.id, 16) == number(fields["SDevice"]), address
+        else:
+            assert vendor is None or vendor.id == "0xffff", address
+        # lspci leaves out a revision of 0.
+        assert int(pci.revision or "0", 16) == int(fields.get("Rev", "0"), 16), address
+        assert device.driver == fields.get("Driver"), address
+
+
+def test_every_device_of_this_host_is_valid_xml(snapshot: Snapshot) -> None:
+    """The schema takes each device alone, and all of them in one document."""
+    for device in snapshot:
+        assert validate(native.device_xml(device)).findtext("name") == device.name
+    assert len(validate(native.document(snapshot, snapshot.generation))) == len(snapshot)
+
+
+def test_scan_of_this_host_meets_no_defect(snapshot: Snapshot) -> None:
+    """Whatever this host shows, no fault is nodedevd's own."""
+    faults = [fault for device in snapshot for fault in device.errors]
+    assert [fault for fault in (*snapshot.errors, *faults) if fault.code == "internal"] == []
+
+
+def test_two_scans_of_this_host_have_the_same_names(snapshot: Snapshot) -> None:
+    """Names depend on what there is, not on when it is looked at."""
+    assert scan(Sysroot()).names == snapshot.names
