@@ -127,7 +127,12 @@ class _Names:
 
 def _wanted(device: Device | Reading) -> str:
     """Return the name a device gets if no other one wants it."""
-    return device_name(device.subsystem, device.sysname or "")
+    suffix = None
+    for capability in device.capabilities:
+        suffix_of = KIND_OF[type(capability)].suffix
+        if suffix_of is not None:
+            suffix = suffix_of(capability)
+    return device_name(device.subsystem, device.sysname or "", suffix)
 
 
 def _device(source: Reading | Device, names: _Names) -> Device:

@@ -23,6 +23,7 @@ from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.model import Change, Device, Removed, Snapshot
+from nodedevd.rtnetlink import LinkMonitor
 from nodedevd.scan import Job, rescan
 from nodedevd.scan_thread import ScanThread
 from nodedevd.status import ScanTimes, UnansweredRead, now
@@ -134,6 +135,7 @@ class Follower:
         self._options = options
         self._open_monitor = open_monitor
         self._monitor: MonitorLike | None = None
+        self._links: LinkMonitor | None = None
         self._thread = ScanThread()
         self._uevents: dict[Uevent, None] = {}
         self._touched: set[str] = set()
@@ -224,6 +226,15 @@ class Follower:
         if self._uevents:
             self._schedule(COALESCE_SECONDS)
 
+    def _on_link(self) -> None:
+        assert self._links is not None
+        names, lost = self._links.drain(DRAIN_AT_ONCE)
+        if lost:
+            self._on_lost(udev.EventsLost("ENOBUFS", overflow=True, usable=True))
+        # Interfaces change their address and carrier without a uevent.
+        self._touched.update(f"/sys/class/net/{name}" for name in names)
+        self._schedule(COALESCE_SECONDS)
+
     def _on_lost(self, error: udev.EventsLost) -> None:
         if error.overflow:
             self.counters.overflows += 1
@@ -271,12 +282,27 @@ class Follower:
             self._later(REOPEN_SECONDS, self._open)
             return
         asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._on_readable)
+        self._open_links()
         log.info("following the uevents of %s", source)
         self._rescan = True
         if self._worker is not None:
             self._schedule(0)
 
+    def _open_links(self) -> None:
+        if self._links is not None or self._sysroot.root != "/":
+            return
+        try:
+            self._links = LinkMonitor()
+        except OSError as error:
+            log.warning("no rtnetlink: %s; addresses and carrier are as of the reconcile", error)
+            return
+        asyncio.get_running_loop().add_reader(self._links.fileno(), self._on_link)
+
     def _shut(self) -> None:
+        if self._links is not None:
+            asyncio.get_running_loop().remove_reader(self._links.fileno())
+            self._links.close()
+            self._links = None
         if self._monitor is not None:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
             self._monitor.close()

@@ -39,11 +39,11 @@ def sanitise(text: str) -> str:
     return _UNSAFE.sub(b"_", text.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
-def device_name(subsystem: str | None, sysname: str) -> str:
+def device_name(subsystem: str | None, sysname: str, suffix: str | None = None) -> str:
     """Return the name a device asks for; without a subsystem it is the kernel name alone."""
-    if subsystem is None:
-        return sanitise(sysname)
-    return _FIXED.get((subsystem, sysname)) or sanitise(f"{subsystem}_{sysname}")
+    if (subsystem or "", sysname) in _FIXED:
+        return _FIXED[subsystem or "", sysname]
+    return sanitise("_".join([part for part in (subsystem, sysname, suffix) if part]))
 
 
 def distinct_name(name: str, path: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -46,8 +47,6 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
 class Node:
     """A device's directory: its listing, read once, and what lies below it."""
 
-    __slots__ = ("entries", "faults", "listed_in", "path", "subsystem", "sysname", "sysroot")
-
     def __init__(
         self,
         sysroot: Sysroot,
@@ -80,13 +79,16 @@ class Node:
         """Note that an attribute could not be told."""
         self.faults.append(Fault(shown(attribute), code, detail))
 
-    def read(self, attribute: str, *, promised: bool = False) -> str | None:
+    def read(
+        self, attribute: str, *, promised: bool = False, absent: Collection[int] = ()
+    ) -> str | None:
         r"""Read an attribute as text, without its last newline.
 
         Bytes that are not UTF-8 come out as `\xNN` and leave a fault. `promised` says
-        that the ABI has this attribute always: absent or empty, it leaves a fault.
+        that the ABI has this attribute always: absent or empty, it leaves a fault. `absent`
+        are the errnos by which a driver says that it has no such thing to tell.
         """
-        data = self.read_bytes(attribute, promised=promised)
+        data = self.read_bytes(attribute, promised=promised, absent=absent)
         if data is None:
             return None
         if data.endswith(b"\n"):
@@ -100,8 +102,19 @@ class Node:
             self.fault(attribute, "malformed", "not UTF-8")
             return data.decode("utf-8", "backslashreplace")
 
+    @cached_property
+    def uevent(self) -> Mapping[str, str]:
+        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
+        pairs = (line.partition("=") for line in (self.read("uevent") or "").splitlines())
+        return {name: value for name, equals, value in pairs if equals}
+
     def read_bytes(
-        self, attribute: str, *, size: int | None = None, promised: bool = False
+        self,
+        attribute: str,
+        *,
+        size: int | None = None,
+        promised: bool = False,
+        absent: Collection[int] = (),
     ) -> bytes | None:
         """Read an attribute as it is, whole or its first `size` bytes."""
         if "/" not in attribute and attribute not in self.entries:
@@ -111,7 +124,8 @@ class Node:
         try:
             return self.sysroot.read(f"{self.path}/{attribute}", size)
         except OSError as error:
-            self._failed(attribute, error, promised=promised)
+            if error.errno not in absent:
+                self._failed(attribute, error, promised=promised)
             return None
 
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:

@@ -57,9 +57,7 @@ class Job:
         self.path, self.since = path, time.monotonic()
 
 
-def scan(
-    sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None
-) -> Snapshot:
+def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot; nothing else a host does raises."""
     return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
 
@@ -123,10 +121,10 @@ def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     searched = set()
     for subsystem in _SUBSYSTEMS:
-        directory = f"/sys/bus/{subsystem}/devices"
-        searched.add(directory)
-        for path in _links(sysroot, directory, faults):
-            found.setdefault(path, set()).add(directory)
+        for directory in (f"/sys/bus/{subsystem}/devices", f"/sys/class/{subsystem}"):
+            searched.add(directory)
+            for path in _links(sysroot, directory, faults):
+                found.setdefault(path, set()).add(directory)
     searched.add(MDEV_BUS)
     for path in _links(sysroot, MDEV_BUS, faults):
         found.setdefault(path, set()).add(MDEV_BUS)

@@ -29,8 +29,12 @@ def update(
     job: Job | None = None,
     unanswered: Set[str] = frozenset(),
 ) -> Update:
-    """Read the devices at these paths, and those that change with them without an event."""
+    """Read the devices at these paths, and those that change with them without an event.
+
+    A path may be that of the device's link in /sys/class.
+    """
     job = job or Job()
+    touched = {path for one in touched if (path := _canonical(sysroot, one)) is not None}
     first = _read(sysroot, old, touched, job, unanswered)
     # Events tell of a device; what hangs on it, the kernel changes in silence.
     silent = {
@@ -95,6 +99,15 @@ def _read(
     found = {path: _listed_in(sysroot, path) for path in paths if _concerns(sysroot, old, path)}
     readings = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
     return graft(old, gone=found, readings=readings)
+
+
+def _canonical(sysroot: Sysroot, path: str) -> str | None:
+    if not path.startswith("/sys/class/"):
+        return path
+    try:
+        return sysroot.target(path)
+    except OSError:
+        return None
 
 
 def _concerns(sysroot: Sysroot, old: Snapshot, path: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from nodedevd.capabilities import mdev_child, mdev_parent, pci, system
+from nodedevd.capabilities import mdev_child, mdev_parent, net, pci, storage, system
 from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import System
 
 KINDS: tuple[Kind[Any], ...] = (
@@ -20,9 +22,11 @@ KINDS: tuple[Kind[Any], ...] = (
     pci.KIND,
     mdev_parent.KIND,
     mdev_child.KIND,
+    net.KIND,
+    storage.KIND,
 )
 
-AnyCapability: TypeAlias = System | Pci | MdevParent | MdevChild
+AnyCapability: TypeAlias = System | Pci | MdevParent | MdevChild | Net | Storage
 
 KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}
 

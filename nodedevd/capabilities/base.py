@@ -34,6 +34,7 @@ class Kind(Generic[C]):
         words: further words for it in a filter (libvirt's).
         identifying: attributes that tell this very machine from another of its model, such as
             serial numbers; a recording replaces their content.
+        suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
         link: puts in what is only known with the whole tree at hand: names of other devices.
     """
 
@@ -43,6 +44,7 @@ class Kind(Generic[C]):
     subsystems: frozenset[str] | None = None
     words: tuple[str, ...] = ()
     identifying: frozenset[str] = frozenset()
+    suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
 
     @property

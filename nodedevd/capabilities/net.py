@@ -1,0 +1,86 @@
+"""net: a network interface, of any kind.
+
+Reads  uevent (INTERFACE, DEVTYPE), address, operstate, speed
+ABI    Documentation/ABI/testing/sysfs-class-net
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Literal
+
+import msgspec
+
+from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.node import Node, parse_number
+from nodedevd.xmltext import Out
+
+
+class NetLink(msgspec.Struct, frozen=True, gc=False):
+    """The state of the link, at the time of the read."""
+
+    state: str | None
+    """operstate: unknown, notpresent, down, lowerlayerdown, testing, dormant, up"""
+    speed: int | None
+    """Mbit/s; None while the link is not up, and where the driver does not know"""
+
+
+class Net(Capability, frozen=True, gc=False, tag="net"):
+    """A network interface."""
+
+    interface: str
+    """its name, which an administrator may change"""
+    address: str | None
+    """hardware address; None where there is none"""
+    devtype: str | None
+    """the kernel's DEVTYPE: wlan, bridge, bond, vlan, vxlan, …; None for plain Ethernet"""
+    link: NetLink
+    medium: Literal["80203", "80211"]
+    """IEEE 802.3, which stands for all that is not wireless, or 802.11"""
+
+
+def read(node: Node) -> Net:
+    """Read an interface."""
+    devtype = node.uevent.get("DEVTYPE")
+    state = node.read("operstate", promised=True)
+    return Net(
+        interface=node.uevent.get("INTERFACE", node.sysname),
+        address=node.read("address") or None,
+        devtype=devtype,
+        link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
+        medium="80211" if devtype == "wlan" else "80203",
+    )
+
+
+def _read_speed(node: Node) -> int | None:
+    # EINVAL is how the kernel says that the driver cannot tell, -1 how the driver does.
+    text = node.read("speed", absent=(errno.EINVAL, errno.EOPNOTSUPP))
+    if text is None or text == "-1":
+        return None
+    number = parse_number(text)
+    if number is None:
+        node.fault("speed", "malformed", text[:80])
+    return number or None
+
+
+def write(cap: Net, out: Out) -> None:
+    """Write in libvirt's order; what libvirt lacks comes last."""
+    out.text("interface", cap.interface)
+    out.value("address", cap.address, "address")
+    attributes = {}
+    if cap.link.speed is not None:
+        attributes["speed"] = str(cap.link.speed)
+    out.empty("link", **attributes, state=cap.link.state or "unknown")
+    out.empty("capability", type=cap.medium)
+    if cap.devtype is not None:
+        out.text("devtype", cap.devtype)
+
+
+KIND = Kind(
+    capability=Net,
+    read=read,
+    write=write,
+    subsystems=frozenset({"net"}),
+    identifying=frozenset({"address"}),
+    suffix=lambda cap: cap.address,
+)
