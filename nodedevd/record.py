@@ -62,11 +62,20 @@ class RecordingSysroot(Sysroot):
         self.files: dict[str, bytes] = {}
         self.links: dict[str, str] = {}
         self.directories: set[str] = set()
+        self.refused: set[str] = set()
+        """files that were listed, and could not be read: empty ones would say something"""
 
     def read(self, path: str, size: int | None = None) -> bytes:
-        """Read, and keep the content."""
-        data = super().read(path, size)
-        self.files[self._place(path)] = data
+        """Read, and keep the content; a directory in a file's place is kept as it is."""
+        try:
+            data = super().read(path, size)
+        except IsADirectoryError:
+            self.saw(path)
+            raise
+        except OSError:
+            self.refused.add(self._place(path))
+            raise
+        self.files[self.resolve(path)] = data
         return data
 
     def read_link(self, path: str) -> str:
@@ -74,6 +83,11 @@ class RecordingSysroot(Sysroot):
         text = super().read_link(path)
         self.links[self._place(path)] = text
         return text
+
+    def followed(self, path: str, text: str) -> None:
+        """Keep the link; what lies outside /sys is not copied."""
+        if path.startswith("/sys/"):
+            self.links[path] = text
 
     def names(self, path: str) -> list[str]:
         """List, and keep the entries: a link as it is, all else as it turns out to be."""
@@ -114,7 +128,7 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
         raise NotEmpty(target)
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
-    keep = [path for path in sysroot.files if path not in PCI_IDS_PATHS]
+    keep = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
     replace = _Replacer() if not raw else None
 
     def place(path: str) -> Path:
@@ -127,12 +141,13 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
         where.parent.mkdir(parents=True, exist_ok=True)
         data = sysroot.files[path]
         where.write_bytes(data if replace is None else replace.content(path, data))
+    (into / "sys").mkdir(parents=True, exist_ok=True)
+    _write_pci_ids(snapshot, into)
+    # Last: nothing is ever written through a link that the host has made.
     for path, text in sysroot.links.items():
         where = place(path)
         where.parent.mkdir(parents=True, exist_ok=True)
         where.symlink_to(_text(text, replace))
-    (into / "sys").mkdir(parents=True, exist_ok=True)
-    _write_pci_ids(snapshot, into)
     return Recorded(
         devices=len(snapshot),
         files=len(keep),
@@ -200,7 +215,7 @@ def _write_pci_ids(snapshot: Snapshot, into: Path) -> None:
         return
     where = into / PCI_IDS_PATHS[0].lstrip("/")
     where.parent.mkdir(parents=True, exist_ok=True)
-    with where.open("w") as file:
+    with where.open("w", encoding="utf-8") as file:
         for ids, name in sorted(names.items()):
             depth = len(ids) - 1 if len(ids) < 3 else 2
             code = " ".join(one.removeprefix("0x") for one in ids[depth:])

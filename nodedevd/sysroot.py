@@ -81,6 +81,9 @@ class Sysroot:
         """Say that a listing had this entry, and that it matters; True."""
         return True
 
+    def followed(self, path: str, text: str) -> None:
+        """Say that the way to something led through this link, of this text."""
+
     def exists(self, path: str) -> bool:
         """Tell whether something is there; a link counts by itself, whatever it points at."""
         try:
@@ -116,6 +119,7 @@ class Sysroot:
                     raise
                 done = f"{done}/{part}"
                 continue
+            self.followed(f"{done}/{part}", text)
             links += 1
             if links > _LINK_LIMIT:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)

@@ -1,0 +1,265 @@
+"""record: a copy of a host that a scan cannot tell from it, and that names no machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from nodedevd.capabilities.system import System
+from nodedevd.errors import NotASysroot
+from nodedevd.model import Device
+from nodedevd.record import NotEmpty, RecordingSysroot, record
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from tests.support.hosts import FIXTURES
+from tests.support.trees import Tree
+
+HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
+UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+GPU = "/sys/devices/pci0000:00/0000:00:02.0"
+OWN = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+OTHER = "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
+
+
+def devices(root: str | os.PathLike[str]) -> list[Device]:
+    """Scan a host."""
+    return list(scan(Sysroot(os.fspath(root))))
+
+
+def everything(root: Path) -> bytes:
+    """Return all names, links and contents below a directory in one."""
+    parts = []
+    for directory, directories, files in os.walk(os.fsencode(root)):
+        for name in [*directories, *files]:
+            path = os.path.join(directory, name)
+            parts.append(os.path.relpath(path, os.fsencode(root)))
+            if os.path.islink(path):
+                parts.append(os.readlink(path))
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    parts.append(file.read())
+    return b"\n".join(parts)
+
+
+def build(root: Path) -> Tree:
+    """Build a host with two mdevs, a serial number and a MAC address."""
+    tree = Tree(root)
+    gpu = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, driver="i915")
+    tree.mdev_type(gpu, "i915-GVTg_V5_4", description=f"made for {OWN}, 02:42:ac:11:00:02")
+    tree.mdev_parent(gpu)
+    tree.mdev(gpu, OWN, "i915-GVTg_V5_4", driver="vfio_mdev", iommu_group=12, vfio=0)
+    tree.mdev(gpu, OTHER, "i915-GVTg_V5_4")
+    tree.dmi(
+        product_name="Box 9000", product_serial="SN-1", product_uuid=OWN.upper(), sys_vendor="ACME"
+    )
+    return tree
+
+
+# Raw
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_raw_recording_of_a_host_scans_the_same(host: str, tmp_path: Path) -> None:
+    """Name for name, fault for fault."""
+    recorded = record(str(FIXTURES / host), str(tmp_path), raw=True)
+    original = devices(FIXTURES / host)
+    assert devices(tmp_path) == original
+    assert (recorded.devices, recorded.replaced, recorded.lost) == (len(original), 0, ())
+
+
+def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
+    """The host the tests run on, whatever it is."""
+    recorded = record("/", str(tmp_path), raw=True)
+    blamed = {path.rpartition("/")[0] for path in recorded.lost}
+    copy, original = devices(tmp_path), devices("/")
+    assert [device.name for device in copy] == [device.name for device in original]
+    for new, old in zip(copy, original, strict=True):
+        if (old.path or old.name) not in blamed:
+            assert new == old
+    assert recorded.devices == len(original)
+
+
+def test_recording_of_a_recording_is_the_same(tmp_path: Path) -> None:
+    """What was kept is what a scan reads, no more and no less."""
+    build(tmp_path / "host")
+    record(str(tmp_path / "host"), str(tmp_path / "one"), raw=True)
+    record(str(tmp_path / "one"), str(tmp_path / "two"), raw=True)
+    assert everything(tmp_path / "one") == everything(tmp_path / "two")
+
+
+def test_recording_holds_only_what_was_read(tmp_path: Path) -> None:
+    """An attribute that no kind reads is not copied."""
+    tree = build(tmp_path / "host")
+    tree.attributes(f"{GPU}/{OWN}", {"vendor/secret": "of the guest"})
+    tree.file("/etc/passwd", "root\n")
+    record(tree.root, str(tmp_path / "copy"), raw=True)
+    assert b"secret" not in everything(tmp_path / "copy")
+    assert not (tmp_path / "copy/etc").exists()
+
+
+def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
+    """A copy is to be read by the same path; the host's own /usr is none of it."""
+    tree = build(tmp_path)
+    tree.file("/usr/lib/pci.ids", "8086  Intel\n")
+    tree.link("/usr/share/misc/pci.ids", "../../lib/pci.ids")
+    sysroot = RecordingSysroot(tree.root)
+    assert sysroot.read(f"/sys/bus/mdev/devices/{OWN}/vfio-dev/vfio0/device/uevent")
+    assert sysroot.pci_ids.vendor(0x8086) == "Intel"
+    assert sysroot.links == {
+        f"/sys/bus/mdev/devices/{OWN}": f"../../../devices/pci0000:00/0000:00:02.0/{OWN}",
+        f"{GPU}/{OWN}/vfio-dev/vfio0/device": f"../../../{OWN}",
+    }
+    assert f"{GPU}/{OWN}/uevent" in sysroot.files
+
+
+# Made anonymous
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) -> None:
+    """No uuid of the host is anywhere in the copy, and each has one stand-in."""
+    record(str(FIXTURES / host), str(tmp_path))
+    before = {match.lower() for match in UUID.findall(everything(FIXTURES / host))}
+    after = everything(tmp_path)
+    assert [uuid for uuid in before if uuid in after.lower()] == []
+    original, copy = devices(FIXTURES / host), devices(tmp_path)
+    assert sorted(device.types for device in copy) == sorted(device.types for device in original)
+    names = {device.name for device in original if not device.name.startswith("mdev_")}
+    assert {device.name for device in copy if not device.name.startswith("mdev_")} == names
+
+
+def test_identifying_values_are_replaced_alike_everywhere(tmp_path: Path) -> None:
+    """Names, links and contents of one uuid stay one, and what hangs together still does."""
+    tree = build(tmp_path / "host")
+    recorded = record(tree.root, str(tmp_path / "copy"))
+    text = everything(tmp_path / "copy")
+    for secret in (OWN, OWN.upper(), OTHER, "SN-1", "02:42:ac:11:00:02"):
+        assert secret.encode() not in text
+    assert recorded.replaced == 4  # two uuids, a serial number, a MAC address
+    stand_ins = sorted(set(UUID.findall(text)))
+    assert len(stand_ins) == 2
+    host = scan(Sysroot(str(tmp_path / "copy")))
+    system = host.lookup("computer").capability(System)
+    assert system is not None
+    assert system.hardware.uuid is not None
+    assert system.hardware.uuid.encode() in stand_ins
+    assert system.hardware.serial is not None
+    assert system.hardware.serial.startswith("recorded-")
+    assert system.hardware.vendor == "ACME"
+    for uuid in stand_ins:
+        mdev = host.lookup(uuid.decode())
+        assert mdev.errors == ()
+        assert mdev.parent == "pci_0000_00_02_0"
+    parent = (tmp_path / "copy" / GPU.lstrip("/") / "mdev_supported_types/i915-GVTg_V5_4").resolve()
+    assert (parent / "description").read_bytes().startswith(b"made for ")
+    assert sorted(os.listdir(os.fsencode(parent / "devices"))) == stand_ins
+
+
+def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
+    """Names of what the host has are kept, and no others."""
+    tree = build(tmp_path / "host")
+    tree.pci("0000:00:03.0", vendor=0x10DE, device=1, class_=2, subsystem=(0x10DE, 2))
+    tree.file(
+        "/usr/share/misc/pci.ids",
+        "10de  NVIDIA\n\t0001  A chip\n\t\t10de 0002  A board\n\t0003  Another chip\n"
+        "1af4  Red Hat\n8086  Intel & S\u00f6hne\n",
+    )
+    record(tree.root, str(tmp_path / "copy"))
+    excerpt = (tmp_path / "copy/usr/share/misc/pci.ids").read_text(encoding="utf-8")
+    assert excerpt == (
+        "10de  NVIDIA\n\t0001  A chip\n\t\t10de 0002  A board\n8086  Intel & S\u00f6hne\n"
+    )
+    assert devices(tmp_path / "copy")[-1] == devices(tree.root)[-1]
+
+
+# What cannot be recorded
+
+
+@pytest.mark.parametrize("content", ["file", "directory", "itself"])
+def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> None:
+    """Nothing is written into what somebody may need."""
+    tree = build(tmp_path / "host")
+    target = tmp_path / "copy"
+    if content == "itself":
+        target.write_text("a file\n")
+    else:
+        target.mkdir()
+        (target / "x").mkdir() if content == "directory" else (target / "x").write_text("x")
+    with pytest.raises(NotEmpty, match="not an empty directory"):
+        record(tree.root, str(target))
+    assert not target.is_dir() or len(list(target.iterdir())) == 1
+
+
+def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
+    """A directory made for it, or one to be made."""
+    build(tmp_path / "host")
+    (tmp_path / "there").mkdir()
+    for target in ("there", "new/below"):
+        assert record(str(tmp_path / "host"), str(tmp_path / target)).devices == 4
+
+
+def test_source_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
+    """And nothing is written."""
+    (tmp_path / "host").mkdir()
+    with pytest.raises(NotASysroot):
+        record(str(tmp_path / "host"), str(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
+def test_attribute_that_cannot_be_read_is_lost_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    """The copy shows it as absent; the report says what it was."""
+    tree = build(tmp_path / "host")
+    serial = "/sys/devices/virtual/dmi/id/product_serial"
+    available = f"{GPU}/mdev_supported_types/i915-GVTg_V5_4/available_instances"
+
+    read = Sysroot.read
+
+    def failing(self: Sysroot, path: str, size: int | None = None) -> bytes:
+        if path in (serial, available):
+            raise OSError(number, os.strerror(number), path)
+        return read(self, path, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sysroot, "read", failing)
+        recorded = record(tree.root, str(tmp_path / "copy"))
+        assert code in [fault.code for fault in scan(Sysroot(tree.root)).lookup("computer").errors]
+    assert set(recorded.lost) == {"computer/product_serial", available}
+    copy = scan(Sysroot(str(tmp_path / "copy")))
+    assert copy.lookup("computer").errors == ()
+    faults = copy.lookup("pci_0000_00_02_0").errors
+    assert [(fault.attribute, fault.code) for fault in faults] == [
+        ("mdev_supported_types/i915-GVTg_V5_4/available_instances", "absent")
+    ]
+    assert not (tmp_path / "copy" / available.lstrip("/")).exists()
+
+
+def test_recording_writes_no_links_that_leave_it(tmp_path: Path) -> None:
+    """What the copy is put into is not touched, wherever the host's links lead."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    tree = build(tmp_path / "host")
+    tree.link("/sys/bus/pci/devices/0000:00:09.0", str(secret))
+    tree.link("/sys/class/mdev_bus/out", "../" * 24 + str(secret).lstrip("/"))
+    record(tree.root, str(tmp_path / "copy"))
+    assert list(secret.iterdir()) == []
+
+
+def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """A host that makes a link of their place has them nowhere."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    tree = build(tmp_path / "host")
+    tree.link("/usr/share/misc", str(secret))
+    tree.file("/usr/share/hwdata/pci.ids", "8086  Intel\n")
+    tree.remove("/sys/bus/mdev/devices")
+    tree.link("/sys/bus/mdev/devices", "/usr/share")
+    with pytest.raises(FileExistsError):
+        record(tree.root, str(tmp_path / "copy"))
+    assert list(secret.iterdir()) == []
