@@ -28,6 +28,7 @@ class ScanThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.busy_since: float | None = None
         """time.monotonic() at which the running function began; None while idle"""
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -35,7 +36,10 @@ class ScanThread:
         """Return a future of the function's result.
 
         Cancelling it does not stop the function, but keeps one from starting.
+        Raises RuntimeError after close.
         """
+        if self._closed:
+            raise RuntimeError("the scan thread is closed")  # nobody would ever answer
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((lambda: function(*args, **kwargs), future, loop))
@@ -43,6 +47,7 @@ class ScanThread:
 
     def close(self, timeout_seconds: float) -> bool:
         """End the thread; tell whether it ended in time. One that is stuck is left behind."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()

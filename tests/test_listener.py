@@ -1,15 +1,17 @@
-"""The socket in the file system: made, guarded, taken over, cleared away."""
+"""listener: the socket's file, who may connect to it, and who serves it."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import grp
 import os
 import socket
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,77 +25,34 @@ from nodedevd.listener import (
     open_listener,
 )
 
-REPOSITORY = Path(__file__).parents[1]
-PATIENCE_SECONDS = 60
-NOBODY = 65534
-
-SERVE = """
-import sys
-from nodedevd.listener import open_listener
-listener = open_listener(sys.argv[1])
-print("serving", flush=True)
-sys.stdin.read()
-"""
-
-# Ready, wait for the start, try once, keep what was won until the end of the input.
-TRY_ONCE = """
-import os, sys
-from nodedevd.errors import SocketInUse
-from nodedevd.listener import open_listener
-print("ready", flush=True)
-os.read(int(sys.argv[2]), 1)
-try:
-    listener = open_listener(sys.argv[1])
-    print("won", flush=True)
-except SocketInUse:
-    print("in use", flush=True)
-sys.stdin.read()
-"""
-
-# Ready, wait for the start, then open and close again and again; what only one may have at a
-# time is a file that must not exist yet.
-TRY_OFTEN = """
-import os, socket, struct, sys
-from nodedevd.errors import SocketInUse
-from nodedevd.listener import open_listener
-path = sys.argv[1]
-print("ready", flush=True)
-os.read(int(sys.argv[2]), 1)
-won = 0
-while won < 25:
-    try:
-        listener = open_listener(path)
-    except SocketInUse:
-        continue
-    os.close(os.open(path + ".owner", os.O_CREAT | os.O_EXCL))
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(path)
-        peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    assert struct.unpack("iII", peer)[0] == os.getpid()
-    os.unlink(path + ".owner")
-    listener.close()
-    won += 1
-print("done", flush=True)
-"""
+# root may give a file to any group, others to their own
+GROUP = grp.getgrgid(1 if os.geteuid() == 0 else os.getegid())
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Return where the tests serve; the directory is there."""
-    return str(tmp_path / "socket")
+    """Return where a socket can be made."""
+    return str(tmp_path / "devices")
 
 
-@pytest.fixture
-def unprivileged() -> Iterator[None]:
-    """Run the test as somebody whom the file system can refuse something."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
+@contextmanager
+def opened(path: str, **options: int | str) -> Iterator[Listener]:
+    """Open a listener; it is closed in the end."""
+    listener = open_listener(path, **options)  # type: ignore[arg-type]
     try:
-        yield
+        yield listener
     finally:
-        os.seteuid(0)
+        listener.close()
+
+
+@contextmanager
+def foreign(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator[socket.socket]:
+    """Bind a socket that is none of this module's; its file stays."""
+    with socket.socket(socket.AF_UNIX, kind) as sock:
+        sock.bind(path)
+        if kind != socket.SOCK_DGRAM:
+            sock.listen(0)
+        yield sock
 
 
 @contextmanager
@@ -106,439 +65,430 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-@contextmanager
-def python(code: str, *arguments: str, start: int | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run code in a process of its own, which ends with its standard input."""
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        pass_fds=() if start is None else (start,),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def contenders(code: str, path: str, count: int = 8) -> Iterator[list[subprocess.Popen[str]]]:
-    """Run code in several processes that are let go at the same moment."""
-    start, go = os.pipe()
-    processes: list[subprocess.Popen[str]] = []
-    try:
-        for _ in range(count):
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", code, path, str(start)],
-                    cwd=REPOSITORY,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    pass_fds=(start,),
-                )
-            )
-        assert [line_of(process) for process in processes] == ["ready"] * count
-        os.close(go)
-        go = -1
-        yield processes
-    finally:
-        os.close(start)
-        if go >= 0:
-            os.close(go)
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    """Return the next line that a process prints."""
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip()
-
-
-def mode_of(path: str | Path) -> int:
-    """Return the permissions of a file."""
-    return stat.S_IMODE(os.lstat(path).st_mode)
-
-
-def answers(path: str) -> bool:
-    """Tell whether somebody listens there."""
+def connects(path: str) -> bool:
+    """Tell whether somebody listens on a path."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
+        except ConnectionRefusedError:
             return False
     return True
 
 
-def leave_stale_socket(path: str) -> None:
-    """Leave what a program leaves that was killed."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(path)
+def mode_of(path: str | Path) -> int:
+    """Return a file's mode without its type."""
+    return stat.S_IMODE(os.stat(path).st_mode)
 
 
-def a_group_to_give() -> int:
-    """Return a group that is not the process's own, but that it may give to a file."""
-    groups = [entry.gr_gid for entry in grp.getgrall()] if os.geteuid() == 0 else os.getgroups()
-    others = sorted(set(groups) - {os.getegid()})
-    if not others:
-        pytest.skip("this user is in one group only")
-    return others[0]
+# Serving
 
 
-def test_missing_directories_are_made_for_all_to_enter(tmp_path: Path) -> None:
-    """Every directory that was missing has the mode 0755, and the one above is not touched."""
-    above = mode_of(tmp_path)
-    with closing(open_listener(str(tmp_path / "run/nodedevd/socket"))):
-        assert mode_of(tmp_path / "run") == 0o755
-        assert mode_of(tmp_path / "run/nodedevd") == 0o755
-        assert mode_of(tmp_path) == above
+def test_listener_takes_connections_at_its_path(path: str) -> None:
+    """A client that connects is accepted, and no child inherits the socket."""
+    with opened(path) as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        accepted, _ = listener.socket.accept()
+        with accepted:
+            accepted.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+        assert listener.path == path
+        assert not listener.socket.get_inheritable()
 
 
-def test_directory_that_exists_keeps_its_mode(tmp_path: Path) -> None:
-    """An administrator's directory stays as it was set up."""
+def test_relative_path_stays_the_same_after_chdir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that changes its directory still removes its own file."""
+    monkeypatch.chdir(tmp_path)
+    with opened("devices") as listener:
+        assert listener.path == str(tmp_path / "devices")
+        monkeypatch.chdir("/")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_mode_of_socket_and_directories_is_free_of_the_umask(tmp_path: Path, mask: int) -> None:
+    """All may connect by default, and enter every directory that was made for it."""
+    path = tmp_path / "made" / "too" / "devices"
+    with umask(mask), opened(str(path)):
+        assert mode_of(path) == 0o666
+        assert mode_of(path.parent) == 0o755
+        assert mode_of(path.parent.parent) == 0o755
+
+
+def test_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    """Somebody chose it."""
     tmp_path.chmod(0o700)
-    with closing(open_listener(str(tmp_path / "socket"))):
+    with opened(str(tmp_path / "devices")):
         assert mode_of(tmp_path) == 0o700
 
 
-@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
-def test_any_umask_leaves_the_modes_as_asked(tmp_path: Path, mask: int) -> None:
-    """Neither the directories nor the socket depend on who started the daemon."""
-    path = tmp_path / "run/nodedevd/socket"
-    with umask(mask), closing(open_listener(str(path), mode=0o660)):
+@pytest.mark.parametrize("group", [GROUP.gr_gid, GROUP.gr_name])
+def test_mode_and_group_are_as_asked_for(path: str, group: int | str) -> None:
+    """A group goes by its name or number."""
+    with opened(path, mode=0o660, group=group):
         assert mode_of(path) == 0o660
-        assert mode_of(tmp_path / "run") == 0o755
-        assert mode_of(tmp_path / "run/nodedevd") == 0o755
-        assert mode_of(f"{path}.lock") & 0o077 == 0
+        assert os.stat(path).st_gid == GROUP.gr_gid
 
 
-def test_nothing_asked_lets_everybody_connect(path: str) -> None:
-    """The default mode is 0666."""
-    with closing(open_listener(path)):
-        assert mode_of(path) == 0o666
-
-
-def test_group_by_number_and_by_name_owns_the_socket(path: str) -> None:
-    """The group can be given either way, and the user stays the daemon's."""
-    group = a_group_to_give()
-    for given in (group, grp.getgrgid(group).gr_name):
-        with closing(open_listener(path, group=given)):
-            assert os.lstat(path).st_gid == group
-            assert os.lstat(path).st_uid == os.geteuid()
-
-
-def test_unknown_group_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    """The error names the group, and nothing is left."""
-    with pytest.raises(BadSocketPath, match="there is no group 'no-such-group'") as caught:
-        open_listener(str(tmp_path / "run/socket"), group="no-such-group")
-    assert caught.value.code == "bad-socket-path"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_group_that_cannot_be_given_is_refused(
-    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever may not give the socket to a group is told so, and nothing is left."""
-
-    def refuse(place: str, user: int, group: int) -> None:
-        raise PermissionError(1, "Operation not permitted", place)
-
-    monkeypatch.setattr(os, "chown", refuse)
-    with pytest.raises(BadSocketPath, match="Operation not permitted"):
-        open_listener(path, group=0)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_client_before_mode_and_group_are_set_is_refused(
+def test_nobody_connects_before_mode_and_group_are_set(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A socket that is bound and does not listen yet lets nobody in."""
-    chmod = os.chmod
-    answered = []
+    """While the socket has the umask's mode it takes no connections."""
+    connected: list[bool] = []
 
-    def look_first(place: str, mode: int) -> None:
-        answered.append(answers(path))
-        chmod(place, mode)
+    def tried_before(change: Callable[..., None]) -> Callable[..., None]:
+        def changed(*arguments: int | str) -> None:
+            connected.append(connects(path))
+            change(*arguments)
 
-    monkeypatch.setattr(os, "chmod", look_first)
-    with closing(open_listener(path)):
-        assert answered == [False]
-        assert answers(path)
+        return changed
 
-
-def test_root_serves_below_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's daemon has one place, and its clients look nowhere else."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
-    monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
-    assert default_socket_path() == "/run/nodedevd/org.nodedevd.Devices"
-    assert candidate_socket_paths() == ["/run/nodedevd/org.nodedevd.Devices"]
+    monkeypatch.setattr(os, "chmod", tried_before(os.chmod))
+    monkeypatch.setattr(os, "chown", tried_before(os.chown))
+    with opened(path, mode=0o660, group=GROUP.gr_gid):
+        assert connected == [False, False]
+        assert connects(path)
 
 
-def test_user_serves_in_her_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's daemon serves her alone; her client asks the system's daemon first."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/somewhere")
-    monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
-    assert default_socket_path() == "/somewhere/nodedevd/org.nodedevd.Devices"
-    assert candidate_socket_paths() == [
-        "/run/nodedevd/org.nodedevd.Devices",
-        "/somewhere/nodedevd/org.nodedevd.Devices",
-    ]
+def test_path_of_107_bytes_serves_and_one_of_108_is_refused(tmp_path: Path) -> None:
+    """Bytes count, not characters: an `é` has two."""
+    room = 107 - len(os.fsencode(f"{tmp_path}/"))
+    with opened(f"{tmp_path}/{'x' * room}") as listener:
+        assert connects(listener.path)
+    with pytest.raises(BadSocketPath, match="at most 107 bytes"):
+        open_listener(f"{tmp_path}/{'x' * (room - 1)}é")
+    assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_user_without_runtime_directory_serves_where_it_would_be(
-    monkeypatch: pytest.MonkeyPatch, value: str | None
-) -> None:
-    """Without $XDG_RUNTIME_DIR, or with an empty one, it is the one of pam_systemd(8)."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    if value is not None:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
-    assert default_socket_path() == "/run/user/1000/nodedevd/org.nodedevd.Devices"
+# What is there already
 
 
-def test_socket_in_the_environment_is_the_only_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """$NODEDEVD_SOCKET leaves a client no choice; an empty one says nothing."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setenv("NODEDEVD_SOCKET", "/tmp/mine")
-    assert candidate_socket_paths() == ["/tmp/mine"]
-    monkeypatch.setenv("NODEDEVD_SOCKET", "")
-    assert candidate_socket_paths() == ["/run/nodedevd/org.nodedevd.Devices"]
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
+def test_stale_socket_is_taken_over(path: str, kind: socket.SocketKind) -> None:
+    """The file of a socket that nobody holds open any more is replaced."""
+    with foreign(path, kind):
+        pass
+    assert stat.S_ISSOCK(os.stat(path).st_mode)
+    with opened(path):
+        assert connects(path)
 
 
-def test_stale_socket_is_taken_over(path: str) -> None:
-    """A socket nobody listens on is no obstacle."""
-    leave_stale_socket(path)
-    with closing(open_listener(path)):
-        assert answers(path)
+def test_socket_and_lock_of_a_killed_daemon_are_taken_over(path: str) -> None:
+    """A lock that nobody holds excludes nobody."""
+    with foreign(path):
+        pass
+    Path(f"{path}.lock").touch()
+    with opened(path):
+        assert connects(path)
 
 
-def test_socket_of_a_killed_daemon_is_taken_over(path: str) -> None:
-    """A killed daemon leaves its socket and its lock, and the lock locks nothing."""
-    with python(SERVE, path) as daemon:
-        assert line_of(daemon) == "serving"
-        daemon.kill()
-        daemon.wait(PATIENCE_SECONDS)
-    assert os.path.exists(path)
-    assert os.path.exists(f"{path}.lock")
-    with closing(open_listener(path)):
-        assert answers(path)
-    assert not os.path.exists(f"{path}.lock")
-
-
-def test_socket_of_another_program_is_left_alone(path: str, tmp_path: Path) -> None:
-    """A program that listens without a lock goes on, and no lock is left."""
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(path)
-        other.listen()
-        with pytest.raises(SocketInUse, match="--socket"):
-            open_listener(path)
-        assert answers(path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["socket"]
-
-
-def test_program_with_a_full_backlog_is_left_alone(path: str) -> None:
-    """A listener too busy to accept is alive."""
-    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as client:
-        other.bind(path)
-        other.listen(0)
-        client.connect(path)
-        with pytest.raises(SocketInUse):
-            open_listener(path)
-        other.setblocking(False)
-        connection, _ = other.accept()
-        connection.close()
-
-
-def test_program_with_a_datagram_socket_is_left_alone(path: str) -> None:
-    """A socket of another type is somebody's, too."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
-        other.bind(path)
-        with pytest.raises(SocketInUse):
-            open_listener(path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.sendto(b"still there", path)
-        assert other.recv(100) == b"still there"
-
-
-def test_second_listener_of_the_process_is_refused(path: str) -> None:
-    """The first one goes on, and once it is closed the path is free."""
-    with closing(open_listener(path)):
+def test_alive_socket_of_a_daemon_is_not_taken_over(path: str) -> None:
+    """The second is told where the first serves, and harms nothing."""
+    with opened(path):
         with pytest.raises(SocketInUse) as caught:
             open_listener(path)
         assert caught.value.path == path
-        assert answers(path)
-    with closing(open_listener(path)):
-        assert answers(path)
+        assert connects(path)
+    assert not os.path.exists(path)
 
 
-def test_listener_of_another_process_is_left_alone(path: str) -> None:
-    """Two daemons are not for one socket."""
-    with python(SERVE, path) as daemon:
-        assert line_of(daemon) == "serving"
+def test_daemon_without_its_file_still_excludes_another(path: str) -> None:
+    """The lock says that it lives, even if somebody removed its socket."""
+    with opened(path):
+        os.unlink(path)
         with pytest.raises(SocketInUse):
             open_listener(path)
-        assert answers(path)
 
 
-@pytest.mark.parametrize("stale", [False, True], ids=["new", "stale"])
-def test_processes_that_open_at_once_leave_one_that_serves(path: str, stale: bool) -> None:
-    """Of eight daemons started at once on a path, new or stale, one serves."""
-    if stale:
-        leave_stale_socket(path)
-    with contenders(TRY_ONCE, path) as processes:
-        outcomes = sorted(line_of(process) for process in processes)
-        assert outcomes == ["in use"] * 7 + ["won"]
-        assert answers(path)
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
+def test_alive_socket_of_another_program_is_not_taken_over(
+    path: str, kind: socket.SocketKind
+) -> None:
+    """It holds no lock, but it is there, of whatever type."""
+    with foreign(path, kind):
+        found = os.lstat(path)
+        with pytest.raises(SocketInUse):
+            open_listener(path)
+        assert os.path.samestat(found, os.lstat(path))
+        assert not os.path.exists(f"{path}.lock")
 
 
-def test_processes_that_open_and_close_at_once_never_serve_together(path: str) -> None:
-    """However starts and stops meet, whoever serves is alone and reachable."""
-    with contenders(TRY_OFTEN, path) as processes:
-        assert [line_of(process) for process in processes] == ["done"] * 8
+def test_alive_socket_with_a_full_backlog_is_not_taken_over(path: str) -> None:
+    """Who is too busy to accept is there all the same, and is not waited for."""
+    with foreign(path), ExitStack() as clients:
+        refused = 0
+        while not refused:
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            refused = client.connect_ex(path)
+        assert refused == errno.EAGAIN
+        with pytest.raises(SocketInUse):
+            open_listener(path)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "fifo", "link", "dangling link"])
+def test_what_is_no_socket_is_left_in_place(path: str, kind: str) -> None:
+    """A mistyped --socket costs nobody a file; links are not followed, not even to sockets."""
+    elsewhere = f"{path}.elsewhere"
+    match kind:
+        case "file":
+            Path(path).touch()
+        case "directory":
+            os.mkdir(path)
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            with foreign(elsewhere):
+                os.symlink(elsewhere, path)
+        case _:
+            os.symlink(elsewhere, path)
+    found = os.lstat(path)
+    with pytest.raises(BadSocketPath, match="not a socket") as caught:
+        open_listener(path)
+    assert caught.value.code == "bad-socket-path"
+    assert str(caught.value).startswith(f"cannot serve on {path}: ")
+    assert os.path.samestat(found, os.lstat(path))
+    assert not os.path.exists(f"{path}.lock")
+
+
+def test_lock_that_is_a_link_is_not_followed(path: str) -> None:
+    """In a directory that others may write, nobody makes root create files elsewhere."""
+    os.symlink(f"{path}.elsewhere", f"{path}.lock")
+    with pytest.raises(BadSocketPath, match=r"\.lock"):
+        open_listener(path)
+    assert not os.path.exists(f"{path}.elsewhere")
+    assert os.path.islink(f"{path}.lock")
+
+
+def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The error tells which part of the path is in the way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSocketPath, match=r"Not a directory \(.*/file/made\)"):
+        open_listener(str(tmp_path / "file" / "made" / "devices"))
+
+
+def test_group_that_does_not_exist_is_refused(path: str, tmp_path: Path) -> None:
+    """Before anything is made."""
+    with pytest.raises(BadSocketPath, match="there is no group 'no such group'"):
+        open_listener(path, group="no such group")
+    assert os.listdir(tmp_path) == []
+
+
+def test_failure_after_bind_leaves_nothing_behind(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither socket nor lock stays where the daemon cannot serve; the next one can."""
+
+    def refuse(path: str, user: int, group: int) -> None:
+        raise PermissionError(1, "Operation not permitted", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "chown", refuse)
+        with pytest.raises(BadSocketPath, match="Operation not permitted"):
+            open_listener(path, group=GROUP.gr_gid)
+    assert os.listdir(tmp_path) == []
+    with opened(path):
+        assert connects(path)
+
+
+# Clearing away
+
+
+def test_close_removes_socket_and_lock(path: str, tmp_path: Path) -> None:
+    """Nothing stays, closing twice is harmless, and the next daemon starts afresh."""
+    listener = open_listener(path)
+    listener.close()
+    assert os.listdir(tmp_path) == []
+    with opened(path):
+        listener.close()
+        assert connects(path)
+
+
+def test_close_leaves_what_somebody_else_put_there(path: str) -> None:
+    """A file that is not this daemon's own is not its to remove."""
+    listener = open_listener(path)
+    os.unlink(path)
+    os.unlink(f"{path}.lock")
+    with foreign(path):
+        Path(f"{path}.lock").touch()
+        listener.close()
+        assert connects(path)
+        assert os.path.exists(f"{path}.lock")
+
+
+def test_close_after_the_directory_went_is_harmless(tmp_path: Path) -> None:
+    """There is nothing left to remove."""
+    directory = tmp_path / "made"
+    listener = open_listener(str(directory / "devices"))
+    directory.rename(tmp_path / "away")
+    listener.close()
+    assert listener.socket.fileno() == -1
+
+
+def test_adopted_socket_stays_in_place_when_it_is_closed(path: str) -> None:
+    """Its file is systemd's, and so is the care that nobody else serves it."""
+    with foreign(path) as sock:
+        listener = Listener.adopt(sock)
+        assert listener.path == path
+        assert connects(path)
+        listener.close()
+        assert sock.fileno() == -1
+    assert stat.S_ISSOCK(os.stat(path).st_mode)
+    assert not os.path.exists(f"{path}.lock")
+
+
+def test_adopted_socket_in_the_abstract_namespace_is_named_with_an_at() -> None:
+    """The NUL in front of its name is nothing for a log."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(b"")  # the kernel finds a free address, unix(7)
+        name = sock.getsockname()[1:].decode()
+        listener = Listener.adopt(sock)
+        assert listener.path == f"@{name}"
+        listener.close()
+
+
+# Several at once
+
+
+def test_of_daemons_that_start_at_once_one_serves(path: str) -> None:
+    """Whatever the order of their steps, all others are told that it is in use."""
+    count = 8
+    barrier = threading.Barrier(count)
+
+    def start(_: int) -> Listener | None:
+        barrier.wait()
+        try:
+            return open_listener(path)
+        except SocketInUse:
+            return None
+
+    with ThreadPoolExecutor(count) as pool:
+        for _ in range(50):
+            with foreign(path):
+                pass  # each round begins with a stale socket
+            listeners = [one for one in pool.map(start, range(count)) if one is not None]
+            assert len(listeners) == 1
+            assert connects(path)
+            listeners[0].close()
+            assert not os.path.exists(path)
+
+
+def test_lock_removed_while_another_waits_for_it_is_made_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that opened the lock of one that just ended does not hold a file without a name."""
+    first = open_listener(path)
+    lock = fcntl.flock
+
+    def end_first(descriptor: int, operation: int) -> None:
+        first.close()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_first)
+    with opened(path):
+        assert connects(path)
+        with open(f"{path}.lock") as held, pytest.raises(BlockingIOError):
+            lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_daemon_that_starts_while_another_removes_its_socket_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is the last to go, or the one would remove the other's new socket."""
+    refused: list[str] = []
+    unlink = os.unlink
+
+    def start_another(removed: str) -> None:
+        with pytest.raises(SocketInUse):
+            open_listener(path)
+        refused.append(removed)
+        unlink(removed)
+
+    listener = open_listener(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", start_another)
+        listener.close()
+    assert refused == [path, f"{path}.lock"]
+
+
+def test_daemons_that_come_and_go_never_serve_at_the_same_time(path: str) -> None:
+    """One that ends removes neither socket nor lock of its successor."""
+    serving = threading.Semaphore(1)
+
+    def come_and_go(_: int) -> int:
+        served = 0
+        for _ in range(200):
+            try:
+                listener = open_listener(path)
+            except SocketInUse:
+                continue
+            assert serving.acquire(blocking=False), "two serve at once"
+            assert connects(path)
+            served += 1
+            serving.release()
+            listener.close()
+        return served
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(come_and_go, range(8))) > 0
     assert not os.path.exists(path)
     assert not os.path.exists(f"{path}.lock")
 
 
-def test_path_that_is_a_file_is_refused(path: str, tmp_path: Path) -> None:
-    """Somebody's file stays as it is, and no lock is left beside it."""
-    Path(path).write_text("precious")
-    with pytest.raises(BadSocketPath, match="not a socket"):
-        open_listener(path)
-    assert Path(path).read_text() == "precious"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["socket"]
+# Where
 
 
-def test_path_that_is_a_link_is_refused(path: str, tmp_path: Path) -> None:
-    """A link is not followed, be it to a socket or to nothing."""
-    os.symlink(tmp_path / "elsewhere", path)
-    with pytest.raises(BadSocketPath, match="not a socket"):
-        open_listener(path)
-    assert not (tmp_path / "elsewhere").exists()
+def test_root_serves_below_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's daemon has one place, whatever root's session is."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
+    assert default_socket_path() == "/run/nodedevd/org.nodedevd.Devices"
 
 
-def test_lock_that_is_a_link_is_refused(path: str, tmp_path: Path) -> None:
-    """No file is made where somebody else's link points."""
-    os.symlink(tmp_path / "elsewhere", f"{path}.lock")
-    with pytest.raises(BadSocketPath, match=r"socket\.lock"):
-        open_listener(path)
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    """The error says what is wrong with the path."""
-    (tmp_path / "file").touch()
-    with pytest.raises(BadSocketPath, match="Not a directory"):
-        open_listener(str(tmp_path / "file/socket"))
-
-
-def test_path_of_107_bytes_is_the_longest(tmp_path: Path) -> None:
-    """One byte more than unix(7) has room for is refused, before anything is made."""
-    longest = str(tmp_path / "ä").ljust(106, "x")
-    assert len(os.fsencode(longest)) == 107
-    with pytest.raises(BadSocketPath, match="at most 107 bytes"):
-        open_listener(longest + "x")
-    assert list(tmp_path.iterdir()) == []
-    with closing(open_listener(longest)):
-        assert answers(longest)
-
-
-def test_relative_path_stays_after_a_change_of_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The listener knows where its socket is, wherever the process goes."""
-    monkeypatch.chdir(tmp_path)
-    listener = open_listener("socket")
-    monkeypatch.chdir("/")
-    assert listener.path == str(tmp_path / "socket")
-    listener.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize(
-    ("path", "refused"),
-    [("/nodedevd/socket", "/nodedevd"), ("/usr/nodedevd.sock", "/usr/nodedevd.sock.lock")],
-    ids=["directory", "lock"],
+    ("directory", "expected"),
+    [
+        ("/tmp/mine", "/tmp/mine/nodedevd/org.nodedevd.Devices"),
+        ("", "/run/user/1000/nodedevd/org.nodedevd.Devices"),
+        (None, "/run/user/1000/nodedevd/org.nodedevd.Devices"),
+    ],
 )
-def test_path_without_permission_is_refused_with_what_was_tried(path: str, refused: str) -> None:
-    """A user who starts the daemon on the system's place is told what she may not do."""
-    with pytest.raises(BadSocketPath) as caught:
-        open_listener(path)
-    assert isinstance(caught.value.__cause__, OSError)
-    reason = os.strerror(caught.value.__cause__.errno or 0)
-    assert str(caught.value) == f"cannot serve on {path}: {reason} ({refused})"
+def test_user_serves_in_the_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, directory: str | None, expected: str
+) -> None:
+    """XDG_RUNTIME_DIR is used if it is set, else where pam_systemd(8) puts it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    if directory is not None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+    assert default_socket_path() == expected
 
 
-def test_close_leaves_nothing(path: str, tmp_path: Path) -> None:
-    """Socket and lock go, and a second close does nothing more."""
-    listener = open_listener(path)
-    listener.close()
-    assert list(tmp_path.iterdir()) == []
-    with closing(open_listener(path)):
-        listener.close()
-        assert answers(path)
-
-
-def test_close_after_the_socket_was_replaced_leaves_the_new_one(path: str) -> None:
-    """What another program put there in the meantime is not ours to remove."""
-    listener = open_listener(path)
-    os.unlink(path)
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(path)
-        other.listen()
-        listener.close()
-        assert answers(path)
-    assert not os.path.exists(f"{path}.lock")
-
-
-def test_close_after_the_lock_was_replaced_leaves_the_new_one(path: str) -> None:
-    """The lock of whoever came next keeps its place."""
-    listener = open_listener(path)
-    os.unlink(f"{path}.lock")
-    Path(f"{path}.lock").write_text("new")
-    listener.close()
-    assert Path(f"{path}.lock").read_text() == "new"
-
-
-def test_close_after_the_files_were_removed_does_nothing(path: str, tmp_path: Path) -> None:
-    """A cleared /run is no error."""
-    listener = open_listener(path)
-    os.unlink(path)
-    os.unlink(f"{path}.lock")
-    listener.close()
-    assert listener.socket.fileno() == -1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_socket_is_closed_on_exec(path: str) -> None:
-    """No program started by the process inherits the socket."""
-    with closing(open_listener(path)) as listener:
-        assert not listener.socket.get_inheritable()
-
-
-def test_adopted_socket_keeps_its_file(path: str) -> None:
-    """What systemd made, systemd clears away."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind(path)
-    sock.listen()
-    listener = Listener.adopt(sock)
-    assert listener.path == path
-    listener.close()
-    assert sock.fileno() == -1
-    assert os.path.exists(path)
-
-
-def test_adopted_abstract_socket_is_named_as_systemd_does() -> None:
-    """A log shows @name, not a NUL."""
-    name = f"nodedevd-test-{os.getpid()}"
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind(f"\0{name}")
-    with closing(Listener.adopt(sock)) as listener:
-        assert listener.path == f"@{name}"
+@pytest.mark.parametrize(
+    ("user", "chosen", "expected"),
+    [
+        (0, None, ["/run/nodedevd/org.nodedevd.Devices"]),
+        (0, "", ["/run/nodedevd/org.nodedevd.Devices"]),
+        (
+            1000,
+            None,
+            [
+                "/run/nodedevd/org.nodedevd.Devices",
+                "/run/user/1000/nodedevd/org.nodedevd.Devices",
+            ],
+        ),
+        (0, "/tmp/mine", ["/tmp/mine"]),
+        (1000, "/tmp/mine", ["/tmp/mine"]),
+    ],
+)
+def test_client_looks_for_the_systems_daemon_before_the_users_own(
+    monkeypatch: pytest.MonkeyPatch, user: int, chosen: str | None, expected: list[str]
+) -> None:
+    """NODEDEVD_SOCKET is looked at alone."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("NODEDEVD_SOCKET", chosen)
+    assert candidate_socket_paths() == expected

@@ -1,4 +1,4 @@
-"""One thread for blocking functions: results, order, and a function that does not come back."""
+"""scan_thread: blocking functions, one after another, off the event loop."""
 
 from __future__ import annotations
 
@@ -15,235 +15,243 @@ from pathlib import Path
 import pytest
 
 from nodedevd.scan_thread import ScanThread
-
-REPOSITORY = Path(__file__).parents[1]
-PATIENCE_SECONDS = 30
-
-STUCK = """
-import asyncio, sys, threading
-from nodedevd.scan_thread import ScanThread
-
-started = threading.Event()
-
-def read():
-    started.set()
-    open(sys.argv[1]).read()
-
-async def main():
-    thread = ScanThread()
-    thread.run(read)
-    started.wait()
-    print("ended" if thread.close(0.01) else "left behind")
-
-asyncio.run(main())
-"""
+from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
 
-class Value:
-    """A result that can be watched."""
-
-
-class Blocked:
-    """A function that does not come back before it is released."""
+class Gate:
+    """A function that stays in its call until it is let go."""
 
     def __init__(self) -> None:
-        self.started = threading.Event()
-        self.release = threading.Event()
+        self._entered = threading.Event()
+        self._open = threading.Event()
 
     def __call__(self) -> str:
         """Block."""
-        self.started.set()
-        assert self.release.wait(PATIENCE_SECONDS)
-        return "released"
+        self._entered.set()
+        assert self._open.wait(PATIENCE_SECONDS)
+        return "through"
 
-    def wait_started(self) -> None:
-        """Wait, for a short time on the loop, until the function runs."""
-        assert self.started.wait(PATIENCE_SECONDS)
+    def wait_entered(self) -> None:
+        """Wait until it is called."""
+        assert self._entered.wait(PATIENCE_SECONDS)
+
+    def open(self) -> None:
+        """Let it go."""
+        self._open.set()
 
 
 @pytest.fixture
 def thread() -> Iterator[ScanThread]:
-    """Return a thread that has ended when the test has."""
+    """Return a thread, which has to be idle in the end."""
     thread = ScanThread()
     yield thread
     assert thread.close(PATIENCE_SECONDS)
 
 
-@pytest.fixture
-def blocked() -> Iterator[Blocked]:
-    """Return a function that blocks, at most until the test's end."""
-    blocked = Blocked()
-    yield blocked
-    blocked.release.set()
+async def test_function_runs_in_another_thread_and_its_result_is_awaited(
+    thread: ScanThread,
+) -> None:
+    """The loop's own thread never enters the function."""
+
+    def where(*, at: str) -> tuple[str, int]:
+        return at, threading.get_ident()
+
+    at, ident = await thread.run(where, at="sys")
+    assert at == "sys"
+    assert ident != threading.get_ident()
 
 
-async def test_function_that_returns_settles_with_its_result(thread: ScanThread) -> None:
-    """Arguments go in, the result comes out, and it was another thread that worked."""
-    assert await thread.run(int, "ff", base=16) == 255
-    assert await thread.run(threading.get_ident) != threading.get_ident()
+async def test_loop_goes_on_while_a_function_blocks(thread: ScanThread) -> None:
+    """What is scheduled meanwhile happens, and may be what the function waits for."""
+    gate = Gate()
+    future = thread.run(gate)
+    asyncio.get_running_loop().call_soon(gate.open)
+    assert await future == "through"
 
 
-async def test_function_that_raises_settles_with_its_error(thread: ScanThread) -> None:
-    """The error is the very one that was raised, and the thread goes on."""
-    error = OSError(5, "Input/output error")
+async def test_functions_run_one_after_another_in_order(thread: ScanThread) -> None:
+    """No two at once, and none overtakes another."""
+    steps: list[str] = []
+
+    def step(name: str) -> None:
+        steps.append(f"{name} begins")
+        os.sched_yield()
+        steps.append(f"{name} ends")
+
+    names = [str(number) for number in range(50)]
+    await asyncio.gather(*(thread.run(step, name) for name in names))
+    assert steps == [f"{name} {what}" for name in names for what in ("begins", "ends")]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "EIO"), KeyboardInterrupt(), SystemExit(1)])
+async def test_exception_of_a_function_reaches_its_caller_alone(
+    thread: ScanThread, error: BaseException
+) -> None:
+    """Whatever is raised is raised where it is awaited; the thread lives on."""
 
     def fail() -> None:
         raise error
 
-    with pytest.raises(OSError, match="Input/output error") as caught:
-        await thread.run(fail)
-    assert caught.value is error
-    assert await thread.run(str, 1) == "1"
-
-
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-async def test_function_that_raises_no_ordinary_exception_leaves_the_thread(
-    thread: ScanThread, kind: type[BaseException]
-) -> None:
-    """Whatever is raised is the caller's, and does not end the thread."""
-
-    def fail() -> None:
-        raise kind
-
     future = thread.run(fail)
-    await asyncio.wait([future])
-    assert isinstance(future.exception(), kind)
-    assert await thread.run(str, 1) == "1"
+    await asyncio.wait({future})
+    assert future.exception() is error
+    assert await thread.run(int, "7") == 7
 
 
-async def test_function_that_runs_out_of_an_iterator_settles_with_an_error(
-    thread: ScanThread,
-) -> None:
-    """A stray StopIteration, which no future takes, does not leave the caller waiting."""
+async def test_stop_iteration_reaches_its_caller_as_a_runtime_error(thread: ScanThread) -> None:
+    """A future takes no StopIteration; the caller is answered all the same."""
     with pytest.raises(RuntimeError, match="StopIteration"):
         await thread.run(next, iter(()))
 
 
-async def test_functions_run_one_after_another_in_order(thread: ScanThread) -> None:
-    """The thread is one: what is asked first is done first, and nothing overlaps."""
-    begun: list[int] = []
-
-    def work(number: int) -> list[int]:
-        begun.append(number)
-        return list(begun)
-
-    futures = [thread.run(work, number) for number in range(20)]
-    assert await asyncio.gather(*futures) == [list(range(n + 1)) for n in range(20)]
-
-
-async def test_cancelled_function_that_runs_ends_unheard(
-    thread: ScanThread, blocked: Blocked
-) -> None:
-    """Nobody waits for it any more, and the next one is served."""
-    future = thread.run(blocked)
-    blocked.wait_started()
-    future.cancel()
-    blocked.release.set()
-    assert await thread.run(str, 1) == "1"
-    assert future.cancelled()
-
-
-async def test_cancelled_function_that_waits_is_not_started(
-    thread: ScanThread, blocked: Blocked
-) -> None:
-    """What nobody wants any more is not read."""
-    started: list[int] = []
-    first = thread.run(blocked)
-    thread.run(started.append, 1).cancel()
-    blocked.release.set()
-    assert await first == "released"
-    assert await thread.run(list, started) == []
-
-
-async def test_waiter_that_times_out_leaves_the_thread_usable(
-    thread: ScanThread, blocked: Blocked
-) -> None:
-    """A caller may give up on a function; the next caller gets her answer."""
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(thread.run(blocked), 0)
-    blocked.release.set()
-    assert await thread.run(str, 1) == "1"
-
-
-def test_result_after_the_loop_has_closed_is_dropped(thread: ScanThread, blocked: Blocked) -> None:
-    """The thread outlives a loop, and serves the next one."""
-
-    async def leave() -> None:
-        thread.run(blocked)
-        blocked.wait_started()
-
-    async def come() -> str:
-        return await thread.run(str, 1)
-
-    asyncio.run(leave())
-    blocked.release.set()
-    assert asyncio.run(come()) == "1"
-
-
-async def test_result_that_was_handed_over_is_not_kept(thread: ScanThread) -> None:
-    """An idle thread holds nothing of what it last returned."""
-    gone = threading.Event()
-    value = await thread.run(Value)
-    weakref.finalize(value, gone.set)
-    del value
-    await asyncio.sleep(0)  # the loop lets go of the callback that handed it over
-    assert gone.wait(PATIENCE_SECONDS)
-
-
-async def test_busy_since_is_the_running_functions_start(
-    thread: ScanThread, blocked: Blocked
-) -> None:
-    """While a function runs its start is known; before and after there is none."""
+async def test_busy_since_is_when_the_running_function_began(thread: ScanThread) -> None:
+    """It is a time of the monotonic clock, and None before and after."""
+    gate = Gate()
     assert thread.busy_since is None
-    before = time.monotonic()
-    future = thread.run(blocked)
-    blocked.wait_started()
+    earliest = time.monotonic()
+    future = thread.run(gate)
+    gate.wait_entered()
     assert thread.busy_since is not None
-    assert before <= thread.busy_since <= time.monotonic()
-    blocked.release.set()
+    assert earliest <= thread.busy_since <= time.monotonic()
+    gate.open()
     await future
     assert thread.busy_since is None
 
 
-async def test_busy_since_after_an_error_is_none(thread: ScanThread) -> None:
-    """A function that raised does not run any more."""
-    with pytest.raises(ValueError, match="invalid literal"):
-        await thread.run(int, "x")
-    assert thread.busy_since is None
+async def test_cancelling_a_running_function_lets_it_end_unheard(thread: ScanThread) -> None:
+    """Nothing is reported to the loop's exception handler, and the next one runs."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    gate = Gate()
+    future = thread.run(gate)
+    gate.wait_entered()
+    future.cancel()
+    gate.open()
+    assert await thread.run(int, "7") == 7
+    with pytest.raises(asyncio.CancelledError):
+        await future
+    assert reported == []
 
 
-async def test_close_lets_what_was_asked_end() -> None:
-    """Functions that wait are run, and then the thread is gone."""
-    thread = ScanThread("scan-closed")
-    futures = [thread.run(str, number) for number in range(3)]
+async def test_cancelled_function_that_fails_is_unheard_too(thread: ScanThread) -> None:
+    """An exception for nobody goes nowhere."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    gate = Gate()
+
+    def fail() -> None:
+        gate()
+        raise OSError
+
+    future = thread.run(fail)
+    gate.wait_entered()
+    future.cancel()
+    gate.open()
+    assert await thread.run(int, "7") == 7
+    assert future.cancelled()
+    assert reported == []
+
+
+async def test_function_cancelled_while_it_waits_never_starts(thread: ScanThread) -> None:
+    """Nobody wants its result, so the host is not read for it."""
+    started: list[str] = []
+    gate = Gate()
+    running = thread.run(gate)
+    waiting = thread.run(started.append, "cancelled")
+    last = thread.run(started.append, "wanted")
+    waiting.cancel()
+    gate.open()
+    await asyncio.gather(running, last)
+    assert started == ["wanted"]
+
+
+def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: ScanThread) -> None:
+    """A result for a loop that is gone is dropped."""
+    gate = Gate()
+
+    async def abandon() -> None:
+        thread.run(gate)
+        gate.wait_entered()
+
+    async def use() -> int:
+        return await thread.run(int, "7")
+
+    asyncio.run(abandon())
+    gate.open()
+    assert asyncio.run(use()) == 7
+
+
+async def test_result_is_not_kept_once_its_caller_let_it_go(thread: ScanThread) -> None:
+    """An idle thread holds no old tree in memory."""
+
+    class Tree:
+        pass
+
+    gone = threading.Event()
+    weakref.finalize(await thread.run(Tree), gone.set)
+    # The loop's own handle of the call that settled the future goes with its next turn.
+    await asyncio.sleep(0)
+    assert gone.wait(PATIENCE_SECONDS)
+
+
+async def test_close_waits_for_what_is_under_way() -> None:
+    """What was asked for before is answered."""
+    thread = ScanThread()
+    gate = Gate()
+    future = thread.run(gate)
+    gate.wait_entered()
+    gate.open()
     assert thread.close(PATIENCE_SECONDS)
-    assert await asyncio.gather(*futures) == ["0", "1", "2"]
-    assert "scan-closed" not in [one.name for one in threading.enumerate()]
+    assert await future == "through"
+    assert thread.close(0)
 
 
-async def test_close_of_a_stuck_thread_returns_without_it(
-    thread: ScanThread, blocked: Blocked
-) -> None:
-    """A function that does not come back is told of, and not waited for."""
-    future = thread.run(blocked)
-    blocked.wait_started()
-    assert thread.close(0.01) is False
-    assert thread.busy_since is not None
-    blocked.release.set()
-    assert await future == "released"
-    assert thread.close(PATIENCE_SECONDS) is True
+async def test_run_after_close_is_refused() -> None:
+    """A future that nobody settles would be waited for without end."""
+    thread = ScanThread()
+    thread.close(PATIENCE_SECONDS)
+    with pytest.raises(RuntimeError, match="closed"):
+        thread.run(int, "7")
 
 
-def test_interpreter_with_a_stuck_thread_exits(tmp_path: Path) -> None:
-    """A read that hangs in the kernel, here for the writer of a FIFO, hangs no exit."""
-    fifo = tmp_path / "fifo"
+async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
+    """A read that does not return is not waited for; should it return, the thread ends."""
+    fifo = tmp_path / "attribute"
     os.mkfifo(fifo)
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", STUCK, str(fifo)],
+    thread = ScanThread()
+    future = thread.run(fifo.read_bytes)
+    with fifo.open("wb") as writer:  # both ends are open: it is in read(2), or soon will be
+        assert not thread.close(0)
+        assert thread.busy_since is not None
+        writer.write(b"late")
+    assert await future == b"late"
+    assert thread.close(PATIENCE_SECONDS)
+
+
+STUCK = """
+import asyncio, sys, threading
+from nodedevd.scan_thread import ScanThread
+
+async def main():
+    thread, entered = ScanThread(), threading.Event()
+    thread.run(lambda: (entered.set(), open(sys.argv[1]).read()))
+    entered.wait()
+    print("ended in time:", thread.close(0))
+
+asyncio.run(main())
+"""
+
+
+def test_stuck_function_does_not_hold_up_the_exit_of_the_interpreter(tmp_path: Path) -> None:
+    """The process ends by itself, with status 0 and nothing to say."""
+    fifo = tmp_path / "attribute"
+    os.mkfifo(fifo)
+    ended = subprocess.run(
+        [sys.executable, "-c", STUCK, str(fifo)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    assert (result.returncode, result.stdout, result.stderr) == (0, "left behind\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended in time: False\n", "")
