@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSROOT ?= /
 ARGS ?=
+# make run ONCE=1 ends by itself, as it does where there is no terminal.
+ONCE ?=
 # Debian's packages with the tools some tests run.
 TEST_PACKAGES := pciutils pci.ids systemd
 PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,7 +15,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test lint check format clean
+.PHONY: help run test lint check format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,8 +29,10 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
 	trap 'kill $$daemon 2>/dev/null; wait $$daemon || true; rm -rf "$$directory"' EXIT
 	trap 'exit 0' INT TERM # Ctrl-C is the way to end it, no failure
+	tries=600
 	until $(BIN)/nodedevctl status >/dev/null 2>&1; do
 		kill -0 $$daemon 2>/dev/null || exit 1
+		((--tries)) || { echo "the daemon does not answer"; exit 1; }
 		sleep 0.1
 	done
 	show() { printf '\n$$ nodedevctl %s\n' "$$*"; $(BIN)/nodedevctl "$$@"; }
@@ -37,7 +41,7 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	parents=$$($(BIN)/nodedevctl list --cap mdev_parent)
 	show dumpxml "$$(head -n 1 <<<"$${parents:-computer}")"
 	[ -n "$$parents" ] || echo "(no mdev parent here; try: make run SYSROOT=fixtures/sysfs/vgpu-sriov)"
-	[ -t 0 ] && [ -t 1 ] || exit 0
+	[ -t 0 ] && [ -t 1 ] && [ -z "$(ONCE)" ] || exit 0
 	printf '\nThe daemon goes on until Ctrl-C. In another terminal:\n'
 	echo "  export NODEDEVD_SOCKET=$$NODEDEVD_SOCKET"
 	echo "  $(CURDIR)/$(BIN)/nodedevctl --help"
@@ -63,6 +67,9 @@ check: lint test ## all that CI runs
 format: $(VENV)/installed-test ## format the code
 	@$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+venv: $(VENV)/installed-test ## make .venv, with all that develops nodedevd
+	@echo "to use it: . $(BIN)/activate"
 
 clean: ## remove what these commands made
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

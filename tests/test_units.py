@@ -119,10 +119,10 @@ def test_service_stops_in_its_own_time() -> None:
 
 
 def test_sandbox_leaves_what_the_daemon_needs() -> None:
-    """Netlink for uevents, a view of the devices, and what root-only attributes take."""
+    """Netlink and its buffer, a view of the devices, and what root-only attributes take."""
     service = unit("nodedevd.service")["Service"]
     assert set(service["RestrictAddressFamilies"].split()) == {"AF_UNIX", "AF_NETLINK"}
-    needed = {"CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH"}
+    needed = {"CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"}
     assert set(service["CapabilityBoundingSet"].split()) == needed
     for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
         assert hides not in service
