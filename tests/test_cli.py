@@ -26,7 +26,10 @@ from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.running import REPOSITORY, running
 from tests.support.trees import Tree
 
-COMMANDS = ["list", "tree", "dumpxml", "show", "types", "status", "schema", "record"]
+COMMANDS = [
+    *("list", "tree", "dumpxml", "show", "types", "status", "schema", "record"),
+    *("events", "wait"),
+]
 CARD = "pci_0000_02_00_0"
 MDEV = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 
@@ -317,7 +320,7 @@ def test_status_of_a_daemon_tells_of_its_process(both: tuple[Ctl, Ctl]) -> None:
     assert status.calls >= 1
     text = through_daemon.out("status")
     assert f"process {status.pid}\n" in text
-    assert "Events:      none: answers are as of the last scan\n" in text
+    assert "Events:      none: changes are found by the reconcile alone\n" in text
     alike = ("version", "sysroot", "devices", "capabilities", "error_count", "errors", "privileged")
     other = msgspec.json.decode(embedded.out("status", "--json"), type=Status)
     for field in alike:

@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from nodedevd.interface import NAME
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import FIXTURES
 from tests.support.peer import connected
-from tests.support.running import PATIENCE_SECONDS, Running, running
+from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, running
 from tests.support.xml import validate
 
 CARD = "pci_0000_02_00_0"
@@ -529,3 +530,68 @@ async def test_client_that_ended_its_sending_is_still_answered(path: Path) -> No
         client.end_sending()
         assert (await client.receive())["device"]["name"] == "computer"
         await client.receive_end()
+
+
+# -- the examples of docs/protocol.md --------------------------------------------------
+
+PROTOCOL = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(
+    r"^```json call\n(.*?)^```\n((?:\n```json reply\n.*?^```\n)+)", PROTOCOL, re.M | re.S
+)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PROTOCOL, re.M | re.S)
+DEFAULT_SOCKET = "/run/nodedevd/org.nodedevd.Devices"
+
+
+def agrees(shown: Any, real: Any) -> bool:
+    """Tell whether an example shows what is real; "…" stands for anything, and for more."""
+    if shown == "…":
+        return True
+    if isinstance(shown, dict):
+        names = shown.keys() - {"…"}
+        complete = "…" in shown or shown.keys() == real.keys()
+        return complete and all(name in real and agrees(shown[name], real[name]) for name in names)
+    if isinstance(shown, list):
+        return len(shown) == len(real) and all(map(agrees, shown, real))
+    return bool(shown == real)
+
+
+@pytest.mark.parametrize(("call", "replies"), EXAMPLES)
+def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, replies: str) -> None:
+    """The documentation shows what the daemon says."""
+    shown = [json.loads(one) for one in re.findall(r"```json reply\n(.*?)```", replies, re.S)]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.connect(str(path))
+        connection.sendall(json.dumps(json.loads(call)).encode() + b"\0")
+        received = b""
+        while received.count(b"\0") < len(shown):
+            data = connection.recv(1 << 16)
+            assert data, "the daemon closed the connection"
+            received += data
+    real = [json.loads(one) for one in received.split(b"\0")[: len(shown)]]
+    for one, other in zip(shown, real, strict=True):
+        assert agrees(one, other), other
+
+
+def test_protocol_shows_every_method_and_error() -> None:
+    """Nothing of the interface is left out, and every method has an example."""
+    text = Path(sys.modules["nodedevd"].__path__[0], f"{NAME}.varlink").read_text()
+    shown = {json.loads(call)["method"] for call, _ in EXAMPLES}
+    assert {f"{NAME}.{method}" for method in METHODS} <= shown
+    for error in re.findall(r"^error (\w+)", text, re.M):
+        assert f"| `{NAME}.{error}` |" in PROTOCOL
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_of_the_protocol_runs(path: Path, program: str) -> None:
+    """The programs in the documentation do what they are for, as they stand."""
+    assert DEFAULT_SOCKET in program
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program.replace(DEFAULT_SOCKET, str(path))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert CARD in done.stdout
