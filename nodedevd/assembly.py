@@ -25,6 +25,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     driver: str | None
     capabilities: tuple[AnyCapability, ...]
     errors: tuple[Fault, ...]
+    devnode: str | None
+    devlinks: tuple[str, ...]
 
     @property
     def sysname(self) -> str:
@@ -146,6 +148,8 @@ def _device(source: Reading | Device, names: _Names) -> Device:
         driver=source.driver,
         capabilities=tuple([_link(cap, names) for cap in source.capabilities]),
         errors=source.errors,
+        devnode=source.devnode,
+        devlinks=source.devlinks,
     )
 
 

@@ -45,6 +45,10 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[AnyCapability, ...]
     errors: tuple[Fault, ...]
     """what could not be told about this device; every null that is not simply absent"""
+    devnode: str | None
+    """device node below /dev"""
+    devlinks: tuple[str, ...]
+    """udev's symbolic links to the device node, sorted"""
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the device's capability of a kind."""
@@ -65,6 +69,9 @@ class Added(NamedTuple):
     device: Device
 
 
+_FIELDS = ("path", "devnode", "devlinks", "parent", "subsystem", "sysname", "driver", "errors")
+
+
 class Changed(NamedTuple):
     """A device that is different now; the name is the same."""
 
@@ -74,9 +81,8 @@ class Changed(NamedTuple):
     @property
     def parts(self) -> tuple[str, ...]:
         """What differs: fields of the device, and the types of its capabilities."""
-        fields = ("path", "parent", "subsystem", "sysname", "driver", "errors")
         parts = [
-            name for name in fields if getattr(self.before, name) != getattr(self.device, name)
+            name for name in _FIELDS if getattr(self.before, name) != getattr(self.device, name)
         ]
         before = dict(zip(self.before.types, self.before.capabilities, strict=True))
         after = dict(zip(self.device.types, self.device.capabilities, strict=True))

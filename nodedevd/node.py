@@ -18,6 +18,9 @@ import msgspec
 
 from nodedevd.errors import NodeGone
 from nodedevd.sysroot import Sysroot
+from nodedevd.udevdb import DIRECTORY as UDEV_DATA
+from nodedevd.udevdb import UdevData, device_id
+from nodedevd.udevdb import parse as parse_udev_data
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
@@ -107,6 +110,16 @@ class Node:
         """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
         pairs = (line.partition("=") for line in (self.read("uevent") or "").splitlines())
         return {name: value for name, equals, value in pairs if equals}
+
+    @cached_property
+    def udev(self) -> UdevData:
+        """What udevd knows of the device; nothing where it has not seen it, or does not run."""
+        name = device_id(self.subsystem, self.sysname, self.uevent)
+        try:
+            data = self.sysroot.read(f"{UDEV_DATA}/{name}")
+        except OSError:
+            return UdevData()
+        return parse_udev_data(data.decode("utf-8", "backslashreplace"))
 
     def read_bytes(
         self,

@@ -105,7 +105,7 @@ def read_all(
 
 def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
     if before is None:
-        return Reading(shown(path), _subsystem(listed_in), None, (), (UNANSWERED,))
+        return Reading(shown(path), _subsystem(listed_in), None, (), (UNANSWERED,), None, ())
     errors = tuple(error for error in before.errors if error != UNANSWERED)
     return Reading(
         path=shown(path),
@@ -113,6 +113,8 @@ def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> R
         driver=before.driver,
         capabilities=before.capabilities,
         errors=(*errors, UNANSWERED),
+        devnode=before.devnode,
+        devlinks=before.devlinks,
     )
 
 
@@ -168,11 +170,12 @@ def _links(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
 
 
 def _target(sysroot: Sysroot, link: str) -> str | None:
-    """Follow one link of a directory of devices; None if it is gone again, or is no link."""
+    """Follow one link of a directory of devices; None if it leads to none, or is no link."""
     try:
-        return sysroot.target(link)
+        path = sysroot.target(link)
     except OSError:
         return None
+    return path if path.startswith("/sys/devices/") else None
 
 
 def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
@@ -192,6 +195,8 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
         node = Node(sysroot, path, subsystem=_subsystem(listed_in), listed_in=listed_in)
         capabilities = _read_capabilities(node)
         driver = node.link_name("driver")
+        devnode = node.uevent.get("DEVNAME") if node.has("dev") else None
+        devlinks = () if devnode is None else node.udev.links
     except NodeGone:
         return None
     if not capabilities:
@@ -202,6 +207,8 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
         driver=driver,
         capabilities=tuple(capabilities),
         errors=tuple(node.faults),
+        devnode=None if devnode is None else f"/dev/{devnode}",
+        devlinks=devlinks,
     )
 
 
@@ -250,4 +257,6 @@ def read_computer(sysroot: Sysroot) -> Device:
         driver=None,
         capabilities=(capability or system.System(),),
         errors=faults,
+        devnode=None,
+        devlinks=(),
     )

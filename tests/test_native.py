@@ -148,6 +148,8 @@ def devices(draw: st.DrawFn) -> Device:
             *draw(st.lists(faults, max_size=3)),
             *[Fault(attribute, "absent", "") for attribute in missing],
         ),
+        devnode=draw(maybe),
+        devlinks=tuple(draw(st.lists(text, max_size=2))),
     )
 
 
@@ -171,7 +173,7 @@ def test_document_holds_its_devices(several: list[Device], generation: int) -> N
 
 def test_document_indents_its_devices() -> None:
     """A device in a document is the device alone, two blanks further in."""
-    computer = Device("computer", None, None, None, None, None, (System(),), ())
+    computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
     assert native.device_xml(computer) == MINIMAL
     assert native.document([computer], 7) == (
         f"<devices generation='7'>\n{textwrap.indent(MINIMAL, '  ')}</devices>\n"
@@ -193,6 +195,8 @@ def test_every_part_of_a_device_has_its_place() -> None:
             Fault("mdev_supported_types", "absent", ""),
             Fault("config", "refused", "<&>"),
         ),
+        devnode="/dev/thing",
+        devlinks=("/dev/by-id/a&b",),
     )
     document = native.device_xml(device)
     validate(document)
@@ -200,6 +204,8 @@ def test_every_part_of_a_device_has_its_place() -> None:
         "<device>\n"
         "  <name>pci_0000_00_02_0</name>\n"
         "  <path>/sys/devices/pci0000:00/0000:00:02.0</path>\n"
+        "  <devnode type='dev'>/dev/thing</devnode>\n"
+        "  <devnode type='link'>/dev/by-id/a&amp;b</devnode>\n"
         "  <parent>computer</parent>\n"
         "  <driver>\n"
         "    <name>i9&apos;15</name>\n"
@@ -218,7 +224,9 @@ def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
     """A fault of one type's attribute is none of another's."""
     types = tuple(MdevType(one, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
     fault = Fault("mdev_supported_types/a/name", "unreadable", "EIO")
-    device = Device("x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,))
+    device = Device(
+        "x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,), None, ()
+    )
     root = validate(native.device_xml(device))
     assert attributes(find(root, "capability/type[@id='a']/name")) == {"state": "unknown"}
     assert root.find("capability/type[@id='b']/name") is None

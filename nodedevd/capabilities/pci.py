@@ -20,12 +20,7 @@ from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.xmltext import Out
 
-_UEVENT = re.compile(
-    r"^(?:PCI_CLASS=(?P<class>[0-9A-F]{1,6})"
-    r"|PCI_ID=(?P<vendor>[0-9A-F]{4}):(?P<device>[0-9A-F]{4})"
-    r"|PCI_SUBSYS_ID=(?P<subvendor>[0-9A-F]{4}):(?P<subdevice>[0-9A-F]{4}))$",
-    re.MULTILINE,
-)
+_ID = re.compile("[0-9A-Fa-f]{1,6}")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
 
 
@@ -86,17 +81,13 @@ def read(node: Node) -> Pci:
         address = None
     else:
         address = node.sysname
-    ids = {
-        name: text
-        for match in _UEVENT.finditer(node.read("uevent") or "")
-        for name, text in match.groupdict().items()
-        if text is not None
-    }
-    vendor = _read_id(node, "vendor", ids.get("vendor"), 4)
-    device = _read_id(node, "device", ids.get("device"), 4)
+    vendor_text, device_text = _ids(node, "PCI_ID")
+    subvendor_text, subdevice_text = _ids(node, "PCI_SUBSYS_ID")
+    vendor = _read_id(node, "vendor", vendor_text, 4)
+    device = _read_id(node, "device", device_text, 4)
     # Functions without subsystem ids, bridges mostly, say 0000:0000.
-    subvendor = _read_id(node, "subsystem_vendor", ids.get("subvendor"), 4) or None
-    subdevice = subvendor and _read_id(node, "subsystem_device", ids.get("subdevice"), 4)
+    subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
+    subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
     names = node.sysroot.pci_ids
     config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
     if config.problem is not None:
@@ -106,7 +97,7 @@ def read(node: Node) -> Pci:
         revision = _read_id(node, "revision", None, 2)
     return Pci(
         address=address,
-        class_code=_hex(_read_id(node, "class", ids.get("class"), 6), 6),
+        class_code=_hex(_read_id(node, "class", node.uevent.get("PCI_CLASS"), 6), 6),
         vendor=_named(names.vendor, vendor),
         product=_named(names.device, vendor, device),
         subsystem_vendor=_named(names.vendor, subvendor),
@@ -121,9 +112,15 @@ def read(node: Node) -> Pci:
     )
 
 
+def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
+    """Split a pair of ids as `uevent` has them, VVVV:DDDD."""
+    vendor, colon, device = node.uevent.get(variable, "").partition(":")
+    return (vendor, device) if colon else (None, None)
+
+
 def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
     """Take an id from the uevent, or else from the attribute of its own."""
-    if text is not None:
+    if text is not None and _ID.fullmatch(text):
         return int(text, 16)
     promised = attribute in ("class", "vendor", "device")
     text = node.read(attribute, promised=promised)

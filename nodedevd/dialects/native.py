@@ -19,6 +19,10 @@ def device_xml(device: Device, *, depth: int = 0) -> str:
         out.text("name", device.name)
         if device.path is not None:
             out.text("path", device.path)
+        if device.devnode is not None:
+            out.text("devnode", device.devnode, type="dev")
+        for link in device.devlinks:
+            out.text("devnode", link, type="link")
         if device.parent is not None:
             out.text("parent", device.parent)
         if device.driver is not None:

@@ -74,6 +74,8 @@ def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
             ),
         ),
         errors=(),
+        devnode=None,
+        devlinks=(),
     )
     text = native.device_xml(found)
     validate(text)

@@ -68,6 +68,8 @@ def test_host_with_all_attributes_shows_each(tree: Tree) -> None:
             ),
         ),
         errors=(),
+        devnode=None,
+        devlinks=(),
     )
     text = native.device_xml(device)
     validate(text)

@@ -26,7 +26,7 @@ SAMSUNG = (0x144D, "Samsung Electronics Co Ltd")
 
 HOST_BRIDGE, ISA_BRIDGE, PCI_BRIDGE = 0x060000, 0x060100, 0x060400
 ETHERNET, AHCI, NVME, XHCI = 0x020000, 0x010601, 0x010802, 0x0C0330
-VGA, DISPLAY_3D = 0x030000, 0x030200
+VGA, DISPLAY_3D, WIRELESS = 0x030000, 0x030200, 0x028000
 
 ENDPOINT, ROOT_PORT, UPSTREAM_PORT, DOWNSTREAM_PORT, INTEGRATED_ENDPOINT = 0, 4, 5, 6, 9
 
@@ -461,6 +461,8 @@ def empty(tree: Tree) -> None:
              driver="ahci")
     tree.pci("0000:00:1c.0", vendor=0x8086, device=0xA33C, class_=PCI_BRIDGE, revision=0xF0,
              driver="pcieport", express=Express(ROOT_PORT, 3, 1, 5, 1, 1))
+    tree.pci("0000:00:1c.5", vendor=0x8086, device=0xA33D, class_=PCI_BRIDGE, revision=0xF0,
+             driver="pcieport", express=Express(ROOT_PORT, 3, 1, 6, 1, 1))
     tree.pci("0000:00:1d.0", vendor=0x8086, device=0xA330, class_=PCI_BRIDGE, revision=0xF0,
              driver="pcieport", express=Express(ROOT_PORT, 3, 4, 9, 3, 4))
     tree.pci("0000:01:00.0", parent="0000:00:1c.0", vendor=0x10EC, device=0x8168,
@@ -469,7 +471,12 @@ def empty(tree: Tree) -> None:
     tree.pci("0000:02:00.0", parent="0000:00:1d.0", vendor=0x144D, device=0xA808, class_=NVME,
              subsystem=(0x144D, 0xA801), driver="nvme", numa_node=0,
              express=Express(ENDPOINT, 3, 4, 0, 3, 4))
+    tree.pci("0000:03:00.0", parent="0000:00:1c.5", vendor=0x8086, device=0x2526,
+             class_=WIRELESS, revision=0x29, subsystem=(0x8086, 0x0014), driver="iwlwifi",
+             express=Express(ENDPOINT, 2, 1, 0, 2, 1))
     # fmt: on
+    _interfaces(tree)
+    _disks(tree)
     tree.dmi(
         sys_vendor="Example Systems",
         product_name="Desktop One",
@@ -485,14 +492,45 @@ def empty(tree: Tree) -> None:
             REALTEK: {0x8168: "RTL8111/8168/8211/8411 PCI Express Gigabit Ethernet Controller"},
             SAMSUNG: {0xA808: "NVMe SSD Controller SM981/PM981/PM983"},
             INTEL: {
+                0x2526: "Wireless-AC 9260",
                 0x3E92: "CoffeeLake-S GT2 [UHD Graphics 630]",
                 0x3EC2: "8th Gen Core Processor Host Bridge/DRAM Registers",
                 0xA330: "Cannon Lake PCH PCI Express Root Port #9",
                 0xA33C: "Cannon Lake PCH PCI Express Root Port #5",
+                0xA33D: "Cannon Lake PCH PCI Express Root Port #6",
                 0xA352: "Cannon Lake PCH SATA AHCI Controller",
             },
         }
     )
+
+
+def _interfaces(tree: Tree) -> None:
+    """Ethernet in a bridge, wireless without a network, and the loopback."""
+    tree.net("lo", address="00:00:00:00:00:00", operstate="unknown")
+    tree.net("enp1s0", parent="0000:01:00.0", attributes={"speed": 1000})
+    # fmt: off
+    tree.net("wlp3s0", parent="0000:03:00.0", devtype="wlan", address="52:54:00:12:34:57",
+             operstate="down")
+    # fmt: on
+    tree.net("br0", devtype="bridge", attributes={"speed": 1000})
+
+
+def _disks(tree: Tree) -> None:
+    """A SATA disk with a partition, an NVMe disk, and what is no hardware."""
+    # fmt: off
+    ahci, nvme = tree.resolve("0000:00:17.0"), tree.resolve("0000:02:00.0")
+    lun = tree.device(f"{ahci}/ata1/host0/target0:0:0/0:0:0:0", bus="scsi", driver="sd",
+                      attributes={"vendor": "ATA     ", "model": "Example Disk 1TB"})
+    sda = tree.block("sda", above=f"{lun}/block", device=lun, size=1953525168)
+    tree.partition(sda, "sda1", size=1953521664)
+    controller = tree.device(f"{nvme}/nvme/nvme0", class_="nvme",
+                             attributes={"model": f"{'Example NVMe Disk 500GB':40}"})
+    tree.block("nvme0n1", above=controller, device=controller, size=976773168)
+    tree.block("loop0", size=131072,
+               attributes={"loop/backing_file": "/var/lib/example/image.iso"})
+    tree.block("loop1")
+    tree.block("zram0", size=8388608, block_size=4096)
+    # fmt: on
 
 
 def broken(tree: Tree) -> None:

@@ -378,6 +378,81 @@ class Tree:
         self.kernel_link(f"{child}/device", path)
         return child
 
+    # Interfaces and block devices
+
+    def net(
+        self,
+        interface: str,
+        *,
+        parent: str | None = None,
+        devtype: str | None = None,
+        address: str | None = "52:54:00:12:34:56",
+        operstate: str | None = "up",
+        attributes: Attributes | None = None,
+    ) -> str:
+        """Make a network interface.
+
+        Args:
+            interface: Its name.
+            parent: The path of the device it belongs to, or its PCI address; None is none.
+            devtype: The kernel's DEVTYPE.
+            address: Its hardware address; None leaves the attribute out.
+            operstate: The state of its link; None leaves the attribute out.
+            attributes: Further files, as speed; what cannot be read on a host is left out.
+        """
+        above = self.resolve(parent) if parent else "/sys/devices/virtual"
+        values = {"address": address, "operstate": operstate, **(attributes or {})}
+        path = self.device(
+            f"{above}/net/{interface}",
+            class_="net",
+            uevent={**({"DEVTYPE": devtype} if devtype else {}), "INTERFACE": interface},
+            attributes={key: value for key, value in values.items() if value is not None},
+        )
+        if parent:
+            self.kernel_link(f"{path}/device", above)
+        return path
+
+    def block(
+        self,
+        name: str,
+        *,
+        above: str = "/sys/devices/virtual/block",
+        device: str | None = None,
+        size: int | str | None = 0,
+        block_size: int | str | None = 512,
+        attributes: Attributes | None = None,
+    ) -> str:
+        """Make a whole disk, or what the kernel takes for one.
+
+        Args:
+            name: The kernel's, with `!` for a slash in the name of its node.
+            above: The directory it lies in.
+            device: The path that its link `device` points at, if it has one.
+            size: In sectors of 512 bytes; None leaves the attribute out.
+            block_size: Its own, in bytes; None leaves the whole queue out.
+            attributes: Further files.
+        """
+        path = f"{above}/{name}"
+        values = {"size": size, "queue/logical_block_size": block_size, **(attributes or {})}
+        self.device(
+            path,
+            class_="block",
+            uevent={"DEVNAME": name.replace("!", "/"), "DEVTYPE": "disk"},
+            attributes={key: value for key, value in values.items() if value is not None},
+        )
+        if device:
+            self.kernel_link(f"{path}/device", device)
+        return path
+
+    def partition(self, disk: str, name: str, *, number: int = 1, size: int = 2048) -> str:
+        """Make a partition of a disk, of so many sectors of 512 bytes."""
+        return self.device(
+            f"{disk}/{name}",
+            class_="block",
+            uevent={"DEVNAME": name, "DEVTYPE": "partition", "PARTN": number},
+            attributes={"partition": number, "size": size},
+        )
+
     # The host
 
     def dmi(self, **attributes: str) -> str:

@@ -1,0 +1,252 @@
+"""net: one network interface, as the kernel, its driver and its administrator make it."""
+
+from __future__ import annotations
+
+import errno
+
+import msgspec
+import pytest
+
+from nodedevd.capabilities.net import Net, NetLink
+from nodedevd.dialects import native
+from nodedevd.model import Device
+from nodedevd.node import Fault
+from nodedevd.scan import read_device, scan
+from nodedevd.sysroot import Sysroot
+from tests.support.faulty import FaultySysroot
+from tests.support.trees import Tree
+from tests.support.xml import attributes, find, validate
+
+PATH = "/sys/devices/virtual/net/eth0"
+NAME = "net_eth0_52_54_00_12_34_56"
+LISTED_IN = ["/sys/class/net"]
+
+
+def device(name: str = NAME, sysroot: Sysroot | None = None) -> Device:
+    """Scan the host and return its interface."""
+    return scan(sysroot or Sysroot()).lookup(name)
+
+
+def net(of: Device) -> Net:
+    """Return the capability, and expect it."""
+    found = of.capability(Net)
+    assert found is not None
+    return found
+
+
+def test_whole_interface_shows_each_field(tree: Tree) -> None:
+    """Every attribute lands in its field; XML has them in their order."""
+    tree.pci("0000:01:00.0", vendor=0x10EC, device=0x8168, class_=0x020000)
+    path = tree.net("eth0", parent="0000:01:00.0", attributes={"speed": 2500})
+    found = device()
+    assert found == Device(
+        name=NAME,
+        path=path,
+        parent="pci_0000_01_00_0",
+        subsystem="net",
+        sysname="eth0",
+        driver=None,
+        capabilities=(
+            Net(
+                interface="eth0",
+                address="52:54:00:12:34:56",
+                devtype=None,
+                link=NetLink(state="up", speed=2500),
+                medium="80203",
+            ),
+        ),
+        errors=(),
+    )
+    text = native.device_xml(found)
+    validate(text)
+    assert text == (
+        "<device>\n"
+        f"  <name>{NAME}</name>\n"
+        f"  <path>{path}</path>\n"
+        "  <parent>pci_0000_01_00_0</parent>\n"
+        "  <capability type='net'>\n"
+        "    <interface>eth0</interface>\n"
+        "    <address>52:54:00:12:34:56</address>\n"
+        "    <link speed='2500' state='up'/>\n"
+        "    <capability type='80203'/>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+@pytest.mark.parametrize("devtype", ["bridge", "bond", "vlan", "vxlan", "wlan", "wwan", "gadget"])
+def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) -> None:
+    """Whatever kind the kernel says it is, the interface is shown."""
+    tree.net("eth0", devtype=devtype)
+    found = device()
+    assert (net(found).devtype, found.errors) == (devtype, ())
+    medium = "80211" if devtype == "wlan" else "80203"
+    root = validate(native.device_xml(found))
+    assert attributes(find(root, "capability/capability")) == {"type": medium}
+    assert root.findtext("capability/devtype") == devtype
+
+
+@pytest.mark.parametrize(
+    "state", ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant"]
+)
+def test_speed_of_a_link_that_is_not_up_is_not_asked(tree: Tree, state: str) -> None:
+    """A driver may keep the speed of a link that is down; it is nobody's."""
+    tree.net("eth0", operstate=state, attributes={"speed": 1000})
+    sysroot = FaultySysroot(errors={f"{PATH}/speed": errno.EINVAL})
+    found = device(sysroot=sysroot)
+    assert net(found).link == NetLink(state=state, speed=None)
+    assert f"{PATH}/speed" not in sysroot.reads
+    link = find(validate(native.device_xml(found)), "capability/link")
+    assert (attributes(link), found.errors) == ({"state": state}, ())
+
+
+@pytest.mark.parametrize("speed", ["-1", "0"])
+def test_speed_that_the_driver_does_not_know_is_left_out(tree: Tree, speed: str) -> None:
+    """-1 is SPEED_UNKNOWN of ethtool; 0 is what some drivers say for it."""
+    tree.net("eth0", attributes={"speed": speed})
+    found = device()
+    assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
+    assert "speed" not in attributes(find(validate(native.device_xml(found)), "capability/link"))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_speed_of_a_driver_that_has_none_is_no_fault(tree: Tree, number: int) -> None:
+    """A link that is up may still have no speed to tell, as that of a tunnel."""
+    tree.net("eth0", attributes={"speed": 1000})
+    found = device(sysroot=FaultySysroot(errors={f"{PATH}/speed": number}))
+    assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
+
+
+@pytest.mark.parametrize("speed", ["", "fast", "-2", "10.5", "1000\n1000", "9" * 30])
+def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
+    """Nonsense costs the speed alone, and is shown as what is wrong."""
+    tree.net("eth0", attributes={"speed": speed})
+    found = device()
+    assert net(found).link == NetLink(state="up", speed=None)
+    assert found.errors == (Fault("speed", "malformed", speed),)
+    validate(native.device_xml(found))
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
+@pytest.mark.parametrize("attribute", ["address", "operstate", "speed", "uevent"])
+def test_attribute_that_cannot_be_read_costs_no_other(
+    tree: Tree, attribute: str, number: int, code: str
+) -> None:
+    """One error of the driver makes one field unknown."""
+    tree.net("eth0", devtype="bridge", attributes={"speed": 1000})
+    snapshot = scan(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
+    (name,) = (name for name in snapshot.names if name.startswith("net_"))
+    found = snapshot.lookup(name)
+    assert net(found) == Net(
+        interface="eth0",
+        address=None if attribute == "address" else "52:54:00:12:34:56",
+        devtype=None if attribute == "uevent" else "bridge",
+        link=NetLink(
+            state=None if attribute == "operstate" else "up",
+            speed=None if attribute in ("operstate", "speed") else 1000,
+        ),
+        medium="80203",
+    )
+    assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
+    root = validate(native.device_xml(found))
+    unknown = [one.tag for one in root.findall(".//*[@state='unknown']")]
+    assert unknown == {"address": ["address"], "operstate": ["link"]}.get(attribute, [])
+
+
+def test_interface_without_address_has_none_in_its_name(tree: Tree) -> None:
+    """A tunnel has no hardware address: the attribute is empty."""
+    tree.net("tun0", address="", operstate="unknown")
+    found = device("net_tun0")
+    assert (net(found).address, found.errors) == (None, ())
+    assert validate(native.device_xml(found)).find("capability/address") is None
+
+
+def test_interface_without_address_attribute_has_none(tree: Tree) -> None:
+    """It is no fault if the kernel has no such attribute at all."""
+    tree.net("eth0", address=None)
+    found = device("net_eth0")
+    assert (net(found).address, found.errors) == (None, ())
+
+
+def test_address_of_infiniband_is_told_whole(tree: Tree) -> None:
+    """An IPoIB address has twenty bytes, all in address and name."""
+    address = ":".join(f"{byte:02x}" for byte in range(0x80, 0x94))
+    tree.net("ib0", address=address)
+    found = device(f"net_ib0_{address.replace(':', '_')}")
+    assert net(found).address == address
+    assert validate(native.device_xml(found)).findtext("capability/address") == address
+
+
+def test_address_that_makes_no_sense_is_told_as_it_is(tree: Tree) -> None:
+    """The kernel formats addresses of many lengths: none is judged, and XML stays whole."""
+    tree.net("eth0", address="<no & address>")
+    found = device("net_eth0__no___address_")
+    assert net(found).address == "<no & address>"
+    root = validate(native.device_xml(found))
+    assert root.findtext("capability/address") == "<no & address>"
+
+
+def test_state_that_is_absent_is_a_fault(tree: Tree) -> None:
+    """The ABI promises operstate."""
+    tree.net("eth0", operstate=None)
+    found = device()
+    assert net(found).link == NetLink(state=None, speed=None)
+    assert found.errors == (Fault("operstate", "absent", ""),)
+    link = find(validate(native.device_xml(found)), "capability/link")
+    assert attributes(link) == {"state": "unknown"}
+    data = msgspec.json.decode(msgspec.json.encode(found))
+    assert data["capabilities"][0]["link"] == {"state": None, "speed": None}
+
+
+def test_interface_of_odd_name_can_be_shown(tree: Tree) -> None:
+    r"""The kernel takes any bytes but blanks, slash and colon for a name: shown as \xNN."""
+    odd = "e\udcff'<"
+    path = tree.net(odd)
+    tree.remove(f"{path}/uevent")
+    found = next(one for one in scan(Sysroot()) if one.capability(Net) is not None)
+    assert net(found).interface == r"e\xff'<"
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
+    assert validate(native.device_xml(found)).findtext("capability/interface") == r"e\xff'<"
+
+
+def test_two_interfaces_of_one_address_keep_apart(tree: Tree) -> None:
+    """A bridge takes the address of a port: their names differ all the same."""
+    tree.net("br0", devtype="bridge")
+    tree.net("eth0")
+    assert [name for name in scan(Sysroot()).names if name.startswith("net_")] == [
+        "net_br0_52_54_00_12_34_56",
+        NAME,
+    ]
+
+
+def test_interface_is_found_by_its_link(tree: Tree) -> None:
+    """Its link in /sys/class/net is a name that does not change with the address."""
+    path = tree.net("eth0")
+    assert device("/sys/class/net/eth0").path == path == PATH
+
+
+def test_file_among_the_interfaces_is_none(tree: Tree) -> None:
+    """Bonding keeps a file beside the links of /sys/class/net."""
+    tree.file("/sys/class/net/bonding_masters", "bond0\n")
+    tree.net("eth0")
+    assert scan(Sysroot()).names == ("computer", NAME)
+
+
+def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
+    """Whenever in its reading an interface goes, it is dropped quietly, and nothing raises."""
+    tree.net("eth0", attributes={"speed": 1000})
+    reads = FaultySysroot()
+    whole = read_device(reads, PATH, LISTED_IN)
+    assert whole is not None
+    count = len([path for path in reads.reads if f"{path}/".startswith(f"{PATH}/")])
+    assert count == 5  # itself, uevent, operstate, address, speed
+    for at in range(1, count + 1):
+        assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, LISTED_IN) is None
+        tree.net("eth0", attributes={"speed": 1000})
+    assert read_device(Sysroot(), PATH, LISTED_IN) == whole
+
+
+def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
+    """The class may still list what has no directory any more."""
+    tree.remove(tree.net("eth0"))
+    assert scan(Sysroot()).names == ("computer",)

@@ -1,0 +1,245 @@
+"""storage: one block device, whatever is behind it."""
+
+from __future__ import annotations
+
+import errno
+
+import msgspec
+import pytest
+
+from nodedevd.capabilities.storage import Storage
+from nodedevd.dialects import native
+from nodedevd.model import Device
+from nodedevd.node import Fault
+from nodedevd.scan import read_device, scan
+from nodedevd.sysroot import Sysroot
+from tests.support.faulty import FaultySysroot
+from tests.support.trees import Tree
+from tests.support.xml import attributes, find, validate
+
+HOST = "/sys/devices/pci0000:00/0000:00:17.0"
+LUN = f"{HOST}/ata1/host0/target0:0:0/0:0:0:0"
+PATH = f"{LUN}/block/sda"
+LISTED_IN = ["/sys/class/block"]
+
+
+def disk(tree: Tree, *, size: int | str | None = 2048, block_size: int | str | None = 512) -> str:
+    """Make a SATA disk that has everything."""
+    values = {"vendor": "ATA     ", "model": "Example Disk 1TB"}
+    tree.device(LUN, bus="scsi", driver="sd", attributes=values)
+    return tree.block("sda", above=f"{LUN}/block", device=LUN, size=size, block_size=block_size)
+
+
+def device(name: str = "block_sda", sysroot: Sysroot | None = None) -> Device:
+    """Scan the host and return a disk."""
+    return scan(sysroot or Sysroot()).lookup(name)
+
+
+def storage(of: Device) -> Storage:
+    """Return the capability, and expect it."""
+    found = of.capability(Storage)
+    assert found is not None
+    return found
+
+
+def test_whole_disk_shows_each_field(tree: Tree) -> None:
+    """Every attribute lands in its field; XML has them in their order."""
+    tree.pci("0000:00:17.0", vendor=0x8086, device=0xA352, class_=0x010601)
+    disk(tree, size=1953525168)
+    found = device()
+    assert (found.path, found.parent) == (PATH, "pci_0000_00_17_0")
+    assert (found.subsystem, found.sysname, found.driver) == ("block", "sda", None)
+    assert (found.types, found.errors) == (("storage",), ())
+    assert storage(found) == Storage(
+        block="/dev/sda",
+        model="Example Disk 1TB",
+        vendor="ATA",
+        size_bytes=1000204886016,
+        logical_block_size=512,
+    )
+    text = native.device_xml(found)
+    validate(text)
+    assert text.partition("  <capability")[2] == (
+        " type='storage'>\n"
+        "    <block>/dev/sda</block>\n"
+        "    <model>Example Disk 1TB</model>\n"
+        "    <vendor>ATA</vendor>\n"
+        "    <size>1000204886016</size>\n"
+        "    <logical_block_size>512</logical_block_size>\n"
+        "    <num_blocks>1953525168</num_blocks>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+@pytest.mark.parametrize(("block_size", "blocks"), [(512, 8388608), (4096, 1048576)])
+def test_size_counts_sectors_of_512_bytes_always(tree: Tree, block_size: int, blocks: int) -> None:
+    """A disk of 4096-byte blocks has its size told in sectors, as any other."""
+    disk(tree, size=8388608, block_size=block_size)
+    found = device()
+    assert storage(found).size_bytes == 4 << 30
+    assert storage(found).logical_block_size == block_size
+    assert validate(native.device_xml(found)).findtext("capability/num_blocks") == str(blocks)
+
+
+def test_size_zero_is_a_size(tree: Tree) -> None:
+    """An unused zram, or a drive without its medium, is there and holds nothing."""
+    tree.block("zram0", size=0, block_size=4096)
+    found = device("block_zram0")
+    assert (storage(found).size_bytes, found.errors) == (0, ())
+    root = validate(native.device_xml(found))
+    assert root.findtext("capability/size") == root.findtext("capability/num_blocks") == "0"
+
+
+def test_partition_is_no_device(tree: Tree) -> None:
+    """The kernel lists partitions among the disks; they are part of their disk."""
+    tree.partition(disk(tree), "sda1")
+    assert scan(Sysroot()).names == ("block_sda", "computer")
+
+
+def test_loop_device_is_one_while_a_file_is_bound(tree: Tree) -> None:
+    """The kernel keeps spare ones; bound, they have a directory of their own name."""
+    tree.block("loop0", size=131072, attributes={"loop/backing_file": "/image.iso"})
+    tree.block("loop1")
+    snapshot = scan(Sysroot())
+    assert snapshot.names == ("block_loop0", "computer")
+    assert storage(snapshot.lookup("block_loop0")).size_bytes == 64 << 20
+
+
+def test_device_whose_node_is_in_a_directory_is_named_by_both(tree: Tree) -> None:
+    """The kernel writes `!` for the slash in its name, and the slash in DEVNAME."""
+    path = tree.block("cciss!c0d0", size=16)
+    found = device("block_cciss_c0d0")
+    assert (found.path, storage(found).block) == (path, "/dev/cciss/c0d0")
+    tree.remove(f"{path}/uevent")
+    assert storage(device("block_cciss_c0d0")).block == "/dev/cciss/c0d0"
+
+
+def test_device_of_odd_name_can_be_shown(tree: Tree) -> None:
+    r"""Bytes that are no text are shown as \xNN."""
+    tree.remove(f"{tree.block('sd\udcff')}/uevent")
+    found = next(one for one in scan(Sysroot()) if one.capability(Storage) is not None)
+    assert storage(found).block == r"/dev/sd\xff"
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
+    validate(native.device_xml(found))
+
+
+def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
+    """SCSI and NVMe pad to a fixed width; nothing but padding is nothing."""
+    disk(tree)
+    tree.attributes(LUN, {"model": "  Two Words      ", "vendor": "        "})
+    found = device()
+    assert (storage(found).model, storage(found).vendor) == ("Two Words", None)
+    assert validate(native.device_xml(found)).find("capability/vendor") is None
+
+
+def test_disk_that_is_no_hardware_has_no_model(tree: Tree) -> None:
+    """Without `device` there is nothing to have a model."""
+    tree.block("zram0", size=8)
+    sysroot = FaultySysroot()
+    found = device("block_zram0", sysroot)
+    assert (storage(found).model, storage(found).vendor, found.errors) == (None, None, ())
+    assert [path for path in sysroot.reads if "/device/" in path] == []
+
+
+def test_device_without_model_and_vendor_has_none(tree: Tree) -> None:
+    """A virtio disk has a device behind it, and that has no model."""
+    virtio = tree.device("/sys/devices/pci0000:00/virtio0", bus="virtio")
+    tree.block("vda", above=f"{virtio}/block", device=virtio, size=8)
+    found = device("block_vda")
+    assert (storage(found).model, storage(found).vendor, found.errors) == (None, None, ())
+
+
+def test_missing_queue_leaves_out_blocks(tree: Tree) -> None:
+    """Without a block size there is no number of blocks; the size is as good as ever."""
+    disk(tree, block_size=None)
+    found = device()
+    assert (storage(found).size_bytes, storage(found).logical_block_size) == (1 << 20, None)
+    assert found.errors == ()
+    root = validate(native.device_xml(found))
+    assert root.find("capability/logical_block_size") is None
+    assert root.find("capability/num_blocks") is None
+
+
+def test_block_size_zero_divides_nothing(tree: Tree) -> None:
+    """A driver's zero is told, and no number of blocks is made of it."""
+    disk(tree, block_size=0)
+    root = validate(native.device_xml(device()))
+    assert root.findtext("capability/logical_block_size") == "0"
+    assert root.find("capability/num_blocks") is None
+
+
+def test_absent_size_is_a_fault(tree: Tree) -> None:
+    """The ABI promises a size."""
+    disk(tree, size=None)
+    found = device()
+    assert storage(found).size_bytes is None
+    assert found.errors == (Fault("size", "absent", ""),)
+    size = find(validate(native.device_xml(found)), "capability/size")
+    assert attributes(size) == {"state": "unknown"}
+
+
+@pytest.mark.parametrize("size", ["-1", "big", "0x10", "1 2", "9" * 20])
+def test_size_that_makes_no_sense_is_a_fault(tree: Tree, size: str) -> None:
+    """Nonsense is no size, and costs nothing else."""
+    disk(tree, size=size)
+    found = device()
+    assert (storage(found).size_bytes, storage(found).logical_block_size) == (None, 512)
+    assert found.errors == (Fault("size", "malformed", size),)
+    validate(native.device_xml(found))
+
+
+def test_largest_size_can_be_told(tree: Tree) -> None:
+    """Bytes of the largest number of sectors still fit JSON and XML."""
+    disk(tree, size=(1 << 63) - 1)
+    found = device()
+    data = msgspec.json.encode(found)
+    assert msgspec.json.decode(data, type=Device) == found
+    assert validate(native.device_xml(found)).findtext("capability/size") == str((1 << 72) - 512)
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
+@pytest.mark.parametrize(
+    ("path", "attribute", "element"),
+    [
+        (PATH, "size", "size"),
+        (PATH, "queue/logical_block_size", "logical_block_size"),
+        (PATH, "device/model", "model"),
+        (PATH, "device/vendor", "vendor"),
+    ],
+)
+def test_attribute_that_cannot_be_read_costs_no_other(
+    tree: Tree, path: str, attribute: str, element: str, number: int, code: str
+) -> None:
+    """One error of the driver makes one field unknown, in XML and JSON."""
+    disk(tree)
+    found = device(sysroot=FaultySysroot(errors={f"{path}/{attribute}": number}))
+    assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
+    root = validate(native.device_xml(found))
+    assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
+    fields = msgspec.json.decode(msgspec.json.encode(found))["capabilities"][0]
+    assert [key for key, value in fields.items() if value is None] == [
+        "size_bytes" if element == "size" else element
+    ]
+
+
+def test_uevent_that_cannot_be_read_leaves_the_kernels_name(tree: Tree) -> None:
+    """Where the kernel does not name the node, it is named as the device."""
+    disk(tree)
+    found = device(sysroot=FaultySysroot(errors={f"{PATH}/uevent": errno.EIO}))
+    assert storage(found).block == "/dev/sda"
+    assert [(one.attribute, one.code) for one in found.errors] == [("uevent", "unreadable")]
+
+
+def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
+    """Whenever in its reading a disk goes, it is dropped quietly, and nothing raises."""
+    disk(tree)
+    reads = FaultySysroot()
+    whole = read_device(reads, PATH, LISTED_IN)
+    assert whole is not None
+    count = len([path for path in reads.reads if f"{path}/".startswith(f"{PATH}/")])
+    assert count == 6  # itself, uevent, size, model, vendor, logical_block_size
+    for at in range(1, count + 1):
+        assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, LISTED_IN) is None
+        disk(tree)
+    assert read_device(Sysroot(), PATH, LISTED_IN) == whole
