@@ -14,7 +14,7 @@ import msgspec
 
 from nodedevd.dialects import native
 from nodedevd.errors import ExpectedMore, InvalidParameter
-from nodedevd.model import Device, capability_types
+from nodedevd.model import Device, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
 from nodedevd.source import entry
@@ -168,7 +168,7 @@ class DevicesInterface:
             raise ExpectedMore
         types = None
         if parameters.capabilities is not None:
-            types = capability_types(parameters.capabilities)
+            types = filter_words(parameters.capabilities)
         names = None
         if parameters.names is not None:
             names = frozenset(map(canonical_name, parameters.names))

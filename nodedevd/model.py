@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from nodedevd.addresses import parse_pci
-from nodedevd.capabilities import WORDS, AnyCapability
+from nodedevd.capabilities import KIND_OF, WORDS, AnyCapability
 from nodedevd.capabilities.base import Capability
 from nodedevd.errors import InvalidParameter, NoSuchDevice
 from nodedevd.naming import device_name, is_uuid, parse_mdev_name, sanitise
@@ -61,6 +61,15 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     def types(self) -> tuple[str, ...]:
         """The types of the device's capabilities."""
         return tuple([str(cap.__struct_config__.tag) for cap in self.capabilities])
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What filters find the device by: its types, and the parts that those have."""
+        words = set(self.types)
+        for capability in self.capabilities:
+            nested = KIND_OF[type(capability)].nested
+            words.update(word for word, has in nested.items() if has(capability))
+        return frozenset(words)
 
 
 class Added(NamedTuple):
@@ -209,8 +218,8 @@ class Snapshot:
         """
         if capabilities is None:
             return list(self)
-        wanted = capability_types(capabilities)
-        return [device for device in self if not wanted.isdisjoint(device.types)]
+        wanted = filter_words(capabilities)
+        return [device for device in self if not wanted.isdisjoint(device.words)]
 
     def lookup(self, name: str) -> Device:
         """Find a device by any name it goes by.
@@ -267,16 +276,19 @@ class Snapshot:
         return tuple([known for known in best if shared[known] >= 3])
 
 
-def capability_types(words: Iterable[str]) -> frozenset[str]:
-    """Return the capability types that words of a filter stand for. Raises InvalidParameter."""
-    types = set()
+def filter_words(words: Iterable[str]) -> frozenset[str]:
+    """Return what words of a filter stand for, to compare with `Device.words`.
+
+    Raises InvalidParameter.
+    """
+    wanted = set()
     for word in words:
         if word not in WORDS:
             raise InvalidParameter(
                 "capabilities", f"unknown capability {word!r}; known: {', '.join(WORDS)}"
             )
-        types.add(WORDS[word])
-    return frozenset(types)
+        wanted.add(WORDS[word])
+    return frozenset(wanted)
 
 
 def _common_prefix(one: str, other: str) -> int:

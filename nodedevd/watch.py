@@ -22,13 +22,13 @@ class Filter(msgspec.Struct, frozen=True):
     """Which devices a watcher wants to hear of; None is no filter."""
 
     capabilities: frozenset[str] | None = None
-    """types of capabilities"""
+    """as `model.filter_words` returns them"""
     names: frozenset[str] | None = None
     """names and sysfs paths"""
 
     def matches(self, device: Device) -> bool:
         """Tell whether a device passes."""
-        if self.capabilities is not None and self.capabilities.isdisjoint(device.types):
+        if self.capabilities is not None and self.capabilities.isdisjoint(device.words):
             return False
         return self.names is None or device.name in self.names or device.path in self.names
 

@@ -30,5 +30,8 @@ AnyCapability: TypeAlias = System | Pci | MdevParent | MdevChild | Net | Storage
 
 KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}
 
-WORDS: dict[str, str] = {word: kind.name for kind in KINDS for word in (kind.name, *kind.words)}
-"""Every word a filter takes, with the kind it stands for."""
+WORDS: dict[str, str] = {
+    **{word: kind.name for kind in KINDS for word in (kind.name, *kind.words)},
+    **{word: word for kind in KINDS for word in kind.nested},
+}
+"""Every word a filter takes, with the kind or the nested part it stands for."""

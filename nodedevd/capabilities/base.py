@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -32,6 +32,7 @@ class Kind(Generic[C]):
         write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
         subsystems: which devices are asked; None: all of them.
         words: further words for it in a filter (libvirt's).
+        nested: filter words for parts that such a capability may have, each with its test.
         identifying: attributes that tell this very machine from another of its model, such as
             serial numbers; a recording replaces their content.
         suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
@@ -43,6 +44,7 @@ class Kind(Generic[C]):
     write: Callable[[C, Out], None]
     subsystems: frozenset[str] | None = None
     words: tuple[str, ...] = ()
+    nested: Mapping[str, Callable[[C], bool]] = field(default_factory=dict)
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None

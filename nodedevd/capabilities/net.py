@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from nodedevd.capabilities.base import Capability, Kind
-from nodedevd.node import Node, parse_number
+from nodedevd.node import Node, parse_number, shown
 from nodedevd.xmltext import Out
 
 
@@ -44,7 +44,7 @@ def read(node: Node) -> Net:
     devtype = node.uevent.get("DEVTYPE")
     state = node.read("operstate", promised=True)
     return Net(
-        interface=node.uevent.get("INTERFACE", node.sysname),
+        interface=node.uevent.get("INTERFACE") or shown(node.sysname),
         address=node.read("address") or None,
         devtype=devtype,
         link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
