@@ -1,0 +1,258 @@
+"""scan: finds every device there is, whatever one of them does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nodedevd import scan as scanning
+from nodedevd.capabilities import KINDS, pci
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.system import DMI
+from nodedevd.dialects import native
+from nodedevd.errors import NotASysroot
+from nodedevd.model import Device, Snapshot
+from nodedevd.node import Fault, Node
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from tests.support.faulty import FaultySysroot
+from tests.support.hosts import build
+from tests.support.trees import Tree
+from tests.support.xml import validate
+
+GPU = "/sys/devices/pci0000:00/0000:00:02.0"
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+ERRNOS = [errno.ENOENT, errno.ENODEV, errno.EIO]
+
+
+class Backwards(Sysroot):
+    """A host whose directories are listed the other way round."""
+
+    def listdir(self, path: str) -> list[str]:
+        """List, from the end."""
+        return sorted(super().listdir(path), reverse=True)
+
+
+def gpu(tree: Tree) -> str:
+    """Make a GPU with one type and one mdev."""
+    path = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, iommu_group=1)
+    tree.mdev_type(path, "i915-GVTg_V5_4")
+    tree.mdev_parent(path)
+    tree.mdev(path, UUID, "i915-GVTg_V5_4", driver="vfio_mdev", iommu_group=12)
+    return path
+
+
+def parents(snapshot: Snapshot) -> dict[str, str | None]:
+    """Return each device's parent."""
+    return {device.name: device.parent for device in snapshot}
+
+
+def well(snapshot: Snapshot) -> None:
+    """Fail the test for a defect, a document that is invalid, or a parent that is none."""
+    faults = [*snapshot.errors, *(fault for device in snapshot for fault in device.errors)]
+    assert [fault for fault in faults if fault.code == "internal"] == []
+    validate(native.document(snapshot, snapshot.generation))
+    assert {device.parent for device in snapshot} <= {None, *snapshot.names}
+
+
+def test_host_without_devices_is_the_root_alone(tree: Tree) -> None:
+    """An empty sys/ is a host, if a small one."""
+    host = scan(Sysroot())
+    assert (host.names, host.errors, host.generation) == (("computer",), (), 1)
+
+
+def test_directory_without_sys_is_no_host(tmp_path: Path) -> None:
+    """Better told than shown as a host without devices."""
+    with pytest.raises(NotASysroot):
+        scan(Sysroot(str(tmp_path)))
+
+
+def test_each_device_hangs_below_the_nearest_that_is_one(tree: Tree) -> None:
+    """What lies between, and is no device of the tree, is passed over."""
+    tree.pci("0000:00:1c.0", vendor=1, device=2, class_=0x060400)
+    below = tree.pci("0000:05:00.0", parent="0000:00:1c.0", vendor=1, device=2, class_=3)
+    between = tree.device(f"{below}/virtio0", bus="virtio")
+    path = tree.device(f"{between}/odd/mtty", class_="mtty")
+    tree.mdev_type(path, "mtty-1")
+    tree.mdev_parent(path)
+    tree.mdev(path, UUID, "mtty-1")
+    assert parents(scan(Sysroot())) == {
+        "computer": None,
+        "pci_0000_00_1c_0": "computer",
+        "pci_0000_05_00_0": "pci_0000_00_1c_0",
+        "mtty_mtty": "pci_0000_05_00_0",
+        "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01": "mtty_mtty",
+    }
+
+
+def test_order_of_listings_changes_nothing(tmp_path: Path) -> None:
+    """Names, even contested ones, depend on the devices alone."""
+    build("broken", tmp_path)
+    root = str(tmp_path)
+    assert list(scan(Backwards(root))) == list(scan(Sysroot(root)))
+
+
+def test_contested_name_goes_to_the_smallest_path(tree: Tree) -> None:
+    """And an odd one out that is called `computer` does not get the root's."""
+    paths = [f"/sys/devices/virtual/mdpy/v{sign}1" for sign in "-._"]
+    for path in paths:
+        tree.device(path, class_="mdpy")
+        tree.mdev_type(path, "mdpy-vga")
+    bare = tree.device("/sys/devices/computer")
+    tree.mdev_type(bare, "bare-1")
+    tree.mdev_parent(bare)
+    host = scan(Sysroot())
+    names = {device.path: device.name for device in host}
+    assert names[paths[0]] == "mdpy_v_1"
+    assert names[None] == "computer"
+    assert all(names[path].startswith("mdpy_v_1_") for path in paths[1:])
+    assert names[bare].startswith("computer_")
+    assert len(host) == 5
+    tree.remove(paths[0])
+    assert scan(Sysroot()).lookup("mdpy_v_1").path == paths[1]
+
+
+@pytest.mark.parametrize("target", ["gone", "0000:00:1f.7", "../../../../../../.."])
+def test_link_that_leads_to_no_device_is_passed_over(tree: Tree, target: str) -> None:
+    """Dangling, in a circle, or out: the others are found."""
+    gpu(tree)
+    for directory in ("/sys/bus/pci/devices", "/sys/bus/mdev/devices", "/sys/class/mdev_bus"):
+        tree.link(f"{directory}/0000:00:1f.7", target)
+        tree.file(f"{directory}/stray", "no link\n")
+    host = scan(Sysroot())
+    well(host)
+    assert {"pci_0000_00_02_0", f"mdev_{UUID.replace('-', '_')}"} <= set(host.names)
+    assert host.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EACCES, "refused"), (errno.EPERM, "refused"), (errno.EIO, "unreadable")],
+)
+@pytest.mark.parametrize(
+    "directory",
+    ["/sys/bus/pci/devices", "/sys/bus/mdev/devices", "/sys/class/mdev_bus", "/sys/bus"],
+)
+def test_directory_that_cannot_be_listed_is_told(
+    tree: Tree, directory: str, number: int, code: str
+) -> None:
+    """Devices may be missing: who asks for the list is to know."""
+    gpu(tree)
+    host = scan(FaultySysroot(errors={directory: number}))
+    assert [(fault.attribute, fault.code) for fault in host.errors] == [(directory, code)]
+    well(host)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+def test_directory_that_is_not_there_is_no_fault(tree: Tree, number: int) -> None:
+    """A host without the mdev module, or without PCI, is a whole one."""
+    gpu(tree)
+    directories = ["/sys/bus/mdev/devices", "/sys/class/mdev_bus", "/sys/class"]
+    host = scan(FaultySysroot(errors=dict.fromkeys(directories, number)))
+    assert host.errors == ()
+    assert host.lookup(GPU).types == ("pci", "mdev_parent")
+
+
+def test_path_that_is_no_utf8_is_shown(tmp_path: Path) -> None:
+    """The odd byte is legible in name, path and XML."""
+    tree = Tree(tmp_path)
+    path = tree.device("/sys/devices/od\udcffd", class_="mtty")
+    tree.mdev_type(path, "mtty-1")
+    host = scan(Sysroot(tree.root))
+    well(host)
+    device = host.lookup("mtty_od_xffd")
+    assert (device.path, device.sysname) == ("/sys/devices/od\\xffd", "od\\xffd")
+    assert device.capability(MdevParent) is not None
+    assert msgspec.json.decode(msgspec.json.encode(device), type=Device) == device
+
+
+def test_defect_in_one_kind_costs_that_capability_alone(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its traceback, shown as a fault, and all else is read."""
+    gpu(tree)
+
+    def read(node: Node) -> Pci | None:
+        raise ZeroDivisionError("a defect")
+
+    broken = tuple(
+        type(kind)(capability=Pci, read=read, write=kind.write, subsystems=kind.subsystems)
+        if kind is pci.KIND
+        else kind
+        for kind in KINDS
+    )
+    monkeypatch.setattr(scanning, "KINDS", broken)
+    with caplog.at_level(logging.ERROR):
+        device = scan(Sysroot()).lookup(GPU)
+    assert device.types == ("mdev_parent",)
+    assert device.errors == (Fault("pci", "internal", "ZeroDivisionError('a defect')"),)
+    assert [record.getMessage() for record in caplog.records] == [f"{GPU}: reading pci failed"]
+    assert caplog.records[0].exc_info is not None
+    validate(native.device_xml(device))
+
+
+def test_progress_is_told_of_each_device(tree: Tree) -> None:
+    """Before each, how many are done, and of how many."""
+    gpu(tree)
+    tree.pci("0000:00:03.0", vendor=1, device=2, class_=3)
+    told: list[tuple[int, int]] = []
+    scan(Sysroot(), progress=lambda number, total: told.append((number, total)))
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
+    """A parent with its mdevs is removed at each read of a scan in turn: nothing raises."""
+    host = tmp_path / "host"
+    build("samples", host)
+    whole = {device.path: device for device in scan(Sysroot(str(host)))}
+    path = "/sys/devices/virtual/mtty/mtty"
+    sysroot = FaultySysroot(str(host))
+    scan(sysroot)
+    count = len([read for read in sysroot.reads if f"{read}/".startswith(f"{path}/")])
+    assert count > 20
+    for at in range(1, count + 1):
+        copy = tmp_path / f"copy-{at}"
+        shutil.copytree(host, copy, symlinks=True)
+        found = scan(FaultySysroot(str(copy), vanishing=path, at=at))
+        well(found)
+        for device in found:
+            if not f"{device.path}/".startswith(f"{path}/"):
+                assert device == whole[device.path]
+        assert len(found) >= len(whole) - 3
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("number", ERRNOS)
+@pytest.mark.parametrize("host", ["igpu-gvtg", "samples", "s390x-ap-ccw"])
+def test_any_read_may_fail_and_costs_only_its_device(
+    tmp_path: Path, host: str, number: int
+) -> None:
+    """Each read of a scan fails in turn: nothing raises, and no other device is touched."""
+    build(host, tmp_path)
+    whole = FaultySysroot(str(tmp_path))
+    devices = {device.path: device for device in scan(whole)}
+    listings = ("/sys/bus", "/sys/class", "/sys/kernel", "/usr")
+    for path in sorted(set(whole.reads)):
+        found = scan(FaultySysroot(str(tmp_path), errors={path: number}))
+        well(found)
+        if path.startswith(listings):
+            continue
+        for device in found:
+            if not _read_for(device, path):
+                assert device == devices[device.path], f"{path} changed {device.name}"
+
+
+def _read_for(device: Device, path: str) -> bool:
+    """Tell whether a path lies in a device, above it, or among the types of its parent."""
+    own = device.path or DMI
+    types = f"{own.rpartition('/')[0]}/mdev_supported_types"
+    return any(
+        f"{one}/".startswith(f"{other}/")
+        for one, other in [(path, own), (own, path), (path, types)]
+    )
