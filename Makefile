@@ -29,10 +29,9 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
 	trap 'kill $$daemon 2>/dev/null; wait $$daemon || true; rm -rf "$$directory"' EXIT
 	trap 'exit 0' INT TERM # Ctrl-C is the way to end it, no failure
-	tries=600
-	until $(BIN)/nodedevctl status >/dev/null 2>&1; do
+	until timeout 60 $(BIN)/nodedevctl status >/dev/null 2>&1; do
 		kill -0 $$daemon 2>/dev/null || exit 1
-		((--tries)) || { echo "the daemon does not answer"; exit 1; }
+		((SECONDS < 60)) || { echo "the daemon does not answer"; exit 1; }
 		sleep 0.1
 	done
 	show() { printf '\n$$ nodedevctl %s\n' "$$*"; $(BIN)/nodedevctl "$$@"; }
