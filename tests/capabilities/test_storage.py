@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -115,10 +116,13 @@ def test_device_whose_node_is_in_a_directory_is_named_by_both(tree: Tree) -> Non
     assert storage(device("block_cciss_c0d0")).block == "/dev/cciss/c0d0"
 
 
-def test_device_of_odd_name_can_be_shown(tree: Tree) -> None:
+def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     r"""Bytes that are no text are shown as \xNN."""
-    tree.remove(f"{tree.block('sd\udcff')}/uevent")
-    found = next(one for one in scan(Sysroot()) if one.capability(Storage) is not None)
+    tree = Tree(tmp_path)
+    path = tree.block("sd\udcff")
+    tree.remove(f"{path}/uevent")
+    snapshot = scan(Sysroot(str(tmp_path)))
+    found = next(one for one in snapshot if one.capability(Storage) is not None)
     assert storage(found).block == r"/dev/sd\xff"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
     validate(native.device_xml(found))

@@ -108,7 +108,7 @@ class Tree:
         if os.path.islink(self.at(path)):
             os.unlink(self.at(path))
         with open(self.at(path), "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.write(os.fsencode(content) if isinstance(content, str) else content)
         return path
 
     def link(self, path: str, target: str) -> str:
