@@ -24,6 +24,7 @@ from nodedevd.node import Fault
 C = TypeVar("C", bound=Capability)
 
 _NEAREST = 3
+_NAME_LIMIT = 4096  # PATH_MAX: nobody means a longer name
 _SYS_LINK = re.compile(r"/sys/(?:bus/([^/]+)/devices|class/([^/]+))/([^/]+)")
 
 
@@ -264,15 +265,19 @@ class Snapshot:
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return the few names that most resemble one that does not exist."""
-        wanted = sanitise(name[:256]).strip("_")
+        last = name[:_NAME_LIMIT].rstrip("/").rpartition("/")[2]
+        wanted = sanitise(last).strip("_")
         if len(wanted) >= 3:
             found = [known for known in self.names if wanted.lower() in known.lower()]
             if found:
                 return tuple(found[:_NEAREST])
-        position = bisect_left(self.names, wanted)
-        around = self.names[max(0, position - _NEAREST) : position + _NEAREST]
-        shared = {known: _common_prefix(wanted, known) for known in around}
-        best = sorted(around, key=lambda known: -shared[known])[:_NEAREST]
+        shared: dict[str, int] = {}
+        for prefix in ("", "pci_", "mdev_"):  # an address, or a uuid, lacks it
+            position = bisect_left(self.names, prefix + wanted)
+            for known in self.names[max(0, position - _NEAREST) : position + _NEAREST]:
+                length = _common_prefix(prefix + wanted, known) - len(prefix)
+                shared[known] = max(length, shared.get(known, 0))
+        best = sorted(shared, key=lambda known: -shared[known])[:_NEAREST]
         return tuple([known for known in best if shared[known] >= 3])
 
 

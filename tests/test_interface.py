@@ -252,6 +252,9 @@ async def test_describe_takes_every_form_of_a_name(
     [
         ("pci_0000_02_00", [CARD]),
         ("pci_0000_02_00_7", [CARD, "pci_0000_00_00_0", "pci_0000_00_02_0"]),
+        ("0000:02:00.7", [CARD, "pci_0000_00_00_0", "pci_0000_00_02_0"]),
+        ("/sys/bus/pci/devices/0000:02:00.7", [CARD, "pci_0000_00_00_0", "pci_0000_00_02_0"]),
+        ("5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e02", [MDEV]),
         ("5d4d1f0c", [MDEV]),
         ("COMPUTE", ["computer"]),
         ("zzz", []),
