@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from nodedevd.capabilities import AnyCapability
 from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
+from nodedevd.capabilities.net import Net, NetLink
 from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
+from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import Firmware, Hardware, System
 from nodedevd.dialects import native
 from nodedevd.model import Device
@@ -108,9 +110,26 @@ mdev_child = st.builds(
     ),
     state=st.sampled_from(["complete", "incomplete", "removing"]),
 )
+net = st.builds(
+    Net,
+    interface=text,
+    address=maybe,
+    devtype=maybe,
+    link=st.builds(NetLink, maybe, st.none() | st.integers(1, 400_000)),
+    medium=st.sampled_from(["80203", "80211"]),
+)
+storage = st.builds(
+    Storage,
+    block=text.map(lambda end: f"/dev/x{end}"),
+    model=maybe,
+    vendor=maybe,
+    size_bytes=st.none() | number,
+    logical_block_size=st.none() | number,
+)
 capabilities = st.one_of(
     st.tuples(system), st.tuples(pci), st.tuples(pci, mdev_parent), st.tuples(mdev_parent),
-    st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.just(()),
+    st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.tuples(net),
+    st.tuples(storage), st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
@@ -122,7 +141,7 @@ faults = st.builds(
 
 def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
     """Return the attributes that a reader leaves a fault of when it leaves them out."""
-    missing = {"class", "vendor", "device", "mdev_type/device_api"}
+    missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
     for capability in of:
         if isinstance(capability, MdevParent):
             for one in capability.types:
