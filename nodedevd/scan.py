@@ -75,6 +75,7 @@ def rescan(
     Devices at the paths `unanswered` are left as they were: a read of theirs still hangs.
     """
     sysroot.check()
+    sysroot.forget()
     faults: list[Fault] = []
     found = find(sysroot, faults)
     readings = []

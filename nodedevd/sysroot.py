@@ -34,11 +34,17 @@ class Sysroot:
         self.root = os.path.abspath(root)
         self._prefix = "" if self.root == "/" else self.root
         self._real: dict[str, str] = {}
+        self._plain: set[str] = set()
 
     def check(self) -> None:
         """Raise `NotASysroot` unless the root holds a directory `sys`."""
         if not os.path.isdir(f"{self._prefix}/sys"):
             raise NotASysroot(self.root)
+
+    def forget(self) -> None:
+        """Forget which directories are links: what is read next may have changed."""
+        self._real.clear()
+        self._plain.clear()
 
     # -- the three reads ---------------------------------------------------------------
 
@@ -112,14 +118,20 @@ class Sysroot:
             if part == "..":
                 done = done.rpartition("/")[0]
                 continue
+            here = f"{done}/{part}"
+            if here in self._plain:
+                done = here
+                continue
             try:
-                text = os.readlink(f"{self._prefix}{done}/{part}")
+                text = os.readlink(self._prefix + here)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     raise
-                done = f"{done}/{part}"
+                if error.errno == errno.EINVAL and todo:
+                    self._plain.add(here)
+                done = here
                 continue
-            self.followed(f"{done}/{part}", text)
+            self.followed(here, text)
             links += 1
             if links > _LINK_LIMIT:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
