@@ -66,7 +66,7 @@ class Daemon:
                 vendor="nodedevd",
                 product="nodedevd",
                 version=__version__,
-                url="https://nodedevd.org",
+                url="",
                 interfaces=[devices.interface()],
                 error_namespace=NAME,
             )
