@@ -1,0 +1,86 @@
+"""Network namespaces of a test's own, each with its own /sys/class/net, uevents and /run.
+
+The kernel tells uevents of interfaces in their namespace alone; those of other devices, as
+zram, it tells in all of them. See network_namespaces(7), mount_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from types import TracebackType
+
+from tests.support.running import PATIENCE_SECONDS, REPOSITORY
+
+# A namespace lives as long as a process in it: this one, until its input ends.
+_UNSHARE = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-euc")
+_SETUP = "mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run; echo ready; read end || true"
+
+needed = "needs root, and the kernel's leave to make namespaces"
+
+
+@cache
+def work() -> bool:
+    """Tell whether this process may make namespaces, and has the tools."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        return False
+    done = subprocess.run([*_UNSHARE, _SETUP], stdin=subprocess.DEVNULL, capture_output=True)
+    return done.returncode == 0 and done.stdout == b"ready\n"
+
+
+class Namespace:
+    """A network namespace and a mount namespace; what is in them goes with them."""
+
+    def __enter__(self) -> Namespace:
+        self._holder = subprocess.Popen(
+            [*_UNSHARE, _SETUP], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._holder.communicate(timeout=PATIENCE_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """A process in it, by which `ip link set … netns` knows it."""
+        return self._holder.pid
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """What stands in front of a command that is to run in it."""
+        return ("nsenter", f"--target={self.pid}", "--net", "--mount", "--")
+
+    def run(self, *command: str, text: str | None = None) -> str:
+        """Run a command and return its output; a failure fails the test."""
+        done = subprocess.run(
+            [*self.enter, *command],
+            input=text,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def ip(self, command: str) -> None:
+        """Change interfaces as the command line tool of this name does."""
+        self.run("ip", *command.split())
+
+    def python(self, code: str) -> str:
+        """Run a Python program and return its output."""
+        return self.run(sys.executable, "-W", "error", "-c", code)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, as an attribute in sysfs."""
+        self.run("tee", path, text=text)
