@@ -135,14 +135,10 @@ def show(context: Context, devices: tuple[str, ...], everything: bool) -> None:
     """
     source = context.source()
     names = _named(devices, everything)
-    if names is None:
-        _print_json(source.devices_json())
-    elif len(names) == 1:
+    if names is not None and len(names) == 1:
         _print_json(source.device_json(names[0]))
     else:
-        found = dict.fromkeys(source.device_json(name) for name in names)
-        generation = source.status().generation
-        _print_json(b'{"generation":%d,"devices":[%b]}' % (generation, b",".join(found)))
+        _print_json(source.devices_json(names))
 
 
 def _named(devices: Sequence[str], everything: bool) -> list[str] | None:

@@ -147,9 +147,9 @@ class Client:
         """Return one device as JSON. Raises NoSuchDevice."""
         return bytes(msgspec.json.decode(self._call("Describe", name=name), type=_Described).device)
 
-    def devices_json(self) -> bytes:
-        """Return a JSON document of all devices."""
-        parts = self._raw_devices(None)
+    def devices_json(self, names: Sequence[str] | None = None) -> bytes:
+        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
+        parts = self._raw_devices(None, names)
         devices = [bytes(device) for part in parts for device in part.devices]
         return b'{"generation":%d,"devices":[%b]}' % (parts[-1].generation, b",".join(devices))
 
@@ -176,8 +176,10 @@ class Client:
         self._send(encode_call(f"{INTERFACE}.Watch", parameters, more=True))
         return Watching(self)
 
-    def _raw_devices(self, capabilities: Iterable[str] | None) -> list[_RawDevices]:
-        replies = self._stream("Snapshot", _selection(capabilities))
+    def _raw_devices(
+        self, capabilities: Iterable[str] | None, names: Sequence[str] | None = None
+    ) -> list[_RawDevices]:
+        replies = self._stream("Snapshot", {**_selection(capabilities), "names": names})
         return [msgspec.json.decode(reply, type=_RawDevices) for reply in replies]
 
     def _call(self, method: str, **parameters: object) -> bytes:

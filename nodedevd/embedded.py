@@ -44,9 +44,12 @@ class Embedded:
         """Return one device as JSON. Raises NoSuchDevice."""
         return msgspec.json.encode(self.snapshot.lookup(name))
 
-    def devices_json(self) -> bytes:
-        """Return a JSON document of all devices."""
-        return msgspec.json.encode(self.devices())
+    def devices_json(self, names: Sequence[str] | None = None) -> bytes:
+        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
+        if names is None:
+            return msgspec.json.encode(self.devices())
+        named = dict.fromkeys(map(self.snapshot.lookup, names))
+        return msgspec.json.encode(Devices(self.snapshot.generation, tuple(named)))
 
     def xml(self, names: Sequence[str] | None = None) -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice."""

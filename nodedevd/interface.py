@@ -14,7 +14,7 @@ import msgspec
 
 from nodedevd.dialects import native
 from nodedevd.errors import ExpectedMore, InvalidParameter
-from nodedevd.model import Device, filter_words
+from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
 from nodedevd.source import entry
@@ -35,6 +35,13 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which devices, by capability."""
 
     capabilities: list[str] | None = None
+
+
+class SnapshotParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which devices, by capability or by name."""
+
+    capabilities: list[str] | None = None
+    names: list[str] | None = None
 
 
 class DescribeParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +98,7 @@ class DevicesInterface:
                 "List": Method(Selection, self.list),
                 "Describe": Method(DescribeParameters, self.describe),
                 "DumpXML": Method(DumpParameters, self.dump_xml),
-                "Snapshot": Method(Selection, self.snapshot),
+                "Snapshot": Method(SnapshotParameters, self.snapshot),
                 "Watch": Method(WatchParameters, self.watch),
             },
         )
@@ -150,16 +157,18 @@ class DevicesInterface:
             yield self._store.xml(device, depth=1)
         yield json_text(native.CLOSING)
 
-    def snapshot(self, parameters: Selection, request: Request) -> Answer | Awaitable[Answer]:
-        """Answer all that is known of all devices."""
+    def snapshot(
+        self, parameters: SnapshotParameters, request: Request
+    ) -> Answer | Awaitable[Answer]:
+        """Answer all that is known of devices."""
         if not request.more:
             raise ExpectedMore
-        devices = self._store.snapshot.select(parameters.capabilities)
+        devices = _chosen(self._store.snapshot, parameters)
         return self._when_fresh(devices, partial(self._snapshot, parameters, request))
 
-    def _snapshot(self, parameters: Selection, request: Request) -> Answer:
+    def _snapshot(self, parameters: SnapshotParameters, request: Request) -> Answer:
         snapshot = self._store.snapshot
-        devices = map(self._store.json, snapshot.select(parameters.capabilities))
+        devices = map(self._store.json, _chosen(snapshot, parameters))
         return _devices(snapshot.generation, devices, request)
 
     def watch(self, parameters: WatchParameters, request: Request) -> Answer:
@@ -188,6 +197,17 @@ class DevicesInterface:
     ) -> Answer | Awaitable[Answer]:
         fresh = self._fresh(devices)
         return answer() if fresh is None else _after(fresh, answer)
+
+
+def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Device]:
+    if parameters.names is None:
+        return snapshot.select(parameters.capabilities)
+    # A name given twice counts once: a small request must not ask for a huge answer.
+    named = dict.fromkeys(map(snapshot.lookup, parameters.names))
+    if parameters.capabilities is None:
+        return named
+    wanted = filter_words(parameters.capabilities)
+    return [device for device in named if not wanted.isdisjoint(device.words)]
 
 
 async def _after(fresh: Awaitable[None], answer: Callable[[], Answer]) -> Answer:

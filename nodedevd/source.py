@@ -54,8 +54,8 @@ class Source(Protocol):
     def device_json(self, name: str) -> bytes:
         """Return one device as JSON. Raises NoSuchDevice."""
 
-    def devices_json(self) -> bytes:
-        """Return a JSON document of all devices."""
+    def devices_json(self, names: Sequence[str] | None = None) -> bytes:
+        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
 
     def xml(self, names: Sequence[str] | None = None) -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice."""

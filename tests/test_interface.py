@@ -20,7 +20,13 @@ from nodedevd import interface
 from nodedevd.assembly import Update
 from nodedevd.dialects import native
 from nodedevd.errors import NoSuchDevice
-from nodedevd.interface import NAME, DevicesInterface, DumpParameters, Selection
+from nodedevd.interface import (
+    NAME,
+    DevicesInterface,
+    DumpParameters,
+    Selection,
+    SnapshotParameters,
+)
 from nodedevd.model import Changed, Device, Snapshot
 from nodedevd.node import Fault
 from nodedevd.scan import scan
@@ -188,7 +194,7 @@ async def test_unknown_capability_is_an_invalid_parameter(
 ) -> None:
     """A word that is none is refused by name; the connection goes on."""
     async with serving(tmp_path, card_host) as client:
-        for words in (["pci", "usb"], [""], ["PCI"]):
+        for words in (["pci", "usb_hub"], [""], ["PCI"]):
             with pytest.raises(VarlinkError) as refused:
                 await client.call_more(f"{NAME}.{method}", capabilities=words)
             assert refused.value.name == f"{SERVICE}.InvalidParameter"
@@ -360,6 +366,22 @@ async def test_snapshot_with_capabilities_answers_those_devices(
     assert none == {"generation": 1, "devices": []}
 
 
+async def test_snapshot_of_names_keeps_their_order_and_counts_each_once(
+    tmp_path: Path, card_host: Store
+) -> None:
+    """Devices come at one generation, and the capabilities narrow them further."""
+    asked = [CARD, "computer", CARD]
+    async with serving(tmp_path, card_host) as client:
+        (part,) = await client.call_more(f"{NAME}.Snapshot", names=asked)
+        (parents,) = await client.call_more(
+            f"{NAME}.Snapshot", names=asked, capabilities=["mdev_parent"]
+        )
+        error, _ = await refusal(client, "Snapshot", names=["nobody"])
+    assert names(part["devices"]) == [CARD, "computer"]
+    assert names(parents["devices"]) == [CARD]
+    assert error == f"{SERVICE}.ExpectedMore"
+
+
 @pytest.mark.parametrize("method", ["Snapshot", "Watch"])
 async def test_stream_called_without_more_is_refused(
     tmp_path: Path, card_host: Store, method: str
@@ -464,14 +486,16 @@ def chunks_of(answer: Any) -> Iterator[bytes]:
         yield chunk.parameters
 
 
-@pytest.mark.parametrize("method", ["list", "snapshot", "dump_xml"])
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("list", Selection()), ("snapshot", SnapshotParameters()), ("dump_xml", DumpParameters())],
+)
 def test_stream_begun_before_a_change_ends_with_its_own_generation(
-    card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str
+    card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str, parameters: object
 ) -> None:
     """Replies that are made after a change are still made from the snapshot of the first."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
     handlers = DevicesInterface(card_host, lambda: status_of(card_host))
-    parameters: Any = DumpParameters() if method == "dump_xml" else Selection()
 
     def begin() -> Answer:
         answer: Answer = getattr(handlers, method)(parameters, REQUEST)
