@@ -99,7 +99,7 @@ def test_connection_goes_on_after_an_error(both: tuple[Source, Source]) -> None:
     with pytest.raises(NoSuchDevice):
         client.device_json("nobody")
     with pytest.raises(RemoteError) as refused:
-        client.entries(["usb"])
+        client.entries(["usb_hub"])
     assert refused.value.error == f"{SERVICE}.InvalidParameter"
     assert refused.value.parameters == b'{"parameter":"capabilities"}'
     assert client.status().devices == embedded.status().devices

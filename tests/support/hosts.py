@@ -764,7 +764,7 @@ def build(host: str, root: str | os.PathLike[str]) -> None:
 def main(hosts: list[str]) -> None:
     """Write the named hosts, or all, into fixtures/sysfs."""
     for host in hosts or HOSTS:
-        for part in ("sys", "usr"):
+        for part in ("sys", "usr", "run"):
             shutil.rmtree(FIXTURES / host / part, ignore_errors=True)
         build(host, FIXTURES / host)
 

@@ -18,6 +18,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nodedevd.udevdb import device_id
+
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 LINK_SPEEDS = {1: "2.5 GT/s PCIe", 2: "5.0 GT/s PCIe", 3: "8.0 GT/s PCIe", 4: "16.0 GT/s PCIe"}
 VFIO_MAJOR = 511  # dynamic; what a kernel without other dynamic majors hands out
@@ -452,6 +454,27 @@ class Tree:
             uevent={"DEVNAME": name, "DEVTYPE": "partition", "PARTN": number},
             attributes={"partition": number, "size": size},
         )
+
+    def udev(
+        self,
+        path: str,
+        properties: Mapping[str, str | int] | None = None,
+        links: Sequence[str] = (),
+    ) -> str:
+        """Write what udevd found out about a device of the tree.
+
+        Args:
+            path: The path of the device, which has its uevent and its subsystem already.
+            properties: Those of udevd's rules, as ID_SERIAL.
+            links: The names of its links below /dev.
+        """
+        with open(self.at(f"{path}/uevent"), encoding="utf-8") as stream:
+            uevent = dict(line.rstrip("\n").split("=", 1) for line in stream)
+        subsystem = os.path.basename(os.readlink(self.at(f"{path}/subsystem")))
+        lines = [f"S:{link}\n" for link in links] + ["I:1000000\n"]
+        lines += [f"E:{key}={value}\n" for key, value in (properties or {}).items()]
+        name = device_id(subsystem, os.path.basename(path), uevent)
+        return self.file(f"/run/udev/data/{name}", "".join(lines))
 
     # The host
 
