@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 from functools import partial
 from typing import Literal, Protocol
@@ -22,7 +22,7 @@ from nodedevd import udev
 from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.model import Change, Device, Removed, Snapshot
+from nodedevd.model import Change, Changed, Device, Removed, Snapshot
 from nodedevd.rtnetlink import LinkMonitor
 from nodedevd.scan import Job, rescan
 from nodedevd.scan_thread import ScanThread
@@ -30,7 +30,7 @@ from nodedevd.status import ScanTimes, UnansweredRead, now
 from nodedevd.store import Store
 from nodedevd.sysroot import Sysroot
 from nodedevd.uevents import Uevent, touched_paths
-from nodedevd.update import sharing_parents, update
+from nodedevd.update import neighbours, sharing_parents, update
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ DRAIN_AT_ONCE = 500
 """Uevents taken off the socket before others have their turn on the loop."""
 COALESCE_SECONDS = 0.002
 """How long the first uevent waits for others of its burst."""
+UEVENTS_AT_MOST = 16_384
+"""Uevents that may wait to be acted upon; beyond that the whole host is read instead."""
 INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0)
 """When an mdev without type is read again; the last one goes on until it is complete or gone."""
 AFTER_REMOVAL_SECONDS = (0.1, 1.0)
@@ -52,8 +54,10 @@ LOST_LOG_SECONDS = 10.0
 """Lost uevents are logged once in such a time."""
 STUCK_SECONDS = 2.0
 """How long one device may take to be read before others are read without it."""
-STUCK_AT_MOST = 8
-"""Threads that may hang in a driver at once."""
+SLOW_SECONDS = 10.0
+"""The same for one that took so long once, and answered."""
+STUCK_AT_MOST = 64
+"""Threads that may hang in a driver at once; virtual functions of one card hang together."""
 MISSED_SHOWN = 10
 
 
@@ -138,6 +142,8 @@ class Follower:
         self._links: LinkMonitor | None = None
         self._thread = ScanThread()
         self._uevents: dict[Uevent, None] = {}
+        self._congested = False
+        self._reopening = False
         self._touched: set[str] = set()
         self._reconcile = False
         self._rescan = True
@@ -146,9 +152,13 @@ class Follower:
         self._timers: set[asyncio.TimerHandle] = set()
         self._retries: dict[str, int] = {}
         self._read_at: dict[str, float] = {}
-        self._fresh: asyncio.Future[None] | None = None
-        self._suspects: dict[str, str] = {}
+        self._fresh: list[asyncio.Future[None]] = []
+        self._suspects: dict[str, Change] = {}
+        self._patience: dict[str, float] = {}
         self._lost_logged = float("-inf")
+        self._failing = False
+        self._deaf = False
+        self._closed = False
 
     # -- life --------------------------------------------------------------------------
 
@@ -158,10 +168,11 @@ class Follower:
         worker = self._worker = asyncio.create_task(self._work())
         await asyncio.shield(worker)
         if self._options.reconcile_seconds > 0:
-            self._later(self._reconcile_delay(), self._start_reconcile)
+            self._later(self._reconcile_delay(), self._on_reconcile_due)
 
     async def close(self, timeout_seconds: float) -> None:
         """Stop; a read that hangs is left behind after the timeout."""
+        self._closed = True  # A read that hangs may still return.
         for timer in (*self._timers, self._scheduled):
             if timer is not None:
                 timer.cancel()
@@ -169,8 +180,8 @@ class Follower:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-        if self._fresh is not None:
-            self._fresh.cancel()
+        for future in self._fresh:
+            future.cancel()
         self._thread.close(0 if self.hanging else timeout_seconds)
 
     @property
@@ -208,34 +219,81 @@ class Follower:
         if not old:
             return None
         self.touch(old)
-        if self._fresh is None:
-            self._fresh = asyncio.get_running_loop().create_future()
-        return self._fresh
+        # One for each caller: who goes away cancels the future it waits for.
+        future = asyncio.get_running_loop().create_future()
+        self._fresh.append(future)
+        # With all threads stuck, older counts are better than no answer.
+        timer = self._later(2 * self._options.stuck_seconds, lambda: _settle(future))
+        future.add_done_callback(lambda _: self._cancel(timer))
+        return future
+
+    def reconcile(self) -> None:
+        """Read the whole host, now; what no uevent had told of counts as missed."""
+        if self._options.events == "auto" and self.event_source != self._wanted_source():
+            # udevd came or went.
+            self._shut()
+            self._open()
+        self._reconcile = True
+        self._schedule(0)
+
+    def _on_reconcile_due(self) -> None:
+        self.reconcile()
+        self._later(self._reconcile_delay(), self._on_reconcile_due)
 
     def _on_readable(self) -> None:
-        assert self._monitor is not None
+        if self._monitor is None:
+            return
+        uevents: list[Uevent] = []
         try:
             for uevent in self._monitor.drain(DRAIN_AT_ONCE):
-                self.counters.events += 1
-                self._uevents[uevent] = None
-                if self._suspects:
-                    self._acquit(uevent)
+                uevents.append(uevent)
         except udev.EventsLost as error:
+            self._on_uevents(uevents)
             self._on_lost(error)
+            return
+        self._on_uevents(uevents)
+        if self._congested:
+            self._drain_on(drained=len(uevents) < DRAIN_AT_ONCE)
+
+    def _on_uevents(self, uevents: list[Uevent]) -> None:
+        if not uevents:
+            return
+        self.counters.events += len(uevents)
         self.counters.last_event = now()
-        if self._uevents:
-            self._schedule(COALESCE_SECONDS)
+        if self._suspects:
+            self._acquit(touched_paths(uevents, self._store.snapshot))
+        if self._congested:
+            return  # All will be read again anyway.
+        self._uevents.update(dict.fromkeys(uevents))
+        if len(self._uevents) > UEVENTS_AT_MOST:
+            self._uevents.clear()
+            self._rescan = True
+        self._schedule(COALESCE_SECONDS)
+
+    def _drain_on(self, *, drained: bool = False) -> None:
+        if not drained:
+            # An empty socket is not readable: nobody else would call.
+            asyncio.get_running_loop().call_soon(self._on_readable)
+            return
+        self._congested = False
+        self._rescan = True
+        self._schedule(0)
 
     def _on_link(self) -> None:
         assert self._links is not None
         names, lost = self._links.drain(DRAIN_AT_ONCE)
-        if lost:
-            self._on_lost(udev.EventsLost("ENOBUFS", overflow=True, usable=True))
         # Interfaces change their address and carrier without a uevent.
-        self._touched.update(f"/sys/class/net/{name}" for name in names)
+        paths = {f"/sys/class/net/{name}" for name in names}
+        self._acquit(paths)
+        self._touched |= paths
+        if lost:
+            self._note_lost(udev.EventsLost("ENOBUFS", overflow=True, usable=True))
+            while self._links.drain(DRAIN_AT_ONCE)[0]:
+                pass  # as in _on_lost; the buffer is small
+            self._rescan = True
         self._schedule(COALESCE_SECONDS)
 
-    def _on_lost(self, error: udev.EventsLost) -> None:
+    def _note_lost(self, error: udev.EventsLost) -> None:
         if error.overflow:
             self.counters.overflows += 1
         else:
@@ -243,20 +301,20 @@ class Follower:
         if time.monotonic() - self._lost_logged > LOST_LOG_SECONDS:
             log.warning("uevents were lost (%s): reading the whole host again", error)
         self._lost_logged = time.monotonic()
+
+    def _on_lost(self, error: udev.EventsLost) -> None:
+        self._note_lost(error)
+        if error.overflow and error.usable:
+            # netlink(7) delivers nothing, and reports nothing, until all that it has kept is
+            # received: a scan before that could miss a change.
+            self._congested = True
+            self._drain_on()
+            return
         if not error.usable:
             self._shut()
-            self._later(REOPEN_SECONDS, self._open)
+            self._reopen_later()
         self._rescan = True
         self._schedule(COALESCE_SECONDS)
-
-    def _start_reconcile(self) -> None:
-        if self._options.events == "auto" and self.event_source != self._wanted_source():
-            # udevd came or went.
-            self._shut()
-            self._open()
-        self._reconcile = True
-        self._schedule(0)
-        self._later(self._reconcile_delay(), self._start_reconcile)
 
     def _reconcile_delay(self) -> float:
         # Jittered, so that the hosts of a cluster do not all do it at once.
@@ -273,14 +331,17 @@ class Follower:
 
     def _open(self) -> None:
         source = self._wanted_source()
-        if source == "none":
+        if source == "none" or self._monitor is not None:
             return
         try:
             self._monitor = self._open_monitor(source, self._options.buffer_bytes)
         except OSError as error:
-            log.warning("no uevents from %s: %s; trying again", source, error)
-            self._later(REOPEN_SECONDS, self._open)
+            if not self._deaf:
+                log.warning("no uevents from %s: %s; trying again", source, error)
+            self._deaf = True
+            self._reopen_later()
             return
+        self._deaf = False
         asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._on_readable)
         self._open_links()
         log.info("following the uevents of %s", source)
@@ -307,12 +368,22 @@ class Follower:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
             self._monitor.close()
             self._monitor = None
+            self._congested = False
+
+    def _reopen_later(self) -> None:
+        if not self._reopening:
+            self._reopening = True
+            self._later(REOPEN_SECONDS, self._reopen)
+
+    def _reopen(self) -> None:
+        self._reopening = False
+        self._open()
 
     # -- the work ----------------------------------------------------------------------
 
     def _schedule(self, delay_seconds: float) -> None:
         idle = self._worker is None or self._worker.done()
-        if idle and self._scheduled is None:
+        if idle and self._scheduled is None and not self._closed:
             loop = asyncio.get_running_loop()
             self._scheduled = loop.call_later(delay_seconds, self._begin)
 
@@ -322,23 +393,24 @@ class Follower:
 
     async def _work(self) -> None:
         """Do what has come in, and what comes in meanwhile."""
-        while self._rescan or self._reconcile or self._uevents or self._touched or self._fresh:
-            waiting, self._fresh = self._fresh, None
+        while self._rescan or self._reconcile or self._uevents or self._touched:
+            waiting = len(self._fresh)
             try:
                 await self._do()
             except _Stuck:
-                self._fresh = self._fresh or waiting
                 continue
             except Exception:
                 if self.last_scan is None:
                     raise
-                log.exception("reading the host failed; trying again")
-                self.counters.monitor_errors += 1
+                if not self._failing:
+                    log.exception("reading the host failed; trying again")
+                self._failing = True
                 await asyncio.sleep(REOPEN_SECONDS)
-                self._fresh = self._fresh or waiting
                 continue
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+            self._failing = False
+            for future in self._fresh[:waiting]:
+                _settle(future)
+            del self._fresh[:waiting]
 
     async def _do(self) -> None:
         rescan_asked, reconcile = self._rescan, self._reconcile
@@ -372,7 +444,7 @@ class Follower:
         else:
             self._store.publish(result)
         if reconcile and not rescan_asked:
-            self._suspect(result.changes)
+            self._suspect(result.changes, touched)
         for device in self._store.snapshot if first else _devices(result.changes):
             self._watch_incomplete(device)
         for change in result.changes:
@@ -385,12 +457,12 @@ class Follower:
         thread = self._thread
         unanswered = frozenset([one.path for one in self.hanging])
         future = thread.run(read, job, unanswered)
-        limit = self._options.stuck_seconds
         while True:
-            done, _ = await asyncio.wait({future}, timeout=limit / 4)
+            done, _ = await asyncio.wait({future}, timeout=self._limit(job.path) / 4)
             if done:
                 return future.result()
             path, since = job.path, job.since
+            limit = self._limit(path)
             if path is None or time.monotonic() - since < limit:
                 continue
             if len(self.hanging) >= STUCK_AT_MOST:
@@ -404,11 +476,19 @@ class Follower:
             log.warning("reading %s has not returned for %.1f s: going on without", path, limit)
             raise _Stuck
 
+    def _limit(self, path: str | None) -> float:
+        # What hangs seldom hangs alone: the more do, the less is waited for the next.
+        limit = self._options.stuck_seconds / (1 + len(self.hanging))
+        return max(limit, self._patience.get(path or "", 0.0))
+
     def _on_answer(self, hanging: Hanging, future: asyncio.Future[Update]) -> None:
         future.exception()  # Abandoned, or of no interest any more
         hanging.thread.close(0)
         self.hanging.remove(hanging)
-        log.info("reading %s returned after %.1f s", hanging.path, time.monotonic() - hanging.since)
+        seconds = time.monotonic() - hanging.since
+        log.info("reading %s returned after %.1f s", hanging.path, seconds)
+        # It may be slow rather than stuck: given no more time, it would never be fresh.
+        self._patience[hanging.path] = min(2 * seconds, SLOW_SECONDS)
         self.touch({hanging.path})
 
     def _note_times(
@@ -419,6 +499,7 @@ class Follower:
                 self.counters.rescans += 1
             self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
             touched = snapshot.paths
+            self._read_at.clear()
         for path in touched:
             device = snapshot.at(path)
             if device is not None and device.capability(MdevParent) is not None:
@@ -466,37 +547,54 @@ class Follower:
         for delay in AFTER_REMOVAL_SECONDS:
             self._later(delay, recount)
 
-    def _suspect(self, changes: Iterable[Change]) -> None:
+    def _suspect(self, changes: Iterable[Change], told: Set[str]) -> None:
         """Count what the reconcile found as missed, unless its uevent is only late."""
         for change in changes:
-            path = change.device.path
-            if path is not None:
-                what = type(change).__name__.lower()
-                self._suspects[path] = f"{change.device.name} {what}"
-        for uevent in self._uevents:
-            self._acquit(uevent)
+            if change.device.path is not None:
+                self._suspects[change.device.path] = change
+        self._acquit(told | touched_paths(self._uevents, self._store.snapshot))
         if self._suspects:
             self._later(LATE_EVENT_SECONDS, self._convict)
 
-    def _acquit(self, uevent: Uevent) -> None:
-        self._suspects.pop(uevent.path, None)
-        self._suspects.pop(uevent.path.rpartition("/")[0], None)
+    def _acquit(self, told: Set[str]) -> None:
+        """Strike off the devices at these paths, and what changes with them in silence."""
+        for change in tuple(self._suspects.values()):
+            device = change.device
+            if told.isdisjoint((device.path, f"/sys/class/{device.subsystem}/{device.sysname}")):
+                continue
+            self._suspects.pop(device.path or "", None)
+            if not isinstance(change, Changed):
+                for other in neighbours(device, self._store.snapshot):
+                    self._suspects.pop(other, None)
 
     def _convict(self) -> None:
         if self._suspects:
             self.counters.missed += len(self._suspects)
-            shown = sorted(self._suspects.values())
+            shown = sorted(
+                f"{change.device.name} {type(change).__name__.lower()}"
+                for change in self._suspects.values()
+            )
             more = f" and {len(shown) - MISSED_SHOWN} more" if len(shown) > MISSED_SHOWN else ""
             log.info("changes no uevent told of: %s%s", ", ".join(shown[:MISSED_SHOWN]), more)
             self._suspects.clear()
 
-    def _later(self, seconds: float, function: Callable[[], object]) -> None:
+    def _later(self, seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
         def fire() -> None:
             self._timers.discard(handle)
             function()
 
         handle = asyncio.get_running_loop().call_later(seconds, fire)
         self._timers.add(handle)
+        return handle
+
+    def _cancel(self, timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        self._timers.discard(timer)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _devices(changes: Iterable[Change]) -> Iterable[Device]:

@@ -29,7 +29,15 @@ def touched_paths(uevents: Iterable[Uevent], snapshot: Snapshot) -> set[str]:
     The device; its descendants when it went, moved, or got or lost its driver; for an mdev its
     parent; for VFIO's own child of an mdev the mdev.
     """
-    return {path for uevent in uevents for path in _touched(uevent, snapshot)}
+    touched: set[str] = set()
+    for uevent in uevents:
+        touched.update(_touched(uevent, snapshot))
+        old_path = uevent.old_path
+        if old_path is not None and old_path != uevent.path:
+            # What came below the old path just before, the snapshot does not know yet.
+            below = [path for path in touched if path.startswith(f"{old_path}/")]
+            touched.update(uevent.path + path[len(old_path) :] for path in below)
+    return touched
 
 
 def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
@@ -43,6 +51,4 @@ def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
         yield from snapshot.below(uevent.path)
     if uevent.old_path is not None and uevent.old_path != uevent.path:
         yield uevent.old_path
-        for below in snapshot.below(uevent.old_path):
-            yield below
-            yield uevent.path + below[len(uevent.old_path) :]
+        yield from snapshot.below(uevent.old_path)

@@ -11,7 +11,7 @@ from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
-from nodedevd.model import Changed, Device, Snapshot
+from nodedevd.model import Change, Changed, Device, Snapshot
 from nodedevd.naming import device_name
 from nodedevd.scan import Job, read_all
 from nodedevd.sysroot import Sysroot
@@ -37,17 +37,20 @@ def update(
     touched = {path for one in touched if (path := _canonical(sysroot, one)) is not None}
     first = _read(sysroot, old, touched, job, unanswered)
     # Events tell of a device; what hangs on it, the kernel changes in silence.
-    silent = {
-        path
-        for change in first.changes
-        if not isinstance(change, Changed)
-        for path in neighbours(change.device, first.snapshot)
-    }
+    silent = {path for change in first.changes for path in _silent(change, first.snapshot)}
     silent -= touched
     if not silent:
         return first
     second = _read(sysroot, first.snapshot, silent, job, unanswered)
     return Update(second.snapshot, (*first.changes, *second.changes))
+
+
+def _silent(change: Change, snapshot: Snapshot) -> set[str]:
+    paths = set(neighbours(change.device, snapshot))
+    if isinstance(change, Changed):
+        # To those it got, or lost: a virtual function gets its link late.
+        paths ^= set(neighbours(change.before, snapshot))
+    return paths
 
 
 def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
@@ -96,7 +99,8 @@ def _pci(address: str | None, snapshot: Snapshot) -> Device | None:
 def _read(
     sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job, unanswered: Set[str]
 ) -> Update:
-    found = {path: _listed_in(sysroot, path) for path in paths if _concerns(sysroot, old, path)}
+    listed = {path: _listed_in(sysroot, path) for path in paths}
+    found = {path: listed[path] for path in paths if listed[path] or _concerns(sysroot, old, path)}
     readings = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
     return graft(old, gone=found, readings=readings)
 

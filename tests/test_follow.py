@@ -1,0 +1,782 @@
+"""The follower: what uevents tell, lost ones, late ones, and reads that do not return."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from nodedevd import follow
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.errors import NotASysroot
+from nodedevd.follow import Follower, Options
+from nodedevd.model import Device
+from nodedevd.scan import UNANSWERED, scan
+from nodedevd.store import Store
+from nodedevd.sysroot import Sysroot
+from nodedevd.udev import EventsLost
+from nodedevd.uevents import Uevent
+from tests.support.fake_monitor import FakeMonitor, FakeMonitors, eventually
+from tests.support.stuck import StuckAttribute
+from tests.support.trees import Tree
+
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+OTHER_UUID = "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
+CARD, SOUND = "0000:01:00.0", "0000:01:00.1"
+
+
+class Live:
+    """A fake host, and a follower that has read it."""
+
+    def __init__(self, root: Path, options: Options, sysroot: Sysroot | None = None) -> None:
+        self.tree = Tree(root)
+        self.store = Store()
+        self.monitors = FakeMonitors()
+        self.sysroot = sysroot or Sysroot(str(root))
+        self.follower = Follower(self.sysroot, self.store, options, open_monitor=self.monitors)
+
+    @property
+    def monitor(self) -> FakeMonitor:
+        """The monitor in use."""
+        return self.monitors.current
+
+    def pci(self, address: str, **more: object) -> str:
+        """Make a PCI function, or make it anew."""
+        words = {"vendor": 0x10DE, "device": 0x25B6, "class_": 0x030200, **more}
+        return self.tree.pci(address, **words)  # type: ignore[arg-type]
+
+    def remove(self, path: str) -> None:
+        """Remove a device as the kernel does: with the links to it."""
+        for link in ("sys/bus/pci/devices", "sys/bus/mdev/devices", "sys/class/mdev_bus"):
+            where = Path(self.tree.root, link, path.rpartition("/")[2])
+            if where.is_symlink():
+                where.unlink()
+        self.tree.remove(path)
+
+    def get(self, name: str) -> Device:
+        """Return a device of the tree by any of its names."""
+        return self.store.snapshot.lookup(name)
+
+    def has(self, path: str) -> bool:
+        """Tell whether the tree has a device at a path."""
+        return self.store.snapshot.at(path) is not None
+
+    def true_to_the_host(self) -> bool:
+        """Tell whether the tree is what a fresh scan gives."""
+        return list(self.store.snapshot) == list(scan(Sysroot(self.sysroot.root)))
+
+    async def until_true_to_the_host(self) -> None:
+        """Wait until the tree is what a fresh scan gives."""
+        await eventually(self.true_to_the_host)
+
+
+@asynccontextmanager
+async def following(
+    root: Path,
+    build: Callable[[Live], object] = lambda live: None,
+    *,
+    sysroot: Sysroot | None = None,
+    start: bool = True,
+    **options: object,
+) -> AsyncIterator[Live]:
+    """Build a host and follow it; there is no reconcile unless it is asked for."""
+    settings = {"events": "kernel", "reconcile_seconds": 0.0, "stuck_seconds": 0.2, **options}
+    live = Live(root, Options(**settings), sysroot)  # type: ignore[arg-type]
+    live.tree.directory("/sys/bus")
+    build(live)
+    try:
+        if start:
+            await live.follower.start()
+        yield live
+    finally:
+        await live.follower.close(5)
+
+
+def card_with_mdev(live: Live) -> None:
+    """A PCI function that is an mdev parent, with one mdev."""
+    live.pci(CARD)
+    live.tree.mdev_type(CARD, "nvidia-1", available=1)
+    live.tree.mdev_parent(CARD)
+    live.tree.mdev(CARD, UUID, "nvidia-1")
+
+
+def parent_of(device: Device) -> MdevParent:
+    """Return what an mdev parent offers."""
+    found = device.capability(MdevParent)
+    assert found is not None
+    return found
+
+
+def available(device: Device) -> int | None:
+    """Return how many more of a parent's first type there can be."""
+    return parent_of(device).types[0].available_instances
+
+
+# -- the first scan ------------------------------------------------------------------------
+
+
+class Interrupted(Sysroot):
+    """A host that changes when a directory is listed for the first time."""
+
+    def __init__(self, root: Path, path: str, change: Callable[[], None]) -> None:
+        super().__init__(str(root))
+        self._path = path
+        self._change: Callable[[], None] | None = change
+
+    def listdir(self, path: str) -> list[str]:
+        """List, then change."""
+        found = super().listdir(path)
+        if path == self._path and self._change is not None:
+            change, self._change = self._change, None
+            change()
+        return found
+
+
+async def test_uevent_during_the_first_scan_is_acted_upon_after_it(tmp_path: Path) -> None:
+    """The monitor is open before the scan: what comes once a directory was listed is found."""
+
+    def arrive() -> None:
+        live.monitor.uevent("add", live.pci(SOUND))
+
+    sysroot = Interrupted(tmp_path, "/sys/bus/pci/devices", arrive)
+    async with following(tmp_path, lambda live: live.pci(CARD), sysroot=sysroot, start=False) as on:
+        live = on
+        await live.follower.start()
+        await eventually(lambda: len(live.store.snapshot) == 3)
+        assert live.true_to_the_host()
+        assert live.follower.counters.rescans == 0
+
+
+async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
+    """A host that cannot be read at all ends the start, and leaves nothing open."""
+    live = Live(tmp_path / "nowhere", Options(events="kernel"))
+    with pytest.raises(NotASysroot):
+        await live.follower.start()
+    await live.follower.close(5)
+    assert live.monitor.closed
+
+
+async def test_recorded_host_has_no_monitor(tmp_path: Path) -> None:
+    """What happens on this host does not concern another one."""
+    async with following(tmp_path, events="auto") as live:
+        assert live.follower.event_source == "none"
+        assert live.monitors.tries == 0
+
+
+# -- uevents -------------------------------------------------------------------------------
+
+
+async def test_added_device_is_in_the_tree(tmp_path: Path) -> None:
+    """A uevent is enough: nothing else is read again, and its time is known."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        live.monitor.uevent("add", live.pci(SOUND))
+        await live.until_true_to_the_host()
+        assert live.follower.counters.events == 1
+        assert live.follower.counters.updates == 1
+        assert live.follower.counters.rescans == 0
+        assert live.follower.counters.last_event is not None
+
+
+async def test_burst_is_one_update(tmp_path: Path) -> None:
+    """Events that come together are acted upon together."""
+    async with following(tmp_path) as live:
+        paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
+        live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
+        await live.until_true_to_the_host()
+        assert live.follower.counters.events == 32
+        assert live.follower.counters.updates == 1
+
+
+async def test_change_without_add_adds(tmp_path: Path) -> None:
+    """Whatever the action, what is there is put in."""
+    async with following(tmp_path) as live:
+        live.monitor.uevent("change", live.pci(CARD))
+        await live.until_true_to_the_host()
+
+
+async def test_remove_of_a_device_that_is_back_keeps_it(tmp_path: Path) -> None:
+    """Events tell where to look, not what is there."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        path = live.get(CARD).path
+        assert path is not None
+        live.remove(path)
+        live.pci(CARD, revision=2)
+        live.monitor.uevent("remove", path)
+        live.monitor.uevent("add", path)
+        live.monitor.uevent("add", path)
+        await live.until_true_to_the_host()
+        assert live.has(path)
+
+
+async def test_removed_subtree_leaves_nothing(tmp_path: Path) -> None:
+    """One event for the top is enough, if the others are late."""
+    bridge = "0000:00:01.0"
+
+    def build(live: Live) -> None:
+        live.pci(bridge, class_=0x060400)
+        live.pci(CARD, parent=bridge)
+        live.tree.mdev_type(CARD, "nvidia-1")
+        live.tree.mdev_parent(CARD)
+        live.tree.mdev(CARD, UUID, "nvidia-1")
+
+    async with following(tmp_path, build) as live:
+        path = live.tree.resolve(bridge)
+        below = live.tree.resolve(CARD)
+        live.remove(f"{below}/{UUID}")
+        live.remove(below)
+        live.remove(path)
+        live.monitor.uevent("remove", path)
+        await live.until_true_to_the_host()
+        assert [device.name for device in live.store.snapshot] == ["computer"]
+
+
+async def test_parent_after_its_child_takes_it_over(tmp_path: Path) -> None:
+    """A child that was told of first hangs below the root until its parent is there."""
+    bridge = "0000:00:01.0"
+    async with following(tmp_path) as live:
+        path = live.pci(bridge, class_=0x060400)
+        child = live.pci(CARD, parent=bridge)
+        live.monitor.uevent("add", child)
+        await eventually(lambda: live.has(child))
+        assert live.get(CARD).parent == "computer"
+        live.monitor.uevent("add", path)
+        await live.until_true_to_the_host()
+        assert live.get(CARD).parent == live.get(bridge).name
+
+
+async def test_change_of_mdev_state_makes_a_parent_and_unmakes_it(tmp_path: Path) -> None:
+    """A class device is in the tree only while the mdev core has it."""
+    async with following(tmp_path) as live:
+        path = live.tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
+        live.monitor.uevent("add", path, "mtty")
+        live.tree.mdev_type(path, "mtty-1")
+        live.tree.mdev_parent(path)
+        live.monitor.uevent("change", path, "mtty")
+        await live.until_true_to_the_host()
+        assert live.has(path)
+        live.tree.remove("/sys/class/mdev_bus/mtty")
+        live.tree.remove(f"{path}/mdev_supported_types")
+        live.monitor.uevent("change", path, "mtty")
+        await live.until_true_to_the_host()
+        assert not live.has(path)
+
+
+async def test_moved_device_takes_its_descendants_along(tmp_path: Path) -> None:
+    """DEVPATH_OLD says where it was, also of what came below it just before."""
+
+    def build(live: Live) -> None:
+        old = live.tree.device("/sys/devices/virtual/mtty/old", class_="mtty")
+        live.tree.mdev_type(old, "mtty-1")
+        live.tree.mdev(old, UUID, "mtty-1")
+
+    async with following(tmp_path, build) as live:
+        old, new = "/sys/devices/virtual/mtty/old", "/sys/devices/virtual/mtty/new"
+        assert live.has(f"{old}/{UUID}")
+        live.tree.remove("/sys/class/mtty/old")
+        live.remove(f"{old}/{UUID}")
+        live.tree.remove(old)
+        live.tree.device(new, class_="mtty")
+        live.tree.mdev_type(new, "mtty-1")
+        live.tree.mdev(new, UUID, "mtty-1")
+        live.tree.mdev(new, OTHER_UUID, "mtty-1")
+        live.monitor.feed(
+            Uevent("add", f"{old}/{OTHER_UUID}", "mdev"),
+            Uevent("move", new, "mtty", old_path=old),
+            Uevent("move", new, "mtty", old_path=new),
+        )
+        await live.until_true_to_the_host()
+        assert live.has(f"{new}/{UUID}")
+        assert live.has(f"{new}/{OTHER_UUID}")
+
+
+async def test_too_many_uevents_to_remember_are_one_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits to be acted upon is bounded."""
+    monkeypatch.setattr(follow, "UEVENTS_AT_MOST", 10)
+    async with following(tmp_path) as live:
+        paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
+        live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
+        await live.until_true_to_the_host()
+        assert live.follower.counters.rescans == 1
+        assert live.follower.counters.overflows == 0
+
+
+async def test_change_that_changes_nothing_makes_no_generation(tmp_path: Path) -> None:
+    """`udevadm trigger` is no news."""
+    async with following(tmp_path, card_with_mdev) as live:
+        generation = live.store.snapshot.generation
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: live.follower.counters.updates == 1)
+        live.monitor.uevent("add", live.pci(SOUND))
+        await live.until_true_to_the_host()
+        assert live.store.snapshot.generation == generation + 1
+
+
+# -- what changes in silence ---------------------------------------------------------------
+
+
+async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
+    """The kernel links mdev_type after the last uevent; it is looked for until it is there."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        live.tree.mdev_type(CARD, "nvidia-1")
+        live.tree.mdev_parent(CARD)
+
+    def state() -> str | None:
+        child = live.get(UUID).capability(MdevChild)
+        return None if child is None else child.state
+
+    async with following(tmp_path, build) as live:
+        path = live.tree.mdev(CARD, UUID, None)
+        live.monitor.uevent("add", path, "mdev")
+        await eventually(lambda: live.has(path))
+        assert state() == "incomplete"
+        kind = f"{live.tree.resolve(CARD)}/mdev_supported_types/nvidia-1"
+        live.tree.kernel_link(f"{kind}/devices/{UUID}", path)
+        live.tree.kernel_link(f"{path}/mdev_type", kind)
+        await eventually(lambda: state() == "complete")
+        await live.until_true_to_the_host()
+        await eventually(lambda: not live.follower._retries)
+
+
+async def test_mdev_that_goes_before_it_is_complete_is_forgotten(tmp_path: Path) -> None:
+    """What never gets its type is looked for no longer than it lives."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        live.tree.mdev_type(CARD, "nvidia-1")
+
+    async with following(tmp_path, build) as live:
+        path = live.tree.mdev(CARD, UUID, None)
+        live.monitor.uevent("add", path, "mdev")
+        await eventually(lambda: live.has(path))
+        live.remove(path)
+        live.monitor.uevent("remove", path, "mdev")
+        await live.until_true_to_the_host()
+        await eventually(lambda: not live.follower._retries)
+
+
+async def test_counts_that_come_back_late_are_read_again(tmp_path: Path) -> None:
+    """The kernel frees an mdev's slot a moment after the uevent, and tells nobody."""
+    async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
+        live.remove(f"{live.tree.resolve(CARD)}/{UUID}")
+        kind = f"{live.tree.resolve(CARD)}/mdev_supported_types/nvidia-1"
+        live.tree.remove(f"{kind}/devices/{UUID}")
+        live.monitor.uevent("remove", f"{live.tree.resolve(CARD)}/{UUID}", "mdev")
+        await eventually(lambda: not parent_of(live.get(CARD)).children)
+        assert available(live.get(CARD)) == 1
+        live.tree.attributes(kind, {"available_instances": 2})
+        await live.until_true_to_the_host()
+        assert live.follower.counters.events == 1
+
+
+async def test_mdev_changes_the_counts_of_every_parent_of_its_card(tmp_path: Path) -> None:
+    """Virtual functions share what the card has: one mdev, and all of them are read again."""
+    functions = ["0000:01:00.4", "0000:01:00.5", "0000:01:00.6"]
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        for function in functions:
+            live.pci(function)
+            live.tree.mdev_type(function, "nvidia-1")
+            live.tree.mdev_parent(function)
+        live.tree.sriov(CARD, functions)
+
+    async with following(tmp_path, build) as live:
+        for function in functions:
+            live.tree.mdev_type(function, "nvidia-1", available=0)
+        path = live.tree.mdev(functions[0], UUID, "nvidia-1")
+        live.monitor.uevent("add", path, "mdev")
+        await live.until_true_to_the_host()
+        assert [available(live.get(function)) for function in functions] == [0, 0, 0]
+        assert live.follower.counters.rescans == 0
+
+
+async def test_virtual_function_linked_after_its_add_is_listed_by_its_physical_one(
+    tmp_path: Path,
+) -> None:
+    """The kernel links physfn and virtfn between `add` and `change` of the virtual function."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        path = live.pci("0000:01:00.4")
+        live.monitor.uevent("add", path)
+        await live.until_true_to_the_host()
+        live.tree.sriov(CARD, ["0000:01:00.4"])
+        live.monitor.uevent("change", path)
+        await live.until_true_to_the_host()
+
+
+# -- counts on request ---------------------------------------------------------------------
+
+
+async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Path) -> None:
+    """What is found is a change like any other; counts just read are not read again."""
+    async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
+        generation = live.store.snapshot.generation
+        live.tree.mdev_type(CARD, "nvidia-1", available=7)
+        assert available(live.get(CARD)) == 1
+        fresh = live.follower.fresh([live.get(CARD)])
+        assert fresh is not None
+        await fresh
+        assert available(live.get(CARD)) == 7
+        assert live.store.snapshot.generation == generation + 1
+        assert live.follower.fresh([live.get(UUID), live.get("computer")]) is None
+
+
+async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Path) -> None:
+    """Within the bound nobody waits."""
+    async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
+        assert live.follower.fresh([live.get(CARD)]) is None
+
+
+async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
+    tmp_path: Path,
+) -> None:
+    """Who waits is cancelled alone."""
+    async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
+        waits = [live.follower.fresh([live.get(CARD)]) for _ in range(2)]
+        assert waits[0] is not None
+        assert waits[1] is not None
+        waits[0].cancel()
+        await waits[1]
+        assert waits[0].cancelled()
+
+
+async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> None:
+    """A read that began before the request is no answer to it."""
+    asked: list[asyncio.Future[None] | None] = []
+    loop = asyncio.get_running_loop()
+    directory = f"/sys/devices/pci0000:00/{CARD}/mdev_supported_types/nvidia-1/devices"
+
+    def change_and_ask() -> None:
+        live.tree.mdev_type(CARD, "nvidia-1", available=7)
+        done = asyncio.run_coroutine_threadsafe(ask(), loop)
+        done.result()
+
+    async def ask() -> None:
+        asked.append(live.follower.fresh([live.get(CARD)]))
+
+    sysroot = Interrupted(tmp_path, directory, lambda: None)
+    async with following(tmp_path, card_with_mdev, sysroot=sysroot, count_age_seconds=0.0) as live:
+        sysroot._change = change_and_ask
+        first = live.follower.fresh([live.get(CARD)])
+        assert first is not None
+        await first
+        assert asked[0] is not None
+        assert not asked[0].done()
+        await asked[0]
+        assert available(live.get(CARD)) == 7
+
+
+# -- lost uevents --------------------------------------------------------------------------
+
+
+async def test_overflow_is_counted_logged_once_and_made_good(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was lost is found by a scan; a burst of errors is one line."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        live.pci(SOUND)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(5):
+                live.monitor.overflow()
+            await live.until_true_to_the_host()
+        assert live.follower.counters.overflows == 5
+        assert live.follower.counters.last_event is None
+        assert [record.message for record in caplog.records] == [
+            "uevents were lost (ENOBUFS): reading the whole host again"
+        ]
+
+
+async def test_scan_after_an_overflow_waits_until_the_socket_is_drained(tmp_path: Path) -> None:
+    """Until then the kernel drops what happens, and does not say so again."""
+    waiting: list[int] = []
+    sysroot = Interrupted(tmp_path, "/sys/bus/pci/devices", lambda: None)
+    async with following(tmp_path, lambda live: live.pci(CARD), sysroot=sysroot) as live:
+        sysroot._change = lambda: waiting.append(live.monitor.waiting)
+        path = live.tree.resolve(CARD)
+        live.monitor.feed(
+            EventsLost("ENOBUFS", overflow=True, usable=True),
+            *[Uevent("change", path, "pci")] * (2 * follow.DRAIN_AT_ONCE),
+        )
+        await eventually(lambda: live.follower.counters.rescans == 1)
+        assert waiting == [0]
+        assert live.follower.counters.updates == 0
+
+
+async def test_record_that_makes_no_sense_costs_a_scan(tmp_path: Path) -> None:
+    """It may have told of anything; the monitor goes on."""
+    async with following(tmp_path) as live:
+        live.pci(CARD)
+        live.monitor.feed(EventsLost("EINVAL", overflow=False, usable=True))
+        await live.until_true_to_the_host()
+        live.monitor.uevent("add", live.pci(SOUND))
+        await live.until_true_to_the_host()
+        assert live.follower.counters.monitor_errors == 1
+        assert live.follower.counters.overflows == 0
+        assert len(live.monitors.opened) == 1
+
+
+async def test_monitor_that_breaks_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is open the host is scanned once, and once more when it is."""
+    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    async with following(tmp_path) as live:
+        broken = live.monitor
+        broken.feed(EventsLost("EBADF", overflow=False, usable=False))
+        await eventually(lambda: broken.closed and len(live.monitors.opened) == 2)
+        live.monitor.uevent("add", live.pci(CARD))
+        await live.until_true_to_the_host()
+        assert live.follower.event_source == "kernel"
+        assert live.follower.counters.monitor_errors == 1
+
+
+async def test_monitor_that_cannot_be_opened_is_tried_again_and_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host is served without; what happened meanwhile is found once it is open."""
+    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    async with following(tmp_path, start=False) as live:
+        live.monitors.refusals = 5
+        await live.follower.start()
+        assert live.follower.event_source == "none"
+        live.pci(CARD)
+        live.follower.reconcile()  # which tries no further chain of its own
+        await eventually(lambda: live.follower.event_source == "kernel")
+        await live.until_true_to_the_host()
+        assert live.monitors.tries == 6
+        said = [record for record in caplog.records if "no uevents from kernel" in record.message]
+        assert len(said) == 1
+
+
+# -- the reconcile -------------------------------------------------------------------------
+
+
+async def test_reconcile_counts_what_no_uevent_told_but_not_what_was_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are in the tree at once; only one was missed, and the log names it."""
+    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    async with following(tmp_path, reconcile_seconds=3600.0) as live:
+        late, silent = live.pci(CARD), live.pci(SOUND)
+        with caplog.at_level(logging.INFO):
+            live.follower.reconcile()
+            await eventually(lambda: live.has(late) and live.has(silent))
+            live.monitor.uevent("add", late)
+            await eventually(lambda: live.follower.counters.missed > 0)
+        assert live.follower.counters.missed == 1
+        assert "changes no uevent told of: pci_0000_01_00_1 added" in caplog.messages
+
+
+async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that a uevent told of before the scan began is no missed one."""
+    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    async with following(tmp_path) as live:
+        told, silent = live.pci(CARD), live.pci(SOUND)
+        live.monitor.uevent("add", told)
+        live.follower._on_readable()
+        live.follower.reconcile()
+        await eventually(lambda: live.follower.counters.missed > 0)
+        assert live.has(told)
+        assert live.has(silent)
+        assert live.follower.counters.missed == 1
+
+
+async def test_late_uevent_of_an_mdev_speaks_for_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counts that changed with the mdev are not missed either."""
+    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    functions = ["0000:01:00.4", "0000:01:00.5"]
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        for function in functions:
+            live.pci(function)
+            live.tree.mdev_type(function, "nvidia-1")
+            live.tree.mdev_parent(function)
+        live.tree.sriov(CARD, functions)
+
+    async with following(tmp_path, build) as live:
+        for function in functions:
+            live.tree.mdev_type(function, "nvidia-1", available=0)
+        path = live.tree.mdev(functions[0], UUID, "nvidia-1")
+        live.pci("0000:09:00.0")
+        live.follower.reconcile()
+        await live.until_true_to_the_host()
+        live.monitor.uevent("add", path, "mdev")
+        await eventually(lambda: live.follower.counters.missed > 0)
+        assert live.follower.counters.missed == 1
+
+
+async def test_reconcile_comes_by_itself(tmp_path: Path) -> None:
+    """Without any uevent the tree is right after one interval."""
+    async with following(tmp_path, events="none", reconcile_seconds=0.02) as live:
+        live.pci(CARD)
+        await live.until_true_to_the_host()
+        assert live.follower.counters.rescans > 0
+
+
+async def test_host_that_cannot_be_read_keeps_its_tree_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A /sys that is not there for a moment costs freshness, and one line in the log."""
+    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    root = tmp_path / "host"
+    async with following(root, card_with_mdev) as live:
+        before = list(live.store.snapshot)
+        shutil.move(root / "sys", root / "away")
+        live.follower.reconcile()
+        await eventually(lambda: bool(caplog.records))
+        assert list(live.store.snapshot) == before
+        shutil.move(root / "away", root / "sys")
+        live.pci(SOUND)
+        await live.until_true_to_the_host()
+        assert caplog.messages == ["reading the host failed; trying again"]
+
+
+# -- reads that do not return --------------------------------------------------------------
+
+
+def attribute(live: Live, address: str, name: str = "numa_node") -> str:
+    """Return where an attribute of a PCI function lies."""
+    return live.tree.at(f"{live.tree.resolve(address)}/{name}")
+
+
+async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) -> None:
+    """Others are followed meanwhile; the device says so, and is fresh when the read returns."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        live.pci(SOUND)
+
+    async with following(tmp_path, build) as live:
+        stuck = StuckAttribute(attribute(live, CARD))
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: UNANSWERED in live.get(CARD).errors)
+        assert [read.path for read in live.follower.unanswered()] == [live.tree.resolve(CARD)]
+        live.monitor.uevent("change", live.pci(SOUND, numa_node=1))
+        live.monitor.uevent("add", live.pci("0000:02:00.0"))
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
+        assert live.get(SOUND).capabilities != live.get(CARD).capabilities
+        assert len(live.follower.hanging) == 1
+        stuck.free()
+        await eventually(lambda: live.follower.unanswered() == ())
+        await live.until_true_to_the_host()
+
+
+async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: Path) -> None:
+    """What was never read is shown by its path and subsystem alone, until it can be read."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        live.pci(SOUND)
+        stuck.append(StuckAttribute(attribute(live, CARD)))
+
+    stuck: list[StuckAttribute] = []
+    async with following(tmp_path, build) as live:
+        assert live.get(CARD).capabilities == ()
+        assert live.get(CARD).errors == (UNANSWERED,)
+        assert live.get(SOUND).errors == ()
+        stuck[0].free()
+        await live.until_true_to_the_host()
+
+
+async def test_overflow_while_a_read_hangs_is_made_good_without_it(tmp_path: Path) -> None:
+    """A scan of the whole host leaves the device out as an update does."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+
+    async with following(tmp_path, build) as live:
+        stuck = StuckAttribute(attribute(live, CARD))
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: bool(live.follower.hanging))
+        path = live.pci(SOUND)
+        live.monitor.overflow()
+        await eventually(lambda: live.has(path))
+        assert UNANSWERED in live.get(CARD).errors
+        stuck.free()
+        await live.until_true_to_the_host()
+
+
+async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None:
+    """Each holds a thread; the others of the host are still followed."""
+    functions = [f"0000:01:{slot:02x}.0" for slot in range(20)]
+
+    def build(live: Live) -> None:
+        for function in functions:
+            live.pci(function)
+            stuck.append(StuckAttribute(attribute(live, function)))
+
+    stuck: list[StuckAttribute] = []
+    async with following(tmp_path, build, stuck_seconds=0.05) as live:
+        assert {read.path for read in live.follower.unanswered()} == set(
+            map(live.tree.resolve, functions)
+        )
+        live.monitor.uevent("add", live.pci("0000:02:00.0"))
+        await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
+        for one in stuck:
+            one.free()
+        await eventually(lambda: not live.follower.hanging)
+        await live.until_true_to_the_host()
+
+
+async def test_no_more_threads_hang_than_may_and_clients_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound nothing is read, and counts are served as they are."""
+    monkeypatch.setattr(follow, "STUCK_AT_MOST", 2)
+    functions = [f"0000:01:{slot:02x}.0" for slot in range(3)]
+
+    def build(live: Live) -> None:
+        card_with_mdev(live)
+        for function in functions:
+            live.pci(function)
+
+    async with following(tmp_path, build, stuck_seconds=0.05, count_age_seconds=0.0) as live:
+        stuck = [StuckAttribute(attribute(live, function)) for function in functions]
+        for function in functions:
+            live.monitor.uevent("change", live.tree.resolve(function))
+        await eventually(lambda: len(live.follower.hanging) == 2)
+        fresh = live.follower.fresh([live.get(CARD)])
+        assert fresh is not None
+        await fresh
+        for one in stuck:
+            one.free()
+        await eventually(lambda: not live.follower.hanging)
+        await live.until_true_to_the_host()
+
+
+async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -> None:
+    """One that took longer than it may is given more time, or it would never be read."""
+    async with following(tmp_path, lambda live: live.pci(CARD), stuck_seconds=0.05) as live:
+        stuck = StuckAttribute(attribute(live, CARD))
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: bool(live.follower.hanging))
+        before = live.follower._limit(live.tree.resolve(CARD))
+        stuck.free()
+        await eventually(lambda: not live.follower.hanging)
+        await live.until_true_to_the_host()
+        assert live.follower._limit(live.tree.resolve(CARD)) > 2 * before
+
+
+async def test_close_leaves_a_read_that_hangs_behind(tmp_path: Path) -> None:
+    """The end does not wait for it."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        stuck = StuckAttribute(attribute(live, CARD))
+        live.monitor.uevent("change", live.tree.resolve(CARD))
+        await eventually(lambda: bool(live.follower.hanging))
+    stuck.free()
+    await eventually(lambda: not live.follower.hanging)
