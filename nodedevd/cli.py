@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 import click
 import msgspec
@@ -21,6 +21,7 @@ from nodedevd.cli_options import (
     json_option,
 )
 from nodedevd.cli_watch import events, wait
+from nodedevd.dialects import Format
 from nodedevd.drawing import draw, sort_key
 from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.model import Device
@@ -110,13 +111,21 @@ def tree(context: Context) -> None:
 )
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All devices.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(get_args(Format)),
+    default="nodedevd",
+    show_default=True,
+    help="nodedevd's own, or that of virsh nodedev-dumpxml, which shows fewer devices.",
+)
 @click.pass_obj
-def dumpxml(context: Context, devices: tuple[str, ...], everything: bool) -> None:
+def dumpxml(context: Context, devices: tuple[str, ...], everything: bool, form: Format) -> None:
     """Print devices as XML.
 
     One device is printed as <device>; several, or all, as one document <devices>.
     """
-    click.echo(context.source().xml(_named(devices, everything)), nl=False)
+    click.echo(context.source().xml(_named(devices, everything), form=form), nl=False)
 
 
 @main.command(

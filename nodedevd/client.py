@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from nodedevd.errors import NoDaemon, NodedevError, NoSuchDevice
+from nodedevd.dialects import Format
+from nodedevd.errors import NoDaemon, NodedevError, NoSuchDevice, NotInFormat
 from nodedevd.listener import candidate_socket_paths
 from nodedevd.model import Device
 from nodedevd.source import DeviceList, Devices, Entry
@@ -66,6 +67,11 @@ class _RawDevices(msgspec.Struct):
 class _NoSuchDevice(msgspec.Struct):
     name: str
     nearest: list[str]
+
+
+class _NotInFormat(msgspec.Struct):
+    name: str
+    format: str
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -153,9 +159,9 @@ class Client:
         devices = [bytes(device) for part in parts for device in part.devices]
         return b'{"generation":%d,"devices":[%b]}' % (parts[-1].generation, b",".join(devices))
 
-    def xml(self, names: Sequence[str] | None = None) -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice."""
-        replies = self._stream("DumpXML", {"names": names})
+    def xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+        replies = self._stream("DumpXML", {"names": names, "format": form})
         return "".join(msgspec.json.decode(reply, type=_Dumped).xml for reply in replies)
 
     def watch(
@@ -208,7 +214,7 @@ class Client:
     def receive(self, timeout_seconds: float | None = None) -> Reply | None:
         """Return the next reply, None if none came in time.
 
-        Raises NoSuchDevice, RemoteError, ConnectionLost.
+        Raises NoSuchDevice, NotInFormat, RemoteError, ConnectionLost.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while (reply := self._decoder.next()) is None:
@@ -230,6 +236,9 @@ class Client:
         if reply.error == f"{INTERFACE}.NoSuchDevice":
             missing = msgspec.json.decode(bytes(reply.parameters), type=_NoSuchDevice)
             raise NoSuchDevice(missing.name, missing.nearest)
+        if reply.error == f"{INTERFACE}.NotInFormat":
+            hidden = msgspec.json.decode(bytes(reply.parameters), type=_NotInFormat)
+            raise NotInFormat(hidden.name, hidden.format)
         if reply.error is not None:
             raise RemoteError(reply.error, bytes(reply.parameters))
         return reply

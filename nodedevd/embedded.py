@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from nodedevd.dialects import native
+from nodedevd.dialects import Format, dump
 from nodedevd.scan import Progress, scan
 from nodedevd.source import DeviceList, Devices, entry
 from nodedevd.status import ScanTimes, Status, build_status, now
@@ -51,9 +51,6 @@ class Embedded:
         named = dict.fromkeys(map(self.snapshot.lookup, names))
         return msgspec.json.encode(Devices(self.snapshot.generation, tuple(named)))
 
-    def xml(self, names: Sequence[str] | None = None) -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice."""
-        if names is not None and len(names) == 1:
-            return native.device_xml(self.snapshot.lookup(names[0]))
-        named = self.snapshot if names is None else dict.fromkeys(map(self.snapshot.lookup, names))
-        return native.document(named, self.snapshot.generation)
+    def xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+        return dump(self.snapshot, names, form)

@@ -45,6 +45,20 @@ class NoSuchDevice(NodedevError):
         return f"no device named {self.name!r}{hint}"
 
 
+class NotInFormat(NodedevError):
+    """The device exists, but is none that the XML format asked for can show."""
+
+    code = "not-in-format"
+
+    def __init__(self, name: str, form: str) -> None:
+        super().__init__(name, form)
+        self.name = name
+        self.format = form
+
+    def __str__(self) -> str:
+        return f"the format {self.format!r} does not show {self.name}: it knows no such devices"
+
+
 class InvalidParameter(NodedevError):
     """A request carries a parameter that cannot be used."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from importlib.resources import files
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from nodedevd.dialects import native
-from nodedevd.errors import ExpectedMore, InvalidParameter
+from nodedevd.dialects import Format, native, select
+from nodedevd.errors import ExpectedMore
 from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
@@ -54,7 +54,7 @@ class DumpParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which devices, in which format."""
 
     names: list[str] | None = None
-    format: Literal["nodedevd", "libvirt"] | None = None
+    format: Format | None = None
 
 
 class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,31 +130,28 @@ class DevicesInterface:
 
     def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
-        if parameters.format == "libvirt":
-            raise InvalidParameter("format", "this version writes the format nodedevd alone")
-        snapshot = self._store.snapshot
-        names = parameters.names
-        devices = snapshot if names is None else [snapshot.lookup(name) for name in names]
+        devices = select(self._store.snapshot, parameters.names, parameters.format or "nodedevd")
         return self._when_fresh(devices, partial(self._dump_xml, parameters, request))
 
     def _dump_xml(self, parameters: DumpParameters, request: Request) -> Answer:
         snapshot = self._store.snapshot
-        names = parameters.names
+        names, form = parameters.names, parameters.format or "nodedevd"
+        # A name given twice counts once: a small request must not ask for a huge answer.
+        devices = select(snapshot, names, form)
         if names is not None and len(names) == 1:
-            pieces: Iterable[bytes] = [self._store.xml(snapshot.lookup(names[0]))]
+            pieces: Iterable[bytes] = [self._store.xml(devices[0], snapshot, form=form)]
         else:
-            # A name given twice counts once: a small request must not ask for a huge answer.
-            named = dict.fromkeys(map(snapshot.lookup, names or ()))
-            devices = snapshot if names is None else named
-            pieces = self._document(devices, snapshot.generation)
+            pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
         chunks = (b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
         return IterableStream(chunks) if request.more else _join(head, pieces, b"", b'"}')
 
-    def _document(self, devices: Iterable[Device], generation: int) -> Iterator[bytes]:
-        yield json_text(native.opening(generation))
+    def _document(
+        self, devices: Iterable[Device], snapshot: Snapshot, form: Format
+    ) -> Iterator[bytes]:
+        yield json_text(native.opening(snapshot.generation))
         for device in devices:
-            yield self._store.xml(device, depth=1)
+            yield self._store.xml(device, snapshot, form=form, depth=1)
         yield json_text(native.CLOSING)
 
     def snapshot(

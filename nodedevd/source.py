@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from nodedevd.dialects import Format
 from nodedevd.model import Device
 from nodedevd.status import Status
 
@@ -57,5 +58,5 @@ class Source(Protocol):
     def devices_json(self, names: Sequence[str] | None = None) -> bytes:
         """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
 
-    def xml(self, names: Sequence[str] | None = None) -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice."""
+    def xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from nodedevd.assembly import Update
-from nodedevd.dialects import native
+from nodedevd.dialects import DIALECTS, Format
 from nodedevd.model import Change, Device, Removed, Snapshot
 
 HISTORY_CHANGES = 16_384
@@ -29,7 +29,7 @@ class _Encoded:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.json: bytes | None = None
-        self.xml: dict[int, bytes] = {}  # by depth
+        self.xml: dict[tuple[Format, int, str | None], bytes] = {}  # by format, depth, parent
 
 
 class Recent:
@@ -106,17 +106,29 @@ class Store:
             encoded.json = msgspec.json.encode(device)
         return encoded.json
 
-    def xml(self, device: Device, *, depth: int = 0) -> bytes:
+    def xml(
+        self,
+        device: Device,
+        snapshot: Snapshot | None = None,
+        *,
+        form: Format = "nodedevd",
+        depth: int = 0,
+    ) -> bytes:
         """Return a device's XML as the inside of a JSON string, without the quotes.
 
-        Such pieces can be joined; nobody but a JSON reply ever carries them. `depth` is the
+        Such pieces can be joined; nobody but a JSON reply ever carries them. `snapshot` is the
+        one the device is of, the current one without; `form` shows the device. `depth` is the
         number of levels the device stands in. Text of several lines must not be indented, so
         one depth cannot be made from another.
         """
+        dialect = DIALECTS[form]
+        placed = dialect.placed(device, snapshot or self.snapshot)
         encoded = self._of(device)
-        xml = encoded.xml.get(depth)
+        # The parent is another one where a format leaves devices out: it can change alone.
+        key = form, depth, placed.parent
+        xml = encoded.xml.get(key)
         if xml is None:
-            xml = encoded.xml[depth] = json_text(native.device_xml(device, depth=depth))
+            xml = encoded.xml[key] = json_text(dialect.device_xml(placed, depth=depth))
         return xml
 
     def _of(self, device: Device) -> _Encoded:

@@ -18,8 +18,8 @@ from varlink import scanner
 
 from nodedevd import interface
 from nodedevd.assembly import Update
-from nodedevd.dialects import native
-from nodedevd.errors import NoSuchDevice
+from nodedevd.dialects import dump, libvirt, native
+from nodedevd.errors import NoSuchDevice, NotInFormat
 from nodedevd.interface import (
     NAME,
     DevicesInterface,
@@ -337,14 +337,32 @@ async def test_dump_xml_in_the_native_format_may_be_asked_for(
         assert asked == await client.call(f"{NAME}.DumpXML", names=[CARD])
 
 
-@pytest.mark.parametrize("format_", ["libvirt", "yaml", "", 1])
+@pytest.mark.parametrize("format_", ["yaml", "", 1])
 async def test_format_that_is_not_written_is_an_invalid_parameter(
     tmp_path: Path, card_host: Store, format_: object
 ) -> None:
-    """A client that asks for libvirt's format does not get ours."""
+    """A client that asks for a format nobody knows gets none."""
     async with serving(tmp_path, card_host) as client:
         answer = await refusal(client, "DumpXML", format=format_)
     assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": "format"})
+
+
+async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
+    tmp_path: Path, store: Store
+) -> None:
+    """All of them, each as it is alone; one that libvirt does not show is an error."""
+    shown = [device for device in store.snapshot if libvirt.shows(device)]
+    async with serving(tmp_path, store) as client:
+        everything = await client.call(f"{NAME}.DumpXML", format="libvirt")
+        one = await client.call(f"{NAME}.DumpXML", names=["computer"], format="libvirt")
+        assert one["xml"] == dump(store.snapshot, ["computer"], "libvirt")
+        assert everything["xml"] == dump(store.snapshot, None, "libvirt")
+        assert len(etree.fromstring(everything["xml"])) == len(shown)
+        for device in store.snapshot:
+            if device not in shown:
+                answer = await refusal(client, "DumpXML", names=[device.name], format="libvirt")
+                fields = {"name": device.name, "format": "libvirt"}
+                assert answer == (f"{NAME}.NotInFormat", fields)
 
 
 async def test_snapshot_answers_everything(tmp_path: Path, store: Store) -> None:
@@ -644,6 +662,7 @@ def test_errors_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> No
     service = service_of(Store())
     raised = [
         service.translate(NoSuchDevice("one", ["other"])),
+        service.translate(NotInFormat("one", "libvirt")),
         service.refusal(Malformed("no JSON")),
         service.refusal(Malformed("too long", 1)),
         service.too_many_clients(1),

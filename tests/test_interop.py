@@ -133,7 +133,7 @@ def test_reference_client_raises_errors(client: Any) -> None:
     assert missing.value.error() == f"{NAME}.NoSuchDevice"
     assert missing.value.parameters() == {"name": "compute", "nearest": ["computer"]}
     with pytest.raises(reference.InvalidParameter) as invalid:
-        client.DumpXML(format="libvirt")
+        client.DumpXML(format="yaml")
     assert invalid.value.parameters() == {"parameter": "format"}
     with pytest.raises(reference.VarlinkError) as more:
         client.Snapshot()

@@ -8,26 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nodedevd.capabilities import KIND_OF
-from nodedevd.model import Device
+from nodedevd.model import Device, Snapshot
 from nodedevd.xmltext import Out
+
+
+def shows(device: Device) -> bool:
+    """Tell whether the device is shown: every one is."""
+    return True
+
+
+def placed(device: Device, snapshot: Snapshot) -> Device:
+    """Return the device, whose name and parent are this format's."""
+    return device
 
 
 def device_xml(device: Device, *, depth: int = 0) -> str:
     """Return the XML of one device; `depth` is the number of levels it stands in."""
     out = Out(unknown=frozenset([fault.attribute for fault in device.errors]), depth=depth)
     with out.begin("device"):
-        out.text("name", device.name)
-        if device.path is not None:
-            out.text("path", device.path)
-        if device.devnode is not None:
-            out.text("devnode", device.devnode, type="dev")
-        for link in device.devlinks:
-            out.text("devnode", link, type="link")
-        if device.parent is not None:
-            out.text("parent", device.parent)
-        if device.driver is not None:
-            with out.begin("driver"):
-                out.text("name", device.driver)
+        write_head(device, out)
         for capability in device.capabilities:
             kind = KIND_OF[type(capability)]
             with out.begin("capability", type=kind.name):
@@ -39,6 +38,22 @@ def device_xml(device: Device, *, depth: int = 0) -> str:
                         "error", attribute=fault.attribute, code=fault.code, detail=fault.detail
                     )
     return str(out)
+
+
+def write_head(device: Device, out: Out) -> None:
+    """Write what comes before the capabilities, in libvirt's order."""
+    out.text("name", device.name)
+    if device.path is not None:
+        out.text("path", device.path)
+    if device.devnode is not None:
+        out.text("devnode", device.devnode, type="dev")
+    for link in device.devlinks:
+        out.text("devnode", link, type="link")
+    if device.parent is not None:
+        out.text("parent", device.parent)
+    if device.driver is not None:
+        with out.begin("driver"):
+            out.text("name", device.driver)
 
 
 def opening(generation: int) -> str:
