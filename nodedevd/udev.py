@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pyudev
+from pyudev._ctypeslib import utils as _loader
 
 from nodedevd.errors import NodedevError
 from nodedevd.uevents import Uevent
+
+# ctypes looks for a library by running ldconfig, or even gcc; the daemon runs nothing.
+_loader.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
 
 UDEV_CONTROL = "/run/udev/control"
 """udevd's socket: it is there while udevd runs."""

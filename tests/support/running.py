@@ -122,6 +122,7 @@ def running(
     *options: str,
     environment: Mapping[str, str] | None = None,
     socket_path: Path | None = None,
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[Running]:
     """Start a daemon, wait until it serves, and stop it by SIGTERM: its exit status is 0.
 
@@ -130,7 +131,7 @@ def running(
     """
     path = socket_path or directory / "nodedevd.sock"
     arguments = ("--sysroot", str(sysroot), "--socket", str(path), *options)
-    with started(directory, *arguments, environment=environment) as daemon:
+    with started(directory, *arguments, environment=environment, command=command) as daemon:
         daemon.wait_notified("READY=1")
         yield daemon
         if daemon.process.poll() is None:
