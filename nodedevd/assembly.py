@@ -56,8 +56,8 @@ def graft(
 ) -> Update:
     """Take away the devices at the paths `gone`, put in those that were read.
 
-    A device that turns out the same is the same object in both snapshots. Each change counts
-    the generation up by one.
+    A device that turns out the same is the same object in both snapshots; if nothing is
+    different, so is the snapshot. Each change counts the generation up by one.
     """
     read = {reading.path: reading for reading in readings}
     lost = {path for path in gone if path not in read and old.at(path) is not None}
@@ -78,7 +78,8 @@ def graft(
         before = old.at(device.path)
         kept.append(before if before is not None and before == device else device)
     if computer is not None:
-        kept.append(computer)
+        before = old.get(computer.name)
+        kept.append(before if before is not None and before == computer else computer)
     return _difference(old, lost, kept, names, old.errors if errors is None else errors)
 
 
@@ -178,6 +179,8 @@ def _difference(
     vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
     removed = {device.name: device for device in vanished if device.name not in new}
     changes = list(_ordered(old, new, removed))
+    if not changes and errors == old.errors and names.contested == old.contested:
+        return Update(old, ())
     snapshot = old.replaced(
         removed=removed,
         devices=new.values(),
