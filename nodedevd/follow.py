@@ -529,7 +529,7 @@ class Follower:
             del self._retries[path]
             return
         self._retries[path] += 1
-        self.touch({path, child.parent_path})
+        self.touch({path, path.rpartition("/")[0]})
         self._retry_later(path)
 
     def _recount_after(self, device: Device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 
 from nodedevd.assembly import Update, graft
 from nodedevd.capabilities import KINDS
@@ -11,6 +12,8 @@ from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
+from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.mdevctl import definition_path, find_definitions
 from nodedevd.model import Change, Changed, Device, Snapshot
 from nodedevd.naming import device_name
 from nodedevd.scan import Job, read_all
@@ -31,10 +34,11 @@ def update(
 ) -> Update:
     """Read the devices at these paths, and those that change with them without an event.
 
-    A path may be that of the device's link in /sys/class.
+    A path may be that of the device's link in /sys/class, or that of mdevctl's directory.
     """
     job = job or Job()
-    touched = {path for one in touched if (path := _canonical(sysroot, one)) is not None}
+    sysroot.forget()
+    touched = {path for one in touched for path in _devices(sysroot, old, one)}
     first = _read(sysroot, old, touched, job, unanswered)
     # Events tell of a device; what hangs on it, the kernel changes in silence.
     silent = {path for change in first.changes for path in _silent(change, first.snapshot)}
@@ -50,21 +54,32 @@ def _silent(change: Change, snapshot: Snapshot) -> set[str]:
     if isinstance(change, Changed):
         # To those it got, or lost: a virtual function gets its link late.
         paths ^= set(neighbours(change.before, snapshot))
+        if "mdev_parent" in change.parts:
+            paths.update(snapshot.below(f"{DEFINITIONS}/{change.device.sysname}"))
     return paths
 
 
 def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
     """Return the paths of devices whose description changes when this one comes or goes.
 
-    For an mdev its parent, and every parent of the same physical function: they share what is
-    available. For a virtual function its physical one. For any PCI function its IOMMU group.
+    For an mdev its definition, its parent, and every parent of the same physical function: they
+    share what is available. For a parent the definitions that wait for it. For a virtual
+    function its physical one. For any PCI function its IOMMU group.
     """
     child = device.capability(MdevChild)
-    if child is not None:
-        yield child.parent_path
-        parent = snapshot.at(child.parent_path)
-        if parent is not None:
-            yield from sharing_parents(parent, snapshot)
+    if child is not None and child.parent_path is not None:
+        # Of a definition and its device one is shown.
+        yield definition_path(child.parent_addr, child.uuid)
+        if child.parent_path is not None:
+            yield f"{child.parent_path}/{child.uuid}"
+            yield child.parent_path
+            parent = snapshot.at(child.parent_path)
+            for path in () if parent is None else sharing_parents(parent, snapshot):
+                yield path
+                # What waits for capacity there may have it now.
+                yield from snapshot.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}")
+    if device.capability(MdevParent) is not None:
+        yield from snapshot.below(f"{DEFINITIONS}/{device.sysname}")
     pci = device.capability(Pci)
     if pci is None:
         return
@@ -105,17 +120,34 @@ def _read(
     return graft(old, gone=found, readings=readings)
 
 
-def _canonical(sysroot: Sysroot, path: str) -> str | None:
-    if not path.startswith("/sys/class/"):
-        return path
-    try:
-        return sysroot.target(path)
-    except OSError:
-        return None
+def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
+    """Return the paths of the devices that a path stands for."""
+    if path == DEFINITIONS:
+        yield from old.below(DEFINITIONS)
+        for definition in find_definitions(sysroot):
+            yield definition
+            uuid = definition.rpartition("/")[2].lower()
+            yield from _links_to(sysroot, f"/sys/bus/mdev/devices/{uuid}")
+        # The device of a definition that was deleted.
+        for device in old.select(["mdev_child"]):
+            child = device.capability(MdevChild)
+            if child is not None and child.defined and device.path is not None:
+                yield device.path
+    elif path.startswith("/sys/class/"):
+        yield from _links_to(sysroot, path)
+    else:
+        yield path
+
+
+def _links_to(sysroot: Sysroot, link: str) -> Iterator[str]:
+    with suppress(OSError):
+        yield sysroot.target(link)
 
 
 def _concerns(sysroot: Sysroot, old: Snapshot, path: str) -> bool:
     """Tell whether a path is, was or can be a device of the tree."""
+    if path.startswith(f"{DEFINITIONS}/"):
+        return True
     if old.at(path) is not None or sysroot.exists(f"{path}/{MDEV_TYPES}"):
         return True
     try:

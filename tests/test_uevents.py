@@ -1,0 +1,65 @@
+"""Which devices a uevent has read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodedevd.model import Snapshot
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from nodedevd.uevents import Uevent, touched_paths
+from tests.support.trees import Tree
+
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+TOP = "/sys/devices/pci0000:00/0000:00:01.0"
+CARD = f"{TOP}/0000:01:00.0"
+MDEV = f"{CARD}/{UUID}"
+NEW = "/sys/devices/pci0000:00/0000:00:02.0"
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Snapshot:
+    """Return a host with a bridge, a card below it, and an mdev of that."""
+    tree = Tree(tmp_path)
+    tree.pci("0000:00:01.0", vendor=1, device=1, class_=0x060400)
+    tree.pci("0000:01:00.0", parent="0000:00:01.0", vendor=1, device=2, class_=0x030200)
+    tree.pci("0000:00:01.1", vendor=1, device=1, class_=0x060400)
+    tree.mdev_type("0000:01:00.0", "nvidia-1")
+    tree.mdev("0000:01:00.0", UUID, "nvidia-1")
+    return scan(Sysroot(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("uevents", "touched"),
+    [
+        ([], set()),
+        ([Uevent("add", TOP, "pci")], {TOP}),
+        ([Uevent("change", TOP, "pci")], {TOP}),
+        ([Uevent("remove", TOP, "pci")], {TOP, CARD, MDEV}),
+        ([Uevent("bind", CARD, "pci")], {CARD, MDEV}),
+        ([Uevent("unbind", CARD, "pci")], {CARD, MDEV}),
+        ([Uevent("add", MDEV, "mdev")], {CARD, MDEV}),
+        ([Uevent("remove", MDEV, "mdev")], {CARD, MDEV}),
+        (
+            [Uevent("add", f"{MDEV}/vfio-dev/vfio0", "vfio-dev")],
+            {f"{MDEV}/vfio-dev/vfio0", MDEV},
+        ),
+        (
+            [Uevent("move", NEW, "pci", old_path=TOP)],
+            {TOP, CARD, MDEV, NEW, f"{NEW}/0000:01:00.0", f"{NEW}/0000:01:00.0/{UUID}"},
+        ),
+        ([Uevent("move", CARD, "pci", old_path=CARD)], {CARD, MDEV}),
+        (
+            [Uevent("add", f"{CARD}/new", "x"), Uevent("move", NEW, "pci", old_path=CARD)],
+            {CARD, MDEV, f"{CARD}/new", NEW, f"{NEW}/{UUID}", f"{NEW}/new"},
+        ),
+        ([Uevent("remove", "/sys/devices/unknown", None)], {"/sys/devices/unknown"}),
+    ],
+)
+def test_uevents_touch_what_can_have_changed(
+    snapshot: Snapshot, uevents: list[Uevent], touched: set[str]
+) -> None:
+    """The device, what hangs below it if that can be another, and for an mdev its parent."""
+    assert touched_paths(uevents, snapshot) == touched

@@ -1,0 +1,160 @@
+"""An update reads what was touched, what changes with it in silence, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodedevd.model import Added, Changed, Removed, Snapshot
+from nodedevd.scan import UNANSWERED, Job, scan
+from nodedevd.sysroot import Sysroot
+from nodedevd.update import update
+from tests.support.faulty import FaultySysroot
+from tests.support.trees import Tree
+
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+CARD, FIRST, SECOND = "0000:01:00.0", "0000:01:00.4", "0000:01:00.5"
+
+
+def pci(tree: Tree, address: str, **more: object) -> str:
+    """Make a PCI function, or make it anew."""
+    words = {"vendor": 0x10DE, "device": 0x25B6, "class_": 0x030200, **more}
+    return tree.pci(address, **words)  # type: ignore[arg-type]
+
+
+def card(tree: Tree) -> None:
+    """A card of two virtual functions, each an mdev parent."""
+    pci(tree, CARD)
+    for address in (FIRST, SECOND):
+        pci(tree, address)
+        tree.mdev_type(address, "nvidia-1")
+        tree.mdev_parent(address)
+    tree.sriov(CARD, [FIRST, SECOND])
+
+
+def reads_of_a_change(root: Path, devices: int) -> int:
+    """Return how many reads one changed device costs on a host of so many."""
+    tree = Tree(root)
+    for number in range(devices):
+        pci(tree, f"{number >> 8:04x}:{number & 0xFF:02x}:00.0")
+    sysroot = FaultySysroot(str(root))
+    old = scan(sysroot)
+    assert len(old) == devices + 1
+    sysroot.reads.clear()
+    path = pci(tree, "0000:07:00.0", numa_node=1)
+    new = update(sysroot, old, {path})
+    assert [type(change) for change in new.changes] == [Changed]
+    return len(sysroot.reads)
+
+
+def test_cost_grows_with_the_change_and_not_with_the_host(tmp_path: Path) -> None:
+    """One changed device is as many reads among two thousand as among a hundred."""
+    small = reads_of_a_change(tmp_path / "small", 100)
+    assert small == reads_of_a_change(tmp_path / "large", 2000)
+    assert small < 20
+
+
+def check(root: Path, old: Snapshot, touched: set[str]) -> list[tuple[type, str]]:
+    """Update, compare with a fresh scan, and return the changes in brief."""
+    new = update(Sysroot(str(root)), old, touched)
+    assert list(new.snapshot) == list(scan(Sysroot(str(root))))
+    return [(type(change), change.device.sysname or "") for change in new.changes]
+
+
+def test_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
+    """They share what is available, and no uevent says so."""
+    tree = Tree(tmp_path)
+    card(tree)
+    old = scan(Sysroot(str(tmp_path)))
+    for address in (FIRST, SECOND):
+        tree.mdev_type(address, "nvidia-1", available=0)
+    mdev = tree.mdev(FIRST, UUID, "nvidia-1")
+    assert check(tmp_path, old, {mdev}) == [(Added, UUID), (Changed, FIRST), (Changed, SECOND)]
+
+
+def test_removed_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
+    """Also if nothing but the mdev itself was told of."""
+    tree = Tree(tmp_path)
+    card(tree)
+    mdev = tree.mdev(FIRST, UUID, "nvidia-1")
+    old = scan(Sysroot(str(tmp_path)))
+    tree.remove(f"/sys/bus/mdev/devices/{UUID}")
+    tree.remove(f"{tree.resolve(FIRST)}/mdev_supported_types/nvidia-1/devices/{UUID}")
+    tree.remove(mdev)
+    for address in (FIRST, SECOND):
+        tree.mdev_type(address, "nvidia-1", available=9)
+    assert check(tmp_path, old, {mdev}) == [(Removed, UUID), (Changed, FIRST), (Changed, SECOND)]
+
+
+def test_virtual_function_has_its_physical_one_read_again(tmp_path: Path) -> None:
+    """When it comes, when it gets its link late, and when it goes."""
+    tree = Tree(tmp_path)
+    pci(tree, CARD)
+    old = scan(Sysroot(str(tmp_path)))
+    path = pci(tree, FIRST)
+    new = update(Sysroot(str(tmp_path)), old, {path})
+    tree.sriov(CARD, [FIRST])
+    assert check(tmp_path, new.snapshot, {path}) == [(Changed, FIRST), (Changed, CARD)]
+    old = scan(Sysroot(str(tmp_path)))
+    tree.remove(f"/sys/bus/pci/devices/{FIRST}")
+    tree.remove(f"{tree.resolve(CARD)}/virtfn0")
+    tree.remove(path)
+    assert check(tmp_path, old, {path}) == [(Removed, FIRST), (Changed, CARD)]
+
+
+def test_iommu_group_is_read_again_at_all_its_members(tmp_path: Path) -> None:
+    """One that joins or leaves is listed, or not, by the others."""
+    tree = Tree(tmp_path)
+    pci(tree, CARD, iommu_group=7)
+    old = scan(Sysroot(str(tmp_path)))
+    path = pci(tree, FIRST, iommu_group=7)
+    assert check(tmp_path, old, {path}) == [(Added, FIRST), (Changed, CARD)]
+    old = scan(Sysroot(str(tmp_path)))
+    tree.remove(f"/sys/kernel/iommu_groups/7/devices/{FIRST}")
+    tree.remove(f"{path}/iommu_group")
+    assert check(tmp_path, old, {path}) == [(Changed, FIRST), (Changed, CARD)]
+
+
+@pytest.mark.parametrize("directory", ["mdev_supported_types", "uevent"])
+def test_what_is_no_device_of_the_tree_is_not_put_in(tmp_path: Path, directory: str) -> None:
+    """A uevent may be about anything: a tty, something gone, something inside a device."""
+    tree = Tree(tmp_path)
+    card(tree)
+    old = scan(Sysroot(str(tmp_path)))
+    tree.device("/sys/devices/virtual/tty/tty0", class_="tty")
+    touched = {
+        "/sys/devices/virtual/tty/tty0",
+        "/sys/devices/nowhere",
+        f"{tree.resolve(FIRST)}/{directory}",
+    }
+    new = update(Sysroot(str(tmp_path)), old, touched)
+    assert new.snapshot is old
+
+
+def test_parent_that_is_listed_before_it_has_types_is_put_in(tmp_path: Path) -> None:
+    """As a scan of the whole host does."""
+    tree = Tree(tmp_path)
+    tree.directory("/sys/bus")
+    old = scan(Sysroot(str(tmp_path)))
+    path = tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
+    tree.mdev_parent(path)
+    new = update(Sysroot(str(tmp_path)), old, {path})
+    assert [type(change) for change in new.changes] == [Added]
+
+
+def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
+    """It is not touched, and says why."""
+    tree = Tree(tmp_path)
+    path = pci(tree, CARD)
+    old = scan(Sysroot(str(tmp_path)))
+    pci(tree, CARD, numa_node=1)
+    sysroot = FaultySysroot(str(tmp_path))
+    new = update(sysroot, old, {path}, unanswered={path}, job=Job())
+    device = new.snapshot.at(path)
+    before = old.at(path)
+    assert device is not None
+    assert before is not None
+    assert device.capabilities == before.capabilities
+    assert device.errors == (UNANSWERED,)
+    assert not [read for read in sysroot.reads if "numa_node" in read]
