@@ -16,7 +16,7 @@ from tests.support import umockdev
 from tests.support.running import started
 from tests.support.trees import Tree
 from tests.support.umockdev import Testbed
-from tests.support.watching import Watcher, scanned, shown
+from tests.support.watcher import Watcher, scanned, shown
 
 pytestmark = pytest.mark.skipif(not umockdev.installed(), reason=umockdev.needed)
 
