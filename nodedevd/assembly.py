@@ -109,7 +109,8 @@ class _Names:
 
     def _share(self, wanted: str, claimants: set[str]) -> None:
         first = wanted != ROOT
-        for path in sorted(claimants):
+        # A device that is there comes before a mere definition of one.
+        for path in sorted(claimants, key=lambda path: (not path.startswith("/sys/"), path)):
             self._new[path] = wanted if first else distinct_name(wanted, path)
             first = False
         if len(claimants) > 1 or (claimants and wanted == ROOT):
@@ -143,7 +144,7 @@ def _device(source: Reading | Device, names: _Names) -> Device:
     return Device(
         name=names.after(path) or "",
         path=path,
-        parent=_parent(path, names),
+        parent=_parent(_hangs_at(source), names),
         subsystem=source.subsystem,
         sysname=source.sysname,
         driver=source.driver,
@@ -152,6 +153,14 @@ def _device(source: Reading | Device, names: _Names) -> Device:
         devnode=source.devnode,
         devlinks=source.devlinks,
     )
+
+
+def _hangs_at(source: Reading | Device) -> str:
+    for capability in source.capabilities:
+        hangs_at = KIND_OF[type(capability)].hangs_at
+        if hangs_at is not None:
+            return hangs_at(capability) or ""
+    return source.path or ""
 
 
 def _parent(path: str, names: _Names) -> str:

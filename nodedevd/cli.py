@@ -86,11 +86,24 @@ def main(context: click.Context, sysroot: str | None, socket: str | None) -> Non
     ),
 )
 @cap_option
+@click.option("--inactive", is_flag=True, help="Only mdevs that are defined, but not there.")
+@click.option("--all", "everything", is_flag=True, help="These, too.")
 @json_option
 @click.pass_obj
-def list_command(context: Context, capabilities: tuple[str, ...], as_json: bool) -> None:
-    """List the names of devices."""
+def list_command(
+    context: Context,
+    capabilities: tuple[str, ...],
+    inactive: bool,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """List the names of devices that are there."""
+    if inactive and everything:
+        raise click.UsageError("give --inactive or --all")
     found = context.source().entries(checked(capabilities))
+    if not everything:
+        devices = tuple([entry for entry in found.devices if entry.active is not inactive])
+        found = msgspec.structs.replace(found, devices=devices)
     if as_json:
         _print_json(msgspec.json.encode(found))
         return
@@ -99,11 +112,15 @@ def list_command(context: Context, capabilities: tuple[str, ...], as_json: bool)
 
 
 @main.command(epilog=epilog("Example:", "nodedevctl --sysroot / tree"))
+@click.option("--all", "everything", is_flag=True, help="Also mdevs that are only defined.")
 @click.pass_obj
-def tree(context: Context) -> None:
-    """Draw all devices below their parents."""
+def tree(context: Context, everything: bool) -> None:
+    """Draw the devices that are there below their parents."""
     found = context.source().entries()
-    click.echo(draw({entry.name: entry.parent for entry in found.devices}), nl=False)
+    click.echo(
+        draw({entry.name: entry.parent for entry in found.devices if everything or entry.active}),
+        nl=False,
+    )
 
 
 @main.command(

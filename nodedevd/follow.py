@@ -22,6 +22,8 @@ from nodedevd import udev
 from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.inotify import DirectoryMonitor
+from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model import Change, Changed, Device, Removed, Snapshot
 from nodedevd.rtnetlink import LinkMonitor
 from nodedevd.scan import Job, rescan
@@ -140,6 +142,7 @@ class Follower:
         self._open_monitor = open_monitor
         self._monitor: MonitorLike | None = None
         self._links: LinkMonitor | None = None
+        self._definitions: DirectoryMonitor | None = None
         self._thread = ScanThread()
         self._uevents: dict[Uevent, None] = {}
         self._congested = False
@@ -165,6 +168,7 @@ class Follower:
     async def start(self) -> None:
         """Begin to listen, then read the whole host. Returns when the store has it."""
         self._open()
+        self._open_definitions()
         worker = self._worker = asyncio.create_task(self._work())
         await asyncio.shield(worker)
         if self._options.reconcile_seconds > 0:
@@ -177,6 +181,7 @@ class Follower:
             if timer is not None:
                 timer.cancel()
         self._shut()
+        self._shut_definitions()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -348,6 +353,27 @@ class Follower:
         self._rescan = True
         if self._worker is not None:
             self._schedule(0)
+
+    def _open_definitions(self) -> None:
+        root = self._sysroot.root
+        try:
+            self._definitions = DirectoryMonitor(root.rstrip("/") + DEFINITIONS, root)
+        except OSError as error:
+            log.warning("no inotify: %s; definitions are as of the reconcile", error)
+            return
+        asyncio.get_running_loop().add_reader(self._definitions.fileno(), self._on_definition)
+
+    def _on_definition(self) -> None:
+        assert self._definitions is not None
+        if self._definitions.drain():
+            self._touched.add(DEFINITIONS)
+            self._schedule(COALESCE_SECONDS)
+
+    def _shut_definitions(self) -> None:
+        if self._definitions is not None:
+            asyncio.get_running_loop().remove_reader(self._definitions.fileno())
+            self._definitions.close()
+            self._definitions = None
 
     def _open_links(self) -> None:
         if self._links is not None or self._sysroot.root != "/":

@@ -64,6 +64,11 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return tuple([str(cap.__struct_config__.tag) for cap in self.capabilities])
 
     @property
+    def active(self) -> bool:
+        """Whether the device is there; False for one that is only defined."""
+        return self.path is None or self.path.startswith("/sys/")
+
+    @property
     def words(self) -> frozenset[str]:
         """What filters find the device by: its types, and the parts that those have."""
         words = set(self.types)

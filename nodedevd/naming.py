@@ -1,8 +1,9 @@
 """Names of node devices, by libvirt's rule: `<subsystem>_<sysname>`, made safe.
 
 A name is a label, not an identity: two devices may ask for the same one. The device with
-the smallest sysfs path gets it, every other gets `_` and eight hex digits of its path's
-SHA-256 behind it. So names depend on nothing but the set of devices that exist.
+the smallest sysfs path gets it (one that is only defined comes last), every other gets `_`
+and eight hex digits of its path's SHA-256 behind it. So names depend on nothing but the set
+of devices that exist.
 """
 
 from __future__ import annotations

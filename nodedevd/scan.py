@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import TypeAlias
 
 from nodedevd.assembly import Reading, Update, graft
-from nodedevd.capabilities import KINDS, AnyCapability, system
+from nodedevd.capabilities import KINDS, AnyCapability, mdev_child, system
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.errors import NodedevError, NodeGone
+from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.mdevctl import find_definitions
 from nodedevd.model import Device, Snapshot
 from nodedevd.naming import ROOT
 from nodedevd.node import Fault, Node, shown
@@ -101,7 +103,10 @@ def read_all(
             yield _left_alone(path, listed_in, old.at(shown(path)))
         else:
             job.begin(path)
-            yield read_device(sysroot, path, listed_in)
+            if path.startswith(f"{DEFINITIONS}/"):
+                yield read_inactive_mdev(sysroot, path)
+            else:
+                yield read_device(sysroot, path, listed_in)
 
 
 def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
@@ -140,6 +145,7 @@ def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
         parent = path.rpartition("/")[0]
         if parent not in found and sysroot.exists(f"{parent}/{MDEV_TYPES}"):
             found[parent] = set()
+    found.update((path, set()) for path in find_definitions(sysroot))
     return found
 
 
@@ -237,6 +243,23 @@ def _subsystem(listed_in: Iterable[str]) -> str | None:
         if (top == "bus" or top == "class") and directory != MDEV_BUS:
             return name
     return None
+
+
+def read_inactive_mdev(sysroot: Sysroot, path: str) -> Reading | None:
+    """Read the definition of an mdev; None if it is gone, or the mdev is there."""
+    faults: list[Fault] = []
+    capability = mdev_child.read_inactive(sysroot, path, faults)
+    if capability is None:
+        return None
+    return Reading(
+        path=shown(path),
+        subsystem="mdev",
+        driver=None,
+        capabilities=(capability,),
+        errors=tuple(faults),
+        devnode=None,
+        devlinks=(),
+    )
 
 
 def read_computer(sysroot: Sysroot) -> Device:

@@ -19,11 +19,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     parent: str | None
     path: str | None
     capabilities: tuple[str, ...]
+    active: bool
+    """False for an mdev that is defined, but not there"""
 
 
 def entry(device: Device) -> Entry:
     """Return what a list tells of a device."""
-    return Entry(device.name, device.parent, device.path, device.types)
+    return Entry(device.name, device.parent, device.path, device.types, device.active)
 
 
 class DeviceList(msgspec.Struct, frozen=True, gc=False):

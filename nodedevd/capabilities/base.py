@@ -37,6 +37,7 @@ class Kind(Generic[C]):
             serial numbers; a recording replaces their content.
         suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
         link: puts in what is only known with the whole tree at hand: names of other devices.
+        hangs_at: the sysfs path such a device has, or would have, if its own path is none.
     """
 
     capability: type[C]
@@ -48,6 +49,7 @@ class Kind(Generic[C]):
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
+    hangs_at: Callable[[C], str | None] | None = None
 
     @property
     def name(self) -> str:

@@ -1,20 +1,30 @@
 """mdev_child: a mediated device, made from one type of its parent.
 
-Reads  mdev_type (a link), its name and device_api, iommu_group, vfio-dev/vfio<N>/dev, remove
+Reads  mdev_type (a link), its name and device_api, iommu_group, vfio-dev/vfio<N>/dev, remove;
+       /etc/mdevctl.d/<parent>/<uuid>
 ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/vfio.rst
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import errno
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.capabilities.base import Capability, Kind, NameOf
+from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
+from nodedevd.capabilities.mdev_parent import TYPES
 from nodedevd.errors import NodeGone
+from nodedevd.mdevctl import Definition, MdevAttribute, definition_path, read_definition
 from nodedevd.naming import is_uuid
-from nodedevd.node import Node, parse_number, shown
+from nodedevd.node import Fault, Node, parse_number, shown
+from nodedevd.sysroot import Sysroot
 from nodedevd.xmltext import Out
+
+State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
+"""incomplete: mdev_type is not there (yet); removing: the kernel has taken `remove` away;
+inactive: there is a definition, but no device"""
 
 
 class MdevChildType(msgspec.Struct, frozen=True, gc=False):
@@ -44,12 +54,20 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     """name of the parent device"""
     parent_addr: str
     """the parent's kernel name, as libvirt's element of that name: 0000:3b:00.0, matrix"""
-    parent_path: str
+    parent_path: str | None
+    """None for a definition whose parent is not there"""
     iommu_group: int | None
     """None where VFIO has no groups, and while no driver is bound"""
     vfio_device: VfioDevice | None
-    state: Literal["complete", "incomplete", "removing"]
-    """incomplete: mdev_type is not there (yet); removing: the kernel has taken `remove` away"""
+    state: State
+    defined: bool
+    """whether mdevctl has a definition of it"""
+    autostart: bool | None
+    """whether mdevctl starts it together with its parent; None if it is not defined"""
+    attributes: tuple[MdevAttribute, ...]
+    """what its definition has mdevctl write, in order"""
+    waits_for: Literal["parent", "type", "capacity"] | None
+    """what an inactive one needs before it can be started"""
 
 
 def read(node: Node) -> MdevChild:
@@ -58,21 +76,97 @@ def read(node: Node) -> MdevChild:
         node.fault("", "malformed", "the name of an mdev is a UUID")
     parent_path = node.path.rpartition("/")[0]
     mdev_type = _read_type(node)
-    state: Literal["complete", "incomplete", "removing"] = "complete"
+    state: State = "complete"
     if not node.has("remove"):
         state = "removing"
     elif mdev_type is None:
         state = "incomplete"
+    parent_addr = parent_path.rpartition("/")[2]
+    path = definition_path(parent_addr, node.sysname)
+    definition = _read_definition(node.sysroot, path, node.faults)
     return MdevChild(
         uuid=shown(node.sysname),
         mdev_type=mdev_type,
         parent=None,
-        parent_addr=shown(parent_path.rpartition("/")[2]),
+        parent_addr=shown(parent_addr),
         parent_path=shown(parent_path),
         iommu_group=_read_iommu_group(node),
         vfio_device=_read_vfio_device(node),
         state=state,
+        defined=definition is not None,
+        autostart=None if definition is None else definition.autostart,
+        attributes=() if definition is None else definition.attributes,
+        waits_for=None,
     )
+
+
+def _read_definition(sysroot: Sysroot, path: str, faults: list[Fault]) -> Definition | None:
+    try:
+        return read_definition(sysroot, path)
+    except OSError as error:
+        code = errno.errorcode.get(error.errno or 0, "?")
+        faults.append(Fault(shown(path), "unreadable", code))
+    except ValueError as error:
+        faults.append(Fault(shown(path), "malformed", str(error)))
+    return None
+
+
+def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
+    """Read the definition at `path`; None if it is gone, or its device is there."""
+    parent_addr, uuid = path.split("/")[-2:]
+    uuid = uuid.lower()
+    active = _target(sysroot, f"/sys/bus/mdev/devices/{uuid}")
+    if active is not None and active.split("/")[-2] == parent_addr:
+        return None
+    definition = _read_definition(sysroot, path, faults)
+    if definition is None and not faults:
+        return None
+    parent_path = _target(sysroot, f"{MDEV_BUS}/{parent_addr}")
+    type_id = None if definition is None else definition.mdev_type
+    offered = _read_offered(sysroot, parent_path, type_id)
+    waits_for: Literal["parent", "type", "capacity"] | None = None
+    if parent_path is None:
+        waits_for = "parent"
+    elif offered is None:
+        waits_for = "type"
+    elif offered[1] == 0:
+        waits_for = "capacity"
+    mdev_type = None if type_id is None else MdevChildType(type_id, None, None)
+    return MdevChild(
+        uuid=uuid,
+        mdev_type=mdev_type if offered is None else offered[0],
+        parent=None,
+        parent_addr=shown(parent_addr),
+        parent_path=None if parent_path is None else shown(parent_path),
+        iommu_group=None,
+        vfio_device=None,
+        state="inactive",
+        defined=True,
+        autostart=None if definition is None else definition.autostart,
+        attributes=() if definition is None else definition.attributes,
+        waits_for=waits_for,
+    )
+
+
+def _read_offered(
+    sysroot: Sysroot, parent_path: str | None, type_id: str | None
+) -> tuple[MdevChildType, int | None] | None:
+    """Read the type that a definition wants, with how many of it are to be had."""
+    if parent_path is None or type_id is None or "/" in type_id:
+        return None
+    try:
+        there = Node(sysroot, f"{parent_path}/{TYPES}/{type_id}", subsystem="mdev")
+        found = MdevChildType(type_id, there.read("name"), there.read("device_api"))
+        return found, there.read_number("available_instances")
+    except NodeGone:
+        return None
+
+
+def _target(sysroot: Sysroot, link: str) -> str | None:
+    try:
+        return sysroot.target(link)
+    except OSError:
+        return None
 
 
 def _read_type(node: Node) -> MdevChildType | None:
@@ -116,7 +210,14 @@ def _read_vfio_device(node: Node) -> VfioDevice | None:
 
 def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
     """Put in the parent's name."""
+    if cap.parent_path is None:
+        return cap
     return msgspec.structs.replace(cap, parent=name_of(cap.parent_path))
+
+
+def hangs_at(cap: MdevChild) -> str | None:
+    """Return where a defined mdev would appear; None if its parent is not there."""
+    return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
 def write(cap: MdevChild, out: Out) -> None:
@@ -141,6 +242,15 @@ def write(cap: MdevChild, out: Out) -> None:
         else:
             out.empty("vfioDevice", name=cap.vfio_device.name, node=cap.vfio_device.node)
     out.text("state", cap.state)
+    if cap.defined:
+        if cap.autostart is None:
+            out.empty("defined", autostart="unknown")
+        else:
+            out.empty("defined", autostart="yes" if cap.autostart else "no")
+    for one in cap.attributes:
+        out.empty("attr", name=one.name, value=one.value)
+    if cap.waits_for is not None:
+        out.text("waitsFor", cap.waits_for)
 
 
 KIND = Kind(
@@ -150,4 +260,5 @@ KIND = Kind(
     subsystems=frozenset({"mdev"}),
     words=("mdev",),
     link=link,
+    hangs_at=hangs_at,
 )
