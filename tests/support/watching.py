@@ -1,123 +1,65 @@
-"""A watcher of a daemon: what it was told, event by event, and waiting for what is to come."""
+"""A watcher: applies what `Watch` tells to what it knows."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterator
 from typing import Any
 
-from nodedevd.client import Client, Told
+import msgspec
+
 from nodedevd.model import Device
-from nodedevd.status import Status
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY
-
-NODEDEVCTL = (sys.executable, "-c", "from nodedevd.cli import main; main(prog_name='nodedevctl')")
+from nodedevd.watch import Watch
 
 
-def line(told: Told) -> str:
-    """Return an event as one line: what happened, the name, and the parts that changed."""
-    return " ".join([told.event, told.name or "", *(told.parts or ())]).strip()
+class Mirror:
+    """The devices as a client knows them that asked for their JSON.
 
-
-class Watcher:
-    """Is told of every change from the moment it is made.
-
-    Attributes:
-        devices: every device as it was last told, by name.
+    What contradicts what it was told before fails the test.
     """
 
-    def __init__(self, socket_path: Path, *, ours: Callable[[str], bool] | None = None) -> None:
-        """Begin to watch.
-
-        Args:
-            socket_path: The daemon's socket.
-            ours: Tells by a device's name whether the test has to do with it; others, which
-                somebody else on this machine may change, are not told of.
-        """
-        self._path = str(socket_path)
-        self._ours = ours or (lambda name: True)
-        self._client = Client(self._path)
-        self._watching = self._client.watch(snapshot=True, content="json")
+    def __init__(self) -> None:
         self.devices: dict[str, Device] = {}
-        self._generation = 0
-        while (told := self._next()).event != "ready":
-            assert told.event == "present"
+        self.generation = 0
+        self.ready = False
+        self.resyncs = 0
+        self.events: list[tuple[str, str]] = []
+        """what was told after `ready`, and the name"""
 
-    def __enter__(self) -> Watcher:
-        return self
+    def take(self, watch: Watch) -> Iterator[int]:
+        """Take all there is to be told now; yield the generation after each reply."""
+        while (chunk := watch.next()) is not None:
+            self.apply(msgspec.json.decode(chunk.parameters))
+            if self.ready:
+                yield self.generation
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._client.close()
+    def apply(self, reply: dict[str, Any]) -> None:
+        """Apply one reply."""
+        event, generation = reply["event"], reply["generation"]
+        if event == "resync":
+            self.devices = {}
+            self.ready = False
+            self.resyncs += 1
+        elif event == "ready":
+            self.ready = True
+        elif event == "present":
+            assert not self.ready
+            self._put(reply)
+        else:
+            assert self.ready
+            assert generation > self.generation
+            self.events.append((event, reply["name"]))
+            if event == "removed":
+                name = reply["name"]
+                del self.devices[name]
+                assert all(device.parent != name for device in self.devices.values())
+            else:
+                assert (reply["name"] in self.devices) == (event == "changed")
+                assert bool(reply.get("parts")) == (event == "changed")
+                self._put(reply)
+        self.generation = generation
 
-    def expect(self, *lines: str) -> None:
-        """Wait for exactly these events, in this order."""
-        assert [line(self._told()) for _ in lines] == list(lines)
-
-    def until(self, condition: Callable[[], bool]) -> list[str]:
-        """Wait until a condition on the devices holds; return what was told up to then."""
-        lines = []
-        while not condition():
-            lines.append(line(self._told()))
-        return lines
-
-    def status(self) -> Status:
-        """Ask the daemon how it is doing."""
-        with Client(self._path) as client:
-            return client.status()
-
-    def until_status(self, condition: Callable[[Status], bool]) -> None:
-        """Ask for the status again and again until it is as wanted."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition(status := self.status()):
-            assert time.monotonic() < deadline, status
-
-    def _told(self) -> Told:
-        while True:
-            told = self._next()
-            if self._ours(told.name or ""):
-                return told
-
-    def _next(self) -> Told:
-        got = self._watching.next(PATIENCE_SECONDS)
-        assert got is not None, "nothing was told"
-        told, _ = got
-        if told.event in ("added", "changed", "removed"):
-            assert told.generation > self._generation
-            assert (told.name in self.devices) == (told.event != "added")
-        self._generation = told.generation
-        if told.event == "removed":
-            del self.devices[told.name or ""]
-        elif told.device is not None:
-            self.devices[told.device.name] = told.device
-        return told
-
-
-def scanned(
-    *, enter: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return what `nodedevctl --sysroot / show --all` tells, by the names of the devices."""
-    done = subprocess.run(
-        [*enter, *NODEDEVCTL, "--sysroot", "/", "show", "--all"],
-        env={"PYTHONPATH": str(REPOSITORY), **(environment or {})},
-        capture_output=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
-    return {device["name"]: device for device in json.loads(done.stdout)["devices"]}
-
-
-def shown(socket_path: Path) -> dict[str, Any]:
-    """Return what the daemon tells of all devices, by their names."""
-    with Client(str(socket_path)) as client:
-        devices = json.loads(client.devices_json())["devices"]
-    return {device["name"]: device for device in devices}
+    def _put(self, reply: dict[str, Any]) -> None:
+        device = msgspec.convert(reply["device"], Device)
+        assert device.name == reply["name"]
+        assert device.parent is None or device.parent in self.devices
+        self.devices[device.name] = device
