@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from nodedevd.addresses import parse_pci
 from nodedevd.capabilities import KIND_OF
 from nodedevd.capabilities.base import Capability
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.pci import Pci
 from nodedevd.capabilities.system import System
 from nodedevd.dialects import native
@@ -37,7 +36,8 @@ class _Form:
 
     Attributes:
         type: libvirt's name of the kind.
-        elements: its elements, in its order; all others are left out.
+        elements: its elements in its order, nested capabilities with their type; all others
+            are left out.
         shown: whether libvirt takes the device for one.
         adapted: the capability with what libvirt says in place of what it has not.
         write: fills the element; None: the kind's own `write` does.
@@ -45,7 +45,7 @@ class _Form:
 
     type: str
     elements: tuple[str, ...]
-    shown: Callable[[Any], bool] = lambda cap: True
+    shown: Callable[[Any, Device], bool] = lambda cap, device: True
     adapted: Callable[[Any], Any] = lambda cap: cap
     write: Callable[[Any, Out], None] | None = None
 
@@ -54,76 +54,119 @@ def _system(cap: System) -> System:
     # The uuid is the one element that is never left out; of a host without DMI it is all zeros.
     hardware = cap.hardware
     uuid = (hardware.uuid or _NO_UUID).lower()
-    return msgspec.structs.replace(cap, hardware=msgspec.structs.replace(hardware, uuid=uuid))
+    return replace(cap, hardware=replace(hardware, uuid=uuid))
 
 
 def _pci(cap: Pci) -> Pci:
     group = cap.iommu_group
     if group is not None:
         pci = tuple([name for name in group.devices if parse_pci(name) is not None])
-        group = msgspec.structs.replace(group, devices=pci)
+        group = replace(group, devices=pci)
     functions = cap.virtual_functions
     if functions is not None and functions.maximum == 0:
-        functions = msgspec.structs.replace(functions, maximum=None)
-    return msgspec.structs.replace(cap, iommu_group=group, virtual_functions=functions)
-
-
-def _is_pci(cap: Pci) -> bool:
-    return None not in (cap.address, cap.class_code, cap.vendor, cap.product)
+        functions = replace(functions, maximum=None)
+    return replace(cap, iommu_group=group, virtual_functions=functions)
 
 
 def _write_mdev(cap: MdevChild, out: Out) -> None:
-    out.empty("type", id=cap.mdev_type.id if cap.mdev_type is not None else "")
+    out.empty("type", id="" if cap.mdev_type is None else cap.mdev_type.id)
     out.text("uuid", cap.uuid)
     out.text("parent_addr", cap.parent_addr)
-    out.empty("iommuGroup", number=str(cap.iommu_group))
+    if cap.iommu_group is not None:
+        out.empty("iommuGroup", number=str(cap.iommu_group))
 
 
 def _write_mdev_types(cap: MdevParent, out: Out) -> None:
     """Write the types that are whole; libvirt gives up on a device with one that is not."""
     types = [
-        one
+        (one, one.device_api, one.available_instances)
         for one in cap.types
         if one.device_api is not None and one.available_instances is not None
     ]
     if not types:
         return
     with out.begin("capability", type=_MDEV_TYPES):
-        for one in types:
+        for one, device_api, available_instances in types:
             with out.begin("type", id=one.id):
                 if one.name:
                     out.text("name", one.name)
-                out.text("deviceAPI", one.device_api or "")
-                out.text("availableInstances", one.available_instances or 0)
+                out.text("deviceAPI", device_api)
+                out.text("availableInstances", available_instances)
 
 
-_FORMS: Mapping[type[Capability], _Form] = {
-    System: _Form("system", ("product", "hardware", "firmware"), adapted=_system),
-    Pci: _Form(
+_CCW_ADDRESS = ("cssid", "ssid", "devno")
+_TYPES = f"capability {_MDEV_TYPES}"
+
+_FORMS: Mapping[str, _Form] = {
+    "system": _Form("system", ("product", "hardware", "firmware"), adapted=_system),
+    "pci": _Form(
         "pci",
         (
-            *("class", "domain", "bus", "slot", "function", "product", "vendor", "capability"),
-            *("iommuGroup", "numa", "pci-express"),
+            *("class", "domain", "bus", "slot", "function", "product", "vendor"),
+            *("capability", _TYPES, "capability vpd", "iommuGroup", "numa", "pci-express"),
         ),
-        shown=_is_pci,
+        shown=lambda cap, _: None not in (cap.address, cap.class_code, cap.product, cap.vendor),
         adapted=_pci,
     ),
-    Net: _Form(
-        "net",
-        ("interface", "address", "link", "feature", "capability"),
-        shown=lambda cap: cap.devtype in (None, "wlan") and cap.link.state is not None,
-    ),
-    MdevChild: _Form(
+    "mdev_child": _Form(
         "mdev",
         ("type", "uuid", "parent_addr", "iommuGroup", "attr"),
         # It waits a second for either, then gives up.
-        shown=lambda cap: None not in (cap.mdev_type, cap.iommu_group),
+        shown=lambda cap, _: None not in (cap.mdev_type, cap.iommu_group),
         write=_write_mdev,
     ),
+    "usb_device": _Form(
+        "usb_device",
+        ("bus", "device", "product", "vendor"),
+        shown=lambda cap, _: None not in (cap.bus, cap.device, cap.product, cap.vendor),
+    ),
+    "usb": _Form("usb", ("number", "class", "subclass", "protocol")),
+    "net": _Form(
+        "net",
+        ("interface", "address", "link", "feature", "capability"),
+        shown=lambda cap, _: cap.devtype in (None, "wlan") and cap.link.state is not None,
+    ),
+    "scsi_host": _Form("scsi_host", ("host", "unique_id", "capability")),
+    "scsi_target": _Form("scsi_target", ("target", "capability")),
+    "scsi": _Form("scsi", ("host", "bus", "target", "lun", "type")),
+    "scsi_generic": _Form("scsi_generic", ("char",)),
+    "storage": _Form(
+        "storage",
+        (
+            *("block", "bus", "drive_type", "model", "vendor", "serial"),
+            *("size", "logical_block_size", "num_blocks", "capability"),
+        ),
+        # Of a DASD the uid is the serial number, and every one has it.
+        shown=lambda cap, _: (
+            cap.drive_type is not None and (cap.drive_type != "dasd" or cap.serial is not None)
+        ),
+    ),
+    "drm": _Form("drm", ("type",)),
+    "ccw": _Form(
+        "ccw",
+        ("state", *_CCW_ADDRESS, "capability"),
+        shown=lambda cap, _: cap.address is not None,
+    ),
+    "css": _Form(
+        "css",
+        (*_CCW_ADDRESS, "channel_dev_addr", _TYPES),
+        shown=lambda cap, device: (
+            cap.address is not None and device.driver in ("io_subchannel", "vfio_ccw")
+        ),
+    ),
+    "ccwgroup": _Form(
+        "ccwgroup",
+        ("state", *_CCW_ADDRESS, "members", "capability"),
+        shown=lambda cap, _: None not in (cap.address, cap.qeth) and len(cap.members) > 0,
+    ),
+    "vdpa": _Form("vdpa", ("chardev",)),
+    "ap_card": _Form("ap_card", ("ap-adapter",)),
+    "ap_queue": _Form("ap_queue", ("ap-adapter", "ap-domain")),
+    "ap_matrix": _Form("ap_matrix", (_TYPES,)),
     # A parent that is nothing else: libvirt knows mtty alone, and nests the types twice.
-    MdevParent: _Form(_MDEV_TYPES, ("capability",), write=_write_mdev_types),
+    "mdev_parent": _Form(_MDEV_TYPES, (_TYPES,), write=_write_mdev_types),
 }
-"""Kinds that libvirt has, the first one of a device is what the device is."""
+"""The kinds that libvirt has, by our names; the first one of a device is what the device is."""
 
 
 class _Arranged(Out):
@@ -133,34 +176,37 @@ class _Arranged(Out):
 
     def __init__(self, depth: int) -> None:
         super().__init__(depth=depth)
-        self._starts: list[tuple[str, int]] = []
+        self._starts: list[tuple[str, str, int]] = []
 
     def begin(self, tag: str, **attributes: str) -> Out:
-        self._note(tag)
+        self._note(tag, attributes)
         return super().begin(tag, **attributes)
 
     def empty(self, tag: str, **attributes: str) -> None:
-        self._note(tag)
+        self._note(tag, attributes)
         super().empty(tag, **attributes)
 
     def text(self, tag: str, text: str | int, **attributes: str) -> None:
-        self._note(tag)
+        self._note(tag, attributes)
         super().text(tag, text, **attributes)
 
-    def _note(self, tag: str) -> None:
+    def _note(self, tag: str, attributes: Mapping[str, str]) -> None:
         if self._open == ["device", "capability"]:
-            self._starts.append((tag, len(self._lines)))
+            typed = f"{tag} {attributes.get('type')}"
+            self._starts.append((tag, typed, len(self._lines)))
 
-    def arrange(self, tags: tuple[str, ...]) -> None:
-        """Keep the elements of these tags, in the order of the tags, while in a capability."""
-        starts = [start for _, start in self._starts]
-        parts = [
-            (tags.index(tag), self._lines[start:end])
-            for (tag, start), end in zip(self._starts, [*starts[1:], len(self._lines)], strict=True)
-            if tag in tags
-        ]
-        del self._lines[min(starts, default=len(self._lines)) :]
-        for _, lines in sorted(parts, key=lambda part: part[0]):
+    def arrange(self, elements: tuple[str, ...]) -> None:
+        """Keep these elements of the capability that is being written, in this order."""
+        ends = [start for _, _, start in self._starts[1:]] + [len(self._lines)]
+        kept: list[tuple[int, list[str]]] = []
+        for (tag, typed, start), end in zip(self._starts, ends, strict=True):
+            for name in (typed, tag):
+                if name in elements:
+                    kept.append((elements.index(name), self._lines[start:end]))
+                    break
+        if self._starts:
+            del self._lines[self._starts[0][2] :]
+        for _, lines in sorted(kept, key=lambda part: part[0]):
             self._lines += lines
 
 
@@ -170,15 +216,19 @@ def _main(device: Device) -> Capability | None:
     for capability in device.capabilities:
         if isinstance(capability, MdevParent):
             parent = capability
-        elif type(capability) in _FORMS:
+        elif _tag(capability) in _FORMS:
             return capability
     return parent
+
+
+def _tag(capability: Capability) -> str:
+    return str(capability.__struct_config__.tag)
 
 
 def shows(device: Device) -> bool:
     """Tell whether libvirt knows this device."""
     capability = _main(device)
-    return capability is not None and _FORMS[type(capability)].shown(capability)
+    return capability is not None and _FORMS[_tag(capability)].shown(capability, device)
 
 
 def placed(device: Device, snapshot: Snapshot) -> Device:
@@ -189,12 +239,12 @@ def placed(device: Device, snapshot: Snapshot) -> Device:
     name, parent = _name(device), None if above is None else _name(above)
     if (name, parent) == (device.name, device.parent):
         return device
-    return msgspec.structs.replace(device, name=name, parent=parent)
+    return replace(device, name=name, parent=parent)
 
 
 def _name(device: Device) -> str:
     mdev = device.capability(MdevChild)
-    # Since 7.7: the same uuid could be defined below two parents.
+    # Since 7.7: one uuid can be defined below two parents.
     return device.name if mdev is None else f"{device.name}_{sanitise(mdev.parent_addr)}"
 
 
@@ -202,7 +252,7 @@ def device_xml(device: Device, *, depth: int = 0) -> str:
     """Return the XML of one device that is `placed`; `depth` is the levels it stands in."""
     capability = _main(device)
     assert capability is not None, f"libvirt does not show {device.name}"
-    form = _FORMS[type(capability)]
+    form = _FORMS[_tag(capability)]
     parent = device.capability(MdevParent)
     out = _Arranged(depth)
     with out.begin("device"):
