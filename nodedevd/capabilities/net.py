@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.errors import NodeGone
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.xmltext import Out
 
@@ -45,11 +46,20 @@ def read(node: Node) -> Net:
     state = node.read("operstate", promised=True)
     return Net(
         interface=node.uevent.get("INTERFACE") or shown(node.sysname),
-        address=node.read("address") or None,
+        address=_read_address(node),
         devtype=devtype,
         link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
         medium="80211" if devtype == "wlan" else "80203",
     )
+
+
+def _read_address(node: Node) -> str | None:
+    faults = len(node.faults)
+    text = node.read("address", absent=(errno.EINVAL,))
+    if text is None and node.has("address") and len(node.faults) == faults:
+        # EINVAL is the answer of an interface that is being unregistered.
+        raise NodeGone(node.path)
+    return text or None
 
 
 def _read_speed(node: Node) -> int | None:

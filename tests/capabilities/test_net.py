@@ -240,6 +240,16 @@ def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
     assert read_device(Sysroot(), PATH, LISTED_IN) == whole
 
 
+def test_interface_that_is_being_unregistered_is_no_device(tree: Tree) -> None:
+    """Its directory is still there, and the kernel answers EINVAL for its address.
+
+    Shown without it, it would be told as another device, of another name.
+    """
+    tree.net("eth0")
+    sysroot = FaultySysroot(errors={f"{PATH}/address": errno.EINVAL})
+    assert scan(sysroot).names == ("computer",)
+
+
 def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
     """The class may still list what has no directory any more."""
     tree.remove(tree.net("eth0"))

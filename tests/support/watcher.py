@@ -61,7 +61,8 @@ class Watcher:
 
     def expect(self, *lines: str) -> None:
         """Wait for exactly these events, in this order."""
-        assert [line(self._told()) for _ in lines] == list(lines)
+        told = [line(self._told()) for _ in lines]
+        assert told == list(lines), f"told {told}, not {list(lines)}"
 
     def until(self, condition: Callable[[], bool]) -> list[str]:
         """Wait until a condition on the devices holds; return what was told up to then."""

@@ -1,0 +1,289 @@
+"""Following this machine's own kernel: what is done to it is told, once, in order, and no more.
+
+Interfaces live in a network namespace of the test's own, so nothing else happens to them. Of
+the machine's other devices a zram is made and removed; changes of those that are not the
+test's are left out.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from nodedevd.capabilities.net import Net
+from nodedevd.capabilities.storage import Storage
+from tests.support import namespace
+from tests.support.namespace import Namespace
+from tests.support.running import COMMAND, REPOSITORY, started
+from tests.support.watcher import Watcher, scanned, shown
+
+pytestmark = pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+
+UDEVD = Path("/lib/systemd/systemd-udevd")
+ZRAM = Path("/sys/class/zram-control")
+MAC, PEER_MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
+V0, V1 = "net_v0_52_54_00_00_00_01", "net_v1_52_54_00_00_00_02"
+PAIR = f"link add v0 address {MAC} type veth peer name v1 address {PEER_MAC}"
+
+RULES = """\
+ACTION=="add", SUBSYSTEM=="net", KERNEL=="odd0", NAME="even0"
+"""
+
+needs_udevd = pytest.mark.skipif(not UDEVD.exists(), reason="needs udevd: Debian's package udev")
+needs_zram = pytest.mark.skipif(
+    not (ZRAM / "hot_add").exists(), reason="needs a kernel with zram: modprobe zram"
+)
+
+
+@contextmanager
+def udevd(own: Namespace, directory: Path) -> Iterator[None]:
+    """Run a udevd in a namespace, without Debian's rules, which differ from host to host."""
+    own.run("mount", "-t", "tmpfs", "tmpfs", "/usr/lib/udev/rules.d")
+    own.run("mkdir", "-p", "/run/udev/rules.d")
+    own.write("/run/udev/rules.d/10-test.rules", RULES)
+    directory.mkdir()
+    with started(directory, command=[*own.enter, str(UDEVD)]) as process:
+        process.wait_notified("READY=1")
+        yield
+        assert process.stop() == 0
+
+
+class Host:
+    """This machine's kernel, seen from a namespace, followed by a daemon in it."""
+
+    def __init__(self, own: Namespace, watcher: Watcher, mine: set[str]) -> None:
+        self.own = own
+        self.watcher = watcher
+        self.mine = mine
+        """names of block devices that the test has made"""
+
+    def net(self, name: str) -> Net:
+        """Return an interface as it was last told."""
+        found = self.watcher.devices[name].capability(Net)
+        assert found is not None
+        return found
+
+
+def somebody_elses(name: str, mine: set[str]) -> bool:
+    """Tell whether a block device may change for reasons that are not the test's."""
+    return re.match("block_(zram|loop|dm|nbd)", name) is not None and name not in mine
+
+
+@contextmanager
+def follow(directory: Path, *, events: str, source: str, with_udevd: bool) -> Iterator[Host]:
+    """Follow the kernel from a namespace; in the end all is told, and true."""
+    # A Unix socket's path is short.
+    with ExitStack() as stack:
+        own = stack.enter_context(Namespace())
+        if with_udevd:
+            stack.enter_context(udevd(own, directory / "udevd"))
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "nodedevd.sock"
+        mine: set[str] = set()
+        daemon = stack.enter_context(
+            started(
+                directory,
+                *("--socket", str(path), "--events", events, "--reconcile", "0"),
+                environment={"PYTHONPATH": str(REPOSITORY)},
+                command=[*own.enter, *COMMAND],
+            )
+        )
+        daemon.wait_notified("READY=1")
+        watcher = stack.enter_context(
+            Watcher(path, ours=lambda name: not somebody_elses(name, mine))
+        )
+        assert watcher.status().event_source == source
+        yield Host(own, watcher, mine)
+        own.ip("link add fence0 address 52:54:00:00:00:ff type bridge")
+        watcher.expect("added net_fence0_52_54_00_00_00_ff")
+        told, true = shown(path), scanned(enter=own.enter)
+        for devices in (told, true):
+            for name in [name for name in devices if somebody_elses(name, mine)]:
+                del devices[name]
+        assert told == true
+        status = watcher.status()
+        assert (status.overflows, status.monitor_errors, status.missed_changes) == (0, 0, 0)
+        assert daemon.stop() == 0
+
+
+@pytest.fixture(
+    params=[
+        "kernel",
+        pytest.param("udev", marks=needs_udevd),
+        pytest.param("auto", marks=needs_udevd),
+    ]
+)
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """Return the kernel, followed by its own uevents, by udevd's, and by what is found."""
+    events = str(request.param)
+    source = "kernel" if events == "kernel" else "udev"
+    with follow(tmp_path, events=events, source=source, with_udevd=source == "udev") as host:
+        yield host
+
+
+def add_pair(host: Host) -> None:
+    """Make two interfaces that are each other's other end."""
+    host.own.ip(PAIR)
+    assert sorted(host.watcher.until(lambda: {V0, V1} <= host.watcher.devices.keys())) == [
+        f"added {V0}",
+        f"added {V1}",
+    ]
+
+
+def test_interfaces_that_come_and_go_are_told(host: Host) -> None:
+    """A pair of interfaces is made and removed by one command each."""
+    add_pair(host)
+    assert host.net(V0).address == MAC
+    assert host.watcher.devices[V0].path == "/sys/devices/virtual/net/v0"
+    host.own.ip("link del v0")
+    lines = host.watcher.until(lambda: not {V0, V1} & host.watcher.devices.keys())
+    assert sorted(lines) == [f"removed {V0}", f"removed {V1}"]
+
+
+def test_interfaces_set_up_and_down_are_told(host: Host) -> None:
+    """Of the link's state no uevent tells: it is followed all the same, to its end."""
+    add_pair(host)
+    host.own.ip("link set v0 up")
+    host.own.ip("link set v1 up")
+    lines = host.watcher.until(
+        lambda: (
+            [(host.net(name).link.state, host.net(name).link.speed) for name in (V0, V1)]
+            == [("up", 10000)] * 2
+        )
+    )
+    assert set(lines) == {f"changed {V0} net", f"changed {V1} net"}
+    host.own.ip("link set v1 down")
+    lines = host.watcher.until(
+        lambda: [host.net(name).link.state for name in (V0, V1)] == ["lowerlayerdown", "down"]
+    )
+    assert set(lines) == {f"changed {V0} net", f"changed {V1} net"}
+
+
+def test_changed_address_is_told(host: Host) -> None:
+    """No uevent tells of it; the address is in the name, so one goes and one comes."""
+    add_pair(host)
+    host.own.ip(f"link set v0 address {OTHER_MAC}")
+    host.watcher.expect("added net_v0_52_54_00_00_00_03", f"removed {V0}")
+
+
+def test_renamed_interface_is_told(host: Host) -> None:
+    """The kernel moves its directory: one goes and one comes."""
+    add_pair(host)
+    host.own.ip("link set v0 name renamed0")
+    renamed = V0.replace("v0", "renamed0")
+    host.watcher.expect(f"added {renamed}", f"removed {V0}")
+    assert host.watcher.devices[renamed].path == "/sys/devices/virtual/net/renamed0"
+
+
+def test_interface_moved_to_another_namespace_and_back_is_told(host: Host) -> None:
+    """What is not in the namespace is not there; what comes back is told once."""
+    add_pair(host)
+    with Namespace() as other:
+        host.own.ip(f"link set v0 netns {other.pid}")
+        host.watcher.expect(f"removed {V0}")
+        other.ip(f"link set v0 netns {host.own.pid}")
+        host.watcher.expect(f"added {V0}")
+
+
+def test_uevent_asked_for_tells_nothing_new(host: Host) -> None:
+    """`change` written to a device's uevent arrives, and nothing has changed."""
+    add_pair(host)
+    before = host.watcher.status().events
+    for _ in range(3):
+        host.own.write("/sys/class/net/v0/uevent", "change")
+    host.watcher.until_status(lambda status: status.events >= before + 3)
+
+
+def test_bridge_and_its_ports_are_told(host: Host) -> None:
+    """A bridge has a kind of its own, and a state that comes from its ports."""
+    host.own.ip("link add br0 address 52:54:00:00:00:10 type bridge")
+    br0 = "net_br0_52_54_00_00_00_10"
+    host.watcher.expect(f"added {br0}")
+    bridge = host.net(br0)
+    assert (bridge.devtype, bridge.medium) == ("bridge", "80203")
+    add_pair(host)
+    host.own.ip("link set v0 master br0")
+    host.own.ip("link set br0 up")
+    host.own.ip("link set v0 up")
+    host.own.ip("link set v1 up")
+    names = (br0, V0, V1)
+    lines = host.watcher.until(lambda: [host.net(name).link.state for name in names] == ["up"] * 3)
+    assert set(lines) == {f"changed {name} net" for name in names}
+    host.own.ip("link del br0")
+    lines = host.watcher.until(lambda: br0 not in host.watcher.devices)
+    assert set(lines[:-1]) <= {f"changed {br0} net"}  # It goes down first.
+
+
+def test_many_interfaces_at_once_are_all_told(host: Host) -> None:
+    """A burst of a hundred interfaces, each told once as it comes and as it goes."""
+    count = 100
+    before = set(host.watcher.devices)
+    batch = [f"link add many{number} type bridge\n" for number in range(count)]
+    host.own.run("ip", "-batch", "-", text="".join(batch))
+    lines = host.watcher.until(lambda: len(host.watcher.devices) == len(before) + count)
+    assert len(lines) == len(set(lines)) == count
+    batch = [f"link del many{number}\n" for number in range(count)]
+    host.own.run("ip", "-batch", "-", text="".join(batch))
+    lines = host.watcher.until(lambda: set(host.watcher.devices) == before)
+    assert len(lines) == len(set(lines)) == count
+
+
+@contextmanager
+def zram() -> Iterator[str]:
+    """Make a zram device and return its kernel name; it is gone in the end."""
+    number = (ZRAM / "hot_add").read_text().strip()
+    try:
+        yield f"zram{number}"
+    finally:
+        (ZRAM / "hot_remove").write_text(number)
+
+
+@needs_zram
+def test_block_device_that_comes_grows_and_goes_is_told(host: Host) -> None:
+    """A device of the whole machine is told in every namespace.
+
+    Of a size that was 0 the kernel tells nothing; udevd's rules, or an administrator, have it
+    send a `change`.
+    """
+    with zram() as sysname:
+        name = f"block_{sysname}"
+        host.mine.add(name)
+        host.watcher.expect(f"added {name}")
+        assert size(host, name) == 0
+        Path(f"/sys/block/{sysname}/disksize").write_text("64M")
+        host.own.write(f"/sys/block/{sysname}/uevent", "change")
+        host.watcher.expect(f"changed {name} storage")
+        assert size(host, name) == 64 << 20
+    host.watcher.expect(f"removed {name}")
+
+
+def size(host: Host, name: str) -> int | None:
+    """Return a block device's size as it was last told."""
+    found = host.watcher.devices[name].capability(Storage)
+    assert found is not None
+    return found.size_bytes
+
+
+@needs_udevd
+@pytest.mark.parametrize("events", ["kernel", "udev"])
+def test_interface_that_udevd_renames_comes_to_its_final_name(tmp_path: Path, events: str) -> None:
+    """Whoever tells of it first, the name that the kernel gave it does not stay.
+
+    The kernel's uevent and rtnetlink tell of it at once, udevd when it has renamed it.
+    """
+    odd, even = "net_odd0_52_54_00_00_00_01", "net_even0_52_54_00_00_00_01"
+    with follow(tmp_path, events=events, source=events, with_udevd=True) as host:
+        host.own.ip(f"link add odd0 address {MAC} type bridge")
+        devices = host.watcher.devices
+        lines = host.watcher.until(lambda: even in devices and odd not in devices)
+        assert lines in ([f"added {even}"], [f"added {odd}", f"added {even}", f"removed {odd}"])
+
+
+def test_auto_follows_the_kernel_where_no_udevd_runs(tmp_path: Path) -> None:
+    """A host without udevd, as a container, is followed, too."""
+    with follow(tmp_path, events="auto", source="kernel", with_udevd=False) as host:
+        add_pair(host)
