@@ -19,6 +19,8 @@ from nodedevd.model import Change, Device, Removed, Snapshot
 
 HISTORY_CHANGES = 16_384
 """Changes that are remembered for clients that have not seen them yet."""
+ENCODED_BYTES = 8 << 20
+"""Replies about them that are kept, so that they are made once for many watchers."""
 
 
 class _Encoded:
@@ -41,18 +43,28 @@ class Recent:
         self.generation = generation
         self.change = change
         self.encoded: dict[object, bytes] = {}
-        """replies, made once for all watchers that want the same"""
+        """replies, made once for all watchers that want the same; see Store.keep"""
 
 
 class Store:
     """Holds the current snapshot."""
 
-    def __init__(self, snapshot: Snapshot | None = None, *, history: int = HISTORY_CHANGES) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        history: int = HISTORY_CHANGES,
+        encoded_bytes: int = ENCODED_BYTES,
+    ) -> None:
         self.instance = secrets.token_hex(8)
         """tells the generations of this process from another one's"""
         self.snapshot = snapshot or Snapshot(generation=0)
         self._encoded: dict[str, _Encoded] = {}
         self._history: deque[Recent] = deque(maxlen=history)
+        self._encoded_bytes = encoded_bytes
+        self._replies: deque[tuple[Recent, object]] = deque()
+        self.replies_bytes = 0
+        """size of all replies that are kept"""
         self._wakes: set[Callable[[], None]] = set()
 
     def begin(self, snapshot: Snapshot) -> None:
@@ -85,6 +97,15 @@ class Store:
         ):
             raise KeyError(generation)
         return self._history[generation + 1 - self._history[0].generation]
+
+    def keep(self, recent: Recent, key: object, reply: bytes) -> None:
+        """Keep a reply about a change, and forget the oldest ones if they are too many."""
+        recent.encoded[key] = reply
+        self._replies.append((recent, key))
+        self.replies_bytes += len(reply)
+        while self.replies_bytes > self._encoded_bytes:
+            oldest, its_key = self._replies.popleft()
+            self.replies_bytes -= len(oldest.encoded.pop(its_key))
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Have a function called after each update."""

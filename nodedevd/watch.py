@@ -122,7 +122,7 @@ class Watch:
         if reply is None:
             parts = change.parts if isinstance(change, Changed) and event == "changed" else None
             reply = self._reply(event, recent.generation, change.device, parts)
-            recent.encoded[key] = reply
+            self._store.keep(recent, key, reply)
         return reply
 
     def _mark(self, event: str, generation: int) -> bytes:
