@@ -33,6 +33,19 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         """The kernel's name of the device."""
         return self.path.rpartition("/")[2]
 
+    @classmethod
+    def of(cls, device: Device, capabilities: tuple[AnyCapability, ...]) -> Reading:
+        """Return a device as if it had just been read, with these capabilities."""
+        return cls(
+            path=device.path or "",
+            subsystem=device.subsystem,
+            driver=device.driver,
+            capabilities=capabilities,
+            errors=device.errors,
+            devnode=device.devnode,
+            devlinks=device.devlinks,
+        )
+
 
 class Update(msgspec.Struct, frozen=True):
     """A new snapshot, and how it differs from the one before."""

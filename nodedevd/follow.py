@@ -148,6 +148,7 @@ class Follower:
         self._congested = False
         self._reopening = False
         self._touched: set[str] = set()
+        self._recount: set[str] = set()
         self._reconcile = False
         self._rescan = True
         self._worker: asyncio.Task[None] | None = None
@@ -223,7 +224,8 @@ class Follower:
         }
         if not old:
             return None
-        self.touch(old)
+        self._recount.update(old)
+        self._schedule(0)
         # One for each caller: who goes away cancels the future it waits for.
         future = asyncio.get_running_loop().create_future()
         self._fresh.append(future)
@@ -419,7 +421,7 @@ class Follower:
 
     async def _work(self) -> None:
         """Do what has come in, and what comes in meanwhile."""
-        while self._rescan or self._reconcile or self._uevents or self._touched:
+        while self._rescan or self._reconcile or self._uevents or self._touched or self._recount:
             waiting = len(self._fresh)
             try:
                 await self._do()
@@ -443,7 +445,8 @@ class Follower:
         snapshot = self._store.snapshot
         uevents, self._uevents = self._uevents, {}
         touched = touched_paths(uevents, snapshot) | self._touched
-        self._rescan, self._reconcile, self._touched = False, False, set()
+        recount = self._recount
+        self._rescan, self._reconcile, self._touched, self._recount = False, False, set(), set()
         began = time.monotonic()
         try:
             if rescan_asked or reconcile:
@@ -454,7 +457,12 @@ class Follower:
                 self.counters.updates += 1
                 result = await self._supervise(
                     lambda job, left: update(
-                        self._sysroot, snapshot, touched, job=job, unanswered=left
+                        self._sysroot,
+                        snapshot,
+                        touched,
+                        recount=recount,
+                        job=job,
+                        unanswered=left,
                     )
                 )
         except BaseException:
@@ -462,8 +470,9 @@ class Follower:
             self._rescan |= rescan_asked
             self._reconcile |= reconcile
             self._touched |= touched
+            self._recount |= recount
             raise
-        self._note_times(result.snapshot, touched, began, whole=rescan_asked or reconcile)
+        self._note_times(result.snapshot, touched | recount, began, whole=rescan_asked or reconcile)
         first = self._store.snapshot.generation == 0
         if first:
             self._store.begin(result.snapshot.numbered(1))

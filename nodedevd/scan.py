@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import TypeAlias
 
+import msgspec
+
 from nodedevd.assembly import Reading, Update, graft
 from nodedevd.capabilities import KINDS, AnyCapability, mdev_child, system
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
@@ -113,14 +115,8 @@ def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> R
     if before is None:
         return Reading(shown(path), _subsystem(listed_in), None, (), (UNANSWERED,), None, ())
     errors = tuple(error for error in before.errors if error != UNANSWERED)
-    return Reading(
-        path=shown(path),
-        subsystem=before.subsystem,
-        driver=before.driver,
-        capabilities=before.capabilities,
-        errors=(*errors, UNANSWERED),
-        devnode=before.devnode,
-        devlinks=before.devlinks,
+    return msgspec.structs.replace(
+        Reading.of(before, before.capabilities), errors=(*errors, UNANSWERED)
     )
 
 

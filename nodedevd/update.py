@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
-from nodedevd.assembly import Update, graft
-from nodedevd.capabilities import KINDS
+from nodedevd.assembly import Reading, Update, graft
+from nodedevd.capabilities import KINDS, mdev_parent
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
@@ -29,17 +29,22 @@ def update(
     old: Snapshot,
     touched: Set[str],
     *,
+    recount: Set[str] = frozenset(),
     job: Job | None = None,
     unanswered: Set[str] = frozenset(),
 ) -> Update:
     """Read the devices at these paths, and those that change with them without an event.
+
+    Of the mdev parents at the paths `recount` only the counts are read.
 
     A path may be that of the device's link in /sys/class, or that of mdevctl's directory.
     """
     job = job or Job()
     sysroot.forget()
     touched = {path for one in touched for path in _devices(sysroot, old, one)}
-    first = _read(sysroot, old, touched, job, unanswered)
+    readings, doubtful = _recount(sysroot, old, recount - touched - unanswered, job)
+    touched |= doubtful
+    first = _read(sysroot, old, touched, job, unanswered, readings)
     # Events tell of a device; what hangs on it, the kernel changes in silence.
     silent = {path for change in first.changes for path in _silent(change, first.snapshot)}
     silent -= touched
@@ -47,6 +52,27 @@ def update(
         return first
     second = _read(sysroot, first.snapshot, silent, job, unanswered)
     return Update(second.snapshot, (*first.changes, *second.changes))
+
+
+def _recount(
+    sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job
+) -> tuple[list[Reading], set[str]]:
+    """Read counts; return the devices with other ones, and the paths to be read as a whole."""
+    readings = []
+    doubtful = set()
+    for path in paths:
+        job.begin(path)
+        device = old.at(path)
+        parent = None if device is None else device.capability(MdevParent)
+        if device is None or parent is None:
+            continue
+        counted = mdev_parent.recount(sysroot, path, parent)
+        if counted is None:
+            doubtful.add(path)
+        elif counted is not parent:
+            capabilities = [counted if one is parent else one for one in device.capabilities]
+            readings.append(Reading.of(device, tuple(capabilities)))
+    return readings, doubtful
 
 
 def _silent(change: Change, snapshot: Snapshot) -> set[str]:
@@ -112,12 +138,17 @@ def _pci(address: str | None, snapshot: Snapshot) -> Device | None:
 
 
 def _read(
-    sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job, unanswered: Set[str]
+    sysroot: Sysroot,
+    old: Snapshot,
+    paths: Iterable[str],
+    job: Job,
+    unanswered: Set[str],
+    besides: Iterable[Reading] = (),
 ) -> Update:
     listed = {path: _listed_in(sysroot, path) for path in paths}
     found = {path: listed[path] for path in paths if listed[path] or _concerns(sysroot, old, path)}
     readings = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
-    return graft(old, gone=found, readings=readings)
+    return graft(old, gone=found, readings=[*besides, *readings])
 
 
 def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.model import Added, Changed, Removed, Snapshot
 from nodedevd.scan import UNANSWERED, Job, scan
 from nodedevd.sysroot import Sysroot
@@ -158,3 +159,49 @@ def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
     assert device.capabilities == before.capabilities
     assert device.errors == (UNANSWERED,)
     assert not [read for read in sysroot.reads if "numa_node" in read]
+
+
+def available(snapshot: Snapshot, address: str) -> int | None:
+    """Return how many of its one type a parent of the card has left."""
+    device = snapshot.lookup(address)
+    parent = device.capability(MdevParent)
+    assert parent is not None
+    return parent.types[0].available_instances
+
+
+def test_recount_reads_counts_alone(tmp_path: Path) -> None:
+    """Only available_instances is read, and only what is different changes."""
+    tree = Tree(tmp_path)
+    card(tree)
+    sysroot = FaultySysroot(str(tmp_path))
+    old = scan(sysroot)
+    paths = {old.lookup(address).path or "" for address in (FIRST, SECOND)}
+    tree.mdev_type(FIRST, "nvidia-1", available=0)
+    sysroot.reads.clear()
+    new = update(sysroot, old, set(), recount=paths)
+    counts = {f"{path}/mdev_supported_types/nvidia-1/available_instances" for path in paths}
+    assert set(sysroot.reads) == counts
+    assert [(type(change), change.device.name) for change in new.changes] == [
+        (Changed, old.lookup(FIRST).name)
+    ]
+    assert (available(new.snapshot, FIRST), available(new.snapshot, SECOND)) == (0, 1)
+
+
+@pytest.mark.parametrize("content", ["many\n", None])
+def test_count_that_cannot_be_told_has_its_device_read_as_a_whole(
+    tmp_path: Path, content: str | None
+) -> None:
+    """Nonsense, and a type that is gone, are met by a reading that can say so."""
+    tree = Tree(tmp_path)
+    card(tree)
+    sysroot = Sysroot(str(tmp_path))
+    old = scan(sysroot)
+    path = old.lookup(FIRST).path or ""
+    attribute = f"{path}/mdev_supported_types/nvidia-1/available_instances"
+    if content is None:
+        tree.remove(f"{path}/mdev_supported_types/nvidia-1")
+    else:
+        tree.file(attribute, content)
+    new = update(sysroot, old, set(), recount={path}).snapshot
+    assert new.lookup(FIRST) == scan(Sysroot(str(tmp_path))).lookup(FIRST)
+    assert new.lookup(FIRST) != old.lookup(FIRST)

@@ -10,7 +10,8 @@ import msgspec
 
 from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.naming import is_uuid
-from nodedevd.node import Node, shown
+from nodedevd.node import Node, parse_number, shown
+from nodedevd.sysroot import Sysroot
 from nodedevd.xmltext import Out
 
 TYPES = "mdev_supported_types"
@@ -70,6 +71,26 @@ def read_type(node: Node, name: str) -> MdevType | None:
         if "devices" in entries
         else (),
     )
+
+
+def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
+    """Read what changes without an event, and nothing else: how many are available.
+
+    The same object if nothing is different; None if the device has to be read as a whole.
+    """
+    types = []
+    for one in cap.types:
+        try:
+            text = sysroot.read(f"{path}/{TYPES}/{one.id}/available_instances")
+            number = parse_number(text.decode().removesuffix("\n"))
+        except (OSError, UnicodeDecodeError):
+            return None
+        if number is None or one.available_instances is None:
+            return None
+        if number != one.available_instances:
+            one = msgspec.structs.replace(one, available_instances=number)
+        types.append(one)
+    return cap if tuple(types) == cap.types else msgspec.structs.replace(cap, types=tuple(types))
 
 
 def write(cap: MdevParent, out: Out) -> None:
