@@ -76,7 +76,11 @@ class Monitor:
                 raise self._lost(error) from error
             if device is None:
                 return
-            yield _uevent(device)
+            try:
+                uevent = _uevent(device)
+            except UnicodeDecodeError as error:
+                raise EventsLost("a name that is not UTF-8", overflow=False, usable=True) from error
+            yield uevent
 
     def close(self) -> None:
         """Give the socket back."""
