@@ -93,7 +93,7 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
     function its physical one. For any PCI function its IOMMU group.
     """
     child = device.capability(MdevChild)
-    if child is not None and child.parent_path is not None:
+    if child is not None:
         # Of a definition and its device one is shown.
         yield definition_path(child.parent_addr, child.uuid)
         if child.parent_path is not None:

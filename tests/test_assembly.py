@@ -62,6 +62,10 @@ def reading(path: str, driver: str | None = None) -> Reading:
             iommu_group=None,
             vfio_device=None,
             state="incomplete",
+            defined=False,
+            autostart=None,
+            attributes=(),
+            waits_for=None,
         )
     return Reading(
         path=path,

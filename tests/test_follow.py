@@ -122,7 +122,7 @@ def available(device: Device) -> int | None:
 
 
 class Interrupted(Sysroot):
-    """A host that changes when a directory is listed for the first time."""
+    """A host that changes when something is listed or read for the first time."""
 
     def __init__(self, root: Path, path: str, change: Callable[[], None]) -> None:
         super().__init__(str(root))
@@ -132,10 +132,19 @@ class Interrupted(Sysroot):
     def listdir(self, path: str) -> list[str]:
         """List, then change."""
         found = super().listdir(path)
+        self._interrupt(path)
+        return found
+
+    def read(self, path: str, size: int | None = None) -> bytes:
+        """Read, then change."""
+        data = super().read(path, size)
+        self._interrupt(path)
+        return data
+
+    def _interrupt(self, path: str) -> None:
         if path == self._path and self._change is not None:
             change, self._change = self._change, None
             change()
-        return found
 
 
 async def test_uevent_during_the_first_scan_is_acted_upon_after_it(tmp_path: Path) -> None:
@@ -453,7 +462,7 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
     """A read that began before the request is no answer to it."""
     asked: list[asyncio.Future[None] | None] = []
     loop = asyncio.get_running_loop()
-    directory = f"/sys/devices/pci0000:00/{CARD}/mdev_supported_types/nvidia-1/devices"
+    count = f"/sys/devices/pci0000:00/{CARD}/mdev_supported_types/nvidia-1/available_instances"
 
     def change_and_ask() -> None:
         live.tree.mdev_type(CARD, "nvidia-1", available=7)
@@ -463,7 +472,7 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
     async def ask() -> None:
         asked.append(live.follower.fresh([live.get(CARD)]))
 
-    sysroot = Interrupted(tmp_path, directory, lambda: None)
+    sysroot = Interrupted(tmp_path, count, lambda: None)
     async with following(tmp_path, card_with_mdev, sysroot=sysroot, count_age_seconds=0.0) as live:
         sysroot._change = change_and_ask
         first = live.follower.fresh([live.get(CARD)])
