@@ -68,12 +68,35 @@ def _pci(cap: Pci) -> Pci:
     return replace(cap, iommu_group=group, virtual_functions=functions)
 
 
+def _scsi_host(cap: Any) -> Any:
+    fc_host, vport_ops = cap.fc_host, cap.vport_ops
+    whole = (fc_host is None or None not in (fc_host.wwnn, fc_host.wwpn)) and (
+        vport_ops is None or None not in (vport_ops.max_vports, vport_ops.vports)
+    )
+    return cap if whole else replace(cap, fc_host=None, vport_ops=None)
+
+
+def _scsi_target(cap: Any) -> Any:
+    whole = cap.fc_remote_port is None or cap.fc_remote_port.wwpn is not None
+    return cap if whole else replace(cap, fc_remote_port=None)
+
+
+def _storage(cap: Any) -> Any:
+    if cap.removable is None or cap.removable.media_available is not None:
+        return cap
+    # A medium that udev has not seen is none.
+    empty = replace(cap.removable, media_available=False)
+    return replace(cap, removable=empty, size_bytes=0, logical_block_size=None)
+
+
 def _write_mdev(cap: MdevChild, out: Out) -> None:
     out.empty("type", id="" if cap.mdev_type is None else cap.mdev_type.id)
     out.text("uuid", cap.uuid)
     out.text("parent_addr", cap.parent_addr)
     if cap.iommu_group is not None:
         out.empty("iommuGroup", number=str(cap.iommu_group))
+    for one in cap.attributes:
+        out.empty("attr", name=one.name, value=one.value)
 
 
 def _write_mdev_types(cap: MdevParent, out: Out) -> None:
@@ -111,8 +134,10 @@ _FORMS: Mapping[str, _Form] = {
     "mdev_child": _Form(
         "mdev",
         ("type", "uuid", "parent_addr", "iommuGroup", "attr"),
-        # It waits a second for either, then gives up.
-        shown=lambda cap, _: None not in (cap.mdev_type, cap.iommu_group),
+        # Of an active one it waits a second for either, then gives up.
+        shown=lambda cap, _: (
+            cap.mdev_type is not None and (cap.iommu_group is not None or cap.state == "inactive")
+        ),
         write=_write_mdev,
     ),
     "usb_device": _Form(
@@ -126,8 +151,8 @@ _FORMS: Mapping[str, _Form] = {
         ("interface", "address", "link", "feature", "capability"),
         shown=lambda cap, _: cap.devtype in (None, "wlan") and cap.link.state is not None,
     ),
-    "scsi_host": _Form("scsi_host", ("host", "unique_id", "capability")),
-    "scsi_target": _Form("scsi_target", ("target", "capability")),
+    "scsi_host": _Form("scsi_host", ("host", "unique_id", "capability"), adapted=_scsi_host),
+    "scsi_target": _Form("scsi_target", ("target", "capability"), adapted=_scsi_target),
     "scsi": _Form("scsi", ("host", "bus", "target", "lun", "type")),
     "scsi_generic": _Form("scsi_generic", ("char",)),
     "storage": _Form(
@@ -140,6 +165,7 @@ _FORMS: Mapping[str, _Form] = {
         shown=lambda cap, _: (
             cap.drive_type is not None and (cap.drive_type != "dasd" or cap.serial is not None)
         ),
+        adapted=_storage,
     ),
     "drm": _Form("drm", ("type",)),
     "ccw": _Form(
@@ -167,6 +193,9 @@ _FORMS: Mapping[str, _Form] = {
     "mdev_parent": _Form(_MDEV_TYPES, (_TYPES,), write=_write_mdev_types),
 }
 """The kinds that libvirt has, by our names; the first one of a device is what the device is."""
+
+KINDS = frozenset(_FORMS)
+"""The names of these kinds."""
 
 
 class _Arranged(Out):
@@ -237,6 +266,9 @@ def placed(device: Device, snapshot: Snapshot) -> Device:
     while above is not None and not shows(above):
         above = snapshot.get(above.parent or "")
     name, parent = _name(device), None if above is None else _name(above)
+    mdev = device.capability(MdevChild)
+    if mdev is not None and mdev.state == "inactive":
+        return replace(device, name=name, parent=parent, path=None)
     if (name, parent) == (device.name, device.parent):
         return device
     return replace(device, name=name, parent=parent)

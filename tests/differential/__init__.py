@@ -1,0 +1,1 @@
+"""nodedevd beside other programs that tell of the same host."""

@@ -1,0 +1,119 @@
+"""The format libvirt beside a real libvirtd: the same devices, the same text."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from nodedevd.embedded import Embedded
+from tests.differential.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
+from tests.support import libvirtd
+from tests.support.hosts import FIXTURES, HOSTS
+
+ALL = (*VERSIONS, *DEVIATIONS)
+# On `broken` it never ends: the list of capabilities of a PCI function there is a loop.
+COMPARED = sorted(set(HOSTS) - {"broken"})
+
+missing = libvirtd.missing()
+needs_libvirtd = pytest.mark.skipif(missing is not None, reason=str(missing))
+
+
+@cache
+def libvirt_shows(host: str) -> Shown:
+    """Return what libvirtd shows of a recorded host."""
+    return libvirtd.dump(FIXTURES / host)
+
+
+def ours(root: Path) -> Shown:
+    """Return what nodedevd shows in libvirt's format, by its names there."""
+    source = Embedded(str(root))
+    document = source.xml(form="libvirt")
+    names = re.findall(r"^    <name>(.*)</name>$", document, re.MULTILINE)
+    return {name: source.xml([name], form="libvirt") for name in names}
+
+
+def listed(xml: str) -> str:
+    """Sort what libvirt prints as the kernel lists it, in no order."""
+
+    def sort(match: re.Match[str]) -> str:
+        members = re.findall(r" *<(type|address|ccw_device) (?:.|\n)*?(?:/>|</\1>)\n", match[2])
+        parts = re.split(r"(?<=\n)(?= *<(?:type|address|ccw_device) )", match[2])
+        assert len(parts) == len(members)
+        return match[1] + "".join(sorted(parts)) + match[3]
+
+    inner = r"(?:.|\n)*?"
+    xml = re.sub(rf"( *<iommuGroup .*>\n)({inner})( *</iommuGroup>)", sort, xml)
+    xml = re.sub(rf"( *<members>\n)({inner})( *</members>)", sort, xml)
+    types = rf"( *<capability type='mdev_types'>\n)( *<type {inner})( *</capability>)"
+    return re.sub(types, sort, xml)
+
+
+def reparented(shown: Shown, extra: set[str]) -> Shown:
+    """Hang what is below an extra device below the next one that is none."""
+
+    def parent(match: re.Match[str]) -> str:
+        name = match[1]
+        while name in extra:
+            above = re.search("<parent>(.*)</parent>", shown[name])
+            assert above is not None
+            name = above[1]
+        return f"<parent>{name}</parent>"
+
+    return {name: re.sub("<parent>(.*)</parent>", parent, xml) for name, xml in shown.items()}
+
+
+def expected(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> Shown:
+    """Return what libvirtd is to show, from what nodedevd does."""
+    extra = {name for name, xml in shown.items() if any(one.extra(xml, root) for one in deviations)}
+    result = {}
+    for name, text in reparented(shown, extra).items():
+        if name not in extra:
+            xml = text
+            for one in deviations:
+                xml = one.ours(xml)
+            found = re.search("<name>(.*)</name>", xml)
+            assert found is not None
+            result[found[1]] = listed(xml)
+    return result
+
+
+def seen(shown: Shown, deviations: tuple[Deviation, ...] = ALL) -> Shown:
+    """Return what libvirtd shows, without what it does wrong."""
+    result = {}
+    for name, text in shown.items():
+        xml = text
+        for one in deviations:
+            xml = one.libvirt(xml)
+        result[name] = listed(xml)
+    return result
+
+
+@needs_libvirtd
+@pytest.mark.parametrize("host", COMPARED)
+def test_recorded_host_is_as_libvirtd_shows_it(host: str) -> None:
+    """The same devices by the same names, each with the same text."""
+    wanted, found = seen(libvirt_shows(host)), expected(ours(FIXTURES / host), FIXTURES / host)
+    assert sorted(found) == sorted(wanted)
+    different = {name: found[name] for name in found if found[name] != wanted[name]}
+    assert different == {name: wanted[name] for name in different}
+
+
+@needs_libvirtd
+@pytest.mark.parametrize("deviation", ALL, ids=lambda one: one.name)
+def test_deviation_is_still_one(deviation: Deviation) -> None:
+    """Without any one entry some host is different: none is stale, none hides another."""
+    rest = tuple(one for one in ALL if one is not deviation)
+    assert any(
+        seen(libvirt_shows(host), rest) != expected(ours(FIXTURES / host), FIXTURES / host, rest)
+        for host in COMPARED
+    )
+
+
+@pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda one: one.name)
+def test_deviation_is_described(deviation: Deviation) -> None:
+    """Each entry has its row in docs/dialects.md."""
+    text = (FIXTURES.parents[1] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    assert f"\n| {deviation.name} | " in text

@@ -1,0 +1,206 @@
+"""A real libvirtd over a sysroot: its XML of every device, for comparison.
+
+`dump(root)` starts this module again in mount, network and process namespaces of its own. There
+the recorded host takes the place of /sys and of udev's database, and libvirtd runs unmodified,
+with its node device driver alone. Nothing outside of the namespaces is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LIBVIRTD = Path("/usr/sbin/libvirtd")
+DRIVER = "libvirt/connection-driver/libvirt_driver_nodedev.so"
+PCI_IDS = Path("/usr/share/misc/pci.ids")
+TIMEOUT_SECONDS = 120
+HOST_UUID = "2d9c1c5e-5f0b-4c2b-8a5e-3f9c8b7a6d01"
+"""What libvirtd is told to be the uuid of a host that has none."""
+
+RUN = Path("/run/test")
+SOCKET = "/run/libvirt/libvirt-sock"
+
+
+def missing() -> str | None:
+    """Tell why no libvirtd can be run here, None if one can."""
+    if os.geteuid() != 0:
+        return "needs root, for namespaces of its own"
+    if not LIBVIRTD.exists() or _driver() is None:
+        return "needs Debian's package libvirt-daemon"
+    if not PCI_IDS.exists():
+        return "needs Debian's package pci.ids"
+    namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "true"]
+    if shutil.which("unshare") is None or subprocess.run(namespaces, check=False).returncode:
+        return "needs namespaces, which this machine does not give"
+    return None
+
+
+def dump(root: Path) -> dict[str, str]:
+    """Return the XML of all devices that libvirtd finds on a recorded host, by name."""
+    return dict(json.loads(inside("recorded", str(root.resolve()))))
+
+
+def inside(*arguments: str) -> str:
+    """Run this module in namespaces of its own, and return what it prints."""
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += [
+        "--propagation",
+        "private",
+        sys.executable,
+        "-m",
+        "tests.support.libvirtd",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _driver() -> Path | None:
+    return next(Path("/usr/lib").glob(f"*/{DRIVER}"), None)
+
+
+# -- inside the namespaces --------------------------------------------------------------
+
+
+def mount(*arguments: str | Path) -> None:
+    """Mount something, as mount(8) is told."""
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def put_in_place(root: Path) -> None:
+    """Put a recorded host where libvirtd and libudev look for one."""
+    _own_devices([path.name for path in root.glob("sys/devices/**/vhost-vdpa-*")])
+    mount("-t", "tmpfs", "none", "/run")
+    data = Path("/run/udev/data")
+    data.mkdir(parents=True)
+    Path("/run/udev/control").touch()  # libudev's sign that there is a udevd
+    if (root / "run/udev/data").exists():
+        mount("--bind", root / "run/udev/data", data)
+    ids = root / "usr/share/misc/pci.ids"
+    mount("--bind", ids if ids.exists() else "/dev/null", PCI_IDS)
+    mount("--bind", root / "sys", "/sys")
+    mount("-o", "remount,bind,ro", "/sys")
+    os.environ["SYSTEMD_DEVICE_VERIFY_SYSFS"] = "0"
+
+
+def _own_devices(names: list[str]) -> None:
+    """Make a /dev with the little that libvirtd needs, and these nodes."""
+    kept = {name: os.stat(f"/dev/{name}") for name in ("null", "zero", "random", "urandom")}
+    mount("-t", "tmpfs", "none", "/dev")
+    for name, stat in kept.items():
+        os.mknod(f"/dev/{name}", stat.st_mode, stat.st_rdev)
+    for name in names:
+        Path("/dev", name).touch()
+
+
+@contextmanager
+def running(host_uuid: str) -> Iterator[Client]:
+    """Run libvirtd; give a connection to it."""
+    drivers = RUN / "drivers"
+    drivers.mkdir(parents=True)
+    found = _driver()
+    assert found is not None
+    (drivers / found.name).symlink_to(found)
+    config = RUN / "libvirtd.conf"
+    config.write_text(f'auth_unix_rw = "none"\nhost_uuid = "{host_uuid}"\n')
+    ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ready.bind(str(RUN / "ready"))
+    ready.settimeout(TIMEOUT_SECONDS)
+    environment = {
+        **os.environ,
+        "LIBVIRT_DRIVER_DIR": str(drivers),
+        "NOTIFY_SOCKET": str(RUN / "ready"),
+        "PATH": str(RUN),  # no mdevctl: it would tell of this host, or of none
+    }
+    with subprocess.Popen(
+        [LIBVIRTD, "-f", config, "-p", RUN / "libvirtd.pid"], env=environment
+    ) as process:
+        try:
+            while b"READY=1" not in ready.recv(4096):
+                pass
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(SOCKET)
+                yield Client(connection)
+        finally:
+            process.terminate()
+
+
+class Client:
+    """A connection to libvirtd, by its RPC: a length, a header of six words, and XDR.
+
+    https://libvirt.org/kbase/internals/rpc.html; numbers from remote_protocol.x.
+    """
+
+    PROGRAM, VERSION = 0x20008086, 1
+    OPEN, GET_XML, AUTH_LIST, LIST_ALL = 1, 114, 66, 285
+    REPLY, OK = 1, 0
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._file = connection.makefile("rwb")
+        self._call(self.AUTH_LIST)
+        self._call(self.OPEN, struct.pack(">I", 1) + _text("nodedev:///system") + bytes(4))
+
+    def names(self) -> list[str]:
+        """Return the names of all devices."""
+        answer = self._call(self.LIST_ALL, struct.pack(">II", 1, 0))
+        (count,) = struct.unpack_from(">I", answer)
+        names = []
+        at = 4
+        for _ in range(count):
+            (size,) = struct.unpack_from(">I", answer, at)
+            names.append(answer[at + 4 : at + 4 + size].decode())
+            at += 4 + size + -size % 4
+        return names
+
+    def xml(self, name: str) -> str:
+        """Return a device's XML."""
+        answer = self._call(self.GET_XML, _text(name) + bytes(4))
+        (size,) = struct.unpack_from(">I", answer)
+        return answer[4 : 4 + size].decode("utf-8", "surrogateescape")
+
+    def _call(self, procedure: int, arguments: bytes = b"") -> bytes:
+        header = (self.PROGRAM, self.VERSION, procedure, 0, 0, 0)
+        self._file.write(struct.pack(">7I", 28 + len(arguments), *header) + arguments)
+        self._file.flush()
+        while True:
+            (size,) = struct.unpack(">I", self._file.read(4))
+            answer = self._file.read(size - 4)
+            _, _, called, kind, _, status = struct.unpack_from(">6I", answer)
+            if (called, kind) == (procedure, self.REPLY):
+                assert status == self.OK, f"procedure {procedure} failed: {answer[24:]!r}"
+                return answer[24:]
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
+
+
+def recorded(root: str) -> None:
+    """Print libvirtd's XML of every device of a recorded host, by name, as JSON."""
+    put_in_place(Path(root))
+    uuid = Path("/sys/devices/virtual/dmi/id/product_uuid")
+    with running(uuid.read_text().strip() if uuid.exists() else HOST_UUID) as client:
+        print(json.dumps({name: client.xml(name) for name in client.names()}))
+
+
+MODES: dict[str, Callable[..., None]] = {"recorded": recorded}
+
+if __name__ == "__main__":
+    MODES[sys.argv[1]](*sys.argv[2:])

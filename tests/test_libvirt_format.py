@@ -1,0 +1,248 @@
+"""The format libvirt: which devices it has, what they are called, and what it makes of each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from lxml import etree
+from pyfakefs.fake_filesystem import FakeFilesystem
+
+from nodedevd.capabilities import KINDS
+from nodedevd.capabilities.system import System
+from nodedevd.dialects import dump, libvirt
+from nodedevd.errors import NoSuchDevice, NotInFormat
+from nodedevd.model import Device, Snapshot
+from nodedevd.scan import scan
+from nodedevd.store import Store
+from nodedevd.sysroot import Sysroot
+from tests.support.golden import Golden
+from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.trees import Express, Tree
+from tests.support.xml import parse
+
+SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
+UUID = "c0ffee00-0000-4000-8000-000000000001"
+MDEV = "mdev_c0ffee00_0000_4000_8000_000000000001"
+
+
+def snapshot_of(host: str) -> Snapshot:
+    """Scan a recorded host."""
+    return scan(Sysroot(str(FIXTURES / host)))
+
+
+def scanned(tree: Tree) -> Snapshot:
+    """Scan a host that a test has built."""
+    return scan(Sysroot(tree.root))
+
+
+def xml(snapshot: Snapshot, name: str) -> str:
+    """Return one device in the format libvirt."""
+    return dump(snapshot, [name], "libvirt")
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_host_in_libvirts_format_is_the_golden_one(host: str, golden: Golden) -> None:
+    """The document of all devices, in the text that was read by a person."""
+    golden.check(f"{host}/libvirt.xml", dump(snapshot_of(host), None, "libvirt"))
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_every_parent_is_a_device_that_is_shown(host: str) -> None:
+    """The devices are one tree, though some are left out; no two have one name."""
+    document = parse(dump(snapshot_of(host), None, "libvirt"))
+    names = [device.findtext("name") for device in document]
+    assert len(set(names)) == len(names)
+    for device in document:
+        if device.findtext("name") == "computer":
+            assert device.find("parent") is None
+        else:
+            assert device.findtext("parent") in names
+
+
+@pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))  # where a uuid is none
+def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
+    """What the document calls a device is a name to ask for it by."""
+    snapshot = snapshot_of(host)
+    for device in snapshot:
+        if libvirt.shows(device):
+            assert snapshot.lookup(libvirt.placed(device, snapshot).name) is device
+
+
+def test_every_kind_is_libvirts() -> None:
+    """A kind that libvirt does not have is to be named here."""
+    assert {kind.name for kind in KINDS} - libvirt.KINDS == set()
+
+
+def _refused(element: etree._Element) -> bool:
+    """Tell of which documents of its own libvirt's schema of version 9.0 knows nothing."""
+    kind = element.find("capability")
+    assert kind is not None
+    return (
+        kind.get("type") in ("mdev_types", "ccwgroup")
+        or kind.find("state") is not None
+        or kind.findtext("drive_type") == "dasd"
+        or re.search("[.:]", kind.findtext("block") or "") is not None
+        or len(kind.findtext("address") or "") > len("00:00:00:00:00:00")
+    )
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
+@pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))
+def test_libvirts_schema_takes_every_device(host: str) -> None:
+    """Each by itself, but for those that it refuses of libvirt's own, too."""
+    schema = etree.RelaxNG(etree.parse(str(SCHEMA)))
+    for device in parse(dump(snapshot_of(host), None, "libvirt")):
+        alone = parse(etree.tostring(device, encoding=str))
+        if not _refused(alone):
+            schema.assertValid(alone)
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
+def test_libvirts_schema_refuses_what_is_not_libvirts() -> None:
+    """A schema that takes everything would tell nothing."""
+    schema = etree.RelaxNG(etree.parse(str(SCHEMA)))
+    device = dump(snapshot_of("vgpu-pf"), ["pci_0000_02_00_0"], "libvirt")
+    assert schema.validate(parse(device))
+    assert not schema.validate(parse(device.replace("<class>", "<odd/><class>")))
+
+
+def test_mdev_has_the_name_and_the_elements_of_libvirt(tree: Tree) -> None:
+    """Its name ends with the parent's kernel name, in the document and as a parent."""
+    parent = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
+    tree.mdev_type(parent, "i915-GVTg_V5_4", available=1, description="fence: 4")
+    tree.mdev_parent(parent)
+    tree.mdev(parent, UUID, "i915-GVTg_V5_4", driver="vfio_mdev", iommu_group=12)
+    snapshot = scanned(tree)
+    for name in (MDEV, UUID, f"{MDEV}_0000_00_02_0"):
+        assert xml(snapshot, name) == (
+            "<device>\n"
+            f"  <name>{MDEV}_0000_00_02_0</name>\n"
+            f"  <path>/sys/devices/pci0000:00/0000:00:02.0/{UUID}</path>\n"
+            "  <parent>pci_0000_00_02_0</parent>\n"
+            "  <driver>\n"
+            "    <name>vfio_mdev</name>\n"
+            "  </driver>\n"
+            "  <capability type='mdev'>\n"
+            "    <type id='i915-GVTg_V5_4'/>\n"
+            f"    <uuid>{UUID}</uuid>\n"
+            "    <parent_addr>0000:00:02.0</parent_addr>\n"
+            "    <iommuGroup number='12'/>\n"
+            "  </capability>\n"
+            "</device>\n"
+        )
+
+
+def test_types_stand_between_the_functions_and_the_group_of_a_pci_device(tree: Tree) -> None:
+    """In libvirt's order, with libvirt's elements alone."""
+    parent = tree.pci(
+        "0000:00:02.0",
+        vendor=0x8086,
+        device=0x3E98,
+        class_=0x030000,
+        revision=2,
+        iommu_group=1,
+        express=Express(9),
+    )
+    tree.mdev_type(parent, "b", name="B", available=1, description="more")
+    tree.mdev_type(parent, "a", available=0)
+    tree.mdev_type(parent, "half", available=None)
+    tree.mdev_parent(parent)
+    document = xml(scanned(tree), "0000:00:02.0")
+    assert document[document.index("    <vendor") :] == (
+        "    <vendor id='0x8086'/>\n"
+        "    <capability type='mdev_types'>\n"
+        "      <type id='a'>\n"
+        "        <deviceAPI>vfio-pci</deviceAPI>\n"
+        "        <availableInstances>0</availableInstances>\n"
+        "      </type>\n"
+        "      <type id='b'>\n"
+        "        <name>B</name>\n"
+        "        <deviceAPI>vfio-pci</deviceAPI>\n"
+        "        <availableInstances>1</availableInstances>\n"
+        "      </type>\n"
+        "    </capability>\n"
+        "    <iommuGroup number='1'>\n"
+        "      <address domain='0x0000' bus='0x00' slot='0x02' function='0x0'/>\n"
+        "    </iommuGroup>\n"
+        "    <pci-express/>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+def test_group_names_its_pci_devices_alone(tree: Tree) -> None:
+    """A member that is not on PCI has no address; the others still have."""
+    tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, iommu_group=1)
+    tree.file("/sys/kernel/iommu_groups/1/devices/ARMH0D80:00")
+    document = xml(scanned(tree), "0000:00:02.0")
+    assert document.count("<address") == 1
+    assert "ARMH" not in document
+
+
+def test_parent_of_no_bus_that_libvirt_knows_is_shown_like_mtty(tree: Tree) -> None:
+    """Types inside of types, and its mdevs below it."""
+    parent = tree.device("/sys/devices/virtual/mdpy/mdpy", class_="mdpy")
+    tree.mdev_type(parent, "mdpy-hd", available=3)
+    tree.mdev_parent(parent)
+    tree.mdev(parent, UUID, "mdpy-hd", driver="mdpy", iommu_group=2)
+    snapshot = scanned(tree)
+    assert parse(xml(snapshot, UUID)).findtext("parent") == "mdpy_mdpy"
+    document = parse(xml(snapshot, "mdpy_mdpy"))
+    types = document.findall("capability[@type='mdev_types']/capability[@type='mdev_types']/type")
+    assert [one.get("id") for one in types] == ["mdpy-hd"]
+
+
+@pytest.mark.parametrize("missing", ["mdev_type", "iommu_group"])
+def test_mdev_that_is_half_made_is_not_shown(tree: Tree, missing: str) -> None:
+    """Libvirt waits a second for both, and gives up on a device that lacks one."""
+    parent = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
+    tree.mdev_type(parent, "one", available=1)
+    tree.mdev_parent(parent)
+    mdev = tree.mdev(parent, UUID, "one", driver="vfio_mdev", iommu_group=12)
+    assert libvirt.shows(scanned(tree).lookup(UUID))
+    tree.remove(f"{mdev}/{missing}")
+    snapshot = scanned(tree)
+    with pytest.raises(NotInFormat) as caught:
+        xml(snapshot, UUID)
+    assert (caught.value.name, caught.value.format) == (MDEV, "libvirt")
+    assert caught.value.code == "not-in-format"
+    assert MDEV not in dump(snapshot, None, "libvirt")
+
+
+def test_device_that_is_not_there_is_no_such_device(tree: Tree) -> None:
+    """In either format."""
+    with pytest.raises(NoSuchDevice):
+        xml(scanned(tree), "pci_0000_00_02_0")
+
+
+def test_host_without_dmi_has_a_uuid_of_zeros(fs: FakeFilesystem) -> None:
+    """The one element of the format that is always there."""
+    computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
+    uuid = parse(libvirt.device_xml(computer)).findtext("capability/hardware/uuid")
+    assert uuid == "00000000-0000-0000-0000-000000000000"
+
+
+def test_parent_that_is_shown_or_hidden_changes_the_text_of_its_children(tree: Tree) -> None:
+    """Text that was kept for a device is not given out below another parent."""
+    tree.net("br0", devtype="bridge")
+    before = scanned(tree)
+    store = Store(before)
+    bridge = before.lookup("/sys/class/net/br0")
+    assert not libvirt.shows(bridge)
+    below = Device("x", f"{bridge.path}/x", bridge.name, None, "x", None, (System(),), (), None, ())
+    hidden = Snapshot([*before, below])
+    shown = Snapshot([*(one for one in before if one is not bridge), below, _plain(bridge)])
+    for snapshot, parent in ((hidden, "computer"), (shown, bridge.name), (hidden, "computer")):
+        store.snapshot = snapshot
+        text = store.xml(below, form="libvirt").decode()
+        assert f"<parent>{parent}</parent>" in text
+
+
+def _plain(device: Device) -> Device:
+    """Return the device with a capability that libvirt shows."""
+    return Device(
+        device.name, device.path, device.parent, None, device.sysname, None, (System(),), (),
+        None, (),
+    )  # fmt: skip
