@@ -48,29 +48,32 @@ def read(node: Node) -> MdevParent | None:
         if CLASS not in node.listed_in:
             return None
         node.fault(TYPES, "absent", "")
-    types = [read_type(node, name) for name in node.names(TYPES)]
-    return MdevParent(
-        types=tuple([one for one in types if one is not None]),
-        children=tuple(sorted([name for name in node.entries if is_uuid(name)])),
-    )
+    children = tuple(sorted([name for name in node.entries if is_uuid(name)]))
+    types = [read_type(node, name, bool(children)) for name in node.names(TYPES)]
+    return MdevParent(types=tuple([one for one in types if one is not None]), children=children)
 
 
-def read_type(node: Node, name: str) -> MdevType | None:
-    """Read one type; None if it is gone again, or is no directory."""
+def read_type(node: Node, name: str, has_children: bool) -> MdevType | None:
+    """Read one type; None if it is gone again, or is no directory.
+
+    Without children none of its mdevs can be active, and that need not be looked up.
+    """
     path = f"{TYPES}/{name}"
-    entries = node.names(path)
-    if not entries:
-        return None
-    return MdevType(
+    faults = len(node.faults)
+    found = MdevType(
         id=shown(name),
-        name=node.read(f"{path}/name") if "name" in entries else None,
-        description=node.read(f"{path}/description") if "description" in entries else None,
+        name=node.read(f"{path}/name"),
+        description=node.read(f"{path}/description"),
         device_api=node.read(f"{path}/device_api", promised=True),
         available_instances=node.read_number(f"{path}/available_instances", promised=True),
         devices=tuple([shown(uuid) for uuid in node.names(f"{path}/devices")])
-        if "devices" in entries
+        if has_children
         else (),
     )
+    if found.device_api is None and found.available_instances is None and not node.names(path):
+        del node.faults[faults:]
+        return None
+    return found
 
 
 def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
