@@ -27,6 +27,7 @@ from nodedevd.model import Device
 _EXIT_STATUS = """Exit status: 0 done, 1 failure, 2 wrong usage, 3 no daemon answers, 4 the time
 ran out first."""
 _RECOUNT_SECONDS = 1.0
+_ANSWER_SECONDS = 10.0
 _CHANGES = ("added", "changed", "removed")
 
 _timeout_option = click.option(
@@ -180,9 +181,10 @@ def wait(
     else:
         assert parent is not None
         assert type_id is not None
-        known = _Known(client, names=[parent])
         # Some drivers change counts without any event: asking makes the daemon look.
         recount = _recounting(context.client(), parent)
+        recount()
+        known = _Known(client, names=[parent])
         reached = known.until(
             lambda: any(_offers(one, type_id, available) for one in known.devices.values()),
             deadline,
@@ -217,13 +219,19 @@ class _Known:
         """Take in what is told until something is so; False if the time runs out before."""
         while not (self._ready and reached()):
             left = _left(deadline)
-            if left is not None and left <= 0 and self._ready:
+            if not self._ready:
+                # What there is comes at once: it is heard even if there is no time to wait.
+                pause = None if left is None else max(left, _ANSWER_SECONDS)
+            elif left == 0:
                 return False
-            pause = left if idle is None else min(_RECOUNT_SECONDS, left or _RECOUNT_SECONDS)
+            elif idle is not None:
+                pause = _RECOUNT_SECONDS if left is None else min(_RECOUNT_SECONDS, left)
+            else:
+                pause = left
             got = self._watching.next(pause)
             if got is not None:
                 self._take(got[0])
-            elif idle is not None and (left is None or left > 0):
+            elif self._ready and idle is not None:
                 idle()
             else:
                 return False

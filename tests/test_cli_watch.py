@@ -1,0 +1,543 @@
+"""nodedevctl events and wait, as processes, on a daemon whose host changes.
+
+The host is of files, and the daemon looks at it again many times a second. Each change is one
+call of the kernel's, so that no look sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nodedevd.client import Client, Told
+from nodedevd.model import Device
+from tests.support import namespace
+from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
+from tests.support.trees import Tree
+from tests.support.watcher import NODEDEVCTL, Watcher
+from tests.support.xml import validate
+
+GPU, NIC = "0000:01:00.0", "0000:02:00.0"
+GPU_NAME, NIC_NAME = "pci_0000_01_00_0", "pci_0000_02_00_0"
+NET_NAME = "net_eth0_52_54_00_12_34_56"
+UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+MDEV_NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
+TYPE, TYPE_NAME = "nvidia-746", "NVIDIA A2-4Q"
+RECONCILE = ("--reconcile", "0.05")
+
+
+class Host:
+    """A host of files: what is made before the daemon starts comes and goes by its link."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.tree = Tree(directory / "host")
+        self.gpu = self.tree.pci(GPU, vendor=0x10DE, device=0x25B6, class_=0x030200)
+        self.tree.mdev_type(GPU, TYPE, name=TYPE_NAME, available=1)
+        self.tree.mdev_parent(GPU)
+        self.nic = self.tree.pci(NIC, vendor=0x10EC, device=0x8168, class_=0x020000)
+        self.net = self.tree.net("eth0", parent=NIC)
+        self.mdev = self.tree.mdev(GPU, UUID, TYPE, driver="nvidia-vgpu-vfio", vfio=0)
+        self.hide_mdev()
+
+    def hide_nic(self) -> None:
+        """Have the network card go; what lies below it stays."""
+        self.tree.remove(f"/sys/bus/pci/devices/{NIC}")
+
+    def show_nic(self) -> None:
+        """Have it come again."""
+        self.tree.kernel_link(f"/sys/bus/pci/devices/{NIC}", self.nic)
+
+    def hide_mdev(self) -> None:
+        """Have the mdev go."""
+        self.tree.remove(f"/sys/bus/mdev/devices/{UUID}")
+
+    def show_mdev(self) -> None:
+        """Have it come."""
+        self.tree.kernel_link(f"/sys/bus/mdev/devices/{UUID}", self.mdev)
+
+    def bind(self) -> None:
+        """Bind a driver to the network card."""
+        self.tree.kernel_link(f"{self.nic}/driver", "/sys/bus/pci/drivers/r8169")
+
+    def offer(self, available: int) -> None:
+        """Have so many instances of the type left."""
+        new = self.directory / "new"
+        new.write_text(f"{available}\n")
+        path = f"{self.gpu}/mdev_supported_types/{TYPE}/available_instances"
+        new.rename(self.tree.at(path))
+
+
+class Ctl:
+    """A running nodedevctl."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.stdout = process.stdout
+        self._read = b""
+
+    def line(self) -> str:
+        """Return the next line it prints, without its end."""
+        while b"\n" not in self._read:
+            ready, _, _ = select.select([self.stdout], [], [], PATIENCE_SECONDS)
+            assert ready, "nothing was printed"
+            data = os.read(self.stdout.fileno(), 1 << 16)
+            assert data, "it printed no more"
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode()
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end; return exit status, further output, and errors."""
+        out, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, (self._read + out).decode(), errors.decode()
+
+
+class Daemon:
+    """A daemon, and those who ask it."""
+
+    def __init__(self, host: Host, process: Running, path: Path) -> None:
+        self.host = host
+        self.process = process
+        self.path = path
+
+    @contextmanager
+    def ctl(self, *arguments: str) -> Iterator[Ctl]:
+        """Start nodedevctl; it is gone in the end."""
+        process = subprocess.Popen(
+            [*NODEDEVCTL, "--socket", str(self.path), *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            try:
+                yield Ctl(process)
+            finally:
+                process.kill()
+
+    @contextmanager
+    def watching(self, *arguments: str) -> Iterator[Ctl]:
+        """Start nodedevctl and wait until it is told of changes."""
+        before = self.watchers()
+        with self.ctl(*arguments) as ctl:
+            while self.watchers() == before:
+                assert ctl.process.poll() is None, ctl.end()
+            yield ctl
+
+    def watchers(self) -> int:
+        """Return how many are told of changes."""
+        with Client(str(self.path)) as client:
+            return client.status().watchers
+
+    def seen(self, condition: Callable[[dict[str, Device]], bool]) -> None:
+        """Wait until the daemon knows the host to be so."""
+        with Watcher(self.path) as watcher:
+            watcher.until(lambda: condition(watcher.devices))
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run nodedevctl to its end."""
+        with self.ctl(*arguments) as ctl:
+            return ctl.end()
+
+
+@contextmanager
+def serve(directory: Path, *options: str) -> Iterator[Daemon]:
+    """Return a daemon on a new host."""
+    host = Host(directory)
+    with running(directory, directory / "host", *options) as process:
+        yield Daemon(host, process, directory / "nodedevd.sock")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """Return a daemon that sees by itself what changes."""
+    with serve(tmp_path, *RECONCILE) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Return a daemon whose host stays as it is."""
+    with serve(tmp_path_factory.mktemp("still"), "--reconcile", "0") as daemon:
+        yield daemon
+
+
+# events
+
+
+def test_events_are_lines_with_what_happened_and_the_device(daemon: Daemon) -> None:
+    """Each change is a line, printed when it happens; a change says what is different."""
+    with daemon.watching("events") as ctl:
+        daemon.host.bind()
+        assert ctl.line() == f"changed {NIC_NAME} (driver)"
+        daemon.host.show_mdev()
+        assert ctl.line() == f"added   {MDEV_NAME}"
+        daemon.host.hide_mdev()
+        assert ctl.line() == f"removed {MDEV_NAME}"
+
+
+def test_device_that_goes_from_between_moves_its_children(daemon: Daemon) -> None:
+    """Without its card the interface hangs on the root; that comes first, the removal last."""
+    with daemon.watching("events", "--count", "2") as ctl:
+        daemon.host.hide_nic()
+        out = f"changed {NET_NAME} (parent)\nremoved {NIC_NAME}\n"
+        assert ctl.end() == (0, out, "")
+
+
+def test_events_end_after_count(daemon: Daemon) -> None:
+    """--count is met by changes alone, and then the exit status is 0."""
+    with daemon.watching("events", "--initial", "--count", "1", "--timeout", "600") as ctl:
+        daemon.host.bind()
+        status, out, errors = ctl.end()
+        assert (status, errors) == (0, "")
+        assert out.splitlines()[-2:] == ["ready", f"changed {NIC_NAME} (driver)"]
+
+
+def test_events_with_initial_begin_with_what_there_is(daemon: Daemon) -> None:
+    """Every device is `present`, parents first, then `ready`; changes follow."""
+    with daemon.watching("events", "--initial") as ctl:
+        assert [ctl.line() for _ in range(5)] == [
+            "present computer",
+            f"present {GPU_NAME}",
+            f"present {NIC_NAME}",
+            f"present {NET_NAME}",
+            "ready",
+        ]
+        daemon.host.show_mdev()
+        assert ctl.line() == f"added   {MDEV_NAME}"
+
+
+def test_events_with_timestamp_begin_with_the_time(daemon: Daemon) -> None:
+    """The time is UTC to the millisecond, in the form of `virsh event --timestamp`."""
+    with daemon.watching("events", "--timestamp", "--count", "1") as ctl:
+        daemon.host.bind()
+        time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+0000"
+        assert re.fullmatch(rf"{time}: changed {NIC_NAME} \(driver\)", ctl.line())
+        assert ctl.end() == (0, "", "")
+
+
+def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
+    """Each line is what the daemon told, with the device but for one that is gone."""
+    with daemon.watching("events", "--json", "--count", "3") as ctl:
+        daemon.host.bind()
+        changed = msgspec.json.decode(ctl.line(), type=Told)
+        assert (changed.event, changed.name, changed.parts) == ("changed", NIC_NAME, ("driver",))
+        assert changed.device is not None
+        assert changed.device.driver == "r8169"
+        daemon.host.show_mdev()
+        added = msgspec.json.decode(ctl.line(), type=Told)
+        assert (added.event, added.name, added.parts) == ("added", MDEV_NAME, None)
+        assert added.generation == changed.generation + 1
+        daemon.host.hide_mdev()
+        removed = json.loads(ctl.line())
+        assert (removed["event"], removed["name"]) == ("removed", MDEV_NAME)
+        assert "device" not in removed
+        assert ctl.end() == (0, "", "")
+
+
+def test_events_with_xml_have_the_device_behind(daemon: Daemon) -> None:
+    """The line is followed by the device's document, but for one that is gone."""
+    with daemon.watching("events", "--xml", "--count", "2") as ctl:
+        daemon.host.bind()
+        assert ctl.line() == f"changed {NIC_NAME} (driver)"
+        text = ""
+        while not text.endswith("</device>\n"):
+            text += ctl.line() + "\n"
+        assert validate(text).findtext("driver/name") == "r8169"
+        daemon.host.show_mdev()
+        assert ctl.line() == f"added   {MDEV_NAME}"
+        status, text, errors = ctl.end()
+        assert (status, errors) == (0, "")
+        assert validate(text).findtext("name") == MDEV_NAME
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--event", "removed"], ["removed mdev"]),
+        (["--event", "added", "--event", "removed"], ["added mdev", "removed mdev"]),
+        (["--cap", "mdev"], ["added mdev", "removed mdev"]),
+        (["--cap", "net,pci"], ["changed nic"]),
+        (["--device", UUID], ["added mdev", "removed mdev"]),
+        (["--device", NIC], ["changed nic"]),
+        (["--device", NIC_NAME, "--device", UUID], ["added mdev", "changed nic", "removed mdev"]),
+        (["--cap", "pci", "--event", "changed", "--device", NIC_NAME], ["changed nic"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_events_are_narrowed_by_options(
+    daemon: Daemon, options: list[str], told: list[str]
+) -> None:
+    """Only what all options let through is told, and counted."""
+    with daemon.watching("events", *options, "--count", str(len(told))) as ctl:
+        daemon.host.show_mdev()
+        daemon.seen(lambda devices: MDEV_NAME in devices)
+        daemon.host.bind()
+        daemon.seen(lambda devices: devices[NIC_NAME].driver is not None)
+        daemon.host.hide_mdev()
+        status, out, errors = ctl.end()
+        assert (status, errors) == (0, "")
+        kinds = {MDEV_NAME: "mdev", NIC_NAME: "nic"}
+        lines = [line.split() for line in out.splitlines()]
+        assert [f"{event} {kinds[name]}" for event, name, *_ in lines] == told
+
+
+def test_events_without_any_in_time_exit_with_4(still: Daemon) -> None:
+    """Nothing happened: a script can tell."""
+    assert still.run("events", "--timeout", "0.1") == (4, "", "")
+
+
+def test_events_with_some_in_time_exit_with_0(daemon: Daemon) -> None:
+    """Something happened, and no number of them was asked for."""
+    with daemon.watching("events", "--timeout", "3") as ctl:
+        daemon.host.bind()
+        assert ctl.end() == (0, f"changed {NIC_NAME} (driver)\n", "")
+
+
+def test_events_with_too_few_in_time_exit_with_4(daemon: Daemon) -> None:
+    """What was told is printed; it is fewer than --count."""
+    with daemon.watching("events", "--timeout", "3", "--count", "2") as ctl:
+        daemon.host.bind()
+        assert ctl.end() == (4, f"changed {NIC_NAME} (driver)\n", "")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--count", "3"]], ids=str)
+def test_events_end_well_at_ctrl_c(still: Daemon, options: list[str]) -> None:
+    """Ctrl-C is the way to end it, and no failure."""
+    with still.watching("events", *options) as ctl:
+        ctl.process.send_signal(signal.SIGINT)
+        assert ctl.end() == (0, "", "")
+
+
+def test_events_into_a_closed_pipe_end_without_a_word(daemon: Daemon) -> None:
+    """As into `head -n 1`: nobody wants the rest."""
+    with daemon.watching("events") as ctl:
+        ctl.stdout.close()
+        daemon.host.bind()
+        ctl.process.wait(PATIENCE_SECONDS)
+        assert ctl.process.stderr is not None
+        assert ctl.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("command", [["events"], ["wait", "--device", "pci_ffff_00_00_0"]])
+def test_daemon_that_ends_ends_the_command(tmp_path: Path, command: list[str]) -> None:
+    """It is told in one line, and the exit status is 1."""
+    with serve(tmp_path, "--reconcile", "0") as daemon, daemon.watching(*command) as ctl:
+        assert daemon.process.stop() == 0
+        status, out, errors = ctl.end()
+        assert (status, out) == (1, "")
+        assert errors == f"nodedevctl: lost the daemon on {daemon.path}: it closed the connection\n"
+
+
+# wait
+
+PRESENT = [
+    ["--cap", "pci", "--count", "2"],
+    ["--cap", "net", "--cap", "storage"],
+    ["--device", NIC_NAME],
+    ["--device", NIC],
+    ["--device", "/sys/devices/pci0000:00/0000:02:00.0"],
+    ["--gone", UUID],
+    ["--gone", "pci_ffff_00_00_0"],
+    ["--parent", GPU, "--type", TYPE],
+    ["--parent", GPU_NAME, "--type", TYPE_NAME, "--available", "1"],
+    ["--parent", GPU, "--type", TYPE, "--available", "0"],
+]
+NEVER = [
+    ["--cap", "pci", "--count", "3"],
+    ["--cap", "mdev"],
+    ["--device", UUID],
+    ["--device", "eth0"],
+    ["--gone", NIC_NAME],
+    ["--gone", "computer"],
+    ["--parent", GPU, "--type", TYPE, "--available", "2"],
+    ["--parent", GPU, "--type", "nvidia-7"],
+    ["--parent", NIC, "--type", TYPE],
+    ["--parent", "0000:ff:00.0", "--type", TYPE],
+]
+
+
+@pytest.mark.parametrize("options", PRESENT, ids=" ".join)
+def test_wait_for_what_is_so_ends_at_once(still: Daemon, options: list[str]) -> None:
+    """What is so already is not waited for, even if there is no time to."""
+    assert still.run("wait", *options) == (0, "", "")
+    assert still.run("wait", *options, "--timeout", "0") == (0, "", "")
+
+
+@pytest.mark.parametrize("options", NEVER, ids=" ".join)
+def test_wait_for_what_does_not_come_exits_with_4(still: Daemon, options: list[str]) -> None:
+    """When the time is up, the exit status tells."""
+    assert still.run("wait", *options, "--timeout", "0.1") == (4, "", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (["--cap", "mdev"], Host.show_mdev),
+        (["--cap", "mdev,net", "--count", "2"], Host.show_mdev),
+        (["--device", UUID], Host.show_mdev),
+        (["--device", UUID.upper()], Host.show_mdev),
+        (["--device", f"{MDEV_NAME}_0000_01_00_0"], Host.show_mdev),
+        (["--gone", NIC], Host.hide_nic),
+        (["--parent", GPU, "--type", TYPE, "--available", "4"], lambda host: host.offer(4)),
+        (["--parent", GPU, "--type", TYPE_NAME, "--available", "2"], lambda host: host.offer(4)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wait_ends_when_it_becomes_so(
+    daemon: Daemon, options: list[str], change: Callable[[Host], None]
+) -> None:
+    """It goes on until the change, and no longer."""
+    with daemon.watching("wait", *options) as ctl:
+        daemon.host.bind()
+        daemon.seen(lambda devices: devices[NIC_NAME].driver is not None)
+        assert ctl.process.poll() is None
+        change(daemon.host)
+        assert ctl.end() == (0, "", "")
+
+
+def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
+    """One whose type is not known yet is no use to anybody."""
+    link = f"{daemon.host.mdev}/mdev_type"
+    kind = f"{daemon.host.gpu}/mdev_supported_types/{TYPE}"
+    daemon.host.tree.remove(link)
+    with daemon.watching("wait", "--device", UUID) as ctl:
+        daemon.host.show_mdev()
+        daemon.seen(lambda devices: MDEV_NAME in devices)
+        assert ctl.process.poll() is None
+        daemon.host.tree.kernel_link(link, kind)
+        assert ctl.end() == (0, "", "")
+
+
+def test_wait_for_instances_asks_for_counts_nobody_tells_of(tmp_path: Path) -> None:
+    """Some drivers change counts in silence: the daemon is made to look, first and ever again."""
+    with serve(tmp_path, "--reconcile", "0", "--count-age", "0") as daemon:
+        options = ("wait", "--parent", GPU, "--type", TYPE, "--available")
+        daemon.host.offer(2)
+        assert daemon.run(*options, "2", "--timeout", "0") == (0, "", "")
+        with daemon.watching(*options, "4") as ctl:
+            daemon.host.offer(4)
+            assert ctl.end() == (0, "", "")
+
+
+def test_wait_for_a_device_that_was_shortly_there_goes_on(daemon: Daemon) -> None:
+    """Of --cap with --count, those count that are there at one time."""
+    with daemon.watching("wait", "--cap", "mdev,pci", "--count", "3") as ctl:
+        daemon.host.hide_nic()
+        daemon.seen(lambda devices: NIC_NAME not in devices)
+        daemon.host.show_mdev()
+        daemon.seen(lambda devices: MDEV_NAME in devices)
+        assert ctl.process.poll() is None
+        daemon.host.show_nic()
+        assert ctl.end() == (0, "", "")
+
+
+def test_wait_ends_at_ctrl_c_as_a_failure(still: Daemon) -> None:
+    """What was waited for has not come."""
+    with still.watching("wait", "--cap", "mdev") as ctl:
+        ctl.process.send_signal(signal.SIGINT)
+        status, out, _ = ctl.end()
+        assert (status, out) == (1, "")
+
+
+# wrong usage
+
+WRONG = [
+    "events --count 0",
+    "events --timeout -1",
+    "events --event present",
+    "events --cap nothing",
+    "events --json extra",
+    "wait",
+    "wait --timeout 1",
+    "wait --cap nothing",
+    "wait --cap pci --device computer",
+    "wait --device computer --gone computer",
+    "wait --parent 0000:01:00.0",
+    "wait --type nvidia-746",
+    "wait --device computer --type nvidia-746",
+    "wait --cap pci --count 0",
+    "wait --parent 0000:01:00.0 --type nvidia-746 --available -1",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_wrong_usage_is_told_and_exits_with_2(still: Daemon, command: str) -> None:
+    """What makes no sense is refused before anything is waited for."""
+    status, out, errors = still.run(*command.split())
+    assert (status, out) == (2, "")
+    assert errors.startswith("Usage: nodedevctl ")
+    assert "\nError: " in errors
+
+
+@pytest.mark.parametrize("command", [["events"], ["wait", "--cap", "pci"]])
+def test_scan_without_daemon_cannot_be_followed(tmp_path: Path, command: list[str]) -> None:
+    """A scan ends at once; that is said, and not that nothing happened."""
+    done = ctl("--sysroot", str(Host(tmp_path).tree.root), *command)
+    assert done.returncode == 2
+    assert "a scan ends at once; ask a daemon: leave out --sysroot" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["events"], ["wait", "--cap", "pci"]])
+def test_no_daemon_exits_with_3(tmp_path: Path, command: list[str]) -> None:
+    """Without a daemon there is nothing to wait for."""
+    done = ctl("--socket", str(tmp_path / "none"), *command, "--timeout", "0.1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"nodedevctl: no nodedevd answers on {tmp_path}/none")
+
+
+@pytest.mark.parametrize("command", ["events", "wait"])
+def test_help_has_examples_and_exit_status(command: str) -> None:
+    """Each example stands on a line of its own, and what exits with which status."""
+    out = ctl(command, "--help").stdout
+    examples = [line for line in out.splitlines() if line.startswith(f"    nodedevctl {command} ")]
+    assert len(examples) >= 2
+    assert "4 the time ran out" in " ".join(out.split())
+
+
+def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run nodedevctl to its end."""
+    return subprocess.run(
+        [*NODEDEVCTL, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+@pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+def test_events_of_the_real_kernel_are_told(tmp_path: Path) -> None:
+    """On this very kernel: an interface comes, changes its address, and goes."""
+    path = tmp_path / "nodedevd.sock"
+    with (
+        namespace.Namespace() as own,
+        started(
+            tmp_path,
+            *("--socket", str(path), "--events", "kernel"),
+            environment={"PYTHONPATH": str(REPOSITORY)},
+            command=[*own.enter, *COMMAND],
+        ) as process,
+    ):
+        process.wait_notified("READY=1")
+        daemon = Daemon(Host(tmp_path), process, path)
+        with daemon.watching("events", "--cap", "net", "--count", "4") as ctl:
+            own.ip("link add br0 address 52:54:00:00:00:01 type bridge")
+            assert ctl.line() == "added   net_br0_52_54_00_00_00_01"
+            own.ip("link set br0 address 52:54:00:00:00:02")
+            assert ctl.line() == "added   net_br0_52_54_00_00_00_02"
+            assert ctl.line() == "removed net_br0_52_54_00_00_00_01"
+            own.ip("link del br0")
+            assert ctl.end() == (0, "removed net_br0_52_54_00_00_00_02\n", "")
