@@ -10,9 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 Shown = Mapping[str, str]
 """XML by name."""
+
+
+Rewrite: TypeAlias = Callable[[str, Path], str]
+"""Rewrites the XML of one device of the host in a directory."""
 
 
 @dataclass(frozen=True)
@@ -21,26 +26,43 @@ class Deviation:
 
     Attributes:
         name: as in docs/dialects.md.
-        libvirt: rewrites the XML of one device as libvirtd gives it.
-        ours: rewrites the XML of one device as nodedevd gives it.
-        extra: tells which devices only nodedevd shows, by XML and the host's directory.
+        libvirt: makes of what libvirtd shows what it ought to.
+        ours: makes of what nodedevd shows what libvirtd does.
+        extra: tells which devices only nodedevd shows.
     """
 
     name: str
-    libvirt: Callable[[str], str] = str
-    ours: Callable[[str], str] = str
+    libvirt: Rewrite = lambda xml, root: xml
+    ours: Rewrite = lambda xml, root: xml
     extra: Callable[[str, Path], bool] = lambda xml, root: False
 
 
-def without(pattern: str) -> Callable[[str], str]:
+def without(pattern: str) -> Rewrite:
     """Take away all lines that match."""
     lines = re.compile(rf"^ *(?:{pattern})\n", re.MULTILINE)
-    return lambda xml: lines.sub("", xml)
+    return lambda xml, root: lines.sub("", xml)
 
 
-def sub(pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> Callable[[str], str]:
+def sub(pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> Rewrite:
     """Replace all matches."""
-    return lambda xml: re.sub(pattern, replacement, xml)
+    return lambda xml, root: re.sub(pattern, replacement, xml)
+
+
+def where(test: Callable[[str, Path], bool], *rewrites: Rewrite) -> Rewrite:
+    """Rewrite those devices alone that pass a test."""
+
+    def rewrite(xml: str, root: Path) -> str:
+        if test(xml, root):
+            for one in rewrites:
+                xml = one(xml, root)
+        return xml
+
+    return rewrite
+
+
+def has(text: str) -> Callable[[str, Path], bool]:
+    """Test whether the XML has a text in it."""
+    return lambda xml, root: text in xml
 
 
 def top(kind: str) -> str:
@@ -58,19 +80,44 @@ def _in_bytes(match: re.Match[str]) -> str:
     )
 
 
-def _told_by_udev_alone(xml: str, root: Path) -> bool:
-    """Tell whether libvirt would know a device if udev's database had it."""
+def _attribute(xml: str, root: Path, name: str) -> bytes:
+    """Return an attribute of a device; nothing if it has none."""
     path = re.search("<path>(.*)</path>", xml)
-    if path is None or (top("usb_device") not in xml and top("storage") not in xml):
-        return False
-    if re.search("<block>/dev/(?:vd|nvme|dasd)", xml):
-        return False
-    uevent = (root / path[1].lstrip("/") / "uevent").read_text(encoding="utf-8")
-    major, minor = (re.search(f"^{name}=(.*)$", uevent, re.M) for name in ("MAJOR", "MINOR"))
-    number = "" if major is None or minor is None else f"{major[1]}:{minor[1]}"
-    data = root / "run/udev/data" / f"{'b' if top('storage') in xml else 'c'}{number}"
-    return not (data.exists() and re.search("^E:ID_", data.read_text(encoding="utf-8"), re.M))
+    attribute = root / (path[1] if path is not None else "/none").lstrip("/") / name
+    return attribute.read_bytes() if attribute.exists() else b""
 
+
+def _udev_data(xml: str, root: Path) -> str:
+    """Return the entry of a device with a device number in udev's database."""
+    uevent = _attribute(xml, root, "uevent").decode()
+    number = [re.search(f"^{name}=(.*)$", uevent, re.M) for name in ("MAJOR", "MINOR")]
+    letter = "b" if top("storage") in xml else "c"
+    name = letter + ":".join(match[1] for match in number if match is not None)
+    entry = root / "run/udev/data" / name
+    return entry.read_text(encoding="utf-8") if entry.exists() else ""
+
+
+def _told_by_udev_alone(xml: str, root: Path) -> bool:
+    if top("usb_device") not in xml and top("storage") not in xml:
+        return False
+    by_name = re.search("<block>/dev/(?:vd|nvme|dasd)", xml)
+    return by_name is None and "\nE:ID_" not in "\n" + _udev_data(xml, root)
+
+
+def _serial_by_sysfs(xml: str, root: Path) -> bool:
+    dasd = "<block>/dev/dasd" in xml
+    return top("storage") in xml and not dasd and "E:ID_SERIAL=" not in _udev_data(xml, root)
+
+
+def _without_capability_list(xml: str, root: Path) -> bool:
+    config = _attribute(xml, root, "config")
+    return top("pci") in xml and len(config) >= 64 and not config[6] & 0x10
+
+
+_UNNUMBERED = (
+    without("<serial>.*</serial>"),
+    sub("(<name>block_[A-Za-z0-9]+)_.*(</name>)", r"\1\2"),
+)
 
 DEVIATIONS = (
     Deviation(
@@ -85,35 +132,29 @@ DEVIATIONS = (
     Deviation("blank", libvirt=sub(" />", "/>")),
     Deviation("feature", libvirt=without("<feature name='[a-z]*'/>")),
     Deviation("fabric", libvirt=without("<fabric_wwn>f{16}</fabric_wwn>")),
+    Deviation("express", libvirt=where(_without_capability_list, without("<pci-express/>"))),
     Deviation(
-        "parent", extra=lambda xml, root: top("mdev_types") in xml and "<name>mtty_" not in xml
+        "parent",
+        extra=lambda xml, root: top("mdev_types") in xml and "<name>mtty_" not in xml,
     ),
     Deviation("udev", extra=_told_by_udev_alone),
+    Deviation("serial", ours=where(_serial_by_sysfs, *_UNNUMBERED)),
 )
 
 VERSIONS = (
     Deviation(
         "ccw",
-        ours=lambda xml: (
-            without(r"<state>\w+</state>|<capability type='ccwgroup_member'>\n.*\n *</capability>")(
-                xml
-            )
-            if top("ccw") in xml
-            else xml
+        ours=where(
+            has(top("ccw")),
+            without(r"<state>\w+</state>|<capability type='ccwgroup_member'>\n.*\n *</capability>"),
         ),
-        extra=lambda xml, root: f"{top('ccw')}    <state>offline</state>" in xml,
+        extra=has(f"{top('ccw')}    <state>offline</state>"),
     ),
-    Deviation("ccwgroup", extra=lambda xml, root: top("ccwgroup") in xml),
+    Deviation("ccwgroup", extra=has(top("ccwgroup"))),
     Deviation(
         "dasd",
-        ours=lambda xml: (
-            re.sub(
-                r"    <serial>.*</serial>\n",
-                "",
-                re.sub("(<name>block_dasd[a-z]+)_.*(</name>)", r"\1\2", xml),
-            ).replace("<drive_type>dasd<", "<drive_type>disk<")
-            if "<drive_type>dasd<" in xml
-            else xml
+        ours=where(
+            has("<drive_type>dasd<"), *_UNNUMBERED, sub("<drive_type>dasd<", "<drive_type>disk<")
         ),
     ),
     Deviation("blocks", ours=without("<(logical_block_size|num_blocks)>0</.*>")),

@@ -18,6 +18,7 @@ ALL = (*VERSIONS, *DEVIATIONS)
 COMPARED = sorted(set(HOSTS) - {"broken"})
 
 missing = libvirtd.missing()
+missing_here = libvirtd.missing_udevd()
 needs_libvirtd = pytest.mark.skipif(missing is not None, reason=str(missing))
 
 
@@ -73,32 +74,44 @@ def expected(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) 
         if name not in extra:
             xml = text
             for one in deviations:
-                xml = one.ours(xml)
+                xml = one.ours(xml, root)
             found = re.search("<name>(.*)</name>", xml)
             assert found is not None
             result[found[1]] = listed(xml)
     return result
 
 
-def seen(shown: Shown, deviations: tuple[Deviation, ...] = ALL) -> Shown:
+def seen(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> Shown:
     """Return what libvirtd shows, without what it does wrong."""
     result = {}
     for name, text in shown.items():
         xml = text
         for one in deviations:
-            xml = one.libvirt(xml)
+            xml = one.libvirt(xml, root)
         result[name] = listed(xml)
     return result
+
+
+def compare(theirs: Shown, own: Shown, root: Path) -> None:
+    """Fail with the devices that are different."""
+    wanted, found = seen(theirs, root), expected(own, root)
+    assert sorted(found) == sorted(wanted)
+    different = {name: found[name] for name in found if found[name] != wanted[name]}
+    assert different == {name: wanted[name] for name in different}
 
 
 @needs_libvirtd
 @pytest.mark.parametrize("host", COMPARED)
 def test_recorded_host_is_as_libvirtd_shows_it(host: str) -> None:
     """The same devices by the same names, each with the same text."""
-    wanted, found = seen(libvirt_shows(host)), expected(ours(FIXTURES / host), FIXTURES / host)
-    assert sorted(found) == sorted(wanted)
-    different = {name: found[name] for name in found if found[name] != wanted[name]}
-    assert different == {name: wanted[name] for name in different}
+    compare(libvirt_shows(host), ours(FIXTURES / host), FIXTURES / host)
+
+
+@pytest.mark.skipif(missing_here is not None, reason=str(missing_here))
+def test_this_machine_is_as_libvirtd_shows_it(tmp_path: Path) -> None:
+    """With an udevd that has looked at its devices."""
+    theirs, own = libvirtd.dump_here(tmp_path)
+    compare(theirs, own, tmp_path)
 
 
 @needs_libvirtd
@@ -107,8 +120,9 @@ def test_deviation_is_still_one(deviation: Deviation) -> None:
     """Without any one entry some host is different: none is stale, none hides another."""
     rest = tuple(one for one in ALL if one is not deviation)
     assert any(
-        seen(libvirt_shows(host), rest) != expected(ours(FIXTURES / host), FIXTURES / host, rest)
+        seen(libvirt_shows(host), root, rest) != expected(ours(root), root, rest)
         for host in COMPARED
+        for root in [FIXTURES / host]
     )
 
 

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nodedevd.capabilities.system import System
+from nodedevd.embedded import Embedded
+from nodedevd.record import record
+
 LIBVIRTD = Path("/usr/sbin/libvirtd")
 DRIVER = "libvirt/connection-driver/libvirt_driver_nodedev.so"
+UDEVD = Path("/lib/systemd/systemd-udevd")
+RULES = ("50-udev-default", "60-cdrom_id", "60-drm", "60-persistent-storage")
+"""The rules of systemd that libvirt needs; the others would change the machine."""
+SUBSYSTEMS = ("block", "drm", "mdev", "net", "pci", "scsi", "scsi_generic", "usb", "vdpa")
 PCI_IDS = Path("/usr/share/misc/pci.ids")
 TIMEOUT_SECONDS = 120
 HOST_UUID = "2d9c1c5e-5f0b-4c2b-8a5e-3f9c8b7a6d01"
@@ -43,9 +53,26 @@ def missing() -> str | None:
     return None
 
 
+def missing_udevd() -> str | None:
+    """Tell why this machine's own devices cannot be shown by a libvirtd, None if they can."""
+    if not UDEVD.exists():
+        return "needs Debian's package udev"
+    return missing()
+
+
 def dump(root: Path) -> dict[str, str]:
     """Return the XML of all devices that libvirtd finds on a recorded host, by name."""
     return dict(json.loads(inside("recorded", str(root.resolve()))))
+
+
+def dump_here(copy: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the XML of this machine's devices, by libvirtd and by nodedevd, by name.
+
+    An udevd of its own tells libvirtd of them; of the network there is what a new namespace has.
+    What nodedevd read is recorded in the directory `copy`.
+    """
+    theirs, ours = json.loads(inside("here", str(copy)))
+    return theirs, ours
 
 
 def inside(*arguments: str) -> str:
@@ -79,7 +106,7 @@ def _driver() -> Path | None:
 
 
 def mount(*arguments: str | Path) -> None:
-    """Mount something, as mount(8) is told."""
+    """Have mount(8) mount something."""
     subprocess.run(["mount", *arguments], check=True)
 
 
@@ -107,6 +134,19 @@ def _own_devices(names: list[str]) -> None:
         os.mknod(f"/dev/{name}", stat.st_mode, stat.st_rdev)
     for name in names:
         Path("/dev", name).touch()
+
+
+def _own_udevd() -> None:
+    """Run udevd with the rules that find out what devices are, and have it look at all."""
+    with tempfile.TemporaryDirectory() as kept:
+        for name in RULES:
+            shutil.copy(Path("/usr/lib/udev/rules.d", f"{name}.rules"), kept)
+        for directory in ("/usr/lib/udev/rules.d", "/etc/udev"):
+            mount("-t", "tmpfs", "none", directory)
+        shutil.copytree(kept, "/usr/lib/udev/rules.d", dirs_exist_ok=True)
+    subprocess.run([UDEVD, "--daemon"], check=True)  # returns when it is ready
+    subsystems = [f"--subsystem-match={name}" for name in SUBSYSTEMS]
+    subprocess.run(["udevadm", "trigger", "--settle", *subsystems], check=True)
 
 
 @contextmanager
@@ -200,7 +240,25 @@ def recorded(root: str) -> None:
         print(json.dumps({name: client.xml(name) for name in client.names()}))
 
 
-MODES: dict[str, Callable[..., None]] = {"recorded": recorded}
+def here(copy: str) -> None:
+    """Print the XML of this machine's devices, by libvirtd and by nodedevd; record them."""
+    nodes = RUN / "dev"
+    mount("-t", "tmpfs", "none", "/run")
+    nodes.mkdir(parents=True)
+    subprocess.run(["cp", "--archive", "--one-file-system", "/dev/.", nodes], check=True)
+    mount("--bind", nodes, "/dev")
+    mount("-t", "sysfs", "none", "/sys")  # with the interfaces of this namespace
+    _own_udevd()
+    source = Embedded("/")
+    record("/", copy, raw=True)
+    names = re.findall("^    <name>(.*)</name>$", source.xml(form="libvirt"), re.MULTILINE)
+    uuid = source.snapshot.lookup("computer").capability(System)
+    with running((uuid and uuid.hardware.uuid) or HOST_UUID) as client:
+        theirs = {name: client.xml(name) for name in client.names()}
+    print(json.dumps([theirs, {name: source.xml([name], form="libvirt") for name in names}]))
+
+
+MODES: dict[str, Callable[..., None]] = {"recorded": recorded, "here": here}
 
 if __name__ == "__main__":
     MODES[sys.argv[1]](*sys.argv[2:])
