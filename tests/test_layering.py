@@ -16,8 +16,8 @@ PACKAGE = Path(nodedevd.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
     | {"varlink", "systemd", "scan_thread", "rtnetlink", "udevdb"},
-    {"naming", "listener", "service"},
-    {"sysroot"},
+    {"naming", "listener", "service", "session", "xdr"},
+    {"sysroot", "acceptor"},
     {"node"},
     {"capabilities.base"},
     {"capabilities.*"},
@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"daemon", "cli"},
     {"__main__"},
 ]
-ASYNCHRONOUS = {"server", "scan_thread", "daemon", "follow"}
+ASYNCHRONOUS = {"session", "acceptor", "server", "scan_thread", "daemon", "follow"}
 """All that knows of asyncio."""
 COROUTINES = ASYNCHRONOUS | {"interface"}
 """All that awaits: a method of the interface may wait for a fresh reading."""
