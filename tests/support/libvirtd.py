@@ -106,7 +106,7 @@ def _driver() -> Path | None:
 
 
 def mount(*arguments: str | Path) -> None:
-    """Have mount(8) mount something."""
+    """Run the program of this name."""
     subprocess.run(["mount", *arguments], check=True)
 
 
