@@ -204,6 +204,7 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
         return None
     if not capabilities:
         return None
+    sysroot.saw(path)  # of some nothing is read but their name
     return Reading(
         path=shown(path),
         subsystem=node.subsystem,

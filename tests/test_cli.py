@@ -179,7 +179,7 @@ def test_list_with_capabilities_prints_devices_with_any_of_them(
 def test_list_with_an_unknown_capability_is_wrong_usage(word: str) -> None:
     """A word that is none must not come out as an empty list, or as a full one."""
     result = on("vgpu-pf").run("list", "--cap", word, status=2)
-    assert "is none of system, pci, mdev_parent, mdev_types, mdev_child, mdev" in result.stderr
+    assert "is none of system, pci, css, ap_matrix, mdev_parent, mdev_types, " in result.stderr
     assert result.stdout == ""
 
 

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor"},
     {"node"},
-    {"capabilities.base"},
+    {"capabilities.base", "ccw_bus"},
     {"capabilities.*"},
     {"capabilities"},
     {"model"},

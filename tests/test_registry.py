@@ -43,7 +43,7 @@ def test_union_and_tuple_hold_the_same_kinds_in_one_order() -> None:
 
 def test_words_are_unique_and_lead_to_their_kind() -> None:
     """No word of a filter means two kinds."""
-    words = [word for kind in KINDS for word in (kind.name, *kind.words)]
+    words = [word for kind in KINDS for word in (kind.name, *kind.words, *kind.nested)]
     assert len(words) == len(set(words)) == len(WORDS)
     for kind in KINDS:
         assert {WORDS[word] for word in (kind.name, *kind.words)} == {kind.name}

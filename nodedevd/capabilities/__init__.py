@@ -8,25 +8,83 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from nodedevd.capabilities import mdev_child, mdev_parent, net, pci, storage, system
+from nodedevd.capabilities import (
+    ap_card,
+    ap_matrix,
+    ap_queue,
+    ccw,
+    ccwgroup,
+    css,
+    drm,
+    mdev_child,
+    mdev_parent,
+    net,
+    pci,
+    scsi_generic,
+    storage,
+    system,
+    usb,
+    usb_device,
+    vdpa,
+)
+from nodedevd.capabilities.ap_card import ApCard
+from nodedevd.capabilities.ap_matrix import ApMatrix
+from nodedevd.capabilities.ap_queue import ApQueue
 from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.capabilities.ccw import Ccw
+from nodedevd.capabilities.ccwgroup import CcwGroup
+from nodedevd.capabilities.css import Css
+from nodedevd.capabilities.drm import Drm
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi_generic import ScsiGeneric
 from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import System
+from nodedevd.capabilities.usb import Usb
+from nodedevd.capabilities.usb_device import UsbDevice
+from nodedevd.capabilities.vdpa import Vdpa
 
 KINDS: tuple[Kind[Any], ...] = (
     system.KIND,
     pci.KIND,
+    css.KIND,
+    ap_matrix.KIND,
     mdev_parent.KIND,
     mdev_child.KIND,
     net.KIND,
     storage.KIND,
+    usb_device.KIND,
+    usb.KIND,
+    drm.KIND,
+    scsi_generic.KIND,
+    vdpa.KIND,
+    ccw.KIND,
+    ccwgroup.KIND,
+    ap_card.KIND,
+    ap_queue.KIND,
 )
 
-AnyCapability: TypeAlias = System | Pci | MdevParent | MdevChild | Net | Storage
+AnyCapability: TypeAlias = (
+    System
+    | Pci
+    | Css
+    | ApMatrix
+    | MdevParent
+    | MdevChild
+    | Net
+    | Storage
+    | UsbDevice
+    | Usb
+    | Drm
+    | ScsiGeneric
+    | Vdpa
+    | Ccw
+    | CcwGroup
+    | ApCard
+    | ApQueue
+)
 
 KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}
 

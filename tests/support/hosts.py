@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.hosts_laptop import laptop_usb_wifi
+from tests.support.hosts_s390x import s390x_full
+from tests.support.hosts_vdpa import vdpa_smartnic
 from tests.support.trees import Express, Tree, config_space
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sysfs"
@@ -746,8 +749,11 @@ HOSTS: Mapping[str, Callable[[Tree], None]] = {
     "broken": broken,
     "empty": empty,
     "igpu-gvtg": igpu_gvtg,
+    "laptop-usb-wifi": laptop_usb_wifi,
     "s390x-ap-ccw": s390x_ap_ccw,
+    "s390x-full": s390x_full,
     "samples": samples,
+    "vdpa-smartnic": vdpa_smartnic,
     "vgpu-pf": vgpu_pf,
     "vgpu-sriov": vgpu_sriov,
 }
