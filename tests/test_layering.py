@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
     | {"varlink", "systemd", "scan_thread", "rtnetlink", "udevdb"},
     {"naming", "listener", "service", "session", "xdr"},
-    {"sysroot", "acceptor"},
+    {"sysroot", "acceptor", "libvirt_protocol"},
     {"node"},
     {"capabilities.base", "ccw_bus"},
     {"capabilities.*"},
