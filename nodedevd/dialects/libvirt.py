@@ -226,6 +226,8 @@ class _Arranged(Out):
 
     def arrange(self, elements: tuple[str, ...]) -> None:
         """Keep these elements of the capability that is being written, in this order."""
+        if not self._starts:
+            return
         ends = [start for _, _, start in self._starts[1:]] + [len(self._lines)]
         kept: list[tuple[int, list[str]]] = []
         for (tag, typed, start), end in zip(self._starts, ends, strict=True):
@@ -233,8 +235,7 @@ class _Arranged(Out):
                 if name in elements:
                     kept.append((elements.index(name), self._lines[start:end]))
                     break
-        if self._starts:
-            del self._lines[self._starts[0][2] :]
+        del self._lines[self._starts[0][2] :]
         for _, lines in sorted(kept, key=lambda part: part[0]):
             self._lines += lines
 

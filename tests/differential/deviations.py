@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from nodedevd.naming import sanitise
+
 Shown = Mapping[str, str]
 """XML by name."""
 
@@ -114,10 +116,14 @@ def _without_capability_list(xml: str, root: Path) -> bool:
     return top("pci") in xml and len(config) >= 64 and not config[6] & 0x10
 
 
-_UNNUMBERED = (
-    without("<serial>.*</serial>"),
-    sub("(<name>block_[A-Za-z0-9]+)_.*(</name>)", r"\1\2"),
-)
+def _by_udevs_serial(xml: str, root: Path) -> str:
+    """Put what udev has for a serial number in place of what sysfs has."""
+    found = re.search("^E:ID_SERIAL=(.*)$", _udev_data(xml, root), re.M)
+    serial = "" if found is None else f"    <serial>{found[1]}</serial>\n"
+    suffix = "" if found is None else f"_{sanitise(found[1])}"
+    xml = re.sub(r" *<serial>.*</serial>\n", serial, xml)
+    return re.sub("<name>(block_[A-Za-z0-9]+).*</name>", rf"<name>\1{suffix}</name>", xml)
+
 
 DEVIATIONS = (
     Deviation(
@@ -138,7 +144,7 @@ DEVIATIONS = (
         extra=lambda xml, root: top("mdev_types") in xml and "<name>mtty_" not in xml,
     ),
     Deviation("udev", extra=_told_by_udev_alone),
-    Deviation("serial", ours=where(_serial_by_sysfs, *_UNNUMBERED)),
+    Deviation("serial", ours=where(_serial_by_sysfs, _by_udevs_serial)),
 )
 
 VERSIONS = (
@@ -154,7 +160,9 @@ VERSIONS = (
     Deviation(
         "dasd",
         ours=where(
-            has("<drive_type>dasd<"), *_UNNUMBERED, sub("<drive_type>dasd<", "<drive_type>disk<")
+            has("<drive_type>dasd<"),
+            _by_udevs_serial,
+            sub("<drive_type>dasd<", "<drive_type>disk<"),
         ),
     ),
     Deviation("blocks", ours=without("<(logical_block_size|num_blocks)>0</.*>")),
