@@ -264,7 +264,7 @@ async def live_through(
 
 @settings(
     derandomize=True,
-    max_examples=400,
+    max_examples=250,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
