@@ -7,6 +7,8 @@ test's are left out.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -232,6 +234,17 @@ def test_many_interfaces_at_once_are_all_told(host: Host) -> None:
     assert len(lines) == len(set(lines)) == count
 
 
+@pytest.fixture
+def zram_control() -> Iterator[None]:
+    """Keep the kernel's numbers from other runs of these tests on this machine."""
+    descriptor = os.open(ZRAM, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def zram() -> Iterator[str]:
     """Make a zram device and return its kernel name; it is gone in the end."""
@@ -243,7 +256,7 @@ def zram() -> Iterator[str]:
 
 
 @needs_zram
-def test_block_device_that_comes_grows_and_goes_is_told(host: Host) -> None:
+def test_block_device_that_comes_grows_and_goes_is_told(zram_control: None, host: Host) -> None:
     """A device of the whole machine is told in every namespace.
 
     Of a size that was 0 the kernel tells nothing; udevd's rules, or an administrator, have it
