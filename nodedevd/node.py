@@ -141,6 +141,11 @@ class Node:
                 self._failed(attribute, error, promised=promised)
             return None
 
+    def read_padded(self, attribute: str) -> str | None:
+        """Read text that its driver pads to a fixed width; None where there are blanks alone."""
+        text = self.read(attribute)
+        return None if text is None else text.strip() or None
+
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:
         """Read an attribute as a number that is not negative; anything else is a fault."""
         text = self.read(attribute, promised=promised)

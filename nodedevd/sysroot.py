@@ -61,11 +61,13 @@ class Sysroot:
                 raise
             descriptor = os.open(self._prefix + self.resolve(path), _OPEN_FLAGS)
         try:
-            data = os.read(descriptor, size or _ATTRIBUTE_SIZE)
-            if size is not None or len(data) < _ATTRIBUTE_SIZE:
+            # sysfs gives no more than a page at a time, of a binary attribute neither.
+            left = _FILE_LIMIT if size is None else size
+            data = os.read(descriptor, min(left, _ATTRIBUTE_SIZE))
+            left -= len(data)
+            if left == 0 or len(data) < _ATTRIBUTE_SIZE:
                 return data
             parts = [data]
-            left = _FILE_LIMIT - len(data)
             while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):
                 parts.append(data)
                 left -= len(data)

@@ -15,12 +15,16 @@ from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevic
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
 from nodedevd.capabilities.net import Net, NetLink
 from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
-from nodedevd.capabilities.storage import Storage
+from nodedevd.capabilities.scsi import Scsi
+from nodedevd.capabilities.scsi_host import FcHost, ScsiHost, VportOps
+from nodedevd.capabilities.scsi_target import FcRemotePort, ScsiTarget
+from nodedevd.capabilities.storage import Removable, Storage
 from nodedevd.capabilities.system import Firmware, Hardware, System
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.pci_config import PciExpress, PciLink
+from nodedevd.pci_vpd import Vpd, VpdField, VpdReadOnly, VpdReadWrite
 from tests.support.golden import DIRECTORY
 from tests.support.xml import attributes, find, valid, validate
 
@@ -54,6 +58,9 @@ system = st.builds(
     st.builds(Hardware, maybe, maybe, maybe, maybe),
     st.builds(Firmware, maybe, maybe, maybe),
 )
+vpd_fields = st.lists(
+    st.builds(VpdField, st.from_regex("[0-9A-Z]", fullmatch=True), text), max_size=2
+).map(tuple)
 pci = st.builds(
     Pci,
     address=st.none()
@@ -68,6 +75,13 @@ pci = st.builds(
     virtual_functions=st.none()
     | st.builds(VirtualFunctions, st.none() | number, st.lists(address, max_size=3).map(tuple)),
     bridge=st.sampled_from([None, "pci-bridge", "cardbus-bridge"]),
+    vpd=st.none()
+    | st.builds(
+        Vpd,
+        maybe,
+        st.none() | st.builds(VpdReadOnly, maybe, maybe, maybe, maybe, vpd_fields),
+        st.none() | st.builds(VpdReadWrite, maybe, vpd_fields, vpd_fields),
+    ),
     iommu_group=st.none() | st.builds(IommuGroup, number, st.lists(address, max_size=3).map(tuple)),
     numa_node=st.none() | number,
     pci_express=st.none()
@@ -121,15 +135,43 @@ net = st.builds(
 storage = st.builds(
     Storage,
     block=text.map(lambda end: f"/dev/x{end}"),
+    bus=maybe,
+    drive_type=st.sampled_from([None, "disk", "cdrom", "floppy", "sd", "dasd"]),
     model=maybe,
     vendor=maybe,
+    serial=maybe,
+    removable=st.none() | st.builds(Removable, st.none() | st.booleans(), maybe),
     size_bytes=st.none() | number,
     logical_block_size=st.none() | number,
+)
+wwn = st.none() | st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
+scsi_host = st.builds(
+    ScsiHost,
+    host=st.just(5),
+    unique_id=st.none() | number,
+    fc_host=st.none() | st.builds(FcHost, wwn, wwn, wwn),
+    vport_ops=st.none() | st.builds(VportOps, st.none() | number, st.none() | number),
+    proc_name=maybe,
+)
+scsi_target = st.builds(
+    ScsiTarget, text, st.none() | st.builds(FcRemotePort, st.just("rport-5:0-0"), wwn)
+)
+scsi = st.builds(
+    Scsi,
+    host=number,
+    bus=number,
+    target=number,
+    lun=number,
+    scsi_type=st.sampled_from([None, "disk", "tape", "mod", "enclosure"]),
+    vendor=maybe,
+    model=maybe,
+    rev=maybe,
 )
 capabilities = st.one_of(
     st.tuples(system), st.tuples(pci), st.tuples(pci, mdev_parent), st.tuples(mdev_parent),
     st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.tuples(net),
-    st.tuples(storage), st.just(()),
+    st.tuples(storage), st.tuples(scsi_host), st.tuples(scsi_target), st.tuples(scsi),
+    st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
@@ -142,6 +184,8 @@ faults = st.builds(
 def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
     """Return the attributes that a reader leaves a fault of when it leaves them out."""
     missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
+    missing |= {"fc_host/host5/node_name", "fc_host/host5/port_name"}
+    missing.add("../fc_remote_ports/rport-5:0-0/port_name")
     for capability in of:
         if isinstance(capability, MdevParent):
             for one in capability.types:

@@ -20,7 +20,10 @@ from nodedevd.capabilities import (
     mdev_parent,
     net,
     pci,
+    scsi,
     scsi_generic,
+    scsi_host,
+    scsi_target,
     storage,
     system,
     usb,
@@ -39,7 +42,10 @@ from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi import Scsi
 from nodedevd.capabilities.scsi_generic import ScsiGeneric
+from nodedevd.capabilities.scsi_host import ScsiHost
+from nodedevd.capabilities.scsi_target import ScsiTarget
 from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import System
 from nodedevd.capabilities.usb import Usb
@@ -64,6 +70,9 @@ KINDS: tuple[Kind[Any], ...] = (
     ccwgroup.KIND,
     ap_card.KIND,
     ap_queue.KIND,
+    scsi_host.KIND,
+    scsi_target.KIND,
+    scsi.KIND,
 )
 
 AnyCapability: TypeAlias = (
@@ -84,6 +93,9 @@ AnyCapability: TypeAlias = (
     | CcwGroup
     | ApCard
     | ApQueue
+    | ScsiHost
+    | ScsiTarget
+    | Scsi
 )
 
 KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}

@@ -1,13 +1,14 @@
 """pci: a PCI function, with its place in SR-IOV, IOMMU, NUMA and PCI Express.
 
 Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
-       sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node,
+       sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node, vpd,
        and the host's pci.ids
 ABI    Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from typing import Literal
@@ -18,6 +19,7 @@ from nodedevd.addresses import parse_pci
 from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
+from nodedevd.pci_vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
 from nodedevd.xmltext import Out
 
 _ID = re.compile("[0-9A-Fa-f]{1,6}")
@@ -68,6 +70,8 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     """on a PF; None without SR-IOV"""
     bridge: Literal["pci-bridge", "cardbus-bridge"] | None
     """by the header type of config space"""
+    vpd: Vpd | None
+    """Vital Product Data; None where the board has none"""
     iommu_group: IommuGroup | None
     numa_node: int | None
     pci_express: PciExpress | None
@@ -106,6 +110,7 @@ def read(node: Node) -> Pci:
         physical_function=node.link_name("physfn"),
         virtual_functions=_read_virtual_functions(node),
         bridge=config.bridge,
+        vpd=_read_vpd(node),
         iommu_group=_read_iommu_group(node),
         numa_node=_read_numa_node(node),
         pci_express=config.express,
@@ -145,6 +150,18 @@ def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
         maximum=maximum,
         addresses=tuple([address for address in addresses if address is not None]),
     )
+
+
+def _read_vpd(node: Node) -> Vpd | None:
+    # By these the kernel says that it found none that has an end: EIO before Linux 5.15.
+    data = node.read_bytes("vpd", size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
+    if not data:
+        return None
+    try:
+        return parse_vpd(data)
+    except ValueError as error:
+        node.fault("vpd", "malformed", str(error))
+        return None
 
 
 def _read_iommu_group(node: Node) -> IommuGroup | None:
@@ -211,6 +228,10 @@ def write(cap: Pci, out: Out) -> None:
             out.empty("capability", **attributes)
     if cap.bridge is not None:
         out.empty("capability", type=cap.bridge)
+    if cap.vpd is not None:
+        _write_vpd(cap.vpd, out)
+    elif "vpd" in out.unknown:
+        out.empty("capability", type="vpd", state="unknown")
     if cap.iommu_group is not None:
         with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
             for device in cap.iommu_group.devices:
@@ -254,6 +275,35 @@ def _write_id(tag: str, value: PciId | None, attribute: str, out: Out) -> None:
         out.text(tag, value.name, id=value.id)
 
 
+def _write_vpd(vpd: Vpd, out: Out) -> None:
+    with out.begin("capability", type="vpd"):
+        if vpd.name is not None:
+            out.text("name", vpd.name)
+        fixed, free = vpd.read_only, vpd.read_write
+        if fixed is not None:
+            with out.begin("fields", access="readonly"):
+                for tag, value in (
+                    ("change_level", fixed.change_level),
+                    ("manufacture_id", fixed.manufacture_id),
+                    ("part_number", fixed.part_number),
+                    ("serial_number", fixed.serial_number),
+                ):
+                    if value is not None:
+                        out.text(tag, value)
+                _write_fields("vendor_field", fixed.vendor_fields, out)
+        if free is not None:
+            with out.begin("fields", access="readwrite"):
+                if free.asset_tag is not None:
+                    out.text("asset_tag", free.asset_tag)
+                _write_fields("vendor_field", free.vendor_fields, out)
+                _write_fields("system_field", free.system_fields, out)
+
+
+def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
+    for field in fields:
+        out.text(tag, field.value, index=field.index)
+
+
 def _write_express(express: PciExpress, out: Out) -> None:
     if express.capability is None or express.status is None:
         out.empty("pci-express")
@@ -268,4 +318,10 @@ def _write_express(express: PciExpress, out: Out) -> None:
             out.empty("link", **attributes, width=str(link.width))
 
 
-KIND = Kind(capability=Pci, read=read, write=write, subsystems=frozenset({"pci"}))
+KIND = Kind(
+    capability=Pci,
+    read=read,
+    write=write,
+    subsystems=frozenset({"pci"}),
+    nested={"vpd": lambda cap: cap.vpd is not None},
+)

@@ -85,6 +85,7 @@ def test_whole_function_shows_each_field(tree: Tree) -> None:
             physical_function=None,
             virtual_functions=VirtualFunctions(63, tuple(vfs)),
             bridge=None,
+            vpd=None,
             iommu_group=IommuGroup(12, (ADDRESS,)),
             numa_node=1,
             pci_express=PciExpress(PciLink(8.0, 8, 2), PciLink(2.5, 4)),

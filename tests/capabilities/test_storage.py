@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.capabilities.storage import Storage
+from nodedevd.capabilities.storage import Removable, Storage
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.scan import read_device, scan
 from nodedevd.sysroot import Sysroot
 from tests.support.faulty import FaultySysroot
-from tests.support.trees import Tree
+from tests.support.trees import Attributes, Tree
 from tests.support.xml import attributes, find, validate
 
 HOST = "/sys/devices/pci0000:00/0000:00:17.0"
@@ -26,7 +26,7 @@ LISTED_IN = ["/sys/class/block"]
 
 def disk(tree: Tree, *, size: int | str | None = 2048, block_size: int | str | None = 512) -> str:
     """Make a SATA disk that has everything."""
-    values = {"vendor": "ATA     ", "model": "Example Disk 1TB"}
+    values: Attributes = {"vendor": "ATA     ", "model": "Example Disk 1TB", "type": 0}
     tree.device(LUN, bus="scsi", driver="sd", attributes=values)
     return tree.block("sda", above=f"{LUN}/block", device=LUN, size=size, block_size=block_size)
 
@@ -46,15 +46,22 @@ def storage(of: Device) -> Storage:
 def test_whole_disk_shows_each_field(tree: Tree) -> None:
     """Every attribute lands in its field; XML has them in their order."""
     tree.pci("0000:00:17.0", vendor=0x8086, device=0xA352, class_=0x010601)
-    disk(tree, size=1953525168)
-    found = device()
+    tree.udev(
+        disk(tree, size=1953525168),
+        {"ID_TYPE": "disk", "ID_BUS": "ata", "ID_SERIAL": "Example_Disk_1TB_EX0001"},
+    )
+    found = device("block_sda_Example_Disk_1TB_EX0001")
     assert (found.path, found.parent) == (PATH, "pci_0000_00_17_0")
     assert (found.subsystem, found.sysname, found.driver) == ("block", "sda", None)
     assert (found.types, found.errors) == (("storage",), ())
     assert storage(found) == Storage(
         block="/dev/sda",
+        bus="ata",
+        drive_type="disk",
         model="Example Disk 1TB",
         vendor="ATA",
+        serial="Example_Disk_1TB_EX0001",
+        removable=None,
         size_bytes=1000204886016,
         logical_block_size=512,
     )
@@ -63,8 +70,11 @@ def test_whole_disk_shows_each_field(tree: Tree) -> None:
     assert text.partition("  <capability")[2] == (
         " type='storage'>\n"
         "    <block>/dev/sda</block>\n"
+        "    <bus>ata</bus>\n"
+        "    <drive_type>disk</drive_type>\n"
         "    <model>Example Disk 1TB</model>\n"
         "    <vendor>ATA</vendor>\n"
+        "    <serial>Example_Disk_1TB_EX0001</serial>\n"
         "    <size>1000204886016</size>\n"
         "    <logical_block_size>512</logical_block_size>\n"
         "    <num_blocks>1953525168</num_blocks>\n"
@@ -222,9 +232,10 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     root = validate(native.device_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     fields = msgspec.json.decode(msgspec.json.encode(found))["capabilities"][0]
-    assert [key for key, value in fields.items() if value is None] == [
-        "size_bytes" if element == "size" else element
-    ]
+    assert {key for key, value in fields.items() if value is None} == {
+        "size_bytes" if element == "size" else element,
+        *("bus", "serial", "removable"),  # there is no udev, and no such thing
+    }
 
 
 def test_uevent_that_cannot_be_read_leaves_the_kernels_name(tree: Tree) -> None:
@@ -242,8 +253,201 @@ def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
     whole = read_device(reads, PATH, LISTED_IN)
     assert whole is not None
     count = len([path for path in reads.reads if f"{path}/".startswith(f"{PATH}/")])
-    assert count == 6  # itself, uevent, size, model, vendor, logical_block_size
+    # itself, uevent; device/ type, model, vendor, serial; size, logical_block_size
+    assert count == 8
     for at in range(1, count + 1):
         assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, LISTED_IN) is None
         disk(tree)
     assert read_device(Sysroot(), PATH, LISTED_IN) == whole
+
+
+# What kind of drive
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "kind"),
+    [
+        ("sda", {"ID_TYPE": "disk"}, "disk"),
+        ("sr0", {"ID_TYPE": "cd"}, "cdrom"),
+        ("sr0", {"ID_TYPE": "cd/dvd"}, "cdrom"),
+        ("sdb", {"ID_TYPE": "floppy"}, "floppy"),
+        ("sdb", {"ID_TYPE": "sd"}, "sd"),
+        ("sdb", {"ID_TYPE": "optical", "ID_CDROM": "1"}, None),
+        ("sdb", {"ID_TYPE": "generic", "ID_CDROM": "1"}, "cdrom"),
+        ("sdb", {"ID_TYPE": "generic"}, None),
+        ("sdb", {"ID_DRIVE_FLOPPY": "1", "ID_CDROM": "1"}, "floppy"),
+        ("sdb", {"ID_DRIVE_FLOPPY": "0", "ID_CDROM": "1"}, "cdrom"),
+        ("mmcblk0", {"ID_DRIVE_FLASH_SD": "1"}, "sd"),
+        ("dasda", {"ID_TYPE": "disk"}, "dasd"),
+        ("dasda", {}, "dasd"),
+        ("vda", {}, "disk"),
+        ("nvme0n1", {}, "disk"),
+        ("nvme0c1n1", {}, "disk"),
+        ("sr0", {}, "cdrom"),
+        ("fd0", {}, "floppy"),
+        ("loop0", {}, None),
+        ("md127", {"MD_LEVEL": "raid1"}, None),
+        ("dm-0", {"DM_NAME": "mpatha"}, None),
+        ("nbd0", {}, None),
+        ("zram0", {}, None),
+    ],
+)
+def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
+    tree: Tree, name: str, properties: dict[str, str], kind: str | None
+) -> None:
+    """What is no drive has no kind, and is shown all the same."""
+    path = tree.block(name, attributes={"loop/backing_file": "/image"}, number=(240, 0))
+    if properties:
+        tree.udev(path, properties)
+    found = device(f"block_{name.replace('-', '_')}")
+    assert (storage(found).drive_type, found.errors) == (kind, ())
+    root = validate(native.device_xml(found))
+    assert root.findtext("capability/drive_type") == kind
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [("0", "disk"), ("5", "cdrom"), ("7", None), ("SD", "sd"), ("MMC", None)]
+)
+def test_kind_of_drive_is_told_by_what_is_behind_it(
+    tree: Tree, number: str, kind: str | None
+) -> None:
+    """Without udev a SCSI device's type, and a card's, say what it is."""
+    behind = tree.device(LUN, attributes={"type": number})
+    tree.block("sda", above=f"{behind}/block", device=behind)
+    assert storage(device()).drive_type == kind
+
+
+# Serial numbers
+
+
+@pytest.mark.parametrize("properties", [{}, {"ID_SERIAL": ""}])
+def test_serial_number_is_told_without_udev(tree: Tree, properties: dict[str, str]) -> None:
+    """NVMe and MMC have it behind the disk, padded; it is part of the name."""
+    behind = tree.device("/sys/devices/nvme0", attributes={"serial": "EX1       "})
+    path = tree.block("nvme0n1", device=behind)
+    if properties:
+        tree.udev(path, properties)
+    assert storage(device("block_nvme0n1_EX1")).serial == "EX1"
+
+
+def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
+    """It lies beside the disk; empty, it is none."""
+    tree.block("vda", attributes={"serial": "guest-1"})
+    tree.block("vdb", attributes={"serial": b""})
+    snapshot = scan(Sysroot())
+    assert snapshot.names == ("block_vda_guest_1", "block_vdb", "computer")
+    assert storage(snapshot.lookup("block_vdb")).serial is None
+
+
+def test_serial_number_of_a_dasd_is_its_uid(tree: Tree) -> None:
+    """What udev says of it is not unique."""
+    behind = tree.device("/sys/devices/css0/0.0.0001", attributes={"uid": "IBM.750000000A.0a00.01"})
+    tree.udev(tree.block("dasda", device=behind), {"ID_SERIAL": "0X0001"})
+    found = device("block_dasda_IBM_750000000A_0a00_01")
+    assert storage(found).serial == "IBM.750000000A.0a00.01"
+
+
+def test_udevs_serial_number_comes_first(tree: Tree) -> None:
+    """It is the one that libvirt has in its name."""
+    path = tree.block("vda", attributes={"serial": "guest-1"})
+    tree.udev(path, {"ID_SERIAL": "guest <1>"})
+    found = device("block_vda_guest__1_")
+    assert validate(native.device_xml(found)).findtext("capability/serial") == "guest <1>"
+
+
+def test_serial_number_that_cannot_be_read_is_a_fault(tree: Tree) -> None:
+    """And no part of the name."""
+    path = tree.block("vda", attributes={"serial": "guest-1"})
+    found = device("block_vda", FaultySysroot(errors={f"{path}/serial": errno.EIO}))
+    assert (storage(found).serial, [one.attribute for one in found.errors]) == (None, ["serial"])
+
+
+# Media
+
+
+def drive(
+    tree: Tree, properties: dict[str, str], *, name: str = "sr0", removable: str = "1"
+) -> Device:
+    """Make a drive of 2048-byte blocks, with what udev knows of it, and read it."""
+    path = tree.block(
+        name, size=2097151, block_size=2048, number=(11, 0), attributes={"removable": removable}
+    )
+    if properties:
+        tree.udev(path, properties)
+    return device(f"block_{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "label"),
+    [
+        ("sr0", {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1"}, None),
+        ("sr0", {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1", "ID_FS_LABEL": "A & B"}, "A & B"),
+        ("fd0", {"ID_FS_LABEL": "DISK"}, "DISK"),
+        ("fd0", {"ID_FS_TYPE": "vfat"}, None),
+    ],
+)
+def test_medium_is_told_with_its_size_and_label(
+    tree: Tree, name: str, properties: dict[str, str], label: str | None
+) -> None:
+    """A drive's size is that of what lies in it."""
+    found = drive(tree, properties, name=name)
+    assert storage(found).removable == Removable(media_available=True, media_label=label)
+    removable = find(validate(native.device_xml(found)), "capability/capability")
+    assert attributes(removable) == {"type": "removable"}
+    texts = {one.tag: one.text for one in removable}
+    assert texts == {
+        "media_available": "1",
+        "media_size": str(2097151 * 512),
+        **({} if label is None else {"media_label": label}),
+        "logical_block_size": "2048",
+        "num_blocks": str(2097151 * 512 // 2048),
+    }
+    assert found.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "properties"),
+    [
+        ("sr0", {"ID_CDROM": "1"}),
+        ("sr0", {"ID_CDROM": "1", "ID_CDROM_MEDIA": "0"}),
+        ("fd0", {"ID_DRIVE_FLOPPY": "1"}),
+    ],
+)
+def test_drive_without_a_medium_holds_nothing(
+    tree: Tree, name: str, properties: dict[str, str]
+) -> None:
+    """The kernel goes on telling a size; it is that of no medium."""
+    found = drive(tree, properties, name=name)
+    assert storage(found).removable == Removable(media_available=False, media_label=None)
+    assert (storage(found).size_bytes, storage(found).logical_block_size) == (0, None)
+    removable = find(validate(native.device_xml(found)), "capability/capability")
+    assert {one.tag: one.text for one in removable} == {"media_available": "0", "media_size": "0"}
+
+
+def test_drive_that_udev_has_not_seen_has_an_unknown_medium(tree: Tree) -> None:
+    """The kernel does not say whether there is one; its size may be that of the last one."""
+    found = drive(tree, {})
+    assert storage(found).removable == Removable(media_available=None, media_label=None)
+    assert storage(found).size_bytes == 2097151 * 512
+    root = validate(native.device_xml(found))
+    assert root.find(".//media_available") is None
+    assert root.findtext(".//media_size") == str(2097151 * 512)
+
+
+@pytest.mark.parametrize(("name", "removable"), [("sr0", "0"), ("sda", "1"), ("sr0", "odd")])
+def test_other_drive_has_its_size_as_any_disk(tree: Tree, name: str, removable: str) -> None:
+    """A stick is removable as a whole; a drive that says it is not holds what it holds."""
+    found = drive(tree, {}, name=name, removable=removable)
+    assert storage(found).removable is None
+    root = validate(native.device_xml(found))
+    assert root.findtext("capability/size") == str(2097151 * 512)
+    assert root.find("capability/capability") is None
+
+
+def test_size_of_a_medium_that_cannot_be_read_is_unknown(tree: Tree) -> None:
+    """It is there, and its size is not told."""
+    drive(tree, {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1"})
+    path = "/sys/devices/virtual/block/sr0"
+    found = device("block_sr0", FaultySysroot(errors={f"{path}/size": errno.EIO}))
+    size = find(validate(native.device_xml(found)), ".//media_size")
+    assert attributes(size) == {"state": "unknown"}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.support.hosts_laptop import laptop_usb_wifi
 from tests.support.hosts_s390x import s390x_full
+from tests.support.hosts_storage import server_storage_fc
 from tests.support.hosts_vdpa import vdpa_smartnic
 from tests.support.trees import Express, Tree, config_space
 
@@ -753,6 +754,7 @@ HOSTS: Mapping[str, Callable[[Tree], None]] = {
     "s390x-ap-ccw": s390x_ap_ccw,
     "s390x-full": s390x_full,
     "samples": samples,
+    "server-storage-fc": server_storage_fc,
     "vdpa-smartnic": vdpa_smartnic,
     "vgpu-pf": vgpu_pf,
     "vgpu-sriov": vgpu_sriov,

@@ -422,6 +422,7 @@ class Tree:
         device: str | None = None,
         size: int | str | None = 0,
         block_size: int | str | None = 512,
+        number: tuple[int, int] | None = None,
         attributes: Attributes | None = None,
     ) -> str:
         """Make a whole disk, or what the kernel takes for one.
@@ -432,14 +433,19 @@ class Tree:
             device: The path that its link `device` points at, if it has one.
             size: In sectors of 512 bytes; None leaves the attribute out.
             block_size: Its own, in bytes; None leaves the whole queue out.
+            number: Major and minor; None leaves them out.
             attributes: Further files.
         """
         path = f"{above}/{name}"
         values = {"size": size, "queue/logical_block_size": block_size, **(attributes or {})}
+        uevent: dict[str, str | int] = {}
+        if number is not None:
+            uevent = {"MAJOR": number[0], "MINOR": number[1]}
+            values["dev"] = f"{number[0]}:{number[1]}"
         self.device(
             path,
             class_="block",
-            uevent={"DEVNAME": name.replace("!", "/"), "DEVTYPE": "disk"},
+            uevent={**uevent, "DEVNAME": name.replace("!", "/"), "DEVTYPE": "disk"},
             attributes={key: value for key, value in values.items() if value is not None},
         )
         if device:

@@ -1,0 +1,199 @@
+"""PCI Vital Product Data: what a maker has stored in a function about the board it is on.
+
+Source: PCI Local Bus Specification 3.0, section 6.4 and appendix I. The forms are those of
+resource data in the Plug and Play ISA Specification 1.0a.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+VPD_SIZE = 32 << 10
+"""Bytes that the 15 bits of an address can reach."""
+
+_LARGE = 0x80
+_IDENTIFIER, _READ_ONLY, _READ_WRITE = 0x82, 0x90, 0x91
+_END = 0x0F
+_NO_PRINTABLE = re.compile(rb"[^ -~]")
+_VENDOR = re.compile("V[0-9A-Z]")
+_SYSTEM = re.compile("Y[0-9B-Z]")
+
+
+class VpdField(msgspec.Struct, frozen=True, gc=False):
+    """A field whose meaning is the vendor's or the system's own."""
+
+    index: str
+    """0-9 or A-Z, the second character of its keyword"""
+    value: str
+
+
+class VpdReadOnly(msgspec.Struct, frozen=True, gc=False):
+    """What the vendor has written."""
+
+    change_level: str | None
+    """EC"""
+    manufacture_id: str | None
+    """MN"""
+    part_number: str | None
+    """PN"""
+    serial_number: str | None
+    """SN"""
+    vendor_fields: tuple[VpdField, ...]
+    """V0-V9, VA-VZ"""
+
+
+class VpdReadWrite(msgspec.Struct, frozen=True, gc=False):
+    """What the system's owner may write."""
+
+    asset_tag: str | None
+    """YA"""
+    vendor_fields: tuple[VpdField, ...]
+    """V0-V9, VA-VZ"""
+    system_fields: tuple[VpdField, ...]
+    """Y0-Y9, YB-YZ"""
+
+
+class Vpd(msgspec.Struct, frozen=True, gc=False):
+    """Vital Product Data; a field with more than printable ASCII in it is left out."""
+
+    name: str | None
+    read_only: VpdReadOnly | None
+    """None: it has no field that is known here"""
+    read_write: VpdReadWrite | None
+    """None: there is no such section, or no field in it that is known here"""
+
+
+class _Field(NamedTuple):
+    section: int
+    keyword: str
+    start: int
+    end: int
+
+
+def parse_vpd(data: bytes) -> Vpd:
+    """Read Vital Product Data. Raises ValueError for what breaks the rules; then none holds."""
+    names = [data[start:end] for tag, start, end in _resources(data) if tag == _IDENTIFIER]
+    name = names[-1].strip() if names else b""
+    if _NO_PRINTABLE.search(name):
+        raise ValueError("the name is not printable ASCII")
+    values: dict[int, dict[str, str]] = {_READ_ONLY: {}, _READ_WRITE: {}}
+    for field in _fields(data):
+        value = data[field.start : field.end].strip()
+        if value and not _NO_PRINTABLE.search(value):
+            values[field.section][field.keyword] = value.decode("ascii")
+    return Vpd(
+        name=name.decode("ascii") or None,
+        read_only=_read_only(values[_READ_ONLY]),
+        read_write=_read_write(values[_READ_WRITE]),
+    )
+
+
+def _read_only(values: dict[str, str]) -> VpdReadOnly | None:
+    section = VpdReadOnly(
+        change_level=values.get("EC"),
+        manufacture_id=values.get("MN"),
+        part_number=values.get("PN"),
+        serial_number=values.get("SN"),
+        vendor_fields=_matching(_VENDOR, values),
+    )
+    return None if section == VpdReadOnly(None, None, None, None, ()) else section
+
+
+def _read_write(values: dict[str, str]) -> VpdReadWrite | None:
+    section = VpdReadWrite(
+        asset_tag=values.get("YA"),
+        vendor_fields=_matching(_VENDOR, values),
+        system_fields=_matching(_SYSTEM, values),
+    )
+    return None if section == VpdReadWrite(None, (), ()) else section
+
+
+def _matching(keywords: re.Pattern[str], values: dict[str, str]) -> tuple[VpdField, ...]:
+    return tuple(
+        [VpdField(key[1], value) for key, value in values.items() if keywords.fullmatch(key)]
+    )
+
+
+def _resources(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Return tag, start and end of each large resource. Raises ValueError unless they end."""
+    position = 0
+    while position < len(data):
+        tag = data[position]
+        if not tag & _LARGE:
+            if tag >> 3 == _END:
+                return
+            position += 1 + (tag & 0x7)
+            continue
+        start = position + 3
+        end = start + int.from_bytes(data[position + 1 : start], "little")
+        if start > len(data) or end > len(data):
+            raise ValueError(f"the resource at 0x{position:x} is cut off")
+        yield tag, start, end
+        position = end
+    raise ValueError("there is no end tag")
+
+
+def _fields(data: bytes) -> Iterator[_Field]:
+    """Return the fields of both sections but RV and RW. Raises ValueError."""
+    tags = set()
+    for tag, start, end in _resources(data):
+        tags.add(tag)
+        if tag == _READ_ONLY:
+            yield from _fields_of(data, tag, start, _check_sum(data, start, end))
+        elif tag == _READ_WRITE:
+            yield from _fields_of(data, tag, start, end)
+    if _READ_ONLY not in tags:
+        raise ValueError("there is no read-only section")
+
+
+def _check_sum(data: bytes, start: int, end: int) -> int:
+    """Return where RV begins, which ends a read-only section and has its checksum."""
+    for field in _fields_of(data, _READ_ONLY, start, end):
+        if field.keyword == "RV":
+            if field.end != end:
+                raise ValueError("something follows the checksum")
+            if field.start == field.end or sum(data[: field.start + 1]) & 0xFF:
+                raise ValueError("the checksum is wrong")
+            return field.start - 3
+    raise ValueError("there is no checksum")
+
+
+def _fields_of(data: bytes, section: int, start: int, end: int) -> Iterator[_Field]:
+    while start < end:
+        value = start + 3
+        if value > end or value + data[start + 2] > end:
+            raise ValueError(f"the field at 0x{start:x} is cut off")
+        field = _Field(
+            section, data[start : start + 2].decode("latin-1"), value, value + data[start + 2]
+        )
+        if field.keyword == "RW" and section == _READ_WRITE:
+            return  # the rest is free
+        yield field
+        start = field.end
+
+
+def without_identity(data: bytes) -> bytes:
+    """Return the same with zeros for letters and digits of what can tell one board from another.
+
+    That is its serial number, its asset tag, and all whose meaning is not known here. What is
+    no valid Vital Product Data becomes nothing at all.
+    """
+    try:
+        parse_vpd(data)
+    except ValueError:
+        return b""
+    copy = bytearray(data)
+    for field in _fields(data):
+        if field.keyword not in ("EC", "MN", "PN"):
+            value = data[field.start : field.end]
+            copy[field.start : field.end] = re.sub(rb"[^ -/:-@]", b"0", value)
+    for tag, start, end in _resources(data):
+        if tag == _READ_ONLY:
+            rv = _check_sum(data, start, end)
+            copy[rv + 3] = -sum(copy[: rv + 3]) & 0xFF
+            copy[rv + 4 : end] = bytes(end - rv - 4)
+    return bytes(copy)
