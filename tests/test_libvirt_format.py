@@ -83,6 +83,7 @@ def _refused(element: etree._Element) -> bool:
         kind.get("type") in ("mdev_types", "ccwgroup")
         or kind.find("state") is not None
         or kind.findtext("drive_type") == "dasd"
+        or (kind.get("type") == "vdpa" and kind.find("chardev") is None)
         or re.search("[.:]", kind.findtext("block") or "") is not None
         or len(kind.findtext("address") or "") > len("00:00:00:00:00:00")
     )

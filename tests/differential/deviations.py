@@ -106,6 +106,11 @@ def _told_by_udev_alone(xml: str, root: Path) -> bool:
     return by_name is None and "\nE:ID_" not in "\n" + _udev_data(xml, root)
 
 
+def _dynamic_drm_minor(xml: str, root: Path) -> bool:
+    minor = re.search("^MINOR=(.*)$", _attribute(xml, root, "uevent").decode(), re.M)
+    return top("drm") in xml and minor is not None and int(minor[1]) >= 192
+
+
 def _serial_by_sysfs(xml: str, root: Path) -> bool:
     dasd = "<block>/dev/dasd" in xml
     return top("storage") in xml and not dasd and "E:ID_SERIAL=" not in _udev_data(xml, root)
@@ -143,6 +148,7 @@ DEVIATIONS = (
         "parent",
         extra=lambda xml, root: top("mdev_types") in xml and "<name>mtty_" not in xml,
     ),
+    Deviation("minor", extra=_dynamic_drm_minor),
     Deviation("udev", extra=_told_by_udev_alone),
     Deviation("serial", ours=where(_serial_by_sysfs, _by_udevs_serial)),
 )

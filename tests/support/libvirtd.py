@@ -121,8 +121,22 @@ def put_in_place(root: Path) -> None:
         mount("--bind", root / "run/udev/data", data)
     ids = root / "usr/share/misc/pci.ids"
     mount("--bind", ids if ids.exists() else "/dev/null", PCI_IDS)
-    mount("--bind", root / "sys", "/sys")
-    mount("-o", "remount,bind,ro", "/sys")
+    _put_sys_in_place(root)
+
+
+def _put_sys_in_place(root: Path) -> None:
+    copy, real = RUN / "sys", RUN / "real"
+    real.mkdir(parents=True)
+    mount("-t", "sysfs", "none", real)
+    shutil.copytree(root / "sys", copy, symlinks=True)
+    # A file that is read with EINVAL cannot be recorded. libvirt drops an interface for any
+    # other error; lo gives this one.
+    for interface in copy.glob("class/net/*"):
+        speed = interface / "speed"
+        if not speed.exists():
+            speed.touch()
+            mount("--bind", real / "class/net/lo/speed", speed)
+    mount("--rbind", copy, "/sys")
     os.environ["SYSTEMD_DEVICE_VERIFY_SYSFS"] = "0"
 
 
