@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from nodedevd.capabilities import KIND_OF, AnyCapability
+from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model import Added, Change, Changed, Device, Removed, Snapshot
 from nodedevd.naming import ROOT, device_name, distinct_name
 from nodedevd.node import Fault
@@ -79,6 +80,8 @@ def graft(
     moved = [path for path in (*lost, *read) if names.before(path) != names.after(path)]
     moved += names.renamed
     below = {path for top in moved for path in old.below(top)}
+    for path in moved:  # definitions hang at it by its kernel name
+        below.update(old.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}"))
     devices: dict[str, Device] = {}
     for path, reading in read.items():
         devices[path] = _device(reading, names)
@@ -220,16 +223,12 @@ def _ordered(
 
     What goes goes last: nothing ever hangs below a device that is gone already.
     """
-
-    def depth(device: Device) -> str:
-        return device.path or ""
-
-    for device in sorted(new.values(), key=depth):
+    for device in sorted(new.values(), key=_hangs_at):
         if old.get(device.name) is None:
             yield Added(device)
-    for device in sorted(new.values(), key=depth):
+    for device in sorted(new.values(), key=_hangs_at):
         before = old.get(device.name)
         if before is not None and before != device:
             yield Changed(before, device)
-    for device in sorted(removed.values(), key=depth, reverse=True):
+    for device in sorted(removed.values(), key=_hangs_at, reverse=True):
         yield Removed(device)

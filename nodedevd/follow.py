@@ -368,6 +368,7 @@ class Follower:
     def _on_definition(self) -> None:
         assert self._definitions is not None
         if self._definitions.drain():
+            self._acquit({DEFINITIONS})
             self._touched.add(DEFINITIONS)
             self._schedule(COALESCE_SECONDS)
 
@@ -485,6 +486,9 @@ class Follower:
         for change in result.changes:
             if isinstance(change, Removed):
                 self._recount_after(change.device)
+            elif isinstance(change, Changed) and _moved(change):
+                # It was defined, and stopped: what is left is its definition.
+                self._recount_after(change.before)
 
     async def _supervise(self, read: Callable[[Job, frozenset[str]], Update]) -> Update:
         """Run a job; if one device holds it up, leave its thread to it and raise _Stuck."""
@@ -595,10 +599,15 @@ class Follower:
         """Strike off the devices at these paths, and what changes with them in silence."""
         for change in tuple(self._suspects.values()):
             device = change.device
-            if told.isdisjoint((device.path, f"/sys/class/{device.subsystem}/{device.sysname}")):
+            paths = {device.path, f"/sys/class/{device.subsystem}/{device.sysname}"}
+            if isinstance(change, Changed):
+                paths.add(change.before.path)
+            if device.capability(MdevChild) is not None:
+                paths.add(DEFINITIONS)
+            if told.isdisjoint(paths):
                 continue
             self._suspects.pop(device.path or "", None)
-            if not isinstance(change, Changed):
+            if not isinstance(change, Changed) or _moved(change):
                 for other in neighbours(device, self._store.snapshot):
                     self._suspects.pop(other, None)
 
@@ -630,6 +639,11 @@ class Follower:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _moved(change: Changed) -> bool:
+    """Tell whether the name is another device's now: an mdev's, or that of its definition."""
+    return change.before.path != change.device.path
 
 
 def _devices(changes: Iterable[Change]) -> Iterable[Device]:

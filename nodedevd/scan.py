@@ -141,7 +141,7 @@ def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
         parent = path.rpartition("/")[0]
         if parent not in found and sysroot.exists(f"{parent}/{MDEV_TYPES}"):
             found[parent] = set()
-    found.update((path, set()) for path in find_definitions(sysroot))
+    found.update((path, set()) for path in find_definitions(sysroot, faults))
     return found
 
 

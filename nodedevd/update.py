@@ -15,7 +15,7 @@ from nodedevd.capabilities.pci import Pci
 from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.mdevctl import definition_path, find_definitions
 from nodedevd.model import Change, Changed, Device, Snapshot
-from nodedevd.naming import device_name
+from nodedevd.naming import device_name, is_uuid
 from nodedevd.scan import Job, read_all
 from nodedevd.sysroot import Sysroot
 
@@ -78,34 +78,33 @@ def _recount(
 def _silent(change: Change, snapshot: Snapshot) -> set[str]:
     paths = set(neighbours(change.device, snapshot))
     if isinstance(change, Changed):
-        # To those it got, or lost: a virtual function gets its link late.
-        paths ^= set(neighbours(change.before, snapshot))
+        before = set(neighbours(change.before, snapshot))
+        if change.before.path == change.device.path:
+            # To those it got, or lost: a virtual function gets its link late.
+            paths ^= before
+        else:
+            paths |= before
         if "mdev_parent" in change.parts:
-            paths.update(snapshot.below(f"{DEFINITIONS}/{change.device.sysname}"))
+            paths.update(_definitions_for(change.device.path or "", snapshot))
     return paths
 
 
 def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
     """Return the paths of devices whose description changes when this one comes or goes.
 
-    For an mdev its definition, its parent, and every parent of the same physical function: they
-    share what is available. For a parent the definitions that wait for it. For a virtual
-    function its physical one. For any PCI function its IOMMU group.
+    For an mdev that is there its parent, every parent of the same physical function, as they
+    share what is available, and the definitions that wait for it. For a parent its definitions.
+    For a virtual function its physical one. For any PCI function its IOMMU group.
     """
     child = device.capability(MdevChild)
-    if child is not None:
-        # Of a definition and its device one is shown.
-        yield definition_path(child.parent_addr, child.uuid)
-        if child.parent_path is not None:
-            yield f"{child.parent_path}/{child.uuid}"
-            yield child.parent_path
-            parent = snapshot.at(child.parent_path)
-            for path in () if parent is None else sharing_parents(parent, snapshot):
-                yield path
-                # What waits for capacity there may have it now.
-                yield from snapshot.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}")
+    if child is not None and child.parent_path is not None and device.active:
+        yield child.parent_path
+        parent = snapshot.at(child.parent_path)
+        for path in () if parent is None else sharing_parents(parent, snapshot):
+            yield path
+            yield from _definitions_for(path, snapshot)
     if device.capability(MdevParent) is not None:
-        yield from snapshot.below(f"{DEFINITIONS}/{device.sysname}")
+        yield from _definitions_for(device.path or "", snapshot)
     pci = device.capability(Pci)
     if pci is None:
         return
@@ -116,6 +115,11 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
         found = _pci(address, snapshot)
         if found is not None and found.path is not None:
             yield found.path
+
+
+def _definitions_for(parent_path: str, snapshot: Snapshot) -> Iterable[str]:
+    """Return the paths of the inactive mdevs that are defined for a parent."""
+    return snapshot.below(f"{DEFINITIONS}/{parent_path.rpartition('/')[2]}")
 
 
 def sharing_parents(parent: Device, snapshot: Snapshot) -> Iterator[str]:
@@ -155,9 +159,9 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
     """Return the paths of the devices that a path stands for."""
     if path == DEFINITIONS:
         yield from old.below(DEFINITIONS)
-        for definition in find_definitions(sysroot):
+        for definition in find_definitions(sysroot, []):
             yield definition
-            uuid = definition.rpartition("/")[2].lower()
+            uuid = definition.rpartition("/")[2]
             yield from _links_to(sysroot, f"/sys/bus/mdev/devices/{uuid}")
         # The device of a definition that was deleted.
         for device in old.select(["mdev_child"]):
@@ -168,6 +172,11 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
         yield from _links_to(sysroot, path)
     else:
         yield path
+        # What is defined is one device, there or not: it starts and stops in one change.
+        parent, _, name = path.rpartition("/")
+        if is_uuid(name):
+            yield definition_path(parent.rpartition("/")[2], name)
+        yield from _definitions_for(path, old)
 
 
 def _links_to(sysroot: Sysroot, link: str) -> Iterator[str]:

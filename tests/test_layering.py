@@ -15,11 +15,11 @@ PACKAGE = Path(nodedevd.__file__).parent
 # From the bottom up. A module imports only what stands in a line above its own.
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
-    | {"pci_vpd", "varlink", "systemd", "scan_thread", "rtnetlink", "udevdb"},
+    | {"pci_vpd", "varlink", "systemd", "scan_thread", "rtnetlink", "udevdb", "inotify"},
     {"naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node"},
-    {"capabilities.base", "wwn", "ccw_bus"},
+    {"capabilities.base", "wwn", "ccw_bus", "mdevctl"},
     {"capabilities.*"},
     {"capabilities"},
     {"model"},

@@ -12,11 +12,13 @@ import pytest
 
 from nodedevd import scan as scanning
 from nodedevd.capabilities import KINDS, pci
+from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
 from nodedevd.capabilities.system import DMI
 from nodedevd.dialects import native
 from nodedevd.errors import NotASysroot
+from nodedevd.mdevctl import definition_path
 from nodedevd.model import Device, Snapshot
 from nodedevd.node import Fault, Node
 from nodedevd.scan import scan
@@ -249,8 +251,13 @@ def test_any_read_may_fail_and_costs_only_its_device(
 
 
 def _read_for(device: Device, path: str) -> bool:
-    """Tell whether a path lies in a device, above it, or among the types of its parent."""
+    """Tell whether a path is for a device, above it, or among the types of its parent."""
     own = device.path or DMI
+    child = device.capability(MdevChild)
+    if child is not None:
+        if path == definition_path(child.parent_addr, child.uuid):
+            return True
+        own = f"{child.parent_path}/{child.uuid}"
     types = f"{own.rpartition('/')[0]}/mdev_supported_types"
     return any(
         f"{one}/".startswith(f"{other}/")

@@ -7,20 +7,29 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/v
 
 from __future__ import annotations
 
-import errno
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.capabilities.base import Capability, Kind, NameOf
-from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
-from nodedevd.capabilities.mdev_parent import TYPES
 from nodedevd.errors import NodeGone
-from nodedevd.mdevctl import Definition, MdevAttribute, definition_path, read_definition
+from nodedevd.mdevctl import (
+    Definition,
+    MdevAttribute,
+    definition_path,
+    read_definition,
+    unread,
+)
 from nodedevd.naming import is_uuid
 from nodedevd.node import Fault, Node, parse_number, shown
 from nodedevd.sysroot import Sysroot
 from nodedevd.xmltext import Out
+
+_PARENTS = "/sys/class/mdev_bus"
+_TYPES = "mdev_supported_types"
+
+Missing: TypeAlias = Literal["parent", "type", "capacity"]
+"""parent: not there; type: the parent does not offer it; capacity: available_instances is 0"""
 
 State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
 """incomplete: mdev_type is not there (yet); removing: the kernel has taken `remove` away;
@@ -61,12 +70,12 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     vfio_device: VfioDevice | None
     state: State
     defined: bool
-    """whether mdevctl has a definition of it"""
+    """whether mdevctl has a definition of it, one that can be read or not"""
     autostart: bool | None
-    """whether mdevctl starts it together with its parent; None if it is not defined"""
+    """whether mdevctl starts it together with its parent; None without a definition"""
     attributes: tuple[MdevAttribute, ...]
     """what its definition has mdevctl write, in order"""
-    waits_for: Literal["parent", "type", "capacity"] | None
+    waits_for: Missing | None
     """what an inactive one needs before it can be started"""
 
 
@@ -83,7 +92,7 @@ def read(node: Node) -> MdevChild:
         state = "incomplete"
     parent_addr = parent_path.rpartition("/")[2]
     path = definition_path(parent_addr, node.sysname)
-    definition = _read_definition(node.sysroot, path, node.faults)
+    defined, definition = _read_definition(node.sysroot, path, shown(path), node.faults)
     return MdevChild(
         uuid=shown(node.sysname),
         mdev_type=mdev_type,
@@ -93,48 +102,54 @@ def read(node: Node) -> MdevChild:
         iommu_group=_read_iommu_group(node),
         vfio_device=_read_vfio_device(node),
         state=state,
-        defined=definition is not None,
+        defined=defined,
         autostart=None if definition is None else definition.autostart,
         attributes=() if definition is None else definition.attributes,
         waits_for=None,
     )
 
 
-def _read_definition(sysroot: Sysroot, path: str, faults: list[Fault]) -> Definition | None:
+def _read_definition(
+    sysroot: Sysroot, path: str, attribute: str, faults: list[Fault]
+) -> tuple[bool, Definition | None]:
+    """Tell whether there is a definition, and what it says; a fault is the attribute's."""
     try:
-        return read_definition(sysroot, path)
+        definition = read_definition(sysroot, path)
     except OSError as error:
-        code = errno.errorcode.get(error.errno or 0, "?")
-        faults.append(Fault(shown(path), "unreadable", code))
+        faults.append(unread(attribute, error))
+        return True, None
     except ValueError as error:
-        faults.append(Fault(shown(path), "malformed", str(error)))
-    return None
+        faults.append(Fault(attribute, "malformed", str(error)))
+        return True, None
+    return definition is not None, definition
 
 
 def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
     """Read the definition at `path`; None if it is gone, or its device is there."""
     parent_addr, uuid = path.split("/")[-2:]
-    uuid = uuid.lower()
     active = _target(sysroot, f"/sys/bus/mdev/devices/{uuid}")
     if active is not None and active.split("/")[-2] == parent_addr:
         return None
-    definition = _read_definition(sysroot, path, faults)
-    if definition is None and not faults:
+    defined, definition = _read_definition(sysroot, path, "", faults)
+    if not defined:
         return None
-    parent_path = _target(sysroot, f"{MDEV_BUS}/{parent_addr}")
-    type_id = None if definition is None else definition.mdev_type
-    offered = _read_offered(sysroot, parent_path, type_id)
-    waits_for: Literal["parent", "type", "capacity"] | None = None
-    if parent_path is None:
-        waits_for = "parent"
-    elif offered is None:
-        waits_for = "type"
-    elif offered[1] == 0:
-        waits_for = "capacity"
-    mdev_type = None if type_id is None else MdevChildType(type_id, None, None)
+    parent_path = _target(sysroot, f"{_PARENTS}/{parent_addr}")
+    mdev_type: MdevChildType | None = None
+    waits_for: Missing | None = "parent" if parent_path is None else None
+    if definition is not None:
+        mdev_type = MdevChildType(definition.mdev_type, None, None)
+        if parent_path is not None:
+            there = _offered(sysroot, parent_path, definition.mdev_type)
+            if there is None:
+                waits_for = "type"
+            else:
+                mdev_type = _type(there)
+                if there.read_number("available_instances", promised=True) == 0:
+                    waits_for = "capacity"
+                faults += _faults_of_type(there)
     return MdevChild(
         uuid=uuid,
-        mdev_type=mdev_type if offered is None else offered[0],
+        mdev_type=mdev_type,
         parent=None,
         parent_addr=shown(parent_addr),
         parent_path=None if parent_path is None else shown(parent_path),
@@ -148,17 +163,13 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
     )
 
 
-def _read_offered(
-    sysroot: Sysroot, parent_path: str | None, type_id: str | None
-) -> tuple[MdevChildType, int | None] | None:
-    """Read the type that a definition wants, with how many of it are to be had."""
-    if parent_path is None or type_id is None or "/" in type_id:
-        return None
+def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node | None:
+    """Return the parent's type of this id, which may be any text."""
     try:
-        there = Node(sysroot, f"{parent_path}/{TYPES}/{type_id}", subsystem="mdev")
-        found = MdevChildType(type_id, there.read("name"), there.read("device_api"))
-        return found, there.read_number("available_instances")
-    except NodeGone:
+        if type_id not in sysroot.listdir(f"{parent_path}/{_TYPES}"):
+            return None
+        return Node(sysroot, f"{parent_path}/{_TYPES}/{type_id}", subsystem="mdev")
+    except (OSError, NodeGone):
         return None
 
 
@@ -180,14 +191,21 @@ def _read_type(node: Node) -> MdevChildType | None:
     except NodeGone:
         node.fault("mdev_type", "absent", "" if target is None else "dangling")
         return None
-    found = MdevChildType(
+    found = _type(there)
+    node.faults += _faults_of_type(there)
+    return found
+
+
+def _type(there: Node) -> MdevChildType:
+    return MdevChildType(
         id=shown(there.sysname),
         name=there.read("name"),
         device_api=there.read("device_api", promised=True),
     )
-    for fault in there.faults:
-        node.fault(f"mdev_type/{fault.attribute}", fault.code, fault.detail)
-    return found
+
+
+def _faults_of_type(there: Node) -> list[Fault]:
+    return [Fault(f"mdev_type/{one.attribute}", one.code, one.detail) for one in there.faults]
 
 
 def _read_iommu_group(node: Node) -> int | None:
