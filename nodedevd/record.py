@@ -2,7 +2,8 @@
 
 Nothing decides separately what to copy: a `RecordingSysroot` is scanned as any other, and
 keeps what went through it. What identifies this very machine is replaced, unless asked not
-to: uuids, MAC addresses, and the attributes a capability kind names as identifying.
+to: uuids, MAC addresses, the attributes a capability kind names as identifying, and the
+serial numbers in udev's database, from which its links are named, too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from nodedevd.node import Fault
 from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
+from nodedevd.udevdb import DIRECTORY as UDEV_DATA
 
 _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAC = re.compile(rb"(?<![0-9a-f:])(?:[0-9a-f]{2}:){5,19}[0-9a-f]{2}(?![0-9a-f:])", re.IGNORECASE)
+# ID_SERIAL, ID_SERIAL_SHORT, ID_WWN, ID_FS_UUID, ID_NET_NAME_MAC and their like.
+_PROPERTY = re.compile(rb"^E:\w*(?:SERIAL|WWN|UUID|MAC)\w*=(.+)$", re.MULTILINE)
+_SHORT = 4  # so little may stand elsewhere by chance
 _IDENTIFYING = frozenset(name for kind in KINDS for name in kind.identifying)
 
 
@@ -173,9 +178,22 @@ class _Replacer:
 
     def content(self, path: str, data: bytes) -> bytes:
         replaced = self.text(data)
+        if path.startswith(f"{UDEV_DATA}/"):
+            return self._udev_data(replaced)
         if replaced == data and posixpath.basename(path) in _IDENTIFYING and data.strip():
             return self._stand_in(data, lambda number: b"recorded-%d\n" % number)
         return replaced
+
+    def _udev_data(self, data: bytes) -> bytes:
+        """Replace values of properties; in links, which are made of them, as well."""
+        values = set(_PROPERTY.findall(data)) - set(self._stand_ins.values())
+        for value in sorted(values, key=lambda value: (-len(value), value)):
+            stand_in = self._stand_in(value, lambda number: b"recorded-%d" % number)
+            if len(value) <= _SHORT:
+                data = re.sub(b"(?m)=" + re.escape(value) + b"$", b"=" + stand_in, data)
+            else:
+                data = data.replace(value, stand_in)
+        return data
 
     def _by(self, make: Callable[[int], bytes]) -> Callable[[re.Match[bytes]], bytes]:
         return lambda match: self._stand_in(match[0].lower(), make)

@@ -19,7 +19,7 @@ from tests.support.hosts import FIXTURES
 from tests.support.trees import Tree
 
 HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
-RENAMED = ("mdev_", "net_")
+RENAMED = ("mdev_", "net_", "block_")
 MAC = rb"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b"
 IDENTIFYING = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|" + MAC)
 UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -268,3 +268,37 @@ def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> N
     with pytest.raises(FileExistsError):
         record(tree.root, str(tmp_path / "copy"))
     assert list(secret.iterdir()) == []
+
+
+def test_serial_numbers_in_udevs_database_are_replaced(tmp_path: Path) -> None:
+    """In properties and in the links named by them; what names the model stays."""
+    tree = Tree(tmp_path / "host")
+    disk = tree.block("sda", size=8, attributes={"dev": "8:0"})
+    tree.file(f"{disk}/uevent", "MAJOR=8\nMINOR=0\nDEVNAME=sda\nDEVTYPE=disk\n")
+    tree.udev(
+        disk,
+        {
+            "ID_MODEL": "Ultra",
+            "ID_SERIAL": "SanDisk_Ultra_4C530001",
+            "ID_SERIAL_SHORT": "4C530001",
+            "ID_WWN": "0x5000c500a1b2c3d4",
+            "ID_SCSI_SERIAL": "8",
+            "ID_FS_UUID": OWN,
+        },
+        links=[
+            "disk/by-id/usb-SanDisk_Ultra_4C530001",
+            "disk/by-id/wwn-0x5000c500a1b2c3d4",
+            "disk/by-path/pci-0000:00:14.0",
+        ],
+    )
+    record(str(tmp_path / "host"), str(tmp_path / "copy"))
+    copied = (tmp_path / "copy/run/udev/data/b8:0").read_text(encoding="ascii")
+    assert "4C53" not in copied
+    assert "a1b2c3d4" not in copied
+    assert OWN not in copied
+    assert "E:ID_MODEL=Ultra\n" in copied
+    assert "E:ID_SCSI_SERIAL=recorded-" in copied
+    assert "E:ID_SCSI_SERIAL=8\n" not in copied
+    (found,) = (one for one in devices(tmp_path / "copy") if one.devnode == "/dev/sda")
+    assert len(found.devlinks) == 3
+    assert "/dev/disk/by-path/pci-0000:00:14.0" in found.devlinks
