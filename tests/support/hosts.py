@@ -287,11 +287,13 @@ def s390x_ap_ccw(tree: Tree) -> None:
     tree.device("/sys/devices/ap")
     # fmt: off
     tree.device("/sys/devices/ap/card05", bus="ap", driver="cex4card",
-                uevent={"DEV_TYPE": "000D", "MODALIAS": "ap:t0D", "MODE": "cca"},
+                uevent={"DEVTYPE": "ap_card", "DEV_TYPE": "000D", "MODALIAS": "ap:t0D",
+                        "MODE": "cca"},
                 attributes={"hwtype": 13, "type": "CEX7C", "online": 1, "config": 1})
     for domain, status in [("0004", "in use"), ("00ab", "in use"), ("0047", "unassigned")]:
         tree.device(f"/sys/devices/ap/card05/05.{domain}", bus="ap", driver="vfio_ap",
-                    uevent={"DEV_TYPE": "000D", "MODALIAS": "ap:t0D", "MODE": "cca"},
+                    uevent={"DEVTYPE": "ap_queue", "DEV_TYPE": "000D", "MODALIAS": "ap:t0D",
+                            "MODE": "cca"},
                     attributes={"status": status, "config": 1})
 
     tree.device("/sys/devices/vfio_ap")
@@ -525,15 +527,16 @@ def _disks(tree: Tree) -> None:
     ahci, nvme = tree.resolve("0000:00:17.0"), tree.resolve("0000:02:00.0")
     lun = tree.device(f"{ahci}/ata1/host0/target0:0:0/0:0:0:0", bus="scsi", driver="sd",
                       attributes={"vendor": "ATA     ", "model": "Example Disk 1TB"})
-    sda = tree.block("sda", above=f"{lun}/block", device=lun, size=1953525168)
+    sda = tree.block("sda", above=f"{lun}/block", device=lun, size=1953525168, number=(8, 0))
     tree.partition(sda, "sda1", size=1953521664)
     controller = tree.device(f"{nvme}/nvme/nvme0", class_="nvme",
                              attributes={"model": f"{'Example NVMe Disk 500GB':40}"})
-    tree.block("nvme0n1", above=controller, device=controller, size=976773168)
-    tree.block("loop0", size=131072,
+    tree.block("nvme0n1", above=controller, device=controller, size=976773168,
+               number=(259, 0))
+    tree.block("loop0", size=131072, number=(7, 0),
                attributes={"loop/backing_file": "/var/lib/example/image.iso"})
-    tree.block("loop1")
-    tree.block("zram0", size=8388608, block_size=4096)
+    tree.block("loop1", number=(7, 1))
+    tree.block("zram0", size=8388608, block_size=4096, number=(252, 0))
     # fmt: on
 
 
