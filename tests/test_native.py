@@ -11,15 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodedevd.capabilities import AnyCapability
+from nodedevd.capabilities.ap_card import ApCard
+from nodedevd.capabilities.ap_matrix import ApMatrix
+from nodedevd.capabilities.ap_queue import ApQueue
+from nodedevd.capabilities.ccw import Ccw
+from nodedevd.capabilities.ccwgroup import CcwGroup, CcwMember, Qeth
+from nodedevd.capabilities.css import Css
+from nodedevd.capabilities.drm import Drm
 from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
 from nodedevd.capabilities.net import Net, NetLink
 from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
 from nodedevd.capabilities.scsi import Scsi
+from nodedevd.capabilities.scsi_generic import ScsiGeneric
 from nodedevd.capabilities.scsi_host import FcHost, ScsiHost, VportOps
 from nodedevd.capabilities.scsi_target import FcRemotePort, ScsiTarget
 from nodedevd.capabilities.storage import Removable, Storage
 from nodedevd.capabilities.system import Firmware, Hardware, System
+from nodedevd.capabilities.usb import Usb
+from nodedevd.capabilities.usb_device import UsbDevice, UsbId
+from nodedevd.capabilities.vdpa import Vdpa
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
@@ -167,11 +178,48 @@ scsi = st.builds(
     model=maybe,
     rev=maybe,
 )
+byte = st.none() | st.integers(0, 255)
+usb_id = st.builds(UsbId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
+usb_device = st.builds(
+    UsbDevice,
+    bus=st.none() | number,
+    device=st.none() | number,
+    product=st.none() | usb_id,
+    vendor=st.none() | usb_id,
+    serial=maybe,
+    speed_mbit=st.none() | st.integers(0, 9_999_999).map(lambda tenths: tenths / 10),
+)
+usb = st.builds(Usb, byte, byte, byte, byte, maybe)
+drm = st.builds(Drm, st.sampled_from(["primary", "control", "render"]))
+scsi_generic = st.builds(ScsiGeneric, text.map(lambda end: f"/dev/x{end}"))
+vdpa = st.builds(Vdpa, st.none() | st.integers(0).map(lambda n: f"/dev/vhost-vdpa-{n}"))
+ccw_address = st.none() | st.from_regex(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}", fullmatch=True)
+state = st.sampled_from([None, "online", "offline"])
+ccw = st.builds(Ccw, state, ccw_address, st.none() | name, maybe, maybe)
+css = st.builds(Css, ccw_address, ccw_address, st.none() | number)
+ccwgroup = st.builds(
+    CcwGroup,
+    state,
+    ccw_address,
+    st.lists(name, max_size=3).map(
+        lambda names: tuple(CcwMember(f"cdev{n}", one) for n, one in enumerate(names))
+    ),
+    st.none()
+    | st.builds(
+        Qeth, st.sampled_from(["qeth_generic", "qeth_layer2", "qeth_layer3"]), maybe, maybe
+    ),
+)
+ap_card = st.builds(ApCard, st.integers(0, 255), maybe)
+ap_queue = st.builds(ApQueue, st.integers(0, 255), st.integers(0, 0xFFFF))
+ap_matrix = st.builds(ApMatrix, st.lists(text, max_size=3).map(tuple))
 capabilities = st.one_of(
     st.tuples(system), st.tuples(pci), st.tuples(pci, mdev_parent), st.tuples(mdev_parent),
     st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.tuples(net),
     st.tuples(storage), st.tuples(scsi_host), st.tuples(scsi_target), st.tuples(scsi),
-    st.just(()),
+    st.tuples(usb_device), st.tuples(usb), st.tuples(drm), st.tuples(scsi_generic),
+    st.tuples(vdpa), st.tuples(ccw), st.tuples(css, mdev_parent), st.tuples(css),
+    st.tuples(ccwgroup), st.tuples(ap_card), st.tuples(ap_queue),
+    st.tuples(ap_matrix, mdev_parent), st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
@@ -186,6 +234,8 @@ def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
     missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
     missing |= {"fc_host/host5/node_name", "fc_host/host5/port_name"}
     missing.add("../fc_remote_ports/rport-5:0-0/port_name")
+    missing |= {"busnum", "devnum", "idVendor", "idProduct", "online", "card_type", "chpid"}
+    missing |= {f"bInterface{code}" for code in ("Number", "Class", "SubClass", "Protocol")}
     for capability in of:
         if isinstance(capability, MdevParent):
             for one in capability.types:
