@@ -11,6 +11,7 @@ PCI Express Base, section 7.5.3.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -364,6 +365,23 @@ class Tree:
         if vfio is not None:
             self.vfio_device(path, vfio)
         return path
+
+    def definition(
+        self,
+        parent: str,
+        uuid: str,
+        type_id: str,
+        *,
+        start: str = "manual",
+        attributes: Sequence[tuple[str, str]] = (),
+    ) -> str:
+        """Define a mediated device for a parent, by its kernel name, as mdevctl does."""
+        content = {
+            "mdev_type": type_id,
+            "start": start,
+            "attrs": [{name: value} for name, value in attributes],
+        }
+        return self.file(f"/etc/mdevctl.d/{parent}/{uuid}", json.dumps(content, indent=2))
 
     def vfio_device(self, path: str, number: int) -> str:
         """Give a device its child vfio-dev/vfioN, the character device /dev/vfio/devices/vfioN."""
