@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nodedevd.embedded import Embedded
 from tests.differential.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
 from tests.support import libvirtd
 from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.trees import Tree
 
 ALL = (*VERSIONS, *DEVIATIONS)
 # On `broken` it never ends: the list of capabilities of a PCI function there is a loop.
@@ -22,12 +24,50 @@ missing_here = libvirtd.missing_udevd()
 needs_libvirtd = pytest.mark.skipif(missing is not None, reason=str(missing))
 
 
+ODD = "odd"
+"""A host of these tests, with what no recorded one has."""
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Return the directories of all hosts, by name."""
+    tree = Tree(tmp_path_factory.mktemp(ODD))
+    build_odd(tree)
+    return {**{host: FIXTURES / host for host in COMPARED}, ODD: Path(tree.root)}
+
+
+def build_odd(tree: Tree) -> None:
+    """Build devices that libvirt shows wrongly, or as nobody else would."""
+    tree.pci("0000:00:00.0", vendor=0x8086, device=0x0D57, class_=0x060000, config=bytes(4096))
+    usb = tree.pci("0000:00:14.0", vendor=0x8086, device=0xA36D, class_=0x0C0330)
+    nameless = tree.device(
+        f"{usb}/usb1",
+        bus="usb",
+        driver="usb",
+        uevent={"MAJOR": 189, "MINOR": 0, "DEVNAME": "bus/usb/001/001", "DEVTYPE": "usb_device"},
+        attributes={
+            "dev": "189:0",
+            "busnum": 1,
+            "devnum": 1,
+            "idVendor": "1d6b",
+            "idProduct": "0002",
+        },
+    )
+    ids = {"BUSNUM": "001", "DEVNUM": "001", "ID_VENDOR_ID": "1d6b", "ID_MODEL_ID": "0002"}
+    tree.udev(nameless, ids)
+    card = tree.pci("0000:00:1f.6", vendor=0x8086, device=0x15BC, class_=0x020000)
+    tree.net("eth0", parent=card, attributes={"speed": -1})
+    tree.block("vda", size=0, number=(253, 0))
+    tree.block("vdb", size=16, number=(253, 16), attributes={"serial": "<1>"})
+
+
 @cache
-def libvirt_shows(host: str) -> Shown:
-    """Return what libvirtd shows of a recorded host."""
-    return libvirtd.dump(FIXTURES / host)
+def libvirt_shows(root: Path) -> Shown:
+    """Return what libvirtd shows of a host."""
+    return libvirtd.dump(root)
 
 
+@cache
 def ours(root: Path) -> Shown:
     """Return what nodedevd shows in libvirt's format, by its names there."""
     source = Embedded(str(root))
@@ -101,10 +141,10 @@ def compare(theirs: Shown, own: Shown, root: Path) -> None:
 
 
 @needs_libvirtd
-@pytest.mark.parametrize("host", COMPARED)
-def test_recorded_host_is_as_libvirtd_shows_it(host: str) -> None:
+@pytest.mark.parametrize("host", [*COMPARED, ODD])
+def test_host_is_as_libvirtd_shows_it(host: str, roots: Mapping[str, Path]) -> None:
     """The same devices by the same names, each with the same text."""
-    compare(libvirt_shows(host), ours(FIXTURES / host), FIXTURES / host)
+    compare(libvirt_shows(roots[host]), ours(roots[host]), roots[host])
 
 
 @pytest.mark.skipif(missing_here is not None, reason=str(missing_here))
@@ -116,13 +156,12 @@ def test_this_machine_is_as_libvirtd_shows_it(tmp_path: Path) -> None:
 
 @needs_libvirtd
 @pytest.mark.parametrize("deviation", ALL, ids=lambda one: one.name)
-def test_deviation_is_still_one(deviation: Deviation) -> None:
+def test_deviation_is_still_one(deviation: Deviation, roots: Mapping[str, Path]) -> None:
     """Without any one entry some host is different: none is stale, none hides another."""
     rest = tuple(one for one in ALL if one is not deviation)
     assert any(
-        seen(libvirt_shows(host), root, rest) != expected(ours(root), root, rest)
-        for host in COMPARED
-        for root in [FIXTURES / host]
+        seen(libvirt_shows(root), root, rest) != expected(ours(root), root, rest)
+        for root in roots.values()
     )
 
 
