@@ -30,9 +30,13 @@ class LinkMonitor:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        self._socket.bind((0, _RTMGRP_LINK))
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self._socket.bind((0, _RTMGRP_LINK))
+        except OSError:
+            self._socket.close()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""

@@ -169,7 +169,8 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
             if child is not None and child.defined and device.path is not None:
                 yield device.path
     elif path.startswith("/sys/class/"):
-        yield from _links_to(sysroot, path)
+        # Only what is known: a new interface is told by a uevent, once udevd has named it.
+        yield from [one for one in _links_to(sysroot, path) if old.at(one) is not None]
     else:
         yield path
         # What is defined is one device, there or not: it starts and stops in one change.

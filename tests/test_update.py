@@ -205,3 +205,15 @@ def test_count_that_cannot_be_told_has_its_device_read_as_a_whole(
     new = update(sysroot, old, set(), recount={path}).snapshot
     assert new.lookup(FIRST) == scan(Sysroot(str(tmp_path))).lookup(FIRST)
     assert new.lookup(FIRST) != old.lookup(FIRST)
+
+
+def test_link_in_a_class_stands_for_its_device_if_that_is_known(tmp_path: Path) -> None:
+    """A message about an interface changes what is known, and adds nothing."""
+    tree = Tree(tmp_path)
+    tree.net("eth0", address="52:54:00:00:00:01", operstate="down")
+    sysroot = Sysroot(str(tmp_path))
+    old = scan(sysroot)
+    tree.net("eth0", address="52:54:00:00:00:01", operstate="up")
+    tree.net("eth1", address="52:54:00:00:00:02")
+    new = update(sysroot, old, {"/sys/class/net/eth0", "/sys/class/net/eth1"})
+    assert [(type(change), change.device.sysname) for change in new.changes] == [(Changed, "eth0")]
