@@ -56,7 +56,7 @@ class NotInFormat(NodedevError):
         self.format = form
 
     def __str__(self) -> str:
-        return f"the format {self.format!r} does not show {self.name}: it knows no such devices"
+        return f"the format {self.format!r} does not show {self.name}; the default one does"
 
 
 class InvalidParameter(NodedevError):

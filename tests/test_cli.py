@@ -108,6 +108,7 @@ def both(
         "tree",
         "dumpxml --all",
         "dumpxml computer",
+        "dumpxml --all --format libvirt",
         "dumpxml computer computer",
         "show --all",
         "show computer",
@@ -401,6 +402,16 @@ def test_one_unknown_device_among_several_fails_the_command() -> None:
     result = on("vgpu-pf").run("show", CARD, "nobody", status=1)
     assert result.stdout == ""
     assert "no device named 'nobody'" in result.stderr
+
+
+def test_device_that_the_format_does_not_show_exits_1() -> None:
+    """It is said that the device is there, and that the format is what lacks it."""
+    result = on("empty").run("dumpxml", "--format", "libvirt", "block_zram0", status=1)
+    assert result.stdout == ""
+    assert result.stderr == (
+        "nodedevctl: the format 'libvirt' does not show block_zram0; the default one does\n"
+    )
+    assert on("empty").out("dumpxml", "block_zram0").startswith("<device>")
 
 
 def test_no_daemon_exits_3_and_says_both_ways_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from nodedevd.client import Client, ConnectionLost, RemoteError
 from nodedevd.embedded import Embedded
-from nodedevd.errors import NoDaemon, NoSuchDevice
+from nodedevd.errors import NoDaemon, NoSuchDevice, NotInFormat
 from nodedevd.source import Source
 from nodedevd.varlink import CallDecoder, encode_error, encode_reply
 from tests.support.hosts import FIXTURES, HOSTS
@@ -81,6 +81,21 @@ def test_client_gives_the_same_bytes_as_a_scan(both: tuple[Source, Source]) -> N
     for name in names:
         assert client.device_json(name) == embedded.device_json(name)
         assert client.xml([name]) == embedded.xml([name])
+
+
+def test_client_gives_libvirts_format_as_a_scan_does(both: tuple[Source, Source]) -> None:
+    """Byte for byte, or the same error for a device that the format does not show."""
+    embedded, client = both
+    assert client.xml(form="libvirt") == embedded.xml(form="libvirt")
+    for name in [entry.name for entry in embedded.entries().devices]:
+        try:
+            expected = embedded.xml([name], form="libvirt")
+        except NotInFormat:
+            with pytest.raises(NotInFormat) as hidden:
+                client.xml([name], form="libvirt")
+            assert (hidden.value.name, hidden.value.format) == (name, "libvirt")
+        else:
+            assert client.xml([name], form="libvirt") == expected
 
 
 def test_unknown_name_raises_the_same_error(both: tuple[Source, Source]) -> None:
