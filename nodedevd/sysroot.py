@@ -15,6 +15,7 @@ from threading import get_ident
 from typing import ClassVar
 
 from nodedevd.errors import NotASysroot
+from nodedevd.ethtool import active_features
 from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.pci_ids import PciIds
 
@@ -141,6 +142,19 @@ class Sysroot:
                 done = ""
             todo.extend(text.split("/")[::-1])
         return done or "/"
+
+    def ethtool_features(self, interface: str, index: int) -> frozenset[str] | None:
+        """Return the kernel's names of an interface's active features.
+
+        None if they cannot be told: they are in no file, so of the live host alone.
+        """
+        assert get_ident() != self.loop_thread, "blocking call on the event loop"
+        if self._prefix:
+            return None
+        try:
+            return active_features(interface, index)
+        except OSError:
+            return None
 
     @cached_property
     def pci_ids(self) -> PciIds:

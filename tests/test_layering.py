@@ -15,7 +15,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 # From the bottom up. A module imports only what stands in a line above its own.
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
-    | {"pci_vpd", "varlink", "systemd", "scan_thread", "rtnetlink", "udevdb", "inotify"},
+    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "rtnetlink", "udevdb", "inotify"},
     {"naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node"},

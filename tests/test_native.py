@@ -141,6 +141,7 @@ net = st.builds(
     address=maybe,
     devtype=maybe,
     link=st.builds(NetLink, maybe, st.none() | st.integers(1, 400_000)),
+    features=st.none() | st.lists(st.sampled_from(["rx", "gro", "rdma", "txudptnl"])).map(tuple),
     medium=st.sampled_from(["80203", "80211"]),
 )
 storage = st.builds(

@@ -7,8 +7,10 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.system import System
 from nodedevd.errors import NotASysroot
 from nodedevd.model import Device
@@ -48,6 +50,15 @@ def everything(root: Path) -> bytes:
     return b"\n".join(parts)
 
 
+def without_features(device: Device) -> Device:
+    """Leave out what is in no file."""
+    capabilities = tuple(
+        msgspec.structs.replace(one, features=None) if isinstance(one, Net) else one
+        for one in device.capabilities
+    )
+    return msgspec.structs.replace(device, capabilities=capabilities)
+
+
 def build(root: Path) -> Tree:
     """Build a host with two mdevs, a serial number and a MAC address."""
     tree = Tree(root)
@@ -82,7 +93,7 @@ def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
     assert [device.name for device in copy] == [device.name for device in original]
     for new, old in zip(copy, original, strict=True):
         if (old.path or old.name) not in blamed:
-            assert new == old
+            assert new == without_features(old)
     assert recorded.devices == len(original)
 
 

@@ -57,6 +57,13 @@ def test_file_of_any_size_is_read_whole(host: Tree, size: int) -> None:
     assert Sysroot(host.root).read(f"{GPU}/long") == b"x" * size
 
 
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 8192, 30000])
+def test_part_of_a_long_file_is_as_long_as_asked(host: Tree, size: int) -> None:
+    """A page at a time, and not a byte too many."""
+    host.file(f"{GPU}/long", b"x" * 20000)
+    assert Sysroot(host.root).read(f"{GPU}/long", size) == b"x" * min(size, 20000)
+
+
 def test_directory_is_listed(host: Tree) -> None:
     """By its own path, and by one that leads through links."""
     sysroot = Sysroot(host.root)

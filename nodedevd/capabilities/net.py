@@ -1,7 +1,8 @@
 """net: a network interface, of any kind.
 
-Reads  uevent (INTERFACE, DEVTYPE), address, operstate, speed
-ABI    Documentation/ABI/testing/sysfs-class-net
+Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, device/infiniband, and
+       on a live host the interface's features
+ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from nodedevd import ethtool
 from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.errors import NodeGone
 from nodedevd.node import Node, parse_number, shown
@@ -36,6 +38,8 @@ class Net(Capability, frozen=True, gc=False, tag="net"):
     devtype: str | None
     """the kernel's DEVTYPE: wlan, bridge, bond, vlan, vxlan, …; None for plain Ethernet"""
     link: NetLink
+    features: tuple[str, ...] | None
+    """what the driver or the hardware does by itself, in libvirt's words; None is unknown"""
     medium: Literal["80203", "80211"]
     """IEEE 802.3, which stands for all that is not wireless, or 802.11"""
 
@@ -49,6 +53,7 @@ def read(node: Node) -> Net:
         address=_read_address(node),
         devtype=devtype,
         link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
+        features=_read_features(node),
         medium="80211" if devtype == "wlan" else "80203",
     )
 
@@ -60,6 +65,19 @@ def _read_address(node: Node) -> str | None:
         # EINVAL is the answer of an interface that is being unregistered.
         raise NodeGone(node.path)
     return text or None
+
+
+def _read_features(node: Node) -> tuple[str, ...] | None:
+    interface = node.uevent.get("INTERFACE")
+    index = parse_number(node.uevent.get("IFINDEX", ""))
+    if interface is None or index is None:
+        return None
+    active = node.sysroot.ethtool_features(interface, index)
+    if active is None:
+        return None
+    if node.has("device") and node.sysroot.exists(f"{node.path}/device/infiniband"):
+        active |= {ethtool.RDMA}
+    return ethtool.words(active)
 
 
 def _read_speed(node: Node) -> int | None:
@@ -81,6 +99,8 @@ def write(cap: Net, out: Out) -> None:
     if cap.link.speed is not None:
         attributes["speed"] = str(cap.link.speed)
     out.empty("link", **attributes, state=cap.link.state or "unknown")
+    for feature in cap.features or ():
+        out.empty("feature", name=feature)
     out.empty("capability", type=cap.medium)
     if cap.devtype is not None:
         out.text("devtype", cap.devtype)

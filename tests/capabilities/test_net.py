@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nodedevd import ethtool
 from nodedevd.capabilities.net import Net, NetLink
 from nodedevd.dialects import native
 from nodedevd.model import Device
@@ -48,6 +49,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
         address="52:54:00:12:34:56",
         devtype=None,
         link=NetLink(state="up", speed=2500),
+        features=None,
         medium="80203",
     )
     text = native.device_xml(found)
@@ -138,6 +140,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
             state=None if attribute == "operstate" else "up",
             speed=None if attribute in ("operstate", "speed") else 1000,
         ),
+        features=None,
         medium="80203",
     )
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
@@ -254,3 +257,71 @@ def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
     """The class may still list what has no directory any more."""
     tree.remove(tree.net("eth0"))
     assert scan(Sysroot()).names == ("computer",)
+
+
+# Features
+
+
+def test_features_are_told_of_an_interface_that_the_kernel_knows(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked by name and index; XML has libvirt's words in their order."""
+    asked = []
+
+    def active_features(interface: str, index: int) -> frozenset[str]:
+        asked.append((interface, index))
+        return frozenset({"tx-udp_tnl-segmentation", "rx-gro", "rx-checksum", "highdma"})
+
+    monkeypatch.setattr("nodedevd.sysroot.active_features", active_features)
+    path = tree.net("eth0", parent="/sys/devices/pci0000:00/nic")
+    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    tree.directory("/sys/devices/pci0000:00/nic/infiniband/mlx5_0")
+    found = device()
+    assert asked == [("eth0", 2)]
+    assert net(found).features == ("rx", "gro", "rdma", "txudptnl")
+    root = validate(native.device_xml(found))
+    shown = [attributes(one)["name"] for one in root.findall("capability/feature")]
+    assert shown == ["rx", "gro", "rdma", "txudptnl"]
+
+
+@pytest.mark.parametrize("uevent", ["INTERFACE=eth0\n", "IFINDEX=2\n", "IFINDEX=-2\n"])
+def test_features_of_an_interface_without_an_index_are_unknown(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, uevent: str
+) -> None:
+    """The kernel would be asked of another one."""
+    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: {"rx-gro"})
+    tree.file(f"{tree.net('eth0')}/uevent", uevent)
+    assert (net(device()).features, device().errors) == (None, ())
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENODEV, errno.EPERM])
+def test_features_that_the_kernel_does_not_tell_are_unknown(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """That is no fault: many drivers have none to tell."""
+
+    def active_features(interface: str, index: int) -> frozenset[str]:
+        raise OSError(number, "")
+
+    monkeypatch.setattr("nodedevd.sysroot.active_features", active_features)
+    path = tree.net("eth0")
+    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    assert (net(device()).features, device().errors) == (None, ())
+
+
+def test_features_of_a_recorded_host_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This host's kernel knows nothing of that one's interfaces."""
+    on = frozenset({"rx-gro"})
+    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: on)
+    assert Sysroot(str(tmp_path)).ethtool_features("lo", 1) is None
+    assert Sysroot().ethtool_features("lo", 1) == on
+
+
+def test_word_stands_for_any_of_the_kernels_features() -> None:
+    """Checksums and segmentation have a feature for each protocol."""
+    for name in ("tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-ip-generic"):
+        assert ethtool.words(frozenset({name})) == ("tx",)
+    assert ethtool.words(frozenset({"tx-tcp6-segmentation"})) == ("tso",)
+    assert ethtool.words(frozenset({"tx-udp-segmentation", "highdma"})) == ()

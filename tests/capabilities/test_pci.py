@@ -12,10 +12,12 @@ from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.pci_config import PciExpress, PciLink
+from nodedevd.pci_vpd import parse_vpd
 from nodedevd.scan import read_device, scan
 from nodedevd.sysroot import Sysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space
+from tests.support.vpd import END, resource, vital_product_data
 from tests.support.xml import attributes, find, validate
 
 ADDRESS = "0000:05:00.0"
@@ -592,3 +594,83 @@ def test_directory_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
     assert pci(found).address == ADDRESS
     assert found.errors[0] == Fault("", "refused", "EACCES")
     validate(native.device_xml(found))
+
+
+# Vital Product Data
+
+VPD = vital_product_data(
+    "Fast <NIC>", {"PN": "PN-1", "SN": "S&1", "V1": "abc"}, {"YA": "TAG", "Y0": "rack"}
+)
+
+
+def test_vital_product_data_stands_before_the_group(tree: Tree) -> None:
+    """In libvirt's elements and order; a filter finds the device by it."""
+    tree.attributes(make(tree), {"vpd": VPD})
+    found = device()
+    assert found.words == {"pci", "vpd"}
+    assert found.errors == ()
+    assert pci(found).vpd == parse_vpd(VPD)
+    text = native.device_xml(found)
+    validate(text)
+    assert (
+        "    <capability type='vpd'>\n"
+        "      <name>Fast &lt;NIC&gt;</name>\n"
+        "      <fields access='readonly'>\n"
+        "        <part_number>PN-1</part_number>\n"
+        "        <serial_number>S&amp;1</serial_number>\n"
+        "        <vendor_field index='1'>abc</vendor_field>\n"
+        "      </fields>\n"
+        "      <fields access='readwrite'>\n"
+        "        <asset_tag>TAG</asset_tag>\n"
+        "        <system_field index='0'>rack</system_field>\n"
+        "      </fields>\n"
+        "    </capability>\n"
+        "    <revision>"
+    ) in text
+
+
+def test_vital_product_data_longer_than_a_page_is_read_whole(tree: Tree) -> None:
+    """It may have 32 KiB."""
+    data = vital_product_data("Board", {"PN": "PN-1"}, {})[:-1]
+    data += resource(0x85, bytes(30000)) + bytes([END])
+    tree.attributes(make(tree), {"vpd": data})
+    assert pci(device()).vpd == parse_vpd(data)
+
+
+def test_vital_product_data_is_read_no_further_than_it_can_reach(tree: Tree) -> None:
+    """What has no end within 32 KiB has none."""
+    data = vital_product_data("Board", {})[:-1] + resource(0x85, bytes(40000)) + bytes([END])
+    tree.attributes(make(tree), {"vpd": data})
+    assert [(one.attribute, one.code) for one in device().errors] == [("vpd", "malformed")]
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EIO])
+def test_board_without_vital_product_data_has_none(tree: Tree, number: int) -> None:
+    """The kernel finds that out when it reads; an empty file says the same."""
+    tree.attributes(make(tree), {"vpd": b""})
+    assert (pci(device()).vpd, device().errors) == (None, ())
+    found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
+    assert (pci(found).vpd, found.errors) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EACCES, "refused"), (errno.ETIMEDOUT, "unreadable")]
+)
+def test_vital_product_data_that_cannot_be_read_is_unknown(
+    tree: Tree, number: int, code: str
+) -> None:
+    """Root alone may, and a board may not answer."""
+    tree.attributes(make(tree), {"vpd": VPD})
+    found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
+    assert [(one.attribute, one.code) for one in found.errors] == [("vpd", code)]
+    part = find(validate(native.device_xml(found)), "capability/capability")
+    assert attributes(part) == {"type": "vpd", "state": "unknown"}
+
+
+def test_vital_product_data_of_a_wrong_checksum_is_unknown(tree: Tree) -> None:
+    """Nothing of it can be trusted."""
+    tree.attributes(make(tree), {"vpd": VPD.replace(b"PN-1", b"PN-2")})
+    found = device()
+    assert found.errors == (Fault("vpd", "malformed", "the checksum is wrong"),)
+    assert pci(found).vpd is None
+    assert found.words == {"pci"}
