@@ -9,17 +9,23 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 import click
 import msgspec
 
 from nodedevd import __version__, systemd
+from nodedevd.acceptor import Acceptor
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow import EventChoice, Follower
 from nodedevd.follow import Options as FollowOptions
 from nodedevd.interface import NAME, DevicesInterface
+from nodedevd.libvirt_devices import NodeDevices
+from nodedevd.libvirt_server import LibvirtServer
 from nodedevd.listener import Listener, default_socket_path, open_listener
 from nodedevd.logs import set_up_logging
 from nodedevd.server import Server
@@ -38,12 +44,20 @@ EXIT_FAILURE = 1
 EXIT_SOCKET_IN_USE = 3
 
 
+_LIBVIRT_NAMES = ("libvirt", "libvirt-ro")
+"""FileDescriptorName= of the sockets for libvirt's clients, systemd.socket(5)."""
+
+
 class Options(msgspec.Struct, frozen=True):
     """What the daemon was asked for."""
 
     sysroot: str = "/"
     socket: str | None = None
     """None: where systemd hands one over, that; else the default path"""
+    libvirt_socket: str | None = None
+    """for libvirt's clients; None: one handed over as `libvirt`, or none"""
+    libvirt_socket_ro: str | None = None
+    """the same for those that only read, handed over as `libvirt-ro`"""
     socket_mode: int = 0o666
     socket_group: str | None = None
     follow: FollowOptions = FollowOptions()
@@ -57,7 +71,7 @@ class Daemon:
         self._sysroot = Sysroot(options.sysroot)
         self._started = now()
         self._stop = asyncio.Event()
-        self._serving = False
+        self._serving: list[Acceptor] = []
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
         devices = DevicesInterface(self._store, self.status, self._follower.fresh)
@@ -71,6 +85,8 @@ class Daemon:
                 error_namespace=NAME,
             )
         )
+        node_devices = NodeDevices(self._store)
+        self._libvirt = [LibvirtServer(node_devices, self._follower.fresh) for _ in _LIBVIRT_NAMES]
 
     async def run(self) -> None:
         """Scan, serve, and return once SIGTERM or SIGINT came.
@@ -82,9 +98,9 @@ class Daemon:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop.set)
         self._sysroot.check()
-        listener = self._listen()
+        listening = self._listen()
         stop = asyncio.create_task(self._stop.wait())
-        start = asyncio.create_task(self._start(listener))
+        start = asyncio.create_task(self._start(listening))
         try:
             await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
             if start.done():
@@ -96,10 +112,12 @@ class Daemon:
             for task in (start, stop):
                 task.cancel()
             await asyncio.gather(start, stop, return_exceptions=True)
-            if self._serving:
-                self._server.close()
-                await self._server.wait_closed()
-            listener.close()
+            for server in self._serving:
+                server.close()
+            for server in self._serving:
+                await server.wait_closed()
+            for _, listener in listening:
+                listener.close()
             await self._follower.close(STOP_SECONDS)
             Sysroot.loop_thread = None
 
@@ -123,28 +141,60 @@ class Daemon:
                 unanswered_reads=follower.unanswered(),
                 watchers=self._store.subscriptions,
             ),
-            clients=self._server.clients,
-            calls=self._server.calls,
+            clients=sum(server.clients for server in self._servers),
+            calls=sum(server.calls for server in self._servers),
         )
 
-    def _listen(self) -> Listener:
-        if self._options.socket is None:
-            for name, sock in systemd.listen_sockets():
-                log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
-                return Listener.adopt(sock)
-        path = self._options.socket or default_socket_path()
-        return open_listener(path, mode=self._options.socket_mode, group=self._options.socket_group)
+    @property
+    def _servers(self) -> list[Acceptor]:
+        """All of them, serving or not."""
+        return [self._server, *self._libvirt]
 
-    async def _start(self, listener: Listener) -> None:
+    def _listen(self) -> list[tuple[Acceptor, Listener]]:
+        """Return the servers that are wanted, each with where it listens."""
+        handed = systemd.listen_sockets()
+        libvirt = {name: (name, sock) for name, sock in handed if name in _LIBVIRT_NAMES}
+        others = [(name, sock) for name, sock in handed if name not in _LIBVIRT_NAMES]
+        first = others[0] if others else None
+        path = self._options.socket
+        if path is None and first is None:
+            path = default_socket_path()
+        paths = (path, self._options.libvirt_socket, self._options.libvirt_socket_ro)
+        sockets = (first, *map(libvirt.get, _LIBVIRT_NAMES))
+        with ExitStack() as opened:
+            listening = []
+            for server, path, handed_over in zip(self._servers, paths, sockets, strict=True):
+                listener = self._listen_on(path, handed_over)
+                if listener is not None:
+                    opened.callback(listener.close)
+                    listening.append((server, listener))
+            opened.pop_all()
+        return listening
+
+    def _listen_on(
+        self, path: str | None, handed_over: tuple[str, socket.socket] | None
+    ) -> Listener | None:
+        if path is not None:
+            options = self._options
+            return open_listener(path, mode=options.socket_mode, group=options.socket_group)
+        if handed_over is None:
+            return None
+        name, sock = handed_over
+        log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
+        return Listener.adopt(sock)
+
+    async def _start(self, listening: Sequence[tuple[Acceptor, Listener]]) -> None:
         await self._follower.start()
         # The tree stays: keep it out of every later collection.
         gc.collect()
         gc.freeze()
-        await self._server.start(listener.socket)
-        self._serving = True
+        for server, listener in listening:
+            await server.start(listener.socket)
+            self._serving.append(server)
         status = self.status()
         state = f"{status.devices} devices, read in {status.last_scan.seconds:.3f} s"
-        log.info("serving %s on %s: %s", self._sysroot.root, listener.path, state)
+        paths = ", ".join(listener.path for _, listener in listening)
+        log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
         for fault in status.errors:
             attribute, detail = printable(fault.attribute), printable(fault.detail)
             log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)
@@ -193,6 +243,16 @@ serves the socket."""
     help="Socket to serve on, instead of one from systemd or the default.",
 )
 @click.option(
+    "--libvirt-socket",
+    metavar="PATH",
+    help="Socket to serve libvirt's clients on, as virsh.",
+)
+@click.option(
+    "--libvirt-socket-ro",
+    metavar="PATH",
+    help="The same for clients that only read, as virsh -r.",
+)
+@click.option(
     "--socket-mode",
     default="666",
     show_default=True,
@@ -230,6 +290,8 @@ serves the socket."""
 def main(
     sysroot: str,
     socket: str | None,
+    libvirt_socket: str | None,
+    libvirt_socket_ro: str | None,
     socket_mode: int,
     socket_group: str | None,
     events: EventChoice,
@@ -242,6 +304,8 @@ def main(
     options = Options(
         sysroot=sysroot,
         socket=socket,
+        libvirt_socket=libvirt_socket,
+        libvirt_socket_ro=libvirt_socket_ro,
         socket_mode=socket_mode,
         socket_group=socket_group,
         follow=FollowOptions(

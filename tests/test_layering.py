@@ -28,18 +28,20 @@ LAYERS: list[set[str]] = [
     {"dialects"},
     {"source"},
     {"store", "record", "update", "schema", "embedded"},
-    {"watch"},
-    {"interface"},
-    {"server", "client", "follow"},
+    {"watch", "libvirt_devices"},
+    {"interface", "libvirt_session"},
+    {"server", "libvirt_server", "client", "follow"},
     {"cli_options"},
     {"cli_watch"},
     {"daemon", "cli"},
     {"__main__"},
 ]
-ASYNCHRONOUS = {"session", "acceptor", "server", "scan_thread", "daemon", "follow"}
+ASYNCHRONOUS = {"session", "acceptor", "server", "libvirt_server", "scan_thread", "daemon"} | {
+    "follow"
+}
 """All that knows of asyncio."""
-COROUTINES = ASYNCHRONOUS | {"interface"}
-"""All that awaits: a method of the interface may wait for a fresh reading."""
+COROUTINES = ASYNCHRONOUS | {"interface", "libvirt_session"}
+"""All that awaits: an answer may wait for a fresh reading."""
 
 
 def modules() -> Iterator[str]:
