@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import msgspec
 import pytest
 
 from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
 from nodedevd.dialects import native
+from nodedevd.mdevctl import MdevAttribute
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.scan import read_device, scan
@@ -341,3 +343,151 @@ def test_link_to_an_mdev_that_is_gone_is_no_device(tree: Tree, parent: str) -> N
     path = make(tree)
     tree.remove(path)
     assert NAME not in scan(Sysroot()).names
+
+
+# Defined
+
+
+DEFINITION = f"/etc/mdevctl.d/0000:00:02.0/{UUID}"
+
+
+def test_whole_mdev_shows_its_definition(tree: Tree, parent: str) -> None:
+    """Attributes are in mdevctl's order, a name may come again, and any text is a value."""
+    make(tree)
+    values = [("assign_adapter", "5"), ("a<b", "'&\"\n"), ("assign_adapter", "")]
+    tree.definition("0000:00:02.0", UUID, "nvidia-746", start="auto", attributes=values)
+    found = device()
+    assert (mdev(found).defined, mdev(found).autostart) == (True, True)
+    assert [(one.name, one.value) for one in mdev(found).attributes] == values
+    assert (mdev(found).state, mdev(found).waits_for, found.errors) == ("complete", None, ())
+    root = validate(native.device_xml(found))
+    assert attributes(find(root, "capability/defined")) == {"autostart": "yes"}
+    assert [(one.get("name"), one.get("value")) for one in root.findall("capability/attr")] == (
+        values
+    )
+
+
+def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
+    """It has the type its definition names, and nothing of a device."""
+    tree.definition("0000:00:02.0", UUID, "nvidia-746", attributes=[("a", "1"), ("b", "2")])
+    found = device()
+    assert (found.subsystem, found.sysname, found.driver) == ("mdev", UUID, None)
+    assert mdev(found) == MdevChild(
+        uuid=UUID,
+        mdev_type=MdevChildType("nvidia-746", "NVIDIA A2-4Q", "vfio-pci"),
+        parent="pci_0000_00_02_0",
+        parent_addr="0000:00:02.0",
+        parent_path=PARENT,
+        iommu_group=None,
+        vfio_device=None,
+        state="inactive",
+        defined=True,
+        autostart=False,
+        attributes=(MdevAttribute("a", "1"), MdevAttribute("b", "2")),
+        waits_for=None,
+    )
+    text = native.device_xml(found)
+    validate(text)
+    assert text == (
+        "<device>\n"
+        f"  <name>{NAME}</name>\n"
+        f"  <path>{DEFINITION}</path>\n"
+        "  <parent>pci_0000_00_02_0</parent>\n"
+        "  <capability type='mdev_child'>\n"
+        f"    <uuid>{UUID}</uuid>\n"
+        "    <type id='nvidia-746'>\n"
+        "      <name>NVIDIA A2-4Q</name>\n"
+        "      <deviceAPI>vfio-pci</deviceAPI>\n"
+        "    </type>\n"
+        "    <parent>pci_0000_00_02_0</parent>\n"
+        "    <parent_addr>0000:00:02.0</parent_addr>\n"
+        "    <state>inactive</state>\n"
+        "    <defined autostart='no'/>\n"
+        "    <attr name='a' value='1'/>\n"
+        "    <attr name='b' value='2'/>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+def test_definition_for_another_parent_is_another_device(tree: Tree, parent: str) -> None:
+    """The active one has no definition then."""
+    make(tree)
+    tree.definition("0000:00:03.0", UUID, "nvidia-746")
+    found = [mdev(one) for one in scan(Sysroot()).select(["mdev_child"])]
+    assert [(one.state, one.defined, one.parent_addr) for one in found] == [
+        ("complete", False, "0000:00:02.0"),
+        ("inactive", True, "0000:00:03.0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "type_id",
+    ["nvidia-1", "", ".", "..", "../..", "/", "nvidia-746/", "nvidia-746\0", "x" * 5000, "\udbff"],
+)
+def test_type_that_is_not_offered_is_waited_for(tree: Tree, parent: str, type_id: str) -> None:
+    """A definition may have any text for it; none leads out of the parent's types."""
+    tree.file(DEFINITION, json.dumps({"mdev_type": type_id, "start": "auto"}))
+    found = device()
+    if type_id == "\udbff":  # half a character is no JSON
+        assert mdev(found).mdev_type is None
+    else:
+        assert mdev(found).mdev_type == MdevChildType(type_id, None, None)
+        assert (mdev(found).waits_for, found.errors) == ("type", ())
+    root = validate(native.device_xml(found))
+    assert root.find("capability/type/deviceAPI") is None
+    msgspec.json.encode(found)
+
+
+def test_definition_whose_parent_has_no_capacity_waits_for_it(tree: Tree, parent: str) -> None:
+    """What is available is 0."""
+    tree.mdev_type(parent, "nvidia-746", available=0)
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    found = device()
+    assert mdev(found).waits_for == "capacity"
+    assert validate(native.device_xml(found)).findtext("capability/waitsFor") == "capacity"
+
+
+def test_definition_whose_parent_is_absent_waits_for_it(tree: Tree) -> None:
+    """Nothing more is known of its type than its id."""
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    found = device()
+    assert found.parent == "computer"
+    assert (mdev(found).parent, mdev(found).parent_path) == (None, None)
+    assert mdev(found).mdev_type == MdevChildType("nvidia-746", None, None)
+    root = validate(native.device_xml(found))
+    assert root.findtext("capability/waitsFor") == "parent"
+    assert root.find("capability/parent") is None
+
+
+def test_capacity_that_cannot_be_read_is_not_waited_for(tree: Tree, parent: str) -> None:
+    """It is unknown, and an error says so."""
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    found = device(FaultySysroot(errors={f"{TYPE}/available_instances": errno.EIO}))
+    assert mdev(found).waits_for is None
+    assert [(one.attribute, one.code) for one in found.errors] == [
+        ("mdev_type/available_instances", "unreadable")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable"), (0, "malformed")]
+)
+@pytest.mark.parametrize("active", [False, True])
+def test_definition_that_cannot_be_read_is_unknown(
+    tree: Tree, parent: str, active: bool, number: int, code: str
+) -> None:
+    """Defined it is; what it says is not told, and the error names the file."""
+    if active:
+        make(tree)
+    tree.file(DEFINITION, '{"mdev_type"')
+    found = device(FaultySysroot(errors={DEFINITION: number} if number else {}))
+    assert (mdev(found).defined, mdev(found).autostart) == (True, None)
+    assert (mdev(found).attributes, mdev(found).waits_for) == ((), None)
+    assert (mdev(found).mdev_type is not None) == active
+    # Of an inactive one the definition is the device itself.
+    assert [(one.attribute, one.code) for one in found.errors] == [
+        (DEFINITION if active else "", code)
+    ]
+    root = validate(native.device_xml(found))
+    assert attributes(find(root, "capability/defined")) == {"autostart": "unknown"}
