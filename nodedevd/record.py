@@ -17,11 +17,12 @@ from pathlib import Path
 import msgspec
 
 from nodedevd.capabilities import KINDS
-from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.pci import VPD, Pci
 from nodedevd.errors import NodedevError
 from nodedevd.model import Snapshot
 from nodedevd.node import Fault
 from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
+from nodedevd.pci_vpd import without_identity
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
 from nodedevd.udevdb import DIRECTORY as UDEV_DATA
@@ -30,6 +31,8 @@ _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECAS
 _MAC = re.compile(rb"(?<![0-9a-f:])(?:[0-9a-f]{2}:){5,19}[0-9a-f]{2}(?![0-9a-f:])", re.IGNORECASE)
 # ID_SERIAL, ID_SERIAL_SHORT, ID_WWN, ID_FS_UUID, ID_NET_NAME_MAC and their like.
 _PROPERTY = re.compile(rb"^E:\w*(?:SERIAL|WWN|UUID|MAC)\w*=(.+)$", re.MULTILINE)
+_WWN = re.compile(rb"0x[0-9a-f]{16}(?![0-9a-f])")
+_NO_WWN = b"0xffffffffffffffff"  # a port's fabric, while it is in none
 _SHORT = 4  # so little may stand elsewhere by chance
 _IDENTIFYING = frozenset(name for kind in KINDS for name in kind.identifying)
 
@@ -179,10 +182,26 @@ class _Replacer:
     def content(self, path: str, data: bytes) -> bytes:
         replaced = self.text(data)
         if path.startswith(f"{UDEV_DATA}/"):
-            return self._udev_data(replaced)
-        if replaced == data and posixpath.basename(path) in _IDENTIFYING and data.strip():
-            return self._stand_in(data, lambda number: b"recorded-%d\n" % number)
+            return self._udev_data(self._wwns(replaced))
+        name = posixpath.basename(path)
+        if name == VPD:
+            return without_identity(data)
+        if name in _IDENTIFYING and replaced == data:
+            return self._attribute(data)
         return replaced
+
+    def _attribute(self, data: bytes) -> bytes:
+        """Replace the whole value, as udev has it: without the blanks around it."""
+        if _WWN.search(data):
+            return self._wwns(data)
+        value = data.strip()
+        if not value:
+            return data
+        return data.replace(value, self._stand_in(value, lambda number: b"recorded-%d" % number))
+
+    def _wwns(self, data: bytes) -> bytes:
+        stand_in = self._by(lambda number: b"0x%016x" % (0x5 << 60 | number))
+        return _WWN.sub(lambda match: _NO_WWN if match[0] == _NO_WWN else stand_in(match), data)
 
     def _udev_data(self, data: bytes) -> bytes:
         """Replace values of properties; in links, which are made of them, as well."""

@@ -11,6 +11,10 @@ import msgspec
 import pytest
 
 from nodedevd.capabilities.net import Net
+from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi_host import ScsiHost
+from nodedevd.capabilities.scsi_target import ScsiTarget
+from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import System
 from nodedevd.errors import NotASysroot
 from nodedevd.model import Device
@@ -190,6 +194,57 @@ def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
         "10de  NVIDIA\n\t0001  A chip\n\t\t10de 0002  A board\n8086  Intel & S\u00f6hne\n"
     )
     assert devices(tmp_path / "copy")[-1] == devices(tree.root)[-1]
+
+
+def test_serial_numbers_and_names_of_storage_are_replaced_alike(tmp_path: Path) -> None:
+    """In attributes, in udev's database, in links and in Vital Product Data; the tree stays."""
+    record(str(FIXTURES / "server-storage-fc"), str(tmp_path))
+    copied = everything(tmp_path)
+    for secret in (
+        *(b"EXS0001", b"EXCD0001", b"EXNVME0001", b"0e500001", b"3600a09803830304f"),
+        *(b"32894bd0", b"c9000001", b"0dec9877c1", b"98394b5d", b"c500a0000001"),
+        *(b"EXRFD0001", b"EX-ASSET-7", b"rack", b"89abcdef"),
+    ):
+        assert secret not in copied, secret
+    host = scan(Sysroot(str(tmp_path)))
+    assert [device.errors for device in host if device.errors] == []
+    original = scan(Sysroot(str(FIXTURES / "server-storage-fc")))
+    assert len(host) == len(original)
+    by_node = {device.devnode: device for device in host if device.devnode is not None}
+    one, other = (by_node[f"/dev/{name}"].capability(Storage) for name in ("sdb", "sdc"))
+    assert one is not None
+    assert other is not None
+    assert one.serial == other.serial
+    target = host.lookup("scsi_target5_0_0").capability(ScsiTarget)
+    assert target is not None
+    assert target.fc_remote_port is not None
+    way = f"/dev/disk/by-path/pci-0000:01:00.0-fc-0x{target.fc_remote_port.wwpn}-lun-1"
+    assert way in by_node["/dev/sdb"].devlinks
+    virtual = host.lookup("scsi_host6").capability(ScsiHost)
+    assert virtual is not None
+    assert virtual.fc_host is not None
+    assert virtual.fc_host.fabric_wwn is None
+    adapter = host.lookup("pci_0000_01_00_0").capability(Pci)
+    assert adapter is not None
+    assert adapter.vpd is not None
+    assert adapter.vpd.read_only is not None
+    assert adapter.vpd.read_only.part_number == "EX2690"
+    assert adapter.vpd.read_only.serial_number == "000000000"
+
+
+def test_serial_number_has_one_stand_in_in_sysfs_and_for_udev(tmp_path: Path) -> None:
+    """An attribute is padded, a property is not."""
+    tree = Tree(tmp_path / "host")
+    behind = tree.device("/sys/devices/nvme0", attributes={"serial": "S1EXAMPLE      "})
+    tree.block("nvme0n1", device=behind, number=(259, 0))
+    other = tree.block("nvme1n1", device=behind, number=(259, 1))
+    tree.udev(other, {"ID_SERIAL": "S1EXAMPLE"})
+    record(tree.root, str(tmp_path / "copy"))
+    found = [device.capability(Storage) for device in devices(tmp_path / "copy")]
+    serials = [one.serial for one in found if one is not None]
+    assert len(serials) == 2
+    assert len(set(serials)) == 1
+    assert (serials[0] or "").startswith("recorded-")
 
 
 # What cannot be recorded

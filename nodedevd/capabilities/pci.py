@@ -22,6 +22,7 @@ from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.pci_vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
 from nodedevd.xmltext import Out
 
+VPD = "vpd"
 _ID = re.compile("[0-9A-Fa-f]{1,6}")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
 
@@ -154,13 +155,13 @@ def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
 
 def _read_vpd(node: Node) -> Vpd | None:
     # By these the kernel says that it found none that has an end: EIO before Linux 5.15.
-    data = node.read_bytes("vpd", size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
+    data = node.read_bytes(VPD, size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
     if not data:
         return None
     try:
         return parse_vpd(data)
     except ValueError as error:
-        node.fault("vpd", "malformed", str(error))
+        node.fault(VPD, "malformed", str(error))
         return None
 
 
@@ -230,7 +231,7 @@ def write(cap: Pci, out: Out) -> None:
         out.empty("capability", type=cap.bridge)
     if cap.vpd is not None:
         _write_vpd(cap.vpd, out)
-    elif "vpd" in out.unknown:
+    elif VPD in out.unknown:
         out.empty("capability", type="vpd", state="unknown")
     if cap.iommu_group is not None:
         with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
@@ -323,5 +324,6 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"pci"}),
+    identifying=frozenset({VPD}),
     nested={"vpd": lambda cap: cap.vpd is not None},
 )
