@@ -2,8 +2,8 @@
 
 Nothing decides separately what to copy: a `RecordingSysroot` is scanned as any other, and
 keeps what went through it. What identifies this very machine is replaced, unless asked not
-to: uuids, MAC addresses, the attributes a capability kind names as identifying, and the
-serial numbers in udev's database, from which its links are named, too.
+to: uuids, MAC addresses, World Wide Names, the attributes a capability kind names as
+identifying, and the serial numbers in udev's database, from which its links are named, too.
 """
 
 from __future__ import annotations

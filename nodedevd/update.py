@@ -12,6 +12,7 @@ from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi_host import ScsiHost
 from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.mdevctl import definition_path, find_definitions
 from nodedevd.model import Change, Changed, Device, Snapshot
@@ -94,7 +95,8 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
 
     For an mdev that is there its parent, every parent of the same physical function, as they
     share what is available, and the definitions that wait for it. For a parent its definitions.
-    For a virtual function its physical one. For any PCI function its IOMMU group.
+    For a virtual function its physical one. For any PCI function its IOMMU group. For a virtual
+    Fibre Channel port its adapter, which counts them.
     """
     child = device.capability(MdevChild)
     if child is not None and child.parent_path is not None and device.active:
@@ -105,6 +107,10 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
             yield from _definitions_for(path, snapshot)
     if device.capability(MdevParent) is not None:
         yield from _definitions_for(device.path or "", snapshot)
+    if device.capability(ScsiHost) is not None:
+        above = snapshot.get(device.parent or "")
+        if above is not None and above.path is not None and above.capability(ScsiHost) is not None:
+            yield above.path
     pci = device.capability(Pci)
     if pci is None:
         return

@@ -11,8 +11,9 @@ from nodedevd.model import Added, Changed, Removed, Snapshot
 from nodedevd.scan import UNANSWERED, Job, scan
 from nodedevd.sysroot import Sysroot
 from nodedevd.update import update
+from tests.support import scsi
 from tests.support.faulty import FaultySysroot
-from tests.support.trees import Tree
+from tests.support.trees import Attributes, Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 CARD, FIRST, SECOND = "0000:01:00.0", "0000:01:00.4", "0000:01:00.5"
@@ -102,6 +103,25 @@ def test_virtual_function_has_its_physical_one_read_again(tmp_path: Path) -> Non
     tree.remove(f"{tree.resolve(CARD)}/virtfn0")
     tree.remove(path)
     assert check(tmp_path, old, {path}) == [(Removed, FIRST), (Changed, CARD)]
+
+
+def test_virtual_port_has_its_adapter_read_again(tmp_path: Path) -> None:
+    """The adapter counts its virtual ports, and tells nobody."""
+    tree = Tree(tmp_path)
+    above = "/sys/devices/pci0000:00/0000:00:01.0"
+    names = {"node_name": f"0x{1:016x}", "port_name": f"0x{2:016x}"}
+    counts: Attributes = {"vport_create": b"", "max_npiv_vports": 127, "npiv_vports_inuse": 0}
+    adapter = scsi.host(tree, 5, above=above, fc={**names, **counts})
+    old = scan(Sysroot(str(tmp_path)))
+    path = scsi.host(tree, 6, above=tree.device(f"{adapter}/vport-5:0-0"), fc=names)
+    in_use = f"{adapter}/fc_host/host5"
+    tree.attributes(in_use, {"npiv_vports_inuse": 1})
+    assert check(tmp_path, old, {path}) == [(Added, "host6"), (Changed, "host5")]
+    old = scan(Sysroot(str(tmp_path)))
+    tree.remove("/sys/bus/scsi/devices/host6")
+    tree.remove(f"{adapter}/vport-5:0-0")
+    tree.attributes(in_use, {"npiv_vports_inuse": 0})
+    assert check(tmp_path, old, {path}) == [(Removed, "host6"), (Changed, "host5")]
 
 
 def test_iommu_group_is_read_again_at_all_its_members(tmp_path: Path) -> None:
