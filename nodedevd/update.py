@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from nodedevd.assembly import Reading, Update, graft
 from nodedevd.capabilities import KINDS, mdev_parent
+from nodedevd.capabilities.ccwgroup import CcwGroup
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
@@ -95,7 +96,8 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
 
     For an mdev that is there its parent, every parent of the same physical function, as they
     share what is available, and the definitions that wait for it. For a parent its definitions.
-    For a virtual function its physical one. For any PCI function its IOMMU group. For a virtual
+    For a virtual function its physical one. For any PCI function its IOMMU group. For a
+    group of channel devices its members. For a virtual
     Fibre Channel port its adapter, which counts them.
     """
     child = device.capability(MdevChild)
@@ -111,6 +113,11 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
         above = snapshot.get(device.parent or "")
         if above is not None and above.path is not None and above.capability(ScsiHost) is not None:
             yield above.path
+    group = device.capability(CcwGroup)
+    for member in () if group is None else group.members:
+        found = snapshot.get(member.device)
+        if found is not None and found.path is not None:
+            yield found.path
     pci = device.capability(Pci)
     if pci is None:
         return

@@ -284,7 +284,7 @@ def size(host: Host, name: str) -> int | None:
 @needs_udevd
 @pytest.mark.parametrize("events", ["kernel", "udev"])
 def test_interface_that_udevd_renames_comes_to_its_final_name(tmp_path: Path, events: str) -> None:
-    """udevd tells of it when it has renamed it; what is told before, as the kernel may, goes."""
+    """What the kernel may tell before udevd has renamed it goes; udevd tells of it afterwards."""
     odd, even = "net_odd0_52_54_00_00_00_01", "net_even0_52_54_00_00_00_01"
     with follow(tmp_path, events=events, source=events, with_udevd=True) as host:
         host.own.ip(f"link add odd0 address {MAC} type bridge")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from nodedevd.capabilities.ccwgroup import CcwGroup
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.model import Added, Changed, Removed, Snapshot
 from nodedevd.scan import UNANSWERED, Job, scan
@@ -13,6 +15,7 @@ from nodedevd.sysroot import Sysroot
 from nodedevd.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
+from tests.support.hosts import FIXTURES
 from tests.support.trees import Attributes, Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -237,3 +240,17 @@ def test_link_in_a_class_stands_for_its_device_if_that_is_known(tmp_path: Path) 
     tree.net("eth1", address="52:54:00:00:00:02")
     new = update(sysroot, old, {"/sys/class/net/eth0", "/sys/class/net/eth1"})
     assert [(type(change), change.device.sysname) for change in new.changes] == [(Changed, "eth0")]
+
+
+def test_group_of_channel_devices_that_goes_takes_its_members_along(tmp_path: Path) -> None:
+    """The members are told nothing when their group is dissolved, and say it no more."""
+    shutil.copytree(FIXTURES / "s390x-full", tmp_path, symlinks=True, dirs_exist_ok=True)
+    sysroot = Sysroot(str(tmp_path))
+    old = scan(sysroot)
+    group = next(device for device in old if device.capability(CcwGroup))
+    for link in (tmp_path / "sys").rglob("group_device"):
+        link.unlink()
+    shutil.rmtree(f"{tmp_path}{group.path}")
+    new = update(sysroot, old, {group.path or ""})
+    assert list(new.snapshot) == list(scan(Sysroot(str(tmp_path))))
+    assert len(new.changes) > 1
