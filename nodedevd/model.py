@@ -253,8 +253,12 @@ class Snapshot:
             found = self._find(mdev.uuid, "mdev")
             if found is None or found.path is None or mdev.parent is None:
                 return found
-            parent = sanitise(found.path.split("/")[-2])
-            return found if parent == sanitise(mdev.parent) else None
+            # One uuid can be defined below several parents.
+            for device in (found, *self._by_sysname.get(mdev.uuid, ())):
+                above = (device.path or "/").split("/")[-2]
+                if device.subsystem == "mdev" and sanitise(above) == sanitise(mdev.parent):
+                    return device
+            return None
         address = parse_pci(name)
         return None if address is None else self._find(str(address), "pci")
 

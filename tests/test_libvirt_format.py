@@ -135,6 +135,27 @@ def test_mdev_has_the_name_and_the_elements_of_libvirt(tree: Tree) -> None:
         )
 
 
+def test_mdev_that_is_defined_alone_is_shown_as_libvirt_shows_it(tree: Tree) -> None:
+    """Without path, driver and IOMMU group, with the attributes of its definition."""
+    parent = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
+    tree.mdev_type(parent, "one", available=1)
+    tree.mdev_parent(parent)
+    tree.definition("0000:00:02.0", UUID, "one", attributes=[("a", "1"), ("a&b", "<")])
+    assert xml(scanned(tree), UUID) == (
+        "<device>\n"
+        f"  <name>{MDEV}_0000_00_02_0</name>\n"
+        "  <parent>pci_0000_00_02_0</parent>\n"
+        "  <capability type='mdev'>\n"
+        "    <type id='one'/>\n"
+        f"    <uuid>{UUID}</uuid>\n"
+        "    <parent_addr>0000:00:02.0</parent_addr>\n"
+        "    <attr name='a' value='1'/>\n"
+        "    <attr name='a&amp;b' value='&lt;'/>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
 def test_types_stand_between_the_functions_and_the_group_of_a_pci_device(tree: Tree) -> None:
     """In libvirt's order, with libvirt's elements alone."""
     parent = tree.pci(

@@ -20,10 +20,13 @@ from nodedevd.capabilities.base import Capability
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi_host import ScsiHost
+from nodedevd.capabilities.scsi_target import ScsiTarget
+from nodedevd.capabilities.storage import Storage
 from nodedevd.capabilities.system import System
 from nodedevd.dialects import native
 from nodedevd.model import Device, Snapshot
-from nodedevd.naming import sanitise
+from nodedevd.naming import device_name
 from nodedevd.xmltext import Out
 
 _MDEV_TYPES = "mdev_types"
@@ -68,7 +71,7 @@ def _pci(cap: Pci) -> Pci:
     return replace(cap, iommu_group=group, virtual_functions=functions)
 
 
-def _scsi_host(cap: Any) -> Any:
+def _scsi_host(cap: ScsiHost) -> ScsiHost:
     fc_host, vport_ops = cap.fc_host, cap.vport_ops
     whole = (fc_host is None or None not in (fc_host.wwnn, fc_host.wwpn)) and (
         vport_ops is None or None not in (vport_ops.max_vports, vport_ops.vports)
@@ -76,12 +79,12 @@ def _scsi_host(cap: Any) -> Any:
     return cap if whole else replace(cap, fc_host=None, vport_ops=None)
 
 
-def _scsi_target(cap: Any) -> Any:
+def _scsi_target(cap: ScsiTarget) -> ScsiTarget:
     whole = cap.fc_remote_port is None or cap.fc_remote_port.wwpn is not None
     return cap if whole else replace(cap, fc_remote_port=None)
 
 
-def _storage(cap: Any) -> Any:
+def _storage(cap: Storage) -> Storage:
     if cap.removable is None or cap.removable.media_available is not None:
         return cap
     # A medium that udev has not seen is none.
@@ -278,7 +281,7 @@ def placed(device: Device, snapshot: Snapshot) -> Device:
 def _name(device: Device) -> str:
     mdev = device.capability(MdevChild)
     # Since 7.7: one uuid can be defined below two parents.
-    return device.name if mdev is None else f"{device.name}_{sanitise(mdev.parent_addr)}"
+    return device.name if mdev is None else device_name("mdev", mdev.uuid, mdev.parent_addr)
 
 
 def device_xml(device: Device, *, depth: int = 0) -> str:

@@ -116,6 +116,10 @@ def _serial_by_sysfs(xml: str, root: Path) -> bool:
     return top("storage") in xml and not dasd and "E:ID_SERIAL=" not in _udev_data(xml, root)
 
 
+def _inactive(xml: str, root: Path) -> bool:
+    return top("mdev") in xml and "\n  <path>" not in xml
+
+
 def _without_capability_list(xml: str, root: Path) -> bool:
     config = _attribute(xml, root, "config")
     return top("pci") in xml and len(config) >= 64 and not config[6] & 0x10
@@ -141,9 +145,9 @@ DEVIATIONS = (
     ),
     Deviation("speed", libvirt=sub(" speed='4294967295'", "")),
     Deviation("blank", libvirt=sub(" />", "/>")),
-    Deviation("feature", libvirt=without("<feature name='[a-z]*'/>")),
     Deviation("fabric", libvirt=without("<fabric_wwn>f{16}</fabric_wwn>")),
     Deviation("express", libvirt=where(_without_capability_list, without("<pci-express/>"))),
+    Deviation("inactive", libvirt=where(_inactive, without("<iommuGroup number='0'/>"))),
     Deviation(
         "parent",
         extra=lambda xml, root: top("mdev_types") in xml and "<name>mtty_" not in xml,

@@ -57,6 +57,15 @@ def build_odd(tree: Tree) -> None:
     tree.udev(nameless, ids)
     card = tree.pci("0000:00:1f.6", vendor=0x8086, device=0x15BC, class_=0x020000)
     tree.net("eth0", parent=card, attributes={"speed": -1})
+    tree.mdev_type(card, "nic-1", name="One", available=3)
+    tree.mdev_parent(card)
+    address, uuids = "0000:00:1f.6", [f"c0ffee00-0000-4000-8000-00000000000{n}" for n in range(4)]
+    tree.mdev(card, uuids[0], "nic-1", driver="nic_mdev", iommu_group=7)
+    tree.mdev(card, uuids[1], "nic-1", driver="nic_mdev", iommu_group=8)
+    attributes = [("assign_domain", "4"), ("assign_domain", "5")]
+    tree.definition(address, uuids[1], "nic-1", attributes=attributes)
+    tree.definition(address, uuids[2], "nic-1", start="auto", attributes=attributes)
+    tree.definition("0000:ff:00.0", uuids[3], "nic-2")
     tree.block("vda", size=0, number=(253, 0))
     tree.block("vdb", size=16, number=(253, 16), attributes={"serial": "<1>"})
 

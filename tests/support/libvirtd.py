@@ -30,12 +30,15 @@ UDEVD = Path("/lib/systemd/systemd-udevd")
 RULES = ("50-udev-default", "60-cdrom_id", "60-drm", "60-persistent-storage")
 """The rules of systemd that libvirt needs; the others would change the machine."""
 SUBSYSTEMS = ("block", "drm", "mdev", "net", "pci", "scsi", "scsi_generic", "usb", "vdpa")
+MDEVCTL = Path("/usr/bin/mdevctl")
+DEFINITIONS = Path("/etc/mdevctl.d")
 PCI_IDS = Path("/usr/share/misc/pci.ids")
 TIMEOUT_SECONDS = 120
 HOST_UUID = "2d9c1c5e-5f0b-4c2b-8a5e-3f9c8b7a6d01"
 """What libvirtd is told to be the uuid of a host that has none."""
 
 RUN = Path("/run/test")
+PROGRAMS = RUN / "bin"
 SOCKET = "/run/libvirt/libvirt-sock"
 
 
@@ -45,6 +48,10 @@ def missing() -> str | None:
         return "needs root, for namespaces of its own"
     if not LIBVIRTD.exists() or _driver() is None:
         return "needs Debian's package libvirt-daemon"
+    if not MDEVCTL.exists() or not DEFINITIONS.exists():
+        return "needs Debian's package mdevctl"
+    if shutil.which("ip") is None:
+        return "needs Debian's package iproute2"
     if not PCI_IDS.exists():
         return "needs Debian's package pci.ids"
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "true"]
@@ -121,6 +128,13 @@ def put_in_place(root: Path) -> None:
         mount("--bind", root / "run/udev/data", data)
     ids = root / "usr/share/misc/pci.ids"
     mount("--bind", ids if ids.exists() else "/dev/null", PCI_IDS)
+    if (root / "etc/mdevctl.d").exists():
+        mount("-t", "tmpfs", "none", DEFINITIONS)
+        shutil.copytree(root / "etc/mdevctl.d", DEFINITIONS, dirs_exist_ok=True)
+        for scripts in ("callouts", "notifiers"):  # mdevctl insists on them
+            (DEFINITIONS / "scripts.d" / scripts).mkdir(parents=True)
+        PROGRAMS.mkdir(parents=True)
+        (PROGRAMS / MDEVCTL.name).symlink_to(MDEVCTL)
     _put_sys_in_place(root)
 
 
@@ -128,14 +142,16 @@ def _put_sys_in_place(root: Path) -> None:
     copy, real = RUN / "sys", RUN / "real"
     real.mkdir(parents=True)
     mount("-t", "sysfs", "none", real)
+    # A recorded host's lo is not this one, whose features libvirtd would show.
+    subprocess.run(["ip", "link", "set", "lo", "name", "nobodys"], check=True)
     shutil.copytree(root / "sys", copy, symlinks=True)
     # A file that is read with EINVAL cannot be recorded. libvirt drops an interface for any
-    # other error; lo gives this one.
+    # other error; a loopback gives this one.
     for interface in copy.glob("class/net/*"):
         speed = interface / "speed"
         if not speed.exists():
             speed.touch()
-            mount("--bind", real / "class/net/lo/speed", speed)
+            mount("--bind", real / "class/net/nobodys/speed", speed)
     mount("--rbind", copy, "/sys")
     os.environ["SYSTEMD_DEVICE_VERIFY_SYSFS"] = "0"
 
@@ -180,7 +196,7 @@ def running(host_uuid: str) -> Iterator[Client]:
         **os.environ,
         "LIBVIRT_DRIVER_DIR": str(drivers),
         "NOTIFY_SOCKET": str(RUN / "ready"),
-        "PATH": str(RUN),  # no mdevctl: it would tell of this host, or of none
+        "PATH": str(PROGRAMS),  # no mdevctl where it would tell of this machine
     }
     with subprocess.Popen(
         [LIBVIRTD, "-f", config, "-p", RUN / "libvirtd.pid"], env=environment
