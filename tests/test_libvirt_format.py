@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 from lxml import etree
 from pyfakefs.fake_filesystem import FakeFilesystem
 
@@ -21,6 +22,7 @@ from tests.support.golden import Golden
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Express, Tree
 from tests.support.xml import parse
+from tests.test_native import devices
 
 SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
 UUID = "c0ffee00-0000-4000-8000-000000000001"
@@ -68,6 +70,18 @@ def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
     for device in snapshot:
         if libvirt.shows(device):
             assert snapshot.lookup(libvirt.placed(device, snapshot).name) is device
+
+
+@given(devices())
+def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) -> None:
+    """Whatever its host says; and what could not be told is left out."""
+    if not libvirt.shows(device):
+        return
+    computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
+    text = libvirt.device_xml(libvirt.placed(device, Snapshot([computer, device])))
+    root = parse(text)
+    assert len(root.findall("capability")) == 1
+    assert "unknown'" not in re.sub("<link state='unknown'/>", "", text)
 
 
 def test_every_kind_is_libvirts() -> None:
