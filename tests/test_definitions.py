@@ -243,6 +243,9 @@ def test_active_one_of_two_definitions_has_the_plain_name(host: Host) -> None:
     ]
     assert (host.device().path, host.device(apart).path) == (path, other)
     assert (host.device().parent, host.device(apart).parent) == (SECOND_NAME, FIRST_NAME)
+    assert host.snapshot.lookup(UUID) is host.device()
+    assert host.snapshot.lookup(f"{NAME}_0000_01_00_5") is host.device()
+    assert host.snapshot.lookup(f"{NAME}_0000_01_00_4") is host.device(apart)
 
 
 def test_capacity_that_is_used_up_is_waited_for(host: Host) -> None:

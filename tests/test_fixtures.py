@@ -16,9 +16,9 @@ WELL = sorted(set(HOSTS) - {"broken"})
 
 
 def _entries(root: Path) -> dict[bytes, tuple[str, bytes]]:
-    """Return every file's content and every link's target below sys/, usr/ and run/."""
+    """Return every file's content and every link's target below sys/, usr/, run/ and etc/."""
     entries = {}
-    for part in (b"sys", b"usr", b"run"):
+    for part in (b"sys", b"usr", b"run", b"etc"):
         for directory, directories, files in os.walk(os.path.join(os.fsencode(root), part)):
             for name in [*directories, *files]:
                 path = os.path.join(directory, name)

@@ -278,6 +278,7 @@ class Entry(TypedDict):
     parent: str | None
     path: str | None
     capabilities: list[str]
+    active: bool
 
 
 class Listed(TypedDict):

@@ -243,6 +243,8 @@ def write(cap: MdevChild, out: Out) -> None:
     out.text("uuid", cap.uuid)
     if cap.mdev_type is None:
         out.empty("type", state="unknown")
+    elif cap.waits_for in ("parent", "type"):
+        out.empty("type", id=cap.mdev_type.id)
     else:
         with out.begin("type", id=cap.mdev_type.id):
             out.value("name", cap.mdev_type.name, "mdev_type/name")

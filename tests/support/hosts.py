@@ -127,6 +127,15 @@ def vgpu_sriov(tree: Tree) -> None:
             vfio=number,
             attributes={"nvidia/vgpu_params": b"", "nvidia/vm_name": f"guest{number}"},
         )
+    inactive = "c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03"
+    params = ("nvidia/vgpu_params", "frame_rate_limiter=0")
+    for vf, uuid, type_id, start, values in [
+        ("0000:08:00.4", taken["0000:08:00.4"], "nvidia-746", "auto", [params]),
+        ("0000:08:00.5", inactive, "nvidia-746", "auto", [params]),
+        ("0000:08:00.6", inactive, "nvidia-747", "manual", []),
+        ("0000:41:00.4", "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04", "nvidia-746", "auto", []),
+    ]:
+        tree.definition(vf, uuid, type_id, start=start, attributes=values)
     # fmt: off
     tree.pci("0000:80:03.1", parent="pci0000:80", vendor=0x1022, device=0x1483,
              class_=PCI_BRIDGE, driver="pcieport", numa_node=1, iommu_group=21,
@@ -436,6 +445,10 @@ def samples(tree: Tree) -> None:
             vfio=number,
             attributes={f"vendor/{attribute}": value},
         )
+    tree.definition("mtty", f"{stem}0", "mtty-1", start="auto")
+    tree.definition("mtty", f"{stem}4", "mtty-2")
+    tree.definition("mtty", f"{stem}5", "mtty-4")
+    tree.definition("mbochs", f"{stem}4", "mbochs-small", start="auto")
     tree.dmi(
         sys_vendor="QEMU",
         product_name="Standard PC (Q35 + ICH9, 2009)",
@@ -775,7 +788,7 @@ def build(host: str, root: str | os.PathLike[str]) -> None:
 def main(hosts: list[str]) -> None:
     """Write the named hosts, or all, into fixtures/sysfs."""
     for host in hosts or HOSTS:
-        for part in ("sys", "usr", "run"):
+        for part in ("sys", "usr", "run", "etc"):
             shutil.rmtree(FIXTURES / host / part, ignore_errors=True)
         build(host, FIXTURES / host)
 
