@@ -252,6 +252,7 @@ def test_group_of_channel_devices_that_goes_takes_its_members_along(tmp_path: Pa
         if link.readlink().name == group.sysname:
             link.unlink()
     shutil.rmtree(f"{tmp_path}{group.path}")
-    new = update(sysroot, old, {group.path or ""})
+    path = group.path or ""
+    new = update(sysroot, old, {path, *old.below(path)})
     assert list(new.snapshot) == list(scan(Sysroot(str(tmp_path))))
     assert len(new.changes) > 1
