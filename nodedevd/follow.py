@@ -591,7 +591,8 @@ class Follower:
         for change in changes:
             if change.device.path is not None:
                 self._suspects[change.device.path] = change
-        self._acquit(told | touched_paths(self._uevents, self._store.snapshot))
+        waiting = touched_paths(self._uevents, self._store.snapshot) | self._touched
+        self._acquit(told | waiting)
         if self._suspects:
             self._later(LATE_EVENT_SECONDS, self._convict)
 

@@ -8,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.inotify import DirectoryMonitor
 from nodedevd.mdevctl import DIRECTORY
 from nodedevd.model import Changed, Device, Snapshot
 from nodedevd.naming import distinct_name
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
 from nodedevd.update import update
+from tests.support.fake_monitor import eventually
 from tests.support.faulty import FaultySysroot
 from tests.support.running import running
 from tests.support.trees import Tree
 from tests.support.watcher import Watcher
 from tests.test_assembly import follow
+from tests.test_follow import Live, card_with_mdev, following
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
@@ -359,6 +362,65 @@ def test_daemon_has_an_mdev_read_again_when_it_is_defined(
     assert (_mdev(watcher).state, _mdev(watcher).defined) == ("complete", True)
     host.tree.remove(path)
     watcher.until(lambda: not _mdev(watcher).defined)
+
+
+async def test_counts_of_a_stopped_mdev_are_read_again_late(tmp_path: Path) -> None:
+    """The slot is freed late, whether or not the definition stays."""
+
+    def build(live: Live) -> None:
+        card_with_mdev(live)
+        live.tree.definition("0000:01:00.0", UUID, "nvidia-1")
+
+    async with following(tmp_path, build, count_age_seconds=60.0) as live:
+        path = live.get(UUID).path or ""
+        parent, _, name = path.rpartition("/")
+        kind = f"{parent}/mdev_supported_types/nvidia-1"
+        live.remove(path)
+        live.tree.remove(f"{kind}/devices/{name}")
+        live.monitor.uevent("remove", path, "mdev")
+        await eventually(lambda: not live.get(UUID).active)
+        live.tree.attributes(kind, {"available_instances": 2})
+        await live.until_true_to_the_host()
+        assert live.follower.counters.events == 1
+
+
+async def test_definitions_found_by_the_reconcile_were_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inotify tells of them, before it or while it is at work; of an mdev that started, udev."""
+    monkeypatch.setattr("nodedevd.follow.LATE_EVENT_SECONDS", 0.2)
+    async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
+        parent = live.tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
+        live.tree.mdev_type(parent, TYPE)
+        live.tree.mdev_parent(parent)
+        live.tree.definition("mtty", UUID, TYPE)
+        live.monitor.uevent("add", parent, "mtty")
+        live.follower.reconcile()
+        await live.until_true_to_the_host()
+        path = live.tree.mdev(parent, UUID, TYPE)
+        live.pci("0000:09:00.0")
+        live.follower.reconcile()
+        await live.until_true_to_the_host()
+        live.monitor.uevent("add", path, "mdev")
+        await eventually(lambda: live.follower.counters.missed > 0)
+        assert live.follower.counters.missed == 1
+
+
+async def test_host_without_inotify_is_followed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Definitions are as of the reconcile then, and the log says so."""
+
+    def refused(path: str, top: str) -> DirectoryMonitor:
+        raise OSError(24, "inotify_init1")
+
+    monkeypatch.setattr("nodedevd.follow.DirectoryMonitor", refused)
+    async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
+        live.tree.definition("mtty", UUID, TYPE)
+        live.follower.reconcile()
+        await live.until_true_to_the_host()
+        assert live.get(UUID).path == f"{DIRECTORY}/mtty/{UUID}"
+    assert any(one.startswith("no inotify") for one in caplog.messages)
 
 
 def _mdev(watcher: Watcher) -> MdevChild:

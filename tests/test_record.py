@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.net import Net
 from nodedevd.capabilities.pci import Pci
 from nodedevd.capabilities.scsi_host import ScsiHost
@@ -368,3 +369,48 @@ def test_serial_numbers_in_udevs_database_are_replaced(tmp_path: Path) -> None:
     (found,) = (one for one in devices(tmp_path / "copy") if one.devnode == "/dev/sda")
     assert len(found.devlinks) == 3
     assert "/dev/disk/by-path/pci-0000:00:14.0" in found.devlinks
+
+
+# mdevctl's definitions
+
+
+def test_definitions_are_recorded_under_the_stand_ins_of_their_devices(tmp_path: Path) -> None:
+    """In file names and in contents; a copy shows the same mdevs as defined."""
+    tree = build(tmp_path / "host")
+    absent, address = "c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03", "0000:00:02.0"
+    tree.definition(address, OWN, "i915-GVTg_V5_4", start="auto", attributes=[("peer", OTHER)])
+    tree.definition("0000:99:00.0", OWN, "i915-GVTg_V5_4")
+    tree.definition("0000:99:00.0", absent, "i915-GVTg_V5_4")
+    tree.file(f"/etc/mdevctl.d/{address}/{OWN}~", OWN)
+    tree.file(f"/etc/mdevctl.d/scripts.d/callouts/{OWN}", "#!/bin/sh\n")
+    record(tree.root, str(tmp_path / "copy"))
+    after = everything(tmp_path / "copy")
+    assert [one for one in (OWN, OTHER, absent) if one.encode() in after.lower()] == []
+    mdevs = {}
+    for root in ("host", "copy"):
+        found = [device.capability(MdevChild) for device in devices(tmp_path / root)]
+        mdevs[root] = [one for one in found if one is not None]
+    for each in mdevs.values():
+        assert sorted((one.parent_addr, one.state, str(one.autostart)) for one in each) == [
+            (address, "complete", "None"),
+            (address, "complete", "True"),
+            ("0000:99:00.0", "inactive", "False"),
+            ("0000:99:00.0", "inactive", "False"),
+        ]
+    own = next(one for one in mdevs["copy"] if one.autostart)
+    other = next(one for one in mdevs["copy"] if one.autostart is None)
+    assert [(one.name, one.value) for one in own.attributes] == [("peer", other.uuid)]
+    twice = [one.uuid for one in mdevs["copy"] if one.state == "inactive"]
+    assert own.uuid in twice
+    recorded = {path.name for path in (tmp_path / "copy/etc/mdevctl.d").rglob("*")}
+    assert recorded == {address, "0000:99:00.0", *twice}
+
+
+def test_definition_that_is_nonsense_is_recorded_as_it_is(tmp_path: Path) -> None:
+    """The error is part of the host; one that could not be read is told as lost."""
+    tree = build(tmp_path / "host")
+    path = tree.file(f"/etc/mdevctl.d/mtty/{OWN}", '{"mdev_type"')
+    recorded = record(tree.root, str(tmp_path / "copy"), raw=True)
+    assert devices(tmp_path / "copy") == devices(tmp_path / "host")
+    assert (tmp_path / f"copy{path}").read_text() == '{"mdev_type"'
+    assert recorded.lost == ()
