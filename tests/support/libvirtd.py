@@ -33,6 +33,10 @@ SUBSYSTEMS = ("block", "drm", "mdev", "net", "pci", "scsi", "scsi_generic", "usb
 MDEVCTL = Path("/usr/bin/mdevctl")
 DEFINITIONS = Path("/etc/mdevctl.d")
 PCI_IDS = Path("/usr/share/misc/pci.ids")
+NAMESPACES = [
+    *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("--propagation", "private"),
+]
 TIMEOUT_SECONDS = 120
 HOST_UUID = "2d9c1c5e-5f0b-4c2b-8a5e-3f9c8b7a6d01"
 """What libvirtd is told to be the uuid of a host that has none."""
@@ -54,8 +58,9 @@ def missing() -> str | None:
         return "needs Debian's package iproute2"
     if not PCI_IDS.exists():
         return "needs Debian's package pci.ids"
-    namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "true"]
-    if shutil.which("unshare") is None or subprocess.run(namespaces, check=False).returncode:
+    mounts = ["sh", "-c", "mount -t tmpfs none /run && mount -t sysfs none /sys"]
+    tried = subprocess.run([*NAMESPACES, *mounts], capture_output=True, check=False)
+    if tried.returncode != 0:
         return "needs namespaces, which this machine does not give"
     return None
 
@@ -84,15 +89,7 @@ def dump_here(copy: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def inside(*arguments: str) -> str:
     """Run this module in namespaces of its own, and return what it prints."""
-    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command += [
-        "--propagation",
-        "private",
-        sys.executable,
-        "-m",
-        "tests.support.libvirtd",
-        *arguments,
-    ]
+    command = [*NAMESPACES, sys.executable, "-m", "tests.support.libvirtd", *arguments]
     done = subprocess.run(
         command,
         cwd=Path(__file__).parents[2],
