@@ -1,0 +1,88 @@
+"""virt-manager's own parser reads every document of the libvirt format."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodedevd.addresses import parse_pci
+from nodedevd.capabilities.drm import Drm
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.net import Net
+from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.scsi import Scsi
+from nodedevd.capabilities.storage import Storage
+from nodedevd.capabilities.usb_device import UsbDevice
+from nodedevd.dialects import libvirt
+from nodedevd.model import Device
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from tests.support.hosts import FIXTURES, HOSTS
+
+PYTHON = "/usr/bin/python3"
+READER = Path(__file__).with_name("virtinst_reader.py")
+TIMEOUT_SECONDS = 60
+
+pytestmark = pytest.mark.skipif(
+    not Path("/usr/share/virt-manager/virtinst/nodedev.py").exists(),
+    reason="virt-manager's parser is in Debian's package virtinst",
+)
+
+
+def read_by_virtinst(documents: list[str]) -> list[dict[str, Any]]:
+    """Have virt-manager's parser read documents."""
+    done = subprocess.run(
+        [PYTHON, str(READER)],
+        input=json.dumps(documents),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def expected(device: Device) -> dict[str, object]:
+    """Return what virt-manager has to find, from the model."""
+    wanted: dict[str, object] = {}
+    for cap in device.capabilities:
+        match cap:
+            case Pci(address=str(text)) if (address := parse_pci(text)) is not None:
+                names = ("domain", "bus", "slot", "function")
+                wanted |= {name: str(number) for name, number in zip(names, address, strict=True)}
+                if cap.vendor is not None and cap.product is not None:
+                    wanted |= {"vendor_id": cap.vendor.id, "product_id": cap.product.id}
+            case UsbDevice():
+                wanted |= {"bus": str(cap.bus), "device": str(cap.device)}
+            case Net():
+                wanted |= {"interface": cap.interface}
+            case Scsi():
+                wanted |= {"host": str(cap.host), "target": str(cap.target), "lun": str(cap.lun)}
+            case Storage():
+                wanted |= {"block": cap.block, "drive_type": cap.drive_type}
+            case Drm():
+                wanted |= {"drm_type": cap.minor_type}
+            case MdevChild(mdev_type=mdev_type) if mdev_type is not None:
+                wanted |= {"uuid": cap.uuid, "type_id": mdev_type.id}
+    return wanted
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
+    """Name, parent, type and all that tells the device apart are what the host has."""
+    snapshot = scan(Sysroot(str(FIXTURES / host)))
+    shown = [device for device in snapshot if libvirt.shows(device)]
+    placed = [libvirt.placed(device, snapshot) for device in shown]
+    found = read_by_virtinst([libvirt.device_xml(device) for device in placed])
+    assert [one["name"] for one in found] == [device.name for device in placed]
+    assert [one["parent"] for one in found] == [device.parent for device in placed]
+    for device, one in zip(placed, found, strict=True):
+        wanted = expected(device)
+        assert {name: one[name] for name in wanted} == wanted
+        assert one["device_type"]
