@@ -193,6 +193,53 @@ def test_list_as_json_is_a_device_list() -> None:
     ]
 
 
+def test_list_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> None:
+    """Without a word those that are there, as virsh; with filters by capability, too."""
+    host = on("vgpu-sriov")
+    active = host.out("list").splitlines()
+    inactive = host.out("list", "--inactive").splitlines()
+    assert inactive == [
+        "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03",
+        "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03_c12a2c15",
+        "mdev_d9e0f3a6_1b4c_4d72_8c38_5e6b9a0f2d04",
+    ]
+    assert host.out("list", "--all").splitlines() == sorted(active + inactive)
+    assert len(host.out("list", "--cap", "mdev").splitlines()) == 2
+    assert len(host.out("list", "--cap", "mdev", "--all").splitlines()) == 5
+    assert host.out("list", "--cap", "pci", "--inactive") == ""
+
+
+def test_list_as_json_tells_what_is_active() -> None:
+    """The words filter JSON as they filter names."""
+    out = on("vgpu-sriov").out("list", "--json", "--all", "--cap", "mdev")
+    listed = msgspec.json.decode(out, type=DeviceList)
+    assert [(entry.active, (entry.path or "")[:5]) for entry in listed.devices] == [
+        (True, "/sys/"),
+        (True, "/sys/"),
+        (False, "/etc/"),
+        (False, "/etc/"),
+        (False, "/etc/"),
+    ]
+    out = on("vgpu-sriov").out("list", "--json", "--inactive")
+    assert len(msgspec.json.decode(out, type=DeviceList).devices) == 3
+
+
+def test_list_of_inactive_and_all_is_wrong_usage() -> None:
+    """They contradict each other."""
+    result = on("samples").run("list", "--inactive", "--all", status=2)
+    assert "give --inactive or --all" in result.stderr
+
+
+def test_tree_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> None:
+    """They hang where they would appear, or below the root."""
+    host = on("vgpu-sriov")
+    golden = (REPOSITORY / "tests/golden/vgpu-sriov/tree.txt").read_text(encoding="utf-8")
+    assert host.out("tree", "--all") == golden
+    assert "mdev_27b42a51" in host.out("tree")
+    assert "mdev_c3d7b1e4" not in host.out("tree")
+    assert "mdev_d9e0f3a6" not in host.out("tree")
+
+
 def test_tree_is_drawn_as_virsh_does() -> None:
     """The drawing is that of `virsh nodedev-list --tree`, blank for blank."""
     assert on("igpu-gvtg").out("tree") == GVTG_TREE
