@@ -1,0 +1,1 @@
+"""Measurements, beside libvirt and the floor."""
