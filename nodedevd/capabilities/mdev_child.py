@@ -139,14 +139,14 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
     if definition is not None:
         mdev_type = MdevChildType(definition.mdev_type, None, None)
         if parent_path is not None:
-            there = _offered(sysroot, parent_path, definition.mdev_type)
-            if there is None:
-                waits_for = "type"
-            else:
+            try:
+                there = _offered(sysroot, parent_path, definition.mdev_type)
+                available = there.read_number("available_instances", promised=True)
                 mdev_type = _type(there)
-                if there.read_number("available_instances", promised=True) == 0:
-                    waits_for = "capacity"
                 faults += _faults_of_type(there)
+                waits_for = "capacity" if available == 0 else None
+            except NodeGone:
+                waits_for = "type"
     return MdevChild(
         uuid=uuid,
         mdev_type=mdev_type,
@@ -163,14 +163,15 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
     )
 
 
-def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node | None:
-    """Return the parent's type of this id, which may be any text."""
+def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
+    """Return the parent's type of this id, which may be any text. Raises NodeGone."""
+    directory = f"{parent_path}/{_TYPES}"
     try:
-        if type_id not in sysroot.listdir(f"{parent_path}/{_TYPES}"):
-            return None
-        return Node(sysroot, f"{parent_path}/{_TYPES}/{type_id}", subsystem="mdev")
-    except (OSError, NodeGone):
-        return None
+        if type_id not in sysroot.listdir(directory):
+            raise NodeGone(directory)
+    except OSError:
+        raise NodeGone(directory) from None
+    return Node(sysroot, f"{directory}/{type_id}", subsystem="mdev")
 
 
 def _target(sysroot: Sysroot, link: str) -> str | None:
