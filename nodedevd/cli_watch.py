@@ -22,7 +22,7 @@ from nodedevd.cli_options import (
 )
 from nodedevd.client import Client, Told
 from nodedevd.errors import NoSuchDevice
-from nodedevd.model import Device
+from nodedevd.model import Device, is_active
 
 _EXIT_STATUS = """Exit status: 0 done, 1 failure, 2 wrong usage, 3 no daemon answers, 4 the time
 ran out first."""
@@ -243,7 +243,8 @@ class _Known:
             self._ready = False
         elif told.event == "ready":
             self._ready = True
-        elif told.event == "removed":
+        elif told.event == "removed" or not is_active(told.path):
+            # An mdev that is defined alone is not there.
             self.devices.pop(told.name or "", None)
         else:
             self.devices[told.name or ""] = told.device

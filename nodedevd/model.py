@@ -28,6 +28,11 @@ _NAME_LIMIT = 4096  # PATH_MAX: nobody means a longer name
 _SYS_LINK = re.compile(r"/sys/(?:bus/([^/]+)/devices|class/([^/]+))/([^/]+)")
 
 
+def is_active(path: str | None) -> bool:
+    """Tell by its path whether a device is there, and not only defined."""
+    return path is None or path.startswith("/sys/")
+
+
 class Device(msgspec.Struct, frozen=True, gc=False):
     """One node device."""
 
@@ -66,7 +71,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def active(self) -> bool:
         """Whether the device is there; False for one that is only defined."""
-        return self.path is None or self.path.startswith("/sys/")
+        return is_active(self.path)
 
     @property
     def words(self) -> frozenset[str]:

@@ -408,6 +408,21 @@ def test_wait_ends_when_it_becomes_so(
         assert ctl.end() == (0, "", "")
 
 
+def test_mdev_that_is_defined_alone_is_not_there(daemon: Daemon) -> None:
+    """It is gone for who waits for that, and neither there nor counted for others."""
+    daemon.host.tree.definition(GPU, UUID, TYPE)
+    daemon.seen(lambda devices: MDEV_NAME in devices)
+    assert daemon.run("wait", "--gone", UUID, "--timeout", "0") == (0, "", "")
+    for options in (["--device", UUID], ["--cap", "mdev"]):
+        assert daemon.run("wait", *options, "--timeout", "0.1") == (4, "", "")
+    with daemon.watching("wait", "--device", UUID) as ctl:
+        daemon.host.show_mdev()
+        assert ctl.end() == (0, "", "")
+    with daemon.watching("wait", "--gone", UUID) as ctl:
+        daemon.host.hide_mdev()
+        assert ctl.end() == (0, "", "")
+
+
 def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
     """One whose type is not known yet is no use to anybody."""
     link = f"{daemon.host.mdev}/mdev_type"
