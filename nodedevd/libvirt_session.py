@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -223,7 +224,7 @@ class LibvirtSession:
         self._serve(remote.OPEN, self._open, before_open=True)
         self._serve(remote.CLOSE, self._close, before_open=True)
         self._serve(remote.GET_TYPE, lambda _: "nodedev")
-        self._serve(remote.GET_VERSION, lambda _: _version(__version__))
+        self._serve(remote.GET_VERSION, lambda _: version_number(__version__))
         self._serve(remote.GET_LIB_VERSION, lambda _: SPOKEN)
         self._serve(remote.GET_URI, lambda _: self._uri or DEFAULT_URI)
         self._serve(remote.GET_HOSTNAME, lambda _: os.uname().nodename)
@@ -424,6 +425,7 @@ def _is_ours(uri: str) -> bool:
     return parts.scheme.partition("+")[0] == "nodedev" and parts.path in ("/system", "/session")
 
 
-def _version(text: str) -> int:
-    major, minor, micro = (int(part) for part in text.split(".")[:3])
+def version_number(text: str) -> int:
+    """Return a version as libvirt has it: major * 1000000 + minor * 1000 + micro."""
+    major, minor, micro = (*map(int, re.findall("[0-9]+", text)), 0, 0, 0)[:3]
     return (major * 1000 + minor) * 1000 + micro

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lxml import etree
 from msgspec.structs import replace
 
-from nodedevd import dialects, xdr
+from nodedevd import __version__, dialects, xdr
 from nodedevd import libvirt_protocol as remote
 from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
@@ -25,7 +25,7 @@ from nodedevd.capabilities.scsi_host import FcHost, ScsiHost
 from nodedevd.libvirt_devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
 from nodedevd.libvirt_protocol import Procedure
 from nodedevd.libvirt_server import LibvirtServer, Limits
-from nodedevd.libvirt_session import REGISTRATIONS_MAX, Fresh
+from nodedevd.libvirt_session import REGISTRATIONS_MAX, Fresh, version_number
 from nodedevd.model import Added, Changed, Device, Removed, Snapshot
 from nodedevd.scan import scan
 from nodedevd.store import Store
@@ -42,6 +42,7 @@ WORDS = (
     *("storage", "fc_host", "vports", "scsi_generic", "drm", "mdev_types", "mdev", "ccw"),
     *("css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "vpd", "ccwgroup", "ccwgroup_member"),
 )
+VERSION = version_number(__version__)
 NO_DEVICE = (53, 22)
 BAD_ARGUMENT = (8, 22)
 BAD_CALL = (39, 7)
@@ -168,10 +169,18 @@ async def test_connection_tells_of_itself(tmp_path: Path) -> None:
         assert await peer.call(remote.GET_TYPE, None) == "nodedev"
         assert await peer.call(remote.GET_URI, None) == "nodedev:///session"
         assert await peer.call(remote.GET_HOSTNAME, None) == os.uname().nodename
-        assert await peer.call(remote.GET_VERSION, None) == 1000
+        assert await peer.call(remote.GET_VERSION, None) == VERSION
         assert await peer.call(remote.GET_LIB_VERSION, None) == 11_003_000
         assert await peer.call(remote.IS_SECURE, None) == 1
         assert await peer.call(remote.SUPPORTS_FEATURE, 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("11.3.0", 11_003_000), ("1.2", 1_002_000), ("0.12.345rc1", 12_345)]
+)
+def test_version_is_three_parts_of_a_number(text: str, number: int) -> None:
+    """What is missing counts as 0, what follows does not count."""
+    assert version_number(text) == number
 
 
 @pytest.mark.parametrize("uri", [None, "", "nodedev:///system", "nodedev+unix:///session?x=1"])
