@@ -138,7 +138,7 @@ class Daemon:
                 monitor_errors=counters.monitor_errors,
                 rescans=counters.rescans,
                 missed_changes=counters.missed,
-                unanswered_reads=follower.unanswered(),
+                unanswered_reads=follower.reads.unanswered(),
                 watchers=self._store.subscriptions,
             ),
             clients=sum(server.clients for server in self._servers),

@@ -13,26 +13,25 @@ import random
 import time
 from collections.abc import Callable, Iterable, Set
 from datetime import datetime
-from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
 
 from nodedevd import udev
-from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.inotify import DirectoryMonitor
 from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.missed import Missed
 from nodedevd.model import Change, Changed, Device, Removed, Snapshot
 from nodedevd.rtnetlink import LinkMonitor
-from nodedevd.scan import Job, rescan
-from nodedevd.scan_thread import ScanThread
-from nodedevd.status import ScanTimes, UnansweredRead, now
+from nodedevd.scan import rescan
+from nodedevd.status import ScanTimes, now
 from nodedevd.store import Store
+from nodedevd.supervisor import STUCK_SECONDS, Stuck, Supervisor
 from nodedevd.sysroot import Sysroot
 from nodedevd.uevents import Uevent, touched_paths
-from nodedevd.update import neighbours, sharing_parents, update
+from nodedevd.update import sharing_parents, update
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +53,6 @@ LATE_EVENT_SECONDS = 1.0
 """How much later than a change its uevent may come, before the change counts as missed."""
 LOST_LOG_SECONDS = 10.0
 """Lost uevents are logged once in such a time."""
-STUCK_SECONDS = 2.0
-"""How long one device may take to be read before others are read without it."""
-SLOW_SECONDS = 10.0
-"""The same for one that took so long once, and answered."""
-STUCK_AT_MOST = 64
-"""Threads that may hang in a driver at once; virtual functions of one card hang together."""
-MISSED_SHOWN = 10
 
 
 class MonitorLike(Protocol):
@@ -109,19 +101,6 @@ class Counters(msgspec.Struct):
     """UTC"""
 
 
-class Hanging(msgspec.Struct, frozen=True):
-    """A read that does not return, and the thread it holds."""
-
-    path: str
-    since: float
-    """time.monotonic()"""
-    thread: ScanThread
-
-
-class _Stuck(Exception):
-    """The job was put aside; the next one goes on without the device."""
-
-
 class Follower:
     """Reads the host once, and whatever changes from then on."""
 
@@ -135,7 +114,8 @@ class Follower:
     ) -> None:
         self.counters = Counters()
         self.last_scan: ScanTimes | None = None
-        self.hanging: list[Hanging] = []
+        self.missed = Missed()
+        self.reads = Supervisor(self._on_answer, options.stuck_seconds)
         self._sysroot = sysroot
         self._store = store
         self._options = options
@@ -143,7 +123,6 @@ class Follower:
         self._monitor: MonitorLike | None = None
         self._links: LinkMonitor | None = None
         self._definitions: DirectoryMonitor | None = None
-        self._thread = ScanThread()
         self._uevents: dict[Uevent, None] = {}
         self._congested = False
         self._reopening = False
@@ -157,8 +136,6 @@ class Follower:
         self._retries: dict[str, int] = {}
         self._read_at: dict[str, float] = {}
         self._fresh: list[asyncio.Future[None]] = []
-        self._suspects: dict[str, Change] = {}
-        self._patience: dict[str, float] = {}
         self._lost_logged = float("-inf")
         self._failing = False
         self._deaf = False
@@ -188,19 +165,12 @@ class Follower:
             await asyncio.gather(self._worker, return_exceptions=True)
         for future in self._fresh:
             future.cancel()
-        self._thread.close(0 if self.hanging else timeout_seconds)
+        self.reads.close(timeout_seconds)
 
     @property
     def event_source(self) -> str:
         """Where changes are told from: udev, kernel, or none."""
         return "none" if self._monitor is None else self._monitor.source
-
-    def unanswered(self) -> tuple[UnansweredRead, ...]:
-        """Return the reads that hang, the oldest first."""
-        time_now = time.monotonic()
-        return tuple(
-            [UnansweredRead(one.path, round(time_now - one.since, 3)) for one in self.hanging]
-        )
 
     # -- what tells of changes ---------------------------------------------------------
 
@@ -267,7 +237,7 @@ class Follower:
             return
         self.counters.events += len(uevents)
         self.counters.last_event = now()
-        if self._suspects:
+        if self.missed:
             self._acquit(touched_paths(uevents, self._store.snapshot))
         if self._congested:
             return  # All will be read again anyway.
@@ -426,7 +396,8 @@ class Follower:
             waiting = len(self._fresh)
             try:
                 await self._do()
-            except _Stuck:
+            except Stuck as stuck:
+                self._touched.add(stuck.path)  # to be shown as what it is: older than the rest
                 continue
             except Exception:
                 if self.last_scan is None:
@@ -443,6 +414,7 @@ class Follower:
 
     async def _do(self) -> None:
         rescan_asked, reconcile = self._rescan, self._reconcile
+        whole = rescan_asked or reconcile
         snapshot = self._store.snapshot
         uevents, self._uevents = self._uevents, {}
         touched = touched_paths(uevents, snapshot) | self._touched
@@ -450,13 +422,12 @@ class Follower:
         self._rescan, self._reconcile, self._touched, self._recount = False, False, set(), set()
         began = time.monotonic()
         try:
-            if rescan_asked or reconcile:
-                result = await self._supervise(
+            if whole:
+                result = await self.reads.run(
                     lambda job, left: rescan(self._sysroot, snapshot, job=job, unanswered=left)
                 )
             else:
-                self.counters.updates += 1
-                result = await self._supervise(
+                result = await self.reads.run(
                     lambda job, left: update(
                         self._sysroot,
                         snapshot,
@@ -473,62 +444,28 @@ class Follower:
             self._touched |= touched
             self._recount |= recount
             raise
-        self._note_times(result.snapshot, touched | recount, began, whole=rescan_asked or reconcile)
+        if not whole:
+            self.counters.updates += 1
+        self._note_times(result.snapshot, touched | recount, began, whole=whole)
         first = self._store.snapshot.generation == 0
         if first:
             self._store.begin(result.snapshot.numbered(1))
         else:
             self._store.publish(result)
         if reconcile and not rescan_asked:
-            self._suspect(result.changes, touched)
+            self.missed.suspect(result.changes)
+            waiting = touched_paths(self._uevents, self._store.snapshot) | self._touched
+            self._acquit(touched | waiting)
+            if self.missed:
+                self._later(LATE_EVENT_SECONDS, self._convict)
         for device in self._store.snapshot if first else _devices(result.changes):
             self._watch_incomplete(device)
         for change in result.changes:
             if isinstance(change, Removed):
                 self._recount_after(change.device)
-            elif isinstance(change, Changed) and _moved(change):
+            elif isinstance(change, Changed) and change.moved:
                 # It was defined, and stopped: what is left is its definition.
                 self._recount_after(change.before)
-
-    async def _supervise(self, read: Callable[[Job, frozenset[str]], Update]) -> Update:
-        """Run a job; if one device holds it up, leave its thread to it and raise _Stuck."""
-        job = Job()
-        thread = self._thread
-        unanswered = frozenset([one.path for one in self.hanging])
-        future = thread.run(read, job, unanswered)
-        while True:
-            done, _ = await asyncio.wait({future}, timeout=self._limit(job.path) / 4)
-            if done:
-                return future.result()
-            path, since = job.path, job.since
-            limit = self._limit(path)
-            if path is None or time.monotonic() - since < limit:
-                continue
-            if len(self.hanging) >= STUCK_AT_MOST:
-                continue
-            job.abandoned = True
-            hanging = Hanging(path, since, thread)
-            self.hanging.append(hanging)
-            future.add_done_callback(partial(self._on_answer, hanging))
-            self._thread = ScanThread()
-            self._touched.add(path)  # to be shown as what it is: older than the rest
-            log.warning("reading %s has not returned for %.1f s: going on without", path, limit)
-            raise _Stuck
-
-    def _limit(self, path: str | None) -> float:
-        # What hangs seldom hangs alone: the more do, the less is waited for the next.
-        limit = self._options.stuck_seconds / (1 + len(self.hanging))
-        return max(limit, self._patience.get(path or "", 0.0))
-
-    def _on_answer(self, hanging: Hanging, future: asyncio.Future[Update]) -> None:
-        future.exception()  # Abandoned, or of no interest any more
-        hanging.thread.close(0)
-        self.hanging.remove(hanging)
-        seconds = time.monotonic() - hanging.since
-        log.info("reading %s returned after %.1f s", hanging.path, seconds)
-        # It may be slow rather than stuck: given no more time, it would never be fresh.
-        self._patience[hanging.path] = min(2 * seconds, SLOW_SECONDS)
-        self.touch({hanging.path})
 
     def _note_times(
         self, snapshot: Snapshot, touched: Iterable[str], began: float, *, whole: bool
@@ -586,42 +523,14 @@ class Follower:
         for delay in AFTER_REMOVAL_SECONDS:
             self._later(delay, recount)
 
-    def _suspect(self, changes: Iterable[Change], told: Set[str]) -> None:
-        """Count what the reconcile found as missed, unless its uevent is only late."""
-        for change in changes:
-            if change.device.path is not None:
-                self._suspects[change.device.path] = change
-        waiting = touched_paths(self._uevents, self._store.snapshot) | self._touched
-        self._acquit(told | waiting)
-        if self._suspects:
-            self._later(LATE_EVENT_SECONDS, self._convict)
-
     def _acquit(self, told: Set[str]) -> None:
-        """Strike off the devices at these paths, and what changes with them in silence."""
-        for change in tuple(self._suspects.values()):
-            device = change.device
-            paths = {device.path, f"/sys/class/{device.subsystem}/{device.sysname}"}
-            if isinstance(change, Changed):
-                paths.add(change.before.path)
-            if device.capability(MdevChild) is not None:
-                paths.add(DEFINITIONS)
-            if told.isdisjoint(paths):
-                continue
-            self._suspects.pop(device.path or "", None)
-            if not isinstance(change, Changed) or _moved(change):
-                for other in neighbours(device, self._store.snapshot):
-                    self._suspects.pop(other, None)
+        self.missed.acquit(told, self._store.snapshot)
 
     def _convict(self) -> None:
-        if self._suspects:
-            self.counters.missed += len(self._suspects)
-            shown = sorted(
-                f"{change.device.name} {type(change).__name__.lower()}"
-                for change in self._suspects.values()
-            )
-            more = f" and {len(shown) - MISSED_SHOWN} more" if len(shown) > MISSED_SHOWN else ""
-            log.info("changes no uevent told of: %s%s", ", ".join(shown[:MISSED_SHOWN]), more)
-            self._suspects.clear()
+        self.counters.missed += self.missed.convict()
+
+    def _on_answer(self, path: str) -> None:
+        self.touch({path})
 
     def _later(self, seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
         def fire() -> None:
@@ -640,11 +549,6 @@ class Follower:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _moved(change: Changed) -> bool:
-    """Tell whether the name is another device's now: an mdev's, or that of its definition."""
-    return change.before.path != change.device.path
 
 
 def _devices(changes: Iterable[Change]) -> Iterable[Device]:

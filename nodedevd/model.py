@@ -99,6 +99,11 @@ class Changed(NamedTuple):
     device: Device
 
     @property
+    def moved(self) -> bool:
+        """Whether the name is another device's now: an mdev's, or that of its definition."""
+        return self.before.path != self.device.path
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """What differs: fields of the device, and the types of its capabilities."""
         parts = [

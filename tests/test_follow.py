@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd import follow
+from nodedevd import follow, supervisor
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.errors import NotASysroot
@@ -673,15 +673,15 @@ async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) ->
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
         await eventually(lambda: UNANSWERED in live.get(CARD).errors)
-        assert [read.path for read in live.follower.unanswered()] == [live.tree.resolve(CARD)]
+        assert [read.path for read in live.follower.reads.unanswered()] == [live.tree.resolve(CARD)]
         live.monitor.uevent("change", live.pci(SOUND, numa_node=1))
         live.monitor.uevent("add", live.pci("0000:02:00.0"))
         live.monitor.uevent("change", live.tree.resolve(CARD))
         await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
         assert live.get(SOUND).capabilities != live.get(CARD).capabilities
-        assert len(live.follower.hanging) == 1
+        assert len(live.follower.reads.hanging) == 1
         stuck.free()
-        await eventually(lambda: live.follower.unanswered() == ())
+        await eventually(lambda: live.follower.reads.unanswered() == ())
         await live.until_true_to_the_host()
 
 
@@ -711,7 +711,7 @@ async def test_overflow_while_a_read_hangs_is_made_good_without_it(tmp_path: Pat
     async with following(tmp_path, build) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.hanging))
+        await eventually(lambda: bool(live.follower.reads.hanging))
         path = live.pci(SOUND)
         live.monitor.overflow()
         await eventually(lambda: live.has(path))
@@ -731,14 +731,14 @@ async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None
 
     stuck: list[StuckAttribute] = []
     async with following(tmp_path, build, stuck_seconds=0.05) as live:
-        assert {read.path for read in live.follower.unanswered()} == set(
+        assert {read.path for read in live.follower.reads.unanswered()} == set(
             map(live.tree.resolve, functions)
         )
         live.monitor.uevent("add", live.pci("0000:02:00.0"))
         await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
         for one in stuck:
             one.free()
-        await eventually(lambda: not live.follower.hanging)
+        await eventually(lambda: not live.follower.reads.hanging)
         await live.until_true_to_the_host()
 
 
@@ -746,7 +746,7 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound nothing is read, and counts are served as they are."""
-    monkeypatch.setattr(follow, "STUCK_AT_MOST", 2)
+    monkeypatch.setattr(supervisor, "STUCK_AT_MOST", 2)
     functions = [f"0000:01:{slot:02x}.0" for slot in range(3)]
 
     def build(live: Live) -> None:
@@ -758,13 +758,13 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
         stuck = [StuckAttribute(attribute(live, function)) for function in functions]
         for function in functions:
             live.monitor.uevent("change", live.tree.resolve(function))
-        await eventually(lambda: len(live.follower.hanging) == 2)
+        await eventually(lambda: len(live.follower.reads.hanging) == 2)
         fresh = live.follower.fresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         for one in stuck:
             one.free()
-        await eventually(lambda: not live.follower.hanging)
+        await eventually(lambda: not live.follower.reads.hanging)
         await live.until_true_to_the_host()
 
 
@@ -773,12 +773,12 @@ async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -
     async with following(tmp_path, lambda live: live.pci(CARD), stuck_seconds=0.05) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.hanging))
-        before = live.follower._limit(live.tree.resolve(CARD))
+        await eventually(lambda: bool(live.follower.reads.hanging))
+        before = live.follower.reads.limit(live.tree.resolve(CARD))
         stuck.free()
-        await eventually(lambda: not live.follower.hanging)
+        await eventually(lambda: not live.follower.reads.hanging)
         await live.until_true_to_the_host()
-        assert live.follower._limit(live.tree.resolve(CARD)) > 2 * before
+        assert live.follower.reads.limit(live.tree.resolve(CARD)) > 2 * before
 
 
 async def test_close_leaves_a_read_that_hangs_behind(tmp_path: Path) -> None:
@@ -786,6 +786,6 @@ async def test_close_leaves_a_read_that_hangs_behind(tmp_path: Path) -> None:
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.hanging))
+        await eventually(lambda: bool(live.follower.reads.hanging))
     stuck.free()
-    await eventually(lambda: not live.follower.hanging)
+    await eventually(lambda: not live.follower.reads.hanging)

@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"dialects"},
     {"source"},
     {"store", "record", "update", "schema", "embedded"},
-    {"watch", "libvirt_devices"},
+    {"watch", "libvirt_devices", "missed", "supervisor"},
     {"interface", "libvirt_session"},
     {"server", "libvirt_server", "client", "follow"},
     {"cli_options"},
@@ -37,7 +37,8 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]
 ASYNCHRONOUS = {"session", "acceptor", "server", "libvirt_server", "scan_thread", "daemon"} | {
-    "follow"
+    "follow",
+    "supervisor",
 }
 """All that knows of asyncio."""
 COROUTINES = ASYNCHRONOUS | {"interface", "libvirt_session"}
