@@ -25,6 +25,9 @@ _NAME_SIZE = 16  # IFNAMSIZ
 RDMA = "rdma"
 """No feature of ethtool's: that there is an InfiniBand device beside the interface."""
 
+SWITCHDEV = "switchdev"
+"""Nor this: that the switch in the interface's card is driven as one, as devlink tells."""
+
 # libvirt's words in its order; a word holds when any of the kernel's does.
 _WORDS: dict[str, frozenset[str]] = {
     "rx": frozenset({"rx-checksum"}),
@@ -56,6 +59,7 @@ _WORDS: dict[str, frozenset[str]] = {
     "rxhash": frozenset({"rx-hashing"}),
     "rdma": frozenset({RDMA}),
     "txudptnl": frozenset({"tx-udp_tnl-segmentation"}),
+    "switchdev": frozenset({SWITCHDEV}),
 }
 
 

@@ -13,11 +13,11 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from nodedevd import netlink
+
 _RTMGRP_LINK = 1
 _RTM_NEWLINK = 16
-_NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, device type, index, flags, change
-_RTATTR = struct.Struct("=HH")  # length, type
 _IFLA_IFNAME = 3
 _RECEIVE_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
@@ -66,25 +66,9 @@ class LinkMonitor:
 
 def interfaces(data: bytes) -> Iterator[str]:
     """Return the names in the RTM_NEWLINK messages of one packet; what is cut off is left out."""
-    while len(data) >= _NLMSGHDR.size:
-        length, kind, *_ = _NLMSGHDR.unpack_from(data)
-        if length < _NLMSGHDR.size or length > len(data):
-            return
+    for kind, content in netlink.messages(data):
         if kind == _RTM_NEWLINK:
-            yield from _name(data[_NLMSGHDR.size + _IFINFOMSG.size : length])
-        data = data[_aligned(length) :]
-
-
-def _name(attributes: bytes) -> Iterator[str]:
-    while len(attributes) >= _RTATTR.size:
-        length, kind = _RTATTR.unpack_from(attributes)
-        if length < _RTATTR.size or length > len(attributes):
-            return
-        if kind == _IFLA_IFNAME:
-            yield os.fsdecode(attributes[_RTATTR.size : length].rstrip(b"\0"))
-            return
-        attributes = attributes[_aligned(length) :]
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
+            for name, value in netlink.attributes(content[_IFINFOMSG.size :]):
+                if name == _IFLA_IFNAME:
+                    yield os.fsdecode(value.rstrip(b"\0"))
+                    break

@@ -14,6 +14,7 @@ from functools import cached_property
 from threading import get_ident
 from typing import ClassVar
 
+from nodedevd.devlink import is_switchdev
 from nodedevd.errors import NotASysroot
 from nodedevd.ethtool import active_features
 from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
@@ -155,6 +156,21 @@ class Sysroot:
             return active_features(interface, index)
         except OSError:
             return None
+
+    def is_switchdev(self, bus: str, device: str) -> bool:
+        """Tell whether a device of this kernel name is in switchdev mode.
+
+        False if it has no such mode, and on a recorded host. Raises PermissionError.
+        """
+        assert get_ident() != self.loop_thread, "blocking call on the event loop"
+        if self._prefix:
+            return False
+        try:
+            return is_switchdev(bus, device)
+        except PermissionError:
+            raise
+        except OSError:
+            return False
 
     @cached_property
     def pci_ids(self) -> PciIds:

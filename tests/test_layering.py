@@ -15,8 +15,8 @@ PACKAGE = Path(nodedevd.__file__).parent
 # From the bottom up. A module imports only what stands in a line above its own.
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
-    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "rtnetlink", "udevdb", "inotify"},
-    {"naming", "listener", "service", "session", "xdr"},
+    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "netlink", "udevdb", "inotify"},
+    {"devlink", "rtnetlink", "naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node"},
     {"capabilities.base", "wwn", "ccw_bus", "mdevctl"},

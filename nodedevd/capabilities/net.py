@@ -8,6 +8,7 @@ ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -77,7 +78,26 @@ def _read_features(node: Node) -> tuple[str, ...] | None:
         return None
     if node.has("device") and node.sysroot.exists(f"{node.path}/device/infiniband"):
         active |= {ethtool.RDMA}
+    if _is_switchdev(node):
+        active |= {ethtool.SWITCHDEV}
     return ethtool.words(active)
+
+
+def _is_switchdev(node: Node) -> bool:
+    """Tell whether the interface's PCI function, or its physical one, is in switchdev mode."""
+    path = node.link("device")
+    if path is None:
+        return False
+    names = [path]
+    with suppress(OSError):
+        if not node.sysroot.target(f"{path}/subsystem").endswith("/bus/pci"):
+            return False
+        names.append(node.sysroot.target(f"{path}/physfn"))
+    try:
+        return node.sysroot.is_switchdev("pci", names[-1].rpartition("/")[2])
+    except PermissionError:
+        node.fault("device/switchdev", "refused", "EPERM: devlink takes CAP_NET_ADMIN")
+        return False
 
 
 def _read_speed(node: Node) -> int | None:

@@ -319,6 +319,54 @@ def test_features_of_a_recorded_host_are_unknown(
     assert Sysroot().ethtool_features("lo", 1) == on
 
 
+@pytest.mark.parametrize("function", ["0000:08:00.0", "0000:08:00.4"])
+def test_switchdev_is_a_mode_of_the_physical_function(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """The interface of a virtual function has the mode of its card."""
+    tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
+    tree.pci("0000:08:00.4", vendor=0x15B3, device=0x101E, class_=0x020000)
+    tree.sriov("0000:08:00.0", ["0000:08:00.4"])
+    path = tree.net("eth0", parent=function)
+    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    asked = []
+
+    def is_switchdev(bus: str, device: str) -> bool:
+        asked.append((bus, device))
+        return True
+
+    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: frozenset())
+    monkeypatch.setattr("nodedevd.sysroot.is_switchdev", is_switchdev)
+    found = read_device(Sysroot(), path)
+    assert found is not None
+    (capability,) = found.capabilities
+    assert isinstance(capability, Net)
+    assert capability.features == ("switchdev",)
+    assert asked == [("pci", "0000:08:00.0")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EPERM])
+def test_mode_that_cannot_be_asked_for_is_a_fault_only_if_refused(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Most cards have no switch, which is no fault; not to be allowed to ask is one."""
+
+    def is_switchdev(bus: str, device: str) -> bool:
+        raise OSError(number, "")
+
+    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: frozenset())
+    monkeypatch.setattr("nodedevd.sysroot.is_switchdev", is_switchdev)
+    tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
+    path = tree.net("eth0", parent="0000:08:00.0")
+    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    found = read_device(Sysroot(), path)
+    assert found is not None
+    (capability,) = found.capabilities
+    assert isinstance(capability, Net)
+    assert capability.features == ()
+    assert [fault.code for fault in found.errors] == (["refused"] if number == errno.EPERM else [])
+
+
 def test_word_stands_for_any_of_the_kernels_features() -> None:
     """Checksums and segmentation have a feature for each protocol."""
     for name in ("tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-ip-generic"):
