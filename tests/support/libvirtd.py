@@ -16,9 +16,10 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from nodedevd.capabilities.system import System
 from nodedevd.embedded import Embedded
@@ -44,6 +45,15 @@ HOST_UUID = "2d9c1c5e-5f0b-4c2b-8a5e-3f9c8b7a6d01"
 RUN = Path("/run/test")
 PROGRAMS = RUN / "bin"
 SOCKET = "/run/libvirt/libvirt-sock"
+URI = f"nodedev:///system?socket={SOCKET}"
+
+
+class Printed(NamedTuple):
+    """What a command came to: its exit status, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
 
 
 def missing() -> str | None:
@@ -85,6 +95,25 @@ def dump_here(copy: Path) -> tuple[dict[str, str], dict[str, str]]:
     """
     theirs, ours = json.loads(inside("here", str(copy)))
     return theirs, ours
+
+
+def virsh(root: Path, script: Iterable[Sequence[str]]) -> list[Printed]:
+    """Run virsh on the libvirtd of a recorded host, once for each of the commands."""
+    answers = json.loads(inside("virsh", str(root.resolve()), json.dumps(list(map(list, script)))))
+    return [Printed(*answer) for answer in answers]
+
+
+def run_virsh(uri: str, command: Sequence[str]) -> Printed:
+    """Run a command of virsh on a connection."""
+    done = subprocess.run(
+        ["virsh", "-c", uri, *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    return Printed(done.returncode, done.stdout, done.stderr)
 
 
 def inside(*arguments: str) -> str:
@@ -259,12 +288,25 @@ def _text(text: str) -> bytes:
     return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
 
 
-def recorded(root: str) -> None:
-    """Print libvirtd's XML of every device of a recorded host, by name, as JSON."""
+@contextmanager
+def running_on(root: str) -> Iterator[Client]:
+    """Run libvirtd on a recorded host; give a connection to it."""
     put_in_place(Path(root))
     uuid = Path("/sys/devices/virtual/dmi/id/product_uuid")
     with running(uuid.read_text().strip() if uuid.exists() else HOST_UUID) as client:
+        yield client
+
+
+def recorded(root: str) -> None:
+    """Print libvirtd's XML of every device of a recorded host, by name, as JSON."""
+    with running_on(root) as client:
         print(json.dumps({name: client.xml(name) for name in client.names()}))
+
+
+def answered(root: str, script: str) -> None:
+    """Print what commands of virsh come to on a recorded host; both are JSON."""
+    with running_on(root):
+        print(json.dumps([run_virsh(URI, command) for command in json.loads(script)]))
 
 
 def here(copy: str) -> None:
@@ -285,7 +327,7 @@ def here(copy: str) -> None:
     print(json.dumps([theirs, {name: source.xml([name], form="libvirt") for name in names}]))
 
 
-MODES: dict[str, Callable[..., None]] = {"recorded": recorded, "here": here}
+MODES: dict[str, Callable[..., None]] = {"recorded": recorded, "virsh": answered, "here": here}
 
 if __name__ == "__main__":
     MODES[sys.argv[1]](*sys.argv[2:])
