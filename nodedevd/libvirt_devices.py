@@ -134,7 +134,9 @@ class NodeDevices:
 
     def xml(self, device: Device, *, inactive: bool = False) -> str:
         """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
-        return _LIBVIRT.device_xml(self._placed(_as_defined(device) if inactive else device))
+        if inactive:
+            return _LIBVIRT.device_xml(self._placed(_as_defined(device)))
+        return self.store.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
         """Return libvirt's words for what a device is, and then for what it has."""

@@ -26,12 +26,13 @@ ENCODED_BYTES = 8 << 20
 class _Encoded:
     """The forms of one device, each made when it is first asked for."""
 
-    __slots__ = ("device", "json", "xml")
+    __slots__ = ("device", "json", "text", "xml")
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.json: bytes | None = None
         self.xml: dict[tuple[Format, int, str | None], bytes] = {}  # by format, depth, parent
+        self.text: dict[tuple[Format, str | None], str] = {}  # by format, parent
 
 
 class Recent:
@@ -151,6 +152,16 @@ class Store:
         if xml is None:
             xml = encoded.xml[key] = json_text(dialect.device_xml(placed, depth=depth))
         return xml
+
+    def text(self, device: Device, *, form: Format) -> str:
+        """Return a device's XML as it is, for protocols that carry it so."""
+        placed = DIALECTS[form].placed(device, self.snapshot)
+        encoded = self._of(device)
+        key = form, placed.parent
+        text = encoded.text.get(key)
+        if text is None:
+            text = encoded.text[key] = DIALECTS[form].device_xml(placed)
+        return text
 
     def _of(self, device: Device) -> _Encoded:
         encoded = self._encoded.get(device.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from nodedevd import dialects
 from nodedevd.assembly import Update
 from nodedevd.dialects import native
 from nodedevd.model import Changed, Device, Removed, Snapshot
@@ -106,3 +107,14 @@ def test_device_that_is_gone_leaves_nothing_in_the_store() -> None:
 def test_json_text_is_the_inside_of_a_string(text: str) -> None:
     """In quotes it decodes to the text."""
     assert msgspec.json.decode(b'"%b"' % json_text(text)) == text
+
+
+@pytest.mark.parametrize("host", ["vgpu-sriov", "samples"])
+def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
+    """A protocol that carries XML as it is gets the same text, from the same object."""
+    snapshot = snapshot_of(host)
+    store = Store(snapshot)
+    for device in dialects.select(snapshot, None, "libvirt"):
+        text = store.text(device, form="libvirt")
+        assert text == dialects.device_xml(device, snapshot, "libvirt")
+        assert store.text(device, form="libvirt") is text
