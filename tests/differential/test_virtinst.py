@@ -1,4 +1,4 @@
-"""virt-manager's own parser reads every document of the libvirt format."""
+"""virt-manager's own parser reads every document of the libvirt format, from a connection, too."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ from nodedevd.model import Device
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
 from tests.support.hosts import FIXTURES, HOSTS
+from tests.test_virsh import needs_python, served
 
 PYTHON = "/usr/bin/python3"
 READER = Path(__file__).with_name("virtinst_reader.py")
 TIMEOUT_SECONDS = 60
+CAPABILITIES_REFUSED = (
+    "this function is not supported by the connection driver: CONNECT_GET_CAPABILITIES"
+)
 
 pytestmark = pytest.mark.skipif(
     not Path("/usr/share/virt-manager/virtinst/nodedev.py").exists(),
@@ -33,19 +37,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def read_by_virtinst(documents: list[str]) -> list[dict[str, Any]]:
-    """Have virt-manager's parser read documents."""
+def run_virtinst(*arguments: str, text: str | None = None) -> Any:
+    """Run virt-manager's code, and return what it came to."""
     done = subprocess.run(
-        [PYTHON, str(READER)],
-        input=json.dumps(documents),
+        [PYTHON, str(READER), *arguments],
+        input=text,
         capture_output=True,
         text=True,
         check=False,
         timeout=TIMEOUT_SECONDS,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
 def expected(device: Device) -> dict[str, object]:
@@ -73,16 +76,38 @@ def expected(device: Device) -> dict[str, object]:
     return wanted
 
 
-@pytest.mark.parametrize("host", sorted(HOSTS))
-def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
-    """Name, parent, type and all that tells the device apart are what the host has."""
+def placed(host: str) -> list[Device]:
+    """Return the devices of a host as the libvirt format has them."""
     snapshot = scan(Sysroot(str(FIXTURES / host)))
-    shown = [device for device in snapshot if libvirt.shows(device)]
-    placed = [libvirt.placed(device, snapshot) for device in shown]
-    found = read_by_virtinst([libvirt.device_xml(device) for device in placed])
-    assert [one["name"] for one in found] == [device.name for device in placed]
-    assert [one["parent"] for one in found] == [device.parent for device in placed]
-    for device, one in zip(placed, found, strict=True):
+    return [libvirt.placed(device, snapshot) for device in snapshot if libvirt.shows(device)]
+
+
+def compare(devices: list[Device], found: list[dict[str, Any]]) -> None:
+    """Fail unless virt-manager has found these devices, in this order."""
+    assert [one["name"] for one in found] == [device.name for device in devices]
+    assert [one["parent"] for one in found] == [device.parent for device in devices]
+    for device, one in zip(devices, found, strict=True):
         wanted = expected(device)
         assert {name: one[name] for name in wanted} == wanted
         assert one["device_type"]
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
+    """Name, parent, type and all that tells the device apart are what the host has."""
+    devices = placed(host)
+    documents = [libvirt.device_xml(device) for device in devices]
+    compare(devices, run_virtinst(text=json.dumps(documents)))
+
+
+@needs_python
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_virt_manager_lists_every_device_on_a_connection(host: str, tmp_path: Path) -> None:
+    """All are there, as in their documents; only a hypervisor's capabilities are refused."""
+    devices = placed(host)
+    documents = [libvirt.device_xml(device) for device in devices]
+    with served(tmp_path, FIXTURES / host) as daemon:
+        answer = run_virtinst(daemon.uri)
+    compare(devices, answer["devices"])
+    assert answer["devices"] == run_virtinst(text=json.dumps(documents))
+    assert answer["refused"] == CAPABILITIES_REFUSED
