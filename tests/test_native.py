@@ -14,6 +14,7 @@ from nodedevd.capabilities import AnyCapability
 from nodedevd.capabilities.ap_card import ApCard
 from nodedevd.capabilities.ap_matrix import ApMatrix
 from nodedevd.capabilities.ap_queue import ApQueue
+from nodedevd.capabilities.base import HardwareId
 from nodedevd.capabilities.ccw import Ccw
 from nodedevd.capabilities.ccwgroup import CcwGroup, CcwMember, Qeth
 from nodedevd.capabilities.css import Css
@@ -21,7 +22,7 @@ from nodedevd.capabilities.drm import Drm
 from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
 from nodedevd.capabilities.net import Net, NetLink
-from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
+from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
 from nodedevd.capabilities.scsi import Scsi
 from nodedevd.capabilities.scsi_generic import ScsiGeneric
 from nodedevd.capabilities.scsi_host import FcHost, ScsiHost, VportOps
@@ -29,7 +30,7 @@ from nodedevd.capabilities.scsi_target import FcRemotePort, ScsiTarget
 from nodedevd.capabilities.storage import Removable, Storage
 from nodedevd.capabilities.system import Firmware, Hardware, System
 from nodedevd.capabilities.usb import Usb
-from nodedevd.capabilities.usb_device import UsbDevice, UsbId
+from nodedevd.capabilities.usb_device import UsbDevice
 from nodedevd.capabilities.vdpa import Vdpa
 from nodedevd.dialects import native
 from nodedevd.model import Device
@@ -60,7 +61,7 @@ name = st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True)
 path = text.map(lambda end: f"/sys/x{end}")
 number = st.integers(0, 2**63 - 1)
 address = st.from_regex(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", fullmatch=True) | text
-ids = st.builds(PciId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
+ids = st.builds(HardwareId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
 speed = st.none() | st.sampled_from([2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0])
 width = st.integers(0, 63)
 system = st.builds(
@@ -180,7 +181,7 @@ scsi = st.builds(
     rev=maybe,
 )
 byte = st.none() | st.integers(0, 255)
-usb_id = st.builds(UsbId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
+usb_id = st.builds(HardwareId, st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True), maybe)
 usb_device = st.builds(
     UsbDevice,
     bus=st.none() | number,

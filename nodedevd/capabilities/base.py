@@ -16,6 +16,25 @@ class Capability(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     """What a device can do: a frozen value, told apart by its `type` (the struct's tag)."""
 
 
+class HardwareId(msgspec.Struct, frozen=True, gc=False):
+    """A 16-bit id of a vendor or a product, with its name."""
+
+    id: str
+    """0x and four hex digits"""
+    name: str | None = None
+    """as a database of such ids has it, or else the hardware itself"""
+
+
+def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> None:
+    """Write an id as libvirt does: the name is the text of the element."""
+    if value is None:
+        out.value(tag, None, attribute)
+    elif value.name is None:
+        out.empty(tag, id=value.id)
+    else:
+        out.text(tag, value.name, id=value.id)
+
+
 C = TypeVar("C", bound=Capability)
 
 NameOf: TypeAlias = Callable[[str], str | None]

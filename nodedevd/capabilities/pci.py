@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from nodedevd.addresses import parse_pci
-from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.capabilities.base import Capability, HardwareId, Kind, write_id
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.pci_vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
@@ -25,14 +25,6 @@ from nodedevd.xmltext import Out
 VPD = "vpd"
 _ID = re.compile("[0-9A-Fa-f]{1,6}")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
-
-
-class PciId(msgspec.Struct, frozen=True, gc=False):
-    """A 16-bit id with the name pci.ids gives it."""
-
-    id: str
-    """0x and four hex digits"""
-    name: str | None = None
 
 
 class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
@@ -59,10 +51,10 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     """domain:bus:slot.function; None if the kernel's name for it is no PCI address"""
     class_code: str | None
     """0x and six hex digits: class, subclass, programming interface"""
-    vendor: PciId | None
-    product: PciId | None
-    subsystem_vendor: PciId | None
-    subsystem_product: PciId | None
+    vendor: HardwareId | None
+    product: HardwareId | None
+    subsystem_vendor: HardwareId | None
+    subsystem_product: HardwareId | None
     revision: str | None
     """0x and two hex digits"""
     physical_function: str | None
@@ -192,11 +184,11 @@ def _read_numa_node(node: Node) -> int | None:
     return number
 
 
-def _named(name_of: Callable[..., str | None], *ids: int | None) -> PciId | None:
+def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId | None:
     """Return the last of these ids with its name, which takes all of them to be found."""
     if ids[-1] is None:
         return None
-    return PciId(id=f"0x{ids[-1]:04x}", name=None if None in ids else name_of(*ids))
+    return HardwareId(id=f"0x{ids[-1]:04x}", name=None if None in ids else name_of(*ids))
 
 
 def _hex(number: int | None, digits: int) -> str | None:
@@ -212,8 +204,8 @@ def write(cap: Pci, out: Out) -> None:
         out.text("bus", address.bus)
         out.text("slot", address.slot)
         out.text("function", address.function)
-    _write_id("product", cap.product, "device", out)
-    _write_id("vendor", cap.vendor, "vendor", out)
+    write_id("product", cap.product, "device", out)
+    write_id("vendor", cap.vendor, "vendor", out)
     if cap.physical_function is not None:
         with out.begin("capability", type="phys_function"):
             write_address(cap.physical_function, out)
@@ -248,8 +240,8 @@ def write(cap: Pci, out: Out) -> None:
     elif "config" in out.unknown:
         out.empty("pci-express", state="unknown")
     out.value("revision", cap.revision, "revision")
-    _write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
-    _write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
+    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
 
 
 def write_address(text: str, out: Out) -> None:
@@ -265,15 +257,6 @@ def write_address(text: str, out: Out) -> None:
         slot=f"0x{address.slot:02x}",
         function=f"0x{address.function:d}",
     )
-
-
-def _write_id(tag: str, value: PciId | None, attribute: str, out: Out) -> None:
-    if value is None:
-        out.value(tag, None, attribute)
-    elif value.name is None:
-        out.empty(tag, id=value.id)
-    else:
-        out.text(tag, value.name, id=value.id)
 
 
 def _write_vpd(vpd: Vpd, out: Out) -> None:

@@ -9,22 +9,11 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
-from nodedevd.capabilities.base import Capability, Kind
+from nodedevd.capabilities.base import Capability, HardwareId, Kind, write_id
 from nodedevd.node import Node
 from nodedevd.xmltext import Out
 
 _SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
-
-
-class UsbId(msgspec.Struct, frozen=True, gc=False):
-    """A 16-bit id with its name."""
-
-    id: str
-    """0x and four hex digits"""
-    name: str | None
-    """by udev's hardware database; else as the device calls itself"""
 
 
 class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
@@ -34,9 +23,9 @@ class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
     """busnum"""
     device: int | None
     """devnum: its number on the bus, another one each time it is plugged in"""
-    product: UsbId | None
+    product: HardwareId | None
     """idProduct"""
-    vendor: UsbId | None
+    vendor: HardwareId | None
     """idVendor"""
     serial: str | None
     """serial, which many devices do not have"""
@@ -58,7 +47,7 @@ def read(node: Node) -> UsbDevice | None:
     )
 
 
-def _read_id(node: Node, attribute: str, variable: str, described: str) -> UsbId | None:
+def _read_id(node: Node, attribute: str, variable: str, described: str) -> HardwareId | None:
     number = node.read_number(attribute, base=16, promised=True)
     if number is None:
         return None
@@ -66,7 +55,7 @@ def _read_id(node: Node, attribute: str, variable: str, described: str) -> UsbId
         node.fault(attribute, "malformed", f"{number:x}")
         return None
     name = node.udev.properties.get(variable) or node.read(described) or None
-    return UsbId(id=f"0x{number:04x}", name=name)
+    return HardwareId(id=f"0x{number:04x}", name=name)
 
 
 def _read_speed(node: Node) -> float | None:
@@ -83,20 +72,11 @@ def write(cap: UsbDevice, out: Out) -> None:
     """Write in libvirt's order and number formats; what libvirt lacks comes last."""
     out.value("bus", cap.bus, "busnum")
     out.value("device", cap.device, "devnum")
-    _write_id("product", cap.product, "idProduct", out)
-    _write_id("vendor", cap.vendor, "idVendor", out)
+    write_id("product", cap.product, "idProduct", out)
+    write_id("vendor", cap.vendor, "idVendor", out)
     out.value("serial", cap.serial, "serial")
     speed = None if cap.speed_mbit is None else f"{cap.speed_mbit:.10g}"
     out.value("speed", speed, "speed")
-
-
-def _write_id(tag: str, value: UsbId | None, attribute: str, out: Out) -> None:
-    if value is None:
-        out.value(tag, None, attribute)
-    elif value.name is None:
-        out.empty(tag, id=value.id)
-    else:
-        out.text(tag, value.name, id=value.id)
 
 
 KIND = Kind(

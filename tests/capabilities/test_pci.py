@@ -7,7 +7,8 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.capabilities.pci import IommuGroup, Pci, PciId, VirtualFunctions
+from nodedevd.capabilities.base import HardwareId
+from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
@@ -79,10 +80,10 @@ def test_whole_function_shows_each_field(tree: Tree) -> None:
         Pci(
             address=ADDRESS,
             class_code="0x020000",
-            vendor=PciId("0xabcd", "Fast & Co"),
-            product=PciId("0x1234", "Fast NIC"),
-            subsystem_vendor=PciId("0x10de", "NVIDIA"),
-            subsystem_product=PciId("0x157e", None),
+            vendor=HardwareId("0xabcd", "Fast & Co"),
+            product=HardwareId("0x1234", "Fast NIC"),
+            subsystem_vendor=HardwareId("0x10de", "NVIDIA"),
+            subsystem_product=HardwareId("0x157e", None),
             revision="0xa1",
             physical_function=None,
             virtual_functions=VirtualFunctions(63, tuple(vfs)),
@@ -141,10 +142,13 @@ def test_ids_are_taken_from_the_uevent_in_one_read(tree: Tree) -> None:
     found = pci(device(sysroot))
     assert (found.class_code, found.vendor, found.product) == (
         "0x020001",
-        PciId("0xabcd"),
-        PciId("0x1234"),
+        HardwareId("0xabcd"),
+        HardwareId("0x1234"),
     )
-    assert (found.subsystem_vendor, found.subsystem_product) == (PciId("0x10de"), PciId("0x157e"))
+    assert (found.subsystem_vendor, found.subsystem_product) == (
+        HardwareId("0x10de"),
+        HardwareId("0x157e"),
+    )
     assert [name for name in IDS if f"{PATH}/{name}" in sysroot.reads] == []
 
 
@@ -208,13 +212,13 @@ def test_function_without_subsystem_ids_has_none(tree: Tree) -> None:
 def test_subsystem_product_of_zero_is_an_id(tree: Tree) -> None:
     """Only the vendor 0000 is nobody."""
     path = tree.pci(ADDRESS, vendor=1, device=2, class_=3, subsystem=(0x8086, 0))
-    assert pci(device(path=path)).subsystem_product == PciId("0x0000")
+    assert pci(device(path=path)).subsystem_product == HardwareId("0x0000")
 
 
 def test_host_without_pci_ids_has_no_names(tree: Tree) -> None:
     """The names are an extra; the ids are what counts."""
     found = device(path=make(tree))
-    assert pci(found).vendor == PciId("0xabcd", None)
+    assert pci(found).vendor == HardwareId("0xabcd", None)
     root = validate(native.device_xml(found))
     assert find(root, "capability/vendor").text is None
 
@@ -554,7 +558,7 @@ def test_virtual_function_whose_ids_are_all_ones_is_read(tree: Tree) -> None:
     path = tree.pci(ADDRESS, vendor=0x10DE, device=0x25B6, class_=0x030200, config=config)
     found = device(path=path)
     assert found.errors == ()
-    assert pci(found).vendor == PciId("0x10de")
+    assert pci(found).vendor == HardwareId("0x10de")
     assert pci(found).pci_express == PciExpress(PciLink(16.0, 16, 0), PciLink(16.0, 16))
 
 

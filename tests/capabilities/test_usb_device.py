@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.capabilities.usb_device import UsbDevice, UsbId
+from nodedevd.capabilities.base import HardwareId
+from nodedevd.capabilities.usb_device import UsbDevice
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
@@ -68,8 +69,8 @@ def test_whole_device_shows_each_field_without_udevd(tree: Tree) -> None:
     assert usb(found) == UsbDevice(
         bus=1,
         device=5,
-        product=UsbId("0x5581", "Ultra"),
-        vendor=UsbId("0x0781", "SanDisk"),
+        product=HardwareId("0x5581", "Ultra"),
+        vendor=HardwareId("0x0781", "SanDisk"),
         serial="4C53",
         speed_mbit=480.0,
     )
@@ -93,15 +94,15 @@ def test_name_of_udevs_hardware_database_comes_first(tree: Tree) -> None:
     names = {"ID_MODEL_FROM_DATABASE": "Ultra USB 3.0", "ID_VENDOR_FROM_DATABASE": "SanDisk Corp."}
     tree.udev(stick(tree), names)
     found = usb(device())
-    assert found.product == UsbId("0x5581", "Ultra USB 3.0")
-    assert found.vendor == UsbId("0x0781", "SanDisk Corp.")
+    assert found.product == HardwareId("0x5581", "Ultra USB 3.0")
+    assert found.vendor == HardwareId("0x0781", "SanDisk Corp.")
 
 
 def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
     """No strings and no database: the elements are there, and empty."""
     stick(tree, manufacturer=None, product=None, serial=None)
     found = device()
-    assert usb(found).product == UsbId("0x5581", None)
+    assert usb(found).product == HardwareId("0x5581", None)
     assert usb(found).serial is None
     assert found.errors == ()
     text = native.device_xml(found)
@@ -197,7 +198,7 @@ def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
     """The kernel's name tells a device from an interface."""
     stick(tree)
     found = device(FaultySysroot(errors={f"{PATH}/uevent": errno.EIO}))
-    assert usb(found).product == UsbId("0x5581", "Ultra")
+    assert usb(found).product == HardwareId("0x5581", "Ultra")
     assert found.devnode is None
     assert [(one.attribute, one.code) for one in found.errors] == [("uevent", "unreadable")]
 
@@ -210,7 +211,7 @@ def test_serial_number_is_not_recorded(tmp_path: Path) -> None:
     copied = usb(device(Sysroot(str(tmp_path / "copy"))))
     assert copied.serial is not None
     assert copied.serial.startswith("recorded-")
-    assert copied.product == UsbId("0x5581", "Ultra")
+    assert copied.product == HardwareId("0x5581", "Ultra")
 
 
 def test_device_unplugged_while_read_is_no_device(tree: Tree) -> None:
