@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -26,8 +25,6 @@ class ScanThread:
 
     def __init__(self, name: str = "scan") -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self.busy_since: float | None = None
-        """time.monotonic() at which the running function began; None while idle"""
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -65,14 +62,12 @@ class ScanThread:
     ) -> None:
         if future.cancelled():
             return
-        self.busy_since = time.monotonic()
         try:
             outcome = partial(_set_result, future, function())
         except StopIteration as error:  # which a future refuses, and nobody would be answered
             outcome = partial(_set_exception, future, RuntimeError(repr(error)))
         except BaseException as error:
             outcome = partial(_set_exception, future, error)
-        self.busy_since = None
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(outcome)
 

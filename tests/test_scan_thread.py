@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,20 +101,6 @@ async def test_stop_iteration_reaches_its_caller_as_a_runtime_error(thread: Scan
     """A future takes no StopIteration; the caller is answered all the same."""
     with pytest.raises(RuntimeError, match="StopIteration"):
         await thread.run(next, iter(()))
-
-
-async def test_busy_since_is_when_the_running_function_began(thread: ScanThread) -> None:
-    """It is a time of the monotonic clock, and None before and after."""
-    gate = Gate()
-    assert thread.busy_since is None
-    earliest = time.monotonic()
-    future = thread.run(gate)
-    gate.wait_entered()
-    assert thread.busy_since is not None
-    assert earliest <= thread.busy_since <= time.monotonic()
-    gate.open()
-    await future
-    assert thread.busy_since is None
 
 
 async def test_cancelling_a_running_function_lets_it_end_unheard(thread: ScanThread) -> None:
@@ -222,7 +207,6 @@ async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
     future = thread.run(fifo.read_bytes)
     with fifo.open("wb") as writer:  # both ends are open: it is in read(2), or soon will be
         assert not thread.close(0)
-        assert thread.busy_since is not None
         writer.write(b"late")
     assert await future == b"late"
     assert thread.close(PATIENCE_SECONDS)
