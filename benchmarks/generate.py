@@ -25,7 +25,12 @@ LUNS = 12
 def generate(root: Path, units: int) -> None:
     """Write a host of so many units; each has some 220 node devices."""
     tree = Tree(root)
-    tree.dmi(product_name="Bench", sys_vendor="nodedevd", bios_vendor="nodedevd")
+    tree.dmi(
+        product_name="Bench",
+        sys_vendor="nodedevd",
+        product_uuid="5c1c7a0e-8d52-4f0b-9a3e-6b2d4e8f1a01",
+        bios_vendor="nodedevd",
+    )
     tree.pci_ids(
         {
             (0x10DE, "NVIDIA Corporation"): {0x25B6: "GA107GL [A2 / A16]"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generate import generate
 from nodedevd.embedded import Embedded
 from tests.differential.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
 from tests.support import libvirtd
@@ -26,6 +27,8 @@ needs_libvirtd = pytest.mark.skipif(missing is not None, reason=str(missing))
 
 ODD = "odd"
 """A host of these tests, with what no recorded one has."""
+GENERATED = "generated"
+"""A host of the benchmarks: 260 devices, most of them virtual functions."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,10 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Return the directories of all hosts, by name."""
     tree = Tree(tmp_path_factory.mktemp(ODD))
     build_odd(tree)
-    return {**{host: FIXTURES / host for host in COMPARED}, ODD: Path(tree.root)}
+    generated = tmp_path_factory.mktemp(GENERATED)
+    generate(generated, 1)
+    recorded = {host: FIXTURES / host for host in COMPARED}
+    return {**recorded, ODD: Path(tree.root), GENERATED: generated}
 
 
 def build_odd(tree: Tree) -> None:
@@ -150,7 +156,7 @@ def compare(theirs: Shown, own: Shown, root: Path) -> None:
 
 
 @needs_libvirtd
-@pytest.mark.parametrize("host", [*COMPARED, ODD])
+@pytest.mark.parametrize("host", [*COMPARED, ODD, GENERATED])
 def test_host_is_as_libvirtd_shows_it(host: str, roots: Mapping[str, Path]) -> None:
     """The same devices by the same names, each with the same text."""
     compare(libvirt_shows(roots[host]), ours(roots[host]), roots[host])
