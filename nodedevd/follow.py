@@ -19,7 +19,6 @@ import msgspec
 
 from nodedevd import udev
 from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.inotify import DirectoryMonitor
 from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.missed import Missed
@@ -31,7 +30,7 @@ from nodedevd.store import Store
 from nodedevd.supervisor import STUCK_SECONDS, Stuck, Supervisor
 from nodedevd.sysroot import Sysroot
 from nodedevd.uevents import Uevent, touched_paths
-from nodedevd.update import sharing_parents, update
+from nodedevd.update import sharing_functions, update
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Options(msgspec.Struct, frozen=True):
     reconcile_seconds: float = 300.0
     """0: never"""
     count_age_seconds: float = 1.0
-    """how old the counts of an mdev parent may be when they are served"""
+    """how old the counts of an mdev parent, and a vGPU's profile, may be when they are served"""
     buffer_bytes: int = udev.RECEIVE_BUFFER_BYTES
     stuck_seconds: float = STUCK_SECONDS
 
@@ -189,7 +188,7 @@ class Follower:
             device.path
             for device in devices
             if device.path is not None
-            and device.capability(MdevParent) is not None
+            and device.counts
             and self._read_at.get(device.path, 0.0) < oldest
         }
         if not old:
@@ -478,7 +477,7 @@ class Follower:
             self._read_at.clear()
         for path in touched:
             device = snapshot.at(path)
-            if device is not None and device.capability(MdevParent) is not None:
+            if device is not None and device.counts:
                 self._read_at[path] = began
             else:
                 self._read_at.pop(path, None)
@@ -518,7 +517,7 @@ class Follower:
             snapshot = self._store.snapshot
             parent = snapshot.at(child.parent_path)
             if parent is not None:
-                self.touch(sharing_parents(parent, snapshot))
+                self.touch(sharing_functions(parent, snapshot))
 
         for delay in AFTER_REMOVAL_SECONDS:
             self._later(delay, recount)

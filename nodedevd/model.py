@@ -74,6 +74,11 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return is_active(self.path)
 
     @property
+    def counts(self) -> bool:
+        """Whether something about it changes without an event, as what is available."""
+        return any(KIND_OF[type(cap)].recount is not None for cap in self.capabilities)
+
+    @property
     def words(self) -> frozenset[str]:
         """What filters find the device by: its types, and the parts that those have."""
         words = set(self.types)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
 from nodedevd.assembly import Reading, Update, graft
-from nodedevd.capabilities import KINDS, mdev_parent
+from nodedevd.capabilities import KIND_OF, KINDS
 from nodedevd.capabilities.ccwgroup import CcwGroup
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
@@ -37,7 +38,7 @@ def update(
 ) -> Update:
     """Read the devices at these paths, and those that change with them without an event.
 
-    Of the mdev parents at the paths `recount` only the counts are read.
+    Of the devices at the paths `recount` only what changes without an event is read.
 
     A path may be that of the device's link in /sys/class, or that of mdevctl's directory.
     """
@@ -65,15 +66,19 @@ def _recount(
     for path in paths:
         job.begin(path)
         device = old.at(path)
-        parent = None if device is None else device.capability(MdevParent)
-        if device is None or parent is None:
+        if device is None:
             continue
-        counted = mdev_parent.recount(sysroot, path, parent)
-        if counted is None:
-            doubtful.add(path)
-        elif counted is not parent:
-            capabilities = [counted if one is parent else one for one in device.capabilities]
-            readings.append(Reading.of(device, tuple(capabilities)))
+        capabilities = []
+        for capability in device.capabilities:
+            recount = KIND_OF[type(capability)].recount
+            counted = capability if recount is None else recount(sysroot, path, capability)
+            if counted is None:
+                doubtful.add(path)
+                break
+            capabilities.append(counted)
+        else:
+            if any(map(operator.is_not, capabilities, device.capabilities)):
+                readings.append(Reading.of(device, tuple(capabilities)))
     return readings, doubtful
 
 
@@ -88,6 +93,9 @@ def _silent(change: Change, snapshot: Snapshot) -> set[str]:
             paths |= before
         if "mdev_parent" in change.parts:
             paths.update(_definitions_for(change.device.path or "", snapshot))
+        if "vgpu" in change.parts:
+            # A profile that is set leaves less for the others of its card.
+            paths.update(sharing_functions(change.device, snapshot))
     return paths
 
 
@@ -104,7 +112,7 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
     if child is not None and child.parent_path is not None and device.active:
         yield child.parent_path
         parent = snapshot.at(child.parent_path)
-        for path in () if parent is None else sharing_parents(parent, snapshot):
+        for path in () if parent is None else sharing_functions(parent, snapshot):
             yield path
             yield from _definitions_for(path, snapshot)
     if device.capability(MdevParent) is not None:
@@ -135,8 +143,8 @@ def _definitions_for(parent_path: str, snapshot: Snapshot) -> Iterable[str]:
     return snapshot.below(f"{DEFINITIONS}/{parent_path.rpartition('/')[2]}")
 
 
-def sharing_parents(parent: Device, snapshot: Snapshot) -> Iterator[str]:
-    """Return the paths of all mdev parents of a parent's physical function, itself included."""
+def sharing_functions(parent: Device, snapshot: Snapshot) -> Iterator[str]:
+    """Return the paths of all functions with vGPUs of a card that one is of, itself included."""
     if parent.path is not None:
         yield parent.path
     pci = parent.capability(Pci)
@@ -146,7 +154,7 @@ def sharing_parents(parent: Device, snapshot: Snapshot) -> Iterator[str]:
         return
     for address in (physical.address, *physical.virtual_functions.addresses):
         found = _pci(address, snapshot)
-        if found is not None and found.path is not None and found.capability(MdevParent):
+        if found is not None and found.path is not None and found.counts:
             yield found.path
 
 

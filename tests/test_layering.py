@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"devlink", "rtnetlink", "naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node"},
-    {"capabilities.base", "wwn", "ccw_bus", "mdevctl"},
+    {"capabilities.base", "wwn", "ccw_bus", "mdevctl", "vfio", "type_facts"},
     {"capabilities.*"},
     {"capabilities"},
     {"model"},

@@ -19,7 +19,7 @@ from nodedevd.capabilities.ccw import Ccw
 from nodedevd.capabilities.ccwgroup import CcwGroup, CcwMember, Qeth
 from nodedevd.capabilities.css import Css
 from nodedevd.capabilities.drm import Drm
-from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType, VfioDevice
+from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
 from nodedevd.capabilities.net import Net, NetLink
 from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
@@ -32,11 +32,14 @@ from nodedevd.capabilities.system import Firmware, Hardware, System
 from nodedevd.capabilities.usb import Usb
 from nodedevd.capabilities.usb_device import UsbDevice
 from nodedevd.capabilities.vdpa import Vdpa
+from nodedevd.capabilities.vgpu import Vgpu, VgpuType
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.pci_config import PciExpress, PciLink
 from nodedevd.pci_vpd import Vpd, VpdField, VpdReadOnly, VpdReadWrite
+from nodedevd.type_facts import TypeFacts
+from nodedevd.vfio import VfioDevice
 from tests.support.golden import DIRECTORY
 from tests.support.xml import attributes, find, valid, validate
 
@@ -73,6 +76,11 @@ system = st.builds(
 vpd_fields = st.lists(
     st.builds(VpdField, st.from_regex("[0-9A-Z]", fullmatch=True), text), max_size=2
 ).map(tuple)
+vfio_device = st.none() | text.flatmap(
+    lambda vfio: st.sampled_from(
+        [VfioDevice(vfio, None), VfioDevice(vfio, f"/dev/vfio/devices/v{vfio}")]
+    )
+)
 pci = st.builds(
     Pci,
     address=st.none()
@@ -103,6 +111,25 @@ pci = st.builds(
         st.builds(PciLink, speed, width, st.integers(0, 255)),
         st.builds(PciLink, speed, width),
     ),
+    vfio_device=vfio_device,
+)
+facts = st.none() | st.builds(
+    TypeFacts,
+    framebuffer_bytes=number,
+    nominal_bytes=st.none() | number,
+    class_letter=st.sampled_from([None, "A", "B", "C", "Q"]),
+    heads=st.none() | number,
+    max_resolution=st.none() | st.just("5120x2880"),
+    weight=st.none() | number,
+)
+profile = st.builds(VgpuType, number.map(str), maybe, facts)
+vgpu = st.builds(
+    Vgpu,
+    current=st.none() | profile,
+    creatable=st.none() | st.lists(profile, max_size=3).map(tuple),
+    params=maybe,
+    placement_id=maybe,
+    gpu_instance_id=maybe,
 )
 mdev_parent = st.builds(
     MdevParent,
@@ -112,6 +139,7 @@ mdev_parent = st.builds(
             text,
             maybe,
             maybe,
+            facts,
             maybe,
             st.none() | number,
             st.lists(text, max_size=3).map(tuple),
@@ -128,12 +156,7 @@ mdev_child = st.builds(
     parent_addr=text,
     parent_path=path,
     iommu_group=st.none() | number,
-    vfio_device=st.none()
-    | text.flatmap(
-        lambda vfio: st.sampled_from(
-            [VfioDevice(vfio, None), VfioDevice(vfio, f"/dev/vfio/devices/v{vfio}")]
-        )
-    ),
+    vfio_device=vfio_device,
     state=st.sampled_from(["complete", "incomplete", "removing"]),
 )
 net = st.builds(
@@ -216,7 +239,7 @@ ap_queue = st.builds(ApQueue, st.integers(0, 255), st.integers(0, 0xFFFF))
 ap_matrix = st.builds(ApMatrix, st.lists(text, max_size=3).map(tuple))
 capabilities = st.one_of(
     st.tuples(system), st.tuples(pci), st.tuples(pci, mdev_parent), st.tuples(mdev_parent),
-    st.tuples(mdev_child), st.tuples(mdev_parent, mdev_child), st.tuples(net),
+    st.tuples(mdev_child), st.tuples(vgpu), st.tuples(mdev_parent, mdev_child), st.tuples(net),
     st.tuples(storage), st.tuples(scsi_host), st.tuples(scsi_target), st.tuples(scsi),
     st.tuples(usb_device), st.tuples(usb), st.tuples(drm), st.tuples(scsi_generic),
     st.tuples(vdpa), st.tuples(ccw), st.tuples(css, mdev_parent), st.tuples(css),
@@ -337,7 +360,7 @@ def test_every_part_of_a_device_has_its_place() -> None:
 
 def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
     """A fault of one type's attribute is none of another's."""
-    types = tuple(MdevType(one, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
+    types = tuple(MdevType(one, None, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
     fault = Fault("mdev_supported_types/a/name", "unreadable", "EIO")
     device = Device(
         "x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,), None, ()

@@ -37,7 +37,7 @@ def reading(path: str, driver: str | None = None, *, types: int | None = None) -
     capability: Any = System()
     if types is not None:
         offered = [
-            MdevType(f"type-{number}", "A type", "x" * 100, "vfio-pci", 1, ())
+            MdevType(f"type-{number}", "A type", "x" * 100, None, "vfio-pci", 1, ())
             for number in range(types)
         ]
         capability = MdevParent(types=tuple(offered), children=())

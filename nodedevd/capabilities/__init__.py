@@ -29,6 +29,7 @@ from nodedevd.capabilities import (
     usb,
     usb_device,
     vdpa,
+    vgpu,
 )
 from nodedevd.capabilities.ap_card import ApCard
 from nodedevd.capabilities.ap_matrix import ApMatrix
@@ -51,6 +52,7 @@ from nodedevd.capabilities.system import System
 from nodedevd.capabilities.usb import Usb
 from nodedevd.capabilities.usb_device import UsbDevice
 from nodedevd.capabilities.vdpa import Vdpa
+from nodedevd.capabilities.vgpu import Vgpu
 
 KINDS: tuple[Kind[Any], ...] = (
     system.KIND,
@@ -59,6 +61,7 @@ KINDS: tuple[Kind[Any], ...] = (
     ap_matrix.KIND,
     mdev_parent.KIND,
     mdev_child.KIND,
+    vgpu.KIND,
     net.KIND,
     storage.KIND,
     usb_device.KIND,
@@ -82,6 +85,7 @@ AnyCapability: TypeAlias = (
     | ApMatrix
     | MdevParent
     | MdevChild
+    | Vgpu
     | Net
     | Storage
     | UsbDevice

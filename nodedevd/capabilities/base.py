@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from nodedevd.node import Node
+from nodedevd.sysroot import Sysroot
 from nodedevd.xmltext import Out
 
 
@@ -56,6 +57,8 @@ class Kind(Generic[C]):
             serial numbers; a recording replaces their content.
         suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
         link: puts in what is only known with the whole tree at hand: names of other devices.
+        recount: reads what changes without an event, and nothing else; the same object if nothing
+            is different, None if the device has to be read as a whole.
         hangs_at: the sysfs path such a device has, or would have, if its own path is none.
     """
 
@@ -68,6 +71,7 @@ class Kind(Generic[C]):
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
+    recount: Callable[[Sysroot, str, C], C | None] | None = None
     hangs_at: Callable[[C], str | None] | None = None
 
     @property

@@ -23,6 +23,7 @@ from nodedevd.mdevctl import (
 from nodedevd.naming import is_uuid
 from nodedevd.node import Fault, Node, parse_number, shown
 from nodedevd.sysroot import Sysroot
+from nodedevd.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.xmltext import Out
 
 _PARENTS = "/sys/class/mdev_bus"
@@ -42,15 +43,6 @@ class MdevChildType(msgspec.Struct, frozen=True, gc=False):
     id: str
     name: str | None
     device_api: str | None
-
-
-class VfioDevice(msgspec.Struct, frozen=True, gc=False):
-    """The VFIO character device of an mdev (kernel 6.1 and later)."""
-
-    name: str
-    """vfio-dev/<name>"""
-    node: str | None
-    """/dev/vfio/devices/<name>; None where the kernel makes no such node (before 6.6)"""
 
 
 class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
@@ -100,7 +92,7 @@ def read(node: Node) -> MdevChild:
         parent_addr=shown(parent_addr),
         parent_path=shown(parent_path),
         iommu_group=_read_iommu_group(node),
-        vfio_device=_read_vfio_device(node),
+        vfio_device=read_vfio_device(node),
         state=state,
         defined=defined,
         autostart=None if definition is None else definition.autostart,
@@ -219,14 +211,6 @@ def _read_iommu_group(node: Node) -> int | None:
     return number
 
 
-def _read_vfio_device(node: Node) -> VfioDevice | None:
-    for name in node.names("vfio-dev"):
-        has_node = node.sysroot.exists(f"{node.path}/vfio-dev/{name}/dev")
-        name = shown(name)
-        return VfioDevice(name=name, node=f"/dev/vfio/devices/{name}" if has_node else None)
-    return None
-
-
 def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
     """Put in the parent's name."""
     if cap.parent_path is None:
@@ -257,11 +241,7 @@ def write(cap: MdevChild, out: Out) -> None:
         out.empty("iommuGroup", number=str(cap.iommu_group))
     elif "iommu_group" in out.unknown:
         out.empty("iommuGroup", state="unknown")
-    if cap.vfio_device is not None:
-        if cap.vfio_device.node is None:
-            out.empty("vfioDevice", name=cap.vfio_device.name)
-        else:
-            out.empty("vfioDevice", name=cap.vfio_device.name, node=cap.vfio_device.node)
+    write_vfio_device(cap.vfio_device, out)
     out.text("state", cap.state)
     if cap.defined:
         if cap.autostart is None:

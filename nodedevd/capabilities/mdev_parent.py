@@ -12,6 +12,7 @@ from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.naming import is_uuid
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.sysroot import Sysroot
+from nodedevd.type_facts import TypeFacts, type_facts, write_facts
 from nodedevd.xmltext import Out
 
 TYPES = "mdev_supported_types"
@@ -26,6 +27,8 @@ class MdevType(msgspec.Struct, frozen=True, gc=False):
     """name; kernels before 6.1 leave it to the driver"""
     description: str | None
     """description, raw; its form is the driver's own"""
+    facts: TypeFacts | None
+    """what name and description say, as far as they are understood"""
     device_api: str | None
     """device_api: vfio-pci, vfio-ccw, vfio-ap; None is unknown"""
     available_instances: int | None
@@ -60,10 +63,13 @@ def read_type(node: Node, name: str, has_children: bool) -> MdevType | None:
     """
     path = f"{TYPES}/{name}"
     faults = len(node.faults)
+    type_name = node.read(f"{path}/name")
+    description = node.read(f"{path}/description")
     found = MdevType(
         id=shown(name),
-        name=node.read(f"{path}/name"),
-        description=node.read(f"{path}/description"),
+        name=type_name,
+        description=description,
+        facts=type_facts(type_name, description),
         device_api=node.read(f"{path}/device_api", promised=True),
         available_instances=node.read_number(f"{path}/available_instances", promised=True),
         devices=tuple([shown(uuid) for uuid in node.names(f"{path}/devices")])
@@ -103,6 +109,7 @@ def write(cap: MdevParent, out: Out) -> None:
         with out.begin("type", id=one.id):
             out.value("name", one.name, f"{path}/name")
             out.value("description", one.description, f"{path}/description")
+            write_facts(one.facts, out)
             out.value("deviceAPI", one.device_api, f"{path}/device_api")
             out.value("availableInstances", one.available_instances, f"{path}/available_instances")
             out.text("activeInstances", len(one.devices))
@@ -114,4 +121,4 @@ def write(cap: MdevParent, out: Out) -> None:
                 out.empty("device", uuid=uuid)
 
 
-KIND = Kind(capability=MdevParent, read=read, write=write, words=("mdev_types",))
+KIND = Kind(capability=MdevParent, read=read, write=write, words=("mdev_types",), recount=recount)

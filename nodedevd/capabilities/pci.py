@@ -2,7 +2,7 @@
 
 Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
        sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node, vpd,
-       and the host's pci.ids
+       vfio-dev/vfio<N>/dev, and the host's pci.ids
 ABI    Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups
 """
 
@@ -20,6 +20,7 @@ from nodedevd.capabilities.base import Capability, HardwareId, Kind, write_id
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.pci_vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
+from nodedevd.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.xmltext import Out
 
 VPD = "vpd"
@@ -69,6 +70,8 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     numa_node: int | None
     pci_express: PciExpress | None
     """None on conventional PCI, and where config space cannot be read far enough"""
+    vfio_device: VfioDevice | None
+    """None unless a driver of VFIO is bound: vfio-pci, or a vendor's own"""
 
 
 def read(node: Node) -> Pci:
@@ -107,6 +110,7 @@ def read(node: Node) -> Pci:
         iommu_group=_read_iommu_group(node),
         numa_node=_read_numa_node(node),
         pci_express=config.express,
+        vfio_device=read_vfio_device(node),
     )
 
 
@@ -242,6 +246,7 @@ def write(cap: Pci, out: Out) -> None:
     out.value("revision", cap.revision, "revision")
     write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
     write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    write_vfio_device(cap.vfio_device, out)
 
 
 def write_address(text: str, out: Out) -> None:

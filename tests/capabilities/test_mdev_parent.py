@@ -56,8 +56,8 @@ def test_parent_with_active_mdevs_shows_each_field(tree: Tree, parent: str) -> N
     assert found.capabilities == (
         MdevParent(
             types=(
-                MdevType("mtty-1", "Single port serial", "one port", "vfio-pci", 24, ()),
-                MdevType("mtty-2", "Dual port serial", None, "vfio-pci", 10, UUIDS),
+                MdevType("mtty-1", "Single port serial", "one port", None, "vfio-pci", 24, ()),
+                MdevType("mtty-2", "Dual port serial", None, None, "vfio-pci", 10, UUIDS),
             ),
             children=UUIDS,
         ),
@@ -147,7 +147,7 @@ def test_type_without_name_keeps_the_type(tree: Tree, parent: str) -> None:
     tree.mdev_type(parent, "i915-GVTg_V5_4", available=1)
     found = device()
     assert types(found)["i915-GVTg_V5_4"] == MdevType(
-        "i915-GVTg_V5_4", None, None, "vfio-pci", 1, ()
+        "i915-GVTg_V5_4", None, None, None, "vfio-pci", 1, ()
     )
     assert found.errors == ()
 
@@ -244,7 +244,7 @@ def test_available_instances_that_is_no_number_is_unknown(
     """What is no number as the kernel prints it is unknown, never 0; the type stays."""
     tree.mdev_type(parent, "mtty-3", name="Odd", available=content)
     found = device()
-    assert types(found)["mtty-3"] == MdevType("mtty-3", "Odd", None, "vfio-pci", None, ())
+    assert types(found)["mtty-3"] == MdevType("mtty-3", "Odd", None, None, "vfio-pci", None, ())
     assert types(found)["mtty-1"].available_instances == 24
     attribute = "mdev_supported_types/mtty-3/available_instances"
     assert found.errors == (Fault(attribute, "malformed", detail),)
@@ -296,9 +296,9 @@ def test_one_attribute_that_fails_costs_no_other(
     tree.mdev_type(parent, "mtty-2", name="Dual", description="two", available=12)
     path = f"{TYPES}/mtty-1/{attribute}"
     found = device(FaultySysroot(errors={path: number}))
-    whole = MdevType("mtty-1", "Single port serial", "one port", "vfio-pci", 24, ())
+    whole = MdevType("mtty-1", "Single port serial", "one port", None, "vfio-pci", 24, ())
     assert types(found)["mtty-1"] == msgspec.structs.replace(whole, **{attribute: None})
-    assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", "two", "vfio-pci", 12, ())
+    assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", "two", None, "vfio-pci", 12, ())
     relative = f"mdev_supported_types/mtty-1/{attribute}"
     assert [msgspec.structs.astuple(fault) for fault in found.errors] == [(relative, code, detail)]
     element = {"device_api": "deviceAPI", "available_instances": "availableInstances"}
@@ -342,7 +342,7 @@ def test_type_directory_removed_while_read_costs_no_other(tree: Tree, parent: st
     assert count == 4  # its attributes; without children no type has devices
     for at in range(1, count + 1):
         found = device(FaultySysroot(vanishing=type_path, at=at))
-        assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", None, "vfio-pci", 12, ())
+        assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", None, None, "vfio-pci", 12, ())
         assert "internal" not in [fault.code for fault in found.errors]
         validate(native.device_xml(found))
         tree.mdev_type(

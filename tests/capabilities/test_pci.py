@@ -9,13 +9,14 @@ import pytest
 
 from nodedevd.capabilities.base import HardwareId
 from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
-from nodedevd.dialects import native
+from nodedevd.dialects import libvirt, native
 from nodedevd.model import Device
 from nodedevd.node import Fault
 from nodedevd.pci_config import PciExpress, PciLink
 from nodedevd.pci_vpd import parse_vpd
 from nodedevd.scan import read_device, scan
 from nodedevd.sysroot import Sysroot
+from nodedevd.vfio import VfioDevice
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space
 from tests.support.vpd import END, resource, vital_product_data
@@ -92,6 +93,7 @@ def test_whole_function_shows_each_field(tree: Tree) -> None:
             iommu_group=IommuGroup(12, (ADDRESS,)),
             numa_node=1,
             pci_express=PciExpress(PciLink(8.0, 8, 2), PciLink(2.5, 4)),
+            vfio_device=None,
         ),
     )
     text = native.device_xml(found)
@@ -678,3 +680,15 @@ def test_vital_product_data_of_a_wrong_checksum_is_unknown(tree: Tree) -> None:
     assert found.errors == (Fault("vpd", "malformed", "the checksum is wrong"),)
     assert pci(found).vpd is None
     assert found.words == {"pci"}
+
+
+def test_function_bound_to_vfio_shows_its_vfio_device(tree: Tree) -> None:
+    """The node under which a process gets hold of it, on a kernel that has such nodes."""
+    path = tree.pci(ADDRESS, vendor=0xABCD, device=0x1234, class_=0x020000, driver="vfio-pci")
+    tree.vfio_device(path, 7)
+    found = device(path=path)
+    assert pci(found).vfio_device == VfioDevice("vfio7", "/dev/vfio/devices/vfio7")
+    text = native.device_xml(found)
+    validate(text)
+    assert "    <vfioDevice name='vfio7' node='/dev/vfio/devices/vfio7'/>\n" in text
+    assert "vfioDevice" not in libvirt.device_xml(found)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.support.hosts_laptop import laptop_usb_wifi
 from tests.support.hosts_s390x import s390x_full
 from tests.support.hosts_storage import server_storage_fc
 from tests.support.hosts_vdpa import vdpa_smartnic
+from tests.support.hosts_vgpu import vgpu_two_generations, vgpu_vendor_vfio
+from tests.support.nvidia import A2_TYPES, P40_TYPES, nvidia_types
 from tests.support.trees import Express, Tree, config_space
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sysfs"
@@ -33,36 +35,6 @@ ETHERNET, AHCI, NVME, XHCI = 0x020000, 0x010601, 0x010802, 0x0C0330
 VGA, DISPLAY_3D, WIRELESS = 0x030000, 0x030200, 0x028000
 
 ENDPOINT, ROOT_PORT, UPSTREAM_PORT, DOWNSTREAM_PORT, INTEGRATED_ENDPOINT = 0, 4, 5, 6, 9
-
-# number, suffix, heads, frame rate limit, framebuffer in MiB, resolution, most of a card
-NvidiaType = tuple[int, str, int, int, int, str, int]
-A2_TYPES: list[NvidiaType] = [
-    (742, "1B", 4, 45, 1024, "5120x2880", 16),
-    (743, "2B", 4, 45, 2048, "5120x2880", 8),
-    (744, "1Q", 4, 60, 1024, "5120x2880", 16),
-    (745, "2Q", 4, 60, 2048, "7680x4320", 8),
-    (746, "4Q", 4, 60, 4096, "7680x4320", 4),
-    (747, "8Q", 4, 60, 8192, "7680x4320", 2),
-    (748, "16Q", 4, 60, 16384, "7680x4320", 1),
-    (749, "1A", 1, 60, 1024, "1280x1024", 16),
-    (750, "2A", 1, 60, 2048, "1280x1024", 8),
-    (751, "4A", 1, 60, 4096, "1280x1024", 4),
-    (752, "8A", 1, 60, 8192, "1280x1024", 2),
-    (753, "16A", 1, 60, 16384, "1280x1024", 1),
-    (754, "4C", 1, 60, 4096, "4096x2400", 4),
-    (755, "8C", 1, 60, 8192, "4096x2400", 2),
-    (756, "16C", 1, 60, 16384, "4096x2400", 1),
-]
-P40_TYPES: list[NvidiaType] = [
-    (156, "2B", 4, 45, 2048, "5120x2880", 12),
-    (215, "2B4", 4, 45, 2048, "5120x2880", 12),
-    (241, "1B4", 4, 45, 1024, "5120x2880", 24),
-    (283, "4C", 1, 60, 4096, "4096x2400", 6),
-    (284, "6C", 1, 60, 6144, "4096x2400", 4),
-    (285, "8C", 1, 60, 8192, "4096x2400", 3),
-    (286, "12C", 1, 60, 12288, "4096x2400", 2),
-    (46, "1Q", 4, 60, 1024, "5120x2880", 24),
-]
 
 
 def vgpu_sriov(tree: Tree) -> None:
@@ -105,7 +77,7 @@ def vgpu_sriov(tree: Tree) -> None:
             # a virtual function's own ids read as all ones: SR-IOV 1.1, section 3.4.1.1
             config=config_space(0xFFFF, 0xFFFF, DISPLAY_3D, express=Express(), revision=0xA1),
         )
-        for type_id, name, description in _nvidia_types("NVIDIA A2", A2_TYPES):
+        for type_id, name, description in nvidia_types("NVIDIA A2", A2_TYPES):
             # a card that holds 4 GB profiles offers no other size, and a used VF nothing at all
             same_size = "framebuffer=4096M" in description
             tree.mdev_type(
@@ -166,16 +138,6 @@ def vgpu_sriov(tree: Tree) -> None:
     )
 
 
-def _nvidia_types(product: str, rows: Sequence[NvidiaType]) -> Iterator[tuple[str, str, str]]:
-    """Yield type id, name and description as NVIDIA's host driver words them."""
-    for number, suffix, heads, frl, framebuffer, resolution, most in rows:
-        description = (
-            f"num_heads={heads}, frl_config={frl}, framebuffer={framebuffer}M, "
-            f"max_resolution={resolution}, max_instance={most}"
-        )
-        yield f"nvidia-{number}", f"{product}-{suffix}", description
-
-
 def vgpu_pf(tree: Tree) -> None:
     """A Tesla P40: the physical function is the parent, and its first vGPU fixed the size."""
     # fmt: off
@@ -193,7 +155,7 @@ def vgpu_pf(tree: Tree) -> None:
         "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01",
         "83c32df7-d52e-4ec1-9668-1f3c7e4df107",
     ]
-    for type_id, name, description in _nvidia_types("GRID P40", P40_TYPES):
+    for type_id, name, description in nvidia_types("GRID P40", P40_TYPES):
         # all vGPUs of a card have the size of its first, and six of 4 GB fit
         tree.mdev_type(
             gpu,
@@ -774,6 +736,8 @@ HOSTS: Mapping[str, Callable[[Tree], None]] = {
     "vdpa-smartnic": vdpa_smartnic,
     "vgpu-pf": vgpu_pf,
     "vgpu-sriov": vgpu_sriov,
+    "vgpu-two-generations": vgpu_two_generations,
+    "vgpu-vendor-vfio": vgpu_vendor_vfio,
 }
 
 

@@ -1,0 +1,254 @@
+"""vgpu: a virtual function that becomes a vGPU without an mdev."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodedevd.capabilities.vgpu import Vgpu, VgpuType, recount
+from nodedevd.dialects import native
+from nodedevd.model import Device
+from nodedevd.node import Fault
+from nodedevd.scan import read_device, scan
+from nodedevd.sysroot import Sysroot
+from nodedevd.type_facts import type_facts
+from nodedevd.update import update
+from tests.support.faulty import FaultySysroot
+from tests.support.trees import Attributes, Tree
+from tests.support.xml import validate
+
+PF, VF, OTHER = "0000:26:00.0", "0000:26:00.4", "0000:26:00.5"
+LISTED = "ID    : vGPU Name\n1147  : NVIDIA L40S-1Q\n1148  : NVIDIA L40S-2Q"
+Q1 = VgpuType("1147", "NVIDIA L40S-1Q", type_facts("NVIDIA L40S-1Q", None))
+Q2 = VgpuType("1148", "NVIDIA L40S-2Q", type_facts("NVIDIA L40S-2Q", None))
+
+
+def function(tree: Tree, address: str, **files: str | int | bytes) -> str:
+    """Make a function with these files of the interface; return its path."""
+    attributes: Attributes = {f"nvidia/{name}": value for name, value in files.items()}
+    return tree.pci(
+        address, vendor=0x10DE, device=0x26B9, class_=0x030200, driver="nvidia",
+        attributes=attributes,
+    )  # fmt: skip
+
+
+def card(tree: Tree, first: Attributes, second: Attributes | None = None) -> None:
+    """Make a card with one or two virtual functions."""
+    function(tree, PF)
+    functions = [VF]
+    function(tree, VF, **first)
+    if second is not None:
+        function(tree, OTHER, **second)
+        functions.append(OTHER)
+    tree.sriov(PF, functions)
+
+
+def found(address: str = VF) -> Device:
+    """Scan, and return the function."""
+    return scan(Sysroot()).lookup(address)
+
+
+def vgpu(device: Device) -> Vgpu:
+    """Return the capability, which has to be there."""
+    capability = device.capability(Vgpu)
+    assert capability is not None
+    return capability
+
+
+def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
+    """Zero is no profile, and empty files say nothing."""
+    card(
+        tree,
+        {
+            "creatable_vgpu_types": LISTED,
+            "current_vgpu_type": 0,
+            "vgpu_params": b"",
+            "placement_id": b"",
+            "gpu_instance_id": b"",
+        },
+    )
+    device = found()
+    assert device.errors == ()
+    assert vgpu(device) == Vgpu(
+        current=None, creatable=(Q1, Q2), params=None, placement_id=None, gpu_instance_id=None
+    )
+    text = native.device_xml(device)
+    validate(text)
+    assert text.endswith(
+        "  <capability type='vgpu'>\n"
+        "    <creatable>\n"
+        "      <type id='1147'>\n"
+        "        <name>NVIDIA L40S-1Q</name>\n"
+        "        <facts class='Q' nominal_bytes='1073741824'/>\n"
+        "      </type>\n"
+        "      <type id='1148'>\n"
+        "        <name>NVIDIA L40S-2Q</name>\n"
+        "        <facts class='Q' nominal_bytes='2147483648'/>\n"
+        "      </type>\n"
+        "    </creatable>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
+    """All that the driver says about one vGPU."""
+    card(
+        tree,
+        {
+            "creatable_vgpu_types": LISTED,
+            "current_vgpu_type": 1148,
+            "vgpu_params": "frame_rate_limiter=0",
+            "placement_id": 12,
+            "gpu_instance_id": 3,
+        },
+    )
+    device = found()
+    assert vgpu(device) == Vgpu(
+        current=Q2,
+        creatable=(Q1, Q2),
+        params="frame_rate_limiter=0",
+        placement_id="12",
+        gpu_instance_id="3",
+    )
+    text = native.device_xml(device)
+    validate(text)
+    assert "    <current id='1148'>\n      <name>NVIDIA L40S-2Q</name>\n" in text
+    assert text.endswith(
+        "    <params>frame_rate_limiter=0</params>\n"
+        "    <placement_id>12</placement_id>\n"
+        "    <gpu_instance_id>3</gpu_instance_id>\n"
+        "  </capability>\n"
+        "</device>\n"
+    )
+
+
+def test_profile_is_named_by_another_function_of_the_card(tree: Tree) -> None:
+    """A function with a profile lists nothing, and its own is named elsewhere."""
+    card(
+        tree,
+        {"creatable_vgpu_types": "ID    : vGPU Name", "current_vgpu_type": 1148},
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
+    )
+    assert (vgpu(found()).current, vgpu(found()).creatable) == (Q2, ())
+
+
+def test_profile_that_nobody_lists_has_its_number_alone(tree: Tree) -> None:
+    """The card is full, or the other functions cannot be read: no name is made up."""
+    card(
+        tree,
+        {"creatable_vgpu_types": "ID    : vGPU Name", "current_vgpu_type": 1155},
+        {"creatable_vgpu_types": b"1155  : \xff", "current_vgpu_type": 0},
+    )
+    device = found()
+    assert vgpu(device).current == VgpuType("1155", None, None)
+    assert device.errors == ()
+    assert "    <current id='1155'/>\n" in native.device_xml(device)
+    validate(native.device_xml(device))
+
+
+@pytest.mark.parametrize("files", [{}, {"vgpu_params": "x"}], ids=["none", "others"])
+def test_function_without_the_interface_is_none(tree: Tree, files: dict[str, str]) -> None:
+    """A directory of this name alone, as on a physical function, is not the interface."""
+    card(tree, files)
+    assert found().capability(Vgpu) is None
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "", "0x47c", "1 2"])
+def test_profile_that_is_no_number_is_unknown(tree: Tree, text: str) -> None:
+    """It is not taken for none: the error says so, in XML, too."""
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": text})
+    device = found()
+    assert (vgpu(device).current, vgpu(device).creatable) == (None, (Q1, Q2))
+    assert device.errors == (Fault("nvidia/current_vgpu_type", "malformed", text or "empty"),)
+    assert "    <current state='unknown'/>\n" in native.device_xml(device)
+    validate(native.device_xml(device))
+
+
+def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
+    """One line that makes no sense costs itself alone, and is told."""
+    text = f"{LISTED}\nno number: NVIDIA\n\n1149  : NVIDIA L40S: 3Q"
+    card(tree, {"creatable_vgpu_types": text, "current_vgpu_type": 0})
+    device = found()
+    names = [one.name for one in vgpu(device).creatable or ()]
+    assert names == ["NVIDIA L40S-1Q", "NVIDIA L40S-2Q", "NVIDIA L40S: 3Q"]
+    assert device.errors == (
+        Fault("nvidia/creatable_vgpu_types", "malformed", "no number: NVIDIA"),
+    )
+
+
+def test_list_that_is_missing_is_unknown_and_not_empty(tree: Tree) -> None:
+    """Nobody is told that nothing could be made."""
+    card(tree, {"current_vgpu_type": 0})
+    device = found()
+    assert vgpu(device).creatable is None
+    assert device.errors == (Fault("nvidia/creatable_vgpu_types", "absent", ""),)
+    assert "    <creatable state='unknown'/>\n" in native.device_xml(device)
+    validate(native.device_xml(device))
+
+
+@pytest.mark.parametrize("name", ["current_vgpu_type", "creatable_vgpu_types", "placement_id"])
+def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) -> None:
+    """An error of the driver's costs its one value."""
+    card(
+        tree,
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1148, "placement_id": "7"},
+    )
+    path = tree.resolve(VF)
+    sysroot = FaultySysroot(errors={f"{path}/nvidia/{name}": 5})
+    reading = read_device(sysroot, path, ["/sys/bus/pci/devices"])
+    assert reading is not None
+    assert [(one.attribute, one.code) for one in reading.errors] == [
+        (f"nvidia/{name}", "unreadable")
+    ]
+
+
+def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
+    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    files: Attributes = {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1150}
+    at = 1
+    while True:
+        card(tree, files, files)
+        path = tree.resolve(VF)
+        sysroot = FaultySysroot(vanishing=path, at=at)
+        if read_device(sysroot, path, ["/sys/bus/pci/devices"]) is not None:
+            break
+        at += 1
+    assert at > 5
+
+
+def test_recount_of_what_is_the_same_is_the_same_object(tree: Tree) -> None:
+    """Nothing is published when nothing changed."""
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
+    cap = vgpu(found())
+    assert recount(Sysroot(), tree.resolve(VF), cap) is cap
+    tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "1147\n")
+    counted = recount(Sysroot(), tree.resolve(VF), cap)
+    assert counted is not None
+    assert counted.current == Q1
+    tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "?\n")
+    assert recount(Sysroot(), tree.resolve(VF), cap) is None
+    tree.remove(tree.resolve(VF))
+    assert recount(Sysroot(), "/sys/devices/pci0000:00/0000:26:00.4", cap) is None
+
+
+def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: Tree) -> None:
+    """No event tells of it: who asks for the one finds what is left on all of them."""
+    card(
+        tree,
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
+    )
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    one, other = tree.resolve(VF), tree.resolve(OTHER)
+    tree.attributes(one, {"nvidia/current_vgpu_type": 1148})
+    tree.attributes(other, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name\n"})
+
+    result = update(sysroot, before, set(), recount={one})
+
+    assert [change.device.name for change in result.changes] == [
+        "pci_0000_26_00_4",
+        "pci_0000_26_00_5",
+    ]
+    assert vgpu(result.snapshot.lookup(VF)).current == Q2
+    assert vgpu(result.snapshot.lookup(OTHER)).creatable == ()
