@@ -1,0 +1,165 @@
+"""The examples of the documentation, run as they stand: fenced blocks of a Markdown file.
+
+A block `console` holds what somebody types and sees:
+
+    $ nodedevctl list --cap mdev_parent
+    pci_0000_02_00_0
+
+Lines with "$ " in front are commands of bash; one that ends in a backslash, or opens a
+here-document, goes on with the lines behind "> ". What follows is what is printed, errors
+included. "…" in such a line stands for anything, alone on a line for any number of lines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY
+from tests.support.watcher import NODEDEVCTL
+
+DOCS = REPOSITORY / "docs"
+
+_BLOCK = re.compile(r"^```(\w+)[ \t]*([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A fenced block."""
+
+    language: str
+    title: str
+    """what stands behind the language"""
+    text: str
+    place: str
+    """file and line, for who reads of a failure"""
+
+    def __str__(self) -> str:
+        return self.place
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A command of a console, and what it prints."""
+
+    command: str
+    output: str
+
+
+def examples(path: Path, *languages: str) -> list[Example]:
+    """Return the blocks of a file in these languages, or all, in order."""
+    text = path.read_text(encoding="utf-8")
+    found = [
+        Example(
+            match[1],
+            match[2].strip(),
+            match[3],
+            f"{path.relative_to(DOCS)}:{text.count(chr(10), 0, match.start()) + 1}",
+        )
+        for match in _BLOCK.finditer(text)
+    ]
+    return [one for one in found if not languages or one.language in languages]
+
+
+def steps(console: str) -> list[Step]:
+    """Return the commands of a console block, each with what it prints."""
+    found: list[tuple[list[str], list[str]]] = []
+    for line in console.splitlines(keepends=True):
+        if line.startswith("$ "):
+            found.append(([line[2:]], []))
+            continue
+        assert found, f"a console begins with a command: {line!r}"
+        command, output = found[-1]
+        if not output and line.startswith("> "):
+            command.append(line[2:])
+        else:
+            output.append(line)
+    return [Step("".join(command), "".join(output)) for command, output in found]
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """Tell whether an example shows what was printed."""
+    pattern = "".join(
+        "(?:.*\n)*?" if line.strip() == "…" else ".*?".join(map(re.escape, line.split("…")))
+        for line in shown.splitlines(keepends=True)
+    )
+    return re.fullmatch(pattern, printed) is not None
+
+
+class Shell:
+    """Where examples run: a directory, with nodedevd's commands in the path."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        socket_path: Path | None = None,
+        commands: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Prepare the directory.
+
+        Args:
+            directory: Where the examples stand while they run; files stay between them.
+            socket_path: The daemon that nodedevctl and the programs ask.
+            commands: Further commands, or stand-ins for some, by name: what is run instead.
+        """
+        self.directory = directory
+        binaries = directory / ".bin"
+        binaries.mkdir()
+        ours = {"nodedevctl": NODEDEVCTL, "nodedevd": COMMAND, "python3": (sys.executable,)}
+        for name, command in {**ours, **(commands or {})}.items():
+            file = binaries / name
+            file.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+            file.chmod(0o755)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONWARNINGS": "error",
+            "LC_ALL": "C.UTF-8",
+            **({} if socket_path is None else {"NODEDEVD_SOCKET": str(socket_path)}),
+        }
+
+    def console(self, example: Example) -> None:
+        """Type the commands of a console, one bash for all; what they print has to be as shown."""
+        wanted = steps(example.text)
+        # Each command is followed by a NUL, and leaves its exit status to the next one.
+        script = "".join(
+            f"{step.command}\n{{ status=$?; printf '\\0'; (exit $status); }}\n" for step in wanted
+        )
+        done = subprocess.run(
+            ["bash", "-c", f"exec 2>&1\n{script}"],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        printed = done.stdout.split("\0")
+        for step, output in zip(wanted, printed, strict=False):
+            assert agrees(step.output, output), (
+                f"{example}: $ {step.command}prints\n{output}\nand not\n{step.output}"
+            )
+        assert len(printed) == len(wanted) + 1, f"{example}: bash ended early: {done.stdout}"
+
+    def python(self, example: Example) -> str:
+        """Run a program to its end, which has to be a good one; return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-c", example.text],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), f"{example}: {done.stdout}{done.stderr}"
+        return done.stdout
