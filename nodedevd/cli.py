@@ -24,7 +24,6 @@ from nodedevd.cli_watch import events, wait
 from nodedevd.dialects import Format
 from nodedevd.drawing import draw, sort_key
 from nodedevd.errors import NoDaemon, NodedevError
-from nodedevd.model import Device
 from nodedevd.status import Status
 from nodedevd.table import printable, table
 
@@ -41,8 +40,6 @@ class _Group(click.Group):
             if isinstance(error, BrokenPipeError):
                 raise
             _fail(error)
-        except msgspec.DecodeError as error:
-            _fail(f"cannot understand the answer of a daemon of another version: {error}")
 
 
 def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
@@ -100,7 +97,7 @@ def list_command(
     """List the names of devices that are there."""
     if inactive and everything:
         raise click.UsageError("give --inactive or --all")
-    found = context.source().entries(checked(capabilities))
+    found = context.source().list(checked(capabilities))
     if not everything:
         devices = tuple([entry for entry in found.devices if entry.active is not inactive])
         found = msgspec.structs.replace(found, devices=devices)
@@ -116,7 +113,7 @@ def list_command(
 @click.pass_obj
 def tree(context: Context, everything: bool) -> None:
     """Draw the devices that are there below their parents."""
-    found = context.source().entries()
+    found = context.source().list()
     click.echo(
         draw({entry.name: entry.parent for entry in found.devices if everything or entry.active}),
         nl=False,
@@ -142,7 +139,7 @@ def dumpxml(context: Context, devices: tuple[str, ...], everything: bool, form: 
 
     One device is printed as <device>; several, or all, as one document <devices>.
     """
-    click.echo(context.source().xml(_named(devices, everything), form=form), nl=False)
+    click.echo(context.source().dump_xml(_named(devices, everything), form=form), nl=False)
 
 
 @main.command(
@@ -162,9 +159,9 @@ def show(context: Context, devices: tuple[str, ...], everything: bool) -> None:
     source = context.source()
     names = _named(devices, everything)
     if names is not None and len(names) == 1:
-        _print_json(source.device_json(names[0]))
+        _print_json(source.describe_json(names[0]))
     else:
-        _print_json(source.devices_json(names))
+        _print_json(source.snapshot_json(names))
 
 
 def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
@@ -185,9 +182,9 @@ def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
     """
     source = context.source()
     if parents:
-        found = [msgspec.json.decode(source.device_json(name), type=Device) for name in parents]
+        found = [source.describe(name) for name in parents]
     else:
-        found = list(source.devices(["mdev_parent"]).devices)
+        found = list(source.snapshot(["mdev_parent"]).devices)
     offers = []
     for device in found:
         parent = device.capability(MdevParent)

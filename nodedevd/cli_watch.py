@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.cli_options import (
     EXIT_TIMEOUT,
     Context,
@@ -20,14 +16,12 @@ from nodedevd.cli_options import (
     epilog,
     json_option,
 )
-from nodedevd.client import Client, Told
-from nodedevd.errors import NoSuchDevice
-from nodedevd.model import Device, is_active
+from nodedevd.client import Event, TimedOut, at_least, available, present
+from nodedevd.client import gone as is_gone
+from nodedevd.client.deadline import Deadline
 
 _EXIT_STATUS = """Exit status: 0 done, 1 failure, 2 wrong usage, 3 no daemon answers, 4 the time
 ran out first."""
-_RECOUNT_SECONDS = 1.0
-_ANSWER_SECONDS = 10.0
 _CHANGES = ("added", "changed", "removed")
 
 _timeout_option = click.option(
@@ -80,30 +74,29 @@ def events(
     With --json one JSON object a line. "resync" means that changes were lost, because this
     command was too slow to read them: what was known before is worth nothing.
     """
-    watching = context.client().watch(
+    watch = context.client().watch(
         capabilities=checked(capabilities),
         names=names or None,
         snapshot=initial,
         content="xml" if as_xml else "json" if as_json else "none",
     )
-    deadline = _deadline(timeout)
+    deadline = Deadline(timeout)
     marks = ("present", "ready", "resync") if initial else ("resync",)
     seen = 0
-    with suppress(KeyboardInterrupt):
+    with watch, suppress(KeyboardInterrupt):
         while count is None or seen < count:
-            got = watching.next(_left(deadline))
-            if got is None:
+            event = watch.next(deadline.left)
+            if event is None:
                 if count is not None or not seen:
                     sys.exit(EXIT_TIMEOUT)
                 return
-            told, text = got
-            if told.event not in (*marks, *(kinds or _CHANGES)):
+            if event.event not in (*marks, *(kinds or _CHANGES)):
                 continue
-            if told.event in _CHANGES:
+            if event.event in _CHANGES:
                 seen += 1
-            click.echo(text.decode() if as_json else _stamp(timestamp) + _line(told))
-            if told.xml is not None and not as_json:
-                click.echo(told.xml, nl=False)
+            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
+            if event.xml is not None and not as_json:
+                click.echo(event.xml, nl=False)
             sys.stdout.flush()
 
 
@@ -111,9 +104,9 @@ def _stamp(wanted: bool) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0000: " if wanted else ""
 
 
-def _line(told: Told) -> str:
-    parts = f" ({', '.join(told.parts)})" if told.parts else ""
-    return f"{told.event:<7} {told.name or ''}{parts}".rstrip()
+def _line(event: Event) -> str:
+    parts = f" ({', '.join(event.parts)})" if event.parts else ""
+    return f"{event.event:<7} {event.name or ''}{parts}".rstrip()
 
 
 @click.command(
@@ -140,6 +133,7 @@ def _line(told: Told) -> str:
 @click.option("--type", "type_id", metavar="TYPE", help="With --parent: id or name of a type.")
 @click.option(
     "--available",
+    "instances",
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
@@ -156,7 +150,7 @@ def wait(
     gone: str | None,
     parent: str | None,
     type_id: str | None,
-    available: int,
+    instances: int,
     timeout: float | None,
 ) -> None:
     """Wait until something is so: one of --cap, --device, --gone, or --parent with --type.
@@ -167,115 +161,17 @@ def wait(
     asked = [bool(capabilities), device is not None, gone is not None, parent is not None]
     if sum(asked) != 1 or (parent is None) != (type_id is None):
         raise click.UsageError("ask for one of --cap, --device, --gone, or --parent with --type")
-    deadline = _deadline(timeout)
-    client = context.client()
     if capabilities:
-        known = _Known(client, capabilities=checked(capabilities))
-        reached = known.until(lambda: len(known.devices) >= count, deadline)
-    elif gone is not None:
-        known = _Known(client, names=[gone])
-        reached = known.until(lambda: not known.devices, deadline)
+        condition = at_least(count, *(checked(capabilities) or ()))
     elif device is not None:
-        known = _Known(client, names=[device])
-        reached = known.until(lambda: any(map(_complete, known.devices.values())), deadline)
+        condition = present(device)
+    elif gone is not None:
+        condition = is_gone(gone)
     else:
         assert parent is not None
         assert type_id is not None
-        # Some drivers change counts without any event: asking makes the daemon look.
-        recount = _recounting(context.client(), parent)
-        recount()
-        known = _Known(client, names=[parent])
-        reached = known.until(
-            lambda: any(_offers(one, type_id, available) for one in known.devices.values()),
-            deadline,
-            recount,
-        )
-    if not reached:
+        condition = available(parent, type_id, instances)
+    try:
+        context.client().wait_for(condition, timeout)
+    except TimedOut:
         sys.exit(EXIT_TIMEOUT)
-
-
-class _Known:
-    """The devices that match, as the daemon tells of them."""
-
-    def __init__(
-        self,
-        client: Client,
-        *,
-        capabilities: list[str] | None = None,
-        names: list[str] | None = None,
-    ) -> None:
-        self.devices: dict[str, Device | None] = {}
-        self._ready = False
-        self._watching = client.watch(
-            capabilities=capabilities, names=names, content="none" if names is None else "json"
-        )
-
-    def until(
-        self,
-        reached: Callable[[], bool],
-        deadline: float | None,
-        idle: Callable[[], None] | None = None,
-    ) -> bool:
-        """Take in what is told until something is so; False if the time runs out before."""
-        while not (self._ready and reached()):
-            left = _left(deadline)
-            if not self._ready:
-                # What there is comes at once: it is heard even if there is no time to wait.
-                pause = None if left is None else max(left, _ANSWER_SECONDS)
-            elif left == 0:
-                return False
-            elif idle is not None:
-                pause = _RECOUNT_SECONDS if left is None else min(_RECOUNT_SECONDS, left)
-            else:
-                pause = left
-            got = self._watching.next(pause)
-            if got is not None:
-                self._take(got[0])
-            elif self._ready and idle is not None:
-                idle()
-            else:
-                return False
-        return True
-
-    def _take(self, told: Told) -> None:
-        if told.event == "resync":
-            self.devices.clear()
-            self._ready = False
-        elif told.event == "ready":
-            self._ready = True
-        elif told.event == "removed" or not is_active(told.path):
-            # An mdev that is defined alone is not there.
-            self.devices.pop(told.name or "", None)
-        else:
-            self.devices[told.name or ""] = told.device
-
-
-def _complete(device: Device | None) -> bool:
-    child = None if device is None else device.capability(MdevChild)
-    return child is None or child.state == "complete"
-
-
-def _offers(device: Device | None, type_id: str, available: int) -> bool:
-    parent = None if device is None else device.capability(MdevParent)
-    return parent is not None and any(
-        type_id in (one.id, one.name)
-        and one.available_instances is not None
-        and one.available_instances >= available
-        for one in parent.types
-    )
-
-
-def _recounting(client: Client, name: str) -> Callable[[], None]:
-    def recount() -> None:
-        with suppress(NoSuchDevice):
-            client.device_json(name)
-
-    return recount
-
-
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

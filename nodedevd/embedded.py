@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from nodedevd.dialects import Format, dump
+from nodedevd.model import Device
 from nodedevd.scan import Progress, scan
 from nodedevd.source import DeviceList, Devices, entry
 from nodedevd.status import ScanTimes, Status, build_status, now
@@ -22,35 +23,39 @@ class Embedded:
         self._root = sysroot.root
         self._started = now()
         start = time.monotonic()
-        self.snapshot = scan(sysroot, progress=progress)
+        self.tree = scan(sysroot, progress=progress)
         self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
 
     def status(self) -> Status:
         """Return what the scan found."""
         return build_status(
-            self.snapshot, sysroot=self._root, started=self._started, last_scan=self._times
+            self.tree, sysroot=self._root, started=self._started, last_scan=self._times
         )
 
-    def entries(self, capabilities: Iterable[str] | None = None) -> DeviceList:
+    def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
         """Return the devices with any of the capabilities, in brief."""
-        found = self.snapshot.select(capabilities)
-        return DeviceList(self.snapshot.generation, tuple([entry(device) for device in found]))
+        found = self.tree.select(capabilities)
+        return DeviceList(self.tree.generation, tuple([entry(device) for device in found]))
 
-    def devices(self, capabilities: Iterable[str] | None = None) -> Devices:
+    def snapshot(self, capabilities: Iterable[str] | None = None) -> Devices:
         """Return all that is known of devices."""
-        return Devices(self.snapshot.generation, tuple(self.snapshot.select(capabilities)))
+        return Devices(self.tree.generation, tuple(self.tree.select(capabilities)))
 
-    def device_json(self, name: str) -> bytes:
-        """Return one device as JSON. Raises NoSuchDevice."""
-        return msgspec.json.encode(self.snapshot.lookup(name))
+    def describe(self, name: str) -> Device:
+        """Return all that is known of one device. Raises NoSuchDevice."""
+        return self.tree.lookup(name)
 
-    def devices_json(self, names: Sequence[str] | None = None) -> bytes:
+    def describe_json(self, name: str) -> bytes:
+        """Return the same as JSON. Raises NoSuchDevice."""
+        return msgspec.json.encode(self.tree.lookup(name))
+
+    def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
         """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
         if names is None:
-            return msgspec.json.encode(self.devices())
-        named = dict.fromkeys(map(self.snapshot.lookup, names))
-        return msgspec.json.encode(Devices(self.snapshot.generation, tuple(named)))
+            return msgspec.json.encode(self.snapshot())
+        named = dict.fromkeys(map(self.tree.lookup, names))
+        return msgspec.json.encode(Devices(self.tree.generation, tuple(named)))
 
-    def xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+    def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
-        return dump(self.snapshot, names, form)
+        return dump(self.tree, names, form)

@@ -48,17 +48,20 @@ class Source(Protocol):
     def status(self) -> Status:
         """Return how it is doing."""
 
-    def entries(self, capabilities: Iterable[str] | None = None) -> DeviceList:
+    def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
         """Return the devices with any of the capabilities, in brief."""
 
-    def devices(self, capabilities: Iterable[str] | None = None) -> Devices:
+    def describe(self, name: str) -> Device:
+        """Return all that is known of one device. Raises NoSuchDevice."""
+
+    def describe_json(self, name: str) -> bytes:
+        """Return the same as JSON. Raises NoSuchDevice."""
+
+    def snapshot(self, capabilities: Iterable[str] | None = None) -> Devices:
         """Return all that is known of devices."""
 
-    def device_json(self, name: str) -> bytes:
-        """Return one device as JSON. Raises NoSuchDevice."""
-
-    def devices_json(self, names: Sequence[str] | None = None) -> bytes:
+    def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
         """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
 
-    def xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+    def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""

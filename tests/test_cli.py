@@ -400,7 +400,7 @@ def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) 
     """
     copy = tmp_path / "copy"
     result = on(host).run("record", "--raw", str(copy))
-    count = len(Embedded(str(FIXTURES / host)).snapshot)
+    count = len(Embedded(str(FIXTURES / host)).tree)
     assert result.stdout.startswith(f"recorded {count} devices into {copy}: ")
     assert "0 identifying values replaced" in result.stdout
     recorded = Ctl(["--sysroot", str(copy)])

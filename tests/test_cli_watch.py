@@ -19,63 +19,26 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.client import Client, Told
+from nodedevd.client import Client, Event
 from nodedevd.model import Device
 from tests.support import namespace
+from tests.support.changing_host import (
+    GPU,
+    GPU_NAME,
+    MDEV_NAME,
+    NET_NAME,
+    NIC,
+    NIC_NAME,
+    TYPE,
+    TYPE_NAME,
+    UUID,
+    Host,
+)
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
-from tests.support.trees import Tree
 from tests.support.watcher import NODEDEVCTL, Watcher
 from tests.support.xml import validate
 
-GPU, NIC = "0000:01:00.0", "0000:02:00.0"
-GPU_NAME, NIC_NAME = "pci_0000_01_00_0", "pci_0000_02_00_0"
-NET_NAME = "net_eth0_52_54_00_12_34_56"
-UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
-MDEV_NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
-TYPE, TYPE_NAME = "nvidia-746", "NVIDIA A2-4Q"
 RECONCILE = ("--reconcile", "0.05")
-
-
-class Host:
-    """A host of files: what is made before the daemon starts comes and goes by its link."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.tree = Tree(directory / "host")
-        self.gpu = self.tree.pci(GPU, vendor=0x10DE, device=0x25B6, class_=0x030200)
-        self.tree.mdev_type(GPU, TYPE, name=TYPE_NAME, available=1)
-        self.tree.mdev_parent(GPU)
-        self.nic = self.tree.pci(NIC, vendor=0x10EC, device=0x8168, class_=0x020000)
-        self.net = self.tree.net("eth0", parent=NIC)
-        self.mdev = self.tree.mdev(GPU, UUID, TYPE, driver="nvidia-vgpu-vfio", vfio=0)
-        self.hide_mdev()
-
-    def hide_nic(self) -> None:
-        """Have the network card go; what lies below it stays."""
-        self.tree.remove(f"/sys/bus/pci/devices/{NIC}")
-
-    def show_nic(self) -> None:
-        """Have it come again."""
-        self.tree.kernel_link(f"/sys/bus/pci/devices/{NIC}", self.nic)
-
-    def hide_mdev(self) -> None:
-        """Have the mdev go."""
-        self.tree.remove(f"/sys/bus/mdev/devices/{UUID}")
-
-    def show_mdev(self) -> None:
-        """Have it come."""
-        self.tree.kernel_link(f"/sys/bus/mdev/devices/{UUID}", self.mdev)
-
-    def bind(self) -> None:
-        """Bind a driver to the network card."""
-        self.tree.kernel_link(f"{self.nic}/driver", "/sys/bus/pci/drivers/r8169")
-
-    def offer(self, available: int) -> None:
-        """Have so many instances of the type left."""
-        new = self.directory / "new"
-        new.write_text(f"{available}\n")
-        path = f"{self.gpu}/mdev_supported_types/{TYPE}/available_instances"
-        new.rename(self.tree.at(path))
 
 
 class Ctl:
@@ -232,12 +195,12 @@ def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
     """Each line is what the daemon told, with the device but for one that is gone."""
     with daemon.watching("events", "--json", "--count", "3") as ctl:
         daemon.host.bind()
-        changed = msgspec.json.decode(ctl.line(), type=Told)
+        changed = msgspec.json.decode(ctl.line(), type=Event)
         assert (changed.event, changed.name, changed.parts) == ("changed", NIC_NAME, ("driver",))
         assert changed.device is not None
         assert changed.device.driver == "r8169"
         daemon.host.show_mdev()
-        added = msgspec.json.decode(ctl.line(), type=Told)
+        added = msgspec.json.decode(ctl.line(), type=Event)
         assert (added.event, added.name, added.parts) == ("added", MDEV_NAME, None)
         assert added.generation == changed.generation + 1
         daemon.host.hide_mdev()

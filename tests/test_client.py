@@ -1,209 +1,858 @@
-"""The client: against a daemon, and against what is none."""
+"""The client in both forms: against a daemon, and against what is none."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from nodedevd.client import Client, ConnectionLost, RemoteError
+import nodedevd.client
+from nodedevd.client import (
+    AsyncClient,
+    Client,
+    Closed,
+    Condition,
+    ConnectionLost,
+    Device,
+    Event,
+    InvalidParameter,
+    NoDaemon,
+    NodedevError,
+    NoSuchDevice,
+    NotInFormat,
+    NotUnderstood,
+    RemoteError,
+    TimedOut,
+    TooManyClients,
+    at_least,
+    available,
+    gone,
+    present,
+)
 from nodedevd.embedded import Embedded
-from nodedevd.errors import NoDaemon, NoSuchDevice, NotInFormat
 from nodedevd.source import Source
-from nodedevd.varlink import CallDecoder, encode_error, encode_reply
+from nodedevd.varlink import encode_error, encode_reply
+from tests.support.changing_host import (
+    GPU,
+    GPU_NAME,
+    MDEV_NAME,
+    NIC,
+    NIC_NAME,
+    TYPE,
+    UUID,
+    Host,
+)
+from tests.support.forms import FORMS, Form
 from tests.support.hosts import FIXTURES, HOSTS
-from tests.support.running import PATIENCE_SECONDS, running
+from tests.support.running import PATIENCE_SECONDS, Running, running
+from tests.support.scripted import answering
 
+INTERFACE = "org.nodedevd.Devices"
 SERVICE = "org.varlink.service"
 
 
 @pytest.fixture(scope="module", params=HOSTS)
-def both(
+def recorded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Source, Source]]:
-    """Return the devices of each recorded host, scanned here and asked of a daemon."""
+) -> Iterator[tuple[Source, str]]:
+    """Return the devices of each recorded host, scanned here, and the socket of a daemon."""
     directory = tmp_path_factory.mktemp("daemon")
     sysroot = FIXTURES / request.param
-    with running(directory, sysroot), Client(str(directory / "nodedevd.sock")) as client:
-        yield Embedded(str(sysroot)), client
+    with running(directory, sysroot):
+        yield Embedded(str(sysroot)), str(directory / "nodedevd.sock")
 
 
-@contextmanager
-def answering(directory: Path, *replies: bytes) -> Iterator[str]:
-    """Serve one client: answer its calls with these bytes, one each, then hang up."""
-    path = str(directory / "answering.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.settimeout(PATIENCE_SECONDS)
-        server.bind(path)
-        server.listen()
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> Form:
+    """Return what makes a client, in either form."""
+    made: Form = request.param
+    return made
 
-        def serve() -> None:
-            connection, _ = server.accept()
-            decoder = CallDecoder()
-            with connection:
-                connection.settimeout(PATIENCE_SECONDS)
-                for reply in replies:
-                    while decoder.next() is None:
-                        decoder.feed(connection.recv(1 << 16))
-                    connection.sendall(reply)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield path
-        finally:
-            thread.join()
+@pytest.fixture
+def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Client]]:
+    """Return the devices of each recorded host, scanned here and asked of a daemon."""
+    embedded, path = recorded
+    with form(path) as client:
+        yield embedded, client
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the socket of a daemon on a host that stays as it is."""
+    directory = tmp_path_factory.mktemp("card")
+    with running(directory, FIXTURES / "vgpu-pf"):
+        yield str(directory / "nodedevd.sock")
+
+
+class Changing:
+    """A host that changes, and the socket of a daemon that looks at it all the time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.host = Host(directory)
+        self.path = str(directory / "nodedevd.sock")
+
+    def running(self) -> AbstractContextManager[Running]:
+        """Start the daemon."""
+        return running(self.directory, self.directory / "host", "--reconcile", "0.05")
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Iterator[Changing]:
+    """Return a host that changes, and is followed."""
+    changing = Changing(tmp_path)
+    with changing.running():
+        yield changing
+
+
+def told(event: str, generation: int = 1, name: str | None = None, instance: str = "i") -> bytes:
+    """Return a reply of a watch."""
+    fields = {"generation": generation, "instance": instance, "event": event, "name": name}
+    return encode_reply(msgspec.json.encode(fields), continues=True)
+
+
+def line(event: Event) -> str:
+    """Return what an event tells, as one line."""
+    return f"{event.event} {event.name or ''}".strip()
+
+
+# -- what it answers
 
 
 @pytest.mark.parametrize("capabilities", [None, ["pci"], ["mdev", "mdev_types"], []])
 def test_client_answers_what_a_scan_does(
-    both: tuple[Source, Source], capabilities: list[str] | None
+    both: tuple[Source, Client], capabilities: list[str] | None
 ) -> None:
     """Lists and devices are the same, filtered or not, daemon or not."""
     embedded, client = both
-    assert client.entries(capabilities) == embedded.entries(capabilities)
-    assert client.devices(capabilities) == embedded.devices(capabilities)
+    assert client.list(capabilities) == embedded.list(capabilities)
+    assert client.snapshot(capabilities) == embedded.snapshot(capabilities)
 
 
-def test_client_gives_the_same_bytes_as_a_scan(both: tuple[Source, Source]) -> None:
+def test_client_describes_each_device_as_a_scan_does(both: tuple[Source, Client]) -> None:
+    """One, or several, by their names, in the order asked for."""
+    embedded, client = both
+    devices = embedded.snapshot().devices[::-1]
+    assert client.snapshot(names=[device.name for device in devices]).devices == devices
+    for device in devices:
+        assert client.describe(device.name) == embedded.describe(device.name) == device
+
+
+def test_client_gives_the_same_bytes_as_a_scan(both: tuple[Source, Client]) -> None:
     """JSON and XML are the same, byte for byte: of all devices, of each, and of none."""
     embedded, client = both
-    names = [entry.name for entry in embedded.entries().devices]
-    assert client.devices_json() == embedded.devices_json()
-    assert client.xml() == embedded.xml()
-    assert client.xml(names) == embedded.xml(names)
-    assert client.xml([]) == embedded.xml([])
+    names = [entry.name for entry in embedded.list().devices]
+    assert client.snapshot_json() == embedded.snapshot_json()
+    assert client.dump_xml() == embedded.dump_xml()
+    assert client.dump_xml(names) == embedded.dump_xml(names)
+    assert client.dump_xml([]) == embedded.dump_xml([])
     for name in names:
-        assert client.device_json(name) == embedded.device_json(name)
-        assert client.xml([name]) == embedded.xml([name])
+        assert client.describe_json(name) == embedded.describe_json(name)
+        assert client.dump_xml([name]) == embedded.dump_xml([name])
 
 
-def test_client_gives_libvirts_format_as_a_scan_does(both: tuple[Source, Source]) -> None:
+def test_client_gives_libvirts_format_as_a_scan_does(both: tuple[Source, Client]) -> None:
     """Byte for byte, or the same error for a device that the format does not show."""
     embedded, client = both
-    assert client.xml(form="libvirt") == embedded.xml(form="libvirt")
-    for name in [entry.name for entry in embedded.entries().devices]:
+    assert client.dump_xml(form="libvirt") == embedded.dump_xml(form="libvirt")
+    for name in [entry.name for entry in embedded.list().devices]:
         try:
-            expected = embedded.xml([name], form="libvirt")
+            expected = embedded.dump_xml([name], form="libvirt")
         except NotInFormat:
             with pytest.raises(NotInFormat) as hidden:
-                client.xml([name], form="libvirt")
+                client.dump_xml([name], form="libvirt")
             assert (hidden.value.name, hidden.value.format) == (name, "libvirt")
         else:
-            assert client.xml([name], form="libvirt") == expected
+            assert client.dump_xml([name], form="libvirt") == expected
 
 
-def test_unknown_name_raises_the_same_error(both: tuple[Source, Source]) -> None:
+def test_watch_begins_with_what_a_scan_finds(both: tuple[Source, Client]) -> None:
+    """Every device is told with its content, parents first, then that this is all."""
+    embedded, client = both
+    devices: dict[str, Device] = {}
+    with client.watch() as watch:
+        while (event := next(iter(watch))).event != "ready":
+            assert event.event == "present"
+            assert event.device is not None
+            assert event.parent is None or event.parent in devices
+            devices[event.device.name] = event.device
+    assert devices == {device.name: device for device in embedded.snapshot().devices}
+
+
+def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None:
     """NoSuchDevice comes with the name and the nearest ones."""
     for source in both:
         with pytest.raises(NoSuchDevice) as missing:
-            source.device_json("compute")
+            source.describe("compute")
         assert (missing.value.name, missing.value.nearest) == ("compute", ("computer",))
         with pytest.raises(NoSuchDevice):
-            source.xml(["computer", "nobody"])
+            source.dump_xml(["computer", "nobody"])
 
 
-def test_connection_goes_on_after_an_error(both: tuple[Source, Source]) -> None:
+def test_connection_goes_on_after_an_error(both: tuple[Source, Client]) -> None:
     """An error reply is no end: the next call is answered."""
     embedded, client = both
     with pytest.raises(NoSuchDevice):
-        client.device_json("nobody")
-    with pytest.raises(RemoteError) as refused:
-        client.entries(["usb_hub"])
-    assert refused.value.error == f"{SERVICE}.InvalidParameter"
-    assert refused.value.parameters == b'{"parameter":"capabilities"}'
+        client.describe("nobody")
+    for source in both:
+        with pytest.raises(InvalidParameter) as refused:
+            source.list(["usb_hub"])
+        assert refused.value.parameter == "capabilities"
     assert client.status().devices == embedded.status().devices
 
 
-def test_no_socket_raises_no_daemon(tmp_path: Path) -> None:
-    """The error names the path that was tried, and why nobody was there."""
-    path = str(tmp_path / "nobody.sock")
-    with pytest.raises(NoDaemon) as missing:
-        Client(path)
-    assert missing.value.tried == (path,)
-    assert missing.value.reason == "no such file or directory"
-
-
-def test_first_socket_that_answers_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sockets of root's daemon and of the user's own are tried in order."""
-    tried = [str(tmp_path / "nobody.sock"), "", str(tmp_path / "stale.sock")]
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(tried[2])
-    with answering(tmp_path, encode_error(f"{SERVICE}.PermissionDenied", {})) as path:
-        tried[1] = path
-        monkeypatch.setattr("nodedevd.client.candidate_socket_paths", lambda: tried)
-        with Client() as client:
-            assert client.path == path
-            with pytest.raises(RemoteError):
-                client.status()
-    os.unlink(path)
-    with pytest.raises(NoDaemon) as missing:
-        Client()
-    assert missing.value.tried == tuple(tried)
-    assert missing.value.reason == "no such file or directory, connection refused"
-
-
-def test_environment_names_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$NODEDEVD_SOCKET alone is tried, if it is set."""
-    path = str(tmp_path / "chosen.sock")
-    monkeypatch.setenv("NODEDEVD_SOCKET", path)
-    with pytest.raises(NoDaemon) as missing:
-        Client()
-    assert missing.value.tried == (path,)
-
-
-def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path) -> None:
-    """A daemon that goes away is said to have, by the path of its socket."""
-    with (
-        answering(tmp_path, b"") as path,
-        Client(path) as client,
-        pytest.raises(ConnectionLost) as lost,
-    ):
-        client.status()
-    assert str(lost.value).startswith(f"lost the daemon on {path}: ")
-
-
-def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path) -> None:
-    """Half of a list is not taken for the whole."""
-    part = encode_reply(b'{"generation":1,"devices":[]}', continues=True)
-    with answering(tmp_path, part) as path, Client(path) as client, pytest.raises(ConnectionLost):
-        client.entries()
-
-
-@pytest.mark.parametrize("reply", [b"no JSON\0", b"[]\0", b'{"parameters":1}\0', b"\xff\0", b"\0"])
-def test_reply_that_is_none_raises(tmp_path: Path, reply: bytes) -> None:
-    """Whatever answers on the socket, it is not believed."""
-    with answering(tmp_path, reply) as path, Client(path) as client, pytest.raises(ConnectionLost):
-        client.status()
-
-
-def test_error_without_a_class_of_its_own_tells_its_name_and_parameters(tmp_path: Path) -> None:
-    """An error of a newer daemon is shown as it came."""
-    error = encode_error("org.nodedevd.Devices.TooManyClients", {"limit": 7})
-    with (
-        answering(tmp_path, error) as path,
-        Client(path) as client,
-        pytest.raises(RemoteError) as refused,
-    ):
-        client.status()
-    assert str(refused.value) == (
-        'the daemon answered org.nodedevd.Devices.TooManyClients {"limit":7}'
-    )
-
-
-def test_parts_of_a_stream_are_put_together(tmp_path: Path) -> None:
+def test_parts_of_a_stream_are_put_together(tmp_path: Path, form: Form) -> None:
     """All replies of a stream make one answer, however small they are cut."""
     parts = [f"<devices generation='1'>\n  <!-- {number} -->\n" for number in range(50)]
     replies = b"".join(
         encode_reply(b'{"xml":"%b"}' % part.encode().replace(b"\n", b"\\n"), continues=last)
         for part, last in zip(parts, [True] * 49 + [False], strict=True)
     )
-    with answering(tmp_path, replies) as path, Client(path) as client:
-        assert client.xml() == "".join(parts)
+    with answering(tmp_path, [replies]) as server, form(server.path) as client:
+        assert client.dump_xml() == "".join(parts)
+
+
+def test_calls_of_many_threads_get_their_own_answers(card: str) -> None:
+    """A client may be shared: calls are made one after another."""
+    with Client(card) as client, ThreadPoolExecutor(8) as pool:
+        names = [entry.name for entry in client.list().devices] * 20
+        found = pool.map(client.describe, names)
+        assert [device.name for device in found] == names
+
+
+async def test_calls_of_many_tasks_get_their_own_answers(card: str) -> None:
+    """As for threads."""
+    async with AsyncClient(card) as client:
+        names = [entry.name for entry in (await client.list()).devices] * 20
+        found = await asyncio.gather(*map(client.describe, names))
+        assert [device.name for device in found] == names
+
+
+# -- the daemon is not there, or goes away
+
+
+def test_no_socket_raises_no_daemon(tmp_path: Path, form: Form) -> None:
+    """The error names the path that was tried, and why nobody was there."""
+    path = str(tmp_path / "nobody.sock")
+    with pytest.raises(NoDaemon) as missing:
+        form(path)
+    assert missing.value.tried == (path,)
+    assert missing.value.reason == "no such file or directory"
+
+
+def test_first_socket_that_answers_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
+    """The sockets of root's daemon and of the user's own are tried in order."""
+    tried = [str(tmp_path / "nobody.sock"), "", str(tmp_path / "stale.sock")]
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(tried[2])
+    for module in ("blocking", "asynchronous"):
+        name = f"nodedevd.client.{module}.candidate_socket_paths"
+        monkeypatch.setattr(name, lambda: tried)
+    with answering(tmp_path, [encode_error(f"{SERVICE}.PermissionDenied", {})]) as server:
+        tried[1] = server.path
+        with form() as client:
+            assert client.path == server.path
+            with pytest.raises(RemoteError):
+                client.status()
+    os.unlink(server.path)
+    with pytest.raises(NoDaemon) as missing:
+        form()
+    assert missing.value.tried == tuple(tried)
+    assert missing.value.reason == "no such file or directory, connection refused"
+
+
+def test_environment_names_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
+    """$NODEDEVD_SOCKET alone is tried, if it is set."""
+    path = str(tmp_path / "chosen.sock")
+    monkeypatch.setenv("NODEDEVD_SOCKET", path)
+    with pytest.raises(NoDaemon) as missing:
+        form()
+    assert missing.value.tried == (path,)
+
+
+def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path, form: Form) -> None:
+    """A daemon that goes away is said to have, by the path of its socket."""
+    with (
+        answering(tmp_path, [b""]) as server,
+        form(server.path) as client,
+        pytest.raises(ConnectionLost) as lost,
+    ):
+        client.status()
+    assert str(lost.value).startswith(f"lost the daemon on {server.path}: ")
+
+
+def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form) -> None:
+    """Half of a list is not taken for the whole."""
+    part = encode_reply(b'{"generation":1,"devices":[]}', continues=True)
+    with (
+        answering(tmp_path, [part]) as server,
+        form(server.path) as client,
+        pytest.raises(ConnectionLost),
+    ):
+        client.list()
+
+
+def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, form: Form) -> None:
+    """The connection that went with the old one is replaced, and nobody notices."""
+    sysroot = FIXTURES / "vgpu-pf"
+    path = str(tmp_path / "nodedevd.sock")
+    with running(tmp_path, sysroot) as daemon:
+        client = form(path)
+        with client:
+            before = client.status()
+            daemon.stop(signal.SIGKILL)
+            with pytest.raises(NoDaemon):
+                client.status()
+            with running(tmp_path, sysroot):
+                after = client.status()
+    assert before.pid != after.pid
+    assert before.devices == after.devices
+
+
+def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
+    """A call after the end is a mistake, and told as one."""
+    with form(card) as client:
+        client.close()
+        with pytest.raises(Closed):
+            client.status()
+
+
+# -- what is no answer
+
+
+NONSENSE = [b"no JSON\0", b"[]\0", b'{"parameters":1}\0', b"\xff\0", b"\0", encode_reply(b"{}")]
+
+
+@pytest.mark.parametrize("reply", NONSENSE)
+def test_reply_that_is_none_raises(tmp_path: Path, form: Form, reply: bytes) -> None:
+    """Whatever answers on the socket, it is not believed."""
+    with (
+        answering(tmp_path, [reply]) as server,
+        form(server.path) as client,
+        pytest.raises(NotUnderstood),
+    ):
+        client.status()
+
+
+def test_second_reply_to_a_call_is_not_taken_for_the_next_ones(tmp_path: Path, form: Form) -> None:
+    """An answer that nobody asked for is worth a new connection."""
+    one, other = (encode_reply(b'{"xml":"%b"}' % name) for name in (b"one", b"other"))
+    with answering(tmp_path, [one + one], [other]) as server, form(server.path) as client:
+        assert client.dump_xml() == "one"
+        assert client.dump_xml() == "other"
+
+
+def test_several_replies_to_a_call_for_one_are_not_understood(tmp_path: Path, form: Form) -> None:
+    """Which of them would be the answer?"""
+    reply = b'{"generation":1,"device":{}}'
+    replies = encode_reply(reply, continues=True) + encode_reply(reply)
+    with (
+        answering(tmp_path, [replies]) as server,
+        form(server.path) as client,
+        pytest.raises(NotUnderstood),
+    ):
+        client.describe_json("computer")
+
+
+@pytest.mark.parametrize("cut", [1, 100])
+def test_answer_over_the_limit_is_not_taken(tmp_path: Path, form: Form, cut: int) -> None:
+    """In one reply or in many that never end, it is no more than was allowed for."""
+    part = encode_reply(b'{"xml":"%b"}' % (b"x" * (20_000 // cut)), continues=True) * cut
+    good = encode_reply(b'{"xml":"good"}')
+    with (
+        answering(tmp_path, [part], [good]) as server,
+        form(server.path, limit_bytes=10_000) as client,
+    ):
+        with pytest.raises(NotUnderstood, match="10000 bytes"):
+            client.dump_xml()
+        assert client.dump_xml() == "good"
+
+
+def test_what_is_not_known_yet_is_ignored_or_said(tmp_path: Path, form: Form) -> None:
+    """A newer daemon may tell more; a device of a kind that is not known is not cut short."""
+    device = msgspec.json.decode(Embedded(str(FIXTURES / "vgpu-pf")).describe_json("computer"))
+    more = encode_reply(msgspec.json.encode({"device": {**device, "new": 1}, "new": 2}))
+    device["capabilities"].append({"type": "new_kind"})
+    other = encode_reply(msgspec.json.encode({"device": device}))
+    with answering(tmp_path, [more, other, other]) as server, form(server.path) as client:
+        assert client.describe("computer").name == "computer"
+        with pytest.raises(NotUnderstood, match="new_kind"):
+            client.describe("computer")
+        assert msgspec.json.decode(client.describe_json("computer")) == device
+
+
+ERRORS: list[tuple[str, dict[str, object], NodedevError]] = [
+    ("NoSuchDevice", {"name": "a", "nearest": ["b"]}, NoSuchDevice("a", ("b",))),
+    ("NotInFormat", {"name": "a", "format": "b"}, NotInFormat("a", "b")),
+    ("TooManyClients", {"limit": 7}, TooManyClients(7)),
+    ("InternalError", {}, RemoteError(f"{INTERFACE}.InternalError", b"{}")),
+    ("NoSuchDevice", {"limit": 7}, RemoteError(f"{INTERFACE}.NoSuchDevice", b'{"limit":7}')),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "expected"), ERRORS)
+def test_error_has_a_class_or_is_told_as_it_came(
+    tmp_path: Path,
+    form: Form,
+    name: str,
+    parameters: dict[str, object],
+    expected: NodedevError,
+) -> None:
+    """An error of a newer daemon is shown with its name and parameters."""
+    error = encode_error(f"{INTERFACE}.{name}", parameters)
+    with (
+        answering(tmp_path, [error]) as server,
+        form(server.path) as client,
+        pytest.raises(type(expected)) as raised,
+    ):
+        client.status()
+    assert str(raised.value) == str(expected)
+
+
+def test_errors_have_codes_of_their_own() -> None:
+    """A program may tell them apart by a word that never changes."""
+    public = [getattr(nodedevd.client, name) for name in nodedevd.client.__all__]
+    errors = [one for one in public if isinstance(one, type) and issubclass(one, NodedevError)]
+    assert len({one.code for one in errors}) == len(errors) > 9
+
+
+# -- time, and giving up
+
+
+def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None:
+    """Its answer, should it ever come, is not given to the next call."""
+    good = encode_reply(b'{"xml":"good"}')
+    part = encode_reply(b'{"xml":"late"}', continues=True)
+    with (
+        answering(tmp_path, [None], [part, None], [good]) as server,
+        form(server.path, timeout_seconds=0.1) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(TimeoutError) as late:
+                client.dump_xml()
+            assert isinstance(late.value, TimedOut)
+            assert str(late.value) == f"not within 0.1 s: an answer on {server.path}"
+            if len(server.calls) == 2:
+                break
+        assert client.dump_xml() == "good"
+
+
+async def test_cancelled_call_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    """The half of an answer that had come is gone with its connection."""
+    part = encode_reply(b'{"xml":"old"}', continues=True)
+    good = encode_reply(b'{"xml":"new"}')
+    with answering(tmp_path, [part, None], [good]) as server:
+        async with AsyncClient(server.path) as client:
+            task = asyncio.ensure_future(client.dump_xml())
+            while not (server.calls and server.calls[0]):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await client.dump_xml() == "new"
+
+
+async def test_call_cancelled_while_another_is_answered_harms_neither(card: str) -> None:
+    """Who waits in line may leave it; who is served is served."""
+    async with AsyncClient(card) as client:
+        tasks = [asyncio.ensure_future(client.describe("computer")) for _ in range(9)]
+        await asyncio.sleep(0)
+        for task in tasks[1::2]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, Device) for one in done] == [True, False] * 4 + [True]
+
+
+# -- watch
+
+
+def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None:
+    """Each change is one event, in order, with what it is about."""
+    with form(changing.path) as client, client.watch() as watch:
+        lines = []
+        for event in watch:
+            lines.append(line(event))
+            if event.event == "ready":
+                assert watch.next(0) is None
+                changing.host.show_mdev()
+            elif event.event == "added":
+                assert event.device is not None
+                assert event.device.name == event.name == MDEV_NAME
+                assert b'"added"' in watch.text
+                changing.host.hide_mdev()
+            elif event.event == "removed":
+                assert event.device is None
+                break
+    assert lines[-3:] == ["ready", f"added {MDEV_NAME}", f"removed {MDEV_NAME}"]
+    assert lines[0] == "present computer"
+
+
+def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
+    """By capability or name, with or without what there is, and with XML or nothing."""
+    with form(card) as client:
+        with client.watch(capabilities=["mdev_types"], content="xml") as watch:
+            first, ready = next(watch), next(watch)
+            assert line(first) == "present pci_0000_02_00_0"
+            assert first.xml == client.dump_xml(["pci_0000_02_00_0"])
+            assert line(ready) == "ready"
+        with client.watch(names=["0000:02:00.0"], content="none") as watch:
+            assert msgspec.structs.replace(first, xml=None) == next(watch)
+        with client.watch(snapshot=False) as watch:
+            assert line(next(watch)) == "ready"
+
+
+def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None:
+    """What came after it is told, without what was known; an unknown one is told to resync."""
+    with form(changing.path) as client:
+        with client.watch() as watch:
+            while (known := next(watch)).event != "ready":
+                pass
+        changing.host.show_mdev()
+        with client.watch(since=known.generation, instance=known.instance) as watch:
+            assert line(next(watch)) == f"added {MDEV_NAME}"
+        with client.watch(since=known.generation, instance="another") as watch:
+            assert line(next(watch)) == "resync"
+            assert line(next(watch)) == "present computer"
+
+
+def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
+    """Unless it is to reconnect, that is an error."""
+    with running(tmp_path, FIXTURES / "vgpu-pf") as daemon:
+        with form(str(tmp_path / "nodedevd.sock")) as client, client.watch(snapshot=False) as watch:
+            assert line(next(watch)) == "ready"
+            daemon.stop(signal.SIGKILL)
+            with pytest.raises(ConnectionLost):
+                next(watch)
+            with pytest.raises(NoDaemon):
+                next(watch)
+
+
+def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) -> None:
+    """What changed while nobody was there is told: everything is, after `resync`."""
+    changing = Changing(tmp_path)
+    known: dict[str, Device] = {}
+    instances = set()
+
+    def take(until: str) -> None:
+        while True:
+            event = watch.next(PATIENCE_SECONDS)
+            assert event is not None
+            instances.add(event.instance)
+            if event.event == "resync":
+                known.clear()
+            elif event.device is not None:
+                known[event.device.name] = event.device
+            if line(event) == until:
+                return
+
+    with changing.running() as daemon:
+        client = form(changing.path)
+        with client, client.watch(reconnect=True) as watch:
+            take("ready")
+            changing.host.bind()
+            take(f"changed {NIC_NAME}")
+            assert known[NIC_NAME].driver == "r8169"
+            daemon.stop(signal.SIGKILL)
+            changing.host.hide_nic()
+            changing.host.show_mdev()
+            assert watch.next(0.1) is None
+            with changing.running():
+                take("resync")
+                take("ready")
+                assert NIC_NAME not in known
+                assert known == {one.name: one for one in client.snapshot().devices}
+                changing.host.show_nic()
+                take(f"added {NIC_NAME}")
+    assert len(instances) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "after"),
+    [
+        ([told("present", 7, "a"), told("present", 7, "b")], -1, "resync"),
+        ([told("present", 7, "a"), told("ready", 7)], 7, "added"),
+        ([told("ready", 7), told("changed", 9, "a")], 9, "added"),
+        ([told("ready", 7), told("resync", 50), told("present", 50, "a")], -1, "resync"),
+    ],
+)
+def test_watch_asks_for_exactly_what_it_missed(
+    tmp_path: Path, form: Form, before: list[bytes], since: int, after: str
+) -> None:
+    """Behind the last event; from the beginning, if not all that is there had been told."""
+    with (
+        answering(tmp_path, [b"".join(before)], [told(after, 60)]) as server,
+        form(server.path) as client,
+        client.watch(capabilities=["pci"], reconnect=True) as watch,
+    ):
+        events = [line(next(watch)) for _ in range(len(before) + 1)]
+    assert events[-1] == after
+    first, again = server.parameters(0), server.parameters(1)
+    assert first == {**again, "since": None, "instance": None}
+    assert (again["since"], again["instance"]) == (since, "i")
+
+
+def test_watch_tries_again_while_there_are_too_many_clients(tmp_path: Path, form: Form) -> None:
+    """After a restart everybody comes at once."""
+    full = encode_error(f"{INTERFACE}.TooManyClients", {"limit": 1})
+    with (
+        answering(tmp_path, [told("ready")], [full], [told("added", 2, "a")]) as server,
+        form(server.path) as client,
+        client.watch(reconnect=True) as watch,
+    ):
+        assert [line(next(watch)), line(next(watch))] == ["ready", "added a"]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"no JSON\0", encode_reply(b"{}", continues=True), encode_reply(b"{}"), told("invented")],
+)
+def test_watch_that_is_told_nonsense_says_so(tmp_path: Path, form: Form, nonsense: bytes) -> None:
+    """To reconnect would not help, and would hide it."""
+    with (
+        answering(tmp_path, [told("ready") + nonsense]) as server,
+        form(server.path) as client,
+        client.watch(reconnect=True) as watch,
+    ):
+        assert line(next(watch)) == "ready"
+        with pytest.raises(NotUnderstood):
+            next(watch)
+
+
+def test_watch_that_never_began_does_not_reconnect(tmp_path: Path, form: Form) -> None:
+    """A wrong path is told at once."""
+    with (
+        answering(tmp_path, [b""]) as server,
+        form(server.path) as client,
+        client.watch(reconnect=True) as watch,
+        pytest.raises(ConnectionLost),
+    ):
+        next(watch)
+
+
+def test_watch_that_is_closed_by_another_thread_ends(card: str) -> None:
+    """As a `for` ends: without an error."""
+    with Client(card) as client:
+        watch = client.watch()
+        seen = threading.Event()
+        lines = []
+
+        def follow() -> None:
+            for event in watch:
+                lines.append(line(event))
+                if event.event == "ready":
+                    seen.set()
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        assert seen.wait(PATIENCE_SECONDS)
+        watch.close()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+        assert lines[-1] == "ready"
+        with pytest.raises(Closed):
+            watch.next()
+
+
+async def test_watch_that_is_closed_by_another_task_ends(card: str) -> None:
+    """As an `async for` ends: without an error."""
+    async with AsyncClient(card) as client:
+        watch = client.watch()
+        ready = asyncio.Event()
+
+        async def follow() -> list[str]:
+            lines = []
+            async for event in watch:
+                lines.append(line(event))
+                if event.event == "ready":
+                    ready.set()
+            return lines
+
+        task = asyncio.ensure_future(follow())
+        await ready.wait()
+        watch.close()
+        assert (await task)[-1] == "ready"
+        with pytest.raises(Closed):
+            await watch.next()
+
+
+async def test_cancelled_watch_loses_nothing(card: str) -> None:
+    """Whenever it is cancelled, the next event is the one that would have come."""
+    async with AsyncClient(card) as client:
+        wanted = [entry.name for entry in (await client.list()).devices]
+        names = []
+        async with client.watch(content="none") as watch:
+            for pauses in range(1000):
+                task = asyncio.ensure_future(watch.next())
+                for _ in range(pauses % 5):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    event = await task
+                    assert event is not None
+                    if event.event == "ready":
+                        break
+                    names.append(event.name)
+    assert sorted(filter(None, names)) == wanted
+
+
+async def test_two_tasks_on_one_watch_are_told(card: str) -> None:
+    """Neither would know which events are its own."""
+    async with AsyncClient(card) as client, client.watch(snapshot=False) as watch:
+        assert (await anext(watch)).event == "ready"
+        first = asyncio.ensure_future(watch.next())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError):
+            await watch.next()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+# -- wait_for
+
+
+def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
+    """At once, even without time to wait."""
+    address, name = "0000:02:00.0", "pci_0000_02_00_0"
+    with form(card) as client:
+        everything = {device.name: device for device in client.snapshot().devices}
+        only = {name: everything[name]}
+        assert client.wait_for(present(address), 0) == only
+        assert client.wait_for(present(name)) == only
+        assert client.wait_for(gone("pci_ffff_00_00_0"), 0) == {}
+        assert client.wait_for(at_least(1, "mdev_types"), 0) == only
+        assert len(client.wait_for(at_least(5, "pci", "mdev"), 0)) == 5
+        assert client.wait_for(available(address, "nvidia-283", 0), 0) == only
+        assert client.wait_for(lambda devices: name in devices, 0) == everything
+        own = Condition(lambda devices: len(devices) == 1, capabilities=["mdev_parent"])
+        assert client.wait_for(own, 0) == only
+
+
+@pytest.mark.parametrize(
+    ("condition", "what"),
+    [
+        (present(UUID), f"{UUID} is there"),
+        (gone("computer"), "computer is gone"),
+        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev are there"),
+        (available(GPU, TYPE, 9), f"{GPU} has 9 of {TYPE} available"),
+        (Condition(lambda devices: False), "what was waited for is so"),
+    ],
+)
+def test_wait_for_what_does_not_come_times_out(
+    card: str, form: Form, condition: Condition, what: str
+) -> None:
+    """The error says what did not come, and in which time."""
+    with form(card) as client, pytest.raises(TimedOut) as late:
+        client.wait_for(condition, timeout_seconds=0.1)
+    assert str(late.value) == f"not within 0.1 s: {what}"
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        (present(UUID), {MDEV_NAME}),
+        (gone(NIC), set()),
+        (at_least(1, "mdev"), {MDEV_NAME}),
+        (available(GPU, TYPE, 4), {GPU_NAME}),
+        (Condition(lambda devices: NIC_NAME not in devices, capabilities=["pci"]), {GPU_NAME}),
+    ],
+)
+def test_wait_for_returns_when_it_becomes_so(
+    changing: Changing, form: Form, condition: Condition, names: set[str]
+) -> None:
+    """The devices are those that are there at that moment."""
+    before: list[int] = []
+
+    def reached(devices: Mapping[str, Device]) -> bool:
+        if not before:  # it is asked first when all that is there has been told
+            before.append(len(devices))
+            changing.host.show_mdev()
+            changing.host.hide_nic()
+            changing.host.offer(4)
+        return condition.reached(devices)
+
+    asked = msgspec.structs.replace(condition, reached=reached)
+    with form(changing.path) as client:
+        assert set(client.wait_for(asked, PATIENCE_SECONDS)) == names
+
+
+def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, form: Form) -> None:
+    """A daemon that is told of nothing is made to look."""
+    host = Host(tmp_path)
+    with (
+        running(tmp_path, tmp_path / "host", "--reconcile", "0", "--count-age", "0"),
+        form(str(tmp_path / "nodedevd.sock")) as client,
+    ):
+        host.offer(2)
+        client.wait_for(available(GPU, TYPE, 2), 0)
+        condition = available(GPU, TYPE, 4)
+
+        def reached(devices: Mapping[str, Device]) -> bool:
+            host.offer(4)
+            return condition.reached(devices)
+
+        client.wait_for(msgspec.structs.replace(condition, reached=reached), PATIENCE_SECONDS)
+
+
+def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
+    """If it is to reconnect; it is an error otherwise."""
+    changing = Changing(tmp_path)
+    with changing.running() as daemon, Client(changing.path) as client:
+        heard = threading.Event()
+
+        def reached(devices: Mapping[str, Device]) -> bool:
+            heard.set()
+            return MDEV_NAME in devices
+
+        with ThreadPoolExecutor(2) as pool:
+            waiting = pool.submit(client.wait_for, reached, PATIENCE_SECONDS, reconnect=True)
+            assert heard.wait(PATIENCE_SECONDS)
+            other = pool.submit(client.wait_for, gone("computer"), PATIENCE_SECONDS)
+            while client.status().watchers < 2:
+                pass
+            daemon.stop(signal.SIGKILL)
+            with pytest.raises(ConnectionLost):
+                other.result(PATIENCE_SECONDS)
+            changing.host.show_mdev()
+            with changing.running():
+                assert MDEV_NAME in waiting.result(PATIENCE_SECONDS)
+
+
+# -- the module
+
+
+def test_importing_the_client_brings_little_with_it() -> None:
+    """No command line, no libudev, no event loop for who blocks; all names are there."""
+    program = """
+import sys
+import nodedevd.client
+heavy = {"click", "lxml", "pyudev", "asyncio"} & set(sys.modules)
+assert not heavy, heavy
+for name in nodedevd.client.__all__:
+    getattr(nodedevd.client, name)
+assert not {"click", "lxml", "pyudev"} & set(sys.modules)
+try:
+    nodedevd.client.Nothing
+except AttributeError as error:
+    assert "Nothing" in str(error)
+else:
+    raise AssertionError
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -30,13 +30,19 @@ LAYERS: list[set[str]] = [
     {"store", "record", "update", "schema", "embedded"},
     {"watch", "libvirt_devices", "missed", "supervisor"},
     {"interface", "libvirt_session"},
-    {"server", "libvirt_server", "client", "follow"},
+    {"server", "libvirt_server", "client.deadline", "client.errors", "follow"},
+    {"client.calls", "client.connection"},
+    {"client.watching"},
+    {"client.conditions"},
+    {"client.blocking", "client.asynchronous"},
+    {"client"},
     {"cli_options"},
     {"cli_watch"},
     {"daemon", "cli"},
     {"__main__"},
 ]
 ASYNCHRONOUS = {"session", "acceptor", "server", "libvirt_server", "scan_thread", "daemon"} | {
+    "client.asynchronous",
     "follow",
     "supervisor",
 }

@@ -128,7 +128,7 @@ def attribute(host: Tree) -> Path:
 def errors_of(path: Path, name: str) -> list[dict[str, str]]:
     """Ask for a device, and return what could not be told of it."""
     with Client(str(path)) as client:
-        errors: list[dict[str, str]] = msgspec.json.decode(client.device_json(name))["errors"]
+        errors: list[dict[str, str]] = msgspec.json.decode(client.describe_json(name))["errors"]
     return errors
 
 

@@ -32,4 +32,4 @@ def test_daemon_starts_no_process(tmp_path: Path, events: str) -> None:
         running(tmp_path, Path("/"), "--events", events, command=command, socket_path=socket),
         Client(str(socket)) as client,
     ):
-        assert client.entries().devices
+        assert client.list().devices

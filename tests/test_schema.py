@@ -81,8 +81,8 @@ def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definitio
 def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
     """`show DEVICE` prints a valid document, which decodes to the very device scanned."""
     embedded = Embedded(sysroot)
-    for device in embedded.snapshot:
-        text = embedded.device_json(device.name)
+    for device in embedded.tree:
+        text = embedded.describe_json(device.name)
         document = json.loads(text)
         validator().validate(document)
         validator_of("Device").validate(document)

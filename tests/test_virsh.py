@@ -97,9 +97,9 @@ class Served:
         """Return what the daemon's own protocol tells of all devices in libvirt's format."""
         found = {}
         with Client(str(self.directory / "nodedevd.sock")) as client:
-            for device in etree.fromstring(client.xml(form="libvirt")):
+            for device in etree.fromstring(client.dump_xml(form="libvirt")):
                 name = device.findtext("path") or device.findtext("name") or ""
-                found[device.findtext("name") or ""] = client.xml([name], form="libvirt")
+                found[device.findtext("name") or ""] = client.dump_xml([name], form="libvirt")
         return found
 
     def generation(self) -> int:
@@ -433,7 +433,7 @@ def changing(tmp_path: Path) -> Iterator[tuple[Changing, Served]]:
 def wait_shown(served: Served, name: str, *, shown: bool = True) -> None:
     """Wait until the daemon shows a device, or shows it no more."""
     with Client(str(served.directory / "nodedevd.sock")) as client:
-        while (name in {one.name for one in client.entries().devices}) != shown:
+        while (name in {one.name for one in client.list().devices}) != shown:
             assert served.daemon.process.poll() is None
 
 

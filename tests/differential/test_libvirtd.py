@@ -86,9 +86,9 @@ def libvirt_shows(root: Path) -> Shown:
 def ours(root: Path) -> Shown:
     """Return what nodedevd shows in libvirt's format, by its names there."""
     source = Embedded(str(root))
-    document = source.xml(form="libvirt")
+    document = source.dump_xml(form="libvirt")
     names = re.findall(r"^    <name>(.*)</name>$", document, re.MULTILINE)
-    return {name: source.xml([name], form="libvirt") for name in names}
+    return {name: source.dump_xml([name], form="libvirt") for name in names}
 
 
 def listed(xml: str) -> str:

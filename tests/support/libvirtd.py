@@ -320,11 +320,11 @@ def here(copy: str) -> None:
     _own_udevd()
     source = Embedded("/")
     record("/", copy, raw=True)
-    names = re.findall("^    <name>(.*)</name>$", source.xml(form="libvirt"), re.MULTILINE)
-    uuid = source.snapshot.lookup("computer").capability(System)
+    names = re.findall("^    <name>(.*)</name>$", source.dump_xml(form="libvirt"), re.MULTILINE)
+    uuid = source.tree.lookup("computer").capability(System)
     with running((uuid and uuid.hardware.uuid) or HOST_UUID) as client:
         theirs = {name: client.xml(name) for name in client.names()}
-    print(json.dumps([theirs, {name: source.xml([name], form="libvirt") for name in names}]))
+    print(json.dumps([theirs, {name: source.dump_xml([name], form="libvirt") for name in names}]))
 
 
 MODES: dict[str, Callable[..., None]] = {"recorded": recorded, "virsh": answered, "here": here}

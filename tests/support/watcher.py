@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nodedevd.client import Client, Told
+from nodedevd.client import Client, Event
 from nodedevd.model import Device
 from nodedevd.status import Status
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
@@ -19,9 +19,9 @@ from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 NODEDEVCTL = (sys.executable, "-c", "from nodedevd.cli import main; main(prog_name='nodedevctl')")
 
 
-def line(told: Told) -> str:
+def line(event: Event) -> str:
     """Return an event as one line: what happened, the name, and the parts that changed."""
-    return " ".join([told.event, told.name or "", *(told.parts or ())]).strip()
+    return " ".join([event.event, event.name or "", *(event.parts or ())]).strip()
 
 
 class Watcher:
@@ -41,8 +41,8 @@ class Watcher:
         """
         self._path = str(socket_path)
         self._ours = ours or (lambda name: True)
-        self._client = Client(self._path)
-        self._watching = self._client.watch(snapshot=True, content="json")
+        with Client(self._path) as client:
+            self._watch = client.watch()
         self.devices: dict[str, Device] = {}
         self._generation = 0
         while (told := self._next()).event != "ready":
@@ -57,7 +57,7 @@ class Watcher:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._watch.close()
 
     def expect(self, *lines: str) -> None:
         """Wait for exactly these events, in this order."""
@@ -82,16 +82,15 @@ class Watcher:
         while not condition(status := self.status()):
             assert time.monotonic() < deadline, status
 
-    def _told(self) -> Told:
+    def _told(self) -> Event:
         while True:
             told = self._next()
             if self._ours(told.name or ""):
                 return told
 
-    def _next(self) -> Told:
-        got = self._watching.next(PATIENCE_SECONDS)
-        assert got is not None, "nothing was told"
-        told, _ = got
+    def _next(self) -> Event:
+        told = self._watch.next(PATIENCE_SECONDS)
+        assert told is not None, "nothing was told"
         if told.event in ("added", "changed", "removed"):
             assert told.generation > self._generation
             assert (told.name in self.devices) == (told.event != "added")
@@ -120,5 +119,5 @@ def scanned(
 def shown(socket_path: Path) -> dict[str, Any]:
     """Return what the daemon tells of all devices, by their names."""
     with Client(str(socket_path)) as client:
-        devices = json.loads(client.devices_json())["devices"]
+        devices = json.loads(client.snapshot_json())["devices"]
     return {device["name"]: device for device in devices}

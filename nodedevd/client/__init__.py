@@ -1,0 +1,72 @@
+"""nodedevd.client: a daemon's devices in a program, blocking (`Client`) or with asyncio.
+
+    from nodedevd.client import Client, available
+
+    with Client() as client:
+        for device in client.snapshot(["mdev_parent"]).devices:
+            print(device.name)
+        client.wait_for(available("0000:3b:00.4", "nvidia-746"), timeout_seconds=60)
+
+docs/python.md shows everything. What is not named here may change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodedevd.client.blocking import Client, Watch
+from nodedevd.client.conditions import Condition, at_least, available, gone, present
+from nodedevd.client.errors import (
+    Closed,
+    ConnectionLost,
+    NotUnderstood,
+    RemoteError,
+    TimedOut,
+    TooManyClients,
+)
+from nodedevd.client.watching import Event
+from nodedevd.errors import InvalidParameter, NoDaemon, NodedevError, NoSuchDevice, NotInFormat
+from nodedevd.model import Device
+from nodedevd.source import DeviceList, Devices, Entry
+from nodedevd.status import Status
+
+if TYPE_CHECKING:
+    from nodedevd.client.asynchronous import AsyncClient, AsyncWatch
+
+__all__ = [
+    "AsyncClient",
+    "AsyncWatch",
+    "Client",
+    "Closed",
+    "Condition",
+    "ConnectionLost",
+    "Device",
+    "DeviceList",
+    "Devices",
+    "Entry",
+    "Event",
+    "InvalidParameter",
+    "NoDaemon",
+    "NoSuchDevice",
+    "NodedevError",
+    "NotInFormat",
+    "NotUnderstood",
+    "RemoteError",
+    "Status",
+    "TimedOut",
+    "TooManyClients",
+    "Watch",
+    "at_least",
+    "available",
+    "gone",
+    "present",
+]
+
+
+def __getattr__(name: str) -> object:
+    # asyncio takes a third of the time that nodedevctl takes to start, and it has no use for it.
+    if name in ("AsyncClient", "AsyncWatch"):
+        from nodedevd.client import asynchronous
+
+        return getattr(asynchronous, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,124 @@
+"""Conditions: what `wait_for` waits for, and how far a waiting is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.client.deadline import Deadline
+from nodedevd.client.errors import TimedOut
+from nodedevd.client.watching import Event
+from nodedevd.model import Device, is_active
+
+ANSWER_SECONDS: Final = 10.0
+"""What there is is heard for so long, even by who has no time to wait for more."""
+_RECOUNT_SECONDS: Final = 1.0
+
+Predicate: TypeAlias = Callable[[Mapping[str, Device]], bool]
+"""Says of the devices that are there, by name, whether it is so."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What is waited for: something that is to be so of the devices that are there.
+
+    An mdev that is defined, but not there, is none of them.
+    """
+
+    reached: Predicate
+    what: str = "what was waited for is so"
+    """for the error, if it does not come"""
+    capabilities: Sequence[str] | None = None
+    """which devices `reached` is to be told of; None is all"""
+    names: Sequence[str] | None = None
+    """these alone"""
+    recount: str | None = None
+    """a parent whose counts change without an event: it is asked for every second"""
+
+
+def present(name: str) -> Condition:
+    """Wait until a device is there; an mdev has to be complete, its type known."""
+    return Condition(
+        lambda devices: any(map(_complete, devices.values())), f"{name} is there", names=[name]
+    )
+
+
+def gone(name: str) -> Condition:
+    """Wait until a device is not there."""
+    return Condition(lambda devices: not devices, f"{name} is gone", names=[name])
+
+
+def at_least(count: int, *capabilities: str) -> Condition:
+    """Wait until so many devices with any of the capabilities are there."""
+    return Condition(
+        lambda devices: len(devices) >= count,
+        f"{count} devices with {' or '.join(capabilities)} are there",
+        capabilities=capabilities,
+    )
+
+
+def available(parent: str, type_id: str, count: int = 1) -> Condition:
+    """Wait until a parent says that so many instances of a type, by id or name, can be created."""
+    return Condition(
+        lambda devices: any(_offers(device, type_id, count) for device in devices.values()),
+        f"{parent} has {count} of {type_id} available",
+        names=[parent],
+        recount=parent,
+    )
+
+
+class Waiting:
+    """The devices that a condition is about, as a watch tells of them."""
+
+    def __init__(self, condition: Condition | Predicate, timeout_seconds: float | None) -> None:
+        self.condition = condition if isinstance(condition, Condition) else Condition(condition)
+        self.devices: dict[str, Device] = {}
+        self._ready = False
+        self._deadline = Deadline(timeout_seconds)
+        self._answer = Deadline(None if timeout_seconds is None else ANSWER_SECONDS)
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is so, of all that is there."""
+        return self._ready and self.condition.reached(self.devices)
+
+    def pause(self) -> float | None:
+        """Return for how many seconds to wait for the next event. Raises TimedOut."""
+        left = self._deadline.left
+        if not self._ready and left is not None:
+            left = max(left, self._answer.left or 0)
+        if left == 0:
+            raise TimedOut(self.condition.what, self._deadline.seconds or 0)
+        if self._ready and self.condition.recount is not None:
+            return _RECOUNT_SECONDS if left is None else min(_RECOUNT_SECONDS, left)
+        return left
+
+    def take(self, event: Event) -> None:
+        """Take in what is told."""
+        if event.event == "resync":
+            self.devices.clear()
+            self._ready = False
+        elif event.event == "ready":
+            self._ready = True
+        elif event.device is None or not is_active(event.path):
+            self.devices.pop(event.name or "", None)
+        else:
+            self.devices[event.device.name] = event.device
+
+
+def _complete(device: Device) -> bool:
+    child = device.capability(MdevChild)
+    return child is None or child.state == "complete"
+
+
+def _offers(device: Device, type_id: str, count: int) -> bool:
+    parent = device.capability(MdevParent)
+    return parent is not None and any(
+        type_id in (one.id, one.name)
+        and one.available_instances is not None
+        and one.available_instances >= count
+        for one in parent.types
+    )
