@@ -23,6 +23,16 @@ class PciAddress(NamedTuple):
     def __str__(self) -> str:
         return f"{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function:x}"
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of libvirt's element `address`."""
+        return {
+            "domain": f"0x{self.domain:04x}",
+            "bus": f"0x{self.bus:02x}",
+            "slot": f"0x{self.slot:02x}",
+            "function": f"0x{self.function:d}",
+        }
+
 
 def parse_pci(text: str) -> PciAddress | None:
     """Read `dddd:bb:ss.f`; as in lspci the domain may be left out and is 0 then."""

@@ -27,6 +27,15 @@ class CcwAddress(NamedTuple):
     devno: int
     """device number; of a subchannel its own"""
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of libvirt's element `address`."""
+        return {
+            "cssid": f"{self.cssid:#x}",
+            "ssid": f"{self.ssid:#x}",
+            "devno": f"0x{self.devno:04x}",
+        }
+
 
 def parse_ccw(text: str) -> CcwAddress | None:
     """Read `cssid.ssid.devno`."""
@@ -55,6 +64,5 @@ def write_address(text: str | None, out: Out) -> None:
     """Write an address as three elements, as libvirt does; nothing for what is none."""
     address = None if text is None else parse_ccw(text)
     if address is not None:
-        out.text("cssid", f"{address.cssid:#x}")
-        out.text("ssid", f"{address.ssid:#x}")
-        out.text("devno", f"0x{address.devno:04x}")
+        for tag, number in address.attributes.items():
+            out.text(tag, number)

@@ -255,13 +255,7 @@ def write_address(text: str, out: Out) -> None:
     if address is None:
         out.empty("device", name=text)
         return
-    out.empty(
-        "address",
-        domain=f"0x{address.domain:04x}",
-        bus=f"0x{address.bus:02x}",
-        slot=f"0x{address.slot:02x}",
-        function=f"0x{address.function:d}",
-    )
+    out.empty("address", **address.attributes)
 
 
 def _write_vpd(vpd: Vpd, out: Out) -> None:
