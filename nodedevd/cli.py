@@ -11,6 +11,7 @@ import msgspec
 
 from nodedevd import __version__
 from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
+from nodedevd.cli_hostdev import hostdev
 from nodedevd.cli_options import (
     EXIT_FAILURE,
     EXIT_NO_DAEMON,
@@ -309,6 +310,7 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
 
 
 main.add_command(events)
+main.add_command(hostdev)
 main.add_command(wait)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from nodedevd.dialects import Format, dump
+from nodedevd.hostdev import HostDev, HostDevRequest, hostdev
 from nodedevd.model import Device
 from nodedevd.scan import Progress, scan
 from nodedevd.source import DeviceList, Devices, entry
@@ -59,3 +61,10 @@ class Embedded:
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
         return dump(self.tree, names, form)
+
+    def hostdev(self, request: HostDevRequest) -> HostDev:
+        """Return the domain XML that hands a device to a guest.
+
+        Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
+        """
+        return hostdev(self.tree, request, machine=os.uname().machine)

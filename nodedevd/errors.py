@@ -59,6 +59,39 @@ class NotInFormat(NodedevError):
         return f"the format {self.format!r} does not show {self.name}; the default one does"
 
 
+class NotAssignable(NodedevError):
+    """The device exists, or will, but cannot be handed to a guest as it is.
+
+    `reason` is a word that never changes, `detail` says what to do next; see `hostdev.Reason`.
+    """
+
+    code = "not-assignable"
+
+    def __init__(self, name: str, reason: str, detail: str) -> None:
+        super().__init__(name, reason, detail)
+        self.name = name
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be handed to a guest: {self.detail}"
+
+
+class DoesNotFit(NodedevError):
+    """What was asked for does not fit the device that is to be handed to a guest."""
+
+    code = "does-not-fit"
+
+    def __init__(self, name: str, parameter: str, detail: str) -> None:
+        super().__init__(name, parameter, detail)
+        self.name = name
+        self.parameter = parameter
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.parameter} does not fit {self.name}: {self.detail}"
+
+
 class InvalidParameter(NodedevError):
     """A request carries a parameter that cannot be used."""
 

@@ -5,6 +5,7 @@ The interface is described in `org.nodedevd.Devices.varlink` beside this file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from importlib.resources import files
@@ -14,6 +15,7 @@ import msgspec
 
 from nodedevd.dialects import Format, native, select
 from nodedevd.errors import ExpectedMore
+from nodedevd.hostdev import HostDevRequest, hostdev
 from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
@@ -98,6 +100,7 @@ class DevicesInterface:
                 "List": Method(Selection, self.list),
                 "Describe": Method(DescribeParameters, self.describe),
                 "DumpXML": Method(DumpParameters, self.dump_xml),
+                "HostDev": Method(HostDevRequest, self.hostdev),
                 "Snapshot": Method(SnapshotParameters, self.snapshot),
                 "Watch": Method(WatchParameters, self.watch),
             },
@@ -153,6 +156,11 @@ class DevicesInterface:
         for device in devices:
             yield self._store.xml(device, snapshot, form=form, depth=1)
         yield json_text(native.CLOSING)
+
+    def hostdev(self, parameters: HostDevRequest, request: Request) -> Answer:
+        """Answer the domain XML that hands a device to a guest."""
+        snapshot = self._store.snapshot
+        return msgspec.json.encode(hostdev(snapshot, parameters, machine=os.uname().machine))
 
     def snapshot(
         self, parameters: SnapshotParameters, request: Request

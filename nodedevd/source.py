@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from nodedevd.dialects import Format
+from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
 from nodedevd.status import Status
 
@@ -65,3 +66,9 @@ class Source(Protocol):
 
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+
+    def hostdev(self, request: HostDevRequest) -> HostDev:
+        """Return the domain XML that hands a device to a guest.
+
+        Raises NoSuchDevice, NotAssignable, DoesNotFit.
+        """

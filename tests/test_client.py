@@ -26,6 +26,8 @@ from nodedevd.client import (
     ConnectionLost,
     Device,
     Event,
+    HostDev,
+    HostDevRequest,
     InvalidParameter,
     NoDaemon,
     NodedevError,
@@ -189,6 +191,24 @@ def test_watch_begins_with_what_a_scan_finds(both: tuple[Source, Client]) -> Non
             assert event.parent is None or event.parent in devices
             devices[event.device.name] = event.device
     assert devices == {device.name: device for device in embedded.snapshot().devices}
+
+
+def outcome(source: Source, request: HostDevRequest) -> HostDev | tuple[type[NodedevError], str]:
+    """Return what a source answers, or the error it raises with its text."""
+    try:
+        return source.hostdev(request)
+    except NodedevError as error:
+        return type(error), str(error)
+
+
+def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -> None:
+    """The XML and the notes, or the same error with the same text, of every device."""
+    embedded, client = both
+    names = [entry.name for entry in embedded.list().devices]
+    requests = [HostDevRequest(name=name) for name in names]
+    requests += [HostDevRequest(name=name, managed=True, display=False) for name in names]
+    for request in requests:
+        assert outcome(client, request) == outcome(embedded, request)
 
 
 def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None:

@@ -19,7 +19,8 @@ from varlink import scanner
 from nodedevd import interface
 from nodedevd.assembly import Update
 from nodedevd.dialects import dump, libvirt, native
-from nodedevd.errors import NoSuchDevice, NotInFormat
+from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
+from nodedevd.hostdev import HostDev
 from nodedevd.interface import (
     NAME,
     DevicesInterface,
@@ -47,7 +48,7 @@ from nodedevd.varlink import Malformed, VarlinkError, encode_call
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
-from tests.support.xml import validate
+from tests.support.xml import parse, validate
 
 CARD = "pci_0000_02_00_0"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
@@ -365,6 +366,44 @@ async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
                 assert answer == (f"{NAME}.NotInFormat", fields)
 
 
+async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: Store) -> None:
+    """The answer decodes strictly, and is that of the snapshot there is."""
+    async with serving(tmp_path, card_host) as client:
+        await client.send(f"{NAME}.HostDev", name=MDEV, display=True)
+        reply = (await client.receive_reply()).parameters
+    found = msgspec.json.decode(reply, type=HostDev, strict=True)
+    assert (found.generation, found.type, found.model) == (1, "mdev", "vfio-pci")
+    assert parse(found.xml).get("display") == "on"
+    assert found.notes == ("the domain needs a <graphics> device for the display",)
+
+
+async def test_host_dev_refused_tells_the_reason(tmp_path: Path, card_host: Store) -> None:
+    """By words for programs, with a sentence for people."""
+    async with serving(tmp_path, card_host) as client:
+        error, parameters = await refusal(client, "HostDev", name="0000:00:02.0")
+        assert error == f"{NAME}.NotAssignable"
+        assert (parameters["name"], parameters["reason"]) == ("pci_0000_00_02_0", "bridge")
+        error, parameters = await refusal(client, "HostDev", name=MDEV, managed=True)
+        assert error == f"{NAME}.DoesNotFit"
+        assert (parameters["name"], parameters["parameter"]) == (MDEV, "managed")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        *(("model", "vfio-platform"), ("boot_order", 0), ("boot_order", 2**31)),
+        *(("address", "05:00.0"), ("type", "nvidia-283"), ("arch", "x86_64"), ("ramfb", "on")),
+    ],
+)
+async def test_host_dev_with_a_value_that_is_none_is_an_invalid_parameter(
+    tmp_path: Path, card_host: Store, parameter: str, value: object
+) -> None:
+    """The error names the parameter."""
+    async with serving(tmp_path, card_host) as client:
+        answer = await refusal(client, "HostDev", name=MDEV, **{parameter: value})
+    assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": parameter})
+
+
 async def test_snapshot_answers_everything(tmp_path: Path, store: Store) -> None:
     """All devices come, and decode to what was scanned."""
     async with serving(tmp_path, store) as client:
@@ -541,6 +580,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
     "List": DeviceList,
+    "HostDev": HostDev,
     "Snapshot": Devices,
 }
 
@@ -663,6 +703,8 @@ def test_errors_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> No
     raised = [
         service.translate(NoSuchDevice("one", ["other"])),
         service.translate(NotInFormat("one", "libvirt")),
+        service.translate(NotAssignable("one", "bridge", "it is a bridge")),
+        service.translate(DoesNotFit("one", "display", "it has none")),
         service.refusal(Malformed("no JSON")),
         service.refusal(Malformed("too long", 1)),
         service.too_many_clients(1),

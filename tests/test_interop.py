@@ -36,7 +36,7 @@ NAMES = [
     "pci_0000_00_02_0",
     CARD,
 ]
-METHODS = {"GetStatus", "List", "Describe", "DumpXML", "Snapshot", "Watch"}
+METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "Watch"}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,8 @@ def test_reference_client_calls_every_method(client: Any) -> None:
     assert [one["type"] for one in described["capabilities"]] == ["pci", "mdev_parent"]
     dumped = client.DumpXML(names=[CARD], format="nodedevd")["xml"]
     assert validate(dumped).findtext("name") == CARD
+    handed = client.HostDev(NAMES[1], display=True)
+    assert (handed["type"], handed["model"]) == ("mdev", "vfio-pci")
 
 
 def test_reference_client_calls_with_more(client: Any) -> None:

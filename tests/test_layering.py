@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"capabilities.*"},
     {"capabilities"},
     {"model"},
-    {"assembly", "dialects.native", "status", "uevents"},
+    {"assembly", "dialects.native", "hostdev", "status", "uevents"},
     {"dialects.libvirt", "scan", "udev"},
     {"dialects"},
     {"source"},
@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"client.blocking", "client.asynchronous"},
     {"client"},
     {"cli_options"},
-    {"cli_watch"},
+    {"cli_hostdev", "cli_watch"},
     {"daemon", "cli"},
     {"__main__"},
 ]

@@ -25,7 +25,16 @@ from nodedevd.client.errors import (
     TooManyClients,
 )
 from nodedevd.client.watching import Event
-from nodedevd.errors import InvalidParameter, NoDaemon, NodedevError, NoSuchDevice, NotInFormat
+from nodedevd.errors import (
+    DoesNotFit,
+    InvalidParameter,
+    NoDaemon,
+    NodedevError,
+    NoSuchDevice,
+    NotAssignable,
+    NotInFormat,
+)
+from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
 from nodedevd.source import DeviceList, Devices, Entry
 from nodedevd.status import Status
@@ -43,12 +52,16 @@ __all__ = [
     "Device",
     "DeviceList",
     "Devices",
+    "DoesNotFit",
     "Entry",
     "Event",
+    "HostDev",
+    "HostDevRequest",
     "InvalidParameter",
     "NoDaemon",
     "NoSuchDevice",
     "NodedevError",
+    "NotAssignable",
     "NotInFormat",
     "NotUnderstood",
     "RemoteError",

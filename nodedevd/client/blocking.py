@@ -20,6 +20,7 @@ from nodedevd.client.watching import Content, Event, Watching
 from nodedevd.dialects import Format
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.listener import candidate_socket_paths
+from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
 from nodedevd.source import DeviceList, Devices
 from nodedevd.status import Status
@@ -246,6 +247,13 @@ class Client:
         For one name it is the device's; for several, or all, a document of them.
         """
         return self._ask(calls.dump_xml(names, form))
+
+    def hostdev(self, request: HostDevRequest) -> HostDev:
+        """Return the domain XML that hands a device to a guest.
+
+        Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
+        """
+        return self._ask(calls.hostdev(request))
 
     def watch(
         self,

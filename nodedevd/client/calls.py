@@ -13,6 +13,7 @@ import msgspec
 
 from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
 from nodedevd.dialects import Format
+from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
 from nodedevd.source import DeviceList, Devices
 from nodedevd.status import Status
@@ -155,6 +156,13 @@ def dump_xml(names: Iterable[str] | None, form: Format) -> Question[str]:
         more=True,
         names=words(names),
         format=form,
+    )
+
+
+def hostdev(request: HostDevRequest) -> Question[HostDev]:
+    """Ask for the domain XML that hands a device to a guest."""
+    return Question(
+        "HostDev", HostDev, lambda replies: replies[0], **msgspec.structs.asdict(request)
     )
 
 

@@ -5,11 +5,18 @@ Each has a `code`, as every `NodedevError` has.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from nodedevd.errors import InvalidParameter, NodedevError, NoSuchDevice, NotInFormat
+from nodedevd.errors import (
+    DoesNotFit,
+    InvalidParameter,
+    NodedevError,
+    NoSuchDevice,
+    NotAssignable,
+    NotInFormat,
+)
 from nodedevd.varlink import SERVICE, Reply
 
 INTERFACE: Final = "org.nodedevd.Devices"
@@ -108,6 +115,24 @@ class _NotInFormat(msgspec.Struct):
         return NotInFormat(self.name, self.format)
 
 
+class _NotAssignable(msgspec.Struct):
+    name: str
+    reason: str
+    detail: str
+
+    def error(self) -> NodedevError:
+        return NotAssignable(self.name, self.reason, self.detail)
+
+
+class _DoesNotFit(msgspec.Struct):
+    name: str
+    parameter: str
+    detail: str
+
+    def error(self) -> NodedevError:
+        return DoesNotFit(self.name, self.parameter, self.detail)
+
+
 class _InvalidParameter(msgspec.Struct):
     parameter: str
 
@@ -122,11 +147,18 @@ class _TooManyClients(msgspec.Struct):
         return TooManyClients(self.limit)
 
 
-_ERRORS: Final[
-    dict[str, type[_NoSuchDevice | _NotInFormat | _InvalidParameter | _TooManyClients]]
-] = {
+class _Known(Protocol):
+    """The parameters of an error that has a class here."""
+
+    def error(self) -> NodedevError:
+        """Return the error itself."""
+
+
+_ERRORS: Final[dict[str, type[_Known]]] = {
     f"{INTERFACE}.NoSuchDevice": _NoSuchDevice,
     f"{INTERFACE}.NotInFormat": _NotInFormat,
+    f"{INTERFACE}.NotAssignable": _NotAssignable,
+    f"{INTERFACE}.DoesNotFit": _DoesNotFit,
     f"{INTERFACE}.TooManyClients": _TooManyClients,
     f"{SERVICE}.InvalidParameter": _InvalidParameter,
 }

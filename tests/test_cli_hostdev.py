@@ -1,0 +1,119 @@
+"""nodedevctl hostdev: what a user types and sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nodedevd.hostdev import HostDev
+from tests.support.hosts import FIXTURES
+from tests.support.running import running
+from tests.test_cli import MDEV, Ctl, on
+
+UUID = "c0ffee00-0000-4000-8000-000000000001"
+
+
+def test_xml_is_printed_and_notes_go_to_standard_error() -> None:
+    """So that the output can be given to virsh as it is."""
+    result = on("vgpu-pf").run(
+        *("hostdev", MDEV, "--display", "on", "--ramfb", "--address", "pci:05:00.0")
+    )
+    assert result.stdout == (
+        "<hostdev mode='subsystem' type='mdev' model='vfio-pci' display='on' ramfb='on'>\n"
+        "  <source>\n"
+        f"    <address uuid='{MDEV}'/>\n"
+        "  </source>\n"
+        "  <address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/>\n"
+        "</hostdev>\n"
+    )
+    assert result.stderr == (
+        "note: the domain needs a <graphics> device for the display\n"
+        "note: a domain takes no more than one device with ramfb\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "arguments", "start"),
+    [
+        ("vgpu-pf", [MDEV, "--display", "off"], "<hostdev mode='subsystem' type='mdev' model='v"),
+        (
+            "vdpa-smartnic",
+            ["3b:00.5", "--managed", "no"],
+            "<hostdev mode='subsystem' type='pci' managed='no'>\n",
+        ),
+        (
+            "s390x-ap-ccw",
+            ["d8a5e2f1-0c7b-4d36-8e19-5f2a7b6c3d03", "--model", "vfio-ccw"],
+            "<hostdev mode='subsystem' type='mdev' model='vfio-ccw'>\n",
+        ),
+        (
+            "samples",
+            [UUID, "--not-created", "--type", "mtty-2"],
+            "<hostdev mode='subsystem' type='mdev' model='vfio-pci'>\n",
+        ),
+    ],
+)
+def test_options_reach_the_xml(host: str, arguments: list[str], start: str) -> None:
+    """Without a note, nothing but the XML is printed."""
+    assert on(host).out("hostdev", *arguments).startswith(start)
+
+
+def test_boot_order_is_written_with_a_note() -> None:
+    """The rest of the domain has to go with it."""
+    result = on("vdpa-smartnic").run("hostdev", "3b:00.5", "--boot-order", "3")
+    assert "<boot order='3'/>\n" in result.stdout
+    assert "note: with a boot order" in result.stderr
+
+
+def test_json_has_xml_model_and_notes() -> None:
+    """Notes are in it alone: standard error is empty."""
+    text = on("samples").out("hostdev", UUID, "--not-created", "--arch", "s390x", "--json")
+    found = msgspec.json.decode(text, type=HostDev)
+    assert (found.type, found.model) == ("mdev", "vfio-ccw")
+    assert found.xml.startswith("<hostdev ")
+    assert "guess from the architecture s390x" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([MDEV, "--model", "vfio-platform"], "'vfio-platform' is not one of"),
+        ([MDEV, "--display", "yes"], "'yes' is not one of"),
+        ([MDEV, "--boot-order", "0"], "0 is not in the range"),
+        ([MDEV, "--address", "05:00.0"], "it is pci:0000:05:00.0 or ccw:fe.0.0001"),
+        ([MDEV, "--type", "nvidia-283"], "add --not-created"),
+        ([MDEV, "--arch", "s390x"], "add --not-created"),
+        (["gpu", "--not-created"], "is named by its uuid"),
+        ([], "Missing argument 'DEVICE'"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], error: str) -> None:
+    """Before any host is scanned."""
+    result = Ctl(["--sysroot", "/nowhere"]).run("hostdev", *arguments, status=2)
+    assert result.stdout == ""
+    assert error in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["pci_0000_00_02_0"], "nodedevctl: pci_0000_00_02_0 cannot be handed to a guest: it is a"),
+        ([MDEV, "--ramfb"], "nodedevctl: ramfb does not fit mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3"),
+        (["nobody"], "nodedevctl: no device named 'nobody'"),
+    ],
+)
+def test_refusal_exits_1_with_a_daemon_and_without(
+    tmp_path: Path, arguments: list[str], error: str
+) -> None:
+    """The error is the same one, on one line."""
+    alone = on("vgpu-pf").run("hostdev", *arguments, status=1)
+    with running(tmp_path, FIXTURES / "vgpu-pf"):
+        asked = Ctl(["--socket", str(tmp_path / "nodedevd.sock")]).run(
+            "hostdev", *arguments, status=1
+        )
+    assert alone.stdout == asked.stdout == ""
+    assert alone.stderr == asked.stderr
+    assert alone.stderr.startswith(error)
+    assert alone.stderr.count("\n") == 1
