@@ -224,7 +224,7 @@ PLAIN = [case for case in ACCEPTED if case[0] != "s390x-ap-ccw"]
 @pytest.fixture(scope="module")
 def defined_by_qemu() -> dict[str, str]:
     """Return what libvirt's QEMU driver makes of the cases of an x86_64 guest."""
-    return domains.defined_by_qemu({label(case): xml_of(case) for case in PLAIN})
+    return domains.defined({label(case): xml_of(case) for case in PLAIN}, kind="qemu")
 
 
 @pytest.mark.skipif(not HAS_QEMU_DRIVER, reason="needs Debian's package qemu-system-x86")
@@ -243,7 +243,7 @@ def test_qemu_driver_defines_a_domain_with_the_device(
 def test_qemu_driver_boots_from_no_mdev_of_vfio_pci() -> None:
     """So hostdev refuses what the schema and the test driver take."""
     text = on(*MBOCHS[:2]).xml.replace("</source>\n", "</source>\n<boot order='1'/>\n")
-    assert "booting from assigned devices" in domains.defined_by_qemu({"boot": text})["boot"]
+    assert "booting from assigned devices" in domains.defined({"boot": text}, kind="qemu")["boot"]
     with pytest.raises(DoesNotFit, match="boots from no such mdev"):
         on(*MBOCHS[:2], boot_order=1)
 

@@ -1,4 +1,4 @@
-"""Domains with one `<hostdev>`, and what libvirt makes of them: its schema, and its drivers.
+"""Domains with a `<hostdev>`, and what libvirt makes of them: its schema, and its drivers.
 
 The drivers run inside of virsh, which needs no libvirtd: the test driver parses and validates
 as every driver does, the QEMU driver also asks what QEMU can do.
@@ -11,9 +11,11 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple, TypeAlias
 
 from lxml import etree
 
@@ -22,17 +24,43 @@ from tests.support.running import PATIENCE_SECONDS
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 VIRSH = shutil.which("virsh")
 QEMU = Path("/usr/bin/qemu-system-x86_64")
-TEST_DRIVER = "test:///default"
-_NOBODY = 65534
 _DRIVER = "/usr/lib/{}/libvirt/connection-driver/libvirt_driver_qemu.so"
 HAS_QEMU_DRIVER = (
     VIRSH is not None
     and QEMU.exists()
     and Path(_DRIVER.format(sysconfig.get_config_var("MULTIARCH"))).exists()
 )
+_NOBODY = 65534
+
+Kind: TypeAlias = Literal["test", "qemu", "kvm"]
+"""The attribute `type` of a domain."""
 
 
-def domain(name: str, hostdev: str, *, kind: str = "test") -> str:
+class Driver(NamedTuple):
+    """A driver of libvirt inside of virsh."""
+
+    virsh: tuple[str, ...]
+    """the command"""
+    directory: Path
+    """where it can read, and where the QEMU driver keeps its domains"""
+
+
+@contextmanager
+def driver(kind: Kind) -> Iterator[Driver]:
+    """Yield the driver of such domains; what it knows goes with it."""
+    assert VIRSH is not None
+    with TemporaryDirectory() as name:
+        command: tuple[str, ...] = ("env", "LC_ALL=C.UTF-8", f"HOME={name}", VIRSH, "-c")
+        if os.geteuid() == 0:
+            # The QEMU driver of root wants users that Debian makes for libvirtd.
+            os.chown(name, _NOBODY, _NOBODY)
+            user = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups")
+            command = (*user, *command)
+        uri = "test:///default" if kind == "test" else f"qemu:///embed?root={name}/libvirt"
+        yield Driver((*command, uri), Path(name))
+
+
+def domain(name: str, hostdev: str, *, kind: Kind = "test") -> str:
     """Return a minimal domain that has the device, and a display."""
     s390 = "vfio-ccw" in hostdev or "vfio-ap" in hostdev
     machine = "arch='s390x'" if s390 else "arch='x86_64' machine='q35'"
@@ -49,53 +77,29 @@ def domain(name: str, hostdev: str, *, kind: str = "test") -> str:
 """
 
 
-def defined(hostdevs: Mapping[str, str], *, uri: str = TEST_DRIVER) -> dict[str, str]:
+def defined(hostdevs: Mapping[str, str], *, kind: Kind = "test") -> dict[str, str]:
     """Define a domain for each device; return the domains that virsh dumps, by the same keys.
 
     A domain that is refused is what virsh says of it.
     """
-    with TemporaryDirectory() as directory:
+    names = {f"guest{number}": key for number, key in enumerate(hostdevs)}
+    with driver(kind) as (virsh, directory):
         commands = []
-        names = {f"guest{number}": key for number, key in enumerate(hostdevs)}
-        kind = "test" if uri == TEST_DRIVER else "qemu"
         for name, key in names.items():
-            file = Path(directory) / f"{name}.xml"
+            file = directory / f"{name}.xml"
             file.write_text(domain(name, hostdevs[key], kind=kind))
             commands.append(f"echo @{name}@ ; define {file} ; dumpxml {name}")
-        printed = _virsh(directory, uri, " ; ".join(commands))
-    found = re.findall(r"@(guest\d+)@(.*?)(?=@guest\d+@|\Z)", printed, re.DOTALL)
+        done = subprocess.run(
+            [*virsh, "-q", " ; ".join(commands)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    found = re.findall(r"@(guest\d+)@(.*?)(?=@guest\d+@|\Z)", done.stdout, re.DOTALL)
     return {names[name]: text.strip() for name, text in found}
-
-
-def defined_by_qemu(hostdevs: Mapping[str, str]) -> dict[str, str]:
-    """Do the same by the QEMU driver, for a user whose files are all in one directory."""
-    with TemporaryDirectory() as directory:
-        if os.geteuid() == 0:
-            os.chown(directory, _NOBODY, _NOBODY)
-        return defined(hostdevs, uri=f"qemu:///embed?root={directory}")
-
-
-def _virsh(directory: str, uri: str, commands: str) -> str:
-    assert VIRSH is not None
-    user: int | None = None
-    if os.geteuid() == 0:
-        # The QEMU driver of root wants users that Debian makes for libvirtd.
-        user = _NOBODY
-        os.chown(directory, user, user)
-    done = subprocess.run(
-        [VIRSH, "-q", "-c", uri, commands],
-        env={**os.environ, "LC_ALL": "C", "HOME": directory},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-    )
-    return done.stdout
 
 
 def hostdev_of(dumped: str) -> etree._Element:
