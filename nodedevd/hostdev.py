@@ -295,7 +295,7 @@ def _note_pci(
         notes.append("its IOMMU group cannot be read: what has to go with it is unknown")
     else:
         _note_group(snapshot, device, pci.iommu_group, notes)
-    if device.driver is not None and not device.driver.startswith("vfio"):
+    if device.driver is not None and "vfio" not in device.driver:  # mlx5_vfio_pci is one, too
         children = () if device.path is None else snapshot.below(device.path)
         names = [child.name for child in map(snapshot.at, children) if child is not None]
         loses = f": the host loses {_some(names)}" if names else ""
@@ -436,7 +436,7 @@ def _check_options(
         refuse("managed", "it says nothing for an mdev, which has its driver; leave it out")
     if not fits.display and request.display is not None:
         refuse("display", f"{what}, and mdevs of vfio-pci alone have one; leave it out")
-    if not fits.display and request.ramfb is not None:
+    if request.ramfb and not fits.display:
         refuse("ramfb", f"{what}, and mdevs of vfio-pci alone have one; leave it out")
     if request.ramfb and not request.display:
         refuse("ramfb", "it shows on the display; add --display on")
@@ -469,8 +469,8 @@ def _xml(request: HostDevRequest, handed: _Handed, address: PciAddress | CcwAddr
         attributes |= {"type": "mdev", "model": handed.model}
     if request.display is not None:
         attributes["display"] = "on" if request.display else "off"
-    if request.ramfb is not None:
-        attributes["ramfb"] = "on" if request.ramfb else "off"
+    if request.ramfb:
+        attributes["ramfb"] = "on"
     out = Out()
     with out.begin("hostdev", **attributes):
         with out.begin("source"):

@@ -161,6 +161,12 @@ def test_model_that_is_the_device_api_changes_nothing(device: tuple[str, str, st
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_no_ramfb_is_what_there_is_anyway(device: tuple[str, str, str | None]) -> None:
+    """A client may say so of any device."""
+    assert on(*device[:2], ramfb=False) == on(*device[:2])
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_combination_that_is_not_accepted_is_refused(device: tuple[str, str, str | None]) -> None:
     """All values of all options, with each other: what does not fit is never let through."""
     host, name, _ = device
@@ -468,7 +474,7 @@ def test_function_that_the_iommu_does_not_reach_is_told_from_no_iommu(
         (DASD, {"display": True}, "display", "it is vfio-ccw"),
         (DASD, {"address": PCI}, "address", "in a guest its address is ccw:…"),
         (CRYPTO, {"display": False}, "display", "it is vfio-ap"),
-        (CRYPTO, {"ramfb": False}, "ramfb", "it is vfio-ap"),
+        (CRYPTO, {"ramfb": True}, "ramfb", "it is vfio-ap"),
         (CRYPTO, {"boot_order": 1}, "boot_order", "boots from no such mdev"),
         (CRYPTO, {"address": CCW}, "address", "in a guest it has no address"),
         (FUNCTION, {"model": "vfio-pci"}, "model", "mdevs alone have a model"),
@@ -536,6 +542,15 @@ def test_function_that_is_not_managed_tells_how_to_take_it_from_its_driver() -> 
     (note,) = on("vdpa-smartnic", "0000:3b:00.3", managed=False).notes
     assert "virsh nodedev-detach pci_0000_3b_00_3: the host loses" in note
     assert on("vdpa-smartnic", "0000:3b:00.5", managed=False).notes == ()
+
+
+@pytest.mark.parametrize("driver", [None, "vfio-pci", "mlx5_vfio_pci"])
+def test_function_without_a_driver_of_the_host_needs_no_note(
+    tree: Tree, driver: str | None
+) -> None:
+    """It has none, or one of VFIO, of which there are several."""
+    tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000, iommu_group=7, driver=driver)
+    assert here("00:03.0").notes == here("00:03.0", managed=False).notes == ()
 
 
 def test_parent_of_mdevs_is_told_to_be_one(tree: Tree, card: str) -> None:
