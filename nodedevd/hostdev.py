@@ -225,7 +225,9 @@ def _how_to_start(child: MdevChild) -> str:
 def _mdev_model(
     device: Device, child: MdevChild, request: HostDevRequest, notes: list[str]
 ) -> Model:
-    if child.iommu_group is None:
+    if _unknown(device, "iommu_group"):
+        notes.append("its VFIO group cannot be read")
+    elif child.iommu_group is None:
         notes.append(
             "it is in no VFIO group, and libvirt asks for one when the guest starts: "
             "the kernel has to be built with CONFIG_VFIO_GROUP"
@@ -291,6 +293,8 @@ def _no_iommu(snapshot: Snapshot) -> str:
 def _note_pci(
     snapshot: Snapshot, device: Device, pci: Pci, managed: bool, notes: list[str]
 ) -> None:
+    if pci.class_code is None:
+        notes.append("its class cannot be read: that it is no bridge is not checked")
     if pci.iommu_group is None:
         notes.append("its IOMMU group cannot be read: what has to go with it is unknown")
     else:

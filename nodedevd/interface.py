@@ -157,8 +157,13 @@ class DevicesInterface:
             yield self._store.xml(device, snapshot, form=form, depth=1)
         yield json_text(native.CLOSING)
 
-    def hostdev(self, parameters: HostDevRequest, request: Request) -> Answer:
+    def hostdev(self, parameters: HostDevRequest, request: Request) -> Answer | Awaitable[Answer]:
         """Answer the domain XML that hands a device to a guest."""
+        snapshot = self._store.snapshot
+        devices = [] if parameters.not_created else [snapshot.lookup(parameters.name)]
+        return self._when_fresh(devices, partial(self._hostdev, parameters))
+
+    def _hostdev(self, parameters: HostDevRequest) -> Answer:
         snapshot = self._store.snapshot
         return msgspec.json.encode(hostdev(snapshot, parameters, machine=os.uname().machine))
 

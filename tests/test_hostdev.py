@@ -8,9 +8,11 @@ from functools import cache
 from itertools import product
 from typing import Any
 
+import msgspec
 import pytest
 from lxml import etree
 
+from nodedevd.capabilities.pci import Pci
 from nodedevd.errors import (
     DoesNotFit,
     InvalidParameter,
@@ -403,6 +405,15 @@ def test_mdev_without_a_group_is_handed_over_with_a_note(tree: Tree, card: str) 
     assert "CONFIG_VFIO_GROUP" in here().notes[0]
 
 
+def test_mdev_with_a_group_that_cannot_be_read_is_handed_over_with_a_note(
+    tree: Tree, card: str
+) -> None:
+    """Unknown is not the same as none."""
+    path = tree.mdev(card, UUID, "nvidia-746", driver="nvidia")
+    tree.kernel_link(f"{path}/iommu_group", "/sys/kernel/iommu_groups/odd")
+    assert here().notes == ("its VFIO group cannot be read",)
+
+
 def test_unknown_device_api_asks_for_the_model(tree: Tree, card: str) -> None:
     """It is not guessed for an mdev that is there; who knows may say."""
     tree.mdev_type(card, "nvidia-747", device_api=None)
@@ -526,6 +537,17 @@ def test_group_that_cannot_be_read_is_a_note(tree: Tree) -> None:
     assert here("00:03.0").notes == (
         "its IOMMU group cannot be read: what has to go with it is unknown",
     )
+
+
+def test_class_that_cannot_be_read_is_a_note() -> None:
+    """It could be a bridge."""
+    (device,) = [one for one in snapshot_of("vdpa-smartnic") if one.name == "pci_0000_3b_00_5"]
+    pci = device.capability(Pci)
+    assert pci is not None
+    pci = msgspec.structs.replace(pci, class_code=None)
+    device = msgspec.structs.replace(device, capabilities=(pci,))
+    found = hostdev(Snapshot([device]), HostDevRequest(name=device.name), machine="x86_64")
+    assert found.notes == ("its class cannot be read: that it is no bridge is not checked",)
 
 
 def test_managed_function_tells_what_the_host_loses() -> None:

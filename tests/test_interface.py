@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import NoneType
@@ -20,7 +20,7 @@ from nodedevd import interface
 from nodedevd.assembly import Update
 from nodedevd.dialects import dump, libvirt, native
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
-from nodedevd.hostdev import HostDev
+from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.interface import (
     NAME,
     DevicesInterface,
@@ -375,6 +375,29 @@ async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: S
     assert (found.generation, found.type, found.model) == (1, "mdev", "vfio-pci")
     assert parse(found.xml).get("display") == "on"
     assert found.notes == ("the domain needs a <graphics> device for the display",)
+
+
+async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
+    """What no event tells is read again before; for a device that is not there, nothing is."""
+    asked: list[list[str]] = []
+
+    def fresh(devices: Iterable[Device]) -> Awaitable[None]:
+        asked.append([one.name for one in devices])
+        return read_again()
+
+    async def read_again() -> None:
+        change_one(card_host, MDEV, driver="another")
+
+    handlers = DevicesInterface(card_host, lambda: status_of(card_host), fresh)
+    there = HostDevRequest(name=MDEV)
+    to_come = HostDevRequest(name="c0ffee00-0000-4000-8000-000000000001", not_created=True)
+    for generation, parameters in ((2, there), (3, to_come)):
+        answer = handlers.hostdev(parameters, REQUEST)
+        assert isinstance(answer, Awaitable)
+        text = await answer
+        assert isinstance(text, bytes)
+        assert msgspec.json.decode(text)["generation"] == generation
+    assert asked == [[MDEV], []]
 
 
 async def test_host_dev_refused_tells_the_reason(tmp_path: Path, card_host: Store) -> None:
