@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
 from nodedevd.cli_hostdev import hostdev
 from nodedevd.cli_options import (
     EXIT_FAILURE,
@@ -20,7 +19,9 @@ from nodedevd.cli_options import (
     checked,
     epilog,
     json_option,
+    print_json,
 )
+from nodedevd.cli_vgpu import fits, types
 from nodedevd.cli_watch import events, wait
 from nodedevd.dialects import Format
 from nodedevd.drawing import draw, sort_key
@@ -103,7 +104,7 @@ def list_command(
         devices = tuple([entry for entry in found.devices if entry.active is not inactive])
         found = msgspec.structs.replace(found, devices=devices)
     if as_json:
-        _print_json(msgspec.json.encode(found))
+        print_json(msgspec.json.encode(found))
         return
     for name in sorted((entry.name for entry in found.devices), key=sort_key):
         click.echo(name)
@@ -114,11 +115,9 @@ def list_command(
 @click.pass_obj
 def tree(context: Context, everything: bool) -> None:
     """Draw the devices that are there below their parents."""
-    found = context.source().list()
-    click.echo(
-        draw({entry.name: entry.parent for entry in found.devices if everything or entry.active}),
-        nl=False,
-    )
+    shown = [one for one in context.source().list().devices if everything or one.active]
+    labels = {one.name: printable(f"[{one.profile}]") for one in shown if one.profile is not None}
+    click.echo(draw({one.name: one.parent for one in shown}, labels), nl=False)
 
 
 @main.command(
@@ -160,9 +159,9 @@ def show(context: Context, devices: tuple[str, ...], everything: bool) -> None:
     source = context.source()
     names = _named(devices, everything)
     if names is not None and len(names) == 1:
-        _print_json(source.describe_json(names[0]))
+        print_json(source.describe_json(names[0]))
     else:
-        _print_json(source.snapshot_json(names))
+        print_json(source.snapshot_json(names))
 
 
 def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
@@ -171,50 +170,41 @@ def _named(devices: Sequence[str], everything: bool) -> list[str] | None:
     return None if everything else list(devices)
 
 
-@main.command(epilog=epilog("Example:", "nodedevctl types 0000:3b:00.4"))
-@click.argument("parents", metavar="[PARENT]...", nargs=-1)
+@main.command(
+    epilog=epilog(
+        "Examples: whose IOMMU group is this, and what is behind an interface",
+        "nodedevctl resolve 42",
+        "nodedevctl resolve /dev/vfio/42",
+        "nodedevctl resolve enp1s0 --json | jq -r '.devices[].pci_function'",
+    )
+)
+@click.argument("what")
 @json_option
 @click.pass_obj
-def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
-    """Show the mdev types that are on offer, of all parents or of some.
+def resolve(context: Context, what: str, as_json: bool) -> None:
+    """Show which device is meant by WHAT, with its parent and type.
 
-    AVAILABLE is how many more could be created now, ACTIVE how many there are; a value that
-    cannot be read is shown as "unknown".
+    WHAT is the number of an IOMMU group, /dev/vfio/N, /dev/vfio/devices/vfioN, any other node or
+    link below /dev, the name of a network interface or a disk, or any name of a device. The
+    devices of a group are all shown.
     """
-    source = context.source()
-    if parents:
-        found = [source.describe(name) for name in parents]
-    else:
-        found = list(source.snapshot(["mdev_parent"]).devices)
-    offers = []
-    for device in found:
-        parent = device.capability(MdevParent)
-        if parent is None:
-            click.echo(f"{device.name} is not an mdev parent: it offers no types", err=True)
-        else:
-            offers += [(device.name, one) for one in parent.types]
+    found = context.source().resolve(what)
     if as_json:
-        _print_json(msgspec.json.encode([_offer(name, one) for name, one in offers]))
+        print_json(msgspec.json.encode(found))
         return
-    heading = ("PARENT", "TYPE", "NAME", "API", "AVAILABLE", "ACTIVE", "DESCRIPTION")
-    click.echo(table(heading, [_row(name, one) for name, one in offers]), nl=False)
-
-
-def _offer(parent: str, one: MdevType) -> dict[str, object]:
-    return {"parent": parent, **msgspec.structs.asdict(one)}
-
-
-def _row(parent: str, one: MdevType) -> tuple[str, ...]:
-    available = one.available_instances
-    return (
-        parent,
-        one.id,
-        one.name or "-",
-        one.device_api or "unknown",
-        "unknown" if available is None else str(available),
-        str(len(one.devices)),
-        one.description or "-",
-    )
+    heading = ("DEVICE", "PARENT", "TYPE", "IOMMU GROUP", "PCI FUNCTION", "DRIVER")
+    rows = [
+        (
+            one.name,
+            one.parent or "-",
+            one.type_name or one.type or ", ".join(one.capabilities),
+            "-" if one.iommu_group is None else str(one.iommu_group),
+            one.pci_function or "-",
+            one.driver or "-",
+        )
+        for one in found.devices
+    ]
+    click.echo(table(heading, rows), nl=False)
 
 
 @main.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
@@ -224,7 +214,7 @@ def status(context: Context, as_json: bool) -> None:
     """Show how the daemon is doing, and what it could not read."""
     answer = context.source().status()
     if as_json:
-        _print_json(msgspec.json.encode(answer))
+        print_json(msgspec.json.encode(answer))
         return
     click.echo(_status_text(answer, embedded=context.sysroot is not None), nl=False)
 
@@ -276,7 +266,7 @@ def schema() -> None:
     """Print the JSON Schema of what show, list --json and status --json print."""
     from nodedevd.schema import json_schema
 
-    _print_json(msgspec.json.encode(json_schema()))
+    print_json(msgspec.json.encode(json_schema()))
 
 
 @main.command(
@@ -299,7 +289,7 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
 
     done = record_host(context.sysroot or "/", directory, raw=raw)
     if as_json:
-        _print_json(msgspec.json.encode(done))
+        print_json(msgspec.json.encode(done))
         return
     click.echo(
         f"recorded {done.devices} devices into {directory}: {done.files} files,"
@@ -310,9 +300,7 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
 
 
 main.add_command(events)
+main.add_command(fits)
 main.add_command(hostdev)
+main.add_command(types)
 main.add_command(wait)
-
-
-def _print_json(data: bytes) -> None:
-    click.echo(msgspec.json.format(data, indent=2))

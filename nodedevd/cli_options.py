@@ -17,6 +17,8 @@ from nodedevd.source import Source
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
 EXIT_TIMEOUT = 4
+EXIT_NO = 5
+"""The answer is no: everything worked, and what was asked for is not so."""
 
 EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""
@@ -81,3 +83,8 @@ def checked(capabilities: Sequence[str]) -> list[str] | None:
         if word not in WORDS:
             raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap")
     return words or None
+
+
+def print_json(data: bytes) -> None:
+    """Print JSON as people read it, too."""
+    click.echo(msgspec.json.format(data, indent=2))

@@ -10,8 +10,12 @@ def sort_key(name: str) -> tuple[str, str]:
     return name.lower(), name
 
 
-def draw(parents: Mapping[str, str | None]) -> str:
-    """Draw a tree given as each device's parent; one that is not in the tree makes a root."""
+def draw(parents: Mapping[str, str | None], labels: Mapping[str, str] | None = None) -> str:
+    """Draw a tree given as each device's parent; one that is not in the tree makes a root.
+
+    Behind a device that has a label stands its label.
+    """
+    texts = {name: f"{name} {label}" for name, label in (labels or {}).items()}
     children: dict[str, list[str]] = {}
     roots = []
     for name in sorted(parents, key=sort_key):
@@ -20,28 +24,33 @@ def draw(parents: Mapping[str, str | None]) -> str:
             roots.append(name)
         else:
             children.setdefault(parent, []).append(name)
-    return "".join(f"{line}\n" for root in roots for line in _draw_root(root, children))
+    return "".join(f"{line}\n" for root in roots for line in _draw_root(root, children, texts))
 
 
-def _draw_root(name: str, children: Mapping[str, list[str]]) -> Iterator[str]:
-    yield name
+def _draw_root(
+    name: str, children: Mapping[str, list[str]], texts: Mapping[str, str]
+) -> Iterator[str]:
+    yield texts.get(name, name)
     if name not in children:
         yield ""
         return
     yield "  |"
-    yield from _draw_children(children[name], "  ", children)
+    yield from _draw_children(children[name], "  ", children, texts)
 
 
 def _draw_children(
-    names: Iterable[str], indent: str, children: Mapping[str, list[str]]
+    names: Iterable[str],
+    indent: str,
+    children: Mapping[str, list[str]],
+    texts: Mapping[str, str],
 ) -> Iterator[str]:
     names = list(names)
     for name in names:
         last = name is names[-1]
-        yield f"{indent}+- {name}"
+        yield f"{indent}+- {texts.get(name, name)}"
         if name in children:
             below = f"{indent}{' ' if last else '|'}   "
             yield f"{below[:-2]}  |"
-            yield from _draw_children(children[name], below, children)
+            yield from _draw_children(children[name], below, children, texts)
         elif last:
             yield f"{indent}  "

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from nodedevd.dialects import Format, dump
+from nodedevd.fits import Fits, fits
 from nodedevd.hostdev import HostDev, HostDevRequest, hostdev
 from nodedevd.model import Device
+from nodedevd.resolve import Resolution, resolve
 from nodedevd.scan import Progress, scan
 from nodedevd.source import DeviceList, Devices, entry
 from nodedevd.status import ScanTimes, Status, build_status, now
@@ -68,3 +70,11 @@ class Embedded:
         Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
         """
         return hostdev(self.tree, request, machine=os.uname().machine)
+
+    def fits(self, wanted: str, count: int = 1) -> Fits:
+        """Return where so many of a type could be created. Raises NoSuchType."""
+        return fits(self.tree, wanted, count)
+
+    def resolve(self, text: str) -> Resolution:
+        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+        return resolve(self.tree, text)

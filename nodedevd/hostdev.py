@@ -21,6 +21,7 @@ from nodedevd.ccw_bus import CcwAddress, parse_ccw
 from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssignable
 from nodedevd.model import Device, Snapshot
 from nodedevd.naming import is_uuid, parse_mdev_name
+from nodedevd.type_facts import type_matches
 from nodedevd.xmltext import Out
 
 Model: TypeAlias = Literal["vfio-pci", "vfio-ccw", "vfio-ap"]
@@ -417,7 +418,7 @@ def _offered(snapshot: Snapshot, type_: str) -> list[str]:
     for device in snapshot:
         parent = device.capability(MdevParent)
         for one in () if parent is None else parent.types:
-            if type_ in (one.id, one.name) and one.device_api is not None:
+            if type_matches(type_, one.id, one.name) and one.device_api is not None:
                 apis.add(one.device_api)
     return sorted(apis)
 

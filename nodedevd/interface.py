@@ -9,15 +9,18 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from importlib.resources import files
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
+from nodedevd import vgpu_functions
 from nodedevd.dialects import Format, native, select
 from nodedevd.errors import ExpectedMore
+from nodedevd.fits import COUNT_AT_MOST, fits
 from nodedevd.hostdev import HostDevRequest, hostdev
 from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
+from nodedevd.resolve import resolve
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
 from nodedevd.source import entry
 from nodedevd.status import Status
@@ -57,6 +60,19 @@ class DumpParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     names: list[str] | None = None
     format: Format | None = None
+
+
+class FitsParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of which type."""
+
+    type: str
+    count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_AT_MOST)] | None = None
+
+
+class ResolveParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a device is called elsewhere."""
+
+    text: str
 
 
 class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +118,8 @@ class DevicesInterface:
                 "DumpXML": Method(DumpParameters, self.dump_xml),
                 "HostDev": Method(HostDevRequest, self.hostdev),
                 "Snapshot": Method(SnapshotParameters, self.snapshot),
+                "Fits": Method(FitsParameters, self.fits),
+                "Resolve": Method(ResolveParameters, self.resolve),
                 "Watch": Method(WatchParameters, self.watch),
             },
         )
@@ -180,6 +198,19 @@ class DevicesInterface:
         snapshot = self._store.snapshot
         devices = map(self._store.json, _chosen(snapshot, parameters))
         return _devices(snapshot.generation, devices, request)
+
+    def fits(self, parameters: FitsParameters, request: Request) -> Answer | Awaitable[Answer]:
+        """Answer where so many vGPUs of a type could be created."""
+        devices = self._store.snapshot.select(vgpu_functions.CAPABILITIES)
+        return self._when_fresh(devices, partial(self._fits, parameters))
+
+    def _fits(self, parameters: FitsParameters) -> Answer:
+        found = fits(self._store.snapshot, parameters.type, parameters.count or 1)
+        return msgspec.json.encode(found)
+
+    def resolve(self, parameters: ResolveParameters, request: Request) -> Answer:
+        """Answer which device is meant."""
+        return msgspec.json.encode(resolve(self._store.snapshot, parameters.text))
 
     def watch(self, parameters: WatchParameters, request: Request) -> Answer:
         """Answer what there is, and go on with what changes."""

@@ -232,6 +232,10 @@ class Snapshot:
                 found[device.sysname] = (*found.get(device.sysname, ()), device)
         return found
 
+    def by_sysname(self, sysname: str) -> tuple[Device, ...]:
+        """Return the devices of exactly this kernel name, which may be several buses'."""
+        return self._by_sysname.get(sysname, ())
+
     def select(self, capabilities: Iterable[str] | None) -> list[Device]:
         """Return the devices with any of these capabilities; None is no filter.
 
@@ -269,7 +273,7 @@ class Snapshot:
             if found is None or found.path is None or mdev.parent is None:
                 return found
             # One uuid can be defined below several parents.
-            for device in (found, *self._by_sysname.get(mdev.uuid, ())):
+            for device in (found, *self.by_sysname(mdev.uuid)):
                 above = (device.path or "/").split("/")[-2]
                 if device.subsystem == "mdev" and sanitise(above) == sanitise(mdev.parent):
                     return device
@@ -281,7 +285,7 @@ class Snapshot:
         likely = self._devices.get(device_name(subsystem, sysname))
         if likely is not None and (likely.sysname, likely.subsystem) == (sysname, subsystem):
             return likely
-        for device in self._by_sysname.get(sysname, ()):
+        for device in self.by_sysname(sysname):
             # mdev_bus is no subsystem: its links lead to devices of any.
             if subsystem in (device.subsystem, "mdev_bus"):
                 return device

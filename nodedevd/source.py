@@ -7,9 +7,12 @@ from typing import Protocol
 
 import msgspec
 
+from nodedevd.capabilities.vgpu import Vgpu
 from nodedevd.dialects import Format
+from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
+from nodedevd.resolve import Resolution
 from nodedevd.status import Status
 
 
@@ -22,11 +25,22 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...]
     active: bool
     """False for an mdev that is defined, but not there"""
+    profile: str | None
+    """name, or else id, of the vGPU profile that is set on a function; None of all others"""
 
 
 def entry(device: Device) -> Entry:
     """Return what a list tells of a device."""
-    return Entry(device.name, device.parent, device.path, device.types, device.active)
+    vgpu = device.capability(Vgpu)
+    profile = None if vgpu is None or vgpu.current is None else vgpu.current
+    return Entry(
+        device.name,
+        device.parent,
+        device.path,
+        device.types,
+        device.active,
+        None if profile is None else profile.name or profile.id,
+    )
 
 
 class DeviceList(msgspec.Struct, frozen=True, gc=False):
@@ -72,3 +86,9 @@ class Source(Protocol):
 
         Raises NoSuchDevice, NotAssignable, DoesNotFit.
         """
+
+    def fits(self, wanted: str, count: int = 1) -> Fits:
+        """Return where so many of a type could be created. Raises NoSuchType."""
+
+    def resolve(self, text: str) -> Resolution:
+        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""

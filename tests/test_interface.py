@@ -20,16 +20,19 @@ from nodedevd import interface
 from nodedevd.assembly import Update
 from nodedevd.dialects import dump, libvirt, native
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
+from nodedevd.fits import Card, Fits, NoSuchType, Place, fits
 from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.interface import (
     NAME,
     DevicesInterface,
     DumpParameters,
+    FitsParameters,
     Selection,
     SnapshotParameters,
 )
 from nodedevd.model import Changed, Device, Snapshot
 from nodedevd.node import Fault
+from nodedevd.resolve import Resolution, Resolved, resolve
 from nodedevd.scan import scan
 from nodedevd.server import Server
 from nodedevd.service import Answer, Interface, IterableStream, Peer, Request, Service
@@ -590,6 +593,55 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
     assert list(chunks_of(begin())) != undisturbed
 
 
+async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
+    """What the daemon answers is what its snapshot says."""
+    store = Store(snapshot_of("vgpu-sriov"))
+    async with serving(tmp_path, store) as client:
+        found = await client.call(f"{NAME}.Fits", type="A2-4Q", count=2)
+        one = await client.call(f"{NAME}.Fits", type="A2-4Q")
+        error, parameters = await refusal(client, "Fits", type="A2-5Q")
+    assert msgspec.convert(found, Fits) == fits(store.snapshot, "A2-4Q", 2)
+    assert (one["count"], one["answer"]) == (1, "yes")
+    assert (error, parameters["type"], len(parameters["offered"])) == (
+        f"{NAME}.NoSuchType", "A2-5Q", 5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, 1_000_001])
+async def test_fits_refuses_a_count_that_is_none(tmp_path: Path, count: object) -> None:
+    """The error names the parameter, and the connection goes on."""
+    async with serving(tmp_path, Store(snapshot_of("vgpu-pf"))) as client:
+        error, parameters = await refusal(client, "Fits", type="P40-4C", count=count)
+        assert error == "org.varlink.service.InvalidParameter"
+        assert parameters == {"parameter": "count"}
+        assert (await client.call(f"{NAME}.Fits", type="P40-4C"))["answer"] == "yes"
+
+
+async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> None:
+    """Of mdev parents and of functions with vendor VFIO, and of nothing else."""
+    store = Store(snapshot_of("vgpu-two-generations"))
+    asked: list[str] = []
+
+    def fresh(devices: Iterable[Device]) -> None:
+        asked.extend(device.name for device in devices)
+
+    interface = DevicesInterface(store, lambda: status_of(store), fresh)
+    answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0, 0)))
+    assert isinstance(answer, bytes)
+    assert len(asked) == 5
+    assert all(store.snapshot.lookup(name).counts for name in asked)
+
+
+async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
+    """By a group, and by a name that is none."""
+    store = Store(snapshot_of("vgpu-sriov"))
+    async with serving(tmp_path, store) as client:
+        found = await client.call(f"{NAME}.Resolve", text="/dev/vfio/64")
+        error, parameters = await refusal(client, "Resolve", text="/dev/vfio/9999")
+    assert msgspec.convert(found, Resolution) == resolve(store.snapshot, "64")
+    assert (error, parameters["name"]) == (f"{NAME}.NoSuchDevice", "/dev/vfio/9999")
+
+
 # -- the text of the interface ---------------------------------------------------------
 
 TYPES: dict[str, type[msgspec.Struct]] = {
@@ -599,10 +651,15 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "Device": Device,
     "ScanTimes": ScanTimes,
     "UnansweredRead": UnansweredRead,
+    "Place": Place,
+    "Card": Card,
+    "Resolved": Resolved,
 }
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
     "List": DeviceList,
+    "Fits": Fits,
+    "Resolve": Resolution,
     "HostDev": HostDev,
     "Snapshot": Devices,
 }
@@ -726,6 +783,7 @@ def test_errors_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> No
     raised = [
         service.translate(NoSuchDevice("one", ["other"])),
         service.translate(NotInFormat("one", "libvirt")),
+        service.translate(NoSuchType("one", ("other",))),
         service.translate(NotAssignable("one", "bridge", "it is a bridge")),
         service.translate(DoesNotFit("one", "display", "it has none")),
         service.refusal(Malformed("no JSON")),

@@ -36,7 +36,10 @@ NAMES = [
     "pci_0000_00_02_0",
     CARD,
 ]
-METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "Watch"}
+METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "Watch"} | {
+    "Fits",
+    "Resolve",
+}
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +284,7 @@ class Entry(TypedDict):
     path: str | None
     capabilities: list[str]
     active: bool
+    profile: str | None
 
 
 class Listed(TypedDict):

@@ -34,8 +34,10 @@ from nodedevd.errors import (
     NotAssignable,
     NotInFormat,
 )
+from nodedevd.fits import Fits, NoSuchType
 from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
+from nodedevd.resolve import Resolution, Resolved
 from nodedevd.source import DeviceList, Devices, Entry
 from nodedevd.status import Status
 
@@ -55,16 +57,20 @@ __all__ = [
     "DoesNotFit",
     "Entry",
     "Event",
+    "Fits",
     "HostDev",
     "HostDevRequest",
     "InvalidParameter",
     "NoDaemon",
     "NoSuchDevice",
+    "NoSuchType",
     "NodedevError",
     "NotAssignable",
     "NotInFormat",
     "NotUnderstood",
     "RemoteError",
+    "Resolution",
+    "Resolved",
     "Status",
     "TimedOut",
     "TooManyClients",

@@ -19,9 +19,11 @@ from nodedevd.client.errors import Closed, ConnectionLost, TimedOut
 from nodedevd.client.watching import Content, Event, Watching
 from nodedevd.dialects import Format
 from nodedevd.errors import NodedevError, NoSuchDevice
-from nodedevd.listener import candidate_socket_paths
+from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.listener import candidate_socket_paths
 from nodedevd.model import Device
+from nodedevd.resolve import Resolution
 from nodedevd.source import DeviceList, Devices
 from nodedevd.status import Status
 from nodedevd.varlink import Reply
@@ -254,6 +256,14 @@ class Client:
         Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
         """
         return self._ask(calls.hostdev(request))
+
+    def fits(self, wanted: str, count: int = 1) -> Fits:
+        """Return where so many of a type, by id or name, could be created. Raises NoSuchType."""
+        return self._ask(calls.fits(wanted, count))
+
+    def resolve(self, text: str) -> Resolution:
+        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+        return self._ask(calls.resolve(text))
 
     def watch(
         self,

@@ -13,8 +13,10 @@ import msgspec
 
 from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
 from nodedevd.dialects import Format
+from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
 from nodedevd.model import Device
+from nodedevd.resolve import Resolution
 from nodedevd.source import DeviceList, Devices
 from nodedevd.status import Status
 from nodedevd.varlink import Reply, encode_call
@@ -164,6 +166,16 @@ def hostdev(request: HostDevRequest) -> Question[HostDev]:
     return Question(
         "HostDev", HostDev, lambda replies: replies[0], **msgspec.structs.asdict(request)
     )
+
+
+def fits(wanted: str, count: int) -> Question[Fits]:
+    """Ask where so many of a type could be created."""
+    return Question("Fits", Fits, lambda replies: replies[0], type=wanted, count=count)
+
+
+def resolve(text: str) -> Question[Resolution]:
+    """Ask which device is meant."""
+    return Question("Resolve", Resolution, lambda replies: replies[0], text=text)
 
 
 def words(given: Iterable[str] | None) -> list[str] | None:

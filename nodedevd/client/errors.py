@@ -17,6 +17,7 @@ from nodedevd.errors import (
     NotAssignable,
     NotInFormat,
 )
+from nodedevd.fits import NoSuchType
 from nodedevd.varlink import SERVICE, Reply
 
 INTERFACE: Final = "org.nodedevd.Devices"
@@ -133,6 +134,14 @@ class _DoesNotFit(msgspec.Struct):
         return DoesNotFit(self.name, self.parameter, self.detail)
 
 
+class _NoSuchType(msgspec.Struct):
+    type: str
+    offered: list[str]
+
+    def error(self) -> NodedevError:
+        return NoSuchType(self.type, tuple(self.offered))
+
+
 class _InvalidParameter(msgspec.Struct):
     parameter: str
 
@@ -157,6 +166,7 @@ class _Known(Protocol):
 _ERRORS: Final[dict[str, type[_Known]]] = {
     f"{INTERFACE}.NoSuchDevice": _NoSuchDevice,
     f"{INTERFACE}.NotInFormat": _NotInFormat,
+    f"{INTERFACE}.NoSuchType": _NoSuchType,
     f"{INTERFACE}.NotAssignable": _NotAssignable,
     f"{INTERFACE}.DoesNotFit": _DoesNotFit,
     f"{INTERFACE}.TooManyClients": _TooManyClients,
