@@ -6,8 +6,9 @@ one line in `blocking` and in `asynchronous`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -65,10 +66,19 @@ class Question(Generic[T]):
         return self._answer([decoded(reply.parameters, self._reply) for reply in replies])
 
 
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
+_preparing: Final = threading.Lock()
+
+
 def decoded(text: msgspec.Raw, kind: type[R]) -> R:
     """Return the parameters of a reply, or of a part of one. Raises NotUnderstood."""
+    decoder: msgspec.json.Decoder[R] | None = _decoders.get(kind)
+    if decoder is None:
+        # msgspec prepares a type when it first needs it, and crashes if two threads do at once.
+        with _preparing:
+            decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
     try:
-        return msgspec.json.decode(text, type=kind)
+        return decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise NotUnderstood(str(error)) from error
 

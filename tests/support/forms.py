@@ -1,4 +1,4 @@
-"""The two forms of the client, for tests that hold for both: asyncio's is driven as if it blocked."""
+"""The two forms of the client, for tests that hold for both: asyncio's is made to block."""
 
 from __future__ import annotations
 

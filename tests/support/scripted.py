@@ -27,6 +27,8 @@ class Scripted:
         self.path = path
         self.calls: list[list[Call]] = []
         """by connection"""
+        self.answered = threading.Event()
+        """set once anything was answered"""
 
     def parameters(self, connection: int, call: int = 0) -> dict[str, object]:
         """Return the parameters of a call."""
@@ -34,7 +36,7 @@ class Scripted:
         return decoded
 
 
-def _serve(connection: socket.socket, script: Script, calls: list[Call]) -> None:
+def _serve(connection: socket.socket, script: Script, scripted: Scripted) -> None:
     decoder = CallDecoder()
     connection.settimeout(PATIENCE_SECONDS)
     for answer in script:
@@ -44,11 +46,12 @@ def _serve(connection: socket.socket, script: Script, calls: list[Call]) -> None
                 return
             decoder.feed(data)
         assert isinstance(call, Call)
-        calls.append(call)
+        scripted.calls[-1].append(call)
         if answer is None:
             connection.recv(1)
         else:
             connection.sendall(answer)
+            scripted.answered.set()
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def answering(directory: Path, *scripts: Script) -> Iterator[Scripted]:
                 connection, _ = server.accept()
                 scripted.calls.append([])
                 with connection, suppress(BrokenPipeError, ConnectionResetError):
-                    _serve(connection, script, scripted.calls[-1])
+                    _serve(connection, script, scripted)
 
         thread = threading.Thread(target=serve)
         thread.start()
