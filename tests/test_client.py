@@ -351,6 +351,8 @@ def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
         client.close()
         with pytest.raises(Closed):
             client.status()
+        with pytest.raises(Closed):
+            client.watch()
 
 
 # -- what is no answer

@@ -310,6 +310,8 @@ class AsyncClient:
 
         It connects when it is entered, or first asked.
         """
+        if self._closed:
+            raise Closed
         watching = Watching(
             capabilities=capabilities,
             names=names,
@@ -319,7 +321,7 @@ class AsyncClient:
             instance=instance,
             reconnect=reconnect,
         )
-        return AsyncWatch(self._connect, watching)
+        return AsyncWatch(self._connect_watch, watching)
 
     async def wait_for(
         self,
@@ -362,12 +364,21 @@ class AsyncClient:
         return question.answer(replies)
 
     def _connected(self) -> _Connection:
-        if self._connection is not None and self._connection.idle:
-            return self._connection
-        self._drop()
         if self._closed:
             raise Closed
-        return self._connect()
+        return self._take() or self._connect()
+
+    def _connect_watch(self) -> _Connection:
+        if self._lock.locked():
+            return self._connect()
+        return self._take() or self._connect()  # the next call opens another one
+
+    def _take(self) -> _Connection | None:
+        connection, self._connection = self._connection, None
+        if connection is None or connection.idle:
+            return connection
+        connection.close()
+        return None
 
     def _connect(self) -> _Connection:
         connection = _Connection(self._paths, self._limit_bytes)

@@ -81,13 +81,11 @@ class Watch:
     It ends when it is closed, by any thread, or with an error.
     """
 
-    def __init__(
-        self, connect: Callable[[], _Connection], connection: _Connection, watching: Watching
-    ) -> None:
+    def __init__(self, connect: Callable[[], _Connection], watching: Watching) -> None:
         self._connect = connect
         self._watching = watching
         self._closed = False
-        self._connection: _Connection | None = _begun(connection, watching, Deadline(None))
+        self._connection: _Connection | None = self._begun(Deadline(None))
 
     def __enter__(self) -> Watch:
         return self
@@ -134,8 +132,7 @@ class Watch:
                     raise Closed
                 connection = self._connection
                 if connection is None:
-                    connection = _begun(self._connect(), self._watching, deadline)
-                    self._connection = connection
+                    connection = self._connection = self._begun(deadline)
                 reply = connection.receive(deadline)
                 return None if reply is None else self._watching.take(reply)
             except NodedevError as error:
@@ -149,19 +146,19 @@ class Watch:
                     return None
                 time.sleep(pause)
 
+    def _begun(self, deadline: Deadline) -> _Connection:
+        connection = self._connect()
+        try:
+            connection.send(self._watching.message(), deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _begun(connection: _Connection, watching: Watching, deadline: Deadline) -> _Connection:
-    try:
-        connection.send(watching.message(), deadline)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 class Client:
@@ -289,9 +286,8 @@ class Client:
             reconnect: Whether to go on when the daemon goes away and comes again. What
                 changed meanwhile is told; after a restart that is `resync`, and everything.
         """
-        with self._lock:
-            # The connection becomes the watch's own; the next call opens another.
-            connection, self._connection = self._connected(), None
+        if self._closed:
+            raise Closed
         watching = Watching(
             capabilities=capabilities,
             names=names,
@@ -301,7 +297,7 @@ class Client:
             instance=instance,
             reconnect=reconnect,
         )
-        return Watch(self._connect, connection, watching)
+        return Watch(self._connect_watch, watching)
 
     def wait_for(
         self,
@@ -354,12 +350,20 @@ class Client:
         return question.answer(replies)
 
     def _connected(self) -> _Connection:
-        if self._connection is not None and self._connection.idle:
-            return self._connection
-        self._drop()
         if self._closed:
             raise Closed
-        return self._connect()
+        return self._take() or self._connect()
+
+    def _connect_watch(self) -> _Connection:
+        with self._lock:  # the next call opens another one
+            return self._take() or self._connect()
+
+    def _take(self) -> _Connection | None:
+        connection, self._connection = self._connection, None
+        if connection is None or connection.idle:
+            return connection
+        connection.close()
+        return None
 
     def _connect(self) -> _Connection:
         connection = _Connection(self._paths, self._limit_bytes)
