@@ -160,7 +160,7 @@ def _device(source: Reading | Device, names: _Names) -> Device:
     return Device(
         name=names.after(path) or "",
         path=path,
-        parent=_parent(_hangs_at(source), names),
+        parent=_parent(hangs_at(source), names),
         subsystem=source.subsystem,
         sysname=source.sysname,
         driver=source.driver,
@@ -171,11 +171,12 @@ def _device(source: Reading | Device, names: _Names) -> Device:
     )
 
 
-def _hangs_at(source: Reading | Device) -> str:
+def hangs_at(source: Reading | Device) -> str:
+    """Return the path that says whose child a device is: its own, unless it is only defined."""
     for capability in source.capabilities:
-        hangs_at = KIND_OF[type(capability)].hangs_at
-        if hangs_at is not None:
-            return hangs_at(capability) or ""
+        of_kind = KIND_OF[type(capability)].hangs_at
+        if of_kind is not None:
+            return of_kind(capability) or ""
     return source.path or ""
 
 
@@ -223,12 +224,12 @@ def _ordered(
 
     What goes goes last: nothing ever hangs below a device that is gone already.
     """
-    for device in sorted(new.values(), key=_hangs_at):
+    for device in sorted(new.values(), key=hangs_at):
         if old.get(device.name) is None:
             yield Added(device)
-    for device in sorted(new.values(), key=_hangs_at):
+    for device in sorted(new.values(), key=hangs_at):
         before = old.get(device.name)
         if before is not None and before != device:
             yield Changed(before, device)
-    for device in sorted(removed.values(), key=_hangs_at, reverse=True):
+    for device in sorted(removed.values(), key=hangs_at, reverse=True):
         yield Removed(device)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from nodedevd.assembly import hangs_at
 from nodedevd.model import Added, Changed, Device, Snapshot
 from nodedevd.service import Chunk
 from nodedevd.store import Recent, Store
@@ -100,7 +101,7 @@ class Watch:
             yield self._mark("resync", snapshot.generation)
         if self._snapshot:
             # From the root downwards, so that each device's parent is known before it.
-            for device in sorted(snapshot, key=lambda device: device.path or ""):
+            for device in sorted(snapshot, key=hangs_at):
                 if self._wanted.matches(device):
                     yield self._reply("present", snapshot.generation, device)
         yield self._mark("ready", snapshot.generation)
