@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
+from nodedevd.capabilities.pci import Pci
 from nodedevd.client.blocking import Client, Watch
 from nodedevd.client.conditions import Condition, at_least, available, gone, present
 from nodedevd.client.errors import (
@@ -61,6 +64,9 @@ __all__ = [
     "HostDev",
     "HostDevRequest",
     "InvalidParameter",
+    "MdevChild",
+    "MdevParent",
+    "MdevType",
     "NoDaemon",
     "NoSuchDevice",
     "NoSuchType",
@@ -68,6 +74,7 @@ __all__ = [
     "NotAssignable",
     "NotInFormat",
     "NotUnderstood",
+    "Pci",
     "RemoteError",
     "Resolution",
     "Resolved",

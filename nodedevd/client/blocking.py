@@ -53,6 +53,8 @@ class _Connection(Connection):
             pass  # what it said before it went is still to be read
         except OSError as error:
             raise ConnectionLost(self.path, error.strerror or str(error)) from error
+        finally:
+            self.socket.setblocking(False)
 
     def receive(self, deadline: Deadline) -> Reply | None:
         """Return the next reply, None if none comes in time."""

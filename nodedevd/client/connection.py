@@ -20,7 +20,10 @@ _RECEIVE_BYTES: Final = 1 << 18
 
 
 class Connection:
-    """A connected socket, and what has come on it. Raises NoDaemon when nobody answers."""
+    """A connected socket, which does not block, and what has come on it.
+
+    Raises NoDaemon when nobody answers; `blocking` has it wait for a daemon that is busy.
+    """
 
     def __init__(self, paths: Sequence[str], limit_bytes: int, *, blocking: bool) -> None:
         self.path, self.socket = _connect(paths, blocking=blocking)
@@ -39,7 +42,7 @@ class Connection:
         if self._decoder.buffered:
             return False
         try:
-            self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -49,7 +52,7 @@ class Connection:
     def read(self) -> None:
         """Take what has arrived, if anything has. Raises ConnectionLost."""
         try:
-            data = self.socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            data = self.socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -94,5 +97,6 @@ def _connect(paths: Sequence[str], *, blocking: bool) -> tuple[str, socket.socke
             connection.close()
             reasons.append(error.strerror or str(error))
             continue
+        connection.setblocking(False)
         return path, connection
     raise NoDaemon(paths, ", ".join(dict.fromkeys(reasons)).lower())
