@@ -19,6 +19,7 @@ from nodedevd.cli_options import (
 from nodedevd.client import Event, TimedOut, at_least, available, present
 from nodedevd.client import gone as is_gone
 from nodedevd.client.deadline import Deadline
+from nodedevd.table import printable
 
 _EXIT_STATUS = """Exit status: 0 done, 1 failure, 2 wrong usage, 3 no daemon answers, 4 the time
 ran out first."""
@@ -173,5 +174,6 @@ def wait(
         condition = available(parent, type_id, instances)
     try:
         context.client().wait_for(condition, timeout)
-    except TimedOut:
+    except TimedOut as error:
+        click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)

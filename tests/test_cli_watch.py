@@ -7,9 +7,7 @@ call of the kernel's, so that no look sees half of it.
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -34,6 +32,7 @@ from tests.support.changing_host import (
     UUID,
     Host,
 )
+from tests.support.lines import Lines
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
 from tests.support.watcher import NODEDEVCTL, Watcher
 from tests.support.xml import validate
@@ -48,23 +47,16 @@ class Ctl:
         assert process.stdout is not None
         self.process = process
         self.stdout = process.stdout
-        self._read = b""
+        self._lines = Lines(process.stdout)
 
     def line(self) -> str:
         """Return the next line it prints, without its end."""
-        while b"\n" not in self._read:
-            ready, _, _ = select.select([self.stdout], [], [], PATIENCE_SECONDS)
-            assert ready, "nothing was printed"
-            data = os.read(self.stdout.fileno(), 1 << 16)
-            assert data, "it printed no more"
-            self._read += data
-        line, _, self._read = self._read.partition(b"\n")
-        return line.decode()
+        return self._lines.next()
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return exit status, further output, and errors."""
         out, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
-        return self.process.returncode, (self._read + out).decode(), errors.decode()
+        return self.process.returncode, (self._lines.read + out).decode(), errors.decode()
 
 
 class Daemon:
@@ -341,8 +333,12 @@ def test_wait_for_what_is_so_ends_at_once(still: Daemon, options: list[str]) -> 
 
 @pytest.mark.parametrize("options", NEVER, ids=" ".join)
 def test_wait_for_what_does_not_come_exits_with_4(still: Daemon, options: list[str]) -> None:
-    """When the time is up, the exit status tells."""
-    assert still.run("wait", *options, "--timeout", "0.1") == (4, "", "")
+    """When the time is up, the exit status tells, and a line what did not come."""
+    status, out, errors = still.run("wait", *options, "--timeout", "0.1")
+    assert (status, out) == (4, "")
+    assert errors.startswith("nodedevctl: not within 0.1 s: ")
+    wanted = options[1] if "--available" not in options else f"{options[-1]} of {TYPE}"
+    assert wanted in errors
 
 
 @pytest.mark.parametrize(
@@ -377,7 +373,7 @@ def test_mdev_that_is_defined_alone_is_not_there(daemon: Daemon) -> None:
     daemon.seen(lambda devices: MDEV_NAME in devices)
     assert daemon.run("wait", "--gone", UUID, "--timeout", "0") == (0, "", "")
     for options in (["--device", UUID], ["--cap", "mdev"]):
-        assert daemon.run("wait", *options, "--timeout", "0.1") == (4, "", "")
+        assert daemon.run("wait", *options, "--timeout", "0.1")[0] == 4
     with daemon.watching("wait", "--device", UUID) as ctl:
         daemon.host.show_mdev()
         assert ctl.end() == (0, "", "")

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import configparser
+import inspect
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.support.guides import Example, Shell, Step, agrees, steps
+import nodedevd.client
+from nodedevd.client import AsyncClient, Client, NodedevError, Watch
+from tests.support.guides import DOCS, Example, Shell, Step, agrees, examples, programs, steps
+from tests.support.hosts import FIXTURES
+from tests.support.lines import Lines
+from tests.support.running import REPOSITORY, Running, running
+
+PYTHON = DOCS / "python.md"
+BOOT = DOCS / "guides" / "wait-at-boot.md"
+SCHEDULER = DOCS / "guides" / "feed-a-scheduler.md"
+ANALYZE = shutil.which("systemd-analyze")
 
 
 def console(text: str) -> Example:
@@ -74,3 +95,161 @@ def test_program_that_fails_or_warns_is_told(tmp_path: Path) -> None:
     for text in ("raise SystemExit(2)", "open('/dev/null')"):
         with pytest.raises(AssertionError, match=r"a\.md:1"):
             shell.python(Example("python", "", text, "a.md:1"))
+    with pytest.raises(AssertionError, match=r"a\.md:1"):
+        shell.python(Example("python", "", "print(1)", "a.md:1"), Example("text", "", "2\n", ""))
+
+
+# -- docs/python.md
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the socket of a daemon on the host that the examples are about."""
+    directory = tmp_path_factory.mktemp("card")
+    with running(directory, FIXTURES / "vgpu-pf"):
+        yield directory / "nodedevd.sock"
+
+
+@pytest.mark.parametrize(("program", "output"), programs(PYTHON), ids=str)
+def test_program_of_the_python_documentation_prints_what_it_shows(
+    tmp_path: Path, card: Path, program: Example, output: Example
+) -> None:
+    """As it stands, against a daemon, without a warning."""
+    Shell(tmp_path, socket_path=card).python(program, output)
+
+
+def test_python_documentation_shows_every_verb_in_both_forms() -> None:
+    """Whatever the client can do has an example, all of which are run."""
+    shown = [program.text for program, _ in programs(PYTHON)]
+    assert len(shown) == len(examples(PYTHON, "python"))
+    blocking = "".join(text for text in shown if "async" not in text)
+    awaiting = "".join(text for text in shown if "async" in text)
+    for kind, text in ((Client, blocking), (AsyncClient, awaiting)):
+        verbs = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
+        used = set(re.findall(r"client\.(\w+)\(", blocking + awaiting))
+        assert verbs - used == {"close"}
+        assert {name for name in verbs if "_json" not in name} - {"close"} <= set(
+            re.findall(r"client\.(\w+)\(", text)
+        )
+
+
+def test_python_documentation_names_every_option_condition_and_error() -> None:
+    """Nothing that can be given, waited for or raised is left out."""
+    text = PYTHON.read_text()
+    for function in (Client.__init__, Client.watch, Client.wait_for, Client.snapshot, Watch.next):
+        for name in set(inspect.signature(function).parameters) - {"self", "path", "condition"}:
+            assert re.search(rf"\b{name}\b", text), name
+    for name in nodedevd.client.__all__:
+        public = getattr(nodedevd.client, name)
+        if isinstance(public, type) and issubclass(public, NodedevError):
+            assert public is NodedevError or f"| `{name}` | `{public.code}` |" in text
+        elif inspect.isfunction(public):
+            assert f"| `{name}(" in text
+
+
+# -- docs/guides/wait-at-boot.md
+
+
+def test_commands_of_the_guide_for_boot_print_what_it_shows(tmp_path: Path) -> None:
+    """Against a daemon on the host it speaks of."""
+    with running(tmp_path, FIXTURES / "vgpu-sriov"):
+        shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
+        for example in examples(BOOT, "console"):
+            shell.console(example)
+
+
+def boot_units() -> dict[str, str]:
+    """Return the units of the guide, by name."""
+    return {example.title: example.text for example in examples(BOOT, "ini")}
+
+
+def test_wait_of_the_unit_for_boot_ends_well(tmp_path: Path) -> None:
+    """What ExecStart= runs, and what else the guide says could be waited for, come about."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(boot_units()["vgpu-ready.service"])
+    command = parser["Service"]["ExecStart"].removeprefix("/usr/bin/")
+    rows = re.findall(r"^\| `(--.+?)` \|", BOOT.read_text(), re.MULTILINE)
+    assert len(rows) == 4
+    timeout = shlex.split(command)[-1]
+    assert float(timeout) < float(parser["Service"]["TimeoutStartSec"])
+    with running(tmp_path, FIXTURES / "vgpu-sriov"):
+        shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
+        for line in [command, *(f"nodedevctl wait {row} --timeout 0" for row in rows)]:
+            done = subprocess.run(["bash", "-c", line], env=shell.environment)
+            assert done.returncode == 0, line
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+def test_units_of_the_guide_for_boot_pass_systemd_analyze_verify(tmp_path: Path) -> None:
+    """With nodedevd's own units beside them, and the service that needs the card."""
+    assert ANALYZE is not None
+    for path in (REPOSITORY / "systemd").iterdir():
+        shutil.copy(path, tmp_path)
+    consumer = tmp_path / "libvirtd.service"
+    consumer.write_text("[Service]\nExecStart=/usr/bin/libvirtd\n")
+    override = tmp_path / "libvirtd.service.d" / "override.conf"
+    override.parent.mkdir()
+    units = boot_units()
+    override.write_text(units["libvirtd.service"])
+    (tmp_path / "vgpu-ready.service").write_text(units["vgpu-ready.service"])
+    for path in tmp_path.glob("*.service"):  # systemd wants to find what is started
+        path.write_text(
+            re.sub(r"(?<=^ExecStart=)\S+", sys.executable, path.read_text(), flags=re.M)
+        )
+
+    def verify(name: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [ANALYZE, "--no-pager", "--man=no", "verify", str(tmp_path / name)],
+            env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:", "SYSTEMD_COLORS": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
+
+    for name in ("vgpu-ready.service", "libvirtd.service"):
+        assert verify(name) == (0, "")
+    (tmp_path / "vgpu-ready.service").unlink()
+    _, out = verify("libvirtd.service")
+    assert "vgpu-ready.service" in out  # the drop-in asks for it
+
+
+# -- docs/guides/feed-a-scheduler.md
+
+
+def test_program_that_feeds_a_scheduler_pushes_every_change(tmp_path: Path) -> None:
+    """What is free at first, what changes, and what changed while the daemon was away."""
+    host = tmp_path / "host"
+    shutil.copytree(FIXTURES / "vgpu-pf", host, symlinks=True)
+    types = host / "sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/mdev_supported_types"
+    shown = {one.title: one.text.strip() for one in examples(SCHEDULER, "text")}
+    (feed,) = examples(SCHEDULER, "python")
+
+    def offer(**counts: int) -> None:
+        for name, count in counts.items():
+            new = tmp_path / "new"
+            new.write_text(f"{count}\n")
+            new.rename(types / name.replace("_", "-") / "available_instances")
+
+    def serve() -> AbstractContextManager[Running]:
+        return running(tmp_path, host, "--reconcile", "0.05")
+
+    shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
+    with serve() as daemon:
+        program = subprocess.Popen(
+            [sys.executable, "-c", feed.text], env=shell.environment, stdout=subprocess.PIPE
+        )
+        assert program.stdout is not None
+        lines = Lines(program.stdout)
+        try:
+            assert lines.next() == shown["begin"]
+            offer(nvidia_283=3)
+            assert lines.next() == shown["changed"]
+            daemon.stop(signal.SIGKILL)
+            offer(nvidia_156=12, nvidia_283=6)
+            with serve():
+                assert lines.next() == shown["emptied"]
+        finally:
+            program.kill()
+            program.wait()
+            program.stdout.close()

@@ -12,6 +12,7 @@ included. "…" in such a line stands for anything, alone on a line for any numb
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -64,6 +65,13 @@ def examples(path: Path, *languages: str) -> list[Example]:
         for match in _BLOCK.finditer(text)
     ]
     return [one for one in found if not languages or one.language in languages]
+
+
+def programs(path: Path) -> list[tuple[Example, Example]]:
+    """Return the programs of a file, each with the block `text` behind it: what it prints."""
+    found = examples(path)
+    pairs = itertools.pairwise(found)
+    return [pair for pair in pairs if (pair[0].language, pair[1].language) == ("python", "text")]
 
 
 def steps(console: str) -> list[Step]:
@@ -149,8 +157,11 @@ class Shell:
             )
         assert len(printed) == len(wanted) + 1, f"{example}: bash ended early: {done.stdout}"
 
-    def python(self, example: Example) -> str:
-        """Run a program to its end, which has to be a good one; return what it prints."""
+    def python(self, example: Example, expected: Example | None = None) -> str:
+        """Run a program to its end, which has to be a good one, and compare what it prints.
+
+        Returns that.
+        """
         done = subprocess.run(
             [sys.executable, "-c", example.text],
             cwd=self.directory,
@@ -162,4 +173,6 @@ class Shell:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), f"{example}: {done.stdout}{done.stderr}"
+        if expected is not None:
+            assert agrees(expected.text, done.stdout), f"{example} prints\n{done.stdout}"
         return done.stdout
