@@ -51,7 +51,8 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
     "--managed",
     type=click.Choice(("yes", "no")),
     callback=_on_or_yes,
-    help="Of a PCI function: whether libvirt binds it to vfio-pci, and back. [default: yes]",
+    help="Of a PCI function: whether libvirt binds it to vfio-pci, and back. [default: yes, but"
+    " no for a vGPU]",
 )
 @click.option(
     "--display",

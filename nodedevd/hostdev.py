@@ -17,6 +17,7 @@ from nodedevd.addresses import PciAddress, parse_pci
 from nodedevd.capabilities.mdev_child import MdevChild, Missing
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import IommuGroup, Pci
+from nodedevd.capabilities.vgpu import CURRENT, Vgpu
 from nodedevd.ccw_bus import CcwAddress, parse_ccw
 from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssignable
 from nodedevd.model import Device, Snapshot
@@ -42,6 +43,7 @@ Reason: TypeAlias = Literal[
     "vfs-enabled",
     "mdevs-active",
     "no-iommu-group",
+    "no-profile",
 ]
 """Why a device cannot be handed over; see `docs/protocol.md`."""
 
@@ -187,9 +189,20 @@ def _existing(snapshot: Snapshot, request: HostDevRequest, notes: list[str]) -> 
     if pci is None:
         raise _refused(device.name, "kind", _why_not(snapshot, device))
     address = _check_pci(snapshot, device, pci)
-    managed = request.managed is not False
-    _note_pci(snapshot, device, pci, managed, notes)
-    return _Handed(device.name, address, None, managed)
+    _note_pci(snapshot, device, pci, notes)
+    vgpu = device.capability(Vgpu)
+    if vgpu is None:
+        managed = request.managed is not False
+        _note_driver(snapshot, device, managed, notes)
+        return _Handed(device.name, address, None, managed)
+    _check_vgpu(device, address, vgpu, notes)
+    if request.managed:
+        detail = (
+            f"it is a vGPU, which its driver {device.driver} gives to VFIO, and vfio-pci cannot;"
+            " leave it out, or say no"
+        )
+        raise DoesNotFit(device.name, "managed", detail)
+    return _Handed(device.name, address, None, managed=False)
 
 
 def _check_mdev(device: Device, child: MdevChild) -> None:
@@ -281,6 +294,23 @@ def _check_pci(snapshot: Snapshot, device: Device, pci: Pci) -> PciAddress:
     return address
 
 
+def _check_vgpu(device: Device, address: PciAddress, vgpu: Vgpu, notes: list[str]) -> None:
+    if vgpu.current is not None:
+        return
+    if _unknown(device, CURRENT):
+        notes.append("its vGPU profile cannot be read: that one is set is not checked")
+        return
+    detail = (
+        f"no vGPU profile is set; write the id of one to /sys/bus/pci/devices/{address}/{CURRENT}"
+    )
+    if vgpu.creatable:
+        one = vgpu.creatable[0]
+        detail += f", {one.id} for {one.name}, say"
+    elif vgpu.creatable is not None:
+        detail += ", once there is room on the card: none fits now"
+    raise _refused(device.name, "no-profile", detail)
+
+
 def _no_iommu(snapshot: Snapshot) -> str:
     if any(pci.iommu_group is not None for pci in map(_pci, snapshot) if pci is not None):
         return "it is in no IOMMU group, though other devices are: the IOMMU does not reach it"
@@ -291,15 +321,19 @@ def _no_iommu(snapshot: Snapshot) -> str:
     )
 
 
-def _note_pci(
-    snapshot: Snapshot, device: Device, pci: Pci, managed: bool, notes: list[str]
-) -> None:
+def _note_pci(snapshot: Snapshot, device: Device, pci: Pci, notes: list[str]) -> None:
     if pci.class_code is None:
         notes.append("its class cannot be read: that it is no bridge is not checked")
     if pci.iommu_group is None:
         notes.append("its IOMMU group cannot be read: what has to go with it is unknown")
     else:
         _note_group(snapshot, device, pci.iommu_group, notes)
+    if device.capability(MdevParent) is not None:
+        notes.append("it is an mdev parent: in a guest it offers no types to this host")
+
+
+def _note_driver(snapshot: Snapshot, device: Device, managed: bool, notes: list[str]) -> None:
+    """Say what the host loses, whoever takes the function from its driver."""
     if device.driver is not None and "vfio" not in device.driver:  # mlx5_vfio_pci is one, too
         children = () if device.path is None else snapshot.below(device.path)
         names = [child.name for child in map(snapshot.at, children) if child is not None]
@@ -311,8 +345,6 @@ def _note_pci(
                 f"take it from its driver {device.driver} before the guest starts:"
                 f" virsh nodedev-detach {device.name}{loses}"
             )
-    if device.capability(MdevParent) is not None:
-        notes.append("it is an mdev parent: in a guest it offers no types to this host")
 
 
 def _note_group(snapshot: Snapshot, device: Device, group: IommuGroup, notes: list[str]) -> None:
@@ -418,7 +450,7 @@ def _offered(snapshot: Snapshot, type_: str) -> list[str]:
     for device in snapshot:
         parent = device.capability(MdevParent)
         for one in () if parent is None else parent.types:
-            if type_matches(type_, one.id, one.name) and one.device_api is not None:
+            if one.device_api is not None and type_matches(type_, one.id, one.name):
                 apis.add(one.device_api)
     return sorted(apis)
 

@@ -47,7 +47,8 @@ MBOCHS = ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520013", "vfio-pci")
 DASD = ("s390x-ap-ccw", "d8a5e2f1-0c7b-4d36-8e19-5f2a7b6c3d03", "vfio-ccw")
 CRYPTO = ("s390x-ap-ccw", "6b8a0c39-7b3f-4a0e-b9b6-2f3f1c9d0a01", "vfio-ap")
 FUNCTION = ("vdpa-smartnic", "0000:3b:00.5", None)
-DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION)
+VGPU = ("vgpu-vendor-vfio", "0000:26:00.4", None)
+DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
 
 
 @cache
@@ -97,7 +98,7 @@ def accepted() -> Iterator[Case]:
     for host, name, model in DEVICES:
         options: dict[str, tuple[Any, ...]] = {"model": (None, model)}
         if model is None:
-            options |= {"managed": (None, True, False)}
+            options |= {"managed": (None, False) if host == VGPU[0] else (None, True, False)}
         if model in (None, "vfio-pci"):
             options |= {"address": (None, PCI)}
         if model == "vfio-ccw":
@@ -356,6 +357,8 @@ def test_address_is_read_in_either_case() -> None:
         ("vdpa-smartnic", "vdpa_vdpa0", "kind", "behind it is pci_0000_3b_00_2"),
         ("laptop-usb-wifi", "usb_1_1_4", "kind", "behind it is pci_0000_00_14_0"),
         ("server-storage-fc", "block_sr2", "kind", "behind it is pci_0000_00_17_0"),
+        ("vgpu-vendor-vfio", "0000:26:00.0", "vfs-enabled", "echo 0 > /sys/bus/pci/devices/0000"),
+        ("vgpu-vendor-vfio", "0000:26:00.7", "no-profile", "0000:26:00.7/nvidia/current_vgpu_type"),
         ("s390x-ap-ccw", "ap_matrix", "kind", "-p matrix -t vfio_ap-passthrough"),
         ("s390x-ap-ccw", "css_0_0_0001", "kind", "neither a PCI function nor an mdev"),
         ("samples", "computer", "kind", "neither a PCI function nor an mdev"),
@@ -492,6 +495,8 @@ def test_function_that_the_iommu_does_not_reach_is_told_from_no_iommu(
         (FUNCTION, {"display": True}, "display", "it is a PCI function"),
         (FUNCTION, {"ramfb": True}, "ramfb", "it is a PCI function"),
         (FUNCTION, {"address": CCW}, "address", "in a guest its address is pci:…"),
+        (VGPU, {"managed": True}, "managed", "its driver nvidia gives to VFIO"),
+        (VGPU, {"model": "vfio-pci"}, "model", "mdevs alone have a model"),
     ],
 )
 def test_option_that_does_not_fit_is_named(
@@ -577,7 +582,55 @@ def test_function_without_a_driver_of_the_host_needs_no_note(
 
 def test_parent_of_mdevs_is_told_to_be_one(tree: Tree, card: str) -> None:
     """Whole in a guest, it cannot be divided here."""
-    assert "it is an mdev parent" in here("00:02.0").notes[-1]
+    assert "it is an mdev parent" in here("00:02.0").notes[0]
+
+
+# -- a vGPU without an mdev --------------------------------------------------------------
+
+
+def test_function_with_a_profile_keeps_its_driver() -> None:
+    """It is VFIO's already: libvirt must not touch it, and there is nothing to be done before."""
+    found = on("vgpu-two-generations", "0000:26:00.7")
+    assert parse(found.xml).get("managed") == "no"
+    assert found.notes == ()
+    assert on("vgpu-two-generations", "0000:26:00.7", managed=False) == found
+
+
+@pytest.mark.parametrize(
+    ("creatable", "detail"),
+    [
+        (
+            "ID    : vGPU Name\n1148  : NVIDIA L40S-2Q\n",
+            "nvidia/current_vgpu_type, 1148 for NVIDIA",
+        ),
+        ("ID    : vGPU Name\n", "none fits now"),
+        (None, "write the id of one to /sys/bus/pci/devices/0000:00:03.4/nvidia/current_vgpu_type"),
+    ],
+)
+def test_function_without_a_profile_names_the_file(
+    tree: Tree, creatable: str | None, detail: str
+) -> None:
+    """And a profile, if there is one to be had, or to be read."""
+    path = tree.pci(
+        "0000:00:03.4", vendor=0x10DE, device=1, class_=0x030200, driver="nvidia", iommu_group=3
+    )
+    tree.file(f"{path}/nvidia/current_vgpu_type", "0\n")
+    if creatable is not None:
+        tree.file(f"{path}/nvidia/creatable_vgpu_types", creatable)
+    error = refusal(None, "00:03.4")
+    assert error.reason == "no-profile"
+    assert detail in error.detail
+
+
+def test_profile_that_cannot_be_read_is_a_note(tree: Tree) -> None:
+    """Unknown is not the same as none; the driver is left where it is in any case."""
+    path = tree.pci(
+        "0000:00:03.4", vendor=0x10DE, device=1, class_=0x030200, driver="nvidia", iommu_group=3
+    )
+    tree.file(f"{path}/nvidia/current_vgpu_type", "odd\n")
+    found = here("00:03.4")
+    assert parse(found.xml).get("managed") == "no"
+    assert found.notes == ("its vGPU profile cannot be read: that one is set is not checked",)
 
 
 # -- an mdev that is not created yet -----------------------------------------------------
@@ -588,6 +641,7 @@ def test_parent_of_mdevs_is_told_to_be_one(tree: Tree, card: str) -> None:
     [
         ("samples", {"type": "mtty-1"}, "vfio-pci", None),
         ("samples", {"type": "Single port serial"}, "vfio-pci", None),
+        ("samples", {"type": "single_port-serial"}, "vfio-pci", None),
         ("samples", {"type": "mtty-1", "model": "vfio-pci"}, "vfio-pci", None),
         ("samples", {"model": "vfio-ap"}, "vfio-ap", None),
         ("s390x-ap-ccw", {"type": "vfio_ap-passthrough"}, "vfio-ap", None),
