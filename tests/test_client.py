@@ -832,6 +832,20 @@ def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, fo
         client.wait_for(msgspec.structs.replace(condition, reached=reached), PATIENCE_SECONDS)
 
 
+@pytest.mark.parametrize("condition", [present("computer"), available(GPU, TYPE)])
+def test_wait_for_with_a_daemon_that_does_not_answer_ends(
+    tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch, condition: Condition
+) -> None:
+    """Who gives a time is not kept for ever; what there is gets some seconds to be told."""
+    monkeypatch.setattr("nodedevd.client.conditions.ANSWER_SECONDS", 0.1)
+    with (
+        answering(tmp_path, [None]) as server,
+        form(server.path) as client,
+        pytest.raises(TimedOut),
+    ):
+        client.wait_for(condition, timeout_seconds=0)
+
+
 def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
     """If it is to reconnect; it is an error otherwise."""
     changing = Changing(tmp_path)

@@ -349,10 +349,10 @@ class AsyncClient:
         name = waiting.condition.recount
         if name is not None:
             with suppress(NoSuchDevice):
-                await self._ask(calls.describe_json(name))
+                await self._ask(calls.describe_json(name), waiting.answer_seconds)
 
-    async def _ask(self, question: Question[T]) -> T:
-        deadline = Deadline(self._timeout_seconds)
+    async def _ask(self, question: Question[T], timeout_seconds: float | None = None) -> T:
+        deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         async with self._lock:
             self._connection = connection = self._connected()
             try:

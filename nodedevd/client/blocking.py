@@ -337,10 +337,10 @@ class Client:
         name = waiting.condition.recount
         if name is not None:
             with suppress(NoSuchDevice):
-                self._ask(calls.describe_json(name))
+                self._ask(calls.describe_json(name), waiting.answer_seconds)
 
-    def _ask(self, question: Question[T]) -> T:
-        deadline = Deadline(self._timeout_seconds)
+    def _ask(self, question: Question[T], timeout_seconds: float | None = None) -> T:
+        deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
             self._connection = connection = self._connected()
             try:

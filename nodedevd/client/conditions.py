@@ -78,7 +78,9 @@ class Waiting:
         self.devices: dict[str, Device] = {}
         self._ready = False
         self._deadline = Deadline(timeout_seconds)
-        self._answer = Deadline(None if timeout_seconds is None else ANSWER_SECONDS)
+        self.answer_seconds = None if timeout_seconds is None else ANSWER_SECONDS
+        """how long the daemon may take to answer at all; None is no limit"""
+        self._answer = Deadline(self.answer_seconds)
 
     @property
     def reached(self) -> bool:
