@@ -14,6 +14,7 @@ import pytest
 from nodedevd import follow, supervisor
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.capabilities.vgpu import Vgpu
 from nodedevd.errors import NotASysroot
 from nodedevd.follow import Follower, Options
 from nodedevd.model import Device
@@ -29,6 +30,7 @@ from tests.support.trees import Tree
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 OTHER_UUID = "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
 CARD, SOUND = "0000:01:00.0", "0000:01:00.1"
+VFS = ["0000:01:00.4", "0000:01:00.5"]
 
 
 class Live:
@@ -437,6 +439,50 @@ async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Pat
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
         assert live.follower.fresh([live.get(UUID), live.get("computer")]) is None
+
+
+def card_with_vendor_vfio(live: Live) -> None:
+    """A card whose two virtual functions can become vGPUs."""
+    live.pci(CARD)
+    for vf in VFS:
+        live.pci(
+            vf,
+            attributes={
+                "nvidia/creatable_vgpu_types": "1148  : NVIDIA L40S-2Q",
+                "nvidia/current_vgpu_type": 0,
+            },
+        )
+    live.tree.sriov(CARD, VFS)
+
+
+def profiles(live: Live) -> list[str | None]:
+    """Return the profile of each virtual function."""
+    found = [live.get(vf).capability(Vgpu) for vf in VFS]
+    return [None if one is None or one.current is None else one.current.name for one in found]
+
+
+async def test_profile_set_without_an_event_is_found_for_who_asks(tmp_path: Path) -> None:
+    """With what it leaves for the other functions of the card, of which nobody asked."""
+    async with following(tmp_path, card_with_vendor_vfio, count_age_seconds=0.0) as live:
+        first, second = map(live.tree.resolve, VFS)
+        live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
+        live.tree.attributes(second, {"nvidia/creatable_vgpu_types": ""})
+        assert profiles(live) == [None, None]
+        fresh = live.follower.fresh([live.get(VFS[0])])
+        assert fresh is not None
+        await fresh
+        # Nobody lists it any more but the function itself.
+        assert profiles(live) == ["NVIDIA L40S-2Q", None]
+        assert live.true_to_the_host()
+
+
+async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: Path) -> None:
+    """Also if nobody asks."""
+    async with following(tmp_path, card_with_vendor_vfio) as live:
+        path = live.tree.resolve(VFS[1])
+        live.tree.attributes(path, {"nvidia/current_vgpu_type": 1148})
+        live.follower.reconcile()
+        await eventually(lambda: profiles(live) == [None, "NVIDIA L40S-2Q"])
 
 
 async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Path) -> None:
