@@ -536,6 +536,15 @@ def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
             assert line(next(watch)) == "ready"
 
 
+def test_string_is_one_name_and_not_its_letters(card: str, form: Form) -> None:
+    """A slip that types allow: to wait for devices that are called by a letter would be no end."""
+    with form(card) as client:
+        assert len(client.list("mdev_types").devices) == 1
+        assert client.dump_xml("computer") == client.dump_xml(["computer"])
+        with client.watch(names="computer") as watch:
+            assert line(next(watch)) == "present computer"
+
+
 def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None:
     """What came after it is told, without what was known; an unknown one is told to resync."""
     with form(changing.path) as client:

@@ -189,5 +189,5 @@ def resolve(text: str) -> Question[Resolution]:
 
 
 def words(given: Iterable[str] | None) -> list[str] | None:
-    """Return words as they are sent."""
-    return None if given is None else list(given)
+    """Return words as they are sent; a string is one word, not its letters."""
+    return [given] if isinstance(given, str) else None if given is None else list(given)

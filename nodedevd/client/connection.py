@@ -80,7 +80,7 @@ class Replies:
     def take(self, reply: Reply) -> bool:
         """Add one, and tell whether it is the last. Raises NotUnderstood for too much."""
         self.taken.append(reply)
-        self._size_bytes += len(bytes(reply.parameters))
+        self._size_bytes += memoryview(reply.parameters).nbytes
         if self._size_bytes > self._limit_bytes:
             raise NotUnderstood(f"the answer is larger than {self._limit_bytes} bytes")
         return not reply.continues
