@@ -252,6 +252,32 @@ def test_calls_of_many_threads_get_their_own_answers(card: str) -> None:
         assert [device.name for device in found] == names
 
 
+def test_first_answers_may_come_to_many_threads_at_once(card: str) -> None:
+    """In a new process, where no type was decoded before: msgspec would crash it."""
+    program = """
+import contextlib, sys, threading
+from nodedevd.client import Client, NoSuchDevice
+
+start = threading.Barrier(16)
+
+def ask():
+    with Client(sys.argv[1]) as client:
+        start.wait()
+        with contextlib.suppress(NoSuchDevice):
+            client.describe("nobody")
+        client.describe("computer")
+
+threads = [threading.Thread(target=ask) for _ in range(16)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+"""
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", program, card], capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 async def test_calls_of_many_tasks_get_their_own_answers(card: str) -> None:
     """As for threads."""
     async with AsyncClient(card) as client:

@@ -6,12 +6,12 @@ one line in `blocking` and in `asynchronous`.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
+from nodedevd.client.decoding import decode
 from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
 from nodedevd.dialects import Format
 from nodedevd.fits import Fits
@@ -66,19 +66,10 @@ class Question(Generic[T]):
         return self._answer([decoded(reply.parameters, self._reply) for reply in replies])
 
 
-_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
-_preparing: Final = threading.Lock()
-
-
 def decoded(text: msgspec.Raw, kind: type[R]) -> R:
     """Return the parameters of a reply, or of a part of one. Raises NotUnderstood."""
-    decoder: msgspec.json.Decoder[R] | None = _decoders.get(kind)
-    if decoder is None:
-        # msgspec prepares a type when it first needs it, and crashes if two threads do at once.
-        with _preparing:
-            decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
     try:
-        return decoder.decode(text)
+        return decode(text, kind)
     except (ValueError, RecursionError) as error:
         raise NotUnderstood(str(error)) from error
 

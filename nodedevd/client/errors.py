@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from nodedevd.client.decoding import decode
 from nodedevd.errors import (
     DoesNotFit,
     InvalidParameter,
@@ -177,11 +178,10 @@ _ERRORS: Final[dict[str, type[_Known]]] = {
 def remote_error(reply: Reply) -> NodedevError:
     """Return the error that an error reply is."""
     assert reply.error is not None
-    parameters = bytes(reply.parameters)
     kind = _ERRORS.get(reply.error)
     try:
         if kind is not None:
-            return msgspec.json.decode(parameters, type=kind).error()
-    except msgspec.DecodeError:
+            return decode(reply.parameters, kind).error()
+    except (ValueError, RecursionError):
         pass  # of another version: shown as it came
-    return RemoteError(reply.error, parameters)
+    return RemoteError(reply.error, bytes(reply.parameters))
