@@ -23,6 +23,7 @@ from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssig
 from nodedevd.model import Device, Snapshot
 from nodedevd.naming import is_uuid, parse_mdev_name
 from nodedevd.type_facts import type_matches
+from nodedevd.vgpu_functions import vgpu_functions
 from nodedevd.xmltext import Out
 
 Model: TypeAlias = Literal["vfio-pci", "vfio-ccw", "vfio-ap"]
@@ -416,11 +417,9 @@ def _planned_model(
     """Find the model: as the type is offered here, by its driver, or by the architecture."""
     apis: list[str] = []
     if type_ is not None:
-        apis = _offered(snapshot, type_)
+        apis = _offered(snapshot, type_, notes)
         if len(apis) == 1:
             return _supported(uuid, apis[0], request.model)
-        if not apis:
-            notes.append(f"no parent here offers the type {type_!r} with a known device_api")
     if request.model is not None:
         if apis and request.model not in apis:
             detail = f"the type {type_!r} is offered here as {', '.join(apis)}"
@@ -444,14 +443,25 @@ def _planned_model(
     return guess
 
 
-def _offered(snapshot: Snapshot, type_: str) -> list[str]:
-    """Return the device APIs with which a type, by id or name, is offered here."""
+def _offered(snapshot: Snapshot, type_: str, notes: list[str]) -> list[str]:
+    """Return the device APIs with which parents here offer a type, by id or name."""
     apis = set()
-    for device in snapshot:
-        parent = device.capability(MdevParent)
-        for one in () if parent is None else parent.types:
-            if one.device_api is not None and type_matches(type_, one.id, one.name):
+    vendors = []
+    for function in vgpu_functions(snapshot):
+        for one in function.offers:
+            if not type_matches(type_, one.id, one.name):
+                continue
+            if function.framework == "vendor-vfio":
+                vendors.append(function.device)
+            elif one.device_api is not None:
                 apis.add(one.device_api)
+    if not apis and vendors:
+        notes.append(
+            f"here {type_!r} is made without an mdev, as the profile of a function:"
+            f" {_some(vendors)}"
+        )
+    elif not apis:
+        notes.append(f"no parent here offers the type {type_!r} with a known device_api")
     return sorted(apis)
 
 

@@ -646,6 +646,13 @@ def test_profile_that_cannot_be_read_is_a_note(tree: Tree) -> None:
         ("samples", {"model": "vfio-ap"}, "vfio-ap", None),
         ("s390x-ap-ccw", {"type": "vfio_ap-passthrough"}, "vfio-ap", None),
         ("s390x-ap-ccw", {"type": "vfio_ccw-io", "arch": "x86_64"}, "vfio-ccw", None),
+        (
+            "vgpu-vendor-vfio",
+            {"type": "L40S-2Q", "model": "vfio-pci"},
+            "vfio-pci",
+            "without an mdev",
+        ),
+        ("vgpu-two-generations", {"type": "P40-8C"}, "vfio-pci", None),
         ("samples", {"type": "vfio_ap-passthrough"}, "vfio-ap", "the type's driver, vfio_ap"),
         ("samples", {"type": "vfio_ccw-io"}, "vfio-ccw", "the type's driver, vfio_ccw"),
         ("samples", {"type": "nvidia-746", "arch": "s390x"}, "vfio-pci", "type's driver, nvidia"),
