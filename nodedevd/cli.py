@@ -11,6 +11,7 @@ import msgspec
 
 from nodedevd import __version__
 from nodedevd.cli_hostdev import hostdev
+from nodedevd.cli_in_use import in_use
 from nodedevd.cli_options import (
     EXIT_FAILURE,
     EXIT_NO_DAEMON,
@@ -302,5 +303,6 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
 main.add_command(events)
 main.add_command(fits)
 main.add_command(hostdev)
+main.add_command(in_use)
 main.add_command(types)
 main.add_command(wait)

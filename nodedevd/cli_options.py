@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import click
 import msgspec
@@ -13,6 +13,7 @@ from nodedevd.capabilities import WORDS
 from nodedevd.client import Client
 from nodedevd.embedded import Embedded
 from nodedevd.source import Source
+from nodedevd.sysroot import Progress
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
@@ -44,26 +45,26 @@ class Context(msgspec.Struct):
     def source(self) -> Source:
         """Return where the devices come from; a connection is closed with the command."""
         if self.sysroot is not None:
-            return Embedded(self.sysroot, progress=_progress())
+            return Embedded(self.sysroot, progress=progress)
         return self.client()
 
 
-def _progress() -> Callable[[int, int], None] | None:
-    """Show how far a scan is, once it has taken a second, to somebody who watches."""
+def progress(what: str) -> Progress | None:
+    """Show how far something is, once it has taken a second, to somebody who watches."""
     if not sys.stderr.isatty():
         return None
     begin = shown = time.monotonic()
 
-    def progress(done: int, of: int) -> None:
+    def show(done: int, of: int) -> None:
         nonlocal shown
         time_now = time.monotonic()
         if time_now - begin > 1 and time_now - shown > 0.1:
             shown = time_now
-            click.echo(f"\rreading devices: {done} of {of}", err=True, nl=False)
+            click.echo(f"\r{what}: {done} of {of}", err=True, nl=False)
         if done + 1 == of and shown != begin:
             click.echo("\r\x1b[K", err=True, nl=False)
 
-    return progress
+    return show
 
 
 cap_option = click.option(

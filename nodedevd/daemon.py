@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import click
 import msgspec
@@ -23,11 +24,13 @@ from nodedevd.acceptor import Acceptor
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow import EventChoice, Follower
 from nodedevd.follow import Options as FollowOptions
+from nodedevd.in_use import look
 from nodedevd.interface import NAME, DevicesInterface
 from nodedevd.libvirt_devices import NodeDevices
 from nodedevd.libvirt_server import LibvirtServer
 from nodedevd.listener import Listener, default_socket_path, open_listener
 from nodedevd.logs import set_up_logging
+from nodedevd.onlooker import Onlooker
 from nodedevd.server import Server
 from nodedevd.service import Service
 from nodedevd.status import Followed, ScanTimes, Status, build_status, now
@@ -74,7 +77,11 @@ class Daemon:
         self._serving: list[Acceptor] = []
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
-        devices = DevicesInterface(self._store, self.status, self._follower.fresh)
+        # A sysroot of its own: one belongs to one thread.
+        self._onlooker = Onlooker(partial(look, Sysroot(options.sysroot)))
+        devices = DevicesInterface(
+            self._store, self.status, self._follower.fresh, self._onlooker.look
+        )
         self._server = Server(
             Service(
                 vendor="nodedevd",
@@ -118,6 +125,7 @@ class Daemon:
                 await server.wait_closed()
             for _, listener in listening:
                 listener.close()
+            await self._onlooker.close(0)
             await self._follower.close(STOP_SECONDS)
             Sysroot.loop_thread = None
 

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from nodedevd.dialects import Format, dump
 from nodedevd.fits import Fits, fits
 from nodedevd.hostdev import HostDev, HostDevRequest, hostdev
+from nodedevd.in_use import InUse
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution, resolve
-from nodedevd.scan import Progress, scan
+from nodedevd.scan import scan
 from nodedevd.source import DeviceList, Devices, entry
 from nodedevd.status import ScanTimes, Status, build_status, now
-from nodedevd.sysroot import Sysroot
+from nodedevd.sysroot import Progress, Sysroot
 
 
 class Embedded:
-    """Scans once, when it is made. Raises NotASysroot."""
+    """Scans once, when it is made. Raises NotASysroot.
 
-    def __init__(self, root: str, *, progress: Progress | None = None) -> None:
-        sysroot = Sysroot(root)
-        self._root = sysroot.root
+    `progress` is asked, with a word for what takes its time, who is to be told how far that is.
+    """
+
+    def __init__(
+        self, root: str, *, progress: Callable[[str], Progress | None] = lambda what: None
+    ) -> None:
+        self._progress = progress
+        self._sysroot = sysroot = Sysroot(root)
         self._started = now()
         start = time.monotonic()
-        self.tree = scan(sysroot, progress=progress)
+        self.tree = scan(sysroot, progress=progress("reading devices"))
         self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
 
     def status(self) -> Status:
         """Return what the scan found."""
         return build_status(
-            self.tree, sysroot=self._root, started=self._started, last_scan=self._times
+            self.tree, sysroot=self._sysroot.root, started=self._started, last_scan=self._times
         )
 
     def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
@@ -78,3 +84,11 @@ class Embedded:
     def resolve(self, text: str) -> Resolution:
         """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
         return resolve(self.tree, text)
+
+    def in_use(self, names: Sequence[str] | None = None) -> InUse:
+        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice."""
+        from nodedevd.onlooker import look_in_time  # asyncio is slow to import
+
+        named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
+        look = look_in_time(self._sysroot, self._progress("looking at processes"))
+        return look.of(self.tree, named)

@@ -18,6 +18,7 @@ from nodedevd.dialects import Format, native, select
 from nodedevd.errors import ExpectedMore
 from nodedevd.fits import COUNT_AT_MOST, fits
 from nodedevd.hostdev import HostDevRequest, hostdev
+from nodedevd.in_use import Look
 from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.resolve import resolve
@@ -75,6 +76,12 @@ class ResolveParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     text: str
 
 
+class InUseParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which devices."""
+
+    names: list[str] | None = None
+
+
 class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to be told of, and from when on."""
 
@@ -90,6 +97,14 @@ Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
 """Has counts of mdev parents read again that are too old to be served; None: none is."""
 
 
+LookUp: TypeAlias = Callable[[], Awaitable[Look]]
+"""Has the processes looked at for who uses a device."""
+
+
+async def _look_nowhere() -> Look:
+    return Look(reason="other-host")
+
+
 class DevicesInterface:
     """The handlers. Each answers from one snapshot.
 
@@ -101,10 +116,12 @@ class DevicesInterface:
         store: Store,
         status: Callable[[], Status],
         fresh: Fresh = lambda devices: None,
+        look: LookUp = _look_nowhere,
     ) -> None:
         self._store = store
         self._status = status
         self._fresh = fresh
+        self._look = look
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -120,6 +137,7 @@ class DevicesInterface:
                 "Snapshot": Method(SnapshotParameters, self.snapshot),
                 "Fits": Method(FitsParameters, self.fits),
                 "Resolve": Method(ResolveParameters, self.resolve),
+                "InUse": Method(InUseParameters, self.in_use),
                 "Watch": Method(WatchParameters, self.watch),
             },
         )
@@ -212,6 +230,16 @@ class DevicesInterface:
         """Answer which device is meant."""
         return msgspec.json.encode(resolve(self._store.snapshot, parameters.text))
 
+    async def in_use(self, parameters: InUseParameters, request: Request) -> Answer:
+        """Answer whether devices are open; by whom, only to root and the daemon's own user."""
+        _named(self._store.snapshot, parameters.names)
+        look = await self._look()
+        snapshot = self._store.snapshot
+        answer = look.of(snapshot, _named(snapshot, parameters.names))
+        if request.peer.uid not in (0, os.geteuid()):
+            answer = answer.without_holders()
+        return msgspec.json.encode(answer)
+
     def watch(self, parameters: WatchParameters, request: Request) -> Answer:
         """Answer what there is, and go on with what changes."""
         if not request.more:
@@ -240,11 +268,15 @@ class DevicesInterface:
         return answer() if fresh is None else _after(fresh, answer)
 
 
-def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Device]:
-    if parameters.names is None:
-        return snapshot.select(parameters.capabilities)
+def _named(snapshot: Snapshot, names: Iterable[str] | None) -> Iterable[Device] | None:
     # A name given twice counts once: a small request must not ask for a huge answer.
-    named = dict.fromkeys(map(snapshot.lookup, parameters.names))
+    return None if names is None else dict.fromkeys(map(snapshot.lookup, names))
+
+
+def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Device]:
+    named = _named(snapshot, parameters.names)
+    if named is None:
+        return snapshot.select(parameters.capabilities)
     if parameters.capabilities is None:
         return named
     wanted = filter_words(parameters.capabilities)

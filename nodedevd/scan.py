@@ -8,8 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 
@@ -23,7 +22,7 @@ from nodedevd.mdevctl import find_definitions
 from nodedevd.model import Device, Snapshot
 from nodedevd.naming import ROOT
 from nodedevd.node import Fault, Node, shown
-from nodedevd.sysroot import Sysroot
+from nodedevd.sysroot import Progress, Sysroot
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +30,6 @@ _SUBSYSTEMS = sorted(
     {subsystem for kind in KINDS if kind.subsystems is not None for subsystem in kind.subsystems}
 )
 
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told how many devices are read, of how many."""
 
 UNANSWERED = Fault("", "unreadable", "a read has not returned; what is shown is older")
 

@@ -11,6 +11,7 @@ from nodedevd.capabilities.vgpu import Vgpu
 from nodedevd.dialects import Format
 from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution
 from nodedevd.status import Status
@@ -92,3 +93,6 @@ class Source(Protocol):
 
     def resolve(self, text: str) -> Resolution:
         """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+
+    def in_use(self, names: Sequence[str] | None = None) -> InUse:
+        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+from collections.abc import Callable
 from functools import cached_property
 from threading import get_ident
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from nodedevd.devlink import is_switchdev
 from nodedevd.errors import NotASysroot
@@ -24,6 +25,9 @@ _ATTRIBUTE_SIZE = 4096  # an attribute of sysfs has one page at most
 _FILE_LIMIT = 16 << 20
 _LINK_LIMIT = 40  # as path_resolution(7)
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many of what there is to read are read, and of how many."""
 
 
 class Sysroot:

@@ -211,6 +211,15 @@ def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -
         assert outcome(client, request) == outcome(embedded, request)
 
 
+def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) -> None:
+    """Of all that VFIO drives, and of each device by name."""
+    embedded, client = both
+    assert client.in_use() == embedded.in_use()
+    names = [entry.name for entry in embedded.list().devices]
+    assert client.in_use(names) == embedded.in_use(names)
+    assert [use.device for use in client.in_use(names).devices] == names
+
+
 def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None:
     """NoSuchDevice comes with the name and the nearest ones."""
     for source in both:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -22,16 +23,19 @@ from nodedevd.dialects import dump, libvirt, native
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
 from nodedevd.fits import Card, Fits, NoSuchType, Place, fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse, Look, Use
 from nodedevd.interface import (
     NAME,
     DevicesInterface,
     DumpParameters,
     FitsParameters,
+    InUseParameters,
     Selection,
     SnapshotParameters,
 )
 from nodedevd.model import Changed, Device, Snapshot
 from nodedevd.node import Fault
+from nodedevd.processes import Holding, Process, Seen
 from nodedevd.resolve import Resolution, Resolved, resolve
 from nodedevd.scan import scan
 from nodedevd.server import Server
@@ -642,6 +646,74 @@ async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
     assert (error, parameters["name"]) == (f"{NAME}.NoSuchDevice", "/dev/vfio/9999")
 
 
+# -- who has devices open --------------------------------------------------------------
+
+
+def looking(store: Store, look: Look) -> DevicesInterface:
+    """Return the handlers, over a look of this kind."""
+
+    async def looked() -> Look:
+        return look
+
+    return DevicesInterface(store, lambda: status_of(store), look=looked)
+
+
+async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
+    """Ask as a user."""
+    request = Request(Peer(pid=1, uid=uid, gid=uid))
+    answer = await handlers.in_use(InUseParameters(names), request)
+    assert isinstance(answer, bytes)
+    return msgspec.json.decode(answer, type=InUse)
+
+
+QEMU = Process(100, "qemu-system-x86")
+
+
+def held(path: str) -> Look:
+    """Return a look that found one device open."""
+    holding = Holding(QEMU, frozenset(), frozenset({path}), 0)
+    return Look({}, Seen((holding,), 0, hidden=False))
+
+
+async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
+    """Root and the daemon's own user are told of the process, others only that there is one."""
+    path = card_host.snapshot.lookup(MDEV).path
+    assert path is not None
+    handlers = looking(card_host, held(path))
+    for uid in (0, os.geteuid()):
+        (use,) = (await uses(handlers, [MDEV], uid)).devices
+        assert (use.device, use.open, use.holders) == (MDEV, "yes", (QEMU,))
+    (use,) = (await uses(handlers, [MDEV], 12345)).devices
+    assert (use.device, use.open, use.holders) == (MDEV, "yes", ())
+
+
+async def test_in_use_takes_any_name_and_tells_each_device_once(card_host: Store) -> None:
+    """A uuid and a name of the same device are one."""
+    told = await uses(looking(card_host, held("/sys")), [MDEV, CARD, MDEV])
+    assert [use.device for use in told.devices] == [MDEV, CARD]
+    assert told.generation == card_host.snapshot.generation
+
+
+async def test_in_use_without_names_tells_of_all_mdevs(card_host: Store) -> None:
+    """No names: all that VFIO drives; an empty list: nothing."""
+    handlers = looking(card_host, held("/sys"))
+    told = await uses(handlers, None)
+    assert {use.device for use in told.devices} == {
+        device.name for device in card_host.snapshot.select(["mdev_child"])
+    }
+    assert (await uses(handlers, [])).devices == ()
+
+
+async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: Store) -> None:
+    """Over the socket; and a name that is none is an error, as for every method."""
+    async with serving(tmp_path, card_host) as client:
+        told = await client.call(f"{NAME}.InUse", names=[MDEV])
+        error, parameters = await refusal(client, "InUse", names=["mdev_0"])
+    assert [(use["open"], use["reason"]) for use in told["devices"]] == [("unknown", "other-host")]
+    assert error == f"{NAME}.NoSuchDevice"
+    assert parameters["name"] == "mdev_0"
+
+
 # -- the text of the interface ---------------------------------------------------------
 
 TYPES: dict[str, type[msgspec.Struct]] = {
@@ -654,6 +726,8 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "Place": Place,
     "Card": Card,
     "Resolved": Resolved,
+    "Process": Process,
+    "Use": Use,
 }
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
@@ -662,6 +736,7 @@ REPLIES: dict[str, type[msgspec.Struct]] = {
     "Resolve": Resolution,
     "HostDev": HostDev,
     "Snapshot": Devices,
+    "InUse": InUse,
 }
 
 
@@ -802,6 +877,8 @@ def test_words_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> Non
     """Where the text lists the words a parameter or a field takes, they are the code's."""
     format_ = members["DumpXML"].in_type.fields["format"].element_type
     content = members["Watch"].in_type.fields["content"].element_type
+    open_ = members["Use"].type.fields["open"]
+    assert list(open_.fields) == list(literal(Use, "open"))
     assert list(format_.fields) == list(literal(DumpParameters, "format"))
     assert list(content.fields) == list(literal(interface.WatchParameters, "content"))
 
@@ -809,5 +886,7 @@ def test_words_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> Non
 def literal(struct: type[msgspec.Struct], field: str) -> tuple[str, ...]:
     """Return the words a field takes."""
     hint = msgspec.structs.fields(struct)[struct.__struct_fields__.index(field)].type
+    if get_origin(hint) is Literal:
+        return get_args(hint)
     (words,) = [one for one in get_args(hint) if one is not NoneType]
     return get_args(words)

@@ -38,6 +38,7 @@ NAMES = [
 ]
 METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "Watch"} | {
     "Fits",
+    "InUse",
     "Resolve",
 }
 

@@ -84,6 +84,29 @@ def test_service_is_sandboxed(installable: Path) -> None:
     assert float(exposure[1]) < EXPOSURE_AT_MOST, report
 
 
+def test_drop_in_lets_the_service_see_other_users_processes() -> None:
+    """It takes both: the capability, and a /proc that hides nobody; the rest stays as it is."""
+    drop_in = unit("nodedevd-in-use.conf")
+    assert drop_in.sections() == ["Service"]
+    assert dict(drop_in["Service"]) == {
+        "CapabilityBoundingSet": "CAP_SYS_PTRACE",
+        "ProtectProc": "default",
+    }
+    service = unit("nodedevd.service")["Service"]
+    assert "CAP_SYS_PTRACE" not in service["CapabilityBoundingSet"]
+    assert service["ProtectProc"] == "invisible"
+
+
+@needs_analyze
+def test_service_with_the_drop_in_passes_systemd_analyze_verify(installable: Path) -> None:
+    """Systemd takes the drop-in, and has nothing to say."""
+    directory = installable / "nodedevd.service.d"
+    directory.mkdir()
+    (installable / "nodedevd-in-use.conf").rename(directory / "in-use.conf")
+    verified = analyze("verify", "--man=no", str(installable / "nodedevd.service"))
+    assert (verified.returncode, verified.stdout) == (0, "")
+
+
 def test_service_starts_an_installed_command() -> None:
     """ExecStart= is a command that the package installs."""
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]

@@ -39,6 +39,7 @@ from nodedevd.errors import (
 )
 from nodedevd.fits import Fits, NoSuchType
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse, Use
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution, Resolved
 from nodedevd.source import DeviceList, Devices, Entry
@@ -63,6 +64,7 @@ __all__ = [
     "Fits",
     "HostDev",
     "HostDevRequest",
+    "InUse",
     "InvalidParameter",
     "MdevChild",
     "MdevParent",
@@ -81,6 +83,7 @@ __all__ = [
     "Status",
     "TimedOut",
     "TooManyClients",
+    "Use",
     "Watch",
     "at_least",
     "available",

@@ -19,6 +19,7 @@ from nodedevd.dialects import Format
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse
 from nodedevd.listener import candidate_socket_paths
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution
@@ -294,6 +295,13 @@ class AsyncClient:
     async def resolve(self, text: str) -> Resolution:
         """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
         return await self._ask(calls.resolve(text))
+
+    async def in_use(self, names: Iterable[str] | None = None) -> InUse:
+        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice.
+
+        Who has them open is told to root and the daemon's own user alone.
+        """
+        return await self._ask(calls.in_use(names))
 
     def watch(
         self,

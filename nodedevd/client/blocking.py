@@ -21,6 +21,7 @@ from nodedevd.dialects import Format
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse
 from nodedevd.listener import candidate_socket_paths
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution
@@ -263,6 +264,13 @@ class Client:
     def resolve(self, text: str) -> Resolution:
         """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
         return self._ask(calls.resolve(text))
+
+    def in_use(self, names: Iterable[str] | None = None) -> InUse:
+        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice.
+
+        Who has them open is told to root and the daemon's own user alone.
+        """
+        return self._ask(calls.in_use(names))
 
     def watch(
         self,

@@ -16,6 +16,7 @@ from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
 from nodedevd.dialects import Format
 from nodedevd.fits import Fits
 from nodedevd.hostdev import HostDev, HostDevRequest
+from nodedevd.in_use import InUse
 from nodedevd.model import Device
 from nodedevd.resolve import Resolution
 from nodedevd.source import DeviceList, Devices
@@ -177,6 +178,11 @@ def fits(wanted: str, count: int) -> Question[Fits]:
 def resolve(text: str) -> Question[Resolution]:
     """Ask which device is meant."""
     return Question("Resolve", Resolution, lambda replies: replies[0], text=text)
+
+
+def in_use(names: Iterable[str] | None) -> Question[InUse]:
+    """Ask whether devices are open."""
+    return Question("InUse", InUse, lambda replies: replies[0], names=words(names))
 
 
 def words(given: Iterable[str] | None) -> list[str] | None:

@@ -398,6 +398,16 @@ class Tree:
         self.kernel_link(f"{child}/device", path)
         return child
 
+    def vfio_group(self, number: int, device: tuple[int, int] | None = None) -> str:
+        """Make what the kernel makes of an IOMMU group that VFIO hands out: /dev/vfio/<number>."""
+        major, minor = device or (VFIO_MAJOR - 1, number)
+        return self.device(
+            f"/sys/devices/virtual/vfio/{number}",
+            class_="vfio",
+            uevent={"MAJOR": major, "MINOR": minor, "DEVNAME": f"vfio/{number}"},
+            attributes={"dev": f"{major}:{minor}"},
+        )
+
     # Interfaces and block devices
 
     def net(

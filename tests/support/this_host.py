@@ -1,0 +1,36 @@
+"""A made host in the place of this machine's own /sys, for one process and its children."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from tests.support.running import PATIENCE_SECONDS, REPOSITORY
+from tests.support.trees import Tree
+
+CTL = "from nodedevd.cli import main; main()"
+
+
+def on(tree: Tree, *before: str) -> list[str]:
+    """Return what a command begins with that is to take a tree's /sys for its own; needs root.
+
+    It runs in a mount namespace of its own, with the processes of this machine. `before` is
+    what comes then, as `setpriv`.
+    """
+    script = 'mount --bind "$SYS" /sys; exec "$0" "$@"'
+    return ["env", f"SYS={tree.at('/sys')}", "unshare", "--mount", "sh", "-ec", script, *before]
+
+
+def nodedevctl(tree: Tree, *arguments: str, before: tuple[str, ...] = (), status: int = 0) -> Any:
+    """Run nodedevctl on a tree as on this machine; return the JSON it prints."""
+    done = subprocess.run(
+        [*on(tree, *before), sys.executable, "-W", "error", "-c", CTL, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == status, done.stderr
+    return msgspec.json.decode(done.stdout)
