@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from nodedevd import __version__
+from nodedevd.cli_doctor import doctor
 from nodedevd.cli_hostdev import hostdev
 from nodedevd.cli_in_use import in_use
 from nodedevd.cli_options import (
@@ -300,6 +301,7 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
         click.echo(f"not recorded, the host refused to give it: {printable(path)}", err=True)
 
 
+main.add_command(doctor)
 main.add_command(events)
 main.add_command(fits)
 main.add_command(hostdev)

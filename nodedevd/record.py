@@ -1,4 +1,4 @@
-"""record: copies what a scan reads from a host into a sysroot of its own.
+"""record: copies what a scan and a doctor read from a host into a sysroot of its own.
 
 Nothing decides separately what to copy: a `RecordingSysroot` is scanned as any other, and
 keeps what went through it. What identifies this very machine is replaced, unless asked not
@@ -19,6 +19,7 @@ import msgspec
 from nodedevd.capabilities import KINDS
 from nodedevd.capabilities.pci import VPD, Pci
 from nodedevd.errors import NodedevError
+from nodedevd.host_facts import read_host
 from nodedevd.model import Snapshot
 from nodedevd.node import Fault
 from nodedevd.pci_ids import PATHS as PCI_IDS_PATHS
@@ -136,6 +137,7 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
         raise NotEmpty(target)
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
+    read_host(sysroot)
     keep = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
     replace = _Replacer() if not raw else None
 

@@ -10,14 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 
 from nodedevd.assembly import Update
-from nodedevd.scan import Job
+from nodedevd.model import Snapshot
+from nodedevd.scan import Job, rescan
 from nodedevd.scan_thread import ScanThread
 from nodedevd.status import UnansweredRead
+from nodedevd.sysroot import Progress, Sysroot
 
 log = logging.getLogger(__name__)
 
@@ -110,3 +113,26 @@ class Supervisor:
         # It may be slow rather than stuck: given no more time, it would never be fresh.
         self._patience[hanging.path] = min(2 * seconds, SLOW_SECONDS)
         self._on_answer(hanging.path)
+
+
+def scan_in_time(
+    sysroot: Sysroot,
+    *,
+    progress: Progress | None = None,
+    stuck_seconds: float = STUCK_SECONDS,
+) -> tuple[Snapshot, tuple[UnansweredRead, ...]]:
+    """Read a host, from where no event loop runs, and the reads that hang left out."""
+
+    def read(job: Job, unanswered: frozenset[str]) -> Update:
+        return rescan(sysroot, Snapshot(), job=job, unanswered=unanswered, progress=progress)
+
+    async def run() -> tuple[Snapshot, tuple[UnansweredRead, ...]]:
+        reads = Supervisor(lambda path: None, stuck_seconds)
+        try:
+            while True:
+                with suppress(Stuck):
+                    return (await reads.run(read)).snapshot, reads.unanswered()
+        finally:
+            reads.close(0)
+
+    return asyncio.run(run())

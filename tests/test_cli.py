@@ -28,7 +28,7 @@ from tests.support.trees import Tree
 
 COMMANDS = [
     *("list", "tree", "dumpxml", "show", "types", "status", "schema", "record"),
-    *("events", "wait", "hostdev", "fits", "resolve", "in-use"),
+    *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use"),
 ]
 CARD = "pci_0000_02_00_0"
 MDEV = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
