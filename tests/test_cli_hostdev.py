@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -117,3 +118,17 @@ def test_refusal_exits_1_with_a_daemon_and_without(
     assert alone.stderr == asked.stderr
     assert alone.stderr.startswith(error)
     assert alone.stderr.count("\n") == 1
+
+
+def test_profile_that_was_set_a_moment_ago_is_known_to_the_daemon(tmp_path: Path) -> None:
+    """No event tells of it; it is read again when it is asked for."""
+    host = tmp_path / "host"
+    shutil.copytree(FIXTURES / "vgpu-vendor-vfio", host, symlinks=True)
+    with running(tmp_path, host, "--count-age", "0"):
+        ctl = Ctl(["--socket", str(tmp_path / "nodedevd.sock")])
+        assert "1145 for NVIDIA L40S-1B" in ctl.run("hostdev", "26:00.7", status=1).stderr
+        profile = host / "sys/bus/pci/devices/0000:26:00.7/nvidia/current_vgpu_type"
+        profile.write_text("1148\n")
+        assert ctl.out("hostdev", "26:00.7").startswith("<hostdev mode='subsystem' type='pci' ma")
+        profile.write_text("0\n")
+        ctl.run("hostdev", "26:00.7", status=1)

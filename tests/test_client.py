@@ -194,9 +194,12 @@ def test_watch_begins_with_what_a_scan_finds(both: tuple[Source, Client]) -> Non
 
 
 def outcome(source: Source, request: HostDevRequest) -> HostDev | tuple[type[NodedevError], str]:
-    """Return what a source answers, or the error it raises with its text."""
+    """Return what a source answers, or the error it raises with its text.
+
+    A daemon reads a device again before it hands it over, which may find something.
+    """
     try:
-        return source.hostdev(request)
+        return msgspec.structs.replace(source.hostdev(request), generation=1)
     except NodedevError as error:
         return type(error), str(error)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from nodedevd.hostdev import (
     MODELS,
     HostDev,
     HostDevRequest,
+    Reason,
     hostdev,
     parse_address,
     parse_planned,
@@ -34,6 +36,7 @@ from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, SCHEMA, VIRSH, hostdev_of
 from tests.support.golden import Golden
 from tests.support.hosts import FIXTURES
+from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, parse
 
@@ -372,6 +375,15 @@ def test_device_that_cannot_be_handed_over_says_why(
     assert (error.code, error.reason) == ("not-assignable", reason)
     assert error.name == snapshot_of(host).lookup(name).name
     assert detail in error.detail
+
+
+def test_protocol_tells_of_every_reason() -> None:
+    """Each of them, and no other."""
+    text = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
+    section = text.partition("### HostDev\n")[2].partition("\n### ")[0]
+    rows = section.partition("| reason | |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    words = re.findall("`([a-z-]+)`", " ".join(row.split("|")[1] for row in rows.splitlines()))
+    assert sorted(words) == sorted(get_args(Reason))
 
 
 def test_definition_without_capacity_says_so() -> None:
