@@ -399,8 +399,10 @@ def _planned(
             detail = "it is there already; leave out --not-created, or take another UUID"
             raise _refused(device.name, "exists", detail)
         if child is not None:
-            type_ = type_ or (None if child.mdev_type is None else child.mdev_type.id)
-            notes.append(f"mdevctl has a definition of it, on {child.parent_addr}")
+            defined = None if child.mdev_type is None else child.mdev_type.id
+            of = "" if defined is None else f" of type {defined}"
+            notes.append(f"mdevctl has a definition of it,{of} on {child.parent_addr}")
+            type_ = type_ or defined
     return _Handed(
         uuid, uuid, _planned_model(snapshot, request, uuid, type_, machine, notes), False
     )

@@ -725,7 +725,8 @@ def test_mdev_to_come_that_is_defined_takes_the_type_of_its_definition() -> None
     """It is not there yet, which is what was said."""
     found = on("vgpu-sriov", "c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03", not_created=True, arch="s390x")
     assert found.model == "vfio-pci"
-    assert found.notes == ("mdevctl has a definition of it, on 0000:08:00.5",)
+    (note,) = found.notes
+    assert note == "mdevctl has a definition of it, of type nvidia-746 on 0000:08:00.5"
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "0000:3b:00.5", f"mdev_{UUID}_parent", UUID[:-1]])
