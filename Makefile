@@ -8,7 +8,7 @@ ARGS ?=
 ONCE ?=
 # Debian's packages with the tools some tests run.
 TEST_PACKAGES := pciutils pci.ids systemd libvirt-daemon virtinst mdevctl umockdev udev iproute2 \
-	libvirt-clients python3-libvirt
+	libvirt-clients python3-libvirt qemu-system-x86
 PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$one >/dev/null && $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && { command -v $$one; break; }; done)
