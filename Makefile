@@ -16,13 +16,13 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test lint check format venv clean
+.PHONY: help run test lint check bench bench-quick bench-curve format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and show what it knows
 	@directory=$$(mktemp -d)
@@ -60,9 +60,18 @@ test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy --strict nodedevd tests
+	$(BIN)/mypy --strict nodedevd tests benchmarks
 
 check: lint test ## all that CI runs
+
+bench: $(VENV)/installed-test ## compare with libvirtd on large hosts, as root: ten minutes (ARGS=--help)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/installed-test ## show in less than a minute that the comparison works
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-curve: $(VENV)/installed-test ## compare on hosts of 100 to 10,000 devices, and draw the curve
+	@$(BIN)/python -m benchmarks --curve --update $(ARGS)
 
 format: $(VENV)/installed-test ## format the code
 	@$(BIN)/ruff format

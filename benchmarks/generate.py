@@ -1,30 +1,123 @@
-"""Makes a sysroot of a large virtualization host: python -m benchmarks.generate DIR --units N.
+"""Makes a sysroot of a large virtualization host: python -m benchmarks.generate DIR.
 
-A host of one unit has a graphics card with virtual functions that offer mdev types, network
-cards with virtual functions that offer none, a SCSI adapter with disks, and interfaces; a
-larger one has as many units. Numbers are made up, shapes are those of the recorded hosts.
+It has graphics cards with virtual functions that offer mdev types, network cards with virtual
+functions that offer none, mdevs, SCSI adapters with disks, interfaces, and functions of which
+there is nothing more to say. Numbers are made up, shapes are those of the recorded hosts.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support import scsi
 from tests.support.trees import Express, Tree
+from tests.support.vpd import vital_product_data
 
 PORT, ENDPOINT = 4, 0
-VFS_OF_A_CARD = 22
-PARENTS = 12
-"""Virtual functions of a graphics card that offer types."""
+FUNCTIONS = 16
+"""Virtual functions of a card."""
 TYPES = 12
-LUNS = 12
+LUNS = 16
+"""Disks of an adapter."""
+CARDS_OF_A_DOMAIN = 200
+FIRST_INDEX = 1000
+"""ifindex(7) of the first interface."""
 
 
-def generate(root: Path, units: int) -> None:
-    """Write a host of so many units; each has some 220 node devices."""
-    tree = Tree(root)
+class Shape(NamedTuple):
+    """How much of what a host has; the other devices are plain PCI functions.
+
+    Attributes:
+        devices: node devices in all.
+        graphics: graphics cards, whose virtual functions are mdev parents.
+        networks: network cards with virtual functions.
+        mdevs: mediated devices, spread over the parents.
+        luns: disks.
+        interfaces: network interfaces.
+    """
+
+    devices: int
+    graphics: int
+    networks: int
+    mdevs: int
+    luns: int
+    interfaces: int
+
+    @property
+    def adapters(self) -> int:
+        """Adapters of the disks."""
+        return -(-self.luns // LUNS)
+
+    @property
+    def plain(self) -> int:
+        """PCI functions that are no part of a card with virtual functions."""
+        cards = (self.graphics + self.networks) * (FUNCTIONS + 2)
+        disks = self.luns * 4 + self.adapters
+        return self.devices - 1 - cards - self.mdevs - disks - self.interfaces
+
+
+SMALL = Shape(620, graphics=8, networks=2, mdevs=64, luns=48, interfaces=35)
+"""A host with more graphics than network functions: 128 parents of 12 types."""
+LARGE = Shape(9573, graphics=33, networks=255, mdevs=2000, luns=512, interfaces=257)
+"""A host full of network functions: 528 parents of 12 types, 4,608 virtual functions."""
+
+
+def shape(devices: int) -> Shape:
+    """Return a host of so many devices; one that is not known, in the proportions of LARGE."""
+    for known in (SMALL, LARGE):
+        if devices == known.devices:
+            return known
+    scaled = [max(1, round(number * devices / LARGE.devices)) for number in LARGE[1:]]
+    found = Shape(devices, *scaled)
+    while found.plain < found.adapters + found.interfaces - found.networks:
+        found = found._replace(networks=found.networks - 1)
+        if found.networks < 0:
+            raise ValueError(f"{devices} devices are too few for one of each kind")
+    return found
+
+
+class SharingTree(Tree):
+    """Makes files of the same content links to one file, and each directory once."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        super().__init__(root)
+        self._made: set[str] = set()
+        self._files: dict[bytes, str] = {}
+
+    def directory(self, path: str) -> str:
+        if path not in self._made:
+            super().directory(path)
+            self._made.add(path)
+        return path
+
+    def file(self, path: str, content: str | bytes = b"") -> str:
+        data = os.fsencode(content) if isinstance(content, str) else content
+        where = self.at(path)
+        first = self._files.get(data)
+        if first is None or os.path.lexists(where):
+            if os.path.lexists(where):
+                os.unlink(where)
+            self._files[data] = where
+            return super().file(path, data)
+        self.directory(os.path.dirname(path))
+        try:
+            os.link(first, where)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            self._files[data] = where
+            super().file(path, data)
+        return path
+
+
+def generate(root: Path, wanted: Shape) -> None:
+    """Write a host."""
+    tree = SharingTree(root)
     tree.dmi(
         product_name="Bench",
         sys_vendor="nodedevd",
@@ -33,105 +126,137 @@ def generate(root: Path, units: int) -> None:
     )
     tree.pci_ids(
         {
+            (0x1000, "Broadcom / LSI"): {0x00CE: "MegaRAID SAS-3 3316 [Intruder]"},
             (0x10DE, "NVIDIA Corporation"): {0x25B6: "GA107GL [A2 / A16]"},
-            (0x8086, "Intel Corporation"): {0x154C: "Ethernet Virtual Function 700 Series"},
+            (0x8086, "Intel Corporation"): {
+                0x154C: "Ethernet Virtual Function 700 Series",
+                0x2030: "Sky Lake-E PCI Express Root Port A",
+                0x2014: "Sky Lake-E Ubox Registers",
+            },
         }
     )
-    for unit in range(units):
-        _unit(tree, unit)
+    parents: list[str] = []
+    above: list[str] = []
+    for card in range(wanted.graphics):
+        parents += _card(tree, card, 0x10DE, 0x25B6, 0x030200, "nvidia")[1:]
+    for card in range(wanted.graphics, wanted.graphics + wanted.networks):
+        above.append(_card(tree, card, 0x8086, 0x154C, 0x020000, "iavf")[0])
+    plain = [_plain(tree, number) for number in range(wanted.plain)]
+    above += plain[wanted.adapters :]
+    for parent in parents:
+        _mdev_types(tree, parent)
+    for number in range(wanted.mdevs):
+        _mdev(tree, parents[number % len(parents)], number)
+    for number in range(wanted.interfaces):
+        _interface(tree, above[number], number)
+    for adapter in range(wanted.adapters):
+        luns = min(LUNS, wanted.luns - adapter * LUNS)
+        _disks(tree, adapter, plain[adapter], luns)
 
 
-def _unit(tree: Tree, unit: int) -> None:
-    domain = f"{unit // 16:04x}"
-    first = 1 + unit % 16 * 12
-    numa = unit % 2
-    for card in range(8):
-        _network_card(tree, domain, first + card, numa)
-    graphics = _card(tree, domain, first + 8, numa, 0x10DE, 0x25B6, 0x030200, "nvidia")
-    for index, function in enumerate(graphics[1:][:PARENTS]):
-        for number in range(TYPES):
-            tree.mdev_type(
-                function,
-                f"nvidia-{742 + number}",
-                name=f"NVIDIA A2-{number + 1}Q",
-                available=0 if index < 4 and number else 1,
-                description=f"num_heads=4, frl_config=60, framebuffer={number + 1}024M, "
-                f"max_resolution=5120x2880, max_instance={16 // (number + 1)}",
-            )
-        tree.mdev_parent(function)
-        if index < 4:
-            made = str(uuid.UUID(int=(unit << 8 | index) + (0xA2 << 120)))
-            group = 100_000 + unit * 4 + index
-            tree.mdev(function, made, "nvidia-742", driver="nvidia", iommu_group=group, vfio=group)
-    _disks(tree, unit, domain, first + 9)
-
-
-def _card(
-    tree: Tree, domain: str, bus: int, numa: int, vendor: int, device: int, class_: int, driver: str
-) -> list[str]:
-    """Make a card behind a port of its own; return the addresses of its functions."""
-    port = f"{domain}:00:{bus >> 3:02x}.{bus & 7}"
-    group = (int(domain, 16) << 8 | bus) * 64
+def _card(tree: Tree, card: int, vendor: int, device: int, class_: int, driver: str) -> list[str]:
+    """Make a card behind a port of its own; return the paths of its functions."""
+    domain, bus = divmod(card, CARDS_OF_A_DOMAIN)
+    port = f"{domain:04x}:00:{bus >> 3:02x}.{bus & 7}"
     tree.pci(
         port,
-        parent=f"pci{domain}:00",
+        parent=f"pci{domain:04x}:00",
         vendor=0x8086,
         device=0x2030,
         class_=0x060400,
         driver="pcieport",
-        iommu_group=group,
+        iommu_group=card * 32,
         express=Express(PORT, 4, 16, 0, 3, 16),
     )
-    functions = [f"{domain}:{bus:02x}:{number >> 3:02x}.{number & 7}" for number in range(23)]
-    for number, address in enumerate(functions):
-        tree.pci(
-            address,
-            parent=port,
-            vendor=vendor,
-            device=device,
-            class_=class_,
-            subsystem=(vendor, 0x157E),
-            driver=driver,
-            numa_node=numa,
-            iommu_group=group + 1 + number,
-            express=Express(ENDPOINT, 4, 16, 0, 3, 16) if number == 0 else None,
+    functions = []
+    for number in range(FUNCTIONS + 1):
+        address = f"{domain:04x}:{bus + 1:02x}:{number >> 3:02x}.{number & 7}"
+        functions.append(
+            tree.pci(
+                address,
+                parent=port,
+                vendor=vendor,
+                device=device,
+                class_=class_,
+                subsystem=(vendor, 0x157E),
+                driver=driver,
+                numa_node=card % 2,
+                iommu_group=card * 32 + 1 + number,
+                express=None if number else Express(ENDPOINT, 4, 16, 0, 3, 16),
+                attributes=None if number else {"vpd": _vpd(card)},
+            )
         )
     tree.sriov(functions[0], functions[1:])
     return functions
 
 
-def _network_card(tree: Tree, domain: str, bus: int, numa: int) -> None:
-    functions = _card(tree, domain, bus, numa, 0x8086, 0x154C, 0x020000, "iavf")
-    index = int(domain, 16) << 8 | bus
-    mac = f"02:00:{index >> 16:02x}:{index >> 8 & 0xFF:02x}:{index & 0xFF:02x}:00"
-    tree.net(f"eno{index}", parent=functions[0], address=mac, attributes={"speed": 25000})
+def _vpd(card: int) -> bytes:
+    return vital_product_data("Card", {"PN": "BENCH-1", "EC": "A01", "SN": f"B{card:07}"})
 
 
-def _disks(tree: Tree, unit: int, domain: str, bus: int) -> None:
-    adapter = tree.pci(
-        f"{domain}:{bus:02x}:00.0",
-        parent=f"pci{domain}:00",
-        vendor=0x1000,
-        device=0x00CE,
-        class_=0x010400,
-        driver="megaraid_sas",
+def _plain(tree: Tree, number: int) -> str:
+    domain, rest = divmod(number, 0x2000)
+    address = f"{domain:04x}:{0xE0 + (rest >> 8):02x}:{rest >> 3 & 0x1F:02x}.{rest & 7}"
+    return tree.pci(
+        address,
+        parent=f"pci{address[:7]}",
+        vendor=0x8086,
+        device=0x2014,
+        class_=0x088000,
+        subsystem=(0x8086, 0x2014),
+        numa_node=0,
+        iommu_group=1_000_000 + number,
     )
-    host = scsi.host(tree, unit, above=adapter, unique_id=unit)
-    for lun in range(LUNS):
-        target = scsi.target(tree, host, f"{unit}:0:{lun}")
+
+
+def _mdev_types(tree: Tree, parent: str) -> None:
+    for number in range(TYPES):
+        tree.mdev_type(
+            parent,
+            f"nvidia-{742 + number}",
+            name=f"NVIDIA A2-{number + 1}Q",
+            available=16 // (number + 1),
+            description=f"num_heads=4, frl_config=60, framebuffer={number + 1}024M, "
+            f"max_resolution=5120x2880, max_instance={16 // (number + 1)}",
+        )
+    tree.mdev_parent(parent)
+
+
+def _mdev(tree: Tree, parent: str, number: int) -> None:
+    made = str(uuid.UUID(int=number + (0xA2 << 120)))
+    group = 2_000_000 + number
+    tree.mdev(parent, made, "nvidia-742", driver="nvidia", iommu_group=group, vfio=group)
+
+
+def _interface(tree: Tree, above: str, number: int) -> None:
+    name = f"eno{number}"
+    mac = f"02:00:00:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"
+    path = tree.net(name, parent=above, address=mac, attributes={"speed": 25000})
+    tree.file(f"{path}/uevent", f"INTERFACE={name}\nIFINDEX={FIRST_INDEX + number}\n")
+
+
+def _disks(tree: Tree, number: int, adapter: str, luns: int) -> None:
+    host = scsi.host(tree, number, above=adapter, unique_id=number)
+    for lun in range(luns):
+        target = scsi.target(tree, host, f"{number}:0:{lun}")
         device = scsi.unit(tree, target, 0, driver="sd", vendor="SEAGATE", model="ST16000NM")
-        number = unit * LUNS + lun
-        name = f"sd{_letters(number)}"
+        index = number * LUNS + lun
         disk = tree.block(
-            name,
+            f"sd{_letters(index)}",
             above=f"{device}/block",
             device=device,
             size=31251759104,
-            number=(8 + number // 16 % 8, number % 16 * 16 + number // 128 * 256),
+            number=(8 + index // 16 % 8, index % 16 * 16 + index // 128 * 256),
         )
-        serial = f"35000c500{number:08x}"
+        serial = f"35000c500{index:08x}"
         properties = {"ID_TYPE": "disk", "ID_BUS": "scsi", "ID_SERIAL": serial}
         tree.udev(disk, properties, [f"disk/by-id/scsi-{serial}"])
+        tree.device(
+            f"{device}/scsi_generic/sg{index}",
+            class_="scsi_generic",
+            uevent={"MAJOR": 21, "MINOR": index, "DEVNAME": f"sg{index}"},
+            attributes={"dev": f"21:{index}"},
+        )
 
 
 def _letters(number: int) -> str:
@@ -147,13 +272,17 @@ def main() -> None:
     """Write a host."""
     parser = argparse.ArgumentParser(
         description="Make a sysroot of a large virtualization host.",
-        epilog="Example: python -m benchmarks.generate /tmp/large --units 40",
+        epilog="Example: python -m benchmarks.generate /tmp/large --devices 9573",
     )
     parser.add_argument("directory", type=Path, help="where to; must not exist")
-    parser.add_argument("--units", type=int, default=3, help="220 node devices each (default: 3)")
+    parser.add_argument("--devices", type=int, default=620, help="node devices (default: 620)")
     arguments = parser.parse_args()
+    try:
+        wanted = shape(arguments.devices)
+    except ValueError as error:
+        parser.error(str(error))
     arguments.directory.mkdir(parents=True)
-    generate(arguments.directory, arguments.units)
+    generate(arguments.directory, wanted)
 
 
 if __name__ == "__main__":

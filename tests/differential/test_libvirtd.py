@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.generate import generate
+from benchmarks.generate import generate, shape
 from nodedevd.embedded import Embedded
 from tests.differential.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
 from tests.support import libvirtd
@@ -37,7 +37,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     tree = Tree(tmp_path_factory.mktemp(ODD))
     build_odd(tree)
     generated = tmp_path_factory.mktemp(GENERATED)
-    generate(generated, 1)
+    generate(generated, shape(260))
     recorded = {host: FIXTURES / host for host in COMPARED}
     return {**recorded, ODD: Path(tree.root), GENERATED: generated}
 

@@ -60,17 +60,7 @@ class Testbed:
 
     def message(self, action: str, path: str, subsystem: str, **properties: str) -> bytes:
         """Return such a message."""
-        values = {
-            "ACTION": action,
-            "DEVPATH": path.removeprefix("/sys"),
-            "SUBSYSTEM": subsystem,
-            "SEQNUM": str(next(self._numbers)),
-            **properties,
-        }
-        data = b"".join(f"{key}={value}".encode() + b"\0" for key, value in values.items())
-        magic = _MAGIC.to_bytes(4, "big")
-        size = _HEADER.size
-        return _HEADER.pack(b"libudev\0", magic, size, size, len(data), bytes(16)) + data
+        return udev_message(action, path, subsystem, next(self._numbers), **properties)
 
     def send(self, message: bytes) -> None:
         """Send a message to all who listen."""
@@ -78,3 +68,18 @@ class Testbed:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.connect(str(listener))
                 sender.send(message)
+
+
+def udev_message(action: str, path: str, subsystem: str, number: int, **properties: str) -> bytes:
+    """Return what udevd sends when it has worked on the uevent of this number."""
+    values = {
+        "ACTION": action,
+        "DEVPATH": path.removeprefix("/sys"),
+        "SUBSYSTEM": subsystem,
+        "SEQNUM": str(number),
+        **properties,
+    }
+    data = b"".join(f"{key}={value}".encode() + b"\0" for key, value in values.items())
+    magic = _MAGIC.to_bytes(4, "big")
+    size = _HEADER.size
+    return _HEADER.pack(b"libudev\0", magic, size, size, len(data), bytes(16)) + data

@@ -1,0 +1,116 @@
+"""Runs libvirtd and nodedevd over the same generated hosts, in turn, and compares them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plot, report
+from tests.support import libvirtd
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+CURVE = HERE / "curve.json"
+PLOT = HERE.parent / "docs/performance.svg"
+CURVE_DEVICES = (100, 300, 1000, 3000, 10000)
+QUICK_DEVICES = 260
+
+_EPILOG = """\
+Example: compare, and make the outcome the one to compare with
+  make bench ARGS=--update
+
+Exit status: 0 measured, whatever the figures are; 1 a broken run: an error, or the two
+daemons show different devices; 2 wrong usage, or libvirtd cannot be run here."""
+
+
+def measure(devices: int, rounds: int, *options: str) -> dict[str, Any]:
+    """Measure on one host, in namespaces of its own. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory, "figures.json")
+        command = [sys.executable, "-m", "benchmarks.measure", "--devices", str(devices)]
+        command += ["--rounds", str(rounds), "--out", str(out), *options]
+        subprocess.run([*libvirtd.NAMESPACES, *command], cwd=HERE.parent, check=True)
+        return dict(json.loads(out.read_text()))
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    version = subprocess.run([libvirtd.LIBVIRTD, "--version"], capture_output=True, text=True)
+    models = [
+        line.partition(": ")[2]
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "libvirtd": version.stdout.strip().rpartition(" ")[2],
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of each daemon (default: 5)")
+    parser.add_argument(
+        "--devices",
+        type=int,
+        nargs="*",
+        default=[620, 9573, report.LARGEST],
+        help=f"sizes of hosts (default: 620 9573 {report.LARGEST}, the last for nodedevd alone)",
+    )
+    parser.add_argument("--quick", action="store_true", help="a short run that shows it works")
+    parser.add_argument("--curve", action="store_true", help="how both grow, 100 to 10,000 devices")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--update", action="store_true", help=f"write {RESULTS.name} anew")
+    arguments = parser.parse_args(argv)
+    missing = libvirtd.missing()
+    if missing is not None:
+        print(f"libvirtd cannot be run here: {missing}", file=sys.stderr)
+        return 0 if arguments.quick else 2
+    setting = machine()
+    hosts: dict[str, Any] = {}
+    if arguments.quick:
+        hosts[str(QUICK_DEVICES)] = measure(QUICK_DEVICES, 1, "--quick")
+    elif arguments.curve:
+        for devices in CURVE_DEVICES:
+            hosts[str(devices)] = measure(devices, min(3, arguments.rounds), "--brief")
+        hosts[str(report.LARGEST)] = measure(report.LARGEST, 1, "--alone", "--brief")
+    else:
+        for devices in arguments.devices:
+            alone = ("--alone", "--brief") if devices >= report.LARGEST else ()
+            hosts[str(devices)] = measure(devices, arguments.rounds, *alone)
+    known = CURVE if arguments.curve else RESULTS
+    before = json.loads(known.read_text())["hosts"] if known.exists() else {}
+    outcome = report.as_json(hosts, setting)
+    print(json.dumps(outcome, indent=1) if arguments.json else report.table(hosts, before))
+    if arguments.update:
+        known.write_text(json.dumps(outcome, indent=1) + "\n")
+        if arguments.curve:
+            PLOT.write_text(plot.curve(hosts))
+    if not arguments.quick and not arguments.json:
+        print(f"{report.missed(hosts)} targets missed; on {setting}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"a broken run: {error}")

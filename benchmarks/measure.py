@@ -1,0 +1,292 @@
+"""Measures both daemons on one host, in turn, round by round: python -m benchmarks.measure.
+
+Runs in namespaces of its own; `benchmarks.__main__` makes them and reads what is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.daemons import Daemon, Libvirtd, Nodedevd, Started, started
+from benchmarks.faces import Connection, Face, Rpc
+from benchmarks.generate import shape
+from benchmarks.stage import Stage, compiled
+from nodedevd.scan import scan
+from nodedevd.sysroot import Sysroot
+from tests.differential.test_libvirtd import compare
+from tests.support.libvirtd import RUN
+
+LOAD_SECONDS = 2.0
+QUICK_SECONDS = 0.2
+CLIENTS = 64
+CHANGES = 10
+"""Devices that are removed and added one after another."""
+BURST = 1000
+"""Virtual functions that are removed at once."""
+XML_BYTES = 900
+"""Of a device, on average: what the floor writes."""
+EVENT_SECONDS = 300.0
+"""A daemon that tells nothing for so long has not noticed."""
+
+Figures: TypeAlias = dict[str, float]
+
+
+def progress(text: str) -> None:
+    """Tell who waits what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Loader:
+    """Asks by the C program, so that the daemon is what takes the time."""
+
+    def __init__(self) -> None:
+        self._program = compiled("load")
+        self._requests = RUN / "requests"
+
+    def run(
+        self, face: Face, requests: Sequence[bytes], *, clients: int = 1, seconds: float = 0.0
+    ) -> dict[str, Any]:
+        """Ask each once, or for some time again and again. Raises CalledProcessError."""
+        with self._requests.open("wb") as file:
+            file.write(struct.pack("=I", len(face.greeting)))
+            for request in (*face.greeting, *requests):
+                file.write(struct.pack("=I", len(request)) + request)
+        command = [str(self._program), str(face.path), face.framing, str(self._requests)]
+        command += [str(clients), str(seconds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        return dict(json.loads(done.stdout))
+
+
+class Bench:
+    """Both daemons on a host."""
+
+    def __init__(self, stage: Stage, load_seconds: float) -> None:
+        self._stage = stage
+        self._load_seconds = load_seconds
+        self._loader = Loader()
+
+    def check(self, daemons: Sequence[Daemon]) -> int:
+        """Fail unless both show the same devices with the same text; return how many."""
+        shown = []
+        for daemon in daemons:
+            with started(daemon):
+                with Connection(daemon.libvirt, 60.0) as connection:
+                    shown.append(read_all(daemon.libvirt, connection))
+                if isinstance(daemon, Nodedevd):
+                    self._check_bulk(daemon, shown[-1])
+        theirs, own = shown
+        assert len(own) == self._stage.devices, f"{len(own)} devices"
+        one_sided = sorted(theirs.keys() ^ own.keys())
+        assert not one_sided, f"{len(one_sided)} devices are shown by one: {one_sided[:5]}"
+        compare(theirs, own, Path("/"))
+        return len(own)
+
+    def _check_bulk(self, daemon: Nodedevd, own: dict[str, str]) -> None:
+        """Fail unless the bulk answer has the text of each device, and no read failed."""
+        face = daemon.varlink
+        with Connection(face, 60.0) as connection:
+            (request,) = face.everything([])
+            document = face.read(connection.ask(request))["xml"]
+            errors = face.read(connection.ask(face.status))["error_count"]
+        devices = re.findall(r"  <device>\n(?:.|\n)*?\n  </device>\n", document)
+        found = [re.sub("^  ", "", device, flags=re.MULTILINE) for device in devices]
+        assert sorted(found) == sorted(own.values()), "the bulk answer is another one"
+        assert errors == 0, f"{errors} attributes could not be told"
+
+    def measure(self, daemon: Daemon, *, load: bool, burst: bool) -> Figures:
+        """Start a daemon and measure it."""
+        with started(daemon) as running:
+            assert len(running.names) == self._stage.devices, f"{len(running.names)} devices"
+            figures = {
+                "start_wall_s": running.wall_seconds,
+                "start_cpu_s": running.cpu_seconds,
+                "start_rss_mib": running.rss_mib(),
+            }
+            if isinstance(daemon, Nodedevd):
+                with Connection(daemon.varlink, 60.0) as connection:
+                    status = daemon.varlink.read(connection.ask(daemon.varlink.status))
+                figures["scan_s"] = status["last_scan"]["seconds"]
+            figures |= self._questions(daemon, running, load=load)
+            figures["rss_mib"] = running.rss_mib()
+            return figures | self._events(daemon.own, running, burst=burst)
+
+    def _questions(self, daemon: Daemon, running: Started, *, load: bool) -> Figures:
+        own, libvirt, names = daemon.own, daemon.libvirt, list(running.names)
+        random.Random(1).shuffle(names)  # every kind has its share of a run that ends early
+        everything, dumps = own.everything(names), [own.dump(name) for name in names]
+        figures = {"all_first_ms": self._loader.run(own, everything)["wall_ns"] / 1e6}
+        figures["names_ms"] = self._loader.run(own, [own.names] * 5)["p50_ns"] / 1e6
+        figures |= self._dumps(own, dumps, running, "dump", 1)
+        # By now, counts are older than nodedevd serves them: it reads them again.
+        figures["all_ms"] = self._loader.run(own, everything)["wall_ns"] / 1e6
+        if load:
+            figures |= self._dumps(own, dumps, running, "load", CLIENTS)
+        if libvirt is own:
+            figures["libvirt_names_ms"] = figures["names_ms"]
+            figures["libvirt_dump_us"] = figures["dump_us"]
+            figures["libvirt_dump_cpu_us"] = figures["dump_cpu_us"]
+        elif load:
+            names_ns = self._loader.run(libvirt, [libvirt.names] * 5)["p50_ns"]
+            figures["libvirt_names_ms"] = names_ns / 1e6
+            with Connection(libvirt, 60.0) as connection:
+                theirs = libvirt.read_names(connection.ask(libvirt.names))
+            random.Random(1).shuffle(theirs)
+            dumps = [libvirt.dump(name) for name in theirs]
+            figures |= self._dumps(libvirt, dumps, running, "libvirt_dump", 1)
+        return figures
+
+    def _dumps(
+        self, face: Face, dumps: Sequence[bytes], running: Started, key: str, clients: int
+    ) -> Figures:
+        before = running.cpu()
+        done = self._loader.run(face, dumps, clients=clients, seconds=self._load_seconds)
+        cpu = running.cpu() - before
+        figures = {f"{key}_us": done["p50_ns"] / 1e3, f"{key}_p99_us": done["p99_ns"] / 1e3}
+        figures[f"{key}_cpu_us"] = cpu / done["answered"] * 1e6
+        figures[f"{key}_per_s"] = done["answered"] / done["wall_ns"] * 1e9
+        return figures
+
+    # -- changes -----------------------------------------------------------------------
+
+    def _events(self, face: Face, running: Started, *, burst: bool) -> Figures:
+        functions = self._stage.functions
+        figures: Figures = {}
+        with Connection(face, EVENT_SECONDS) as connection:
+            connection.ask(face.watch)
+            before = running.cpu_at_rest()
+            walls = []
+            for function in functions[:CHANGES]:
+                walls.append(self._until(connection, face, [self._stage.take_away(function)]))
+                walls.append(self._until(connection, face, self._stage.put_back()))
+            used = running.cpu_at_rest() - before
+            figures["event_cpu_ms"] = used / len(walls) * 1e3
+            figures["event_ms"] = sorted(walls)[len(walls) // 2] * 1e3
+            if burst:
+                messages = [self._stage.take_away(function) for function in functions[:BURST]]
+                before = running.cpu()
+                figures["burst_s"] = self._until(connection, face, messages)
+                figures["burst_cpu_s"] = running.cpu() - before
+                self._stage.put_back()
+        return figures
+
+    def _until(self, connection: Connection, face: Face, messages: Sequence[bytes]) -> float:
+        """Tell what happened; return after how many seconds the client knew all of it."""
+        wanted = {told(message) for message in messages}
+        began = time.monotonic()
+        for message in messages:
+            self._stage.tell(message)
+        while wanted:
+            event = face.read_event(connection.receive())
+            if event is not None:
+                wanted.discard(event)
+        return time.monotonic() - began
+
+
+def told(message: bytes) -> tuple[str, str]:
+    """Return what clients are to be told of a message of udevd about a PCI function."""
+    action, path = re.findall(rb"(?:ACTION|DEVPATH)=([^\0]*)", message)
+    name = re.sub("[^0-9a-f]", "_", path.decode().rpartition("/")[2])
+    return ("removed" if action == b"remove" else "added", f"pci_{name}")
+
+
+def read_all(face: Rpc, connection: Connection) -> dict[str, str]:
+    """Return the XML of every device by name."""
+    names = face.read_names(connection.ask(face.names))
+    return {name: face.read_xml(connection.ask(face.dump(name))) for name in names}
+
+
+class Floor:
+    """The reads of a scan, done by a C program that does nothing else."""
+
+    def __init__(self, xml_bytes: int) -> None:
+        self._program = compiled("floor")
+        self._reads = RUN / "reads"
+        self._xml_bytes = xml_bytes
+        noted = Noting()
+        scan(noted)
+        self._reads.write_text("".join(noted.reads), errors="surrogateescape")
+
+    def measure(self) -> Figures:
+        """Do them."""
+        command = [str(self._program), str(self._reads), str(self._xml_bytes), "1"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        answer = json.loads(done.stdout)
+        return {"floor_s": answer["rounds_ns"][0] / 1e9, "floor_reads": answer["reads"]}
+
+
+class Noting(Sysroot):
+    """Notes every read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[str] = []
+
+    def listdir(self, path: str) -> list[str]:
+        self.reads.append(f"L {path}\n")
+        return super().listdir(path)
+
+    def read(self, path: str, size: int | None = None) -> bytes:
+        self.reads.append(f"R{'' if size is None else size} {path}\n")
+        return super().read(path, size)
+
+    def read_link(self, path: str) -> str:
+        self.reads.append(f"T {path}\n")
+        return super().read_link(path)
+
+    def exists(self, path: str) -> bool:
+        self.reads.append(f"E {path}\n")
+        return super().exists(path)
+
+
+def main() -> None:
+    """Measure, and write the figures of all rounds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help="nodedevd alone")
+    parser.add_argument("--brief", action="store_true", help="without 64 clients, and a burst")
+    parser.add_argument("--quick", action="store_true", help="short runs")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    devices, load = arguments.devices, not arguments.brief
+    progress(f"{devices} devices: making the host")
+    stage = Stage(shape(devices))
+    stage.set_up()
+    bench = Bench(stage, QUICK_SECONDS if arguments.quick else LOAD_SECONDS)
+    daemons: list[Daemon] = [Nodedevd()] if arguments.alone else [Libvirtd(), Nodedevd()]
+    if not arguments.alone:
+        progress(f"{devices} devices: comparing what both show")
+        bench.check(daemons)
+    floor = Floor(XML_BYTES * devices)
+    burst = load and len(stage.functions) >= BURST
+    rounds: dict[str, list[Figures]] = {}
+    for number in range(arguments.rounds):
+        rounds.setdefault("floor", []).append(floor.measure())
+        for daemon in daemons if number % 2 == 0 else reversed(daemons):
+            # It takes libvirtd minutes, with two processes for each device.
+            bursts = burst and (number == 0 or not isinstance(daemon, Libvirtd))
+            figures = bench.measure(daemon, load=load, burst=bursts)
+            rounds.setdefault(daemon.name, []).append(figures)
+            progress(
+                f"{devices} devices: round {number + 1} of {arguments.rounds}, "
+                f"{daemon.name} up after {figures['start_wall_s']:.2f} s"
+            )
+        if not arguments.alone and load:
+            with started(Libvirtd(mdevctl=False)) as running:
+                without = {"start_wall_s": running.wall_seconds, "start_cpu_s": running.cpu_seconds}
+            rounds.setdefault("libvirtd without mdevctl", []).append(without)
+    arguments.out.write_text(json.dumps(rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What the figures come to: rows of ratios, each with its spread and its target."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+Figures: TypeAlias = Mapping[str, float]
+Rounds: TypeAlias = Mapping[str, Sequence[Figures]]
+"""The figures of each round, by who was measured."""
+Hosts: TypeAlias = Mapping[str, Rounds]
+"""The same, by the number of the host's devices."""
+
+OURS, THEIRS = "nodedevd", "libvirtd"
+
+
+class Row(NamedTuple):
+    """One thing that is compared.
+
+    Attributes:
+        key: of the figure.
+        title: what it is.
+        unit: of the figure.
+        targets: the most, or least, that the ratio may be, by the number of devices; at None
+            that of all hosts.
+        at_least: whether more is better.
+        theirs: whom it is compared with.
+        their_key: of the figure there, if it is another one.
+    """
+
+    key: str
+    title: str
+    unit: str
+    targets: Mapping[int | None, float] = {}
+    at_least: bool = False
+    theirs: str = THEIRS
+    their_key: str | None = None
+
+
+ROWS = (
+    Row("start_wall_s", "exec to first complete answer", "s", {620: 0.35, 9573: 0.12}),
+    Row("start_cpu_s", "CPU of that start", "s", {620: 0.35, 9573: 0.12}),
+    Row("all_ms", "every device's XML", "ms", {None: 0.03}),
+    Row("all_first_ms", "the same, first time", "ms", {None: 0.03}),
+    Row("names_ms", "names of all devices", "ms", {None: 0.02}),
+    Row("dump_us", "one dumpxml, wall", "us", {None: 0.3}),
+    Row("dump_cpu_us", "one dumpxml, server CPU", "us", {None: 0.1}),
+    Row("load_per_s", "dumps a second, 64 clients", "1/s", {None: 5}, at_least=True),
+    Row("libvirt_names_ms", "libvirt's protocol: list-all", "ms", {None: 0.05}),
+    Row("libvirt_dump_us", "libvirt's protocol: one dumpxml", "us", {None: 0.5}),
+    Row("rss_mib", "RSS after all that", "MiB", {620: 0.5, 9573: 0.25}),
+    Row("event_cpu_ms", "a device added or removed: CPU", "ms", {9573: 0.1}),
+    Row("burst_s", "1,000 VFs removed: last event", "s", {9573: 0.1}),
+    Row("scan_s", "scan, against the C floor", "s", {None: 3}, theirs="floor", their_key="floor_s"),
+    Row("start_rss_mib", "RSS after the start", "MiB"),
+    Row("event_ms", "a device added or removed: wall", "ms"),
+    Row("load_cpu_us", "one dumpxml of 64 clients, CPU", "us"),
+    Row("load_p99_us", "the same, p99 of wall", "us"),
+    Row("libvirt_dump_cpu_us", "libvirt's protocol: dumpxml, CPU", "us"),
+    Row(
+        "start_wall_s",
+        "start, against one without mdevctl",
+        "s",
+        theirs="libvirtd without mdevctl",
+    ),
+)
+"""The first part has targets."""
+
+LARGEST = 47820
+SECONDS_OF_LARGEST = 10.0
+MIB_OF_LARGEST = 300.0
+GROWTH = 1.5
+"""An event's CPU on a host of 9,573 devices against one of 620: the same but for the noise."""
+
+
+class Ratio(NamedTuple):
+    """A row that was measured: medians, and the ratio with its spread over the rounds."""
+
+    row: Row
+    theirs: float
+    ours: float
+    ratio: float
+    low: float
+    high: float
+    target: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.ratio >= self.target if self.row.at_least else self.ratio <= self.target
+
+
+def ratios(rounds: Rounds, devices: int) -> list[Ratio]:
+    """Return all rows of a host of which there are figures of both."""
+    found = []
+    for row in ROWS:
+        key = row.their_key or row.key
+        theirs = [one[key] for one in rounds.get(row.theirs, ()) if key in one]
+        ours = [one[row.key] for one in rounds.get(OURS, ()) if row.key in one]
+        if not theirs or not ours:
+            continue
+        middle = statistics.median(theirs)
+        # What was measured once stands against all rounds.
+        pairs = zip(ours, theirs if len(theirs) == len(ours) else [middle] * len(ours), strict=True)
+        spread = sorted(own / their for own, their in pairs)
+        target = row.targets.get(devices, row.targets.get(None))
+        own = statistics.median(ours)
+        found.append(Ratio(row, middle, own, own / middle, spread[0], spread[-1], target))
+    return found
+
+
+def table(hosts: Hosts, before: Hosts) -> str:
+    """Return the text that is printed: a table for each host, with what it was before."""
+    parts = []
+    for devices, rounds in hosts.items():
+        count = len(rounds[OURS])
+        rows = ratios(rounds, int(devices))
+        if rows:
+            old = {
+                one.row.title: one.ratio for one in ratios(before.get(devices, {}), int(devices))
+            }
+            head = ("", "libvirtd", "nodedevd", "ratio", "spread", "target", "", "committed")
+            cells = [head, *(_cells(one, old.get(one.row.title)) for one in rows)]
+            parts.append(f"{int(devices):,} devices, median of {count}\n{_columns(cells)}")
+    parts += [f"{line}\n" for line in _alone(hosts)]
+    return "\n".join(parts)
+
+
+def missed(hosts: Hosts) -> int:
+    """Return how many targets are missed."""
+    rows = [one for devices, rounds in hosts.items() for one in ratios(rounds, int(devices))]
+    return sum(one.met is False for one in rows) + sum("MISS" in line for line in _alone(hosts))
+
+
+def _cells(one: Ratio, old: float | None) -> tuple[str, ...]:
+    sign = ">=" if one.row.at_least else "<="
+    return (
+        one.row.title,
+        f"{number(one.theirs)} {one.row.unit}",
+        f"{number(one.ours)} {one.row.unit}",
+        f"x{number(one.ratio)}",
+        f"{number(one.low)}..{number(one.high)}",
+        "" if one.target is None else f"{sign} {one.target:g}",
+        verdict(one.met),
+        "" if old is None else f"x{number(old)}",
+    )
+
+
+def _alone(hosts: Hosts) -> list[str]:
+    """Return what is no comparison with another program on the same host."""
+    lines = []
+    small, large = (_median(hosts, devices, "event_cpu_ms") for devices in (620, 9573))
+    if small is not None and large is not None:
+        lines.append(
+            f"An event's CPU at 9,573 devices against 620: x{number(large / small)} "
+            f"(<= {GROWTH:g}) {verdict(large / small <= GROWTH)}"
+        )
+    wall, rss = (_median(hosts, LARGEST, key) for key in ("start_wall_s", "rss_mib"))
+    if wall is not None and rss is not None:
+        lines.append(
+            f"{LARGEST:,} devices: up and complete in {number(wall)} s "
+            f"(<= {SECONDS_OF_LARGEST:g}) {verdict(wall <= SECONDS_OF_LARGEST)}, "
+            f"RSS after serving all {number(rss)} MiB "
+            f"(<= {MIB_OF_LARGEST:g}) {verdict(rss <= MIB_OF_LARGEST)}"
+        )
+    return lines
+
+
+def _median(hosts: Hosts, devices: int, key: str) -> float | None:
+    values = [one[key] for one in hosts.get(str(devices), {}).get(OURS, ()) if key in one]
+    return statistics.median(values) if values else None
+
+
+def verdict(met: bool | None) -> str:
+    """Return whether a target is met, as it is printed."""
+    return {None: "", True: "pass", False: "MISS"}[met]
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [f"{first:<{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  " + "  ".join(cells).rstrip() + "\n")
+    return "".join(lines)
+
+
+def as_json(hosts: Hosts, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all figures, with what they come to, for a file."""
+    summary = {
+        devices: [
+            {
+                "what": one.row.title,
+                "unit": one.row.unit,
+                one.row.theirs: round(one.theirs, 4),
+                OURS: round(one.ours, 4),
+                "ratio": round(one.ratio, 4),
+                "spread": [round(one.low, 4), round(one.high, 4)],
+                "target": one.target,
+                "met": one.met,
+            }
+            for one in ratios(rounds, int(devices))
+        ]
+        for devices, rounds in hosts.items()
+    }
+    return {"machine": dict(machine), "summary": summary, "hosts": _rounded(hosts)}
+
+
+def _rounded(hosts: Hosts) -> dict[str, Any]:
+    return {
+        devices: {
+            who: [{key: round(value, 6) for key, value in one.items()} for one in all_of_them]
+            for who, all_of_them in rounds.items()
+        }
+        for devices, rounds in hosts.items()
+    }
