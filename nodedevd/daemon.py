@@ -192,10 +192,11 @@ class Daemon:
         return Listener.adopt(sock)
 
     async def _start(self, listening: Sequence[tuple[Acceptor, Listener]]) -> None:
+        # The tree stays: a collection finds nothing in it, while it grows or later.
+        gc.disable()
         await self._follower.start()
-        # The tree stays: keep it out of every later collection.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         for server, listener in listening:
             await server.start(listener.socket)
             self._serving.append(server)

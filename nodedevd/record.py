@@ -66,6 +66,8 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 class RecordingSysroot(Sysroot):
     """A sysroot that keeps what is read through it."""
 
+    every_read_counts = True
+
     def __init__(self, root: str = "/") -> None:
         super().__init__(root)
         self.files: dict[str, bytes] = {}

@@ -13,7 +13,7 @@ import posixpath
 from collections.abc import Callable
 from functools import cached_property
 from threading import get_ident
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from nodedevd.devlink import is_switchdev
 from nodedevd.errors import NotASysroot
@@ -35,10 +35,14 @@ class Sysroot:
 
     loop_thread: ClassVar[int | None] = None
     """The thread of the event loop: a read from there would stall every client."""
+    every_read_counts: ClassVar[bool] = False
+    """Whether all has to be read, even what is the same as something read before."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root)
         self._prefix = "" if self.root == "/" else self.root
+        self.alike: dict[object, Any] = {}
+        """what was read for one of several that are the same, until `forget`"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
 
@@ -48,7 +52,8 @@ class Sysroot:
             raise NotASysroot(self.root)
 
     def forget(self) -> None:
-        """Forget which directories are links: what is read next may have changed."""
+        """Forget all that was kept, such as which directories are links: it may have changed."""
+        self.alike.clear()
         self._real.clear()
         self._plain.clear()
 

@@ -179,6 +179,9 @@ def _read_type(node: Node) -> MdevChildType | None:
     try:
         if target is None:
             raise NodeGone(node.path)
+        known: MdevChildType | None = node.sysroot.alike.get(target)
+        if known is not None:
+            return known
         # Read at the link's target: a path through the link could lead out of a sysroot.
         there = Node(node.sysroot, target, subsystem="mdev")
     except NodeGone:
@@ -186,6 +189,8 @@ def _read_type(node: Node) -> MdevChildType | None:
         return None
     found = _type(there)
     node.faults += _faults_of_type(there)
+    if not there.faults and not node.sysroot.every_read_counts:
+        node.sysroot.alike[target] = found  # for the other mdevs of this parent and type
     return found
 
 

@@ -7,6 +7,7 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.capabilities.base import Capability, Kind
 from nodedevd.naming import is_uuid
@@ -52,30 +53,52 @@ def read(node: Node) -> MdevParent | None:
             return None
         node.fault(TYPES, "absent", "")
     children = tuple(sorted([name for name in node.entries if is_uuid(name)]))
-    types = [read_type(node, name, bool(children)) for name in node.names(TYPES)]
+    model = _model(node)
+    types = [read_type(node, name, bool(children), model) for name in node.names(TYPES)]
     return MdevParent(types=tuple([one for one in types if one is not None]), children=children)
 
 
-def read_type(node: Node, name: str, has_children: bool) -> MdevType | None:
+def _model(node: Node) -> tuple[str, ...] | None:
+    """Return what says that two PCI functions offer the same types; None if nothing does."""
+    if node.sysroot.every_read_counts or "PCI_ID" not in node.uevent:
+        return None
+    ids = [node.uevent.get(name, "") for name in ("DRIVER", "PCI_ID", "PCI_SUBSYS_ID")]
+    return (*ids, "physfn" if "physfn" in node.entries else "")
+
+
+def read_type(
+    node: Node, name: str, has_children: bool, model: tuple[str, ...] | None = None
+) -> MdevType | None:
     """Read one type; None if it is gone again, or is no directory.
 
-    Without children none of its mdevs can be active, and that need not be looked up.
+    Without children none of its mdevs can be active, and that need not be looked up. What a
+    type is called, and is, is read once for all devices of the same driver and model.
     """
     path = f"{TYPES}/{name}"
     faults = len(node.faults)
-    type_name = node.read(f"{path}/name")
-    description = node.read(f"{path}/description")
-    found = MdevType(
-        id=shown(name),
-        name=type_name,
-        description=description,
-        facts=type_facts(type_name, description),
-        device_api=node.read(f"{path}/device_api", promised=True),
-        available_instances=node.read_number(f"{path}/available_instances", promised=True),
-        devices=tuple([shown(uuid) for uuid in node.names(f"{path}/devices")])
-        if has_children
-        else (),
-    )
+    known: MdevType | None = None if model is None else node.sysroot.alike.get((*model, name))
+    found = known
+    if found is None:
+        type_name = node.read(f"{path}/name")
+        description = node.read(f"{path}/description")
+        found = MdevType(
+            id=shown(name),
+            name=type_name,
+            description=description,
+            facts=type_facts(type_name, description),
+            device_api=node.read(f"{path}/device_api", promised=True),
+            available_instances=None,
+            devices=(),
+        )
+    available = node.read_number(f"{path}/available_instances", promised=True)
+    if known is not None and available is None:
+        del node.faults[faults:]
+        return read_type(node, name, has_children)  # it may be no type at all
+    devices = tuple(map(shown, node.names(f"{path}/devices"))) if has_children else ()
+    if (available, devices) != (found.available_instances, found.devices):
+        found = replace(found, available_instances=available, devices=devices)
+    if model is not None and len(node.faults) == faults:
+        node.sysroot.alike[*model, name] = found
     if found.device_api is None and found.available_instances is None and not node.names(path):
         del node.faults[faults:]
         return None
@@ -97,9 +120,9 @@ def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
         if number is None or one.available_instances is None:
             return None
         if number != one.available_instances:
-            one = msgspec.structs.replace(one, available_instances=number)
+            one = replace(one, available_instances=number)
         types.append(one)
-    return cap if tuple(types) == cap.types else msgspec.structs.replace(cap, types=tuple(types))
+    return cap if tuple(types) == cap.types else replace(cap, types=tuple(types))
 
 
 def write(cap: MdevParent, out: Out) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -192,7 +193,13 @@ def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId |
     """Return the last of these ids with its name, which takes all of them to be found."""
     if ids[-1] is None:
         return None
-    return HardwareId(id=f"0x{ids[-1]:04x}", name=None if None in ids else name_of(*ids))
+    return _hardware_id(ids[-1], None if None in ids else name_of(*ids))
+
+
+@lru_cache(maxsize=1024)
+def _hardware_id(number: int, name: str | None) -> HardwareId:
+    """Return an id; the functions of a card, and cards of a model, share theirs."""
+    return HardwareId(id=f"0x{number:04x}", name=name)
 
 
 def _hex(number: int | None, digits: int) -> str | None:

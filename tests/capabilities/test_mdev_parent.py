@@ -12,6 +12,7 @@ from nodedevd.capabilities.pci import Pci
 from nodedevd.dialects import native
 from nodedevd.model import Device
 from nodedevd.node import Fault
+from nodedevd.record import RecordingSysroot
 from nodedevd.scan import read_device, scan
 from nodedevd.sysroot import Sysroot
 from tests.support.faulty import FaultySysroot
@@ -408,3 +409,60 @@ def test_pci_parent_with_bad_type_keeps_its_pci_capability(tree: Tree) -> None:
     assert pci is not None
     assert pci.address == "0000:00:02.0"
     assert len(found.errors) == 1
+
+
+def _alike(tree: Tree) -> list[str]:
+    """Build three PCI functions with a type each: two of a model, and one with another driver."""
+    paths = []
+    for slot, driver in ((2, "nvidia"), (3, "nvidia"), (4, "other")):
+        address = f"0000:00:{slot:02x}.0"
+        path = tree.pci(address, vendor=0x10DE, device=0x25B6, class_=0x030000, driver=driver)
+        tree.mdev_type(path, "type-1", name="One", description=f"by {driver}", available=slot)
+        paths.append(tree.mdev_parent(path))
+    return paths
+
+
+def test_type_of_a_model_is_read_once(tree: Tree) -> None:
+    """Name, description and device_api once for both; how many are available, for each."""
+    paths = _alike(tree)
+    sysroot = FaultySysroot()
+    snapshot = scan(sysroot)
+    found = [types(snapshot.lookup(path))["type-1"] for path in paths]
+    assert [(one.description, one.available_instances) for one in found] == [
+        ("by nvidia", 2),
+        ("by nvidia", 3),
+        ("by other", 4),
+    ]
+    for attribute, times in (("name", 2), ("description", 2), ("available_instances", 3)):
+        read = [path for path in sysroot.reads if path.endswith(f"type-1/{attribute}")]
+        assert len(read) == times, attribute
+
+
+def test_type_of_a_model_is_read_anew_by_the_next_scan(tree: Tree) -> None:
+    """What a driver that was loaded anew says is seen."""
+    first, second, _ = _alike(tree)
+    sysroot = Sysroot()
+    scan(sysroot)
+    for path in (first, second):
+        tree.file(f"{path}/mdev_supported_types/type-1/description", "changed\n")
+    snapshot = scan(sysroot)
+    assert types(snapshot.lookup(second))["type-1"].description == "changed"
+
+
+def test_type_that_cannot_be_read_does_not_stand_for_others(tree: Tree) -> None:
+    """A fault of one device is that device's alone."""
+    first, second, _ = _alike(tree)
+    refused = f"{first}/mdev_supported_types/type-1/description"
+    snapshot = scan(FaultySysroot(errors={refused: errno.EIO}))
+    assert types(snapshot.lookup(first))["type-1"].description is None
+    assert types(snapshot.lookup(second))["type-1"].description == "by nvidia"
+    assert [len(snapshot.lookup(path).errors) for path in (first, second)] == [1, 0]
+
+
+def test_recording_reads_the_types_of_every_device(tree: Tree) -> None:
+    """Its files are for others to read, too."""
+    paths = _alike(tree)
+    sysroot = RecordingSysroot()
+    scan(sysroot)
+    for path in paths:
+        assert f"{path}/mdev_supported_types/type-1/description" in sysroot.files
