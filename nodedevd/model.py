@@ -20,6 +20,7 @@ from nodedevd.capabilities.base import Capability
 from nodedevd.errors import InvalidParameter, NoSuchDevice
 from nodedevd.naming import device_name, is_uuid, parse_mdev_name, sanitise
 from nodedevd.node import Fault
+from nodedevd.sorted_map import SortedMap
 
 C = TypeVar("C", bound=Capability)
 
@@ -146,10 +147,8 @@ class Snapshot:
         """directories that could not be listed, by their path: devices may be missing"""
         self.contested: Mapping[str, frozenset[str]] = contested or {}
         """names that several devices ask for, with the paths of those"""
-        self._devices = {device.name: device for device in devices}
-        self._by_path = {
-            device.path: device for device in self._devices.values() if device.path is not None
-        }
+        self._devices = SortedMap({device.name: device for device in devices})
+        self._by_path = SortedMap(_by_path(self._devices.values()))
 
     def replaced(
         self,
@@ -162,17 +161,11 @@ class Snapshot:
     ) -> Snapshot:
         """Return a snapshot without the names `removed`, and with `devices` put in."""
         new = Snapshot(generation=self.generation + changes, errors=errors, contested=contested)
-        devices = list(devices)
-        names, paths = dict(self._devices), dict(self._by_path)
-        for name in (*removed, *(device.name for device in devices)):
-            device = names.pop(name, None)
-            if device is not None and device.path is not None and paths[device.path] is device:
-                del paths[device.path]
-        for device in devices:
-            names[device.name] = device
-            if device.path is not None:
-                paths[device.path] = device
-        new._devices, new._by_path = names, paths
+        added = {device.name: device for device in devices}
+        removed = set(removed)
+        old = [device for name in (*removed, *added) if (device := self.get(name)) is not None]
+        new._devices = self._devices.changed(removed, added)
+        new._by_path = self._by_path.changed(_by_path(old), _by_path(added.values()))
         return new
 
     def numbered(self, generation: int) -> Snapshot:
@@ -202,10 +195,7 @@ class Snapshot:
 
     def below(self, path: str) -> Sequence[str]:
         """Return the paths of all devices below a path, parents before children."""
-        first = bisect_left(self._sorted_paths, f"{path}/")
-        return self._sorted_paths[
-            first : bisect_left(self._sorted_paths, f"{path}0", first)
-        ]  # "0" follows "/"
+        return self._by_path.between(f"{path}/", f"{path}0")  # "0" follows "/"
 
     def claimants(self, name: str) -> Iterable[str]:
         """Return the paths of the devices that ask for this name, the one that has it included."""
@@ -215,14 +205,10 @@ class Snapshot:
             return () if device is None or device.path is None else (device.path,)
         return found
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""
-        return tuple(sorted(self._devices))
-
-    @cached_property
-    def _sorted_paths(self) -> Sequence[str]:
-        return sorted(self._by_path)
+        return self._devices.in_order
 
     @cached_property
     def _by_sysname(self) -> Mapping[str, tuple[Device, ...]]:
@@ -272,10 +258,11 @@ class Snapshot:
             found = self._find(mdev.uuid, "mdev")
             if found is None or found.path is None or mdev.parent is None:
                 return found
+            if _is_below(found, mdev.parent):
+                return found
             # One uuid can be defined below several parents.
-            for device in (found, *self.by_sysname(mdev.uuid)):
-                above = (device.path or "/").split("/")[-2]
-                if device.subsystem == "mdev" and sanitise(above) == sanitise(mdev.parent):
+            for device in self.by_sysname(mdev.uuid):
+                if device.subsystem == "mdev" and _is_below(device, mdev.parent):
                     return device
             return None
         address = parse_pci(name)
@@ -307,6 +294,16 @@ class Snapshot:
                 shared[known] = max(length, shared.get(known, 0))
         best = sorted(shared, key=lambda known: -shared[known])[:_NEAREST]
         return tuple([known for known in best if shared[known] >= 3])
+
+
+def _by_path(devices: Iterable[Device]) -> dict[str, Device]:
+    return {device.path: device for device in devices if device.path is not None}
+
+
+def _is_below(device: Device, parent: str) -> bool:
+    """Tell whether an mdev's parent has this kernel name, as libvirt writes it."""
+    above = (device.path or "/").split("/")[-2]
+    return sanitise(above) == sanitise(parent)
 
 
 def filter_words(words: Iterable[str]) -> frozenset[str]:

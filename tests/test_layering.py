@@ -15,7 +15,8 @@ PACKAGE = Path(nodedevd.__file__).parent
 # From the bottom up. A module imports only what stands in a line above its own.
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
-    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "netlink", "udevdb", "inotify"},
+    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "netlink", "udevdb", "inotify"}
+    | {"sorted_map"},
     {"devlink", "rtnetlink", "naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node", "processes"},

@@ -1,0 +1,97 @@
+"""SortedMap: a frozen map in the order of its keys, of which a changed copy costs little.
+
+A map is a large base, which many versions share, and what is different from it. Once that is
+many, the next version gets a base of its own: so a change costs the same however large the
+map is, but for one in `CHANGES_AT_MOST`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+CHANGES_AT_MOST = 128
+"""Keys that may be different from the base."""
+
+
+class _Base(Generic[V]):
+    """A dict that nobody changes, with its keys in order once they are asked for."""
+
+    def __init__(self, values: dict[str, V]) -> None:
+        self.values = values
+
+    @cached_property
+    def keys(self) -> list[str]:
+        return sorted(self.values)
+
+
+class SortedMap(Mapping[str, V]):
+    """A map from text; see the module."""
+
+    def __init__(self, values: Mapping[str, V] | None = None) -> None:
+        self._base = _Base(dict(values or {}))
+        self._changes: dict[str, V | None] = {}  # None: not there
+        self._size = len(self._base.values)
+
+    def changed(self, removed: Iterable[str], added: Mapping[str, V]) -> SortedMap[V]:
+        """Return a map without some keys, and with others put in, or given another value."""
+        changes = dict(self._changes)
+        size = self._size
+        for key in removed:
+            if self.get(key) is not None and key not in added:
+                size -= 1
+                changes[key] = None
+        for key, value in added.items():
+            size += self.get(key) is None
+            changes[key] = value
+        new: SortedMap[V] = SortedMap()
+        new._base, new._changes, new._size = self._base, changes, size
+        if len(changes) > CHANGES_AT_MOST:
+            base: _Base[V] = _Base({key: new[key] for key in new.in_order})
+            base.keys = list(new.in_order)
+            new._base, new._changes = base, {}
+        return new
+
+    def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override]
+        """Return the value of a key."""
+        if key in self._changes:
+            found = self._changes[key]
+        else:
+            found = self._base.values.get(key)
+        return default if found is None else found
+
+    def __getitem__(self, key: str) -> V:
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.in_order)
+
+    @cached_property
+    def in_order(self) -> tuple[str, ...]:
+        """All keys, sorted."""
+        return tuple(self._merged(self._base.keys, self._changes))
+
+    def between(self, first: str, last: str) -> list[str]:
+        """Return the keys from `first` on, up to and without `last`, sorted."""
+        keys = self._base.keys
+        start = bisect_left(keys, first)
+        changes = [key for key in self._changes if first <= key < last]
+        return self._merged(keys[start : bisect_left(keys, last, start)], changes)
+
+    def _merged(self, keys: list[str], changes: Iterable[str]) -> list[str]:
+        """Return sorted keys of the base with changed ones put in, or left out."""
+        if not changes:
+            return keys
+        left = [key for key in keys if key not in self._changes]
+        left += [key for key in changes if self._changes[key] is not None]
+        return sorted(left)  # of two sorted runs
