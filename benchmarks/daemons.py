@@ -157,12 +157,14 @@ def started(daemon: Daemon) -> Iterator[Started]:
     for face in (daemon.own, daemon.libvirt):
         face.path.parent.mkdir(parents=True, exist_ok=True)
         face.path.unlink(missing_ok=True)
+    # As it is installed, it finds its bytecode: that of the first start stays for the others.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     log_path = RUN / f"{daemon.name}.log"
     with log_path.open("wb") as log:
         began = time.monotonic()
         process = subprocess.Popen(
             list(map(str, daemon.command)),
-            env={**os.environ, **daemon.environment},
+            env={**environment, **daemon.environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
