@@ -183,14 +183,11 @@ class Follower:
 
         None: they are young enough.
         """
+        paths = [one.path for one in devices if one.counts and one.path is not None]
+        if not paths:
+            return None
         oldest = time.monotonic() - self._options.count_age_seconds
-        old = {
-            device.path
-            for device in devices
-            if device.path is not None
-            and device.counts
-            and self._read_at.get(device.path, 0.0) < oldest
-        }
+        old = [path for path in paths if self._read_at.get(path, 0.0) < oldest]
         if not old:
             return None
         self._recount.update(old)

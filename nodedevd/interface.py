@@ -6,7 +6,7 @@ The interface is described in `org.nodedevd.Devices.varlink` beside this file.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Annotated, TypeAlias
@@ -14,8 +14,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from nodedevd import vgpu_functions
-from nodedevd.dialects import Format, native, select
-from nodedevd.errors import ExpectedMore
+from nodedevd.dialects import Format, native
+from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.fits import COUNT_AT_MOST, fits
 from nodedevd.hostdev import HostDevRequest, hostdev
 from nodedevd.in_use import Look
@@ -23,7 +23,6 @@ from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.resolve import resolve
 from nodedevd.service import Answer, Interface, IterableStream, Method, Request
-from nodedevd.source import entry
 from nodedevd.status import Status
 from nodedevd.store import Store, json_text
 from nodedevd.watch import Content, Filter, Watch
@@ -149,10 +148,7 @@ class DevicesInterface:
     def list(self, parameters: Selection, request: Request) -> Answer:
         """Answer the names, parents and capabilities of devices."""
         snapshot = self._store.snapshot
-        entries = (
-            msgspec.json.encode(entry(device))
-            for device in snapshot.select(parameters.capabilities)
-        )
+        entries = map(self._store.entry, snapshot.select(parameters.capabilities))
         return _devices(snapshot.generation, entries, request)
 
     def describe(
@@ -169,28 +165,46 @@ class DevicesInterface:
 
     def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
-        devices = select(self._store.snapshot, parameters.names, parameters.format or "nodedevd")
-        return self._when_fresh(devices, partial(self._dump_xml, parameters, request))
+        devices = self._shown(parameters)
+        fresh = self._fresh(devices)
+        if fresh is None:
+            return self._dump_xml(parameters, request, devices)
+        return _after(fresh, lambda: self._dump_xml(parameters, request, self._shown(parameters)))
 
-    def _dump_xml(self, parameters: DumpParameters, request: Request) -> Answer:
+    def _shown(self, parameters: DumpParameters) -> Sequence[Device]:
+        """Return the devices that are asked for, and shown.
+
+        A name given twice counts once: a small request must not ask for a huge answer.
+        """
+        snapshot, form = self._store.snapshot, parameters.format or "nodedevd"
+        if parameters.names is None:
+            return [one for one in snapshot if self._store.placed(one, form=form) is not None]
+        devices = [snapshot.lookup(name) for name in parameters.names]
+        for device in devices:
+            if self._store.placed(device, form=form) is None:
+                raise NotInFormat(device.name, form)
+        return _each_once(devices)
+
+    def _dump_xml(
+        self, parameters: DumpParameters, request: Request, devices: Sequence[Device]
+    ) -> Answer:
         snapshot = self._store.snapshot
         names, form = parameters.names, parameters.format or "nodedevd"
-        # A name given twice counts once: a small request must not ask for a huge answer.
-        devices = select(snapshot, names, form)
         if names is not None and len(names) == 1:
-            pieces: Iterable[bytes] = [self._store.xml(devices[0], snapshot, form=form)]
+            pieces: Iterable[bytes] = [self._store.xml(devices[0], form=form)]
         else:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
-        chunks = (b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
-        return IterableStream(chunks) if request.more else _join(head, pieces, b"", b'"}')
+        if not request.more:
+            return _join(head, pieces, b"", b'"}')
+        return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
 
     def _document(
         self, devices: Iterable[Device], snapshot: Snapshot, form: Format
     ) -> Iterator[bytes]:
         yield json_text(native.opening(snapshot.generation))
         for device in devices:
-            yield self._store.xml(device, snapshot, form=form, depth=1)
+            yield self._store.xml(device, snapshot, form=form, within=True)
         yield json_text(native.CLOSING)
 
     def hostdev(self, parameters: HostDevRequest, request: Request) -> Answer | Awaitable[Answer]:
@@ -268,9 +282,14 @@ class DevicesInterface:
         return answer() if fresh is None else _after(fresh, answer)
 
 
-def _named(snapshot: Snapshot, names: Iterable[str] | None) -> Iterable[Device] | None:
+def _each_once(devices: Iterable[Device]) -> list[Device]:
+    """Leave out what comes again. A device's name says which it is; to hash it takes longer."""
+    return list({device.name: device for device in devices}.values())
+
+
+def _named(snapshot: Snapshot, names: Iterable[str] | None) -> list[Device] | None:
     # A name given twice counts once: a small request must not ask for a huge answer.
-    return None if names is None else dict.fromkeys(map(snapshot.lookup, names))
+    return None if names is None else _each_once(map(snapshot.lookup, names))
 
 
 def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Device]:

@@ -83,6 +83,8 @@ class NodeDevices:
     def select(self, flags: int) -> list[str]:
         """Return the names of the devices that pass a filter of bits, sorted by our names."""
         wanted = [flags & group for group in _GROUPS if flags & group]
+        if not wanted:
+            return list(self._list())
         return [
             entry.name
             for entry in self._list().values()
@@ -102,11 +104,8 @@ class NodeDevices:
 
         Raises NoSuchDevice, for one that the format does not show, too.
         """
-        entry = self._list().get(name)
-        if entry is not None:
-            return entry.device
         device = self.store.snapshot.lookup(name)
-        if not _LIBVIRT.shows(device):
+        if self.store.placed(device, form="libvirt") is None:
             raise NoSuchDevice(name)
         return device
 
@@ -135,7 +134,7 @@ class NodeDevices:
     def xml(self, device: Device, *, inactive: bool = False) -> str:
         """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
         if inactive:
-            return _LIBVIRT.device_xml(self._placed(_as_defined(device)))
+            return str(_LIBVIRT.written(self._placed(_as_defined(device))))
         return self.store.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:

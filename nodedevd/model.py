@@ -77,7 +77,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def counts(self) -> bool:
         """Whether something about it changes without an event, as what is available."""
-        return any(KIND_OF[type(cap)].recount is not None for cap in self.capabilities)
+        return not _COUNTED.isdisjoint(map(type, self.capabilities))
 
     @property
     def words(self) -> frozenset[str]:
@@ -87,6 +87,9 @@ class Device(msgspec.Struct, frozen=True, gc=False):
             nested = KIND_OF[type(capability)].nested
             words.update(word for word, has in nested.items() if has(capability))
         return frozenset(words)
+
+
+_COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
 
 
 class Added(NamedTuple):

@@ -58,10 +58,8 @@ class SortedMap(Mapping[str, V]):
 
     def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override]
         """Return the value of a key."""
-        if key in self._changes:
-            found = self._changes[key]
-        else:
-            found = self._base.values.get(key)
+        values = self._changes if key in self._changes else self._base.values
+        found = values.get(key)
         return default if found is None else found
 
     def __getitem__(self, key: str) -> V:

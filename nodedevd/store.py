@@ -10,12 +10,14 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from nodedevd.assembly import Update
-from nodedevd.dialects import DIALECTS, Format
-from nodedevd.model import Change, Device, Removed, Snapshot
+from nodedevd.dialects import DIALECTS, Dialect, Format
+from nodedevd.model import Change, Changed, Device, Removed, Snapshot
+from nodedevd.source import entry
 
 HISTORY_CHANGES = 16_384
 """Changes that are remembered for clients that have not seen them yet."""
@@ -24,15 +26,26 @@ ENCODED_BYTES = 8 << 20
 
 
 class _Encoded:
-    """The forms of one device, each made when it is first asked for."""
+    """The forms of one device, each made when it is first asked for.
 
-    __slots__ = ("device", "json", "text", "xml")
+    What a format shows of it is that of the current snapshot: the device's name and parent there.
+    """
+
+    __slots__ = ("device", "entry", "json", "placed", "texts")
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.entry: bytes | None = None
         self.json: bytes | None = None
-        self.xml: dict[tuple[Format, int, str | None], bytes] = {}  # by format, depth, parent
-        self.text: dict[tuple[Format, str | None], str] = {}  # by format, parent
+        self.placed: dict[Format, Device | None] = {}  # None: not shown
+        self.texts: dict[Format, _Texts] = {}
+
+
+class _Texts(NamedTuple):
+    """A device's XML by itself, and as the inside of a JSON string within a document."""
+
+    alone: str
+    within: bytes
 
 
 class Recent:
@@ -82,6 +95,10 @@ class Store:
             self._history.append(Recent(generation, change))
             if isinstance(change, Removed):
                 self._encoded.pop(change.device.name, None)
+            elif isinstance(change, Changed) and _moves_others(
+                change, self.snapshot, update.snapshot
+            ):
+                self._encoded.clear()
         self.snapshot = update.snapshot
         for wake in tuple(self._wakes):
             wake()
@@ -128,40 +145,57 @@ class Store:
             encoded.json = msgspec.json.encode(device)
         return encoded.json
 
+    def entry(self, device: Device) -> bytes:
+        """Return what a list tells of a device, as a JSON object."""
+        encoded = self._of(device)
+        if encoded.entry is None:
+            encoded.entry = msgspec.json.encode(entry(device))
+        return encoded.entry
+
+    def placed(self, device: Device, *, form: Format) -> Device | None:
+        """Return a device with its name and parent in a format, None if that does not show it."""
+        placed = self._of(device).placed
+        if form not in placed:
+            dialect = DIALECTS[form]
+            shown = dialect.shows(device)
+            placed[form] = dialect.placed(device, self.snapshot) if shown else None
+        return placed[form]
+
     def xml(
         self,
         device: Device,
         snapshot: Snapshot | None = None,
         *,
         form: Format = "nodedevd",
-        depth: int = 0,
+        within: bool = False,
     ) -> bytes:
         """Return a device's XML as the inside of a JSON string, without the quotes.
 
         Such pieces can be joined; nobody but a JSON reply ever carries them. `snapshot` is the
-        one the device is of, the current one without; `form` shows the device. `depth` is the
-        number of levels the device stands in. Text of several lines must not be indented, so
-        one depth cannot be made from another.
+        one the device is of, the current one without; `form` shows the device. `within` is as it
+        stands in a document of several devices.
         """
-        dialect = DIALECTS[form]
-        placed = dialect.placed(device, snapshot or self.snapshot)
-        encoded = self._of(device)
-        # The parent is another one where a format leaves devices out: it can change alone.
-        key = form, depth, placed.parent
-        xml = encoded.xml.get(key)
-        if xml is None:
-            xml = encoded.xml[key] = json_text(dialect.device_xml(placed, depth=depth))
-        return xml
+        if snapshot is not None and snapshot is not self.snapshot:
+            # A stream that goes on over an update: the parent may be another one by now.
+            placed = DIALECTS[form].placed(device, snapshot)
+            if placed != self.placed(device, form=form):
+                return json_text(DIALECTS[form].written(placed).at(1 if within else 0))
+        texts = self._texts(device, form)
+        return texts.within if within else json_text(texts.alone)
 
     def text(self, device: Device, *, form: Format) -> str:
         """Return a device's XML as it is, for protocols that carry it so."""
-        placed = DIALECTS[form].placed(device, self.snapshot)
+        return self._texts(device, form).alone
+
+    def _texts(self, device: Device, form: Format) -> _Texts:
         encoded = self._of(device)
-        key = form, placed.parent
-        text = encoded.text.get(key)
-        if text is None:
-            text = encoded.text[key] = DIALECTS[form].device_xml(placed)
-        return text
+        texts = encoded.texts.get(form)
+        if texts is None:
+            placed = self.placed(device, form=form)
+            assert placed is not None, f"the format {form} does not show {device.name}"
+            out = DIALECTS[form].written(placed)
+            texts = encoded.texts[form] = _Texts(str(out), json_text(out.at(1)))
+        return texts
 
     def _of(self, device: Device) -> _Encoded:
         encoded = self._encoded.get(device.name)
@@ -171,6 +205,22 @@ class Store:
             if self.snapshot.get(device.name) is device:
                 self._encoded[device.name] = encoded
         return encoded
+
+
+def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:
+    """Tell whether a format shows other devices differently for this change of one.
+
+    What lies below a device that a format shows no more, or by another name, has another parent
+    there, unchanged itself.
+    """
+    return any(
+        _name_in(dialect, change.before, before) != _name_in(dialect, change.device, after)
+        for dialect in DIALECTS.values()
+    )
+
+
+def _name_in(dialect: Dialect, device: Device, snapshot: Snapshot) -> str | None:
+    return dialect.placed(device, snapshot).name if dialect.shows(device) else None
 
 
 def json_text(text: str) -> bytes:

@@ -36,7 +36,8 @@ def escape(text: str) -> str:
 
 def escape_attribute(text: str) -> str:
     """Return text as it stands in a quoted attribute."""
-    return _SPACE.sub(_replace, escape(text))
+    text = escape(text)
+    return _SPACE.sub(_replace, text) if _SPACE.search(text) else text
 
 
 class Out:
@@ -44,23 +45,29 @@ class Out:
 
     Args:
         unknown: paths of the attributes that could not be told; see `value`.
-        depth: how many levels in the first element stands.
     """
 
     __slots__ = ("_indent", "_lines", "_open", "unknown")
 
-    def __init__(self, *, unknown: Set[str] = frozenset(), depth: int = 0) -> None:
+    def __init__(self, *, unknown: Set[str] = frozenset()) -> None:
         self.unknown = unknown
+        # One a tag: text that an element holds may have several lines, which stay as they are.
         self._lines: list[str] = []
         self._open: list[str] = []
-        self._indent = "  " * depth
+        self._indent = ""
 
     def __str__(self) -> str:
         return "".join(self._lines)
 
+    def at(self, depth: int) -> str:
+        """Return the text as it is so many levels in."""
+        indent = "  " * depth
+        return "".join([indent + line for line in self._lines])
+
     def begin(self, tag: str, **attributes: str) -> Out:
         """Open an element; `with` closes it again."""
-        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>\n")
+        written = _format(attributes) if attributes else ""
+        self._lines.append(f"{self._indent}<{tag}{written}>\n")
         self._open.append(tag)
         self._indent += "  "
         return self
@@ -79,12 +86,14 @@ class Out:
 
     def empty(self, tag: str, **attributes: str) -> None:
         """Write an element without content."""
-        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}/>\n")
+        written = _format(attributes) if attributes else ""
+        self._lines.append(f"{self._indent}<{tag}{written}/>\n")
 
     def text(self, tag: str, text: str | int, **attributes: str) -> None:
         """Write an element with text, on one line."""
         content = escape(text) if isinstance(text, str) else text
-        self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>{content}</{tag}>\n")
+        written = _format(attributes) if attributes else ""
+        self._lines.append(f"{self._indent}<{tag}{written}>{content}</{tag}>\n")
 
     def value(self, tag: str, value: str | int | None, attribute: str) -> None:
         """Write what was read from an attribute.
@@ -98,6 +107,4 @@ class Out:
 
 
 def _format(attributes: dict[str, str]) -> str:
-    if not attributes:
-        return ""
     return "".join([f" {name}='{escape_attribute(value)}'" for name, value in attributes.items()])

@@ -10,11 +10,12 @@ from hypothesis import given
 from lxml import etree
 from pyfakefs.fake_filesystem import FakeFilesystem
 
+from nodedevd.assembly import Update
 from nodedevd.capabilities import KINDS
 from nodedevd.capabilities.system import System
 from nodedevd.dialects import dump, libvirt
 from nodedevd.errors import NoSuchDevice, NotInFormat
-from nodedevd.model import Device, Snapshot
+from nodedevd.model import Changed, Device, Snapshot
 from nodedevd.scan import scan
 from nodedevd.store import Store
 from nodedevd.sysroot import Sysroot
@@ -264,16 +265,19 @@ def test_parent_that_is_shown_or_hidden_changes_the_text_of_its_children(tree: T
     """Text that was kept for a device is not given out below another parent."""
     tree.net("br0", devtype="bridge")
     before = scanned(tree)
-    store = Store(before)
     bridge = before.lookup("/sys/class/net/br0")
     assert not libvirt.shows(bridge)
     below = Device("x", f"{bridge.path}/x", bridge.name, None, "x", None, (System(),), (), None, ())
     hidden = Snapshot([*before, below])
     shown = Snapshot([*(one for one in before if one is not bridge), below, _plain(bridge)])
+    store = Store(hidden)
     for snapshot, parent in ((hidden, "computer"), (shown, bridge.name), (hidden, "computer")):
-        store.snapshot = snapshot
+        was, now = store.snapshot.lookup(bridge.name), snapshot.lookup(bridge.name)
+        store.publish(Update(snapshot, () if was is now else (Changed(was, now),)))
         text = store.xml(below, form="libvirt").decode()
         assert f"<parent>{parent}</parent>" in text
+    # A stream that began before is not spoiled by what came since.
+    assert f"<parent>{bridge.name}</parent>" in store.xml(below, shown, form="libvirt").decode()
 
 
 def _plain(device: Device) -> Device:

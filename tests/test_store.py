@@ -50,18 +50,18 @@ def test_xml_is_the_text_of_the_dialect_in_a_json_string(host: str, depth: int) 
     """In quotes it is a JSON string of exactly the XML at that depth."""
     store = Store(snapshot_of(host))
     for one in store.snapshot:
-        text = msgspec.json.decode(b'"%b"' % store.xml(one, depth=depth), type=str)
+        text = msgspec.json.decode(b'"%b"' % store.xml(one, within=depth == 1), type=str)
         assert text == native.device_xml(one, depth=depth)
 
 
 def test_bytes_are_made_once() -> None:
-    """Asked again, the store returns the very same objects, each depth its own."""
+    """Asked again, the store returns the very same objects."""
     store = Store(snapshot_of("vgpu-pf"))
     card = device(store, CARD)
     assert store.json(card) is store.json(card)
-    assert store.xml(card) is store.xml(card)
-    assert store.xml(card, depth=1) is store.xml(card, depth=1)
-    assert store.xml(card, depth=1) != store.xml(card)
+    assert store.xml(card, within=True) is store.xml(card, within=True)
+    assert store.text(card, form="nodedevd") is store.text(card, form="nodedevd")
+    assert store.xml(card, within=True) != store.xml(card)
 
 
 def test_publish_keeps_the_bytes_of_devices_that_stayed_the_same() -> None:

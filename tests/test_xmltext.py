@@ -47,10 +47,14 @@ def test_layout_is_that_of_virsh() -> None:
 
 def test_depth_indents_all() -> None:
     """A part of a document stands as deep as it is told to."""
-    out = Out(depth=1)
+    out = Out()
     with out.begin("device"):
         out.text("name", "computer")
-    assert str(out) == "  <device>\n    <name>computer</name>\n  </device>\n"
+        out.text("of", "two\nlines")
+    assert str(out) == "<device>\n  <name>computer</name>\n  <of>two\nlines</of>\n</device>\n"
+    assert out.at(1) == (
+        "  <device>\n    <name>computer</name>\n    <of>two\nlines</of>\n  </device>\n"
+    )
 
 
 def test_element_is_closed_when_its_content_raises() -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from nodedevd.dialects import libvirt, native
 from nodedevd.errors import NotInFormat
 from nodedevd.model import Device, Snapshot
+from nodedevd.xmltext import Out
 
 Format: TypeAlias = Literal["nodedevd", "libvirt"]
 
@@ -21,8 +22,8 @@ class Dialect(Protocol):
     def placed(self, device: Device, snapshot: Snapshot) -> Device:
         """Return a device that is shown with the name and the parent it has in the format."""
 
-    def device_xml(self, device: Device, *, depth: int = 0) -> str:
-        """Return the XML of one device that is placed; `depth` is the levels it stands in."""
+    def written(self, device: Device) -> Out:
+        """Return the document of one device that is placed."""
 
 
 DIALECTS: Mapping[Format, Dialect] = {"nodedevd": native, "libvirt": libvirt}
@@ -36,7 +37,8 @@ def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> lis
     dialect = DIALECTS[form]
     if names is None:
         return [device for device in snapshot if dialect.shows(device)]
-    devices = list(dict.fromkeys(map(snapshot.lookup, names)))
+    found = map(snapshot.lookup, names)
+    devices = list({device.name: device for device in found}.values())
     for device in devices:
         if not dialect.shows(device):
             raise NotInFormat(device.name, form)
@@ -46,7 +48,7 @@ def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> lis
 def device_xml(device: Device, snapshot: Snapshot, form: Format, *, depth: int = 0) -> str:
     """Return the XML of one device that the format shows."""
     dialect = DIALECTS[form]
-    return dialect.device_xml(dialect.placed(device, snapshot), depth=depth)
+    return dialect.written(dialect.placed(device, snapshot)).at(depth)
 
 
 def dump(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> str:

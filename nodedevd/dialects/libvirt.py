@@ -206,8 +206,8 @@ class _Arranged(Out):
 
     __slots__ = ("_starts",)
 
-    def __init__(self, depth: int) -> None:
-        super().__init__(depth=depth)
+    def __init__(self) -> None:
+        super().__init__()
         self._starts: list[tuple[str, str, int]] = []
 
     def begin(self, tag: str, **attributes: str) -> Out:
@@ -223,7 +223,7 @@ class _Arranged(Out):
         super().text(tag, text, **attributes)
 
     def _note(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if self._open == ["device", "capability"]:
+        if len(self._open) == 2 and self._open[1] == "capability":
             typed = f"{tag} {attributes.get('type')}"
             self._starts.append((tag, typed, len(self._lines)))
 
@@ -284,13 +284,13 @@ def _name(device: Device) -> str:
     return device.name if mdev is None else device_name("mdev", mdev.uuid, mdev.parent_addr)
 
 
-def device_xml(device: Device, *, depth: int = 0) -> str:
-    """Return the XML of one device that is `placed`; `depth` is the levels it stands in."""
+def written(device: Device) -> Out:
+    """Return the document of one device that is `placed`."""
     capability = _main(device)
     assert capability is not None, f"libvirt does not show {device.name}"
     form = _FORMS[_tag(capability)]
     parent = device.capability(MdevParent)
-    out = _Arranged(depth)
+    out = _Arranged()
     with out.begin("device"):
         native.write_head(device, out)
         with out.begin("capability", type=form.type):
@@ -298,4 +298,9 @@ def device_xml(device: Device, *, depth: int = 0) -> str:
             if parent is not None and parent is not capability:
                 _write_mdev_types(parent, out)
             out.arrange(form.elements)
-    return str(out)
+    return out
+
+
+def device_xml(device: Device) -> str:
+    """Return the XML of one device that is `placed`."""
+    return str(written(device))

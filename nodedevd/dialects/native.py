@@ -24,7 +24,12 @@ def placed(device: Device, snapshot: Snapshot) -> Device:
 
 def device_xml(device: Device, *, depth: int = 0) -> str:
     """Return the XML of one device; `depth` is the number of levels it stands in."""
-    out = Out(unknown=frozenset([fault.attribute for fault in device.errors]), depth=depth)
+    return written(device).at(depth)
+
+
+def written(device: Device) -> Out:
+    """Return the document of one device."""
+    out = Out(unknown=frozenset([fault.attribute for fault in device.errors]))
     with out.begin("device"):
         write_head(device, out)
         for capability in device.capabilities:
@@ -37,7 +42,7 @@ def device_xml(device: Device, *, depth: int = 0) -> str:
                     out.empty(
                         "error", attribute=fault.attribute, code=fault.code, detail=fault.detail
                     )
-    return str(out)
+    return out
 
 
 def write_head(device: Device, out: Out) -> None:
