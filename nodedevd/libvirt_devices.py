@@ -104,7 +104,14 @@ class NodeDevices:
 
         Raises NoSuchDevice, for one that the format does not show, too.
         """
-        device = self.store.snapshot.lookup(name)
+        try:
+            device = self.store.snapshot.lookup(name)
+        except NoSuchDevice:
+            # libvirt's name of an mdev whose own is no uuid
+            entry = self._list().get(name)
+            if entry is None:
+                raise
+            device = entry.device
         if self.store.placed(device, form="libvirt") is None:
             raise NoSuchDevice(name)
         return device
