@@ -77,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="a short run that shows it works")
     parser.add_argument("--curve", action="store_true", help="how both grow, 100 to 10,000 devices")
+    parser.add_argument(
+        "--nodedevd", metavar="PATH", help="the program as it is installed (default: this tree's)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--update", action="store_true", help=f"write {RESULTS.name} anew")
     arguments = parser.parse_args(argv)
@@ -86,16 +89,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if arguments.quick else 2
     setting = machine()
     hosts: dict[str, Any] = {}
+    program = () if arguments.nodedevd is None else ("--nodedevd", arguments.nodedevd)
     if arguments.quick:
-        hosts[str(QUICK_DEVICES)] = measure(QUICK_DEVICES, 1, "--quick")
+        hosts[str(QUICK_DEVICES)] = measure(QUICK_DEVICES, 1, "--quick", *program)
     elif arguments.curve:
         for devices in CURVE_DEVICES:
-            hosts[str(devices)] = measure(devices, min(3, arguments.rounds), "--brief")
-        hosts[str(report.LARGEST)] = measure(report.LARGEST, 1, "--alone", "--brief")
+            hosts[str(devices)] = measure(devices, min(3, arguments.rounds), "--brief", *program)
+        hosts[str(report.LARGEST)] = measure(report.LARGEST, 1, "--alone", "--brief", *program)
     else:
         for devices in arguments.devices:
             alone = ("--alone", "--brief") if devices >= report.LARGEST else ()
-            hosts[str(devices)] = measure(devices, arguments.rounds, *alone)
+            hosts[str(devices)] = measure(devices, arguments.rounds, *alone, *program)
     known = CURVE if arguments.curve else RESULTS
     before = json.loads(known.read_text())["hosts"] if known.exists() else {}
     outcome = report.as_json(hosts, setting)

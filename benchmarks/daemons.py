@@ -51,7 +51,8 @@ class Nodedevd(Daemon):
 
     name = "nodedevd"
 
-    def __init__(self) -> None:
+    def __init__(self, program: str | None = None) -> None:
+        self._program = (program,) if program else (sys.executable, "-m", "nodedevd")
         self.varlink = Varlink(RUN / "nodedevd.sock")
         self.own = self.varlink
         self.libvirt = Rpc(RUN / "nodedevd-libvirt.sock")
@@ -59,7 +60,7 @@ class Nodedevd(Daemon):
     @property
     def command(self) -> Sequence[str | Path]:
         sockets = ("--socket", self.own.path, "--libvirt-socket", self.libvirt.path)
-        return (sys.executable, "-m", "nodedevd", *sockets)
+        return (*self._program, *sockets)
 
 
 class Libvirtd(Daemon):

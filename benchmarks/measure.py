@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="nodedevd alone")
     parser.add_argument("--brief", action="store_true", help="without 64 clients, and a burst")
     parser.add_argument("--quick", action="store_true", help="short runs")
+    parser.add_argument("--nodedevd", help="the program")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     devices, load = arguments.devices, not arguments.brief
@@ -274,7 +275,9 @@ def main() -> None:
     stage = Stage(shape(devices))
     stage.set_up()
     bench = Bench(stage, QUICK_SECONDS if arguments.quick else LOAD_SECONDS)
-    daemons: list[Daemon] = [Nodedevd()] if arguments.alone else [Libvirtd(), Nodedevd()]
+    daemons: list[Daemon] = [Nodedevd(arguments.nodedevd)]
+    if not arguments.alone:
+        daemons.insert(0, Libvirtd())
     if not arguments.alone:
         progress(f"{devices} devices: comparing what both show")
         bench.check(daemons)
