@@ -138,9 +138,8 @@ def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int |
 
 def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
     maximum = node.read_number("sriov_totalvfs")
-    indices = sorted(
-        int(match[1]) for match in map(_VIRTFN.fullmatch, node.entries) if match is not None
-    )
+    links = [name for name in node.entries if name.startswith("virtfn")]
+    indices = sorted(int(match[1]) for match in map(_VIRTFN.fullmatch, links) if match is not None)
     if not indices and not maximum:
         return None
     addresses = [node.link_name(f"virtfn{index}") for index in indices]
