@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -84,8 +84,29 @@ def rescan(
             progress(number, len(found))
         if reading is not None:
             readings.append(reading)
+    readings, _ = without_orphans(sysroot, found, readings)
     computer = read_computer(sysroot)
     return graft(old, gone=old.paths, readings=readings, computer=computer, errors=tuple(faults))
+
+
+def without_orphans(
+    sysroot: Sysroot, found: Iterable[str], readings: Sequence[Reading]
+) -> tuple[list[Reading], set[str]]:
+    """Leave out what was read below a device that was gone when its turn came.
+
+    The kernel takes away what is below a device first, so by then that was gone, too.
+
+    Returns:
+        The readings left, and the paths of the devices that are gone.
+    """
+    read = {reading.path for reading in readings}
+    gone = {path for path in found if shown(path) not in read and not sysroot.exists(path)}
+    return [one for one in readings if gone.isdisjoint(_above(one.path))], gone
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def read_all(

@@ -19,7 +19,7 @@ from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.mdevctl import definition_path, find_definitions
 from nodedevd.model import Change, Changed, Device, Snapshot
 from nodedevd.naming import device_name, is_uuid
-from nodedevd.scan import Job, read_all
+from nodedevd.scan import Job, read_all, without_orphans
 from nodedevd.sysroot import Sysroot
 
 _SUBSYSTEMS = frozenset(
@@ -172,8 +172,11 @@ def _read(
 ) -> Update:
     listed = {path: _listed_in(sysroot, path) for path in paths}
     found = {path: listed[path] for path in paths if listed[path] or _concerns(sysroot, old, path)}
-    readings = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
-    return graft(old, gone=found, readings=[*besides, *readings])
+    read = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
+    readings, gone = without_orphans(sysroot, found, read)
+    # Of what was below them the kernel may not have told yet.
+    below = {one for path in gone for one in old.below(path)}
+    return graft(old, gone={*found, *below}, readings=[*besides, *readings])
 
 
 def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from nodedevd.capabilities.ccwgroup import CcwGroup
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.model import Added, Changed, Removed, Snapshot
-from nodedevd.scan import UNANSWERED, Job, scan
+from nodedevd.scan import UNANSWERED, Job, rescan, scan
 from nodedevd.sysroot import Sysroot
 from nodedevd.update import update
 from tests.support import scsi
@@ -19,6 +20,7 @@ from tests.support.hosts import FIXTURES
 from tests.support.trees import Attributes, Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
+OTHER = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c02"
 CARD, FIRST, SECOND = "0000:01:00.0", "0000:01:00.4", "0000:01:00.5"
 
 
@@ -90,6 +92,46 @@ def test_removed_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> 
     for address in (FIRST, SECOND):
         tree.mdev_type(address, "nvidia-1", available=9)
     assert check(tmp_path, old, {mdev}) == [(Removed, UUID), (Changed, FIRST), (Changed, SECOND)]
+
+
+@pytest.mark.parametrize("told", [UUID, "parent"])
+def test_parent_that_is_gone_takes_along_what_was_below(tmp_path: Path, told: str) -> None:
+    """Though the kernel has told of one device yet: nothing is ever left without its parent."""
+    tree = Tree(tmp_path)
+    card(tree)
+    path = tree.resolve(FIRST)
+    mdevs = [tree.mdev(FIRST, uuid, "nvidia-1") for uuid in (UUID, OTHER)]
+    old = scan(Sysroot(str(tmp_path)))
+    for mdev in mdevs:
+        tree.remove(f"/sys/bus/mdev/devices/{mdev.rpartition('/')[2]}")
+    for link in ("bus/pci/devices", "class/mdev_bus"):
+        tree.remove(f"/sys/{link}/{FIRST}")
+    tree.remove(path)
+    new = update(Sysroot(str(tmp_path)), old, {mdevs[0] if told == UUID else path})
+    removed = [one.device.sysname for one in new.changes if isinstance(one, Removed)]
+    assert set(removed) == {UUID, OTHER, FIRST}
+    assert removed.index(OTHER) < removed.index(FIRST)
+    assert [
+        (one.device.name, one.device.parent) for one in new.changes if isinstance(one, Added)
+    ] == []
+    assert all(device.parent == "computer" for device in new.snapshot if device.path)
+
+
+def test_parent_that_goes_while_it_is_read_takes_its_mdev_along(tmp_path: Path) -> None:
+    """The mdev was there when it was read, the parent not any more."""
+    tree = Tree(tmp_path)
+    card(tree)
+    path, mdev = tree.resolve(FIRST), tree.mdev(FIRST, UUID, "nvidia-1")
+    old = scan(Sysroot(str(tmp_path)))
+    for at in itertools.count(1):
+        again = tmp_path / str(at)
+        shutil.copytree(tmp_path / "sys", again / "sys", symlinks=True)
+        sysroot = FaultySysroot(str(again), vanishing=path, at=at)
+        for new in (update(sysroot, old, {mdev, path}), rescan(sysroot, old)):
+            names = {device.sysname for device in new.snapshot}
+            assert FIRST in names or UUID not in names, at
+        if FIRST in names:
+            break
 
 
 def test_virtual_function_has_its_physical_one_read_again(tmp_path: Path) -> None:
