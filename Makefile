@@ -20,7 +20,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test lint check bench bench-quick bench-curve format venv clean
+.PHONY: help run test vm-test lint check bench bench-quick bench-curve format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -60,6 +60,9 @@ test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=
 		echo "not installed:$$missing; the tests that run them are skipped"
 	fi
 	$(BIN)/python -m pytest -W error $(ARGS)
+
+vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (ARGS=… for pytest)
+	@$(BIN)/python -m tests.vm.run $(if $(OPTIONAL),--optional) $(ARGS)
 
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Builds what the VM boots, as root, in the directory given: a kernel, an initrd, a disk image.
+# All of it comes from Debian's packages; a stage runs again when what goes into it has changed.
+#   build.sh DIRECTORY
+# Exit status: 0 built, 77 the packages cannot be had here (said why), 1 anything else.
+set -euo pipefail
+directory=$1
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+suite=bookworm
+here=$(cd "$(dirname "$0")" && pwd)
+# Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
+tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
+	kmod busybox-static cpio xz-utils e2fsprogs debootstrap)
+# Of the guest. dmidecode tells libvirtd of the host, and pci.ids both of names.
+packages=(udev systemd systemd-sysv dbus kmod procps iproute2 dmidecode pci.ids zstd
+	python3 python3-venv python3-pytest python3-lxml
+	libvirt-daemon libvirt-clients python3-libvirt mdevctl)
+# The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
+sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
+
+say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
+unavailable() { # what else there is to say comes on stdin
+	printf '\n%s\n' "The VM's packages cannot be had: $*"
+	cat
+	exit 77
+}
+# stage NAME INPUT…: true if it has to run; `built NAME` says that it did.
+stage() { key=$(printf '%s\n' "$@" "$(declare -f "$1")" | sha256sum); [ "$key" != "$(cat "$1.stamp" 2>/dev/null)" ]; }
+built() { echo "$key" > "$1.stamp"; }
+
+install_tools() {
+	local package missing=()
+	for package in "${tools[@]}"; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "installing ${missing[*]}"
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qy --no-install-recommends "${missing[@]}"; } > apt.log 2>&1 ||
+		tail -n 5 apt.log | unavailable "this takes Debian 12, its archive and root: apt-get install ${missing[*]}"
+}
+
+modules() { # the tree /lib/modules/$kernel, with the drivers built here in extra/
+	local tar
+	tar=$(echo /usr/src/linux-source-*.tar.xz)
+	say "unpacking the drivers' sources from ${tar##*/}"
+	rm -rf src modules
+	mkdir -p src modules
+	tar -C src --strip-components=1 -xf "$tar" --wildcards "${sources[@]/#/linux-source-*/}"
+	echo 'obj-m := mtty.o mdpy.o mbochs.o' > src/samples/vfio-mdev/Kbuild
+	echo 'obj-m := vdpa.o vdpa_sim/' > src/drivers/vdpa/Kbuild
+	echo 'obj-m := vdpa_sim.o vdpa_sim_net.o vdpa_sim_blk.o' > src/drivers/vdpa/vdpa_sim/Kbuild
+	rm src/drivers/vdpa/vdpa_sim/Makefile
+	echo 'obj-m := vringh.o vhost_vdpa.o' > src/drivers/vhost/Kbuild
+	mv src/drivers/vhost/vdpa.c src/drivers/vhost/vhost_vdpa.c
+	echo 'obj-m := samples/vfio-mdev/ drivers/vdpa/ drivers/vhost/ drivers/net/netdevsim/' > src/Kbuild
+	say "building them for $kernel"
+	make -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$PWD/src" CONFIG_NETDEVSIM=m modules > modules.log 2>&1 ||
+		{ tail -n 20 modules.log; exit 1; }
+	mkdir -p modules/lib/modules
+	cp -a "/lib/modules/$kernel" modules/lib/modules/
+	rm -f "modules/lib/modules/$kernel"/{build,source}
+	mkdir "modules/lib/modules/$kernel/extra"
+	find src -name '*.ko' -exec strip --strip-debug {} + -exec cp -t "modules/lib/modules/$kernel/extra" {} +
+	depmod -b modules "$kernel"
+	rm -rf src
+}
+
+initrd() { # mounts the disk and the share, and hands over to the guest's systemd
+	local module
+	rm -rf initrd.d
+	mkdir -p initrd.d/{bin,dev,proc,sys,new,modules}
+	cp /bin/busybox initrd.d/bin/
+	for module in virtio_pci virtio_blk crc32c_generic ext4 9pnet_virtio 9p; do
+		modprobe -S "$kernel" -d modules --show-depends "$module"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | nl -n rz | while read -r number file; do
+		cp "$file" "initrd.d/modules/$number.ko"
+	done
+	cp "$here/init" initrd.d/init
+	(cd initrd.d && find . | cpio -o -H newc --quiet) > initrd
+	cp "/boot/vmlinuz-$kernel" vmlinuz
+}
+
+root() {
+	say "debootstrap: a Debian with ${packages[*]}"
+	rm -rf root
+	debootstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" "$suite" root "$mirror" > debootstrap.log 2>&1 ||
+		tail -n 5 debootstrap.log | unavailable "debootstrap from $mirror failed (another mirror: DEBIAN_MIRROR=…)"
+	rm -rf root/var/cache/apt/archives/*.deb root/var/lib/apt/lists/* root/usr/share/{doc,man,locale,info}/*
+}
+
+image() {
+	local unit
+	say "making the disk image"
+	rm -rf root/lib/modules
+	cp -a modules/lib/modules root/lib/modules
+	echo nodedevd-vm > root/etc/hostname
+	echo '127.0.0.1 localhost nodedevd-vm' > root/etc/hosts
+	echo '5eed5eed5eed5eed5eed5eed5eed5eed' > root/etc/machine-id
+	printf '/dev/root / ext4 noatime 0 0\nLABEL=nodedevd /opt/nodedevd ext4 ro 0 0\n' > root/etc/fstab
+	echo 'auth_unix_rw = "none"' > root/etc/libvirt/libvirtd.conf
+	# Nothing that a test does not want: no consoles, no timers, no libvirt before it is asked for.
+	for unit in getty.target timers.target remote-fs.target {dev-hugepages,dev-mqueue,sys-kernel-tracing,sys-fs-fuse-connections}.mount \
+		modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service proc-sys-fs-binfmt_misc.automount e2scrub_reap.service kmod-static-nodes.service \
+		systemd-{binfmt,firstboot,hwdb-update,journal-catalog-update,journal-flush,logind,machine-id-commit,pstore,update-utmp,update-utmp-runlevel,user-sessions}.service \
+		libvirt-guests.service; do
+		ln -sfn /dev/null "root/etc/systemd/system/$unit"
+	done
+	mkdir -p root/share root/opt/nodedevd root/etc/systemd/system/multi-user.target.wants
+	cp "$here/vm-test.service" root/etc/systemd/system/
+	ln -sfn ../vm-test.service root/etc/systemd/system/multi-user.target.wants/
+	rm -f root.img
+	truncate -s 3G root.img
+	mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -m 0 -E lazy_itable_init=1 -d root root.img
+}
+
+environment() { # the one of the README's "Install it", as a disk; in the VM pip would take half a minute
+	say "installing nodedevd"
+	rm -rf environment root/opt/wheels
+	mkdir environment
+	chroot root python3 -m venv --clear /opt/nodedevd
+	cp -r wheels root/opt/wheels
+	chroot root sh -c '/opt/nodedevd/bin/pip install -q --disable-pip-version-check --no-index /opt/wheels/*.whl'
+	mv root/opt/nodedevd/* environment
+	rm -rf root/opt/wheels environment.img
+	truncate -s 256M environment.img
+	mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -m 0 -L nodedevd -d environment environment.img
+}
+
+cd "$directory"
+[ "$(id -u)" = 0 ] || unavailable "this takes root (or sudo without a password)" < /dev/null
+install_tools
+kernel=$(dpkg-query -W -f '${Depends}' linux-image-amd64 | grep -o '6\.1[^ ]*-amd64' | head -n 1)
+version=$kernel-$(dpkg-query -W -f '${Version}' "linux-image-$kernel")
+say "kernel $version"
+if stage modules "$version" "${sources[@]}"; then modules; built modules; fi
+if stage initrd "$version" "$(cat "$here/init")" "$(cat modules.stamp)"; then initrd; built initrd; fi
+if stage root "$suite" "${packages[@]}"; then root; built root; fi
+if stage image "$(cat modules.stamp root.stamp "$here/vm-test.service")"; then image; built image; fi
+if stage environment "$(cat root.stamp)" "$(sha256sum wheels/*)"; then environment; built environment; fi
+say "the VM is built"

@@ -1,0 +1,86 @@
+"""What the VM has beside its hardware, the daemons, and the tables at the end of the report."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from nodedevd.client import Client
+from tests.support.watcher import Watcher
+from tests.vm.guest import vm
+
+MODULES = ("scsi_debug", "netdevsim", "vdpa_sim_net", "vhost_vdpa", "mac80211_hwsim", "zram")
+OUT = Path(os.environ["NODEDEVD_VM"])
+DRIVERS = Path("/run/libvirt-drivers")
+
+figures: list[str] = []
+"""lines of tables, for the end of the report"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def devices() -> None:
+    """Make devices by modules, while nodedevd runs: the samples' parents, disks, interfaces."""
+    vm.run("modprobe", "-a", *vm.SAMPLES, *MODULES)
+    vm.write("/sys/bus/netdevsim/new_device", "1 2")
+    vm.run("vdpa", "dev", "add", "name", "vdpa0", "mgmtdev", "vdpasim_net")
+    for words in (
+        "link add br0 address 52:54:00:00:01:00 type bridge",
+        "link add veth0 address 52:54:00:00:01:01 type veth peer name veth1",
+        "link add link br0 name vlan7 type vlan id 7",
+    ):
+        vm.run("ip", *words.split())
+    vm.settle()
+
+
+@pytest.fixture
+def watcher() -> Iterator[Watcher]:
+    """Be told of every change by the daemon."""
+    with vm.watching() as watcher:
+        yield watcher
+
+
+@pytest.fixture(scope="session")
+def libvirtd(devices: None) -> vm.Libvirt:
+    """Start libvirt's own daemon, and connect."""
+    libvirt.virEventRegisterDefaultImpl()
+
+    def loop() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=loop, daemon=True).start()
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    # Its node device driver alone: the others want users and programs that are not here.
+    DRIVERS.mkdir(exist_ok=True)
+    driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_nodedev.so"))
+    (DRIVERS / driver.name).symlink_to(driver)
+    words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
+    vm.run("systemd-run", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+    connection = vm.Libvirt(vm.LIBVIRTD)
+    vm.until(lambda: vm.parent_name("mtty") in connection.names(), "for libvirtd to find devices")
+    connection.fence()
+    return connection
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_missed(devices: None) -> Iterator[None]:
+    """After each file, what the daemon tells is true, and nothing was lost on the way."""
+    yield
+    vm.assert_true()
+    with Client(str(vm.SOCKET)) as client:
+        status = client.status()
+    assert (status.overflows, status.monitor_errors, status.missed_changes) == (0, 0, 0)
+    assert not status.unanswered_reads
+    # Faults of reading or of its own are logged as warnings or worse.
+    assert vm.run("journalctl", "-qb", "_SYSTEMD_UNIT=nodedevd.service", "-p", "warning") == ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables."""
+    for line in figures:
+        terminalreporter.write_line(line)

@@ -1,0 +1,244 @@
+"""Real mdevs of the kernel's three sample drivers, made and removed under the daemon."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.watcher import Watcher
+from tests.vm.guest import vm
+from tests.vm.guest.conftest import figures
+
+each_sample = pytest.mark.parametrize("sample", vm.SAMPLES)
+BURST = 24
+"""all the ports that mtty has"""
+SHORT_LIVED = 24
+SHORT_SECONDS = 0.15
+
+
+@pytest.fixture
+def watcher() -> Iterator[Watcher]:
+    """Be told of mdevs and their parents; other devices come to rest meanwhile."""
+    with vm.watching("mdev_", *map(vm.parent_name, vm.SAMPLES)) as watcher:
+        yield watcher
+
+
+@pytest.fixture(autouse=True)
+def _no_mdevs() -> Iterator[None]:
+    """Remove what a test has left."""
+    yield
+    for path in vm.MDEVS.iterdir():
+        vm.remove(path.name)
+    vm.settle()
+
+
+def of(lines: list[str], name: str) -> list[str]:
+    """Return what was told of one device, without its name."""
+    told = [line.split() for line in lines]
+    return [" ".join([event, *parts]) for event, device, *parts in told if device == name]
+
+
+@each_sample
+def test_mdev_is_told_from_create_to_remove(sample: str, watcher: Watcher) -> None:
+    """It is added once, complete in the end, removed once; its parent's counts go with it."""
+    one, parent = vm.new_uuid(), vm.parent_name(sample)
+    name = vm.mdev_name(one)
+    before = vm.available(watcher.devices[parent])
+    assert before == vm.kernel_available(sample)
+
+    with vm.kernel_events("mdev") as heard:
+        vm.create(sample, one)
+        lines = watcher.until(lambda: name in watcher.devices)
+        # A client that asks when it is told gets counts that are true already.
+        created = vm.kernel_available(sample)
+        assert vm.available(vm.described(parent)) == created
+        lines += watcher.until(
+            lambda: (
+                vm.complete(watcher.devices, one)
+                and vm.available(watcher.devices[parent]) == created
+            )
+        )
+        assert created[vm.SAMPLES[sample]] == (before[vm.SAMPLES[sample]] or 0) - 1
+        assert all(created[kind] is not None for kind in created)
+        assert of(lines, name)[0] == "added"
+        assert {line.split()[0] for line in of(lines, name)[1:]} <= {"changed"}
+        assert {line.split()[1] for line in lines} == {name, parent}
+        found = watcher.devices[name]
+        cap = vm.mdev(found)
+        driver = (vm.MDEVS / one / "driver").resolve().name
+        assert (found.parent, cap.parent, found.driver) == (parent, parent, driver)
+        assert cap.mdev_type is not None
+        assert (cap.mdev_type.id, cap.mdev_type.device_api) == (vm.SAMPLES[sample], "vfio-pci")
+        assert cap.iommu_group == int((vm.MDEVS / one / "iommu_group").resolve().name)
+        assert cap.vfio_device is not None
+        assert (vm.MDEVS / one / "vfio-dev" / cap.vfio_device.name).exists()
+        assert heard() == [("add", one), ("bind", one)]
+
+        vm.remove(one)
+        lines = watcher.until(
+            lambda: name not in watcher.devices and vm.available(watcher.devices[parent]) == before
+        )
+        assert of(lines, name)[-1] == "removed"
+        assert of(lines, name).count("removed") == 1
+        assert vm.available(vm.described(parent)) == before
+        assert heard() == [("unbind", one), ("remove", one)]
+
+
+@each_sample
+def test_types_are_the_kernels(sample: str) -> None:
+    """Id, name, API and counts of every type; a description where the driver has one."""
+    told = [
+        one for one in vm.nodedevctl("types", "--json") if one["parent"] == f"{sample}_{sample}"
+    ]
+    types = vm.MDEV_BUS / sample / "mdev_supported_types"
+    assert sorted(one["id"] for one in told) == sorted(one.name for one in types.iterdir())
+    for one in told:
+        for attribute in ("name", "device_api", "description", "available_instances"):
+            file = types / one["id"] / attribute
+            kernels = file.read_text().strip() if file.exists() else None
+            assert (None if one[attribute] is None else str(one[attribute])) == kernels
+        assert (one["description"] is None) == (sample == "mtty")
+    # It is no device of a bus or class mdev_bus, which is a folder of links alone.
+    assert vm.described(vm.parent_name(sample)).subsystem == sample
+
+
+def test_upper_case_uuid_is_told_in_lower_case(watcher: Watcher) -> None:
+    """The kernel takes it, and names the device so."""
+    one = vm.new_uuid()
+    vm.create("mtty", one.upper())
+    lines = watcher.until(lambda: vm.complete(watcher.devices, one))
+    assert f"added {vm.mdev_name(one)}" in lines
+
+
+def test_refused_create_is_told_to_nobody(watcher: Watcher) -> None:
+    """A uuid that is in use anywhere, or none, makes no device and no event."""
+    one = vm.new_uuid()
+    vm.create("mtty", one)
+    watcher.until(lambda: vm.complete(watcher.devices, one))
+    vm.fence(watcher)
+    for sample, bad, number in (
+        ("mtty", one, errno.EEXIST),
+        ("mdpy", one, errno.EEXIST),
+        ("mdpy", "no-uuid", errno.EINVAL),
+    ):
+        with pytest.raises(OSError, match=r"\[Errno") as refused:
+            vm.create(sample, bad)
+        assert refused.value.errno == number
+    assert vm.fence(watcher) == []
+
+
+def test_unbound_mdev_loses_driver_and_group(watcher: Watcher) -> None:
+    """Both are told at once; this kernel binds it to nothing any more."""
+    one = vm.new_uuid()
+    name = vm.mdev_name(one)
+    vm.create("mtty", one)
+    watcher.until(lambda: vm.complete(watcher.devices, one))
+    driver = (vm.MDEVS / one / "driver").resolve()
+    vm.write(driver / "unbind", one)
+    lines = watcher.until(lambda: watcher.devices[name].driver is None)
+    lines += watcher.until(lambda: vm.mdev(watcher.devices[name]).iommu_group is None)
+    assert of(lines, name)
+    assert {line.split()[0] for line in of(lines, name)} == {"changed"}
+    assert vm.mdev(watcher.devices[name]).vfio_device is None
+    with pytest.raises(OSError, match="No such device"):
+        vm.write(driver / "bind", one)
+
+
+@each_sample
+def test_unloaded_module_takes_parent_and_children_away(sample: str, watcher: Watcher) -> None:
+    """Children go before the parent; loaded again, it is told, with all its types."""
+    uuids, parent = [vm.new_uuid() for _ in range(3)], vm.parent_name(sample)
+    for one in uuids:
+        vm.create(sample, one)
+    watcher.until(lambda: vm.complete(watcher.devices, *uuids))
+    with vm.kernel_events(sample) as heard:
+        vm.run("modprobe", "-r", sample)
+        lines = watcher.until(lambda: parent not in watcher.devices)
+        assert not {vm.mdev_name(one) for one in uuids} & watcher.devices.keys()
+        assert lines[-1] == f"removed {parent}"
+        for one in uuids:
+            assert of(lines, vm.mdev_name(one))[-1] == "removed"
+        # It says by `change` that it is no parent any more, and then goes.
+        assert heard() == [("change", sample), ("remove", sample)]
+
+        vm.run("modprobe", sample)
+        lines = watcher.until(
+            lambda: (
+                parent in watcher.devices
+                and watcher.devices[parent].types == ("mdev_parent",)
+                and vm.available(watcher.devices[parent]) == vm.kernel_available(sample)
+            )
+        )
+        assert of(lines, parent)[0] == "added"
+        assert heard() == [("add", sample), ("change", sample)]
+
+
+def test_burst_is_told_whole(watcher: Watcher) -> None:
+    """All that the driver has room for, back to back, and away again."""
+    uuids, parent = [vm.new_uuid() for _ in range(BURST)], vm.parent_name("mtty")
+    for one in uuids:
+        vm.create("mtty", one, "mtty-1")
+    lines = watcher.until(
+        lambda: (
+            vm.complete(watcher.devices, *uuids)
+            and vm.available(watcher.devices[parent]) == {"mtty-1": 0, "mtty-2": 0}
+        )
+    )
+    names = {vm.mdev_name(one) for one in uuids}
+    # In the kernel's order, but for those that were read at one time.
+    added = [line for line in lines if line.startswith("added")]
+    assert sorted(added) == sorted(f"added {name}" for name in names)
+    with pytest.raises(OSError, match="Errno"):
+        vm.create("mtty", vm.new_uuid(), "mtty-1")
+    for one in uuids:
+        vm.remove(one)
+    lines = watcher.until(
+        lambda: (
+            not names & watcher.devices.keys()
+            and vm.available(watcher.devices[parent]) == {"mtty-1": 24, "mtty-2": 12}
+        )
+    )
+    removed = [line for line in lines if line.startswith("removed")]
+    assert sorted(removed) == sorted(f"removed {name}" for name in names)
+
+
+def test_daemon_killed_in_a_burst_comes_back_true() -> None:
+    """SIGKILL, while mdevs are made: systemd starts it again, and it knows all of them."""
+    before = int(vm.service("NRestarts")["NRestarts"])
+    uuids = [vm.new_uuid() for _ in range(BURST)]
+    for number, one in enumerate(uuids):
+        vm.create("mtty", one, "mtty-1")
+        if number == BURST // 2:
+            vm.run("systemctl", "kill", "--signal=SIGKILL", "nodedevd.service")
+    with vm.watching() as watcher:  # the socket was systemd's all the time
+        watcher.until(lambda: vm.complete(watcher.devices, *uuids))
+    assert int(vm.service("NRestarts")["NRestarts"]) == before + 1
+    vm.assert_true()
+
+
+def test_short_lived_mdevs_are_told_in_pairs(watcher: Watcher, libvirtd: vm.Libvirt) -> None:
+    """What is gone a moment after it came is added and removed, and nothing of it stays."""
+    uuids = [vm.new_uuid() for _ in range(SHORT_LIVED)]
+    libvirtd.fence()
+    for one in uuids:
+        vm.create("mtty", one)
+        time.sleep(SHORT_SECONDS)  # what is tested: a life of this length
+        vm.remove(one)
+    lines = vm.fence(watcher)
+    told = [of(lines, vm.mdev_name(one)) for one in uuids]
+    for events in told:
+        assert [one for one in events if not one.startswith("changed")] in (
+            [],
+            ["added", "removed"],
+        )
+    libvirtd.fence()
+    names = [vm.libvirt_name(one, "mtty") for one in uuids]
+    theirs = {name for event, name, _ in libvirtd.events if event == "created"}
+    figures.append(
+        f"of {SHORT_LIVED} mdevs that lived {SHORT_SECONDS * 1000:.0f} ms: nodedevd told"
+        f" {sum(map(bool, told))}, libvirtd {len(theirs.intersection(names))}"
+    )
+    assert sum(map(bool, told)) >= len(theirs.intersection(names))

@@ -1,0 +1,96 @@
+"""nodedevd by its own units, on a real systemd: activation, readiness, watchdog, confinement."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.system import System
+from nodedevd.client import Client
+from tests.support.watcher import shown
+from tests.vm.guest import vm
+
+SERVICE = "nodedevd.service"
+
+
+def state() -> str:
+    """Return systemd's word for how the service is."""
+    return vm.service("ActiveState")["ActiveState"]
+
+
+def test_service_is_ready_when_it_says_so() -> None:
+    """By sd_notify: the status text is the daemon's own, and so is the process."""
+    told = vm.service("Type", "ActiveState", "SubState", "MainPID", "StatusText")
+    assert (told["Type"], told["ActiveState"], told["SubState"]) == ("notify", "active", "running")
+    assert "devices, read in" in told["StatusText"]
+    with Client(str(vm.SOCKET)) as client:
+        assert client.status().pid == int(told["MainPID"])
+
+
+def test_first_client_starts_the_service() -> None:
+    """The socket is systemd's: it is there while no daemon is, and nobody is refused."""
+    vm.run("systemctl", "stop", SERVICE)
+    told = vm.service("ActiveState", "Result", "ExecMainStatus")
+    assert told == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert vm.nodedevctl("status", "--json")["devices"] == len(vm.fresh())
+    assert state() == "active"
+
+
+def test_confinement_hides_nothing() -> None:
+    """The daemon does not need what its unit takes: a process without limits sees no more."""
+    told, true = shown(vm.SOCKET), vm.fresh()
+    assert told == true
+    assert all(device["errors"] == [] for device in told.values())
+    with Client(str(vm.SOCKET)) as client:
+        status, devices = client.status(), client.snapshot().devices
+    assert status.privileged
+    # These take root, and capabilities that the unit leaves.
+    system = next(device.capability(System) for device in devices if device.name == "computer")
+    dmi = Path("/sys/class/dmi/id/product_uuid").read_text().strip()
+    assert system is not None
+    assert str(system.hardware.uuid).lower() == dmi.lower()
+    assert any((pci := device.capability(Pci)) and pci.pci_express for device in devices)
+
+
+def test_daemon_starts_no_process() -> None:
+    """None that it would have waited for, and none that is there."""
+    process = Path("/proc", vm.service("MainPID")["MainPID"])
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    faults_of_children, time_of_children = int(fields[8]), int(fields[13]) + int(fields[14])
+    assert (faults_of_children, time_of_children) == (0, 0)
+    group = Path("/sys/fs/cgroup/system.slice", SERVICE, "cgroup.procs").read_text().split()
+    assert group == [process.name]
+
+
+def test_stuck_daemon_is_replaced_by_the_watchdog() -> None:
+    """Stopped, it says no more that it is alive; systemd ends it and starts another."""
+    before = vm.service("NRestarts", "MainPID", "WatchdogUSec")
+    assert before["WatchdogUSec"] == "30s"
+    os.kill(int(before["MainPID"]), 19)  # SIGSTOP
+    vm.until(lambda: int(vm.service("NRestarts")["NRestarts"]) == int(before["NRestarts"]) + 1)
+    with Client(str(vm.SOCKET)) as client:  # waits in systemd's socket, and is answered
+        assert client.status().pid != int(before["MainPID"])
+    log = vm.run("journalctl", "-qb", f"--unit={SERVICE}", "-o", "cat")
+    assert "Watchdog timeout" in log
+
+
+def test_definition_is_followed_in_its_directory() -> None:
+    """The daemon may not write there, but read; mdevs start, stop, and are what they were."""
+    one = vm.new_uuid()
+    vm.run("mdevctl", "define", "-u", one, "-p", "mtty", "-t", "mtty-2")
+    with vm.watching(vm.mdev_name(one)) as watcher:
+        watcher.until(lambda: vm.mdev_name(one) in watcher.devices)
+        assert vm.mdev(watcher.devices[vm.mdev_name(one)]).state == "inactive"
+        # Defined for a parent that is there, and in no IOMMU group as long as it is not.
+        assert vm.mdev(watcher.devices[vm.mdev_name(one)]).iommu_group is None
+        vm.run("mdevctl", "start", "-u", one)
+        watcher.until(lambda: vm.complete(watcher.devices, one))
+        assert vm.mdev(watcher.devices[vm.mdev_name(one)]).defined
+        listed = json.loads(vm.run("mdevctl", "list", "--dumpjson"))
+        assert one in json.dumps(listed)
+        vm.run("mdevctl", "stop", "-u", one)
+        watcher.until(lambda: vm.mdev(watcher.devices[vm.mdev_name(one)]).state == "inactive")
+        vm.run("mdevctl", "undefine", "-u", one)
+        watcher.until(lambda: vm.mdev_name(one) not in watcher.devices)

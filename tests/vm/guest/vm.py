@@ -1,0 +1,259 @@
+"""The words of the tests in the VM: its kernel, its daemons, and who is told of what."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pyudev
+
+from nodedevd.capabilities.mdev_child import MdevChild
+from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.client import Client
+from nodedevd.embedded import Embedded
+from nodedevd.model import Device
+from tests.support.watcher import Watcher, shown
+
+SOCKET = Path("/run/nodedevd/org.nodedevd.Devices")
+LIBVIRTD = "nodedev:///system?socket=/run/libvirt/libvirt-sock"
+NODEDEVD = "nodedev:///system"  # by the path that clients look at first
+PATIENCE_SECONDS = 120.0
+"""After so long a test fails; under emulation, beside other work, little is quick."""
+MDEV_BUS = Path("/sys/class/mdev_bus")
+MDEVS = Path("/sys/bus/mdev/devices")
+
+SAMPLES = {"mtty": "mtty-2", "mdpy": "mdpy-vga", "mbochs": "mbochs-small"}
+"""The kernel's sample drivers; a driver's one parent has its name. With a type of each."""
+
+
+def run(*command: str | Path) -> str:
+    """Run a command, which has to succeed, and return what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def write(path: Path | str, text: str) -> None:
+    """Put text into an attribute, which has to be there, by one system call."""
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
+
+
+def until(condition: Callable[[], bool], what: object = "") -> None:
+    """Look again and again whether something is so, and fail if it never is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        time.sleep(0.05)
+
+
+def settle() -> None:
+    """Wait until udevd has nothing to do."""
+    run("udevadm", "settle", f"--timeout={PATIENCE_SECONDS:.0f}")
+
+
+# -- mdevs ------------------------------------------------------------------------------
+
+
+def new_uuid() -> str:
+    """Return a uuid for an mdev."""
+    return str(uuid.uuid4())
+
+
+def create(sample: str, one: str, type_id: str | None = None) -> None:
+    """Create an mdev through sysfs."""
+    write(MDEV_BUS / sample / "mdev_supported_types" / (type_id or SAMPLES[sample]) / "create", one)
+
+
+def remove(one: str) -> None:
+    """Remove an mdev through sysfs."""
+    write(MDEVS / one / "remove", "1")
+
+
+def mdev_name(one: str) -> str:
+    """Return nodedevd's name of an mdev."""
+    return f"mdev_{one.replace('-', '_')}"
+
+
+def libvirt_name(one: str, sample: str) -> str:
+    """Return libvirt's name of an mdev."""
+    return f"{mdev_name(one)}_{sample}"
+
+
+def parent_name(sample: str) -> str:
+    """Return the name of a sample driver's parent."""
+    return f"{sample}_{sample}"
+
+
+def mdev(device: Device) -> MdevChild:
+    """Return the capability of an mdev."""
+    found = device.capability(MdevChild)
+    assert found is not None, device
+    return found
+
+
+def complete(devices: Mapping[str, Device], *uuids: str) -> bool:
+    """Tell whether mdevs are all there, with all they will have."""
+    found = [devices.get(mdev_name(one)) for one in uuids]
+    return all(device is not None and mdev(device).state == "complete" for device in found)
+
+
+def available(device: Device) -> dict[str, int | None]:
+    """Return how many more of each type there can be, by what was told of a parent."""
+    found = device.capability(MdevParent)
+    assert found is not None, device
+    return {one.id: one.available_instances for one in found.types}
+
+
+def kernel_available(sample: str) -> dict[str, int | None]:
+    """Return the same by what the kernel says now."""
+    types = (MDEV_BUS / sample / "mdev_supported_types").iterdir()
+    return {one.name: int((one / "available_instances").read_text()) for one in types}
+
+
+# -- nodedevd ---------------------------------------------------------------------------
+
+FENCE = "net_fence0_52_54_00_00_00_ff"
+
+
+@contextmanager
+def watching(*prefixes: str) -> Iterator[Watcher]:
+    """Be told by the daemon of changes: all, or those of devices whose names begin so."""
+    ours = (*prefixes, FENCE) if prefixes else ("",)
+    with Watcher(SOCKET, ours=lambda name: name.startswith(ours)) as watcher:
+        yield watcher
+
+
+def described(name: str) -> Device:
+    """Ask the daemon for a device."""
+    with Client(str(SOCKET)) as client:
+        return client.describe(name)
+
+
+def nodedevctl(*arguments: str) -> Any:
+    """Run nodedevctl, and return the JSON it prints."""
+    return json.loads(run("nodedevctl", *arguments))
+
+
+def service(*names: str) -> dict[str, str]:
+    """Return what systemd says of nodedevd's service."""
+    lines = run("systemctl", "show", "nodedevd.service", f"--property={','.join(names)}")
+    return dict(line.split("=", 1) for line in lines.splitlines())
+
+
+def fresh() -> dict[str, Any]:
+    """Return all devices by a scan of this process, which is root and confined by nothing."""
+    devices = json.loads(Embedded("/").snapshot_json())["devices"]
+    return {device["name"]: device for device in devices}
+
+
+def fence(watcher: Watcher) -> list[str]:
+    """Make and remove an interface; return what was told before it came, and before it went.
+
+    Changes are told in the order of their events, so all that happened before is told by then.
+    """
+    run("ip", "link", "add", "fence0", "address", "52:54:00:00:00:ff", "type", "dummy")
+    lines = watcher.until(lambda: FENCE in watcher.devices)
+    run("ip", "link", "del", "fence0")
+    lines += watcher.until(lambda: FENCE not in watcher.devices)
+    return [line for line in lines if FENCE not in line]
+
+
+def assert_true() -> None:
+    """Fail unless the daemon tells of every device what a fresh scan does."""
+    settle()
+    with watching() as watcher:
+        fence(watcher)
+    told, true = shown(SOCKET), fresh()
+    assert sorted(told) == sorted(true)
+    assert {name: one for name, one in told.items() if one != true[name]} == {}
+
+
+# -- libvirt ----------------------------------------------------------------------------
+
+
+class Libvirt:
+    """A connection by libvirt's own library, told of every device that comes and goes.
+
+    Attributes:
+        events: "created" or "deleted", the name, and when that was told.
+    """
+
+    WORDS = {libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created"}
+    WORDS[libvirt.VIR_NODE_DEVICE_EVENT_DELETED] = "deleted"
+
+    def __init__(self, uri: str) -> None:
+        self.connection = libvirt.open(uri)
+        self.events: list[tuple[str, str, float]] = []
+        self._condition = threading.Condition()
+        self.connection.nodeDeviceEventRegisterAny(
+            None, libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE, self._on_event, None
+        )
+
+    def _on_event(self, _: object, device: Any, event: int, *__: object) -> None:
+        with self._condition:
+            self.events.append((self.WORDS[event], device.name(), time.monotonic()))
+            self._condition.notify_all()
+
+    def wait(self, event: str, name: str) -> float:
+        """Return when an event was told that may still be to come."""
+
+        def told() -> list[float]:
+            return [when for *what, when in self.events if what == [event, name]]
+
+        with self._condition:
+            assert self._condition.wait_for(told, PATIENCE_SECONDS), f"no {event} {name}"
+            return told()[-1]
+
+    def names(self) -> set[str]:
+        """Return the names of the devices it lists, inactive ones too."""
+        return {device.name() for device in self.connection.listAllDevices(0)}
+
+    def xml(self, name: str) -> str:
+        """Return a device's XML."""
+        return str(self.connection.nodeDeviceLookupByName(name).XMLDesc(0))
+
+    def fence(self) -> None:
+        """Wait until all that happened before is told."""
+        run("ip", "link", "add", "fence1", "address", "52:54:00:00:00:fe", "type", "dummy")
+        self.wait("created", "net_fence1_52_54_00_00_00_fe")
+        run("ip", "link", "del", "fence1")
+        self.wait("deleted", "net_fence1_52_54_00_00_00_fe")
+
+
+def virsh(uri: str, *commands: Sequence[str]) -> str:
+    """Run virsh once for a number of commands."""
+    return run("virsh", "-q", "-c", uri, "; ".join(" ".join(command) for command in commands))
+
+
+def documents(text: str) -> dict[str, str]:
+    """Take apart what virsh prints of many devices, or `dumpxml` of all: XML by name."""
+    parts = re.findall(r"^ *<device>\n(?:.*\n)*?^ *</device>$", text, re.MULTILINE)
+    return {re.findall("<name>(.*)</name>", part)[0]: part for part in parts}
+
+
+@contextmanager
+def kernel_events(subsystem: str) -> Iterator[Callable[[], list[tuple[str, str]]]]:
+    """Hear the kernel itself: give a function that returns actions and names up to now."""
+    monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
+    monitor.filter_by(subsystem)
+    monitor.start()
+
+    def heard() -> list[tuple[str, str]]:
+        devices = iter(lambda: monitor.poll(0), None)
+        return [(device.action, device.sys_name) for device in devices]
+
+    yield heard

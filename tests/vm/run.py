@@ -1,0 +1,186 @@
+"""Boots the VM, runs the guest's tests in it, and then what is to be seen outside.
+
+Example: all of it; or the tests of one file, and keep what the VM has left behind
+  python -m tests.vm.run
+  python -m tests.vm.run --keep /tmp/vm -k test_mdev
+
+Exit status: 0 all passed, 1 something failed, 2 wrong usage, 77 the VM's packages cannot be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.vm.hardware import command
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+UNAVAILABLE = 77
+LIMIT_SECONDS = 1800
+"""after which a VM that is not done is taken for stuck"""
+CONSOLE_LINES = 40
+RULE = "=" * 78
+# Debian 12's Python, and C libraries up to its own.
+TARGET = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"] + [
+    f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
+]
+
+started = time.monotonic()
+
+
+class Failed(Exception):
+    """What was to be done before the tests did not work; says why, and the exit status."""
+
+    def __init__(self, reason: str, status: int = 1) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def say(text: str) -> None:
+    """Print a line of progress, with the seconds since the start."""
+    print(f"[{time.monotonic() - started:4.0f} s] {text}", flush=True)
+
+
+def pip(*arguments: str) -> None:
+    """Run pip, which has to succeed."""
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments, "-q"])
+    if done.returncode:
+        raise Failed(f"pip {arguments[0]} failed")
+
+
+def collect_wheels(cache: Path) -> None:
+    """Have the wheel under test in the cache, and those of what it needs."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted, wheels, stamp = project["dependencies"], cache / "wheels", cache / "wheels.stamp"
+    if not stamp.exists() or stamp.read_text() != repr(wanted):
+        say(f"fetching wheels: {', '.join(wanted)}")
+        shutil.rmtree(wheels, ignore_errors=True)
+        pip("download", "--dest", str(wheels), *TARGET, *wanted)
+        stamp.write_text(repr(wanted))
+    for old in wheels.glob("nodedevd-*.whl"):
+        old.unlink()
+    with tempfile.TemporaryDirectory() as source:  # setuptools builds where the source is
+        for name in ("nodedevd", "pyproject.toml", "README.md"):
+            subprocess.run(["cp", "-r", str(REPOSITORY / name), source], check=True)
+        pip("wheel", "--no-deps", "--wheel-dir", str(wheels), source)
+
+
+def build(cache: Path) -> None:
+    """Build what is booted, unless it is there."""
+    as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n"]
+    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache)])
+    if done.returncode:
+        raise Failed("no VM to test in", done.returncode)
+
+
+def fill(share: Path, arguments: Sequence[str]) -> None:
+    """Put into a directory what the VM mounts: the units and the tests."""
+    for name in ("tests", "systemd"):
+        shutil.copytree(
+            REPOSITORY / name, share / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(HERE / "agent", share)
+    (share / "arguments").write_text("".join(f"{argument}\n" for argument in arguments))
+    (share / "out").mkdir()
+
+
+def relay(server: socket.socket) -> None:
+    """Print what the VM prints on its second serial line, until it is gone."""
+    connection, _ = server.accept()
+    with connection:
+        while data := connection.recv(1 << 16):
+            sys.stdout.buffer.write(data.replace(b"\r\n", b"\n"))
+            sys.stdout.buffer.flush()
+
+
+def boot(cache: Path, run: Path, share: Path) -> int:
+    """Run the VM to its end, and return the exit status of the tests in it."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(run / "output"))
+        server.listen()
+        printing = threading.Thread(target=relay, args=[server], daemon=True)
+        printing.start()
+        qemu = subprocess.Popen(command(cache, run, share), stdin=subprocess.DEVNULL)
+        try:
+            qemu.wait(LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            say(f"the VM is not done after {LIMIT_SECONDS} s; it is ended")
+        finally:
+            qemu.kill()
+            qemu.wait()
+        printing.join(10)
+    status = share / "out/status"
+    if not status.exists():
+        console = (run / "console.log").read_text(errors="replace").splitlines()
+        print("The VM's console, its last lines:", *console[-CONSOLE_LINES:], sep="\n  ")
+        raise Failed("the VM ended without a result")
+    return int(status.read_text())
+
+
+def test(cache: Path, keep: Path | None, arguments: Sequence[str]) -> int:
+    """Do everything, and return the exit status."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
+        collect_wheels(cache)
+        build(cache)
+        run, share = Path(directory), Path(directory, "share")
+        share.mkdir()
+        fill(share, arguments)
+        say("booting the VM; under emulation this takes half a minute or more")
+        status = boot(cache, run, share)
+        say("the VM is off")
+        if keep is not None:
+            shutil.copytree(share / "out", keep, dirs_exist_ok=True)
+            say(f"what it left is in {keep}")
+        if status == 0 and not arguments:
+            status = outside(share / "out")
+    say("passed" if status == 0 else f"FAILED: status {status}")
+    return min(status, 1)
+
+
+def outside(left: Path) -> int:
+    """Run the tests of what the VM has left, on this machine."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", "-q", str(HERE / "outside")],
+        env={**os.environ, "NODEDEVD_VM": str(left)},
+        cwd=REPOSITORY,
+    ).returncode
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parser.add_argument("--cache", type=Path, default=caches / "nodedevd-vm", metavar="DIR")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
+    parser.add_argument(
+        "--optional", action="store_true", help="Without the packages, say so and exit with 0."
+    )
+    options, arguments = parser.parse_known_args()
+    try:
+        return test(options.cache.resolve(), options.keep, arguments)
+    except Failed as failure:
+        if options.optional and failure.status == UNAVAILABLE:
+            print(f"\n{RULE}\nSKIPPED: nothing was tested on a real kernel. {failure}\n{RULE}\n")
+            return 0
+        print(f"vm-test: {failure}", file=sys.stderr)
+        return failure.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
