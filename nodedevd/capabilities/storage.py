@@ -1,6 +1,6 @@
 """storage: a block device; partitions are part of it, and no device of their own.
 
-Reads  uevent (DEVNAME, DEVTYPE), size, removable, serial, queue/logical_block_size,
+Reads  uevent (DEVNAME, DEVTYPE), hidden, size, removable, serial, queue/logical_block_size,
        device/{model,vendor,serial,type,uid}, and udev's database (ID_TYPE, ID_BUS, ID_SERIAL,
        ID_CDROM, ID_CDROM_MEDIA, ID_DRIVE_FLOPPY, ID_DRIVE_FLASH_SD, ID_FS_LABEL, ID_FS_TYPE)
 ABI    Documentation/ABI/stable/sysfs-block
@@ -79,7 +79,12 @@ class Storage(Capability, frozen=True, gc=False, tag="storage"):
 
 
 def read(node: Node) -> Storage | None:
-    """Read a block device; a partition, and a loop device bound to nothing, are none."""
+    """Read a block device; a partition, and a loop device bound to nothing, are none.
+
+    Nor is one that is hidden: a path of a disk with multipath, that has neither node nor events.
+    """
+    if node.has("hidden") and node.read("hidden") == "1":
+        return None
     if node.uevent.get("DEVTYPE") == "partition":
         return None
     if node.sysname.startswith("loop") and not node.has("loop"):

@@ -108,6 +108,13 @@ def test_partition_is_no_device(tree: Tree) -> None:
     assert scan(Sysroot()).names == ("block_sda", "computer")
 
 
+@pytest.mark.parametrize(("hidden", "there"), [("1", False), ("0", True)])
+def test_hidden_path_of_a_disk_is_no_device(tree: Tree, hidden: str, there: bool) -> None:
+    """NVMe with multipath has one for each controller, with no node in /dev and no events."""
+    tree.block("nvme0c0n1", attributes={"hidden": hidden})
+    assert ("block_nvme0c0n1" in scan(Sysroot()).names) is there
+
+
 def test_loop_device_is_one_while_a_file_is_bound(tree: Tree) -> None:
     """The kernel keeps spare ones; bound, they have a directory of their own name."""
     tree.block("loop0", size=131072, attributes={"loop/backing_file": "/image.iso"})
