@@ -102,8 +102,10 @@ def _udev_data(xml: str, root: Path) -> str:
 def _told_by_udev_alone(xml: str, root: Path) -> bool:
     if top("usb_device") not in xml and top("storage") not in xml:
         return False
-    by_name = re.search("<block>/dev/(?:vd|nvme|dasd)", xml)
-    return by_name is None and "\nE:ID_" not in "\n" + _udev_data(xml, root)
+    if re.search("<block>/dev/(?:vd|nvme|dasd)", xml) is not None:
+        return False
+    kinds = "TYPE|CDROM|DRIVE_FLOPPY|DRIVE_FLASH_SD" if top("storage") in xml else ""
+    return re.search(f"^E:ID_(?:{kinds})", _udev_data(xml, root), re.M) is None
 
 
 def _dynamic_drm_minor(xml: str, root: Path) -> bool:

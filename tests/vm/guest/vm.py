@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import textwrap
 import threading
 import time
 import uuid
@@ -185,15 +186,20 @@ def assert_true() -> None:
 # -- libvirt ----------------------------------------------------------------------------
 
 
+WORDS = {
+    libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created",
+    libvirt.VIR_NODE_DEVICE_EVENT_DELETED: "deleted",
+    libvirt.VIR_NODE_DEVICE_EVENT_DEFINED: "defined",
+    libvirt.VIR_NODE_DEVICE_EVENT_UNDEFINED: "undefined",
+}
+
+
 class Libvirt:
     """A connection by libvirt's own library, told of every device that comes and goes.
 
     Attributes:
         events: "created" or "deleted", the name, and when that was told.
     """
-
-    WORDS = {libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created"}
-    WORDS[libvirt.VIR_NODE_DEVICE_EVENT_DELETED] = "deleted"
 
     def __init__(self, uri: str) -> None:
         self.connection = libvirt.open(uri)
@@ -205,7 +211,7 @@ class Libvirt:
 
     def _on_event(self, _: object, device: Any, event: int, *__: object) -> None:
         with self._condition:
-            self.events.append((self.WORDS[event], device.name(), time.monotonic()))
+            self.events.append((WORDS[event], device.name(), time.monotonic()))
             self._condition.notify_all()
 
     def wait(self, event: str, name: str) -> float:
@@ -241,8 +247,8 @@ def virsh(uri: str, *commands: Sequence[str]) -> str:
 
 def documents(text: str) -> dict[str, str]:
     """Take apart what virsh prints of many devices, or `dumpxml` of all: XML by name."""
-    parts = re.findall(r"^ *<device>\n(?:.*\n)*?^ *</device>$", text, re.MULTILINE)
-    return {re.findall("<name>(.*)</name>", part)[0]: part for part in parts}
+    parts = re.findall(r"^ *<device>\n(?:.*\n)*?^ *</device>\n", text, re.MULTILINE)
+    return {re.findall("<name>(.*)</name>", part)[0]: textwrap.dedent(part) for part in parts}
 
 
 @contextmanager

@@ -1,0 +1,30 @@
+"""The VM is recorded, for a look at it from outside; see tests/vm/outside."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+from tests.support.watcher import shown
+from tests.vm.guest import vm
+from tests.vm.guest.conftest import OUT
+
+
+def test_host_is_recorded(tmp_path: Path) -> None:
+    """As it is, with an mdev of each sample."""
+    uuids = {sample: vm.new_uuid() for sample in vm.SAMPLES}
+    for sample, one in uuids.items():
+        vm.create(sample, one)
+    with vm.watching("mdev_") as watcher:
+        watcher.until(lambda: vm.complete(watcher.devices, *uuids.values()))
+    vm.assert_true()
+    done = vm.nodedevctl("record", str(tmp_path / "host"), "--raw", "--json")
+    told = shown(vm.SOCKET)
+    assert (done["devices"], done["lost"]) == (len(told), [])
+    with tarfile.open(OUT / "host.tar", "w") as tar:
+        tar.add(tmp_path / "host", "host")
+    (OUT / "devices.json").write_text(json.dumps(told))
+    (OUT / "tree").write_text(vm.run("nodedevctl", "tree"))
+    for one in uuids.values():
+        vm.remove(one)

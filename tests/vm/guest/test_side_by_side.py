@@ -1,0 +1,211 @@
+"""The same kernel, libvirtd and nodedevd beside each other: the same devices, the same XML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.differential.comparison import compare, expected, seen
+from tests.differential.deviations import DEVIATIONS, Shown
+from tests.support.watcher import shown
+from tests.vm.guest import vm
+from tests.vm.guest.conftest import figures
+
+ROOT = Path("/")
+
+
+class Both:
+    """What both show at one time, by the names they have in libvirt's format."""
+
+    def __init__(self, libvirtd: vm.Libvirt) -> None:
+        names = sorted(libvirtd.names())
+        self.theirs = dumped(vm.LIBVIRTD, names)
+        self.ours = vm.documents(vm.run("nodedevctl", "dumpxml", "--all", "--format=libvirt"))
+        self.served = dumped(vm.NODEDEVD, sorted(self.ours))
+        self.native = shown(vm.SOCKET)
+
+    def paths(self, shown: Shown) -> set[str]:
+        """Return the sysfs paths of devices."""
+        return {
+            path for xml in shown.values() for path in re.findall("^  <path>(.*)</path>", xml, re.M)
+        }
+
+
+def dumped(uri: str, names: list[str]) -> dict[str, str]:
+    """Return what virsh prints of devices, by name."""
+    printed = vm.virsh(uri, *(["nodedev-dumpxml", name] for name in names))
+    documents = vm.documents(printed)
+    assert list(documents) == names
+    return documents
+
+
+@pytest.fixture(scope="module")
+def mdevs() -> Iterator[dict[str, str]]:
+    """Make an mdev of each sample, and one that is defined alone; uuids by sample."""
+    uuids = {sample: vm.new_uuid() for sample in vm.SAMPLES}
+    inactive = vm.new_uuid()
+    for sample, one in uuids.items():
+        vm.create(sample, one)
+    vm.run("mdevctl", "define", "-u", inactive, "-p", "mtty", "-t", "mtty-1")
+    with vm.watching() as watcher:
+        watcher.until(
+            lambda: (
+                vm.complete(watcher.devices, *uuids.values())
+                and vm.mdev_name(inactive) in watcher.devices
+            )
+        )
+    yield {**uuids, "inactive": inactive}
+    vm.run("mdevctl", "undefine", "-u", inactive)
+    for one in uuids.values():
+        vm.remove(one)
+
+
+@pytest.fixture(scope="module")
+def both(mdevs: dict[str, str], libvirtd: vm.Libvirt) -> Both:
+    """Ask both."""
+    libvirtd.fence()
+    # libvirtd learns of definitions by a thread of its own.
+    inactive = vm.libvirt_name(mdevs["inactive"], "mtty")
+    vm.until(lambda: inactive in libvirtd.names(), "for libvirtd to find a definition")
+    return Both(libvirtd)
+
+
+def test_device_of_libvirtd_is_the_same_in_the_format_libvirt(both: Both) -> None:
+    """Every one that it shows, character by character, but for what is documented."""
+    compare(both.theirs, both.ours, ROOT)
+    common = both.theirs.keys() & both.ours.keys()
+    same = [name for name in common if both.theirs[name] == both.ours[name]]
+    figures.append(
+        f"devices that libvirtd shows: {len(both.theirs)}; by kind: {kinds(both.theirs)}"
+    )
+    figures.append(
+        f"of these nodedevd shows {len(both.theirs.keys() & expected(both.ours, ROOT).keys())};"
+        f" identical as they are: {len(same)}; by the documented deviations: {deviating(both)}"
+    )
+
+
+def kinds(shown: Shown) -> str:
+    """Count devices by their first capability."""
+    found = Counter(
+        re.findall(r"^ *<capability type='(\w+)'", xml, re.M)[0] for xml in shown.values()
+    )
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(found.items()))
+
+
+def deviating(both: Both) -> str:
+    """Count the devices that each deviation is about."""
+    found = {}
+    for one in DEVIATIONS:
+        theirs = sum(one.libvirt(xml, ROOT) != xml for xml in both.theirs.values())
+        ours = sum(one.ours(xml, ROOT) != xml for xml in both.ours.values())
+        extra = sum(one.extra(xml, ROOT) for xml in both.ours.values())
+        found[one.name] = theirs + ours + extra
+    return ", ".join(f"{number} {name}" for name, number in found.items() if number)
+
+
+def test_libvirts_clients_get_the_same_of_nodedevd(both: Both) -> None:
+    """What virsh prints over nodedevd's libvirt socket is what nodedevctl prints."""
+    assert both.served == both.ours
+    listed = vm.virsh(vm.NODEDEVD, ["nodedev-list", "--all"]).split()
+    assert sorted(listed) == sorted(both.ours)
+
+
+def test_libvirtd_does_not_show_these(both: Both, mdevs: dict[str, str]) -> None:
+    """Parents of mdevs, bridges, VLANs and disks without udev's help; nodedevd does."""
+    hidden = {
+        one["path"]: name
+        for name, one in both.native.items()
+        if one["path"]
+        and one["path"].startswith("/sys/")
+        and one["path"] not in both.paths(both.theirs)
+    }
+    figures.append(
+        f"what nodedevd shows and libvirtd does not: {', '.join(sorted(hidden.values()))}"
+    )
+    names = set(hidden.values())
+    assert {"mdpy_mdpy", "mbochs_mbochs"} <= names
+    assert vm.parent_name("mtty") not in names
+    for kernel_name in ("br0", "vlan7"):
+        assert any(name.startswith(f"net_{kernel_name}_") for name in names)
+    for kernel_name in ("mmcblk0", "pmem0", "zram0", "nullb0"):
+        assert any(re.match(f"block_{kernel_name}(_|$)", name) for name in names)
+    # Their mdevs it shows, below the wrong device.
+    for sample in ("mdpy", "mbochs"):
+        xml = both.theirs[vm.libvirt_name(mdevs[sample], sample)]
+        assert "<parent>computer</parent>" in xml
+        assert both.native[vm.mdev_name(mdevs[sample])]["parent"] == vm.parent_name(sample)
+    # And no type's description, anywhere.
+    assert not any("<description>" in xml for xml in both.theirs.values())
+    assert any("description" in json.dumps(one) for one in both.native.values())
+
+
+def test_inactive_mdev_is_in_no_group(both: Both, mdevs: dict[str, str]) -> None:
+    """For libvirtd it is in group 0, which is another device's here."""
+    xml = both.theirs[vm.libvirt_name(mdevs["inactive"], "mtty")]
+    assert "<iommuGroup number='0'/>" in xml
+    assert Path("/sys/kernel/iommu_groups/0/devices").exists()
+    assert "iommuGroup" not in both.ours[vm.libvirt_name(mdevs["inactive"], "mtty")]
+
+
+def test_unknown_speed_is_no_number(both: Both) -> None:
+    """virtio-net says -1; libvirtd prints what that is without a sign."""
+    name = "net_enp5s0_52_54_00_00_00_11"
+    assert Path("/sys/class/net/enp5s0/speed").read_text().strip() == "-1"
+    assert "speed='4294967295'" in both.theirs[name]
+    assert "speed=" not in both.ours[name]
+
+
+def test_types_are_those_of_mdevctl(both: Both) -> None:
+    """Parents, types and all that mdevctl tells of them."""
+    theirs = {}
+    for entry in json.loads(vm.run("mdevctl", "types", "--dumpjson")):
+        for parent, types in entry.items():
+            for offer in types:
+                for type_id, facts in offer.items():
+                    theirs[parent, type_id] = facts
+    ours = {
+        (one["parent"].partition("_")[2], one["id"]): one
+        for one in vm.nodedevctl("types", "--json")
+    }
+    assert ours.keys() == theirs.keys()
+    for key, facts in theirs.items():
+        one = ours[key]
+        assert facts["available_instances"] == one["available_instances"]
+        assert facts["device_api"] == one["device_api"]
+        assert facts.get("name") == one["name"]
+        assert facts.get("description") == one["description"]
+
+
+def test_mdevs_are_those_of_mdevctl(both: Both, mdevs: dict[str, str]) -> None:
+    """Active ones and definitions, each at its parent, with its type."""
+    for state, options in (("active", []), ("inactive", ["--defined"])):
+        theirs = set()
+        for entry in json.loads(vm.run("mdevctl", "list", *options, "--dumpjson")):
+            for parent, found in entry.items():
+                for one in found:
+                    for uuid, facts in one.items():
+                        theirs.add((uuid, parent, facts["mdev_type"]))
+        ours = set()
+        for device in both.native.values():
+            for cap in device["capabilities"]:
+                if cap["type"] == "mdev_child" and (cap["state"] == "inactive") == (
+                    state == "inactive"
+                ):
+                    ours.add((cap["uuid"], cap["parent_addr"], cap["mdev_type"]["id"]))
+        assert ours == theirs
+        assert ours
+
+
+def test_comparison_can_fail(both: Both) -> None:
+    """A device left out, or a character changed, is found."""
+    name = "computer"
+    with pytest.raises(AssertionError):
+        compare(both.theirs, {**both.ours, name: both.ours[name] + "\n"}, ROOT)
+    with pytest.raises(AssertionError):
+        compare({one: xml for one, xml in both.theirs.items() if one != name}, both.ours, ROOT)
+    assert len(seen(both.theirs, ROOT)) > 100
