@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,7 @@ MODULES = (
     "zram",
     "null_blk",
 )
-OUT = Path(os.environ["NODEDEVD_VM"])
 DRIVERS = Path("/run/libvirt-drivers")
-
-figures: list[str] = []
-"""lines of tables, for the end of the report"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,7 +60,7 @@ def libvirtd(devices: None) -> vm.Libvirt:
     threading.Thread(target=loop, daemon=True).start()
     libvirt.registerErrorHandler(lambda *_: None, None)
     # Its node device driver alone: the others want users and programs that are not here.
-    DRIVERS.mkdir(exist_ok=True)
+    DRIVERS.mkdir()
     driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_nodedev.so"))
     (DRIVERS / driver.name).symlink_to(driver)
     words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
@@ -93,6 +88,7 @@ def _nothing_missed(devices: None) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the tables."""
-    for line in figures:
+    """Print what was counted and measured."""
+    terminalreporter.section("figures")
+    for line in vm.figures:
         terminalreporter.write_line(line)

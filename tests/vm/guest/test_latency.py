@@ -9,7 +9,6 @@ from statistics import median, quantiles
 
 from nodedevd.client import Client
 from tests.vm.guest import vm
-from tests.vm.guest.conftest import figures
 
 ROUNDS = 20
 
@@ -43,7 +42,7 @@ def test_both_tell_of_every_mdev(libvirtd: vm.Libvirt) -> None:
             libvirtd.wait("deleted", vm.libvirt_name(one, "mtty"))
             vm.settle()
         taking.join()
-    figures.append(f"create returned to event at a client, ms, {ROUNDS} mdevs: median, p95")
+    vm.figures.append(f"create returned to event at a client, ms, {ROUNDS} mdevs: median, p95")
     for daemon, seconds in (("nodedevd", ours), ("libvirtd", theirs)):
         p95 = quantiles(seconds, n=20)[-1]
-        figures.append(f"  {daemon}  {median(seconds) * 1000:8.1f} {p95 * 1000:8.1f}")
+        vm.figures.append(f"  {daemon}  {median(seconds) * 1000:8.1f} {p95 * 1000:8.1f}")

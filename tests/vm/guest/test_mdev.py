@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.watcher import Watcher
 from tests.vm.guest import vm
-from tests.vm.guest.conftest import figures
 
 each_sample = pytest.mark.parametrize("sample", vm.SAMPLES)
 BURST = 24
@@ -237,7 +236,7 @@ def test_short_lived_mdevs_are_told_in_pairs(watcher: Watcher, libvirtd: vm.Libv
     libvirtd.fence()
     names = [vm.libvirt_name(one, "mtty") for one in uuids]
     theirs = {name for event, name, _ in libvirtd.events if event == "created"}
-    figures.append(
+    vm.figures.append(
         f"of {SHORT_LIVED} mdevs that lived {SHORT_SECONDS * 1000:.0f} ms: nodedevd told"
         f" {sum(map(bool, told))}, libvirtd {len(theirs.intersection(names))}"
     )

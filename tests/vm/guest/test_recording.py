@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tests.support.watcher import shown
 from tests.vm.guest import vm
-from tests.vm.guest.conftest import OUT
 
 
 def test_host_is_recorded(tmp_path: Path) -> None:
@@ -22,9 +21,9 @@ def test_host_is_recorded(tmp_path: Path) -> None:
     done = vm.nodedevctl("record", str(tmp_path / "host"), "--raw", "--json")
     told = shown(vm.SOCKET)
     assert (done["devices"], done["lost"]) == (len(told), [])
-    with tarfile.open(OUT / "host.tar", "w") as tar:
+    with tarfile.open(vm.OUT / "host.tar", "w") as tar:
         tar.add(tmp_path / "host", "host")
-    (OUT / "devices.json").write_text(json.dumps(told))
-    (OUT / "tree").write_text(vm.run("nodedevctl", "tree"))
+    (vm.OUT / "devices.json").write_text(json.dumps(told))
+    (vm.OUT / "tree").write_text(vm.run("nodedevctl", "tree"))
     for one in uuids.values():
         vm.remove(one)

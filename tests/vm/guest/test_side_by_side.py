@@ -14,7 +14,6 @@ from tests.differential.comparison import compare, expected, seen
 from tests.differential.deviations import DEVIATIONS, Shown
 from tests.support.watcher import shown
 from tests.vm.guest import vm
-from tests.vm.guest.conftest import figures
 
 ROOT = Path("/")
 
@@ -80,10 +79,10 @@ def test_device_of_libvirtd_is_the_same_in_the_format_libvirt(both: Both) -> Non
     compare(both.theirs, both.ours, ROOT)
     common = both.theirs.keys() & both.ours.keys()
     same = [name for name in common if both.theirs[name] == both.ours[name]]
-    figures.append(
+    vm.figures.append(
         f"devices that libvirtd shows: {len(both.theirs)}; by kind: {kinds(both.theirs)}"
     )
-    figures.append(
+    vm.figures.append(
         f"of these nodedevd shows {len(both.theirs.keys() & expected(both.ours, ROOT).keys())};"
         f" identical as they are: {len(same)}; by the documented deviations: {deviating(both)}"
     )
@@ -124,7 +123,7 @@ def test_libvirtd_does_not_show_these(both: Both, mdevs: dict[str, str]) -> None
         and one["path"].startswith("/sys/")
         and one["path"] not in both.paths(both.theirs)
     }
-    figures.append(
+    vm.figures.append(
         f"what nodedevd shows and libvirtd does not: {', '.join(sorted(hidden.values()))}"
     )
     names = set(hidden.values())

@@ -33,6 +33,11 @@ PATIENCE_SECONDS = 120.0
 MDEV_BUS = Path("/sys/class/mdev_bus")
 MDEVS = Path("/sys/bus/mdev/devices")
 
+OUT = Path(os.environ.get("NODEDEVD_VM", "/nowhere"))
+"""what is left there can be had outside"""
+figures: list[str] = []
+"""what was counted and measured, for the end of the report"""
+
 SAMPLES = {"mtty": "mtty-2", "mdpy": "mdpy-vga", "mbochs": "mbochs-small"}
 """The kernel's sample drivers; a driver's one parent has its name. With a type of each."""
 
