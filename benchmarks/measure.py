@@ -23,7 +23,7 @@ from benchmarks.generate import shape
 from benchmarks.stage import Stage, compiled
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
-from tests.differential.test_libvirtd import compare
+from tests.differential.comparison import compare
 from tests.support.libvirtd import RUN
 
 LOAD_SECONDS = 2.0

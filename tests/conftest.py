@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from tests.support.golden import Golden
 from tests.support.trees import Tree
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
+
+# A shell ignores it for what it starts in the background; what the tests start is to take it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
