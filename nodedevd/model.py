@@ -178,7 +178,7 @@ class Snapshot:
         return new
 
     def __iter__(self) -> Iterator[Device]:
-        return map(self._devices.__getitem__, self.names)
+        return self._devices.in_order_values()
 
     def __len__(self) -> int:
         return len(self._devices)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 V = TypeVar("V")
 
@@ -73,6 +73,11 @@ class SortedMap(Mapping[str, V]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.in_order)
+
+    def in_order_values(self) -> Iterator[V]:
+        """Return all values, in the order of their keys."""
+        values: dict[str, V | None] = {**self._base.values, **self._changes}
+        return map(cast(dict[str, V], values).__getitem__, self.in_order)
 
     @cached_property
     def in_order(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ def assert_same(found: SortedMap[int], wanted: dict[str, int]) -> None:
     """Fail unless a map holds what a dict does, however it is asked."""
     assert dict(found) == wanted
     assert list(found) == sorted(wanted)
+    assert list(found.in_order_values()) == [wanted[key] for key in sorted(wanted)]
     assert len(found) == len(wanted)
     for key in ("", "a", "ab", "b/"):
         assert found.get(key) == wanted.get(key)
