@@ -78,7 +78,7 @@ bench: $(VENV)/installed-test ## compare with libvirtd on large hosts, as root: 
 bench-quick: $(VENV)/installed-test ## show in less than a minute that the comparison works
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-curve: $(VENV)/installed-test ## compare on hosts of 100 to 10,000 devices, and draw the curve
+bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how both grow
 	@$(INSTALL_FOR_BENCH)
 	$(BIN)/python -m benchmarks --nodedevd $(CURDIR)/$(BENCH)/bin/nodedevd --curve --update $(ARGS)
 

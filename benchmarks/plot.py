@@ -37,11 +37,11 @@ def curve(hosts: Hosts) -> str:
 
 def _panel(hosts: Hosts, key: str, title: str) -> Iterator[str]:
     lines = {
-        who: [
+        who: sorted(
             (float(devices), statistics.median(one[key] for one in rounds[who]))
             for devices, rounds in hosts.items()
             if who in rounds
-        ]
+        )
         for who in (THEIRS, OURS)
     }
     points = [point for line in lines.values() for point in line]
