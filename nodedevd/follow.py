@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Set
 from datetime import datetime
+from itertools import islice
 from typing import Literal, Protocol
 
 import msgspec
@@ -46,6 +47,8 @@ INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0
 """When an mdev without type is read again; the last one goes on until it is complete or gone."""
 AFTER_REMOVAL_SECONDS = (0.1, 1.0)
 """When a parent's counts are read again after an mdev went: the kernel frees the slot late."""
+RECOUNTED_BESIDES = 64
+"""Parents whose counts are read together with those of one that is asked for."""
 REOPEN_SECONDS = 1.0
 """Between two tries to open a monitor, or to read a host that cannot be read at all."""
 LATE_EVENT_SECONDS = 1.0
@@ -134,6 +137,7 @@ class Follower:
         self._timers: set[asyncio.TimerHandle] = set()
         self._retries: dict[str, int] = {}
         self._read_at: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
         self._fresh: list[asyncio.Future[None]] = []
         self._lost_logged = float("-inf")
         self._failing = False
@@ -186,11 +190,13 @@ class Follower:
         paths = [one.path for one in devices if one.counts and one.path is not None]
         if not paths:
             return None
-        oldest = time.monotonic() - self._options.count_age_seconds
+        time_now = time.monotonic()
+        oldest = time_now - self._options.count_age_seconds
+        self._asked.update(dict.fromkeys(paths, time_now))
         old = [path for path in paths if self._read_at.get(path, 0.0) < oldest]
         if not old:
             return None
-        self._recount.update(old)
+        self._recount.update(old, self._also_asked(oldest))
         self._schedule(0)
         # One for each caller: who goes away cancels the future it waits for.
         future = asyncio.get_running_loop().create_future()
@@ -199,6 +205,16 @@ class Follower:
         timer = self._later(2 * self._options.stuck_seconds, lambda: _settle(future))
         future.add_done_callback(lambda _: self._cancel(timer))
         return future
+
+    def _also_asked(self, oldest: float) -> Iterable[str]:
+        """Return parents that are asked for again and again, and too old by now.
+
+        To read one takes less than to have the scan thread do so: these save it a job each.
+        """
+        since = oldest - self._options.count_age_seconds
+        self._asked = {path: at for path, at in self._asked.items() if at > since}
+        too_old = (path for path in self._asked if self._read_at.get(path, 0.0) < oldest)
+        return islice(too_old, RECOUNTED_BESIDES)
 
     def reconcile(self) -> None:
         """Read the whole host, now; what no uevent had told of counts as missed."""

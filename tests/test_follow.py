@@ -491,6 +491,29 @@ async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Pat
         assert live.follower.fresh([live.get(CARD)]) is None
 
 
+async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: Path) -> None:
+    """Those that were asked for a while ago, and would be too old for the next who asks."""
+    other = "0000:00:1d.0"
+
+    def two_parents(live: Live) -> None:
+        card_with_mdev(live)
+        live.pci(other)
+        live.tree.mdev_type(other, "nvidia-1", available=1)
+        live.tree.mdev_parent(other)
+
+    for asked_before, expected in ((False, 1), (True, 5)):
+        root = tmp_path / str(asked_before)
+        async with following(root, two_parents, count_age_seconds=60.0) as live:
+            if asked_before:
+                assert live.follower.fresh([live.get(other)]) is None
+            live.follower._read_at.clear()  # as if it were long ago
+            live.tree.mdev_type(other, "nvidia-1", available=5)
+            fresh = live.follower.fresh([live.get(CARD)])
+            assert fresh is not None
+            await fresh
+            assert available(live.get(other)) == expected
+
+
 async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
     tmp_path: Path,
 ) -> None:
