@@ -19,6 +19,7 @@ from tests.support import libvirtd
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 CURVE = HERE / "curve.json"
+DOCUMENT = HERE.parent / "docs/performance.md"
 PLOT = HERE.parent / "docs/performance.svg"
 CURVE_DEVICES = (100, 300, 1000, 3000)
 """Besides those that are compared anyway."""
@@ -82,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--nodedevd", metavar="PATH", help="the program as it is installed (default: this tree's)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--update", action="store_true", help=f"write {RESULTS.name} anew")
+    parser.add_argument(
+        "--update", action="store_true", help=f"write {RESULTS.name} and docs/performance.md anew"
+    )
     arguments = parser.parse_args(argv)
     missing = libvirtd.missing()
     if missing is not None:
@@ -106,7 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps(outcome, indent=1) if arguments.json else report.table(hosts, before))
     if arguments.update:
         known.write_text(json.dumps(outcome, indent=1) + "\n")
-        if arguments.curve:
+        if not arguments.curve:
+            DOCUMENT.write_text(report.documented(DOCUMENT.read_text(), hosts, setting))
+        else:
             compared = json.loads(RESULTS.read_text())["hosts"] if RESULTS.exists() else {}
             PLOT.write_text(plot.curve({**hosts, **compared}))
     if not arguments.quick and not arguments.json:

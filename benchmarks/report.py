@@ -124,9 +124,21 @@ def table(hosts: Hosts, before: Hosts) -> str:
             }
             head = ("", "libvirtd", "nodedevd", "ratio", "spread", "target", "", "committed")
             cells = [head, *(_cells(one, old.get(one.row.title)) for one in rows)]
+            cells = cells if old else [line[:-1] for line in cells]
             parts.append(f"{int(devices):,} devices, median of {count}\n{_columns(cells)}")
     parts += [f"{line}\n" for line in _alone(hosts)]
     return "\n".join(parts)
+
+
+BEGIN, END = "<!-- written by make bench ARGS=--update -->\n", "<!-- until here -->\n"
+
+
+def documented(text: str, hosts: Hosts, machine: Mapping[str, Any]) -> str:
+    """Return a document with its figures replaced, which stand between two comments."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    setting = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
+    return f"{before}{BEGIN}\n```\n{table(hosts, {})}```\n\nOn: {setting}.\n\n{END}{after}"
 
 
 def missed(hosts: Hosts) -> int:
