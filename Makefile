@@ -69,7 +69,7 @@ lint: $(VENV)/installed-test ## check format, lint and types
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict nodedevd tests benchmarks
 
-check: lint test ## all that CI runs
+check: lint test bench-quick ## all that CI runs
 
 bench: $(VENV)/installed-test ## compare with libvirtd on large hosts, as root: ten minutes (ARGS=--help)
 	@$(INSTALL_FOR_BENCH)

@@ -26,13 +26,13 @@ class Face(ABC):
         framing: as `load` knows it.
         greeting: requests that come first on a connection.
         names: the request for the names of all devices.
+        watch: the request to be told of changes.
     """
 
     framing: str
     greeting: Sequence[bytes]
     names: bytes
     watch: bytes
-    """the request to be told of changes"""
 
     def __init__(self, path: Path) -> None:
         self.path = path
