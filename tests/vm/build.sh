@@ -24,9 +24,14 @@ unavailable() { # what else there is to say comes on stdin
 	cat
 	exit 77
 }
-# stage NAME INPUT…: true if it has to run; `built NAME` says that it did.
-stage() { key=$(printf '%s\n' "$@" "$(declare -f "$1")" | sha256sum); [ "$key" != "$(cat "$1.stamp" 2>/dev/null)" ]; }
-built() { echo "$key" > "$1.stamp"; }
+stage() { # NAME INPUT…: runs the function NAME, unless it has run with this input
+	local key
+	key=$(printf '%s\n' "$@" "$(declare -f "$1")" | sha256sum)
+	[ "$key" != "$(cat "$1.stamp" 2>/dev/null)" ] || return 0
+	rm -f "$1.stamp"
+	"$1"
+	echo "$key" > "$1.stamp"
+}
 
 install_tools() {
 	local package missing=()
@@ -36,7 +41,7 @@ install_tools() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	say "installing ${missing[*]}"
 	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qy --no-install-recommends "${missing[@]}"; } > apt.log 2>&1 ||
+		apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends "${missing[@]}"; } > apt.log 2>&1 ||
 		tail -n 5 apt.log | unavailable "this takes Debian 12, its archive and root: apt-get install ${missing[*]}"
 }
 
@@ -133,9 +138,9 @@ install_tools
 kernel=$(dpkg-query -W -f '${Depends}' linux-image-amd64 | grep -o '6\.1[^ ]*-amd64' | head -n 1)
 version=$kernel-$(dpkg-query -W -f '${Version}' "linux-image-$kernel")
 say "kernel $version"
-if stage modules "$version" "${sources[@]}"; then modules; built modules; fi
-if stage initrd "$version" "$(cat "$here/init")" "$(cat modules.stamp)"; then initrd; built initrd; fi
-if stage root "$suite" "${packages[@]}"; then root; built root; fi
-if stage image "$(cat modules.stamp root.stamp "$here/vm-test.service")"; then image; built image; fi
-if stage environment "$(cat root.stamp)" "$(sha256sum wheels/*)"; then environment; built environment; fi
+stage modules "$version" "${sources[@]}"
+stage initrd "$version" "$(cat "$here/init" modules.stamp)"
+stage root "$suite" "${packages[@]}"
+stage image "$(cat "$here/vm-test.service" modules.stamp root.stamp)"
+stage environment "$(cat root.stamp)" "$(sha256sum wheels/*)"
 say "the VM is built"

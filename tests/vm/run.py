@@ -31,6 +31,7 @@ UNAVAILABLE = 77
 LIMIT_SECONDS = 1800
 """after which a VM that is not done is taken for stuck"""
 CONSOLE_LINES = 40
+PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
 # Debian 12's Python, and C libraries up to its own.
 TARGET = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"] + [
@@ -79,7 +80,7 @@ def collect_wheels(cache: Path) -> None:
 
 def build(cache: Path) -> None:
     """Build what is booted, unless it is there."""
-    as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n"]
+    as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n", PRESERVED]
     done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache)])
     if done.returncode:
         raise Failed("no VM to test in", done.returncode)

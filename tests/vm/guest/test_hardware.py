@@ -17,7 +17,7 @@ from tests.support.watcher import Watcher
 from tests.vm.guest import vm
 
 NIC, MAC, OTHER_MAC = "enp129s0", "52_54_00_00_00_13", "52_54_00_00_00_77"
-HOSTS = 8
+HOSTS = 6
 SUBSYSTEMS = ("pci", "net", "block", "scsi", "usb", "mdev", *vm.SAMPLES)
 CDROMCLOSETRAY = 0x5319  # linux/cdrom.h
 

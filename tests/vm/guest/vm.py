@@ -257,10 +257,11 @@ def documents(text: str) -> dict[str, str]:
 
 
 @contextmanager
-def kernel_events(subsystem: str) -> Iterator[Callable[[], list[tuple[str, str]]]]:
-    """Hear the kernel itself: give a function that returns actions and names up to now."""
+def kernel_events(*subsystems: str) -> Iterator[Callable[[], list[tuple[str, str]]]]:
+    """Hear the kernel itself: give a function that returns actions and names since the last."""
     monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
-    monitor.filter_by(subsystem)
+    for subsystem in subsystems:
+        monitor.filter_by(subsystem)
     monitor.start()
 
     def heard() -> list[tuple[str, str]]:
