@@ -10,7 +10,6 @@ import libvirt
 import pytest
 
 from nodedevd.client import Client
-from tests.support.watcher import Watcher
 from tests.vm.guest import vm
 
 MODULES = (
@@ -39,13 +38,6 @@ def devices() -> None:
     ):
         vm.run("ip", *words.split())
     vm.settle()
-
-
-@pytest.fixture
-def watcher() -> Iterator[Watcher]:
-    """Be told of every change by the daemon."""
-    with vm.watching() as watcher:
-        yield watcher
 
 
 @pytest.fixture(scope="session")

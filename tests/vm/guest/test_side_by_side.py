@@ -21,7 +21,7 @@ HIDDEN = {
     *("net_br0_52_54_00_00_01_00", "net_vlan7_52_54_00_00_01_00"),
     *("block_mmcblk0_0xdeadbeef", "block_pmem0", "block_zram0", "block_nullb0"),
 }
-"""What libvirtd does not show: parents of mdevs, interfaces with a DEVTYPE, disks without ID_TYPE."""
+"""Parents of mdevs, interfaces with a DEVTYPE, disks whose type udev does not know."""
 
 
 class Both:
