@@ -22,6 +22,7 @@ from nodedevd.model import Device, Snapshot
 from nodedevd.node import Fault
 from nodedevd.scan import UNANSWERED
 from nodedevd.status import Status, UnansweredRead
+from nodedevd.vfio import is_vfio_driver
 
 Severity: TypeAlias = Literal["problem", "warning", "note"]
 """problem: something is broken; warning: something will not work, or may be wrong; note: it may
@@ -237,7 +238,7 @@ def _wants_iommu(snapshot: Snapshot) -> str | None:
         pci = device.capability(Pci)
         if pci is None:
             continue
-        if "vfio" in (device.driver or ""):
+        if is_vfio_driver(device.driver):
             return f"{device.name} is bound to {device.driver}"
         if pci.physical_function is not None:
             return f"{device.name} is a virtual function"
@@ -298,7 +299,7 @@ def _functions(device: Device) -> Iterator[Finding]:
     maximum = pci.virtual_functions.maximum
     parent = device.capability(MdevParent)
     # What is passed on as a whole needs none, and older cards are the parent themselves.
-    whole = "vfio" in (device.driver or "") or (parent is not None and parent.types)
+    whole = is_vfio_driver(device.driver) or (parent is not None and parent.types)
     if maximum and not pci.virtual_functions.addresses and not whole:
         severity: Severity = "warning" if device.driver == "nvidia" else "note"
         text = f"none of its {maximum} virtual functions is enabled: no vGPU can be created"

@@ -23,6 +23,7 @@ from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssig
 from nodedevd.model import Device, Snapshot
 from nodedevd.naming import is_uuid, parse_mdev_name
 from nodedevd.type_facts import type_matches
+from nodedevd.vfio import is_vfio_driver
 from nodedevd.vgpu_functions import vgpu_functions
 from nodedevd.xmltext import Out
 
@@ -335,7 +336,7 @@ def _note_pci(snapshot: Snapshot, device: Device, pci: Pci, notes: list[str]) ->
 
 def _note_driver(snapshot: Snapshot, device: Device, managed: bool, notes: list[str]) -> None:
     """Say what the host loses, whoever takes the function from its driver."""
-    if device.driver is not None and "vfio" not in device.driver:  # mlx5_vfio_pci is one, too
+    if device.driver is not None and not is_vfio_driver(device.driver):
         children = () if device.path is None else snapshot.below(device.path)
         names = [child.name for child in map(snapshot.at, children) if child is not None]
         loses = f": the host loses {_some(names)}" if names else ""

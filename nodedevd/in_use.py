@@ -21,6 +21,7 @@ from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.model import Device, Snapshot
 from nodedevd.processes import Holding, Process, Seen
 from nodedevd.sysroot import Progress, Sysroot
+from nodedevd.vfio import is_vfio_driver
 
 _GROUPS = "/sys/class/vfio"
 _DEVICES = "/sys/class/vfio-dev"
@@ -152,7 +153,7 @@ class Look:
 
     def _drives(self, device: Device) -> bool:
         mdev = device.active and device.capability(MdevChild) is not None
-        return mdev or device.path in self._ways or _is_vfio(device.driver)
+        return mdev or device.path in self._ways or is_vfio_driver(device.driver)
 
 
 def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None = None) -> Look:
@@ -220,7 +221,7 @@ def _members(sysroot: Sysroot, group: str) -> list[str]:
 
 def _bound(sysroot: Sysroot, path: str) -> bool:
     """Tell whether a device of a group is one that VFIO hands out: no bridge, say."""
-    return _link_name(sysroot, f"{path}/subsystem") == "mdev" or _is_vfio(
+    return _link_name(sysroot, f"{path}/subsystem") == "mdev" or is_vfio_driver(
         _link_name(sysroot, f"{path}/driver")
     )
 
@@ -230,8 +231,3 @@ def _link_name(sysroot: Sysroot, link: str) -> str | None:
         return sysroot.read_link(link).rpartition("/")[2]
     except OSError:
         return None
-
-
-def _is_vfio(driver: str | None) -> bool:
-    """Tell by its name whether a driver is VFIO's: vfio-pci, mlx5_vfio_pci, vfio_mdev."""
-    return driver is not None and "vfio" in driver

@@ -21,6 +21,11 @@ class VfioDevice(msgspec.Struct, frozen=True, gc=False):
     """/dev/vfio/devices/<name>; None where the kernel makes no such node (before 6.6)"""
 
 
+def is_vfio_driver(driver: str | None) -> bool:
+    """Tell by its name whether a driver is VFIO's: vfio-pci, mlx5_vfio_pci, vfio_mdev."""
+    return driver is not None and "vfio" in driver
+
+
 def read_vfio_device(node: Node) -> VfioDevice | None:
     """Return the VFIO device; None while no driver of VFIO is bound, and on older kernels."""
     for name in node.names("vfio-dev"):
