@@ -118,7 +118,8 @@ def test_interface_goes_to_another_namespace_and_comes_back_once() -> None:
 def test_change_of_nothing_is_told_to_nobody() -> None:
     """Of every device udevd says `change`; none is another than before."""
     with vm.watching() as watcher:
-        vm.fence(watcher)
+        # The kernel tells of links a while after they changed.
+        vm.until(lambda: vm.fence(watcher) == [], "for the host to come to rest")
         matches = [f"--subsystem-match={name}" for name in SUBSYSTEMS]
         vm.run("udevadm", "trigger", "--action=change", *matches)
         vm.settle()
