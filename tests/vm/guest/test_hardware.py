@@ -72,7 +72,7 @@ def test_driver_is_followed(nic: tuple[str, Path], libvirtd: vm.Libvirt) -> None
         )
         # By its final name from the start: eth0, as the kernel calls it first, is nobody's.
         assert [line for line in lines if line.startswith("added")] == [f"added {interface}"]
-    libvirtd.wait("created", interface)
+    libvirtd.wait("created", interface, seen)
     libvirtd.fence()
     assert [name for _, name, _ in libvirtd.events[seen:] if name == card] == []
 

@@ -219,11 +219,11 @@ class Libvirt:
             self.events.append((WORDS[event], device.name(), time.monotonic()))
             self._condition.notify_all()
 
-    def wait(self, event: str, name: str) -> float:
-        """Return when an event was told that may still be to come."""
+    def wait(self, event: str, name: str, since: int = 0) -> float:
+        """Return when an event was told that may still be to come, after the first so many."""
 
         def told() -> list[float]:
-            return [when for *what, when in self.events if what == [event, name]]
+            return [when for *what, when in self.events[since:] if what == [event, name]]
 
         with self._condition:
             assert self._condition.wait_for(told, PATIENCE_SECONDS), f"no {event} {name}"
@@ -239,10 +239,11 @@ class Libvirt:
 
     def fence(self) -> None:
         """Wait until all that happened before is told."""
+        since = len(self.events)
         run("ip", "link", "add", "fence1", "address", "52:54:00:00:00:fe", "type", "dummy")
-        self.wait("created", "net_fence1_52_54_00_00_00_fe")
+        self.wait("created", "net_fence1_52_54_00_00_00_fe", since)
         run("ip", "link", "del", "fence1")
-        self.wait("deleted", "net_fence1_52_54_00_00_00_fe")
+        self.wait("deleted", "net_fence1_52_54_00_00_00_fe", since)
 
 
 def virsh(uri: str, *commands: Sequence[str]) -> str:
