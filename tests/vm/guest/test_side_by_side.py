@@ -74,7 +74,7 @@ def listed_by(libvirtd: vm.Libvirt, name: str) -> bool:
 def both(mdevs: dict[str, str], libvirtd: vm.Libvirt) -> Both:
     """Ask both."""
     libvirtd.fence()
-    # An mdev whose type comes late libvirtd may lose for good; of these three it has to show all.
+    # These three it has to show, too, before they can be compared.
     for sample in vm.SAMPLES:
         name = vm.libvirt_name(mdevs[sample], sample)
         vm.until(partial(listed_by, libvirtd, name), f"for libvirtd to show {name}")
