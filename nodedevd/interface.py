@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -126,7 +126,7 @@ class DevicesInterface:
         """Return the interface, ready to be served."""
         return Interface(
             name=NAME,
-            description=files("nodedevd").joinpath(f"{NAME}.varlink").read_text(),
+            description=Path(__file__).with_name(f"{NAME}.varlink").read_text("utf-8"),
             methods={
                 "GetStatus": Method(NoParameters, self.get_status),
                 "List": Method(Selection, self.list),

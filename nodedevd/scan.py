@@ -9,11 +9,14 @@ import errno
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from nodedevd.assembly import Reading, Update, graft
 from nodedevd.capabilities import KINDS, AnyCapability, mdev_child, system
+from nodedevd.capabilities.base import Kind
 from nodedevd.capabilities.mdev_parent import CLASS as MDEV_BUS
 from nodedevd.capabilities.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.errors import NodedevError, NodeGone
@@ -235,19 +238,25 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
 
 def _read_capabilities(node: Node) -> list[AnyCapability]:
     capabilities = []
-    for kind in KINDS:
-        if kind.subsystems is None or node.subsystem in kind.subsystems:
-            try:
-                capability = kind.read(node)
-            except NodeGone:
-                raise
-            except Exception as error:  # a defect in one kind costs that capability alone
-                log.exception("%s: reading %s failed", node.path, kind.name)
-                node.fault(kind.name, "internal", repr(error))
-                continue
-            if capability is not None:
-                capabilities.append(capability)
+    for kind in _kinds(node.subsystem):
+        try:
+            capability = kind.read(node)
+        except NodeGone:
+            raise
+        except Exception as error:  # a defect in one kind costs that capability alone
+            log.exception("%s: reading %s failed", node.path, kind.name)
+            node.fault(kind.name, "internal", repr(error))
+            continue
+        if capability is not None:
+            capabilities.append(capability)
     return capabilities
+
+
+@lru_cache(maxsize=256)
+def _kinds(subsystem: str | None) -> tuple[Kind[Any], ...]:
+    return tuple(
+        [kind for kind in KINDS if kind.subsystems is None or subsystem in kind.subsystems]
+    )
 
 
 def _subsystem(listed_in: Iterable[str]) -> str | None:

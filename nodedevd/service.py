@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -234,7 +234,7 @@ class Service:
     def _introspection(self) -> Interface:
         return Interface(
             name=varlink.SERVICE,
-            description=files("nodedevd").joinpath(f"{varlink.SERVICE}.varlink").read_text(),
+            description=Path(__file__).with_name(f"{varlink.SERVICE}.varlink").read_text("utf-8"),
             methods={
                 "GetInfo": Method(_NoParameters, self._get_info),
                 "GetInterfaceDescription": Method(_InterfaceName, self._describe),

@@ -112,12 +112,9 @@ class Sysroot:
 
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
-        text = self.read_link(path)
-        joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
-        if joined.startswith("//"):
-            joined = joined[1:]
+        there = joined(path, self.read_link(path))
         # The kernel's own links lead to real directories; a recorded host's may do anything.
-        return self.resolve(joined) if self._prefix else joined
+        return self.resolve(there) if self._prefix else there
 
     def resolve(self, path: str) -> str:
         """Follow every link in a path, inside the root. Raises OSError (ELOOP)."""
@@ -203,3 +200,14 @@ class Sysroot:
         if real is None:
             real = self._real[directory] = self.resolve(directory)
         return f"{self._prefix}{real}/{name}" if real != "/" else f"{self._prefix}/{name}"
+
+
+def joined(path: str, text: str) -> str:
+    """Return where the link at `path`, of this text, leads: a path without dots."""
+    directory, rest = path.rpartition("/")[0], text
+    while rest.startswith("../"):
+        directory, rest = directory.rpartition("/")[0], rest[3:]
+    if rest and rest[0] not in "./" and "/." not in rest and "//" not in rest and rest[-1] != "/":
+        return f"{directory}/{rest}"  # as all of the kernel's own: the short way
+    whole = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+    return whole[1:] if whole.startswith("//") else whole

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from nodedevd import scan as scanning
-from nodedevd.capabilities import KINDS, pci
+from nodedevd.capabilities import pci
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
@@ -182,13 +182,13 @@ def test_defect_in_one_kind_costs_that_capability_alone(
     def read(node: Node) -> Pci | None:
         raise ZeroDivisionError("a defect")
 
-    broken = tuple(
-        type(kind)(capability=Pci, read=read, write=kind.write, subsystems=kind.subsystems)
-        if kind is pci.KIND
-        else kind
-        for kind in KINDS
+    kind, kinds = pci.KIND, scanning._kinds
+    broken = type(kind)(capability=Pci, read=read, write=kind.write, subsystems=kind.subsystems)
+    monkeypatch.setattr(
+        scanning,
+        "_kinds",
+        lambda subsystem: [broken if one is kind else one for one in kinds(subsystem)],
     )
-    monkeypatch.setattr(scanning, "KINDS", broken)
     with caplog.at_level(logging.ERROR):
         device = scan(Sysroot()).lookup(GPU)
     assert device.types == ("mdev_parent",)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from nodedevd.errors import NotASysroot
-from nodedevd.sysroot import Sysroot
+from nodedevd.sysroot import Sysroot, joined
 from tests.support.trees import Tree
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
@@ -247,3 +250,16 @@ def test_read_on_another_thread_is_allowed(tmp_path: Path, monkeypatch: pytest.M
     thread.start()
     thread.join()
     assert found == [b"value\n"]
+
+
+@given(
+    st.lists(st.sampled_from(["sys", "a", "b", "0000:00:1f.2"]), min_size=1, max_size=6),
+    st.text(st.sampled_from("./ab"), min_size=1, max_size=12)
+    | st.lists(st.sampled_from(["..", ".", "", "a", ".b", "..c", "sys"]), min_size=1).map("/".join),
+)
+def test_link_of_any_text_leads_where_a_path_with_dots_does(parts: list[str], text: str) -> None:
+    """The short way that the kernel's links take is the same as the long one."""
+    assume(text)
+    path = "/" + "/".join(parts)
+    wanted = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+    assert joined(path, text) == "/" + wanted.lstrip("/")
