@@ -90,6 +90,7 @@ class Daemon:
                 url="",
                 interfaces=[devices.interface()],
                 error_namespace=NAME,
+                state=lambda: self._store.snapshot,
             )
         )
         node_devices = NodeDevices(self._store)

@@ -22,7 +22,7 @@ from nodedevd.in_use import Look
 from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.naming import canonical_name
 from nodedevd.resolve import resolve
-from nodedevd.service import Answer, Interface, IterableStream, Method, Request
+from nodedevd.service import Answer, Interface, IterableStream, Lasting, Method, Request
 from nodedevd.status import Status
 from nodedevd.store import Store, json_text
 from nodedevd.watch import Content, Filter, Watch
@@ -160,8 +160,12 @@ class DevicesInterface:
 
     def _describe(self, parameters: DescribeParameters) -> Answer:
         snapshot = self._store.snapshot
-        device = self._store.json(snapshot.lookup(parameters.name))
-        return b'{"generation":%d,"device":%b}' % (snapshot.generation, device)
+        device = snapshot.lookup(parameters.name)
+        answer = b'{"generation":%d,"device":%b}' % (
+            snapshot.generation,
+            self._store.json(device),
+        )
+        return answer if device.counts else Lasting(answer)
 
     def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
@@ -196,7 +200,9 @@ class DevicesInterface:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
         if not request.more:
-            return _join(head, pieces, b"", b'"}')
+            answer = _join(head, pieces, b"", b'"}')
+            lasts = names is not None and len(devices) == 1 and not devices[0].counts
+            return Lasting(answer) if lasts else answer
         return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
 
     def _document(

@@ -12,12 +12,13 @@ import logging
 from typing import Final
 
 from nodedevd import acceptor, varlink
-from nodedevd.service import Answer, Peer, Service, Stream
+from nodedevd.service import Answer, Lasting, Peer, Service, Stream
 from nodedevd.session import TURN_BYTES as TURN_BYTES
 from nodedevd.session import Session
 from nodedevd.varlink import Call, CallDecoder, Malformed, VarlinkError, encode_error, encode_reply
 
 _log: Final = logging.getLogger(__name__)
+_NO_CALL: Final = Call("")
 
 
 class Limits(acceptor.Limits, frozen=True):
@@ -55,7 +56,7 @@ class VarlinkSession(Session):
         self._peer = peer
         self._decoder = CallDecoder(server.limits.message_bytes)
         # At most one call is being answered: by an awaited answer, or by a stream.
-        self._call = Call("")
+        self._call = _NO_CALL
         self._task: asyncio.Future[Answer] | None = None
         self._stream: Stream | None = None
 
@@ -86,18 +87,30 @@ class VarlinkSession(Session):
                 return None
             task, self._task = self._task, None
             return self._end_task(task)
-        message = self._decoder.next()
-        if message is None:
+        text = self._decoder.take()
+        if text is None:
             return None
+        service = self._server.service
+        message: Call | Malformed = text if isinstance(text, Malformed) else _NO_CALL
+        if isinstance(text, bytes):
+            kept = service.kept(text)
+            if kept is not None:
+                self._server.calls += 1
+                return kept
+            message = self._decoder.decode(text)
         if isinstance(message, Malformed):
-            self._call = Call("")
-            return self._error(self._server.service.refusal(message))
+            self._call = _NO_CALL
+            return self._error(service.refusal(message))
         self._call = message
         self._server.calls += 1
         try:
-            answer = self._server.service.call(message, self._peer)
+            answer = service.call(message, self._peer)
         except VarlinkError as error:
             return self._error(error)
+        if isinstance(answer, Lasting) and isinstance(text, bytes) and not message.oneway:
+            reply = encode_reply(answer)
+            service.keep(text, reply)
+            return reply
         if not isinstance(answer, bytes) and inspect.isawaitable(answer):
             self._task = self._server.run(answer)
             self._task.add_done_callback(self._on_answered)

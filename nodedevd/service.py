@@ -86,6 +86,14 @@ class IterableStream:
 Answer: TypeAlias = bytes | Stream
 """The parameters of the one reply, the text of a JSON object; or a stream of replies."""
 
+
+class Lasting(bytes):
+    """An answer that whoever sends the same call gets, until the service's state is another."""
+
+
+KEPT_BYTES: Final = 16 << 20
+"""Calls with lasting answers, and these, that are kept; beyond that they are made anew."""
+
 P = TypeVar("P", bound=msgspec.Struct)
 
 
@@ -135,7 +143,8 @@ class Service:
     """Finds and runs the method of a call, and gives every failure its name on the wire.
 
     `org.varlink.service` is added to the interfaces. Errors of nodedevd's own are named in
-    `error_namespace`, the name of an interface.
+    `error_namespace`, the name of an interface. `state` returns an object that is another one once
+    lasting answers may be different.
     """
 
     def __init__(
@@ -146,8 +155,13 @@ class Service:
         url: str,
         interfaces: Iterable[Interface],
         error_namespace: str,
+        state: Callable[[], object] = lambda: None,
     ) -> None:
         self._namespace = error_namespace
+        self._state = state
+        self._kept: dict[bytes, bytes] = {}
+        self._kept_bytes = 0
+        self._kept_state: object = None
         self._interfaces: dict[str, Interface] = {}
         self._methods: dict[str, _Served] = {}
         for interface in (self._introspection(), *interfaces):
@@ -184,6 +198,26 @@ class Service:
             return served.handle(parameters, Request(peer, call.more, call.oneway))
         except Exception as error:
             raise self.translate(error) from error
+
+    def kept(self, call: bytes) -> bytes | None:
+        """Return the reply to a call of this text, if it is known and still the right one."""
+        state = self._state()
+        if state is not self._kept_state:
+            self._forget(state)
+        return self._kept.get(call)
+
+    def keep(self, call: bytes, reply: bytes) -> None:
+        """Keep the reply with a lasting answer to the call of this text, which was just made."""
+        self._kept_bytes += len(call) + len(reply)
+        if self._kept_bytes > KEPT_BYTES:
+            self._forget(self._state())
+            return
+        self._kept[call] = reply
+
+    def _forget(self, state: object) -> None:
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._kept_state = state
 
     def refusal(self, malformed: Malformed) -> VarlinkError:
         """Return the answer to a message that was not a call."""

@@ -156,6 +156,11 @@ class _Decoder(Generic[M]):
 
     def next(self) -> M | Malformed | None:
         """Return the next message, or None if more bytes are needed."""
+        text = self.take()
+        return self.decode(text) if isinstance(text, bytes) else text
+
+    def take(self) -> bytes | Malformed | None:
+        """Return the text of the next message, or None if more bytes are needed."""
         start = self._start
         end = self._buffer.find(b"\0", self._searched)
         if end < 0:
@@ -171,18 +176,22 @@ class _Decoder(Generic[M]):
         self._start = self._searched = end + 1
         if end - start > self._limit:
             return self._too_large()
+        return bytes(self._buffer[start:end])
+
+    def decode(self, text: bytes) -> M | Malformed:
+        """Return the message of a text that was taken."""
         try:
             # msgspec does not look into the text of a Raw: UTF-8 is checked here.
-            message: M = self._message.decode(self._buffer[start:end].decode())
+            message: M = self._message.decode(text.decode())
         except (ValueError, RecursionError) as error:
             return Malformed(str(error))
         parameters = message.parameters
         if parameters is _NO_PARAMETERS:
             return message
-        text = bytes(parameters)
-        if text == b"null":
+        given = bytes(parameters)
+        if given == b"null":
             return msgspec.structs.replace(message, parameters=_NO_PARAMETERS)
-        if not text.startswith(b"{"):
+        if not given.startswith(b"{"):
             return Malformed("Expected `object | null` - at `$.parameters`")
         return message
 

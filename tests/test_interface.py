@@ -98,7 +98,9 @@ def change_one(store: Store, name: str, **fields: object) -> None:
 def service_of(store: Store) -> Service:
     """Return the service as the daemon makes it."""
     served = DevicesInterface(store, lambda: status_of(store)).interface()
-    return Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME)
+    return Service(
+        "nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME, lambda: store.snapshot
+    )
 
 
 @asynccontextmanager
@@ -712,6 +714,56 @@ async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: S
     assert [(use["open"], use["reason"]) for use in told["devices"]] == [("unknown", "other-host")]
     assert error == f"{NAME}.NoSuchDevice"
     assert parameters["name"] == "mdev_0"
+
+
+@pytest.mark.parametrize("method", ["Describe", "DumpXML"])
+async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
+    tmp_path: Path, method: str
+) -> None:
+    """What is kept of an answer is given up with any change, of whichever device."""
+    store = Store(snapshot_of("vgpu-pf"))
+    port = "pci_0000_00_02_0"
+    given = {"name": port} if method == "Describe" else {"names": [port]}
+    async with serving(tmp_path, store) as client:
+        first = await client.call(f"{NAME}.{method}", **given)
+        assert await client.call(f"{NAME}.{method}", **given) == first
+        change_one(store, port, driver="vfio-pci")
+        second = await client.call(f"{NAME}.{method}", **given)
+        assert "vfio-pci" in json.dumps(second)
+        assert "vfio-pci" not in json.dumps(first)
+        change_one(store, CARD, driver="other")
+        third = await client.call(f"{NAME}.{method}", **given)
+    assert [one["generation"] for one in (first, second, third)] == [1, 2, 3]
+    assert {**third, "generation": 2} == second
+
+
+async def test_device_that_changes_without_an_event_is_asked_after_every_time(
+    tmp_path: Path,
+) -> None:
+    """No answer of an mdev parent's is kept: its counts may have to be read again."""
+    store = Store(snapshot_of("vgpu-pf"))
+    asked: list[str] = []
+
+    def fresh(devices: Iterable[Device]) -> None:
+        asked.extend(device.name for device in devices)
+
+    served = DevicesInterface(store, lambda: status_of(store), fresh).interface()
+    service = Service("n", "n", "0", "", [served], NAME, lambda: store.snapshot)
+    path = tmp_path / "other.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    server = Server(service)
+    await server.start(listener)
+    async with connected(path) as client:
+        for _ in range(3):
+            await client.call(f"{NAME}.DumpXML", names=[CARD])
+            await client.call(f"{NAME}.DumpXML", names=["computer"])
+    server.close()
+    await server.wait_closed()
+    assert asked.count(CARD) == 3
+    assert asked.count("computer") == 1
+    assert server.calls == 6
 
 
 # -- the text of the interface ---------------------------------------------------------
