@@ -130,7 +130,7 @@ def _line(event: Event) -> str:
 )
 @click.option("--device", metavar="DEVICE", help="Until this device is there; an mdev, complete.")
 @click.option("--gone", metavar="DEVICE", help="Until this device is not there.")
-@click.option("--parent", metavar="DEVICE", help="With --type: this mdev parent.")
+@click.option("--parent", metavar="DEVICE", help="With --type: this mdev parent, or vGPU function.")
 @click.option("--type", "type_id", metavar="TYPE", help="With --parent: id or name of a type.")
 @click.option(
     "--available",

@@ -879,6 +879,21 @@ def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, fo
         client.wait_for(msgspec.structs.replace(condition, reached=reached), PATIENCE_SECONDS)
 
 
+def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
+    tmp_path: Path, form: Form
+) -> None:
+    """By id, or by name without the maker's word; one that is taken has none."""
+    with (
+        running(tmp_path, FIXTURES / "vgpu-vendor-vfio"),
+        form(str(tmp_path / "nodedevd.sock")) as client,
+    ):
+        for wanted in ("1150", "l40s-4q"):
+            found = client.wait_for(available("0000:26:00.7", wanted), 0)
+            assert set(found) == {"pci_0000_26_00_7"}
+        with pytest.raises(TimedOut):
+            client.wait_for(available("0000:26:00.4", "l40s-4q"), 0)
+
+
 @pytest.mark.parametrize("condition", [present("computer"), available(GPU, TYPE)])
 def test_wait_for_with_a_daemon_that_does_not_answer_ends(
     tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch, condition: Condition

@@ -8,11 +8,12 @@ from typing import Final, TypeAlias
 import msgspec
 
 from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import TimedOut
 from nodedevd.client.watching import Event
 from nodedevd.model import Device, is_active
+from nodedevd.type_facts import type_matches
+from nodedevd.vgpu_functions import vgpu_functions
 
 ANSWER_SECONDS: Final = 10.0
 """What there is is heard for so long, even by who has no time to wait for more."""
@@ -61,7 +62,7 @@ def at_least(count: int, *capabilities: str) -> Condition:
 
 
 def available(parent: str, type_id: str, count: int = 1) -> Condition:
-    """Wait until a parent says that so many instances of a type, by id or name, can be created."""
+    """Wait until a parent, or a function with vendor VFIO, can have so many more of a type."""
     return Condition(
         lambda devices: any(_offers(device, type_id, count) for device in devices.values()),
         f"{parent} has {count} of {type_id} available",
@@ -116,11 +117,11 @@ def _complete(device: Device) -> bool:
     return child is None or child.state == "complete"
 
 
-def _offers(device: Device, type_id: str, count: int) -> bool:
-    parent = device.capability(MdevParent)
-    return parent is not None and any(
-        type_id in (one.id, one.name)
-        and one.available_instances is not None
-        and one.available_instances >= count
-        for one in parent.types
+def _offers(device: Device, wanted: str, count: int) -> bool:
+    return any(
+        type_matches(wanted, one.id, one.name)
+        and one.available is not None
+        and one.available >= count
+        for function in vgpu_functions([device])
+        for one in function.offers
     )
