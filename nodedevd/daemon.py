@@ -293,7 +293,7 @@ serves the socket."""
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How old the counts of an mdev parent may be when they are served.",
+    help="How old the counts of an mdev parent, or the profile of a vGPU, may be when served.",
 )
 @click.option("-v", "--verbose", count=True, help="Log more.")
 @click.version_option(__version__, prog_name="nodedevd")

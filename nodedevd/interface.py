@@ -93,7 +93,7 @@ class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
-"""Has counts of mdev parents read again that are too old to be served; None: none is."""
+"""Has what changes without an event read again where it is too old to be served; None: none is."""
 
 
 LookUp: TypeAlias = Callable[[], Awaitable[Look]]

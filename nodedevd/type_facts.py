@@ -124,6 +124,7 @@ def _profile(name: str) -> _Profile | None:
     return _Profile(None if match[1] is None else int(match[1]), int(match[2]), match[3])
 
 
+@lru_cache(maxsize=1024)
 def normalised(name: str) -> str:
     """Return a type's name without what differs between releases and tools.
 
@@ -141,6 +142,8 @@ def type_matches(wanted: str, type_id: str, name: str | None) -> bool:
     """
     if wanted in (type_id, name):
         return True
+    if len(wanted) > _DESCRIBED_AT_MOST:
+        return False  # no attribute is so long; a client's text is not worth the work
     if name is None:
         return type_id.endswith(f"-{wanted}")
     return normalised(name) == normalised(wanted)

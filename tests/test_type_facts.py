@@ -209,3 +209,10 @@ def test_type_matches_by_id_and_by_the_name_it_will_have() -> None:
     assert not type_matches("746", "nvidia-746", "NVIDIA A2-4Q")
     assert type_matches("GVTg_V5_4", "i915-GVTg_V5_4", None)
     assert not type_matches("V5_4", "i915-GVTg_V5_4", None)
+
+
+def test_text_longer_than_any_attribute_is_no_type_and_is_not_looked_through() -> None:
+    """A client may send a lot of it, and there are thousands of types to compare it with."""
+    before = normalised.cache_info().misses
+    assert not type_matches("NVIDIA " + "A" * 5000, "nvidia-746", "A" * 4096)
+    assert normalised.cache_info().misses == before
