@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from nodedevd.service import Peer
-from nodedevd.session import Hangups, Session
+from nodedevd.session import RECEIVE_BYTES, Hangups, Session
 
 _ACCEPT_AT_ONCE: Final = 64
 _UCRED: Final = struct.Struct("iII")
@@ -42,6 +42,7 @@ class Acceptor(ABC):
 
     def __init__(self, limits: Limits) -> None:
         self.calls = 0
+        self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._limits = limits
         self._log = logging.getLogger(type(self).__module__)
         self._sessions: set[Session] = set()

@@ -79,8 +79,10 @@ def graft(
     # Who lies below a device that came, went or was renamed may have another parent now.
     moved = [path for path in (*lost, *read) if names.before(path) != names.after(path)]
     moved += names.renamed
-    below = {path for top in moved for path in old.below(top)}
-    for path in moved:  # definitions hang at it by its kernel name
+    below: set[str] = set()
+    for path in moved if len(old) else ():
+        below.update(old.below(path))
+        # Definitions hang at it by its kernel name.
         below.update(old.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}"))
     devices: dict[str, Device] = {}
     for path, reading in read.items():
@@ -125,8 +127,7 @@ class _Names:
 
     def _share(self, wanted: str, claimants: set[str]) -> None:
         first = wanted != ROOT
-        # A device that is there comes before a mere definition of one.
-        for path in sorted(claimants, key=lambda path: (not path.startswith("/sys/"), path)):
+        for path in claimants if len(claimants) == 1 else sorted(claimants, key=_rank):
             self._new[path] = wanted if first else distinct_name(wanted, path)
             first = False
         if len(claimants) > 1 or (claimants and wanted == ROOT):
@@ -143,6 +144,11 @@ class _Names:
         if path in self._lost:
             return None
         return self._new.get(path) or self.before(path)
+
+
+def _rank(path: str) -> tuple[bool, str]:
+    """Return what decides who gets a name: a device that is there before a mere definition."""
+    return not path.startswith("/sys/"), path
 
 
 def _wanted(device: Device | Reading) -> str:
@@ -224,11 +230,11 @@ def _ordered(
 
     What goes goes last: nothing ever hangs below a device that is gone already.
     """
-    for device in sorted(new.values(), key=hangs_at):
-        if old.get(device.name) is None:
+    ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=hangs_at)]
+    for before, device in ordered:
+        if before is None:
             yield Added(device)
-    for device in sorted(new.values(), key=hangs_at):
-        before = old.get(device.name)
+    for before, device in ordered:
         if before is not None and before != device:
             yield Changed(before, device)
     for device in sorted(removed.values(), key=hangs_at, reverse=True):

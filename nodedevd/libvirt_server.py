@@ -24,7 +24,7 @@ _BEHIND: Final = "it does not read its events"
 class Limits(acceptor.Limits, frozen=True):
     """What clients may take of the daemon.
 
-    A session holds, of input, at most one packet and what asyncio reads at once (256 KiB); of
+    A session holds, of input, at most one packet and what is received at once (64 KiB); of
     output, at most `high_water_bytes`, TURN_BYTES, and one reply for each call under way. Of
     events it holds a position in the store's history: a client that is further behind than
     that reaches is dropped.

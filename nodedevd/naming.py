@@ -16,7 +16,8 @@ from nodedevd.addresses import parse_pci
 
 ROOT = "computer"
 
-_UNSAFE = re.compile(rb"[^A-Za-z0-9]")
+_SAFE = bytes([byte if chr(byte).isascii() and chr(byte).isalnum() else 0x5F for byte in range(256)])
+"""What becomes of each byte: itself, or `_`."""
 # libvirt's one fixed name: the AP matrix device, /sys/devices/vfio_ap/matrix.
 _FIXED = {("matrix", "matrix"): "ap_matrix"}
 
@@ -37,7 +38,7 @@ class MdevName(NamedTuple):
 
 def sanitise(text: str) -> str:
     """Replace every byte that is not an ASCII letter or digit by `_`, as libvirt does."""
-    return _UNSAFE.sub(b"_", text.encode("utf-8", "surrogateescape")).decode("ascii")
+    return text.encode("utf-8", "surrogateescape").translate(_SAFE).decode("ascii")
 
 
 def device_name(subsystem: str | None, sysname: str, suffix: str | None = None) -> str:

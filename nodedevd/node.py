@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -108,8 +108,8 @@ class Node:
     @cached_property
     def uevent(self) -> Mapping[str, str]:
         """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
-        pairs = (line.partition("=") for line in (self.read("uevent") or "").splitlines())
-        return {name: value for name, equals, value in pairs if equals}
+        lines = (self.read("uevent") or "").splitlines()
+        return dict([line.split("=", 1) for line in lines if "=" in line])
 
     @cached_property
     def udev(self) -> UdevData:
@@ -158,21 +158,24 @@ class Node:
 
     def link(self, attribute: str) -> str | None:
         """Return the path a link points at, whether or not something is there."""
+        return self._follow(attribute, self.sysroot.target)
+
+    def link_name(self, attribute: str) -> str | None:
+        """Return the last component of the path a link points at."""
+        name = self._follow(attribute, self.sysroot.target_name)
+        return None if name is None else shown(name)
+
+    def _follow(self, attribute: str, follow: Callable[[str], str]) -> str | None:
         if "/" not in attribute and attribute not in self.entries:
             return None
         try:
-            return self.sysroot.target(f"{self.path}/{attribute}")
+            return follow(f"{self.path}/{attribute}")
         except OSError as error:
             if error.errno == errno.EINVAL:
                 self.fault(attribute, "malformed", "not a link")
             else:
                 self._failed(attribute, error)
             return None
-
-    def link_name(self, attribute: str) -> str | None:
-        """Return the last component of the path a link points at."""
-        target = self.link(attribute)
-        return None if target is None else shown(target.rpartition("/")[2])
 
     def has(self, attribute: str) -> bool:
         """Tell whether the device had this entry when its directory was listed."""

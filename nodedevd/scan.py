@@ -104,6 +104,8 @@ def without_orphans(
     """
     read = {reading.path for reading in readings}
     gone = {path for path in found if shown(path) not in read and not sysroot.exists(path)}
+    if not gone:
+        return list(readings), gone
     return [one for one in readings if gone.isdisjoint(_above(one.path))], gone
 
 

@@ -24,7 +24,7 @@ _NO_CALL: Final = Call("")
 class Limits(acceptor.Limits, frozen=True):
     """What clients may take of the daemon.
 
-    A session holds, of input, at most one message and what asyncio reads at once (256 KiB);
+    A session holds, of input, at most one message and what is received at once (64 KiB);
     of output, at most `high_water_bytes`, TURN_BYTES and one reply.
     """
 

@@ -51,9 +51,9 @@ class SortedMap(Mapping[str, V]):
         new: SortedMap[V] = SortedMap()
         new._base, new._changes, new._size = self._base, changes, size
         if len(changes) > CHANGES_AT_MOST:
-            base: _Base[V] = _Base({key: new[key] for key in new.in_order})
-            base.keys = list(new.in_order)
-            new._base, new._changes = base, {}
+            values: dict[str, V | None] = {**self._base.values, **changes}
+            kept = {key: value for key, value in values.items() if value is not None}
+            new._base, new._changes = _Base(kept), {}
         return new
 
     def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override]

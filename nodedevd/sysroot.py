@@ -116,6 +116,11 @@ class Sysroot:
         # The kernel's own links lead to real directories; a recorded host's may do anything.
         return self.resolve(there) if self._prefix else there
 
+    def target_name(self, path: str) -> str:
+        """Return the last part of the path a link points at. Raises as `target`."""
+        name = "" if self._prefix else self.read_link(path).rpartition("/")[2]
+        return self.target(path).rpartition("/")[2] if name in ("", ".", "..") else name
+
     def resolve(self, path: str) -> str:
         """Follow every link in a path, inside the root. Raises OSError (ELOOP)."""
         todo = path.split("/")[::-1]
@@ -204,10 +209,13 @@ class Sysroot:
 
 def joined(path: str, text: str) -> str:
     """Return where the link at `path`, of this text, leads: a path without dots."""
-    directory, rest = path.rpartition("/")[0], text
-    while rest.startswith("../"):
-        directory, rest = directory.rpartition("/")[0], rest[3:]
-    if rest and rest[0] not in "./" and "/." not in rest and "//" not in rest and rest[-1] != "/":
-        return f"{directory}/{rest}"  # as all of the kernel's own: the short way
+    ups = text.count("../")
+    if text.startswith("../" * ups) and _is_plain(rest := text[3 * ups :]):
+        return f"{path.rsplit('/', ups + 1)[0]}/{rest}"  # as all of the kernel's own: the short way
     whole = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
     return whole[1:] if whole.startswith("//") else whole
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether every part of a path is a name, the way down from where it begins."""
+    return bool(text) and text[0] not in "./" and text[-1] != "/" and "/." not in text and "//" not in text

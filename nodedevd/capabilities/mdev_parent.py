@@ -54,7 +54,8 @@ def read(node: Node) -> MdevParent | None:
         node.fault(TYPES, "absent", "")
     children = tuple(sorted([name for name in node.entries if is_uuid(name)]))
     model = _model(node)
-    types = [read_type(node, name, bool(children), model) for name in node.names(TYPES)]
+    unplaced = set(children)
+    types = [read_type(node, name, unplaced, model) for name in node.names(TYPES)]
     return MdevParent(types=tuple([one for one in types if one is not None]), children=children)
 
 
@@ -67,12 +68,13 @@ def _model(node: Node) -> tuple[str, ...] | None:
 
 
 def read_type(
-    node: Node, name: str, has_children: bool, model: tuple[str, ...] | None = None
+    node: Node, name: str, unplaced: set[str], model: tuple[str, ...] | None = None
 ) -> MdevType | None:
     """Read one type; None if it is gone again, or is no directory.
 
-    Without children none of its mdevs can be active, and that need not be looked up. What a
-    type is called, and is, is read once for all devices of the same driver and model.
+    Mdevs of the type are among the device's children that have no type yet, `unplaced`, and
+    are taken from them; with none left, none need be looked for. What a type is called, and is,
+    is read once for all devices of the same driver and model.
     """
     path = f"{TYPES}/{name}"
     faults = len(node.faults)
@@ -93,8 +95,9 @@ def read_type(
     available = node.read_number(f"{path}/available_instances", promised=True)
     if known is not None and available is None:
         del node.faults[faults:]
-        return read_type(node, name, has_children)  # it may be no type at all
-    devices = tuple(map(shown, node.names(f"{path}/devices"))) if has_children else ()
+        return read_type(node, name, unplaced)  # it may be no type at all
+    devices = tuple(map(shown, node.names(f"{path}/devices"))) if unplaced else ()
+    unplaced.difference_update(devices)
     if (available, devices) != (found.available_instances, found.devices):
         found = replace(found, available_instances=available, devices=devices)
     if model is not None and len(node.faults) == faults:
