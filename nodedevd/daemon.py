@@ -79,8 +79,9 @@ class Daemon:
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
         self._onlooker = Onlooker(partial(look, Sysroot(options.sysroot)))
+        follower = self._follower
         devices = DevicesInterface(
-            self._store, self.status, self._follower.fresh, self._onlooker.look
+            self._store, self.status, follower.fresh, self._onlooker.look, follower.young_until
         )
         self._server = Server(
             Service(
@@ -94,7 +95,10 @@ class Daemon:
             )
         )
         node_devices = NodeDevices(self._store)
-        self._libvirt = [LibvirtServer(node_devices, self._follower.fresh) for _ in _LIBVIRT_NAMES]
+        self._libvirt = [
+            LibvirtServer(node_devices, follower.fresh, follower.young_until)
+            for _ in _LIBVIRT_NAMES
+        ]
 
     async def run(self) -> None:
         """Scan, serve, and return once SIGTERM or SIGINT came.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Set
@@ -205,6 +206,12 @@ class Follower:
         timer = self._later(2 * self._options.stuck_seconds, lambda: _settle(future))
         future.add_done_callback(lambda _: self._cancel(timer))
         return future
+
+    def young_until(self, device: Device) -> float:
+        """Return until when `fresh` would find nothing to read again, by time.monotonic()."""
+        if not device.counts:
+            return math.inf
+        return self._read_at.get(device.path or "", 0.0) + self._options.count_age_seconds
 
     def _also_asked(self, oldest: float) -> Iterable[str]:
         """Return parents that are asked for again and again, and too old by now.

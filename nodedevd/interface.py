@@ -17,6 +17,7 @@ from nodedevd import vgpu_functions
 from nodedevd.dialects import Format, native
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.fits import COUNT_AT_MOST, fits
+from nodedevd.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.hostdev import HostDevRequest, hostdev
 from nodedevd.in_use import Look
 from nodedevd.model import Device, Snapshot, filter_words
@@ -92,10 +93,6 @@ class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str | None = None
 
 
-Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
-"""Has what changes without an event read again where it is too old to be served; None: none is."""
-
-
 LookUp: TypeAlias = Callable[[], Awaitable[Look]]
 """Has the processes looked at for who uses a device."""
 
@@ -114,13 +111,15 @@ class DevicesInterface:
         self,
         store: Store,
         status: Callable[[], Status],
-        fresh: Fresh = lambda devices: None,
+        fresh: Fresh = always_fresh,
         look: LookUp = _look_nowhere,
+        young_until: YoungUntil = young_until,
     ) -> None:
         self._store = store
         self._status = status
         self._fresh = fresh
         self._look = look
+        self._young_until = young_until
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -165,7 +164,7 @@ class DevicesInterface:
             snapshot.generation,
             self._store.json(device),
         )
-        return answer if device.counts else Lasting(answer)
+        return Lasting.to(self._young_until(device), answer)
 
     def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
@@ -201,8 +200,9 @@ class DevicesInterface:
         head = b'{"generation":%d,"xml":"' % snapshot.generation
         if not request.more:
             answer = _join(head, pieces, b"", b'"}')
-            lasts = names is not None and len(devices) == 1 and not devices[0].counts
-            return Lasting(answer) if lasts else answer
+            if names is None or len(devices) != 1:
+                return answer
+            return Lasting.to(self._young_until(devices[0]), answer)
         return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
 
     def _document(

@@ -21,6 +21,7 @@ from nodedevd.capabilities.scsi_host import ScsiHost
 from nodedevd.capabilities.system import System
 from nodedevd.dialects import DIALECTS
 from nodedevd.errors import NoSuchDevice
+from nodedevd.kept import Kept
 from nodedevd.mdevctl import definition_path
 from nodedevd.model import Added, Device, Removed, Snapshot
 from nodedevd.store import Recent, Store
@@ -75,6 +76,8 @@ class NodeDevices:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.replies = Kept(lambda: store.snapshot)
+        """what was answered, by the payload of the call"""
         self._listed: Snapshot | None = None
         self._entries: dict[str, tuple[Device, _Entry | None]] = {}
         self._shown: dict[str, _Entry] = {}

@@ -166,7 +166,13 @@ def encode_packet(header: Header, payload: bytes = b"") -> bytes:
 
 def encode_reply(call: Header, payload: bytes) -> bytes:
     """Return the reply to a call."""
-    return encode_packet(call._replace(type=MessageType.REPLY, status=0), payload)
+    return encode_packet(_answering(call, 0), payload)
+
+
+def _answering(call: Header, status: int) -> Header:
+    return Header(
+        call.program, call.version, call.procedure, MessageType.REPLY, call.serial, status
+    )
 
 
 class _Error(NamedTuple):
@@ -198,7 +204,7 @@ _ERROR: Final = xdr.Structure(
 def encode_error(call: Header, error: RemoteError) -> bytes:
     """Return the reply to a call that failed."""
     payload = xdr.encode(_ERROR, _Error(error.code, error.domain, error.message))
-    return encode_packet(call._replace(type=MessageType.REPLY, status=1), payload)
+    return encode_packet(_answering(call, 1), payload)
 
 
 def encode_keepalive(procedure: int) -> bytes:

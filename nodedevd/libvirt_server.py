@@ -11,9 +11,10 @@ from typing import Final
 
 from nodedevd import acceptor
 from nodedevd import libvirt_protocol as remote
+from nodedevd.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.libvirt_devices import NodeDevices
 from nodedevd.libvirt_protocol import BadLength, PacketDecoder
-from nodedevd.libvirt_session import Behind, Fresh, LibvirtSession
+from nodedevd.libvirt_session import Behind, LibvirtSession
 from nodedevd.service import Peer
 from nodedevd.session import Session
 
@@ -46,12 +47,14 @@ class LibvirtServer(acceptor.Acceptor):
     def __init__(
         self,
         devices: NodeDevices,
-        fresh: Fresh = lambda devices: None,
+        fresh: Fresh = always_fresh,
+        young_until: YoungUntil = young_until,
         *,
         limits: Limits | None = None,
     ) -> None:
         self.devices = devices
         self.fresh = fresh
+        self.young_until = young_until
         self.limits = limits or Limits()
         super().__init__(self.limits)
 
@@ -78,7 +81,7 @@ class Connection(Session):
         super().__init__(server, loop)
         self._server = server
         self._decoder = PacketDecoder(server.limits.packet_bytes)
-        self._client = LibvirtSession(server.devices, self._wake, server.fresh)
+        self._client = LibvirtSession(server.devices, self._wake, server.fresh, server.young_until)
         self._under_way: set[asyncio.Future[bytes]] = set()
         self._answers: list[bytes] = []
         self._keepalive: asyncio.TimerHandle | None = None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from nodedevd import __version__, xdr
 from nodedevd import libvirt_protocol as remote
 from nodedevd.errors import NoSuchDevice
+from nodedevd.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.libvirt_devices import FILTERS, Event, NodeDevices, is_persistent, starts_itself
 from nodedevd.libvirt_protocol import (
     ErrorCode,
@@ -44,9 +45,6 @@ _SHOWN: Final = 256  # characters of what a client sent, in a message
 
 _log: Final = logging.getLogger(__name__)
 
-Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
-"""Has counts of mdev parents read again that are too old to be served; None: none is."""
-
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -70,6 +68,8 @@ class _Served(NamedTuple):
     procedure: Procedure[Any, Any]
     handle: Callable[[Any], Any]
     before_open: bool
+    until: Callable[[Any], float] | None
+    """how long its answer is right, by time.monotonic(); None: it is made for each call"""
 
 
 class LibvirtSession:
@@ -84,7 +84,8 @@ class LibvirtSession:
         self,
         devices: NodeDevices,
         wake: Callable[[], None],
-        fresh: Fresh = lambda devices: None,
+        fresh: Fresh = always_fresh,
+        young_until: YoungUntil = young_until,
     ) -> None:
         self.ended = False
         self.pings = False
@@ -92,6 +93,7 @@ class LibvirtSession:
         self._store = devices.store
         self._wake = wake
         self._fresh = fresh
+        self._young_until = young_until
         self._uri: str | None = None
         self._registered: dict[int, _Registered] = {}
         self._next_callback = 0
@@ -174,6 +176,10 @@ class LibvirtSession:
 
     def _call(self, header: Header, payload: bytes | None) -> bytes | Awaitable[bytes]:
         served = self._find(header)
+        if served.until is not None and payload is not None and self._uri is not None:
+            known = self._devices.replies.get(payload)
+            if known is not None:
+                return remote.encode_reply(header, known)
         if payload is None:
             raise _protocol_error(
                 f"packet too large: at most {remote.PACKET_LIMIT_BYTES} bytes are taken"
@@ -189,7 +195,11 @@ class LibvirtSession:
         result = served.handle(arguments)
         if isinstance(result, Awaitable):
             return _answer_later(header, served.procedure, result)
-        return _succeeded(header, served.procedure, result)
+        if served.until is None:
+            return _succeeded(header, served.procedure, result)
+        reply = _encoded(served.procedure, result)
+        self._devices.replies.keep(payload, reply, served.until(arguments))
+        return remote.encode_reply(header, reply)
 
     def _find(self, header: Header) -> _Served:
         if (header.program, header.version) != (remote.REMOTE, remote.VERSION):
@@ -213,8 +223,9 @@ class LibvirtSession:
         handle: Callable[[A], R | Awaitable[R]],
         *,
         before_open: bool = False,
+        until: Callable[[A], float] | None = None,
     ) -> None:
-        self._served[procedure.number] = _Served(procedure, handle, before_open)
+        self._served[procedure.number] = _Served(procedure, handle, before_open, until)
 
     # -- the connection ----------------------------------------------------------------
 
@@ -299,7 +310,8 @@ class LibvirtSession:
         self._serve(remote.LIST_DEVICES, self._list_devices)
         self._serve(remote.LOOKUP_BY_NAME, lambda name: self._devices.name(self._find_device(name)))
         self._serve(remote.LOOKUP_BY_WWN, self._lookup_by_wwn)
-        self._serve(remote.GET_XML_DESC, self._get_xml_desc)
+        # The one that is kept: its payload need not tell of which procedure it is.
+        self._serve(remote.GET_XML_DESC, self._get_xml_desc, until=self._xml_until)
         self._serve(remote.GET_PARENT, lambda name: self._devices.parent(self._find_device(name)))
         self._serve(remote.NUM_OF_CAPS, lambda name: len(self._caps(name)))
         self._serve(remote.LIST_CAPS, lambda call: _cut(self._caps(call.name), call.maxnames))
@@ -346,6 +358,9 @@ class LibvirtSession:
             )
         return self._devices.xml(device, inactive=inactive)
 
+    def _xml_until(self, call: remote.NameAndFlags) -> float:
+        return self._young_until(self._find_device(call.name))
+
     def _caps(self, name: str) -> list[str]:
         return self._devices.capabilities(self._find_device(name))
 
@@ -354,11 +369,15 @@ class LibvirtSession:
 
 
 def _succeeded(call: Header, procedure: Procedure[Any, R], result: R) -> bytes:
+    return remote.encode_reply(call, _encoded(procedure, result))
+
+
+def _encoded(procedure: Procedure[Any, R], result: R) -> bytes:
     try:
-        return remote.encode_reply(call, xdr.encode(procedure.result, result))
+        return xdr.encode(procedure.result, result)
     except XdrError as error:
         # The protocol's own bounds: more names, or longer XML, than it can carry.
-        return _failed(call, _protocol_error(f"Unable to encode message payload: {error}"))
+        raise _protocol_error(f"Unable to encode message payload: {error}") from error
 
 
 def _failed(call: Header, error: Exception) -> bytes:

@@ -16,7 +16,9 @@ from nodedevd.addresses import parse_pci
 
 ROOT = "computer"
 
-_SAFE = bytes([byte if chr(byte).isascii() and chr(byte).isalnum() else 0x5F for byte in range(256)])
+_SAFE = bytes(
+    [byte if chr(byte).isascii() and chr(byte).isalnum() else 0x5F for byte in range(256)]
+)
 """What becomes of each byte: itself, or `_`."""
 # libvirt's one fixed name: the AP matrix device, /sys/devices/vfio_ap/matrix.
 _FIXED = {("matrix", "matrix"): "ap_matrix"}

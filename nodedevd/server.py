@@ -93,7 +93,7 @@ class VarlinkSession(Session):
         service = self._server.service
         message: Call | Malformed = text if isinstance(text, Malformed) else _NO_CALL
         if isinstance(text, bytes):
-            kept = service.kept(text)
+            kept = service.kept.get(text)
             if kept is not None:
                 self._server.calls += 1
                 return kept
@@ -109,7 +109,7 @@ class VarlinkSession(Session):
             return self._error(error)
         if isinstance(answer, Lasting) and isinstance(text, bytes) and not message.oneway:
             reply = encode_reply(answer)
-            service.keep(text, reply)
+            service.kept.keep(text, reply, answer.until)
             return reply
         if not isinstance(answer, bytes) and inspect.isawaitable(answer):
             self._task = self._server.run(answer)

@@ -6,6 +6,7 @@ What serves it (`nodedevd.server`) hands in decoded calls and sends what comes b
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from nodedevd import errors, varlink
+from nodedevd.kept import Kept
 from nodedevd.varlink import Call, Malformed, VarlinkError
 
 _log: Final = logging.getLogger(__name__)
@@ -88,11 +90,20 @@ Answer: TypeAlias = bytes | Stream
 
 
 class Lasting(bytes):
-    """An answer that whoever sends the same call gets, until the service's state is another."""
+    """An answer that whoever sends the same call gets, until the service's state is another.
 
+    `until` is when it may be given last, by time.monotonic().
+    """
 
-KEPT_BYTES: Final = 16 << 20
-"""Calls with lasting answers, and these, that are kept; beyond that they are made anew."""
+    until: float = math.inf
+
+    @classmethod
+    def to(cls, until: float, answer: bytes) -> Lasting:
+        """Return an answer that lasts to a time."""
+        lasting = cls(answer)
+        lasting.until = until
+        return lasting
+
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -158,10 +169,8 @@ class Service:
         state: Callable[[], object] = lambda: None,
     ) -> None:
         self._namespace = error_namespace
-        self._state = state
-        self._kept: dict[bytes, bytes] = {}
-        self._kept_bytes = 0
-        self._kept_state: object = None
+        self.kept = Kept(state)
+        """replies with lasting answers"""
         self._interfaces: dict[str, Interface] = {}
         self._methods: dict[str, _Served] = {}
         for interface in (self._introspection(), *interfaces):
@@ -198,26 +207,6 @@ class Service:
             return served.handle(parameters, Request(peer, call.more, call.oneway))
         except Exception as error:
             raise self.translate(error) from error
-
-    def kept(self, call: bytes) -> bytes | None:
-        """Return the reply to a call of this text, if it is known and still the right one."""
-        state = self._state()
-        if state is not self._kept_state:
-            self._forget(state)
-        return self._kept.get(call)
-
-    def keep(self, call: bytes, reply: bytes) -> None:
-        """Keep the reply with a lasting answer to the call of this text, which was just made."""
-        self._kept_bytes += len(call) + len(reply)
-        if self._kept_bytes > KEPT_BYTES:
-            self._forget(self._state())
-            return
-        self._kept[call] = reply
-
-    def _forget(self, state: object) -> None:
-        self._kept.clear()
-        self._kept_bytes = 0
-        self._kept_state = state
 
     def refusal(self, malformed: Malformed) -> VarlinkError:
         """Return the answer to a message that was not a call."""

@@ -218,4 +218,10 @@ def joined(path: str, text: str) -> str:
 
 def _is_plain(text: str) -> bool:
     """Tell whether every part of a path is a name, the way down from where it begins."""
-    return bool(text) and text[0] not in "./" and text[-1] != "/" and "/." not in text and "//" not in text
+    return (
+        bool(text)
+        and text[0] not in "./"
+        and text[-1] != "/"
+        and "/." not in text
+        and "//" not in text
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -439,6 +440,15 @@ async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Pat
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
         assert live.follower.fresh([live.get(UUID), live.get("computer")]) is None
+
+
+async def test_device_is_young_until_its_counts_may_be_too_old(tmp_path: Path) -> None:
+    """What has none may be served for ever; until then `fresh` finds nothing to read."""
+    async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
+        began = live.follower._read_at[live.tree.resolve(CARD)]
+        assert live.follower.young_until(live.get(CARD)) == began + 60
+        assert live.follower.fresh([live.get(CARD)]) is None
+        assert live.follower.young_until(live.get("computer")) == math.inf
 
 
 def card_with_vendor_vfio(live: Live) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,10 +23,11 @@ from nodedevd.assembly import Update
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.pci import Pci
 from nodedevd.capabilities.scsi_host import FcHost, ScsiHost
+from nodedevd.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.libvirt_devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
 from nodedevd.libvirt_protocol import Procedure
 from nodedevd.libvirt_server import LibvirtServer, Limits
-from nodedevd.libvirt_session import REGISTRATIONS_MAX, Fresh, version_number
+from nodedevd.libvirt_session import REGISTRATIONS_MAX, version_number
 from nodedevd.model import Added, Changed, Device, Removed, Snapshot
 from nodedevd.scan import scan
 from nodedevd.store import Store
@@ -95,12 +97,13 @@ class Bench:
 async def serving(
     directory: Path,
     store: Store | None = None,
-    fresh: Fresh = lambda devices: None,
+    fresh: Fresh = always_fresh,
+    young: YoungUntil = young_until,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """Serve, and check that nothing is left in the end."""
     store = store or stored()
-    server = LibvirtServer(NodeDevices(store), fresh, limits=Limits(**limits))
+    server = LibvirtServer(NodeDevices(store), fresh, young, limits=Limits(**limits))
     path = directory / "libvirt"
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -442,6 +445,40 @@ async def test_xml_waits_for_fresh_counts_and_lists_do_not(tmp_path: Path) -> No
         reply = await peer.reply(serial)
         assert reply.payload is not None
         assert "fresh" in xdr.decode(remote.GET_XML_DESC.result, reply.payload)
+
+
+@pytest.mark.parametrize(("young_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
+async def test_xml_is_made_once_while_the_device_is_young(
+    tmp_path: Path, young_seconds: float, asked_for: int
+) -> None:
+    """Then, and after any change of the tree, it is made anew."""
+    asked: list[str] = []
+
+    def fresh(devices: Iterable[Device]) -> None:
+        asked.extend(device.name for device in devices)
+
+    def young(device: Device) -> float:
+        return time.monotonic() + young_seconds
+
+    async with (
+        serving(tmp_path, fresh=fresh, young=young) as bench,
+        opened(bench.path) as peer,
+        opened(bench.path) as other,
+    ):
+        first, second = await xml_of(peer, CARD), await xml_of(other, CARD)
+        assert first == second == await xml_of(peer, CARD)
+        assert asked == [CARD] * asked_for
+        assert await xml_of(peer, "computer") != first
+        change(bench.store, CARD, driver="another")
+        assert "another" in await xml_of(peer, CARD)
+
+
+async def test_kept_xml_is_for_who_has_opened(tmp_path: Path) -> None:
+    """As any other."""
+    async with serving(tmp_path) as bench, opened(bench.path) as peer:
+        await xml_of(peer, "computer")
+        async with dialled(bench.path) as stranger:
+            assert await refused(xml_of(stranger, "computer")) == (1, 7)  # not open
 
 
 async def test_device_that_goes_while_it_is_read_is_no_such_device(tmp_path: Path) -> None:

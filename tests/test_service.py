@@ -11,7 +11,6 @@ import pytest
 
 from nodedevd import errors, varlink
 from nodedevd.service import (
-    KEPT_BYTES,
     Answer,
     Chunk,
     Interface,
@@ -303,21 +302,3 @@ def test_iterable_stream_of_nothing_is_refused() -> None:
     """A call has one reply at least."""
     with pytest.raises(ValueError, match="at least"):
         IterableStream([])
-
-
-def test_kept_replies_are_given_up_with_the_state_and_bounded() -> None:
-    """No reply outlives what it was made of, and no client fills the memory with calls."""
-    state = [object()]
-    served = Service("n", "n", "0", "", [], "org.example", lambda: state[0])
-    assert served.kept(b"call") is None
-    served.keep(b"call", b"reply")
-    assert served.kept(b"call") == b"reply"
-    state[0] = object()
-    assert served.kept(b"call") is None
-    size = 1 << 20
-    for number in range(KEPT_BYTES // size - 1):
-        served.keep(b"%d" % number, bytes(size))
-    assert served.kept(b"0") is not None
-    served.keep(b"one more", bytes(size))
-    served.keep(b"and one", bytes(size))
-    assert served.kept(b"0") is None

@@ -1,0 +1,60 @@
+"""Kept: no reply outlives what it was made of, or its time, and no client fills the memory."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nodedevd.kept import Kept
+
+
+def test_kept_reply_is_given_up_with_the_state() -> None:
+    """Another state, even an equal one, is another one."""
+    state = [[1]]
+    kept = Kept(lambda: state[0])
+    assert kept.get(b"call") is None
+    kept.keep(b"call", b"reply")
+    assert kept.get(b"call") == b"reply"
+    state[0] = [1]
+    assert kept.get(b"call") is None
+
+
+def test_reply_made_of_another_state_is_not_kept() -> None:
+    """Between the question for a reply and its answer the state may have changed."""
+    state = [[1]]
+    kept = Kept(lambda: state[0])
+    assert kept.get(b"call") is None
+    state[0] = [2]
+    kept.keep(b"call", b"reply")
+    assert kept.get(b"call") is None
+
+
+def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is made anew, and may be kept once more."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    kept = Kept(lambda: None)
+    kept.keep(b"call", b"old", until=100.0)
+    assert kept.get(b"call") is None
+    kept.keep(b"call", b"old", until=101.0)
+    now[0] = 100.5
+    assert kept.get(b"call") == b"old"
+    now[0] = 101.0
+    assert kept.get(b"call") is None
+    kept.keep(b"call", b"new", until=102.0)
+    assert kept.get(b"call") == b"new"
+
+
+def test_kept_replies_are_bounded() -> None:
+    """One too many, and all are forgotten; one that takes another's place is none more."""
+    kept = Kept(lambda: None, most_bytes=1000)
+    for _ in range(10):
+        kept.keep(b"a", bytes(499))
+    kept.keep(b"b", bytes(499))
+    assert kept.get(b"a") is not None
+    assert kept.get(b"b") is not None
+    kept.keep(b"c", b"")
+    assert kept.get(b"a") is None
+    kept.keep(b"c", b"")
+    assert kept.get(b"c") == b""
