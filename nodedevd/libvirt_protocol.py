@@ -35,6 +35,8 @@ NAMES_MAX: Final = 65_536
 _LIST_MAX: Final = 20  # REMOTE_AUTH_TYPE_LIST_MAX, REMOTE_CONNECT_IDENTITY_PARAMS_MAX
 
 _HEADER: Final = struct.Struct(">IIIiiIi")
+_WORDS: Final = struct.Struct(">IIiiIi")
+"""A header without the length before it."""
 
 
 class MessageType(IntEnum):
@@ -139,24 +141,22 @@ class PacketDecoder:
 
     def next(self) -> Packet | None:
         """Return the next packet, or None if more bytes are needed. Raises BadLength."""
-        if self.buffered < 4:
+        start, buffered = self._start, self.buffered
+        if buffered < 4:
             return None
-        length = int.from_bytes(self._buffer[self._start : self._start + 4], "big")
+        length = int.from_bytes(self._buffer[start : start + 4], "big")
         if not _HEADER.size <= length <= PACKET_MAX_BYTES:
             raise BadLength(length)
-        if self.buffered < min(length, _HEADER.size if length > self._limit else length):
+        if buffered < (_HEADER.size if length > self._limit else length):
             return None
-        _, *words = _HEADER.unpack_from(self._buffer, self._start)
-        header = Header(*words)
+        header = Header._make(_WORDS.unpack_from(self._buffer, start + 4))
         if length > self._limit:
-            taken = min(length, self.buffered)
+            taken = min(length, buffered)
             self._start += taken
             self._dropping = length - taken
             return Packet(header, None)
-        end = self._start + length
-        payload = bytes(memoryview(self._buffer)[self._start + _HEADER.size : end])
-        self._start = end
-        return Packet(header, payload)
+        self._start = start + length
+        return Packet(header, bytes(self._buffer[start + _HEADER.size : self._start]))
 
 
 def encode_packet(header: Header, payload: bytes = b"") -> bytes:
@@ -164,15 +164,10 @@ def encode_packet(header: Header, payload: bytes = b"") -> bytes:
     return _HEADER.pack(_HEADER.size + len(payload), *header) + payload
 
 
-def encode_reply(call: Header, payload: bytes) -> bytes:
-    """Return the reply to a call."""
-    return encode_packet(_answering(call, 0), payload)
-
-
-def _answering(call: Header, status: int) -> Header:
-    return Header(
-        call.program, call.version, call.procedure, MessageType.REPLY, call.serial, status
-    )
+def encode_reply(call: Header, payload: bytes, *, status: int = 0) -> bytes:
+    """Return the reply to a call; `status` is 1 where it tells of an error."""
+    words = (call.program, call.version, call.procedure, MessageType.REPLY, call.serial, status)
+    return _HEADER.pack(_HEADER.size + len(payload), *words) + payload
 
 
 class _Error(NamedTuple):
@@ -204,7 +199,7 @@ _ERROR: Final = xdr.Structure(
 def encode_error(call: Header, error: RemoteError) -> bytes:
     """Return the reply to a call that failed."""
     payload = xdr.encode(_ERROR, _Error(error.code, error.domain, error.message))
-    return encode_packet(_answering(call, 1), payload)
+    return encode_reply(call, payload, status=1)
 
 
 def encode_keepalive(procedure: int) -> bytes:

@@ -169,9 +169,10 @@ class Session(asyncio.BufferedProtocol, ABC):
             return
         if not drained and self._writable:
             self._turn_handle = self._loop.call_soon(self._turn)
+        full = self._full
         # A client that nothing is read from can be seen to leave by its hangup alone.
-        self._watch(self._full and self._ends_with_client)
-        self._read(drained and not self._full and self._writable)
+        self._watch(full and self._ends_with_client)
+        self._read(drained and not full and self._writable)
 
     def _read(self, wanted: bool) -> None:
         transport = self._transport

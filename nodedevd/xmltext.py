@@ -11,8 +11,9 @@ import re
 from collections.abc import Set
 from types import TracebackType
 
-_SPECIAL = re.compile("[&<>\"'\r]|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPACE = re.compile("[\t\n]")
+_NO_TEXT = r"""&<>"'\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff"""
+_IN_TEXT = re.compile(f"[{_NO_TEXT}]")
+_IN_ATTRIBUTE = re.compile(rf"[{_NO_TEXT}\t\n]")
 _ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
@@ -31,13 +32,12 @@ def _replace(match: re.Match[str]) -> str:
 
 def escape(text: str) -> str:
     """Return text as it stands between two tags."""
-    return _SPECIAL.sub(_replace, text) if _SPECIAL.search(text) else text
+    return _IN_TEXT.sub(_replace, text) if _IN_TEXT.search(text) else text
 
 
 def escape_attribute(text: str) -> str:
     """Return text as it stands in a quoted attribute."""
-    text = escape(text)
-    return _SPACE.sub(_replace, text) if _SPACE.search(text) else text
+    return _IN_ATTRIBUTE.sub(_replace, text) if _IN_ATTRIBUTE.search(text) else text
 
 
 class Out:

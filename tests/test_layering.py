@@ -16,7 +16,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
     | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "netlink", "udevdb", "inotify"}
-    | {"sorted_map"},
+    | {"sorted_map", "kept"},
     {"devlink", "rtnetlink", "naming", "listener", "service", "session", "xdr"},
     {"sysroot", "acceptor", "libvirt_protocol"},
     {"node", "processes"},
@@ -24,7 +24,8 @@ LAYERS: list[set[str]] = [
     {"capabilities.*"},
     {"capabilities"},
     {"model"},
-    {"assembly", "dialects.native", "in_use", "resolve", "status", "uevents", "vgpu_functions"},
+    {"assembly", "dialects.native", "in_use", "resolve", "status", "uevents", "vgpu_functions"}
+    | {"freshness"},
     {"dialects.libvirt", "fits", "hostdev", "scan", "udev"},
     {"dialects"},
     {"source", "onlooker", "host_facts"},

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from nodedevd.addresses import parse_pci
+from nodedevd.addresses import PciAddress, parse_pci
 from nodedevd.capabilities.base import Capability, HardwareId, Kind, write_id
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
@@ -205,10 +205,19 @@ def _hex(number: int | None, digits: int) -> str | None:
     return None if number is None else f"0x{number:0{digits}x}"
 
 
+@lru_cache(maxsize=1024)
+def address_of(name: str) -> PciAddress | None:
+    """Read the kernel's name of a device, None if it is no address of PCI.
+
+    One device's is written in several places. What a client sent is none to be kept.
+    """
+    return parse_pci(name)
+
+
 def write(cap: Pci, out: Out) -> None:
     """Write in libvirt's order and number formats; what libvirt lacks comes last."""
     out.value("class", cap.class_code, "class")
-    address = None if cap.address is None else parse_pci(cap.address)
+    address = None if cap.address is None else address_of(cap.address)
     if address is not None:
         out.text("domain", address.domain)
         out.text("bus", address.bus)
@@ -257,7 +266,7 @@ def write(cap: Pci, out: Out) -> None:
 
 def write_address(text: str, out: Out) -> None:
     """Write `<address …/>`; a device that is not on PCI is named as the kernel does."""
-    address = parse_pci(text)
+    address = address_of(text)
     if address is None:
         out.empty("device", name=text)
         return

@@ -8,18 +8,20 @@ comes from each kind's own `write`. What is told differently from libvirt on pur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from itertools import chain
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from nodedevd.addresses import parse_pci
 from nodedevd.capabilities import KIND_OF
 from nodedevd.capabilities.base import Capability
 from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.pci import Pci
+from nodedevd.capabilities.pci import Pci, address_of
 from nodedevd.capabilities.scsi_host import ScsiHost
 from nodedevd.capabilities.scsi_target import ScsiTarget
 from nodedevd.capabilities.storage import Storage
@@ -63,7 +65,7 @@ def _system(cap: System) -> System:
 def _pci(cap: Pci) -> Pci:
     group = cap.iommu_group
     if group is not None:
-        pci = tuple([name for name in group.devices if parse_pci(name) is not None])
+        pci = tuple([name for name in group.devices if address_of(name) is not None])
         group = replace(group, devices=pci)
     functions = cap.virtual_functions
     if functions is not None and functions.maximum == 0:
@@ -201,46 +203,36 @@ KINDS = frozenset(_FORMS)
 """The names of these kinds."""
 
 
+_ELEMENT: Final = re.compile(r" {4}<([^ />]+)(?: type='([^']*)')?")
+"""The start of an element of a capability."""
+
+
 class _Arranged(Out):
     """Puts the elements of a capability into another order, and leaves some out."""
 
-    __slots__ = ("_starts",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._starts: list[tuple[str, str, int]] = []
-
-    def begin(self, tag: str, **attributes: str) -> Out:
-        self._note(tag, attributes)
-        return super().begin(tag, **attributes)
-
-    def empty(self, tag: str, **attributes: str) -> None:
-        self._note(tag, attributes)
-        super().empty(tag, **attributes)
-
-    def text(self, tag: str, text: str | int, **attributes: str) -> None:
-        self._note(tag, attributes)
-        super().text(tag, text, **attributes)
-
-    def _note(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if len(self._open) == 2 and self._open[1] == "capability":
-            typed = f"{tag} {attributes.get('type')}"
-            self._starts.append((tag, typed, len(self._lines)))
+    __slots__ = ()
 
     def arrange(self, elements: tuple[str, ...]) -> None:
         """Keep these elements of the capability that is being written, in this order."""
-        if not self._starts:
-            return
-        ends = [start for _, _, start in self._starts[1:]] + [len(self._lines)]
-        kept: list[tuple[int, list[str]]] = []
-        for (tag, typed, start), end in zip(self._starts, ends, strict=True):
-            for name in (typed, tag):
-                if name in elements:
-                    kept.append((elements.index(name), self._lines[start:end]))
-                    break
-        del self._lines[self._starts[0][2] :]
-        for _, lines in sorted(kept, key=lambda part: part[0]):
-            self._lines += lines
+        places = _places(elements)
+        first = len(self._lines)
+        while first and self._lines[first - 1].startswith("    "):
+            first -= 1
+        kept: list[list[str]] = [[] for _ in places]
+        left_out: list[str] = []
+        into = left_out
+        for line in self._lines[first:]:
+            element = _ELEMENT.match(line)
+            if element is not None:
+                place = places.get(f"{element[1]} {element[2]}", places.get(element[1]))
+                into = left_out if place is None else kept[place]
+            into.append(line)
+        self._lines[first:] = chain.from_iterable(kept)
+
+
+@cache
+def _places(elements: tuple[str, ...]) -> Mapping[str, int]:
+    return {element: place for place, element in enumerate(elements)}
 
 
 def _main(device: Device) -> Capability | None:
