@@ -145,8 +145,9 @@ def test_event_loop_is_known_at_the_edges_alone() -> None:
 def test_varlink_service_knows_of_no_device() -> None:
     """Protocol and service would serve anything."""
     inner = {name for name in imported("service") if name.startswith("nodedevd")}
-    assert inner <= {"nodedevd.varlink", "nodedevd.errors"}
-    assert [name for name in imported("varlink") if name.startswith("nodedevd")] == []
+    assert inner <= {"nodedevd.varlink", "nodedevd.errors", "nodedevd.kept"}
+    for alone in ("varlink", "kept"):
+        assert [name for name in imported(alone) if name.startswith("nodedevd")] == []
 
 
 def test_nothing_starts_a_process() -> None:
