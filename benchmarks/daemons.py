@@ -22,6 +22,12 @@ QUIET_SECONDS = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def cpu_of(pid: int) -> float:
+    """Return the CPU time that a process has used so far, in seconds."""
+    # The clock of a process is numbered by its pid, as clock_getcpuclockid(3) does.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 class Daemon(ABC):
     """A daemon that can be started again and again.
 
@@ -119,8 +125,7 @@ class Started:
 
     def cpu(self) -> float:
         """Return the CPU time that it and its children have used so far, in seconds."""
-        # The clock of a process is numbered by its pid, as clock_getcpuclockid(3) does.
-        total = time.clock_gettime(~self.pid << 3 | 2)
+        total = cpu_of(self.pid)
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(")")[2].split()

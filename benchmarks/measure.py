@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks.daemons import Daemon, Libvirtd, Nodedevd, Started, started
-from benchmarks.faces import Connection, Face, Rpc
+from benchmarks.daemons import Daemon, Libvirtd, Nodedevd, Started, cpu_of, started
+from benchmarks.faces import Connection, Face, Rpc, Varlink
 from benchmarks.generate import shape
 from benchmarks.stage import Stage, compiled
 from nodedevd.scan import scan
@@ -103,6 +103,23 @@ class Bench:
         found = [re.sub("^  ", "", device, flags=re.MULTILINE) for device in devices]
         assert sorted(found) == sorted(own.values()), "the bulk answer is another one"
         assert errors == 0, f"{errors} attributes could not be told"
+
+    def floor_of_a_call(self) -> Figures:
+        """Ask a C program that answers all calls with the same bytes, as many as XML has."""
+        face = Varlink(RUN / "answer.sock")
+        face.path.unlink(missing_ok=True)
+        process = subprocess.Popen([compiled("answer"), face.path, str(XML_BYTES)])
+        try:
+            while not face.path.exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"answer ended with {process.returncode}")
+                time.sleep(0.001)
+            done = self._loader.run(face, [face.dump("computer")], seconds=self._load_seconds)
+            cpu = cpu_of(process.pid) / done["answered"]
+            return {"answer_us": done["p50_ns"] / 1e3, "answer_cpu_us": cpu * 1e6}
+        finally:
+            process.kill()
+            process.wait()
 
     def measure(self, daemon: Daemon, *, load: bool, burst: bool) -> Figures:
         """Start a daemon and measure it."""
@@ -284,7 +301,8 @@ def main() -> None:
     burst = load and len(stage.functions) >= BURST
     rounds: dict[str, list[Figures]] = {}
     for number in range(arguments.rounds):
-        rounds.setdefault("floor", []).append(floor.measure())
+        floors = floor.measure() | (bench.floor_of_a_call() if load else {})
+        rounds.setdefault("floor", []).append(floors)
         for daemon in daemons if number % 2 == 0 else reversed(daemons):
             # It takes libvirtd minutes, with two processes for each device.
             bursts = burst and (number == 0 or not isinstance(daemon, Libvirtd))

@@ -53,6 +53,20 @@ ROWS = (
     Row("event_cpu_ms", "a device added or removed: CPU", "ms", {9573: 0.1}),
     Row("burst_s", "1,000 VFs removed: last event (60 s: not yet)", "s", {9573: 0.1}),
     Row("scan_s", "scan, against the C floor", "s", {None: 3}, theirs="floor", their_key="floor_s"),
+    Row(
+        "dump_us",
+        "one dumpxml, wall, against the C floor",
+        "us",
+        theirs="floor",
+        their_key="answer_us",
+    ),
+    Row(
+        "dump_cpu_us",
+        "one dumpxml, CPU, against the C floor",
+        "us",
+        theirs="floor",
+        their_key="answer_cpu_us",
+    ),
     Row("start_rss_mib", "RSS after the start", "MiB"),
     Row("event_ms", "a device added or removed: wall", "ms"),
     Row("load_cpu_us", "one dumpxml of 64 clients, CPU", "us"),
@@ -170,6 +184,7 @@ def _alone(hosts: Hosts) -> list[str]:
             f"An event's CPU at 9,573 devices against 620: x{number(large / small)} "
             f"(<= {GROWTH:g}) {verdict(large / small <= GROWTH)}"
         )
+    lines += [line for devices in hosts if (line := _floor_of_a_call(hosts, int(devices)))]
     wall, rss = (_median(hosts, LARGEST, key) for key in ("start_wall_s", "rss_mib"))
     if wall is not None and rss is not None:
         lines.append(
@@ -181,8 +196,22 @@ def _alone(hosts: Hosts) -> list[str]:
     return lines
 
 
-def _median(hosts: Hosts, devices: int, key: str) -> float | None:
-    values = [one[key] for one in hosts.get(str(devices), {}).get(OURS, ()) if key in one]
+def _floor_of_a_call(hosts: Hosts, devices: int) -> str:
+    """Return what nobody can be faster than, empty if it was not measured."""
+    keys = (("wall", "answer_us", "dump_us"), ("CPU", "answer_cpu_us", "dump_cpu_us"))
+    told = []
+    for what, floor_key, key in keys:
+        floor = _median(hosts, devices, floor_key, "floor")
+        theirs = _median(hosts, devices, key, THEIRS)
+        if floor is not None and theirs is not None:
+            told.append(f"x{number(floor / theirs)} of its {what}")
+    if not told:
+        return ""
+    return f"The C floor of one dumpxml, against libvirtd at {devices:,} devices: {', '.join(told)}"
+
+
+def _median(hosts: Hosts, devices: int, key: str, who: str = OURS) -> float | None:
+    values = [one[key] for one in hosts.get(str(devices), {}).get(who, ()) if key in one]
     return statistics.median(values) if values else None
 
 

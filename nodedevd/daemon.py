@@ -205,11 +205,12 @@ class Daemon:
         for server, listener in listening:
             await server.start(listener.socket)
             self._serving.append(server)
-        status = self.status()
-        state = f"{status.devices} devices, read in {status.last_scan.seconds:.3f} s"
+        times = self._follower.last_scan
+        seconds = 0.0 if times is None else times.seconds
+        state = f"{len(self._store.snapshot)} devices, read in {seconds:.3f} s"
         paths = ", ".join(listener.path for _, listener in listening)
         log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
-        for fault in status.errors:
+        for fault in self.status().errors if log.isEnabledFor(logging.DEBUG) else ():
             attribute, detail = printable(fault.attribute), printable(fault.detail)
             log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)
         systemd.notify(f"READY=1\nSTATUS={state}")

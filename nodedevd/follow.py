@@ -493,8 +493,9 @@ class Follower:
             if self.last_scan is not None:
                 self.counters.rescans += 1
             self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
-            touched = snapshot.paths
-            self._read_at.clear()
+            counted = [device.path for device in snapshot if device.counts]
+            self._read_at = {path: began for path in counted if path is not None}
+            return
         for path in touched:
             device = snapshot.at(path)
             if device is not None and device.counts:

@@ -67,7 +67,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def types(self) -> tuple[str, ...]:
         """The types of the device's capabilities."""
-        return tuple([str(cap.__struct_config__.tag) for cap in self.capabilities])
+        return tuple([_TYPES[type(cap)] for cap in self.capabilities])
 
     @property
     def active(self) -> bool:
@@ -89,6 +89,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return frozenset(words)
 
 
+_TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
 _COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
 
 

@@ -92,6 +92,17 @@ def test_largest_host_is_measured_by_itself() -> None:
     assert "400 MiB (<= 300) MISS" in text
 
 
+def test_floor_of_a_call_is_told_against_libvirtd() -> None:
+    """It says how much of the target is out of everybody's reach."""
+    floor = {"answer_us": 50.0, "answer_cpu_us": 20.0}
+    theirs = {"dump_us": 200.0, "dump_cpu_us": 100.0}
+    hosts = {"620": {"floor": [floor], "libvirtd": [theirs], "nodedevd": [{"dump_us": 75.0}]}}
+    text = report.table(hosts, {})
+    assert "at 620 devices: x0.25 of its wall, x0.2 of its CPU" in text
+    (line,) = [line for line in text.splitlines() if "wall, against the C floor" in line]
+    assert "x1.5" in line.split()
+
+
 def test_curve_is_a_picture() -> None:
     """It parses, and has a line for both."""
     keys = ("start_wall_s", "names_ms", "rss_mib", "event_cpu_ms")
