@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from benchmarks.report import OURS, THEIRS, Hosts
 
 WIDTH, HEIGHT = 340, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 30, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 28, 30, 40
 PANELS = (
     ("start_wall_s", "exec to first complete answer, s"),
     ("names_ms", "names of all devices, ms"),
@@ -68,8 +68,11 @@ def _panel(hosts: Hosts, key: str, title: str) -> Iterator[str]:
         for x, y in placed:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>\n'
         if placed:
-            x, y = placed[0]
-            yield f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" fill="{colour}">{who}</text>\n'
+            x, y = placed[-1]  # where they are far from each other
+            yield (
+                f'<text x="{x - 6:.1f}" y="{y - 6:.1f}" text-anchor="end" fill="{colour}">'
+                f"{who}</text>\n"
+            )
 
 
 class _Axis:
