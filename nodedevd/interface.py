@@ -305,7 +305,7 @@ def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Devi
     if parameters.capabilities is None:
         return named
     wanted = filter_words(parameters.capabilities)
-    return [device for device in named if not wanted.isdisjoint(device.words)]
+    return [device for device in named if device.passes(wanted)]
 
 
 async def _after(fresh: Awaitable[None], answer: Callable[[], Answer]) -> Answer:

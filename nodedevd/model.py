@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -82,14 +82,28 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def words(self) -> frozenset[str]:
         """What filters find the device by: its types, and the parts that those have."""
-        words = set(self.types)
+        nested = [
+            word
+            for capability in self.capabilities
+            for word, has in _NESTED.get(type(capability), ())
+            if has(capability)
+        ]
+        return frozenset((*self.types, *nested))
+
+    def passes(self, wanted: Set[str]) -> bool:
+        """Whether the device has one of these words; the same as of `words`, in less time."""
         for capability in self.capabilities:
-            nested = KIND_OF[type(capability)].nested
-            words.update(word for word, has in nested.items() if has(capability))
-        return frozenset(words)
+            kind = type(capability)
+            if _TYPES[kind] in wanted:
+                return True
+            for word, has in _NESTED.get(kind, ()):
+                if word in wanted and has(capability):
+                    return True
+        return False
 
 
 _TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
+_NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
 _COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
 
 
@@ -234,7 +248,7 @@ class Snapshot:
         if capabilities is None:
             return list(self)
         wanted = filter_words(capabilities)
-        return [device for device in self if not wanted.isdisjoint(device.words)]
+        return [device for device in self if device.passes(wanted)]
 
     def lookup(self, name: str) -> Device:
         """Find a device by any name it goes by.
@@ -311,7 +325,7 @@ def _is_below(device: Device, parent: str) -> bool:
 
 
 def filter_words(words: Iterable[str]) -> frozenset[str]:
-    """Return what words of a filter stand for, to compare with `Device.words`.
+    """Return what words of a filter stand for, as `Device.passes` takes them.
 
     Raises InvalidParameter.
     """

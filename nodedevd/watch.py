@@ -29,7 +29,7 @@ class Filter(msgspec.Struct, frozen=True):
 
     def matches(self, device: Device) -> bool:
         """Tell whether a device passes."""
-        if self.capabilities is not None and self.capabilities.isdisjoint(device.words):
+        if self.capabilities is not None and not device.passes(self.capabilities):
             return False
         return self.names is None or device.name in self.names or device.path in self.names
 

@@ -12,9 +12,10 @@ from nodedevd.capabilities import WORDS
 from nodedevd.capabilities.mdev_parent import MdevParent
 from nodedevd.capabilities.pci import Pci
 from nodedevd.errors import InvalidParameter, NoSuchDevice
-from nodedevd.model import Device, Snapshot
+from nodedevd.model import Device, Snapshot, filter_words
 from nodedevd.scan import scan
 from nodedevd.sysroot import Sysroot
+from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -186,6 +187,16 @@ def test_filter_keeps_devices_with_any_of_its_words(
 ) -> None:
     """Each once, in order; libvirt's words mean the same; no words want nothing."""
     assert [device.name for device in HOST.select(words)] == names
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_filter_finds_a_device_by_each_of_its_words_and_no_other(host: str) -> None:
+    """The parts that a capability may have are words like the types."""
+    words = filter_words(WORDS)
+    for device in scan(Sysroot(str(FIXTURES / host))):
+        assert {word for word in words if device.passes({word})} == device.words
+        assert device.passes(device.words)
+        assert not device.passes(words - device.words)
 
 
 @pytest.mark.parametrize("word", ["usb_hub", "", "PCI", "pci "])
