@@ -20,7 +20,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test vm-test lint check bench bench-quick bench-curve format venv clean
+.PHONY: help run test packages vm-test vm-image lint check bench bench-quick bench-curve format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -51,7 +51,10 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	echo "  $(CURDIR)/$(BIN)/nodedevctl --help"
 	wait $$daemon
 
-test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=… for pytest)
+test: $(VENV)/installed-test packages ## install what the tests need, and run them (ARGS=… for pytest)
+	@env -u MAKEFLAGS $(BIN)/python -m pytest -W error $(ARGS)
+
+packages: ## install Debian's packages with the tools that tests run
 	@missing=""
 	for package in $(TEST_PACKAGES); do
 		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"
@@ -59,10 +62,13 @@ test: $(VENV)/installed-test ## install what the tests need, and run them (ARGS=
 	if [ -n "$$missing" ] && ! { $(APT_INSTALL) $$missing; }; then
 		echo "not installed:$$missing; the tests that run them are skipped"
 	fi
-	$(BIN)/python -m pytest -W error $(ARGS)
 
 vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (ARGS=… for pytest)
 	@$(BIN)/python -m tests.vm.run $(if $(OPTIONAL),--optional) $(ARGS)
+
+# Not at the same time as what else installs packages.
+vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more
+	@$(BIN)/python -m tests.vm.run --build $(if $(OPTIONAL),--optional)
 
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check

@@ -130,13 +130,15 @@ def boot(cache: Path, run: Path, share: Path) -> int:
     return int(status.read_text())
 
 
-def test(cache: Path, keep: Path | None, arguments: Sequence[str]) -> int:
-    """Do everything, and return the exit status."""
+def test(cache: Path, keep: Path | None, arguments: Sequence[str], *, only_build: bool) -> int:
+    """Do everything, or only build the VM, and return the exit status."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
         collect_wheels(cache)
         build(cache)
+        if only_build:
+            return 0
         run, share = Path(directory), Path(directory, "share")
         share.mkdir()
         fill(share, arguments)
@@ -169,12 +171,14 @@ def main() -> int:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser.add_argument("--cache", type=Path, default=caches / "nodedevd-vm", metavar="DIR")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
+    parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
         "--optional", action="store_true", help="Without the packages, say so and exit with 0."
     )
     options, arguments = parser.parse_known_args()
     try:
-        return test(options.cache.resolve(), options.keep, arguments)
+        cache = options.cache.resolve()
+        return test(cache, options.keep, arguments, only_build=options.build)
     except Failed as failure:
         if options.optional and failure.status == UNAVAILABLE:
             print(f"\n{RULE}\nSKIPPED: nothing was tested on a real kernel. {failure}\n{RULE}\n")
