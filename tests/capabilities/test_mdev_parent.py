@@ -411,6 +411,24 @@ def test_pci_parent_with_bad_type_keeps_its_pci_capability(tree: Tree) -> None:
     assert len(found.errors) == 1
 
 
+def test_mdevs_are_looked_for_until_each_has_its_type(tree: Tree, parent: str) -> None:
+    """With the last one found, no type behind has any; a half-made one may yet be anywhere."""
+    for number in (2, 3):
+        tree.mdev_type(parent, f"mtty-{number}", available=1)
+    for uuid, kind in zip(UUIDS, ("mtty-1", "mtty-2"), strict=True):
+        tree.mdev(parent, uuid, kind)
+
+    def listed() -> list[str]:
+        sysroot = FaultySysroot()
+        found = types(device(sysroot))
+        assert [found[name].devices for name in sorted(found)] == [UUIDS[:1], UUIDS[1:], ()]
+        return [path for path in sysroot.reads if path.endswith("/devices") and TYPES in path]
+
+    assert listed() == [f"{TYPES}/mtty-{number}/devices" for number in (1, 2)]
+    tree.mdev(parent, "c5d0a9b0-5c3e-4f27-b6d4-0d6e2f9b7c03", None)
+    assert listed() == [f"{TYPES}/mtty-{number}/devices" for number in (1, 2, 3)]
+
+
 def _alike(tree: Tree) -> list[str]:
     """Build three PCI functions with a type each: two of a model, and one with another driver."""
     paths = []
