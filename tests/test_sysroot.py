@@ -91,6 +91,24 @@ def test_link_leads_to_a_path_of_the_host(host: Tree) -> None:
     assert sysroot.read_link(f"{GPU}/driver") == "../../../bus/pci/drivers/i915"
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("../../../bus/pci/drivers/i915", "i915"),
+        ("vendor", "vendor"),
+        ("vendor/", "vendor"),
+        ("/sys/class/net/eth0", "eth0"),
+        ("..", "pci0000:00"),
+        ("./vendor/.", "vendor"),
+        ("/", ""),
+    ],
+)
+def test_name_of_what_a_link_leads_to_is_the_last_part(host: Tree, text: str, name: str) -> None:
+    """However the link is written."""
+    host.link(f"{GPU}/link", text)
+    assert Sysroot(host.root).target_name(f"{GPU}/link") == name
+
+
 def test_absolute_link_stays_inside(host: Tree) -> None:
     """It means the host's own root."""
     host.link("/sys/bus/pci/devices/abs", GPU)
