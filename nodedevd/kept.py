@@ -41,7 +41,7 @@ class Kept:
 
         That is of time.monotonic(); once it has come, nothing is kept.
         """
-        if self._state() is not self._of or until <= time.monotonic():
+        if until <= time.monotonic():
             return
         before = self._replies.get(call)
         if before is None:

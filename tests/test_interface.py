@@ -740,8 +740,9 @@ async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
 
 
 @pytest.mark.parametrize(("young_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
+@pytest.mark.parametrize(("method", "parameter"), [("DumpXML", "names"), ("Describe", "name")])
 async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_old(
-    tmp_path: Path, young_seconds: float, asked_for: int
+    tmp_path: Path, method: str, parameter: str, young_seconds: float, asked_for: int
 ) -> None:
     """An mdev parent's answer is kept until its counts may have to be read again."""
     store = Store(snapshot_of("vgpu-pf"))
@@ -765,8 +766,9 @@ async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_ol
     await server.start(listener)
     async with connected(path) as client:
         for _ in range(3):
-            await client.call(f"{NAME}.DumpXML", names=[CARD])
-            await client.call(f"{NAME}.DumpXML", names=["computer"])
+            for name in (CARD, "computer"):
+                given = [name] if parameter == "names" else name
+                await client.call(f"{NAME}.{method}", **{parameter: given})
     server.close()
     await server.wait_closed()
     assert asked.count(CARD) == asked_for

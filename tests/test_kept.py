@@ -51,6 +51,7 @@ def test_kept_replies_are_bounded() -> None:
     kept = Kept(lambda: None, most_bytes=1000)
     for _ in range(10):
         kept.keep(b"a", bytes(499))
+        assert kept.get(b"a") is not None
     kept.keep(b"b", bytes(499))
     assert kept.get(b"a") is not None
     assert kept.get(b"b") is not None
