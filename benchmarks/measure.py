@@ -17,7 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks.daemons import Daemon, Libvirtd, Nodedevd, Started, cpu_of, started
+from benchmarks.daemons import (
+    Daemon,
+    Libvirtd,
+    Nodedevd,
+    Started,
+    cpu_of,
+    processors_awake,
+    started,
+)
 from benchmarks.faces import Connection, Face, Rpc, Varlink
 from benchmarks.generate import shape
 from benchmarks.stage import Stage, compiled
@@ -114,12 +122,18 @@ class Bench:
                 if process.poll() is not None:
                     raise RuntimeError(f"answer ended with {process.returncode}")
                 time.sleep(0.001)
-            done = self._loader.run(face, [face.dump("computer")], seconds=self._load_seconds)
-            cpu = cpu_of(process.pid) / done["answered"]
-            return {"answer_us": done["p50_ns"] / 1e3, "answer_cpu_us": cpu * 1e6}
+            figures = self._answers(face, process.pid, "answer")
+            with processors_awake():
+                return figures | self._answers(face, process.pid, "awake_answer")
         finally:
             process.kill()
             process.wait()
+
+    def _answers(self, face: Face, pid: int, key: str) -> Figures:
+        before = cpu_of(pid)
+        done = self._loader.run(face, [face.dump("computer")], seconds=self._load_seconds)
+        cpu = (cpu_of(pid) - before) / done["answered"]
+        return {f"{key}_us": done["p50_ns"] / 1e3, f"{key}_cpu_us": cpu * 1e6}
 
     def measure(self, daemon: Daemon, *, load: bool, burst: bool) -> Figures:
         """Start a daemon and measure it."""
@@ -145,6 +159,8 @@ class Bench:
         figures = {"all_first_ms": self._loader.run(own, everything)["wall_ns"] / 1e6}
         figures["names_ms"] = self._loader.run(own, [own.names] * 5)["p50_ns"] / 1e6
         figures |= self._dumps(own, dumps, running, "dump", 1)
+        with processors_awake():
+            figures |= self._dumps(own, dumps, running, "awake_dump", 1)
         # By now, counts are older than nodedevd serves them: it reads them again.
         figures["all_ms"] = self._loader.run(own, everything)["wall_ns"] / 1e6
         if load:

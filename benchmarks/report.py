@@ -46,6 +46,8 @@ ROWS = (
     Row("names_ms", "names of all devices", "ms", {None: 0.02}),
     Row("dump_us", "one dumpxml, wall", "us", {None: 0.3}),
     Row("dump_cpu_us", "one dumpxml, server CPU", "us", {None: 0.1}),
+    Row("awake_dump_us", "no processor asleep: dumpxml, wall", "us", {None: 0.3}),
+    Row("awake_dump_cpu_us", "no processor asleep: dumpxml, CPU", "us", {None: 0.1}),
     Row("load_per_s", "dumps a second, 64 clients", "1/s", {None: 5}, at_least=True),
     Row("libvirt_names_ms", "libvirt's protocol: list-all", "ms", {None: 0.05}),
     Row("libvirt_dump_us", "libvirt's protocol: one dumpxml", "us", {None: 0.5}),
@@ -184,7 +186,12 @@ def _alone(hosts: Hosts) -> list[str]:
             f"An event's CPU at 9,573 devices against 620: x{number(large / small)} "
             f"(<= {GROWTH:g}) {verdict(large / small <= GROWTH)}"
         )
-    lines += [line for devices in hosts if (line := _floor_of_a_call(hosts, int(devices)))]
+    for devices in map(int, hosts):
+        for when, prefix in (("", ""), (", no processor asleep", "awake_")):
+            told = _floor_of_a_call(hosts, devices, prefix)
+            if told:
+                against = f"against libvirtd at {devices:,} devices{when}"
+                lines.append(f"The C floor of one dumpxml, {against}: {', '.join(told)}")
     wall, rss = (_median(hosts, LARGEST, key) for key in ("start_wall_s", "rss_mib"))
     if wall is not None and rss is not None:
         lines.append(
@@ -196,18 +203,15 @@ def _alone(hosts: Hosts) -> list[str]:
     return lines
 
 
-def _floor_of_a_call(hosts: Hosts, devices: int) -> str:
-    """Return what nobody can be faster than, empty if it was not measured."""
-    keys = (("wall", "answer_us", "dump_us"), ("CPU", "answer_cpu_us", "dump_cpu_us"))
+def _floor_of_a_call(hosts: Hosts, devices: int, prefix: str) -> list[str]:
+    """Return what nobody can be faster than, nothing if it was not measured."""
     told = []
-    for what, floor_key, key in keys:
-        floor = _median(hosts, devices, floor_key, "floor")
-        theirs = _median(hosts, devices, key, THEIRS)
+    for what, key in (("wall", "us"), ("CPU", "cpu_us")):
+        floor = _median(hosts, devices, f"{prefix}answer_{key}", "floor")
+        theirs = _median(hosts, devices, f"{prefix}dump_{key}", THEIRS)
         if floor is not None and theirs is not None:
             told.append(f"x{number(floor / theirs)} of its {what}")
-    if not told:
-        return ""
-    return f"The C floor of one dumpxml, against libvirtd at {devices:,} devices: {', '.join(told)}"
+    return told
 
 
 def _median(hosts: Hosts, devices: int, key: str, who: str = OURS) -> float | None:

@@ -132,12 +132,14 @@ class PacketDecoder:
 
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
-        dropped = min(self._dropping, len(data))
-        self._dropping -= dropped
+        if self._dropping:
+            dropped = min(self._dropping, len(data))
+            self._dropping -= dropped
+            data = data[dropped:]
         # A bytearray gives up its front in amortized constant time.
         del self._buffer[: self._start]
         self._start = 0
-        self._buffer += memoryview(data)[dropped:]
+        self._buffer += data
 
     def next(self) -> Packet | None:
         """Return the next packet, or None if more bytes are needed. Raises BadLength."""

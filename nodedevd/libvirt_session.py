@@ -53,6 +53,18 @@ class Behind(Exception):
     """The client did not read its events for so long that the first of them are forgotten."""
 
 
+class _Lasting(str):
+    """An answer that is right for a while: `until`, by time.monotonic()."""
+
+    until: float
+
+    @classmethod
+    def to(cls, until: float, answer: str) -> _Lasting:
+        lasting = cls(answer)
+        lasting.until = until
+        return lasting
+
+
 class _Registered(NamedTuple):
     """A client's wish to be told of events."""
 
@@ -68,8 +80,8 @@ class _Served(NamedTuple):
     procedure: Procedure[Any, Any]
     handle: Callable[[Any], Any]
     before_open: bool
-    until: Callable[[Any], float] | None
-    """how long its answer is right, by time.monotonic(); None: it is made for each call"""
+    lasts: bool
+    """whether it may have been answered already"""
 
 
 class LibvirtSession:
@@ -111,7 +123,7 @@ class LibvirtSession:
         An awaitable belongs to this call alone.
         """
         header = packet.header
-        if (header.program, header.version) == (remote.KEEPALIVE, remote.VERSION):
+        if header.program == remote.KEEPALIVE and header.version == remote.VERSION:
             return remote.encode_keepalive(remote.PONG) if header.procedure == remote.PING else b""
         try:
             return self._call(header, packet.payload)
@@ -176,7 +188,7 @@ class LibvirtSession:
 
     def _call(self, header: Header, payload: bytes | None) -> bytes | Awaitable[bytes]:
         served = self._find(header)
-        if served.until is not None and payload is not None and self._uri is not None:
+        if served.lasts and payload is not None and self._uri is not None:
             known = self._devices.replies.get(payload)
             if known is not None:
                 return remote.encode_reply(header, known)
@@ -195,14 +207,13 @@ class LibvirtSession:
         result = served.handle(arguments)
         if isinstance(result, Awaitable):
             return _answer_later(header, served.procedure, result)
-        if served.until is None:
-            return _succeeded(header, served.procedure, result)
         reply = _encoded(served.procedure, result)
-        self._devices.replies.keep(payload, reply, served.until(arguments))
+        if isinstance(result, _Lasting):
+            self._devices.replies.keep(payload, reply, result.until)
         return remote.encode_reply(header, reply)
 
     def _find(self, header: Header) -> _Served:
-        if (header.program, header.version) != (remote.REMOTE, remote.VERSION):
+        if header.program != remote.REMOTE or header.version != remote.VERSION:
             raise _protocol_error(f"Cannot find program {header.program} version {header.version}")
         if header.type != MessageType.CALL:
             raise _protocol_error(f"Unexpected message type {header.type}")
@@ -223,9 +234,9 @@ class LibvirtSession:
         handle: Callable[[A], R | Awaitable[R]],
         *,
         before_open: bool = False,
-        until: Callable[[A], float] | None = None,
+        lasts: bool = False,
     ) -> None:
-        self._served[procedure.number] = _Served(procedure, handle, before_open, until)
+        self._served[procedure.number] = _Served(procedure, handle, before_open, lasts)
 
     # -- the connection ----------------------------------------------------------------
 
@@ -311,7 +322,7 @@ class LibvirtSession:
         self._serve(remote.LOOKUP_BY_NAME, lambda name: self._devices.name(self._find_device(name)))
         self._serve(remote.LOOKUP_BY_WWN, self._lookup_by_wwn)
         # The one that is kept: its payload need not tell of which procedure it is.
-        self._serve(remote.GET_XML_DESC, self._get_xml_desc, until=self._xml_until)
+        self._serve(remote.GET_XML_DESC, self._get_xml_desc, lasts=True)
         self._serve(remote.GET_PARENT, lambda name: self._devices.parent(self._find_device(name)))
         self._serve(remote.NUM_OF_CAPS, lambda name: len(self._caps(name)))
         self._serve(remote.LIST_CAPS, lambda call: _cut(self._caps(call.name), call.maxnames))
@@ -340,15 +351,16 @@ class LibvirtSession:
         _no_flags(call.flags & ~_INACTIVE_XML)
         device = self._find_device(call.name)
         fresh = self._fresh([device])
-        return self._xml(call) if fresh is None else self._xml_later(fresh, call)
+        if fresh is not None:
+            return self._xml_later(fresh, call)
+        return _Lasting.to(self._young_until(device), self._xml(device, call.flags))
 
     async def _xml_later(self, fresh: Awaitable[None], call: remote.NameAndFlags) -> str:
         await fresh
-        return self._xml(call)
+        return self._xml(self._find_device(call.name), call.flags)
 
-    def _xml(self, call: remote.NameAndFlags) -> str:
-        device = self._find_device(call.name)
-        inactive = bool(call.flags & _INACTIVE_XML)
+    def _xml(self, device: Device, flags: int) -> str:
+        inactive = bool(flags & _INACTIVE_XML)
         if inactive and not is_persistent(device):
             name = self._devices.name(device)
             raise RemoteError(
@@ -357,9 +369,6 @@ class LibvirtSession:
                 f"Requested operation is not valid: node device '{name}' is not persistent",
             )
         return self._devices.xml(device, inactive=inactive)
-
-    def _xml_until(self, call: remote.NameAndFlags) -> float:
-        return self._young_until(self._find_device(call.name))
 
     def _caps(self, name: str) -> list[str]:
         return self._devices.capabilities(self._find_device(name))

@@ -94,11 +94,12 @@ def test_largest_host_is_measured_by_itself() -> None:
 
 def test_floor_of_a_call_is_told_against_libvirtd() -> None:
     """It says how much of the target is out of everybody's reach."""
-    floor = {"answer_us": 50.0, "answer_cpu_us": 20.0}
-    theirs = {"dump_us": 200.0, "dump_cpu_us": 100.0}
+    floor = {"answer_us": 50.0, "answer_cpu_us": 20.0, "awake_answer_us": 10.0}
+    theirs = {"dump_us": 200.0, "dump_cpu_us": 100.0, "awake_dump_us": 100.0}
     hosts = {"620": {"floor": [floor], "libvirtd": [theirs], "nodedevd": [{"dump_us": 75.0}]}}
     text = report.table(hosts, {})
     assert "at 620 devices: x0.25 of its wall, x0.2 of its CPU" in text
+    assert "at 620 devices, no processor asleep: x0.1 of its wall\n" in text
     (line,) = [line for line in text.splitlines() if "wall, against the C floor" in line]
     assert "x1.5" in line.split()
 
