@@ -12,7 +12,7 @@ import errno
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from nodedevd.addresses import PciAddress, parse_pci
 from nodedevd.capabilities.base import Capability, HardwareId, Kind, write_id
 from nodedevd.node import Node, parse_number, shown
 from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress
+from nodedevd.pci_ids import PciIds
 from nodedevd.pci_vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
 from nodedevd.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.xmltext import Out
@@ -89,7 +90,7 @@ def read(node: Node) -> Pci:
     # Functions without subsystem ids, bridges mostly, say 0000:0000.
     subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
     subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
-    names = node.sysroot.pci_ids
+    ids = _hardware_ids(node.sysroot.pci_ids, vendor, device, subvendor, subdevice)
     config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
     if config.problem is not None:
         node.fault("config", *config.problem)
@@ -99,10 +100,10 @@ def read(node: Node) -> Pci:
     return Pci(
         address=address,
         class_code=_hex(_read_id(node, "class", node.uevent.get("PCI_CLASS"), 6), 6),
-        vendor=_named(names.vendor, vendor),
-        product=_named(names.device, vendor, device),
-        subsystem_vendor=_named(names.vendor, subvendor),
-        subsystem_product=_named(names.subsystem, vendor, device, subvendor, subdevice),
+        vendor=ids.vendor,
+        product=ids.product,
+        subsystem_vendor=ids.subsystem_vendor,
+        subsystem_product=ids.subsystem_product,
         revision=_hex(revision, 2),
         physical_function=node.link_name("physfn"),
         virtual_functions=_read_virtual_functions(node),
@@ -188,17 +189,35 @@ def _read_numa_node(node: Node) -> int | None:
     return number
 
 
+class _HardwareIds(NamedTuple):
+    vendor: HardwareId | None
+    product: HardwareId | None
+    subsystem_vendor: HardwareId | None
+    subsystem_product: HardwareId | None
+
+
+@lru_cache(maxsize=1024)
+def _hardware_ids(
+    names: PciIds,
+    vendor: int | None,
+    device: int | None,
+    subvendor: int | None,
+    subdevice: int | None,
+) -> _HardwareIds:
+    """Return ids with their names; the functions of a card, and cards of a model, share theirs."""
+    return _HardwareIds(
+        _named(names.vendor, vendor),
+        _named(names.device, vendor, device),
+        _named(names.vendor, subvendor),
+        _named(names.subsystem, vendor, device, subvendor, subdevice),
+    )
+
+
 def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId | None:
     """Return the last of these ids with its name, which takes all of them to be found."""
     if ids[-1] is None:
         return None
-    return _hardware_id(ids[-1], None if None in ids else name_of(*ids))
-
-
-@lru_cache(maxsize=1024)
-def _hardware_id(number: int, name: str | None) -> HardwareId:
-    """Return an id; the functions of a card, and cards of a model, share theirs."""
-    return HardwareId(id=f"0x{number:04x}", name=name)
+    return HardwareId(f"0x{ids[-1]:04x}", None if None in ids else name_of(*ids))
 
 
 def _hex(number: int | None, digits: int) -> str | None:
