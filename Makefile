@@ -52,7 +52,8 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	wait $$daemon
 
 test: $(VENV)/installed-test packages ## install what the tests need, and run them (ARGS=… for pytest)
-	@env -u MAKEFLAGS $(BIN)/python -m pytest -W error $(ARGS)
+	@# Tests run make, which is no part of this one.
+	env -u MAKEFLAGS $(BIN)/python -m pytest -W error $(ARGS)
 
 packages: ## install Debian's packages with the tools that tests run
 	@missing=""

@@ -49,6 +49,20 @@ def processors_awake() -> Iterator[None]:
             loop.wait()
 
 
+def first_connection(face: Face, process: subprocess.Popen[bytes], name: str) -> Connection:
+    """Connect to a program that was just started, once it listens. Raises RuntimeError."""
+    began = time.monotonic()
+    while True:
+        try:
+            return Connection(face, TIMEOUT_SECONDS)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended with {process.returncode}") from None
+            if time.monotonic() - began > TIMEOUT_SECONDS:
+                raise
+            time.sleep(0.001)
+
+
 class Daemon(ABC):
     """A daemon that can be started again and again.
 
@@ -129,17 +143,8 @@ class Started:
     def __init__(self, daemon: Daemon, process: subprocess.Popen[bytes], began: float) -> None:
         self.pid = process.pid
         face = daemon.own
-        while True:
-            try:
-                with Connection(face, TIMEOUT_SECONDS) as connection:
-                    reply = connection.ask(face.names)
-                    break
-            except (FileNotFoundError, ConnectionRefusedError):
-                if process.poll() is not None:
-                    raise RuntimeError(f"{daemon.name} ended with {process.returncode}") from None
-                if time.monotonic() - began > TIMEOUT_SECONDS:
-                    raise
-                time.sleep(0.001)
+        with first_connection(face, process, daemon.name) as connection:
+            reply = connection.ask(face.names)
         self.wall_seconds = time.monotonic() - began
         self.cpu_seconds = self.cpu()
         self.names = face.read_names(reply)

@@ -23,6 +23,7 @@ from benchmarks.daemons import (
     Nodedevd,
     Started,
     cpu_of,
+    first_connection,
     processors_awake,
     started,
 )
@@ -118,10 +119,8 @@ class Bench:
         face.path.unlink(missing_ok=True)
         process = subprocess.Popen([compiled("answer"), face.path, str(XML_BYTES)])
         try:
-            while not face.path.exists():
-                if process.poll() is not None:
-                    raise RuntimeError(f"answer ended with {process.returncode}")
-                time.sleep(0.001)
+            with first_connection(face, process, "answer"):
+                pass  # it listens
             figures = self._answers(face, process.pid, "answer")
             with processors_awake():
                 return figures | self._answers(face, process.pid, "awake_answer")

@@ -91,7 +91,7 @@ class Daemon:
                 url="",
                 interfaces=[devices.interface()],
                 error_namespace=NAME,
-                state=lambda: self._store.snapshot,
+                state=lambda: self._store.snapshot.generation,
             )
         )
         node_devices = NodeDevices(self._store)

@@ -76,7 +76,8 @@ class NodeDevices:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.replies = Kept(lambda: store.snapshot)
+        # By number: what is kept would keep an old snapshot, too.
+        self.replies = Kept(lambda: store.snapshot.generation)
         """what was answered, by the payload of the call"""
         self._listed: Snapshot | None = None
         self._entries: dict[str, tuple[Device, _Entry | None]] = {}

@@ -6,7 +6,6 @@ What serves it (`nodedevd.server`) hands in decoded calls and sends what comes b
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -92,10 +91,10 @@ Answer: TypeAlias = bytes | Stream
 class Lasting(bytes):
     """An answer that whoever sends the same call gets, until the service's state is another.
 
-    `until` is when it may be given last, by time.monotonic().
+    Or until a time: `until`, by time.monotonic().
     """
 
-    until: float = math.inf
+    until: float
 
     @classmethod
     def to(cls, until: float, answer: bytes) -> Lasting:

@@ -89,8 +89,7 @@ class Session(asyncio.BufferedProtocol, ABC):
         self._give_up()
         self._owner.forget(self)
 
-    # For a Protocol asyncio takes, and gives back, 256 KiB from malloc(3) a call: that costs
-    # more than to receive and to answer it.
+    # For a Protocol asyncio takes 256 KiB from malloc(3) and gives them back, each time.
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to receive."""
