@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nodedevd import libvirt_protocol as remote
-from nodedevd import xdr
-from nodedevd.interface import NAME as INTERFACE
-from nodedevd.libvirt_protocol import Header, MessageType, Procedure
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.protocol import Header, MessageType, Procedure
+from nodedevd.server.varlink.interface import NAME as INTERFACE
 
 
 class Face(ABC):

@@ -30,8 +30,8 @@ from benchmarks.daemons import (
 from benchmarks.faces import Connection, Face, Rpc, Varlink
 from benchmarks.generate import shape
 from benchmarks.stage import Stage, compiled
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.tree.read import scan
 from tests.differential.comparison import compare
 from tests.support.libvirtd import RUN
 

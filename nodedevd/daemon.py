@@ -20,23 +20,23 @@ import click
 import msgspec
 
 from nodedevd import __version__, systemd
-from nodedevd.acceptor import Acceptor
 from nodedevd.errors import NodedevError, SocketInUse
-from nodedevd.follow import EventChoice, Follower
-from nodedevd.follow import Options as FollowOptions
-from nodedevd.in_use import look
-from nodedevd.interface import NAME, DevicesInterface
-from nodedevd.libvirt_devices import NodeDevices
-from nodedevd.libvirt_server import LibvirtServer
-from nodedevd.listener import Listener, default_socket_path, open_listener
+from nodedevd.follow.follower import EventChoice, Follower
+from nodedevd.follow.follower import Options as FollowOptions
+from nodedevd.follow.shared_look import Onlooker
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.logs import set_up_logging
-from nodedevd.onlooker import Onlooker
-from nodedevd.server import Server
-from nodedevd.service import Service
-from nodedevd.status import Followed, ScanTimes, Status, build_status, now
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
-from nodedevd.table import printable
+from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
+from nodedevd.model.store import Store
+from nodedevd.questions.in_use import look
+from nodedevd.server.acceptor import Acceptor
+from nodedevd.server.libvirt.devices import NodeDevices
+from nodedevd.server.libvirt.session import LibvirtServer
+from nodedevd.server.listener import Listener, default_socket_path, open_listener
+from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.varlink.service import Service
+from nodedevd.server.varlink.session import Server
+from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodedevd.assembly import Reading, Update, assemble, graft
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.system import System
-from nodedevd.model import Added, Change, Changed, Device, Removed, Snapshot
-from nodedevd.naming import distinct_name
-from nodedevd.node import Fault
+from nodedevd.host.node import Fault
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Added, Change, Changed, Device, Removed, Snapshot
+from nodedevd.names import distinct_name
+from nodedevd.tree.graft import Reading, Update, assemble, graft
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 # Names that come out alike, also one above the other, and one that is taken for ever.

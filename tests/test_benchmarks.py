@@ -10,10 +10,10 @@ from lxml import etree
 
 from benchmarks import plot, report
 from benchmarks.generate import LARGE, SMALL, generate, shape
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.pci import Pci
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.pci import Pci
+from nodedevd.tree.read import scan
 
 RESULTS = Path(report.__file__).with_name("results.json")
 

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 from lxml import etree
 
-from nodedevd.cli import main
-from nodedevd.embedded import Embedded
-from nodedevd.model import Device
-from nodedevd.source import DeviceList, Devices
-from nodedevd.status import Status
+from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.main import main
+from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import Status
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.running import REPOSITORY, running
 from tests.support.trees import Tree

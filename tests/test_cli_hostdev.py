@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.hostdev import HostDev
+from nodedevd.questions.hostdev import HostDev
 from tests.support.hosts import FIXTURES
 from tests.support.running import running
 from tests.test_cli import MDEV, Ctl, on

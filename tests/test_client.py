@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 import nodedevd.client
+from nodedevd.cli.embedded import Embedded
 from nodedevd.client import (
     AsyncClient,
     Client,
@@ -42,8 +43,7 @@ from nodedevd.client import (
     gone,
     present,
 )
-from nodedevd.embedded import Embedded
-from nodedevd.source import Source
+from nodedevd.model.listing import Source
 from nodedevd.varlink import encode_error, encode_reply
 from tests.support.changing_host import (
     GPU,

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from nodedevd.client import Client
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES
 from tests.support.running import COMMAND, REPOSITORY, Running, running, started
 from tests.support.trees import Tree

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.inotify import DirectoryMonitor
-from nodedevd.mdevctl import DIRECTORY
-from nodedevd.model import Changed, Device, Snapshot
-from nodedevd.naming import distinct_name
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.update import update
+from nodedevd.host.events.inotify import DirectoryMonitor
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.shared.mdevctl import DIRECTORY
+from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.names import distinct_name
+from nodedevd.tree.read import scan
+from nodedevd.tree.update import update
 from tests.support.fake_monitor import eventually
 from tests.support.faulty import FaultySysroot
 from tests.support.running import running
@@ -388,7 +388,7 @@ async def test_definitions_found_by_the_reconcile_were_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inotify tells of them, before it or while it is at work; of an mdev that started, udev."""
-    monkeypatch.setattr("nodedevd.follow.LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr("nodedevd.follow.follower.LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
         parent = live.tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
         live.tree.mdev_type(parent, TYPE)
@@ -414,7 +414,7 @@ async def test_host_without_inotify_is_followed_all_the_same(
     def refused(path: str, top: str) -> DirectoryMonitor:
         raise OSError(24, "inotify_init1")
 
-    monkeypatch.setattr("nodedevd.follow.DirectoryMonitor", refused)
+    monkeypatch.setattr("nodedevd.follow.follower.DirectoryMonitor", refused)
     async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
         live.tree.definition("mtty", UUID, TYPE)
         live.follower.reconcile()

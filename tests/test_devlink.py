@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd import devlink, netlink
+from nodedevd.host import devlink, netlink
 
 FAMILY = 0x1D
 CARD = "0000:08:00.0"
@@ -58,7 +58,7 @@ class Door:
 def test_mode_is_told(monkeypatch: pytest.MonkeyPatch, mode: int | None, expected: bool) -> None:
     """The family is looked up by name, the card by bus and name; switchdev is mode 1."""
     door = Door(mode)
-    monkeypatch.setattr("nodedevd.devlink.socket.socket", door)
+    monkeypatch.setattr("nodedevd.host.devlink.socket.socket", door)
     assert devlink.is_switchdev("pci", CARD) is expected
     assert door.asked == [
         (0x10, 3, {2: b"devlink\0"}),
@@ -69,7 +69,7 @@ def test_mode_is_told(monkeypatch: pytest.MonkeyPatch, mode: int | None, expecte
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.EOPNOTSUPP, errno.EPERM])
 def test_error_of_the_kernel_is_raised(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A card without a switch, or none at all, is an errno."""
-    monkeypatch.setattr("nodedevd.devlink.socket.socket", Door(1, error=number))
+    monkeypatch.setattr("nodedevd.host.devlink.socket.socket", Door(1, error=number))
     with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         devlink.is_switchdev("pci", CARD)
 
@@ -77,7 +77,7 @@ def test_error_of_the_kernel_is_raised(monkeypatch: pytest.MonkeyPatch, number: 
 def test_kernel_without_devlink_is_enoent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The family is not to be found, and nothing more is asked."""
     door = Door(1, family=0)
-    monkeypatch.setattr("nodedevd.devlink.socket.socket", door)
+    monkeypatch.setattr("nodedevd.host.devlink.socket.socket", door)
     with pytest.raises(FileNotFoundError):
         devlink.is_switchdev("pci", CARD)
     assert len(door.asked) == 1

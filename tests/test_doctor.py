@@ -15,8 +15,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from nodedevd.cli import main
-from nodedevd.doctor import (
+from nodedevd.cli.main import main
+from nodedevd.follow.supervisor import scan_in_time
+from nodedevd.host.facts import HostFacts, read_host
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.model.status import ScanTimes, Status, UnansweredRead, build_status, now
+from nodedevd.questions.doctor import (
     Code,
     DaemonView,
     Finding,
@@ -25,13 +31,7 @@ from nodedevd.doctor import (
     diagnose,
     differing,
 )
-from nodedevd.host_facts import HostFacts, read_host
-from nodedevd.model import Snapshot
-from nodedevd.node import Fault
-from nodedevd.scan import scan
-from nodedevd.status import ScanTimes, Status, UnansweredRead, build_status, now
-from nodedevd.supervisor import scan_in_time
-from nodedevd.sysroot import Sysroot
+from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.holder import can_make_nodes, needs_nodes
 from tests.support.hosts import FIXTURES, HOSTS
@@ -556,7 +556,7 @@ def test_socket_that_is_not_for_this_user_is_found(tmp_path: Path) -> None:
     code = (
         "import os, sys, nodedevd.cli, nodedevd.supervisor, nodedevd.udev\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "nodedevd.cli.main(sys.argv[1:])"
+        "nodedevd.cli.main.main(sys.argv[1:])"
     )
     with running(tmp_path, Path("/"), "--events", "none"):
         done = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.drawing import draw, sort_key
+from nodedevd.cli.tree_drawing import draw, sort_key
 
 
 def lines(*drawn: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.ethtool import active_features, words
-from nodedevd.scan import read_device
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.ethtool import active_features, words
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.tree.read import read_device
 
 LOOPBACK = "lo"
 

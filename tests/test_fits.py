@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.fits import Card, Fits, NoSuchType, fits
-from nodedevd.model import Snapshot
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.vgpu_functions import vgpu_functions
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.fits import Card, Fits, NoSuchType, fits
+from nodedevd.questions.vgpus import vgpu_functions
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES
 from tests.support.nvidia import A2_TYPES, nvidia_types
 from tests.support.trees import Tree

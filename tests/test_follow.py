@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd import follow, supervisor
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.vgpu import Vgpu
 from nodedevd.errors import NotASysroot
-from nodedevd.follow import Follower, Options
-from nodedevd.model import Device
-from nodedevd.scan import UNANSWERED, scan
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
-from nodedevd.udev import EventsLost
-from nodedevd.uevents import Uevent
+from nodedevd.follow import follower, supervisor
+from nodedevd.follow.follower import Follower, Options
+from nodedevd.host.events.udev import EventsLost
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.model.snapshot import Device
+from nodedevd.model.store import Store
+from nodedevd.tree.read import UNANSWERED, scan
+from nodedevd.tree.touched import Uevent
 from tests.support.fake_monitor import FakeMonitor, FakeMonitors, eventually
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
@@ -311,7 +311,7 @@ async def test_too_many_uevents_to_remember_are_one_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits to be acted upon is bounded."""
-    monkeypatch.setattr(follow, "UEVENTS_AT_MOST", 10)
+    monkeypatch.setattr(follower, "UEVENTS_AT_MOST", 10)
     async with following(tmp_path) as live:
         paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
         live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
@@ -592,7 +592,7 @@ async def test_scan_after_an_overflow_waits_until_the_socket_is_drained(tmp_path
         path = live.tree.resolve(CARD)
         live.monitor.feed(
             EventsLost("ENOBUFS", overflow=True, usable=True),
-            *[Uevent("change", path, "pci")] * (2 * follow.DRAIN_AT_ONCE),
+            *[Uevent("change", path, "pci")] * (2 * follower.DRAIN_AT_ONCE),
         )
         await eventually(lambda: live.follower.counters.rescans == 1)
         assert waiting == [0]
@@ -616,7 +616,7 @@ async def test_monitor_that_breaks_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is open the host is scanned once, and once more when it is."""
-    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path) as live:
         broken = live.monitor
         broken.feed(EventsLost("EBADF", overflow=False, usable=False))
@@ -631,7 +631,7 @@ async def test_monitor_that_cannot_be_opened_is_tried_again_and_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The host is served without; what happened meanwhile is found once it is open."""
-    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path, start=False) as live:
         live.monitors.refusals = 5
         await live.follower.start()
@@ -652,7 +652,7 @@ async def test_reconcile_counts_what_no_uevent_told_but_not_what_was_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both are in the tree at once; only one was missed, and the log names it."""
-    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path, reconcile_seconds=3600.0) as live:
         late, silent = live.pci(CARD), live.pci(SOUND)
         with caplog.at_level(logging.INFO):
@@ -668,7 +668,7 @@ async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that a uevent told of before the scan began is no missed one."""
-    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path) as live:
         told, silent = live.pci(CARD), live.pci(SOUND)
         live.monitor.uevent("add", told)
@@ -684,7 +684,7 @@ async def test_late_uevent_of_an_mdev_speaks_for_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The counts that changed with the mdev are not missed either."""
-    monkeypatch.setattr(follow, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
     functions = ["0000:01:00.4", "0000:01:00.5"]
 
     def build(live: Live) -> None:
@@ -719,7 +719,7 @@ async def test_host_that_cannot_be_read_keeps_its_tree_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A /sys that is not there for a moment costs freshness, and one line in the log."""
-    monkeypatch.setattr(follow, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
     root = tmp_path / "host"
     async with following(root, card_with_mdev) as live:
         before = list(live.store.snapshot)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nodedevd.dialects import native
-from nodedevd.drawing import draw
-from nodedevd.model import Snapshot
-from nodedevd.scan import scan
-from nodedevd.source import Devices
-from nodedevd.sysroot import Sysroot
+from nodedevd.cli.tree_drawing import draw
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.listing import Devices
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.tree.read import scan
 from tests.support.golden import DIRECTORY, Golden
 from tests.support.hosts import FIXTURES
 from tests.support.xml import validate

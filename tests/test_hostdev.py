@@ -13,14 +13,11 @@ import msgspec
 import pytest
 from lxml import etree
 
-from nodedevd.capabilities.pci import Pci
-from nodedevd.errors import (
-    DoesNotFit,
-    InvalidParameter,
-    NoSuchDevice,
-    NotAssignable,
-)
-from nodedevd.hostdev import (
+from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssignable
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.hostdev import (
     MODELS,
     HostDev,
     HostDevRequest,
@@ -29,9 +26,7 @@ from nodedevd.hostdev import (
     parse_address,
     parse_planned,
 )
-from nodedevd.model import Snapshot
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.tree.read import scan
 from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, SCHEMA, VIRSH, hostdev_of
 from tests.support.golden import Golden

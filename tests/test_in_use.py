@@ -16,13 +16,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from nodedevd import cli, onlooker
+from nodedevd.cli import main
 from nodedevd.client import Client
-from nodedevd.in_use import REASONS, InUse, Look, Reason, Use, look
-from nodedevd.model import Snapshot
-from nodedevd.processes import Holding, Process, Seen
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.follow import shared_look
+from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.in_use import REASONS, InUse, Look, Reason, Use, look
+from nodedevd.tree.read import scan
 from tests.support.holder import STAND_IN, can_make_nodes, holding, needs_nodes
 from tests.support.running import REPOSITORY, started
 from tests.support.this_host import nodedevctl, on
@@ -337,9 +338,9 @@ def test_user_is_told_that_a_device_is_open_but_not_by_whom(host: Host, tmp_path
 def test_table_has_a_line_for_each_holder(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several may have one device open; what is unknown is explained below."""
     seen = host.look(held("3"), held("3", by=OTHER), held("1"), unseen=4)
-    monkeypatch.setattr(onlooker, "look_in_time", lambda sysroot, progress: seen)
+    monkeypatch.setattr(shared_look, "look_in_time", lambda sysroot, progress: seen)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    result = CliRunner().invoke(cli.main, ["--sysroot", host.tree.root, "in-use"])
+    result = CliRunner().invoke(main.main, ["--sysroot", host.tree.root, "in-use"])
     assert result.exit_code == 0
     assert (
         result.stdout
@@ -360,7 +361,7 @@ pci_0000_02_00_0                           unknown  -    -
 
 def test_command_on_a_recorded_host_says_why_nothing_is_known(host: Host) -> None:
     """It looks at no process of this host for another one's devices."""
-    result = CliRunner().invoke(cli.main, ["--sysroot", host.tree.root, "in-use", UUID])
+    result = CliRunner().invoke(main.main, ["--sysroot", host.tree.root, "in-use", UUID])
     assert result.exit_code == 0
     assert result.stdout.split()[4:] == [f"mdev_{UUID.replace('-', '_')}", "unknown", "-", "-"]
     assert REASONS["other-host"] in result.stderr
@@ -368,6 +369,6 @@ def test_command_on_a_recorded_host_says_why_nothing_is_known(host: Host) -> Non
 
 def test_command_takes_no_device_that_is_not_there(host: Host) -> None:
     """A wrong name is a failure, not a device that nobody has open."""
-    result = CliRunner().invoke(cli.main, ["--sysroot", host.tree.root, "in-use", "mdev_1"])
+    result = CliRunner().invoke(main.main, ["--sysroot", host.tree.root, "in-use", "mdev_1"])
     assert result.exit_code == 1
     assert "no device named 'mdev_1'" in result.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.inotify import DirectoryMonitor
+from nodedevd.host.events.inotify import DirectoryMonitor
 from tests.support.running import PATIENCE_SECONDS
 
 

@@ -19,14 +19,21 @@ from lxml import etree
 from msgspec import inspect
 from varlink import scanner
 
-from nodedevd import interface
-from nodedevd.assembly import Update
-from nodedevd.dialects import dump, libvirt, native
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
-from nodedevd.fits import Card, Fits, NoSuchType, Place, fits
-from nodedevd.hostdev import HostDev, HostDevRequest
-from nodedevd.in_use import InUse, Look, Use
-from nodedevd.interface import (
+from nodedevd.formats import dump, libvirt, native
+from nodedevd.host.node import Fault
+from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.listing import DeviceList, Devices, Entry
+from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead, build_status, now
+from nodedevd.model.store import Store
+from nodedevd.questions.fits import Card, Fits, NoSuchType, Place, fits
+from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.in_use import InUse, Look, Use
+from nodedevd.questions.resolve import Resolution, Resolved, resolve
+from nodedevd.server.varlink import interface
+from nodedevd.server.varlink.interface import (
     NAME,
     DevicesInterface,
     DumpParameters,
@@ -35,24 +42,17 @@ from nodedevd.interface import (
     Selection,
     SnapshotParameters,
 )
-from nodedevd.model import Changed, Device, Snapshot
-from nodedevd.node import Fault
-from nodedevd.processes import Holding, Process, Seen
-from nodedevd.resolve import Resolution, Resolved, resolve
-from nodedevd.scan import scan
-from nodedevd.server import Server
-from nodedevd.service import Answer, Interface, IterableStream, Peer, Request, Service
-from nodedevd.source import DeviceList, Devices, Entry
-from nodedevd.status import (
-    DeviceFault,
-    ScanTimes,
-    Status,
-    UnansweredRead,
-    build_status,
-    now,
+from nodedevd.server.varlink.service import (
+    Answer,
+    Interface,
+    IterableStream,
+    Peer,
+    Request,
+    Service,
 )
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
+from nodedevd.server.varlink.session import Server
+from nodedevd.tree.graft import Update
+from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.peer import Peer as Client

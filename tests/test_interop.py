@@ -19,7 +19,7 @@ import pytest
 import varlink as reference
 
 from nodedevd import __version__
-from nodedevd.interface import NAME
+from nodedevd.server.varlink.interface import NAME
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import FIXTURES
 from tests.support.peer import connected

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nodedevd.kept import Kept
+from nodedevd.server.reply_cache import Kept
 
 
 def test_kept_reply_is_given_up_with_the_state() -> None:

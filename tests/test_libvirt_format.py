@@ -10,15 +10,15 @@ from hypothesis import given
 from lxml import etree
 from pyfakefs.fake_filesystem import FakeFilesystem
 
-from nodedevd.assembly import Update
-from nodedevd.capabilities import KINDS
-from nodedevd.capabilities.system import System
-from nodedevd.dialects import dump, libvirt
 from nodedevd.errors import NoSuchDevice, NotInFormat
-from nodedevd.model import Changed, Device, Snapshot
-from nodedevd.scan import scan
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import dump, libvirt
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds import KINDS
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.store import Store
+from nodedevd.tree.graft import Update
+from nodedevd.tree.read import scan
 from tests.support.golden import Golden
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Express, Tree

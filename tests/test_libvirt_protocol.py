@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd import libvirt_protocol as remote
-from nodedevd import xdr
-from nodedevd.libvirt_protocol import (
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.protocol import (
     BadLength,
     ErrorCode,
     ErrorDomain,

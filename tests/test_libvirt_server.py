@@ -17,22 +17,23 @@ from hypothesis import strategies as st
 from lxml import etree
 from msgspec.structs import replace
 
-from nodedevd import __version__, dialects, xdr
-from nodedevd import libvirt_protocol as remote
-from nodedevd.assembly import Update
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.scsi_host import FcHost, ScsiHost
-from nodedevd.freshness import Fresh, YoungUntil, always_fresh, young_until
-from nodedevd.libvirt_devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
-from nodedevd.libvirt_protocol import Procedure
-from nodedevd.libvirt_server import LibvirtServer, Limits
-from nodedevd.libvirt_session import REGISTRATIONS_MAX, version_number
-from nodedevd.model import Added, Changed, Device, Removed, Snapshot
-from nodedevd.scan import scan
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
-from nodedevd.xdr import Case
+from nodedevd import __version__, formats
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.scsi_host import FcHost, ScsiHost
+from nodedevd.model.snapshot import Added, Changed, Device, Removed, Snapshot
+from nodedevd.model.store import Store
+from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.conversation import REGISTRATIONS_MAX, version_number
+from nodedevd.server.libvirt.devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
+from nodedevd.server.libvirt.protocol import Procedure
+from nodedevd.server.libvirt.session import LibvirtServer, Limits
+from nodedevd.server.libvirt.xdr import Case
+from nodedevd.tree.graft import Update
+from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
@@ -230,12 +231,12 @@ async def test_xml_is_that_of_the_format(tmp_path: Path, host: str) -> None:
     """Every device that is listed, and no other, as the format of the same host has it."""
     async with serving(tmp_path, stored(host)) as bench, opened(bench.path) as peer:
         snapshot = bench.store.snapshot
-        shown = dialects.select(snapshot, None, "libvirt")
+        shown = formats.select(snapshot, None, "libvirt")
         names = await listed(peer)
         assert len(names) == len(shown)
         for name, device in zip(names, shown, strict=True):
             xml = await xml_of(peer, name)
-            assert xml == dialects.device_xml(device, snapshot, "libvirt")
+            assert xml == formats.device_xml(device, snapshot, "libvirt")
             root = etree.fromstring(xml)
             assert root.findtext("name") == name
             assert await peer.call(remote.LOOKUP_BY_NAME, name) == name

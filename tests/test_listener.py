@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import SocketInUse
-from nodedevd.listener import (
+from nodedevd.server.listener import (
     BadSocketPath,
     Listener,
     candidate_socket_paths,

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from nodedevd.client import Client
-from nodedevd.scan import UNANSWERED
-from nodedevd.status import Status
+from nodedevd.model.status import Status
+from nodedevd.tree.read import UNANSWERED
 from nodedevd.varlink import encode_call
 from tests.support.real_devices import real_device
 from tests.support.running import running, started

@@ -14,14 +14,14 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodedevd.assembly import Update
-from nodedevd.follow import Follower, Options
-from nodedevd.model import Snapshot
-from nodedevd.scan import scan
-from nodedevd.store import Store
-from nodedevd.sysroot import Sysroot
-from nodedevd.uevents import Uevent
-from nodedevd.watch import Filter, Watch
+from nodedevd.follow.follower import Follower, Options
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.model.store import Store
+from nodedevd.server.varlink.watch import Filter, Watch
+from nodedevd.tree.graft import Update
+from nodedevd.tree.read import scan
+from nodedevd.tree.touched import Uevent
 from tests.support.fake_monitor import FakeMonitors, eventually
 from tests.support.trees import Tree
 from tests.support.watching import Mirror

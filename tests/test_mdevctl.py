@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.mdevctl import (
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.shared.mdevctl import (
     DIRECTORY,
     Definition,
     MdevAttribute,
@@ -19,8 +21,6 @@ from nodedevd.mdevctl import (
     find_definitions,
     read_definition,
 )
-from nodedevd.node import Fault
-from nodedevd.sysroot import Sysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 

@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from nodedevd.assembly import Reading, assemble, graft
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.net import Net, NetLink
-from nodedevd.capabilities.system import System
-from nodedevd.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.missed import SHOWN, Missed
-from nodedevd.model import Change, Device, Snapshot
+from nodedevd.follow.missed import SHOWN, Missed
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.net import Net, NetLink
+from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Change, Device, Snapshot
+from nodedevd.tree.graft import Reading, assemble, graft
 
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())
 EMPTY = assemble(COMPUTER, [])

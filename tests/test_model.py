@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyfakefs.fake_filesystem_unittest import Patcher
 
-from nodedevd.capabilities import WORDS
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.pci import Pci
 from nodedevd.errors import InvalidParameter, NoSuchDevice
-from nodedevd.model import Device, Snapshot, filter_words
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds import WORDS
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.snapshot import Device, Snapshot, filter_words
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Tree
 

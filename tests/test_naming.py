@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.naming import (
-    MdevName,
-    device_name,
-    distinct_name,
-    is_uuid,
-    parse_mdev_name,
-    sanitise,
-)
+from nodedevd.names import MdevName, device_name, distinct_name, is_uuid, parse_mdev_name, sanitise
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 FLAT = UUID.replace("-", "_")

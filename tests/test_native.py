@@ -10,36 +10,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.capabilities import AnyCapability
-from nodedevd.capabilities.ap_card import ApCard
-from nodedevd.capabilities.ap_matrix import ApMatrix
-from nodedevd.capabilities.ap_queue import ApQueue
-from nodedevd.capabilities.base import HardwareId
-from nodedevd.capabilities.ccw import Ccw
-from nodedevd.capabilities.ccwgroup import CcwGroup, CcwMember, Qeth
-from nodedevd.capabilities.css import Css
-from nodedevd.capabilities.drm import Drm
-from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType
-from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
-from nodedevd.capabilities.net import Net, NetLink
-from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
-from nodedevd.capabilities.scsi import Scsi
-from nodedevd.capabilities.scsi_generic import ScsiGeneric
-from nodedevd.capabilities.scsi_host import FcHost, ScsiHost, VportOps
-from nodedevd.capabilities.scsi_target import FcRemotePort, ScsiTarget
-from nodedevd.capabilities.storage import Removable, Storage
-from nodedevd.capabilities.system import Firmware, Hardware, System
-from nodedevd.capabilities.usb import Usb
-from nodedevd.capabilities.usb_device import UsbDevice
-from nodedevd.capabilities.vdpa import Vdpa
-from nodedevd.capabilities.vgpu import Vgpu, VgpuType
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.pci_config import PciExpress, PciLink
-from nodedevd.pci_vpd import Vpd, VpdField, VpdReadOnly, VpdReadWrite
-from nodedevd.type_facts import TypeFacts
-from nodedevd.vfio import VfioDevice
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.kinds import AnyCapability
+from nodedevd.kinds.ap_card import ApCard
+from nodedevd.kinds.ap_matrix import ApMatrix
+from nodedevd.kinds.ap_queue import ApQueue
+from nodedevd.kinds.base import HardwareId
+from nodedevd.kinds.ccw import Ccw
+from nodedevd.kinds.ccwgroup import CcwGroup, CcwMember, Qeth
+from nodedevd.kinds.css import Css
+from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
+from nodedevd.kinds.mdev_parent import MdevParent, MdevType
+from nodedevd.kinds.net import Net, NetLink
+from nodedevd.kinds.pci import IommuGroup, Pci, VirtualFunctions
+from nodedevd.kinds.pci.config import PciExpress, PciLink
+from nodedevd.kinds.pci.vpd import Vpd, VpdField, VpdReadOnly, VpdReadWrite
+from nodedevd.kinds.scsi import Scsi
+from nodedevd.kinds.scsi_generic import ScsiGeneric
+from nodedevd.kinds.scsi_host import FcHost, ScsiHost, VportOps
+from nodedevd.kinds.scsi_target import FcRemotePort, ScsiTarget
+from nodedevd.kinds.shared.vfio import VfioDevice
+from nodedevd.kinds.shared.vgpu_types import TypeFacts
+from nodedevd.kinds.storage import Removable, Storage
+from nodedevd.kinds.system import Firmware, Hardware, System
+from nodedevd.kinds.usb import Usb
+from nodedevd.kinds.usb_device import UsbDevice
+from nodedevd.kinds.vdpa import Vdpa
+from nodedevd.kinds.vgpu import Vgpu, VgpuType
+from nodedevd.model.snapshot import Device
 from tests.support.golden import DIRECTORY
 from tests.support.xml import attributes, find, valid, validate
 

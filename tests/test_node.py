@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodedevd.errors import NodeGone
-from nodedevd.node import Fault, Node, parse_number, shown
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.node import Fault, Node, parse_number, shown
+from nodedevd.host.sysroot import Sysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 

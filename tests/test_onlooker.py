@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nodedevd.in_use import Look
-from nodedevd.onlooker import Onlooker, look_in_time
-from nodedevd.processes import Seen
-from nodedevd.sysroot import Sysroot
+from nodedevd.follow.shared_look import Onlooker, look_in_time
+from nodedevd.host.processes import Seen
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.questions.in_use import Look
 from tests.support.hosts import FIXTURES
 from tests.support.running import PATIENCE_SECONDS
 

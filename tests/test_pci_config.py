@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.pci_config import CONFIG_SIZE, PciConfig, PciExpress, PciLink
+from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress, PciLink
 from tests.support.trees import Express, config_space
 
 EXPRESS = Express(port_type=0, cap_speed=4, cap_width=16, port=3, sta_speed=3, sta_width=8)

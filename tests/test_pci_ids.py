@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.pci_ids import PciIds
+from nodedevd.host.pci_ids import PciIds
 
 DATA = b"""\
 # A comment

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.pci_vpd import Vpd, VpdField, VpdReadOnly, VpdReadWrite, parse_vpd, without_identity
+from nodedevd.kinds.pci.vpd import (
+    Vpd,
+    VpdField,
+    VpdReadOnly,
+    VpdReadWrite,
+    parse_vpd,
+    without_identity,
+)
 from tests.support.vpd import END, IDENTIFIER, READ_ONLY, READ_WRITE, field, resource
 from tests.support.vpd import vital_product_data as made
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.processes import Process, Seen, look
+from nodedevd.host.processes import Process, Seen, look
 from tests.support.holder import STAND_IN, can_make_nodes, holding, needs_nodes
 from tests.support.running import REPOSITORY
 

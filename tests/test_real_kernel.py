@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.capabilities.net import Net
-from nodedevd.capabilities.storage import Storage
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.storage import Storage
 from tests.support import namespace
 from tests.support.namespace import Namespace
 from tests.support.running import COMMAND, REPOSITORY, started

@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.net import Net
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.scsi_host import ScsiHost
-from nodedevd.capabilities.scsi_target import ScsiTarget
-from nodedevd.capabilities.storage import Storage
-from nodedevd.capabilities.system import System
 from nodedevd.errors import NotASysroot
-from nodedevd.model import Device
-from nodedevd.record import NotEmpty, RecordingSysroot, record
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.scsi_host import ScsiHost
+from nodedevd.kinds.scsi_target import ScsiTarget
+from nodedevd.kinds.storage import Storage
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import scan
+from nodedevd.tree.record import NotEmpty, RecordingSysroot, record
 from tests.support.hosts import FIXTURES
 from tests.support.trees import Tree
 

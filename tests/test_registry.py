@@ -11,9 +11,9 @@ import pytest
 from lxml import etree
 
 import nodedevd
-from nodedevd import capabilities
-from nodedevd.capabilities import KIND_OF, KINDS, WORDS, AnyCapability
-from nodedevd.capabilities.base import Capability, Kind
+from nodedevd import kinds
+from nodedevd.kinds import KIND_OF, KINDS, WORDS, AnyCapability
+from nodedevd.kinds.base import Capability, Kind
 from tests.support.golden import DIRECTORY
 from tests.support.xml import SCHEMA
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = [kind.name for kind in KINDS]
 MODULES = sorted(
     path.stem
-    for path in Path(capabilities.__file__).parent.glob("*.py")
+    for path in Path(kinds.__file__).parent.glob("*.py")
     if path.stem not in ("__init__", "base")
 )
 
@@ -30,7 +30,7 @@ def test_every_module_is_a_kind_in_the_registry() -> None:
     """A file in the package is named as its kind, and listed."""
     assert sorted(NAMES) == MODULES
     for name in MODULES:
-        module = importlib.import_module(f"nodedevd.capabilities.{name}")
+        module = importlib.import_module(f"nodedevd.kinds.{name}")
         assert module.KIND in KINDS
         assert module.KIND.name == name
 
@@ -59,7 +59,7 @@ def test_capability_is_a_frozen_value(kind: Kind[Capability]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_kind_tells_what_it_reads(name: str) -> None:
     """The docstring says what is read, and which ABI says so."""
-    doc = importlib.import_module(f"nodedevd.capabilities.{name}").__doc__ or ""
+    doc = importlib.import_module(f"nodedevd.kinds.{name}").__doc__ or ""
     assert doc.startswith(f"{name}: ")
     assert "\nReads  " in doc
     assert "\nABI    " in doc

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from nodedevd.errors import NoSuchDevice
-from nodedevd.model import Snapshot
-from nodedevd.resolve import Resolved, resolve
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.resolve import Resolved, resolve
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES
 from tests.support.trees import Tree
 

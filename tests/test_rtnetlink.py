@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nodedevd.rtnetlink import LinkMonitor, interfaces
+from nodedevd.host.events.rtnetlink import LinkMonitor, interfaces
 from tests.support import namespace
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, NLMSG_DONE = 16, 17, 20, 3

@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd import scan as scanning
-from nodedevd.capabilities import pci
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.system import DMI
-from nodedevd.dialects import native
 from nodedevd.errors import NotASysroot
-from nodedevd.model import Device, Snapshot
-from nodedevd.node import Fault, Node
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.node import Fault, Node
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds import pci
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.system import DMI
+from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.tree import read as scanning
+from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.hosts import build
 from tests.support.trees import Tree

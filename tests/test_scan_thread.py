@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.scan_thread import ScanThread
+from nodedevd.follow.worker_thread import ScanThread
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
 

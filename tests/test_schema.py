@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator, ValidationError
 
-from nodedevd.capabilities import KINDS
-from nodedevd.cli import main
-from nodedevd.embedded import Embedded
-from nodedevd.model import Device
-from nodedevd.schema import VERSION, json_schema
+from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.main import main
+from nodedevd.cli.schema import VERSION, json_schema
+from nodedevd.kinds import KINDS
+from nodedevd.model.snapshot import Device
 from tests.support.hosts import FIXTURES, HOSTS
 
 

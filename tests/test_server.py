@@ -17,8 +17,7 @@ import pytest
 import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
-from nodedevd.server import TURN_BYTES, Limits, Server
-from nodedevd.service import (
+from nodedevd.server.varlink.service import (
     Answer,
     Chunk,
     Interface,
@@ -27,6 +26,7 @@ from nodedevd.service import (
     Request,
     Service,
 )
+from nodedevd.server.varlink.session import TURN_BYTES, Limits, Server
 from nodedevd.varlink import encode_call
 from tests.support.peer import connected
 
@@ -610,7 +610,9 @@ async def test_no_descriptors_left_pauses_accepting(
         for client in waiting:
             assert await loop.sock_recv(client, 100) == b'{"parameters":{"text":"waited"}}\0'
             client.close()
-    assert {(r.name, r.levelno) for r in caplog.records} == {("nodedevd.server", logging.ERROR)}
+    assert {(r.name, r.levelno) for r in caplog.records} == {
+        ("nodedevd.server.varlink.session", logging.ERROR)
+    }
 
 
 async def test_accepting_rests_after_a_failure(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from nodedevd import errors, varlink
-from nodedevd.service import (
+from nodedevd.server.varlink.service import (
     Answer,
     Chunk,
     Interface,

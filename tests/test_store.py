@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nodedevd import dialects
-from nodedevd.assembly import Update
-from nodedevd.dialects import native
-from nodedevd.model import Changed, Device, Removed, Snapshot
-from nodedevd.scan import scan
-from nodedevd.store import Store, json_text
-from nodedevd.sysroot import Sysroot
+from nodedevd import formats
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Changed, Device, Removed, Snapshot
+from nodedevd.model.store import Store, json_text
+from nodedevd.tree.graft import Update
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES, HOSTS
 
 CARD = "pci_0000_02_00_0"
@@ -114,7 +114,7 @@ def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
     """A protocol that carries XML as it is gets the same text, from the same object."""
     snapshot = snapshot_of(host)
     store = Store(snapshot)
-    for device in dialects.select(snapshot, None, "libvirt"):
+    for device in formats.select(snapshot, None, "libvirt"):
         text = store.text(device, form="libvirt")
-        assert text == dialects.device_xml(device, snapshot, "libvirt")
+        assert text == formats.device_xml(device, snapshot, "libvirt")
         assert store.text(device, form="libvirt") is text

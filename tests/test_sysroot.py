@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from nodedevd.errors import NotASysroot
-from nodedevd.sysroot import Sysroot, joined
+from nodedevd.host.sysroot import Sysroot, joined
 from tests.support.trees import Tree
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"

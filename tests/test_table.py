@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.table import printable, table
+from nodedevd.text import printable, table
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

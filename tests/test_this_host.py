@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodedevd.capabilities.pci import Pci
-from nodedevd.dialects import native
-from nodedevd.model import Device, Snapshot
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.tree.read import scan
 from tests.support.xml import validate
 
 PCI_DEVICES = "/sys/bus/pci/devices"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.type_facts import TypeFacts, normalised, type_facts, type_matches
+from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, type_facts, type_matches
 from tests.support.nvidia import A2_TYPES, L40S_TYPES, P40_TYPES, nvidia_types
 
 GIB, MIB = 1 << 30, 1 << 20

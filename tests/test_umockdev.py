@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 import pytest
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.capabilities.net import Net
-from nodedevd.vfio import VfioDevice
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.shared.vfio import VfioDevice
 from tests.support import umockdev
 from tests.support.running import started
 from tests.support.trees import Tree

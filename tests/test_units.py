@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd import daemon, listener
+from nodedevd import daemon
+from nodedevd.server import listener
 from tests.support.running import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.capabilities.ccwgroup import CcwGroup
-from nodedevd.capabilities.mdev_parent import MdevParent
-from nodedevd.model import Added, Changed, Removed, Snapshot
-from nodedevd.scan import UNANSWERED, Job, rescan, scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.update import update
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.ccwgroup import CcwGroup
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.model.snapshot import Added, Changed, Removed, Snapshot
+from nodedevd.tree.read import UNANSWERED, Job, rescan, scan
+from nodedevd.tree.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
 from tests.support.hosts import FIXTURES

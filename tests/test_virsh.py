@@ -21,10 +21,10 @@ import pytest
 from lxml import etree
 
 from nodedevd import __version__
+from nodedevd.cli.tree_drawing import draw
 from nodedevd.client import Client
-from nodedevd.drawing import draw
 from nodedevd.errors import NoSuchDevice
-from nodedevd.libvirt_session import SPOKEN
+from nodedevd.server.libvirt.conversation import SPOKEN
 from tests.support import namespace
 from tests.support.hosts import FIXTURES, HOSTS, build
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started

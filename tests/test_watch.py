@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.assembly import Reading, Update, assemble, graft
-from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
-from nodedevd.capabilities.system import System
-from nodedevd.dialects import native
-from nodedevd.interface import NAME, DevicesInterface
-from nodedevd.model import Changed, Device, Snapshot
-from nodedevd.server import Limits, Server
-from nodedevd.service import Service
-from nodedevd.status import Status
-from nodedevd.store import Store
+from nodedevd.formats import native
+from nodedevd.kinds.mdev_parent import MdevParent, MdevType
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.status import Status
+from nodedevd.model.store import Store
+from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.varlink.service import Service
+from nodedevd.server.varlink.session import Limits, Server
+from nodedevd.server.varlink.watch import Content, Filter, Watch
+from nodedevd.tree.graft import Reading, Update, assemble, graft
 from nodedevd.varlink import VarlinkError, encode_call
-from nodedevd.watch import Content, Filter, Watch
 from tests.support.fake_monitor import eventually
 from tests.support.peer import Peer, connected
 from tests.support.watching import Mirror

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.xdr import (
+from nodedevd.server.libvirt.xdr import (
     DOUBLE,
     HYPER,
     INT,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.xmltext import Out, escape, escape_attribute
+from nodedevd.xml_writer import Out, escape, escape_attribute
 from tests.support.xml import parse
 
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -14,9 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
-from nodedevd.capabilities.pci import Pci
 from nodedevd.client.blocking import Client, Watch
 from nodedevd.client.conditions import Condition, at_least, available, gone, present
 from nodedevd.client.errors import (
@@ -37,13 +34,16 @@ from nodedevd.errors import (
     NotAssignable,
     NotInFormat,
 )
-from nodedevd.fits import Fits, NoSuchType
-from nodedevd.hostdev import HostDev, HostDevRequest
-from nodedevd.in_use import InUse, Use
-from nodedevd.model import Device
-from nodedevd.resolve import Resolution, Resolved
-from nodedevd.source import DeviceList, Devices, Entry
-from nodedevd.status import Status
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent, MdevType
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.listing import DeviceList, Devices, Entry
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import Status
+from nodedevd.questions.fits import Fits, NoSuchType
+from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.in_use import InUse, Use
+from nodedevd.questions.resolve import Resolution, Resolved
 
 if TYPE_CHECKING:
     from nodedevd.client.asynchronous import AsyncClient, AsyncWatch

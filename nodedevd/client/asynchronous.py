@@ -15,16 +15,16 @@ from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Connection, Replies
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, ConnectionLost, TimedOut
 from nodedevd.client.watching import Content, Event, Watching
-from nodedevd.dialects import Format
 from nodedevd.errors import NodedevError, NoSuchDevice
-from nodedevd.fits import Fits
-from nodedevd.hostdev import HostDev, HostDevRequest
-from nodedevd.in_use import InUse
-from nodedevd.listener import candidate_socket_paths
-from nodedevd.model import Device
-from nodedevd.resolve import Resolution
-from nodedevd.source import DeviceList, Devices
-from nodedevd.status import Status
+from nodedevd.formats import Format
+from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import Status
+from nodedevd.questions.fits import Fits
+from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.in_use import InUse
+from nodedevd.questions.resolve import Resolution
+from nodedevd.server.listener import candidate_socket_paths
 from nodedevd.varlink import Reply
 
 T = TypeVar("T")

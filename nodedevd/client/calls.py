@@ -13,14 +13,14 @@ import msgspec
 
 from nodedevd.client.decoding import decode
 from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
-from nodedevd.dialects import Format
-from nodedevd.fits import Fits
-from nodedevd.hostdev import HostDev, HostDevRequest
-from nodedevd.in_use import InUse
-from nodedevd.model import Device
-from nodedevd.resolve import Resolution
-from nodedevd.source import DeviceList, Devices
-from nodedevd.status import Status
+from nodedevd.formats import Format
+from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import Status
+from nodedevd.questions.fits import Fits
+from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.in_use import InUse
+from nodedevd.questions.resolve import Resolution
 from nodedevd.varlink import Reply, encode_call
 
 R = TypeVar("R")

@@ -7,13 +7,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from nodedevd.capabilities.mdev_child import MdevChild
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import TimedOut
 from nodedevd.client.watching import Event
-from nodedevd.model import Device, is_active
-from nodedevd.type_facts import type_matches
-from nodedevd.vgpu_functions import vgpu_functions
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.shared.vgpu_types import type_matches
+from nodedevd.model.snapshot import Device, is_active
+from nodedevd.questions.vgpus import vgpu_functions
 
 ANSWER_SECONDS: Final = 10.0
 """What there is is heard for so long, even by who has no time to wait for more."""

@@ -18,7 +18,7 @@ from nodedevd.errors import (
     NotAssignable,
     NotInFormat,
 )
-from nodedevd.fits import NoSuchType
+from nodedevd.questions.fits import NoSuchType
 from nodedevd.varlink import SERVICE, Reply
 
 INTERFACE: Final = "org.nodedevd.Devices"

@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from nodedevd.capabilities.ap_card import ApCard
-from nodedevd.dialects import native
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.ap_card import ApCard
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, validate

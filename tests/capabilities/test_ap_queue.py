@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.capabilities.ap_queue import ApQueue
-from nodedevd.dialects import native
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.ap_queue import ApQueue
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import validate

@@ -7,12 +7,12 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.capabilities.ccw import Ccw
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.ccw import Ccw
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
 from tests.support.xml import validate

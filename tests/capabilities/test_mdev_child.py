@@ -8,14 +8,14 @@ import json
 import msgspec
 import pytest
 
-from nodedevd.capabilities.mdev_child import MdevChild, MdevChildType
-from nodedevd.dialects import native
-from nodedevd.mdevctl import MdevAttribute
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.vfio import VfioDevice
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
+from nodedevd.kinds.shared.mdevctl import MdevAttribute
+from nodedevd.kinds.shared.vfio import VfioDevice
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, validate

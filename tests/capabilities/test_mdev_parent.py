@@ -7,14 +7,14 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.capabilities.mdev_parent import MdevParent, MdevType
-from nodedevd.capabilities.pci import Pci
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.record import RecordingSysroot
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_parent import MdevParent, MdevType
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
+from nodedevd.tree.record import RecordingSysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import find, validate

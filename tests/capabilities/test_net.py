@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd import ethtool
-from nodedevd.capabilities.net import Net, NetLink
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host import ethtool
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.net import Net, NetLink
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, validate
@@ -272,7 +272,7 @@ def test_features_are_told_of_an_interface_that_the_kernel_knows(
         asked.append((interface, index))
         return frozenset({"tx-udp_tnl-segmentation", "rx-gro", "rx-checksum", "highdma"})
 
-    monkeypatch.setattr("nodedevd.sysroot.active_features", active_features)
+    monkeypatch.setattr("nodedevd.host.sysroot.active_features", active_features)
     path = tree.net("eth0", parent="/sys/devices/pci0000:00/nic")
     tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     tree.directory("/sys/devices/pci0000:00/nic/infiniband/mlx5_0")
@@ -289,7 +289,9 @@ def test_features_of_an_interface_without_an_index_are_unknown(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, uevent: str
 ) -> None:
     """The kernel would be asked of another one."""
-    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: {"rx-gro"})
+    monkeypatch.setattr(
+        "nodedevd.host.sysroot.active_features", lambda interface, index: {"rx-gro"}
+    )
     tree.file(f"{tree.net('eth0')}/uevent", uevent)
     assert (net(device()).features, device().errors) == (None, ())
 
@@ -303,7 +305,7 @@ def test_features_that_the_kernel_does_not_tell_are_unknown(
     def active_features(interface: str, index: int) -> frozenset[str]:
         raise OSError(number, "")
 
-    monkeypatch.setattr("nodedevd.sysroot.active_features", active_features)
+    monkeypatch.setattr("nodedevd.host.sysroot.active_features", active_features)
     path = tree.net("eth0")
     tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     assert (net(device()).features, device().errors) == (None, ())
@@ -314,7 +316,7 @@ def test_features_of_a_recorded_host_are_unknown(
 ) -> None:
     """This host's kernel knows nothing of that one's interfaces."""
     on = frozenset({"rx-gro"})
-    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: on)
+    monkeypatch.setattr("nodedevd.host.sysroot.active_features", lambda interface, index: on)
     assert Sysroot(str(tmp_path)).ethtool_features("lo", 1) is None
     assert Sysroot().ethtool_features("lo", 1) == on
 
@@ -335,8 +337,10 @@ def test_switchdev_is_a_mode_of_the_physical_function(
         asked.append((bus, device))
         return True
 
-    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: frozenset())
-    monkeypatch.setattr("nodedevd.sysroot.is_switchdev", is_switchdev)
+    monkeypatch.setattr(
+        "nodedevd.host.sysroot.active_features", lambda interface, index: frozenset()
+    )
+    monkeypatch.setattr("nodedevd.host.sysroot.is_switchdev", is_switchdev)
     found = read_device(Sysroot(), path)
     assert found is not None
     (capability,) = found.capabilities
@@ -354,8 +358,10 @@ def test_mode_that_cannot_be_asked_for_is_a_fault_only_if_refused(
     def is_switchdev(bus: str, device: str) -> bool:
         raise OSError(number, "")
 
-    monkeypatch.setattr("nodedevd.sysroot.active_features", lambda interface, index: frozenset())
-    monkeypatch.setattr("nodedevd.sysroot.is_switchdev", is_switchdev)
+    monkeypatch.setattr(
+        "nodedevd.host.sysroot.active_features", lambda interface, index: frozenset()
+    )
+    monkeypatch.setattr("nodedevd.host.sysroot.is_switchdev", is_switchdev)
     tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
     path = tree.net("eth0", parent="0000:08:00.0")
     tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")

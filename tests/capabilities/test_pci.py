@@ -7,16 +7,16 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.capabilities.base import HardwareId
-from nodedevd.capabilities.pci import IommuGroup, Pci, VirtualFunctions
-from nodedevd.dialects import libvirt, native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.pci_config import PciExpress, PciLink
-from nodedevd.pci_vpd import parse_vpd
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.vfio import VfioDevice
+from nodedevd.formats import libvirt, native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.base import HardwareId
+from nodedevd.kinds.pci import IommuGroup, Pci, VirtualFunctions
+from nodedevd.kinds.pci.config import PciExpress, PciLink
+from nodedevd.kinds.pci.vpd import parse_vpd
+from nodedevd.kinds.shared.vfio import VfioDevice
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space
 from tests.support.vpd import END, resource, vital_product_data

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from nodedevd.capabilities.scsi_generic import ScsiGeneric
-from nodedevd.dialects import native
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.scsi_generic import ScsiGeneric
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import validate

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.capabilities.system import DMI, Firmware, Hardware, System
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_computer
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.system import DMI, Firmware, Hardware, System
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_computer
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, validate

@@ -6,13 +6,13 @@ import errno
 
 import pytest
 
-from nodedevd.capabilities.usb import Usb
-from nodedevd.capabilities.usb_device import UsbDevice
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.usb import Usb
+from nodedevd.kinds.usb_device import UsbDevice
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
 from tests.support.xml import validate

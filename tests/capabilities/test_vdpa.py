@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.capabilities.vdpa import Vdpa
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import native
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.vdpa import Vdpa
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import validate

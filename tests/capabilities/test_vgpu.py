@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.capabilities.vgpu import Vgpu, VgpuType, recount
-from nodedevd.dialects import native
-from nodedevd.model import Device
-from nodedevd.node import Fault
-from nodedevd.scan import read_device, scan
-from nodedevd.sysroot import Sysroot
-from nodedevd.type_facts import type_facts
-from nodedevd.update import update
+from nodedevd.formats import native
+from nodedevd.host.node import Fault
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.shared.vgpu_types import type_facts
+from nodedevd.kinds.vgpu import Vgpu, VgpuType, recount
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import read_device, scan
+from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
 from tests.support.xml import validate

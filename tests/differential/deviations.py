@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from nodedevd.naming import sanitise
+from nodedevd.names import sanitise
 
 Shown = Mapping[str, str]
 """XML by name."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generate import generate, shape
-from nodedevd.embedded import Embedded
+from nodedevd.cli.embedded import Embedded
 from tests.differential.comparison import ALL, compare, expected, seen
 from tests.differential.deviations import DEVIATIONS, Deviation, Shown
 from tests.support import libvirtd

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
-from nodedevd.drawing import draw
+from nodedevd.cli.tree_drawing import draw
 from tests.differential.test_libvirtd import needs_libvirtd, ours
 from tests.support import libvirtd
 from tests.support.hosts import FIXTURES

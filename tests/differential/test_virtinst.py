@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from nodedevd.addresses import parse_pci
-from nodedevd.capabilities.drm import Drm
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.net import Net
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.scsi import Scsi
-from nodedevd.capabilities.storage import Storage
-from nodedevd.capabilities.usb_device import UsbDevice
-from nodedevd.dialects import libvirt
-from nodedevd.model import Device
-from nodedevd.scan import scan
-from nodedevd.sysroot import Sysroot
+from nodedevd.formats import libvirt
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.scsi import Scsi
+from nodedevd.kinds.storage import Storage
+from nodedevd.kinds.usb_device import UsbDevice
+from nodedevd.model.snapshot import Device
+from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.test_virsh import needs_python, served
 

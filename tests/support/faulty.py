@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from nodedevd.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot
 
 
 class FaultySysroot(Sysroot):

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from nodedevd import libvirt_protocol as remote
-from nodedevd import xdr
-from nodedevd.libvirt_protocol import Header, MessageType, Packet, PacketDecoder, Procedure
-from nodedevd.xdr import INT, Option, String, Structure
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.protocol import Header, MessageType, Packet, PacketDecoder, Procedure
+from nodedevd.server.libvirt.xdr import INT, Option, String, Structure
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from nodedevd.capabilities.system import System
-from nodedevd.embedded import Embedded
-from nodedevd.record import record
+from nodedevd.cli.embedded import Embedded
+from nodedevd.kinds.system import System
+from nodedevd.tree.record import record
 
 LIBVIRTD = Path("/usr/sbin/libvirtd")
 DRIVER = "libvirt/connection-driver/libvirt_driver_nodedev.so"

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from nodedevd.client import Client, Event
-from nodedevd.model import Device
-from nodedevd.status import Status
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import Status
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
 NODEDEVCTL = (sys.executable, "-c", "from nodedevd.cli import main; main(prog_name='nodedevctl')")

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from nodedevd.model import Device
-from nodedevd.watch import Watch
+from nodedevd.model.snapshot import Device
+from nodedevd.server.varlink.watch import Watch
 
 
 class Mirror:

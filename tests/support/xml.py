@@ -9,7 +9,7 @@ from lxml import etree
 
 import nodedevd
 
-SCHEMA = Path(nodedevd.__file__).with_name("schemas") / "nodedevd.rng"
+SCHEMA = Path(nodedevd.__file__).with_name("formats") / "nodedevd.rng"
 
 
 @cache

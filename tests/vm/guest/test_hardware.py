@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.capabilities.net import Net
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.storage import Storage
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.storage import Storage
 from tests.support.watcher import Watcher
 from tests.vm.guest import vm
 

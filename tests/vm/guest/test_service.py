@@ -6,9 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from nodedevd.capabilities.pci import Pci
-from nodedevd.capabilities.system import System
 from nodedevd.client import Client
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.system import System
 from tests.support.watcher import shown
 from tests.vm.guest import vm
 

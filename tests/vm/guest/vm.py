@@ -18,11 +18,11 @@ from typing import Any
 import libvirt
 import pyudev
 
-from nodedevd.capabilities.mdev_child import MdevChild
-from nodedevd.capabilities.mdev_parent import MdevParent
+from nodedevd.cli.embedded import Embedded
 from nodedevd.client import Client
-from nodedevd.embedded import Embedded
-from nodedevd.model import Device
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.model.snapshot import Device
 from tests.support.watcher import Watcher, shown
 
 SOCKET = Path("/run/nodedevd/org.nodedevd.Devices")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from nodedevd.embedded import Embedded
-from nodedevd.record import record
+from nodedevd.cli.embedded import Embedded
+from nodedevd.tree.record import record
 from tests.support.watcher import NODEDEVCTL
 
 LEFT = Path(os.environ.get("NODEDEVD_VM", "/nowhere"))

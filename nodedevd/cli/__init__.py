@@ -1,0 +1,1 @@
+"""cli: the commands of nodedevctl, one file each, and what only they need."""

@@ -1,0 +1,94 @@
+"""Embedded: the devices of a sysroot, scanned in this process, without a daemon."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from nodedevd.formats import Format, dump
+from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.model.listing import DeviceList, Devices, entry
+from nodedevd.model.snapshot import Device
+from nodedevd.model.status import ScanTimes, Status, build_status, now
+from nodedevd.questions.fits import Fits, fits
+from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev
+from nodedevd.questions.in_use import InUse
+from nodedevd.questions.resolve import Resolution, resolve
+from nodedevd.tree.read import scan
+
+
+class Embedded:
+    """Scans once, when it is made. Raises NotASysroot.
+
+    `progress` is asked, with a word for what takes its time, who is to be told how far that is.
+    """
+
+    def __init__(
+        self, root: str, *, progress: Callable[[str], Progress | None] = lambda what: None
+    ) -> None:
+        self._progress = progress
+        self._sysroot = sysroot = Sysroot(root)
+        self._started = now()
+        start = time.monotonic()
+        self.tree = scan(sysroot, progress=progress("reading devices"))
+        self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
+
+    def status(self) -> Status:
+        """Return what the scan found."""
+        return build_status(
+            self.tree, sysroot=self._sysroot.root, started=self._started, last_scan=self._times
+        )
+
+    def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
+        """Return the devices with any of the capabilities, in brief."""
+        found = self.tree.select(capabilities)
+        return DeviceList(self.tree.generation, tuple([entry(device) for device in found]))
+
+    def snapshot(self, capabilities: Iterable[str] | None = None) -> Devices:
+        """Return all that is known of devices."""
+        return Devices(self.tree.generation, tuple(self.tree.select(capabilities)))
+
+    def describe(self, name: str) -> Device:
+        """Return all that is known of one device. Raises NoSuchDevice."""
+        return self.tree.lookup(name)
+
+    def describe_json(self, name: str) -> bytes:
+        """Return the same as JSON. Raises NoSuchDevice."""
+        return msgspec.json.encode(self.tree.lookup(name))
+
+    def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
+        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
+        if names is None:
+            return msgspec.json.encode(self.snapshot())
+        named = dict.fromkeys(map(self.tree.lookup, names))
+        return msgspec.json.encode(Devices(self.tree.generation, tuple(named)))
+
+    def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+        return dump(self.tree, names, form)
+
+    def hostdev(self, request: HostDevRequest) -> HostDev:
+        """Return the domain XML that hands a device to a guest.
+
+        Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
+        """
+        return hostdev(self.tree, request, machine=os.uname().machine)
+
+    def fits(self, wanted: str, count: int = 1) -> Fits:
+        """Return where so many of a type could be created. Raises NoSuchType."""
+        return fits(self.tree, wanted, count)
+
+    def resolve(self, text: str) -> Resolution:
+        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+        return resolve(self.tree, text)
+
+    def in_use(self, names: Sequence[str] | None = None) -> InUse:
+        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice."""
+        from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
+
+        named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
+        look = look_in_time(self._sysroot, self._progress("looking at processes"))
+        return look.of(self.tree, named)

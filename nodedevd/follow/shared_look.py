@@ -1,0 +1,71 @@
+"""Onlooker: has the processes looked at in a thread of its own, once for all who ask meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from nodedevd.follow.worker_thread import ScanThread
+from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.questions.in_use import Look, look
+
+LOOK_SECONDS = 10.0
+"""How long an answer waits: an open file of a dead network file system can hold up a look."""
+
+
+class Onlooker:
+    """Answers with a look that began after the question; there is one at a time, and one next."""
+
+    def __init__(self, look: Callable[[], Look], seconds: float = LOOK_SECONDS) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._thread: ScanThread | None = None
+        self._current: asyncio.Future[Look] | None = None
+        self._next: asyncio.Future[Look] | None = None
+
+    async def look(self) -> Look:
+        """Return a look; one that knows nothing if it does not come in time. Raises OSError."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._after(self._current))
+            self._next.add_done_callback(_retrieve)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
+        except TimeoutError:
+            return Look(reason="unanswered")
+
+    async def _after(self, current: asyncio.Future[Look] | None) -> Look:
+        if current is not None:
+            await asyncio.wait([current])
+        self._current, self._next = self._next, None
+        if self._thread is None:
+            self._thread = ScanThread("in-use")
+        return await self._thread.run(self._look)
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Stop; a look that hangs is left behind after the timeout."""
+        tasks = [task for task in (self._current, self._next) if task is not None]
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._thread is not None:
+            self._thread.close(timeout_seconds)
+
+
+def _retrieve(future: asyncio.Future[Look]) -> None:
+    if not future.cancelled():
+        future.exception()  # Whoever waited has it; it may be that nobody does any more.
+
+
+def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> Look:
+    """Look once, from where no event loop runs. Raises OSError."""
+
+    async def run() -> Look:
+        onlooker = Onlooker(lambda: look(sysroot, progress=progress))
+        try:
+            return await onlooker.look()
+        finally:
+            await onlooker.close(0)
+
+    return asyncio.run(run())

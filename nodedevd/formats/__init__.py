@@ -1,0 +1,63 @@
+"""XML formats: Device -> text, each a module; `docs/dialects.md` tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from nodedevd.errors import NotInFormat
+from nodedevd.formats import libvirt, native
+from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.xml_writer import Out
+
+Format: TypeAlias = Literal["nodedevd", "libvirt"]
+
+
+class Dialect(Protocol):
+    """What the module of a format has."""
+
+    def shows(self, device: Device) -> bool:
+        """Tell whether the format knows such a device."""
+
+    def placed(self, device: Device, snapshot: Snapshot) -> Device:
+        """Return a device that is shown with the name and the parent it has in the format."""
+
+    def written(self, device: Device) -> Out:
+        """Return the document of one device that is placed."""
+
+
+DIALECTS: Mapping[Format, Dialect] = {"nodedevd": native, "libvirt": libvirt}
+
+
+def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> list[Device]:
+    """Return the devices of these names, each once; without names all that the format shows.
+
+    Raises NoSuchDevice, and NotInFormat for a device that the format does not show.
+    """
+    dialect = DIALECTS[form]
+    if names is None:
+        return [device for device in snapshot if dialect.shows(device)]
+    found = map(snapshot.lookup, names)
+    devices = list({device.name: device for device in found}.values())
+    for device in devices:
+        if not dialect.shows(device):
+            raise NotInFormat(device.name, form)
+    return devices
+
+
+def device_xml(device: Device, snapshot: Snapshot, form: Format, *, depth: int = 0) -> str:
+    """Return the XML of one device that the format shows."""
+    dialect = DIALECTS[form]
+    return dialect.written(dialect.placed(device, snapshot)).at(depth)
+
+
+def dump(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> str:
+    """Return one `<device>` for one name, and a document for none or several.
+
+    Raises NoSuchDevice, NotInFormat.
+    """
+    devices = select(snapshot, names, form)
+    if names is not None and len(names) == 1:
+        return device_xml(devices[0], snapshot, form)
+    inner = [device_xml(device, snapshot, form, depth=1) for device in devices]
+    return native.opening(snapshot.generation) + "".join(inner) + native.CLOSING

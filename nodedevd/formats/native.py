@@ -1,0 +1,74 @@
+"""Native format: `virsh nodedev-dumpxml`-style, one `<capability>` for each of a device's.
+
+Described in `docs/xml.md`, checked by `schemas/nodedevd.rng`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nodedevd.kinds import KIND_OF
+from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.xml_writer import Out
+
+
+def shows(device: Device) -> bool:
+    """Tell whether the device is shown: every one is."""
+    return True
+
+
+def placed(device: Device, snapshot: Snapshot) -> Device:
+    """Return the device, whose name and parent are this format's."""
+    return device
+
+
+def device_xml(device: Device, *, depth: int = 0) -> str:
+    """Return the XML of one device; `depth` is the number of levels it stands in."""
+    return written(device).at(depth)
+
+
+def written(device: Device) -> Out:
+    """Return the document of one device."""
+    out = Out(unknown=frozenset([fault.attribute for fault in device.errors]))
+    with out.begin("device"):
+        write_head(device, out)
+        for capability in device.capabilities:
+            kind = KIND_OF[type(capability)]
+            with out.begin("capability", type=kind.name):
+                kind.write(capability, out)
+        if device.errors:
+            with out.begin("errors"):
+                for fault in device.errors:
+                    out.empty(
+                        "error", attribute=fault.attribute, code=fault.code, detail=fault.detail
+                    )
+    return out
+
+
+def write_head(device: Device, out: Out) -> None:
+    """Write what comes before the capabilities, in libvirt's order."""
+    out.text("name", device.name)
+    if device.path is not None:
+        out.text("path", device.path)
+    if device.devnode is not None:
+        out.text("devnode", device.devnode, type="dev")
+    for link in device.devlinks:
+        out.text("devnode", link, type="link")
+    if device.parent is not None:
+        out.text("parent", device.parent)
+    if device.driver is not None:
+        with out.begin("driver"):
+            out.text("name", device.driver)
+
+
+def opening(generation: int) -> str:
+    """Return the start tag of a document of several devices."""
+    return f"<devices generation='{generation}'>\n"
+
+
+CLOSING = "</devices>\n"
+
+
+def document(devices: Iterable[Device], generation: int) -> str:
+    """Return one document of several devices."""
+    return opening(generation) + "".join(device_xml(one, depth=1) for one in devices) + CLOSING

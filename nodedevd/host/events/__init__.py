@@ -1,0 +1,1 @@
+"""events: sources that report a change of the host: uevents, rtnetlink, inotify."""

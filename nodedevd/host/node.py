@@ -1,0 +1,224 @@
+"""Node: one device's directory in sysfs, and the three outcomes of reading below it.
+
+Absent is `None`. A device that went away raises `NodeGone`. What is there and cannot be
+told (the driver refuses, the text is nonsense) is `None` too, but leaves a `Fault`, and
+touches nothing but that one attribute.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from nodedevd.errors import NodeGone
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
+from nodedevd.host.udev_db import UdevData, device_id
+from nodedevd.host.udev_db import parse as parse_udev_data
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM})
+_GONE = _ABSENT | {errno.ENODEV, errno.ENXIO}
+# Where Python knows two names for a number, the kernel's.
+_NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+# int() takes more: blanks, signs, underscores, digits of other scripts, 0x twice.
+_NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
+_INT64_MAX = 2**63 - 1
+
+
+FaultCode: TypeAlias = Literal["absent", "refused", "unreadable", "malformed", "internal"]
+"""absent: the ABI promises it; refused: no permission; unreadable: the driver answers with
+an error; malformed: the content makes no sense; internal: a defect of nodedevd."""
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """One thing about a device that could not be told, and why."""
+
+    attribute: str
+    """Path of the attribute, relative to the device's own."""
+    code: FaultCode
+    detail: str
+    """The errno's name, or the nonsense itself."""
+
+
+class Node:
+    """A device's directory: its listing, read once, and what lies below it."""
+
+    def __init__(
+        self,
+        sysroot: Sysroot,
+        path: str,
+        *,
+        subsystem: str | None = None,
+        listed_in: Iterable[str] = (),
+    ) -> None:
+        self.sysroot = sysroot
+        self.path = path
+        self.sysname = path.rpartition("/")[2]
+        self.listed_in = frozenset(listed_in)
+        """The directories that led here, such as `/sys/class/mdev_bus`."""
+        self.faults: list[Fault] = []
+        try:
+            self.entries = frozenset(sysroot.listdir(path))
+        except OSError as error:
+            if error.errno in _GONE:
+                raise NodeGone(path) from None
+            self.entries = frozenset()
+            self.fault("", *_describe(error))
+        self.subsystem = subsystem or self.link_name("subsystem")
+
+    def fault(
+        self,
+        attribute: str,
+        code: FaultCode,
+        detail: str,
+    ) -> None:
+        """Note that an attribute could not be told."""
+        self.faults.append(Fault(shown(attribute), code, detail))
+
+    def read(
+        self, attribute: str, *, promised: bool = False, absent: Collection[int] = ()
+    ) -> str | None:
+        r"""Read an attribute as text, without its last newline.
+
+        Bytes that are not UTF-8 come out as `\xNN` and leave a fault. `promised` says
+        that the ABI has this attribute always: absent or empty, it leaves a fault. `absent`
+        are the errnos by which a driver says that it has no such thing to tell.
+        """
+        data = self.read_bytes(attribute, promised=promised, absent=absent)
+        if data is None:
+            return None
+        if data.endswith(b"\n"):
+            data = data[:-1]
+        if promised and not data:
+            self.fault(attribute, "malformed", "empty")
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.fault(attribute, "malformed", "not UTF-8")
+            return data.decode("utf-8", "backslashreplace")
+
+    @cached_property
+    def uevent(self) -> Mapping[str, str]:
+        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
+        lines = (self.read("uevent") or "").splitlines()
+        return dict([line.split("=", 1) for line in lines if "=" in line])
+
+    @cached_property
+    def udev(self) -> UdevData:
+        """What udevd knows of the device; nothing where it has not seen it, or does not run."""
+        name = device_id(self.subsystem, self.sysname, self.uevent)
+        try:
+            data = self.sysroot.read(f"{UDEV_DATA}/{name}")
+        except OSError:
+            return UdevData()
+        return parse_udev_data(data.decode("utf-8", "backslashreplace"))
+
+    def read_bytes(
+        self,
+        attribute: str,
+        *,
+        size: int | None = None,
+        promised: bool = False,
+        absent: Collection[int] = (),
+    ) -> bytes | None:
+        """Read an attribute as it is, whole or its first `size` bytes."""
+        if "/" not in attribute and attribute not in self.entries:
+            if promised:
+                self.fault(attribute, "absent", "")
+            return None
+        try:
+            return self.sysroot.read(f"{self.path}/{attribute}", size)
+        except OSError as error:
+            if error.errno not in absent:
+                self._failed(attribute, error, promised=promised)
+            return None
+
+    def read_padded(self, attribute: str) -> str | None:
+        """Read text that its driver pads to a fixed width; None where there are blanks alone."""
+        text = self.read(attribute)
+        return None if text is None else text.strip() or None
+
+    def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:
+        """Read an attribute as a number that is not negative; anything else is a fault."""
+        text = self.read(attribute, promised=promised)
+        if text is None:
+            return None
+        number = parse_number(text, base)
+        if number is None:
+            self.fault(attribute, "malformed", text[:80])
+        return number
+
+    def link(self, attribute: str) -> str | None:
+        """Return the path a link points at, whether or not something is there."""
+        return self._follow(attribute, self.sysroot.target)
+
+    def link_name(self, attribute: str) -> str | None:
+        """Return the last component of the path a link points at."""
+        name = self._follow(attribute, self.sysroot.target_name)
+        return None if name is None else shown(name)
+
+    def _follow(self, attribute: str, follow: Callable[[str], str]) -> str | None:
+        if "/" not in attribute and attribute not in self.entries:
+            return None
+        try:
+            return follow(f"{self.path}/{attribute}")
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                self.fault(attribute, "malformed", "not a link")
+            else:
+                self._failed(attribute, error)
+            return None
+
+    def has(self, attribute: str) -> bool:
+        """Tell whether the device had this entry when its directory was listed."""
+        return attribute in self.entries and self.sysroot.saw(f"{self.path}/{attribute}")
+
+    def names(self, directory: str) -> list[str]:
+        """List a directory below the device, sorted; one that is not there is empty."""
+        if "/" not in directory and directory not in self.entries:
+            return []
+        try:
+            return sorted(self.sysroot.names(f"{self.path}/{directory}"))
+        except OSError as error:
+            self._failed(directory, error)
+            return []
+
+    def _failed(self, attribute: str, error: OSError, *, promised: bool = False) -> None:
+        if error.errno in _GONE and not self.sysroot.exists(self.path):
+            raise NodeGone(self.path) from None
+        if error.errno not in _ABSENT:
+            self.fault(attribute, *_describe(error))
+        elif promised:
+            self.fault(attribute, "absent", "")
+
+
+def shown(text: str) -> str:
+    r"""Return a file name or path as text that can be encoded: odd bytes as `\xNN`."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def parse_number(text: str, base: int = 10) -> int | None:
+    """Read an unsigned number as the kernel prints it, `0x` allowed for base 16."""
+    if _NUMBER[base].fullmatch(text) is None:
+        return None
+    number = int(text, base)
+    return number if number <= _INT64_MAX else None
+
+
+def _describe(error: OSError) -> tuple[FaultCode, str]:
+    name = _NAMES.get(error.errno or 0, str(error.errno))
+    if error.errno in _REFUSED:
+        return "refused", name
+    if error.errno in (errno.EISDIR, errno.ELOOP):
+        return "malformed", name
+    return "unreadable", f"{name}: {os.strerror(error.errno or 0)}"

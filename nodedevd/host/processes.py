@@ -1,0 +1,170 @@
+"""processes: which processes hold given device nodes open, found without opening any.
+
+Reads  /proc/<pid>/fd (links, and the device numbers of what they lead to), fdinfo, comm;
+       /proc/self/{ns/pid,ns/user,mountinfo,status}
+ABI    proc(5), Documentation/filesystems/proc.rst. To look into another user's process takes
+       CAP_SYS_PTRACE, ptrace(2): PTRACE_MODE_READ_FSCREDS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from threading import get_ident
+
+import msgspec
+
+from nodedevd.host.sysroot import Progress, Sysroot
+
+PROC = "/proc"
+
+_VFIO_DEVICE = "anon_inode:[vfio-device]"
+"""What a process gets from a group's node; which device it is, a kernel since 6.18 tells."""
+_SYSPATH = re.compile(rb"^vfio-device-syspath:\s*(/sys/.+)$", re.MULTILINE)
+_HIDEPID = re.compile(r"(?:^|,)hidepid=(?:2|4|invisible|ptraceable)(?:,|$)")
+_CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_CAP_SYS_PTRACE = 1 << 19
+_FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
+# The numbers of the initial namespaces are fixed, include/uapi/linux/nsfs.h.
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+_FIRST_USER_NAMESPACE = "user:[4026531837]"
+
+
+class Process(msgspec.Struct, frozen=True, gc=False):
+    """A process, as it is named to people."""
+
+    pid: int
+    process: str
+    """comm: the first 15 bytes of its name, or what it calls itself"""
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What one process holds of what was asked for."""
+
+    process: Process
+    nodes: frozenset[str]
+    """of the device nodes"""
+    devices: frozenset[str]
+    """sysfs paths of the VFIO devices it got from groups"""
+    untold: int
+    """descriptors of VFIO devices of which the kernel does not tell the path"""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One pass over all processes."""
+
+    holdings: tuple[Holding, ...]
+    unseen: int
+    """processes that might not be looked into"""
+    hidden: bool
+    """whether there can be processes that /proc does not even list"""
+
+    @property
+    def complete(self) -> bool:
+        """Whether what was not found is not there."""
+        return not (self.unseen or self.hidden)
+
+
+def look(
+    nodes: Mapping[str, int | None], *, proc: str = PROC, progress: Progress | None = None
+) -> Seen:
+    """Look once through the descriptors of every process. Raises OSError without a /proc.
+
+    `nodes` are device nodes with their number, st_rdev. By that a node is recognised under
+    whatever name a process of another root or mount namespace opened it; by its path only
+    where the number is not known. What is seen are descriptors of processes: not those of a
+    thread that has its own, nor a file on its way through a socket.
+    """
+    assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
+    paths = {number: path for path, number in nodes.items() if number is not None}
+    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    holdings = []
+    unseen = 0
+    for done, pid in enumerate(pids):
+        if progress is not None:
+            progress(done, len(pids))
+        held = _Held(f"{proc}/{pid}", nodes, paths)
+        unseen += held.refused
+        if held.nodes or held.devices or held.untold:
+            process = Process(int(pid), _name(f"{proc}/{pid}"))
+            devices = frozenset(held.devices)
+            holdings.append(Holding(process, frozenset(held.nodes), devices, held.untold))
+    return Seen(tuple(holdings), unseen, _hides(proc))
+
+
+class _Held:
+    """The descriptors of one process; one that vanishes holds nothing."""
+
+    def __init__(
+        self, directory: str, nodes: Mapping[str, int | None], paths: Mapping[int, str]
+    ) -> None:
+        self.nodes: set[str] = set()
+        self.devices: set[str] = set()
+        self.untold = 0
+        self.refused = False
+        self._nodes = nodes
+        self._paths = paths
+        try:
+            with os.scandir(f"{directory}/fd") as descriptors:  # there may be a million
+                for one in descriptors:
+                    self._look(directory, one.name)
+        except OSError as error:
+            self.refused |= isinstance(error, PermissionError)
+
+    def _look(self, directory: str, name: str) -> None:
+        try:
+            self._recognise(directory, name)
+        except PermissionError:  # it became another user's meanwhile
+            self.refused = True
+        except OSError:
+            pass  # closed meanwhile, or of a file system that fails
+
+    def _recognise(self, directory: str, name: str) -> None:
+        link = f"{directory}/fd/{name}"
+        text = os.readlink(link)
+        if text == _VFIO_DEVICE:
+            found = _SYSPATH.search(_read(f"{directory}/fdinfo/{name}"))
+            if found is None:
+                self.untold += 1
+            else:
+                self.devices.add(os.fsdecode(found[1]))
+        elif text.startswith("/"):
+            if text in self._nodes and self._nodes[text] is None:
+                self.nodes.add(text)
+            # stat(2) of the link asks about the file that is open, and opens nothing.
+            status = os.stat(link)
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev in self._paths:
+                flags = _FLAGS.search(_read(f"{directory}/fdinfo/{name}"))
+                # By O_PATH a node is only named, not open.
+                if flags is None or not int(flags[1], 8) & os.O_PATH:
+                    self.nodes.add(self._paths[status.st_rdev])
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _name(directory: str) -> str:
+    try:
+        return _read(f"{directory}/comm").removesuffix(b"\n").decode("utf-8", "backslashreplace")
+    except OSError:
+        return "?"  # it ended meanwhile
+
+
+def _hides(proc: str) -> bool:
+    """Tell whether processes can be missing from /proc, as in a container or by hidepid=."""
+    if os.readlink(f"{proc}/self/ns/pid") != _FIRST_PID_NAMESPACE:
+        return True
+    options = ""
+    for line in os.fsdecode(_read(f"{proc}/self/mountinfo")).splitlines():
+        mount, _, file_system = line.partition(" - ")
+        if mount.split(" ")[4] == PROC:  # the last one lies over the others
+            options = file_system.split(" ")[-1]
+    if _HIDEPID.search(options) is None:
+        return False
+    found = _CAPABILITIES.search(_read(f"{proc}/self/status").decode("utf-8", "replace"))
+    privileged = found is not None and bool(int(found[1], 16) & _CAP_SYS_PTRACE)
+    return not privileged or os.readlink(f"{proc}/self/ns/user") != _FIRST_USER_NAMESPACE

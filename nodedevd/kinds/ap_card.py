@@ -1,0 +1,41 @@
+"""ap_card: a cryptographic adapter of an IBM Z.
+
+Reads  the device's name, card<XX>, and type
+ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/ap_card.c
+"""
+
+from __future__ import annotations
+
+import re
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+_NAME = re.compile("card([0-9a-f]{2})")
+
+
+class ApCard(Capability, frozen=True, gc=False, tag="ap_card"):
+    """An AP adapter."""
+
+    adapter: int
+    """its number"""
+    card_type: str | None
+    """type, as CEX7C, from its driver; None while none is bound"""
+
+
+def read(node: Node) -> ApCard | None:
+    """Read an adapter; a queue, the other thing on the bus, is none."""
+    match = _NAME.fullmatch(node.sysname)
+    if match is None:
+        return None
+    return ApCard(adapter=int(match[1], 16), card_type=node.read("type") or None)
+
+
+def write(cap: ApCard, out: Out) -> None:
+    """Write in libvirt's number format; what libvirt lacks comes last."""
+    out.text("ap-adapter", f"0x{cap.adapter:02x}")
+    out.value("type", cap.card_type, "type")
+
+
+KIND = Kind(capability=ApCard, read=read, write=write, subsystems=frozenset({"ap"}))

@@ -1,0 +1,32 @@
+"""ap_matrix: the device that AP queues are handed to guests by; its mdevs are mdev_parent's.
+
+Reads  features
+ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/vfio_ap_drv.c
+"""
+
+from __future__ import annotations
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+
+class ApMatrix(Capability, frozen=True, gc=False, tag="ap_matrix"):
+    """The AP matrix device, /sys/devices/vfio_ap/matrix."""
+
+    features: tuple[str, ...]
+    """features: what the driver can do, as dyn, sorted; none before Linux 6.10"""
+
+
+def read(node: Node) -> ApMatrix:
+    """Read it; the one device of its bus is it."""
+    return ApMatrix(features=tuple(sorted(set((node.read("features") or "").split()))))
+
+
+def write(cap: ApMatrix, out: Out) -> None:
+    """Write what the driver can do; libvirt has nothing but the mdev types."""
+    for feature in cap.features:
+        out.empty("feature", name=feature)
+
+
+KIND = Kind(capability=ApMatrix, read=read, write=write, subsystems=frozenset({"matrix"}))

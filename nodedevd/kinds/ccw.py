@@ -1,0 +1,61 @@
+"""ccw: an I/O device of an IBM Z, behind a subchannel.
+
+Reads  the device's name, online, group_device (a link), cutype, devtype
+ABI    Documentation/arch/s390/driver-model.rst, Documentation/ABI/testing/sysfs-bus-ccw;
+       group_device: drivers/s390/cio/ccwgroup.c
+"""
+
+from __future__ import annotations
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.shared.ccw import State, read_address, read_state, write_address
+from nodedevd.names import device_name
+from nodedevd.xml_writer import Out
+
+
+class Ccw(Capability, frozen=True, gc=False, tag="ccw"):
+    """A CCW device."""
+
+    state: State | None
+    """online; None is unknown"""
+    address: str | None
+    """cssid.ssid.devno; None if the kernel's name for it is no such address"""
+    group_device: str | None
+    """name of the ccwgroup device it is a member of; None: of none"""
+    cutype: str | None
+    """cutype: type and model of the control unit"""
+    devtype: str | None
+    """devtype: type and model of the device; n/a where the control unit is all there is"""
+
+
+def read(node: Node) -> Ccw:
+    """Read a device; every one of the bus is."""
+    group = node.link_name("group_device")
+    return Ccw(
+        state=read_state(node),
+        address=read_address(node),
+        group_device=None if group is None else device_name("ccwgroup", group),
+        cutype=node.read("cutype") or None,
+        devtype=node.read("devtype") or None,
+    )
+
+
+def write(cap: Ccw, out: Out) -> None:
+    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    out.value("state", cap.state, "online")
+    write_address(cap.address, out)
+    if cap.group_device is not None:
+        with out.begin("capability", type="ccwgroup_member"):
+            out.text("group_device", cap.group_device)
+    out.value("cutype", cap.cutype, "cutype")
+    out.value("devtype", cap.devtype, "devtype")
+
+
+KIND = Kind(
+    capability=Ccw,
+    read=read,
+    write=write,
+    subsystems=frozenset({"ccw"}),
+    nested={"ccwgroup_member": lambda cap: cap.group_device is not None},
+)

@@ -1,0 +1,270 @@
+"""mdev_child: a mediated device, made from one type of its parent.
+
+Reads  mdev_type (a link), its name and device_api, iommu_group, vfio-dev/vfio<N>/dev, remove;
+       /etc/mdevctl.d/<parent>/<uuid>
+ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/vfio.rst
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from nodedevd.errors import NodeGone
+from nodedevd.host.node import Fault, Node, parse_number, shown
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.base import Capability, Kind, NameOf
+from nodedevd.kinds.shared.mdevctl import (
+    Definition,
+    MdevAttribute,
+    definition_path,
+    read_definition,
+    unread,
+)
+from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
+from nodedevd.names import is_uuid
+from nodedevd.xml_writer import Out
+
+_PARENTS = "/sys/class/mdev_bus"
+_TYPES = "mdev_supported_types"
+
+Missing: TypeAlias = Literal["parent", "type", "capacity"]
+"""parent: not there; type: the parent does not offer it; capacity: available_instances is 0"""
+
+State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
+"""incomplete: mdev_type is not there (yet); removing: the kernel has taken `remove` away;
+inactive: there is a definition, but no device"""
+
+
+class MdevChildType(msgspec.Struct, frozen=True, gc=False):
+    """The type an mdev was made from."""
+
+    id: str
+    name: str | None
+    device_api: str | None
+
+
+class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
+    """One mdev. It has no mdev_type for a moment after it appeared, and none while it goes."""
+
+    uuid: str
+    mdev_type: MdevChildType | None
+    """None is unknown (yet)"""
+    parent: str | None
+    """name of the parent device"""
+    parent_addr: str
+    """the parent's kernel name, as libvirt's element of that name: 0000:3b:00.0, matrix"""
+    parent_path: str | None
+    """None for a definition whose parent is not there"""
+    iommu_group: int | None
+    """None where VFIO has no groups, and while no driver is bound"""
+    vfio_device: VfioDevice | None
+    state: State
+    defined: bool
+    """whether mdevctl has a definition of it, one that can be read or not"""
+    autostart: bool | None
+    """whether mdevctl starts it together with its parent; None without a definition"""
+    attributes: tuple[MdevAttribute, ...]
+    """what its definition has mdevctl write, in order"""
+    waits_for: Missing | None
+    """what an inactive one needs before it can be started"""
+
+
+def read(node: Node) -> MdevChild:
+    """Read an mdev, as far as it is there."""
+    if not is_uuid(node.sysname):
+        node.fault("", "malformed", "the name of an mdev is a UUID")
+    parent_path = node.path.rpartition("/")[0]
+    mdev_type = _read_type(node)
+    state: State = "complete"
+    if not node.has("remove"):
+        state = "removing"
+    elif mdev_type is None:
+        state = "incomplete"
+    parent_addr = parent_path.rpartition("/")[2]
+    path = definition_path(parent_addr, node.sysname)
+    defined, definition = _read_definition(node.sysroot, path, shown(path), node.faults)
+    return MdevChild(
+        uuid=shown(node.sysname),
+        mdev_type=mdev_type,
+        parent=None,
+        parent_addr=shown(parent_addr),
+        parent_path=shown(parent_path),
+        iommu_group=_read_iommu_group(node),
+        vfio_device=read_vfio_device(node),
+        state=state,
+        defined=defined,
+        autostart=None if definition is None else definition.autostart,
+        attributes=() if definition is None else definition.attributes,
+        waits_for=None,
+    )
+
+
+def _read_definition(
+    sysroot: Sysroot, path: str, attribute: str, faults: list[Fault]
+) -> tuple[bool, Definition | None]:
+    """Tell whether there is a definition, and what it says; a fault is the attribute's."""
+    try:
+        definition = read_definition(sysroot, path)
+    except OSError as error:
+        faults.append(unread(attribute, error))
+        return True, None
+    except ValueError as error:
+        faults.append(Fault(attribute, "malformed", str(error)))
+        return True, None
+    return definition is not None, definition
+
+
+def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
+    """Read the definition at `path`; None if it is gone, or its device is there."""
+    parent_addr, uuid = path.split("/")[-2:]
+    active = _target(sysroot, f"/sys/bus/mdev/devices/{uuid}")
+    if active is not None and active.split("/")[-2] == parent_addr:
+        return None
+    defined, definition = _read_definition(sysroot, path, "", faults)
+    if not defined:
+        return None
+    parent_path = _target(sysroot, f"{_PARENTS}/{parent_addr}")
+    mdev_type: MdevChildType | None = None
+    waits_for: Missing | None = "parent" if parent_path is None else None
+    if definition is not None:
+        mdev_type = MdevChildType(definition.mdev_type, None, None)
+        if parent_path is not None:
+            try:
+                there = _offered(sysroot, parent_path, definition.mdev_type)
+                available = there.read_number("available_instances", promised=True)
+                mdev_type = _type(there)
+                faults += _faults_of_type(there)
+                waits_for = "capacity" if available == 0 else None
+            except NodeGone:
+                waits_for = "type"
+    return MdevChild(
+        uuid=uuid,
+        mdev_type=mdev_type,
+        parent=None,
+        parent_addr=shown(parent_addr),
+        parent_path=None if parent_path is None else shown(parent_path),
+        iommu_group=None,
+        vfio_device=None,
+        state="inactive",
+        defined=True,
+        autostart=None if definition is None else definition.autostart,
+        attributes=() if definition is None else definition.attributes,
+        waits_for=waits_for,
+    )
+
+
+def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
+    """Return the parent's type of this id, which may be any text. Raises NodeGone."""
+    directory = f"{parent_path}/{_TYPES}"
+    try:
+        if type_id not in sysroot.listdir(directory):
+            raise NodeGone(directory)
+    except OSError:
+        raise NodeGone(directory) from None
+    return Node(sysroot, f"{directory}/{type_id}", subsystem="mdev")
+
+
+def _target(sysroot: Sysroot, link: str) -> str | None:
+    try:
+        return sysroot.target(link)
+    except OSError:
+        return None
+
+
+def _read_type(node: Node) -> MdevChildType | None:
+    target = node.link("mdev_type")
+    # The link comes after the device and goes before it; where it leads can go first, too.
+    try:
+        if target is None:
+            raise NodeGone(node.path)
+        known: MdevChildType | None = node.sysroot.alike.get(target)
+        if known is not None:
+            return known
+        # Read at the link's target: a path through the link could lead out of a sysroot.
+        there = Node(node.sysroot, target, subsystem="mdev")
+    except NodeGone:
+        node.fault("mdev_type", "absent", "" if target is None else "dangling")
+        return None
+    found = _type(there)
+    node.faults += _faults_of_type(there)
+    if not there.faults and not node.sysroot.every_read_counts:
+        node.sysroot.alike[target] = found  # for the other mdevs of this parent and type
+    return found
+
+
+def _type(there: Node) -> MdevChildType:
+    return MdevChildType(
+        id=shown(there.sysname),
+        name=there.read("name"),
+        device_api=there.read("device_api", promised=True),
+    )
+
+
+def _faults_of_type(there: Node) -> list[Fault]:
+    return [Fault(f"mdev_type/{one.attribute}", one.code, one.detail) for one in there.faults]
+
+
+def _read_iommu_group(node: Node) -> int | None:
+    name = node.link_name("iommu_group")
+    if name is None:
+        return None
+    number = parse_number(name)
+    if number is None:
+        node.fault("iommu_group", "malformed", name)
+    return number
+
+
+def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
+    """Put in the parent's name."""
+    if cap.parent_path is None:
+        return cap
+    return msgspec.structs.replace(cap, parent=name_of(cap.parent_path))
+
+
+def hangs_at(cap: MdevChild) -> str | None:
+    """Return where a defined mdev would appear; None if its parent is not there."""
+    return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
+
+
+def write(cap: MdevChild, out: Out) -> None:
+    """Write the mdev's identity, type, parent and VFIO handles."""
+    out.text("uuid", cap.uuid)
+    if cap.mdev_type is None:
+        out.empty("type", state="unknown")
+    elif cap.waits_for in ("parent", "type"):
+        out.empty("type", id=cap.mdev_type.id)
+    else:
+        with out.begin("type", id=cap.mdev_type.id):
+            out.value("name", cap.mdev_type.name, "mdev_type/name")
+            out.value("deviceAPI", cap.mdev_type.device_api, "mdev_type/device_api")
+    if cap.parent is not None:
+        out.text("parent", cap.parent)
+    out.text("parent_addr", cap.parent_addr)
+    if cap.iommu_group is not None:
+        out.empty("iommuGroup", number=str(cap.iommu_group))
+    elif "iommu_group" in out.unknown:
+        out.empty("iommuGroup", state="unknown")
+    write_vfio_device(cap.vfio_device, out)
+    out.text("state", cap.state)
+    if cap.defined:
+        if cap.autostart is None:
+            out.empty("defined", autostart="unknown")
+        else:
+            out.empty("defined", autostart="yes" if cap.autostart else "no")
+    for one in cap.attributes:
+        out.empty("attr", name=one.name, value=one.value)
+    if cap.waits_for is not None:
+        out.text("waitsFor", cap.waits_for)
+
+
+KIND = Kind(
+    capability=MdevChild,
+    read=read,
+    write=write,
+    subsystems=frozenset({"mdev"}),
+    words=("mdev",),
+    link=link,
+    hangs_at=hangs_at,
+)

@@ -1,0 +1,136 @@
+"""net: a network interface, of any kind.
+
+Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, device/infiniband, and
+       on a live host the interface's features
+ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from nodedevd.errors import NodeGone
+from nodedevd.host import ethtool
+from nodedevd.host.node import Node, parse_number, shown
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+
+class NetLink(msgspec.Struct, frozen=True, gc=False):
+    """The state of the link, at the time of the read."""
+
+    state: str | None
+    """operstate: unknown, notpresent, down, lowerlayerdown, testing, dormant, up"""
+    speed: int | None
+    """Mbit/s; None while the link is not up, and where the driver does not know"""
+
+
+class Net(Capability, frozen=True, gc=False, tag="net"):
+    """A network interface."""
+
+    interface: str
+    """its name, which an administrator may change"""
+    address: str | None
+    """hardware address; None where there is none"""
+    devtype: str | None
+    """the kernel's DEVTYPE: wlan, bridge, bond, vlan, vxlan, …; None for plain Ethernet"""
+    link: NetLink
+    features: tuple[str, ...] | None
+    """what the driver or the hardware does by itself, in libvirt's words; None is unknown"""
+    medium: Literal["80203", "80211"]
+    """IEEE 802.3, which stands for all that is not wireless, or 802.11"""
+
+
+def read(node: Node) -> Net:
+    """Read an interface."""
+    devtype = node.uevent.get("DEVTYPE")
+    state = node.read("operstate", promised=True)
+    return Net(
+        interface=node.uevent.get("INTERFACE") or shown(node.sysname),
+        address=_read_address(node),
+        devtype=devtype,
+        link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
+        features=_read_features(node),
+        medium="80211" if devtype == "wlan" else "80203",
+    )
+
+
+def _read_address(node: Node) -> str | None:
+    faults = len(node.faults)
+    text = node.read("address", absent=(errno.EINVAL,))
+    if text is None and node.has("address") and len(node.faults) == faults:
+        # EINVAL is the answer of an interface that is being unregistered.
+        raise NodeGone(node.path)
+    return text or None
+
+
+def _read_features(node: Node) -> tuple[str, ...] | None:
+    interface = node.uevent.get("INTERFACE")
+    index = parse_number(node.uevent.get("IFINDEX", ""))
+    if interface is None or index is None:
+        return None
+    active = node.sysroot.ethtool_features(interface, index)
+    if active is None:
+        return None
+    if node.has("device") and node.sysroot.exists(f"{node.path}/device/infiniband"):
+        active |= {ethtool.RDMA}
+    if _is_switchdev(node):
+        active |= {ethtool.SWITCHDEV}
+    return ethtool.words(active)
+
+
+def _is_switchdev(node: Node) -> bool:
+    """Tell whether the interface's PCI function, or its physical one, is in switchdev mode."""
+    path = node.link("device")
+    if path is None:
+        return False
+    names = [path]
+    with suppress(OSError):
+        if not node.sysroot.target(f"{path}/subsystem").endswith("/bus/pci"):
+            return False
+        names.append(node.sysroot.target(f"{path}/physfn"))
+    try:
+        return node.sysroot.is_switchdev("pci", names[-1].rpartition("/")[2])
+    except PermissionError:
+        node.fault("device/switchdev", "refused", "EPERM: devlink takes CAP_NET_ADMIN")
+        return False
+
+
+def _read_speed(node: Node) -> int | None:
+    # EINVAL is how the kernel says that the driver cannot tell, -1 how the driver does.
+    text = node.read("speed", absent=(errno.EINVAL, errno.EOPNOTSUPP))
+    if text is None or text == "-1":
+        return None
+    number = parse_number(text)
+    if number is None:
+        node.fault("speed", "malformed", text[:80])
+    return number or None
+
+
+def write(cap: Net, out: Out) -> None:
+    """Write in libvirt's order; what libvirt lacks comes last."""
+    out.text("interface", cap.interface)
+    out.value("address", cap.address, "address")
+    attributes = {}
+    if cap.link.speed is not None:
+        attributes["speed"] = str(cap.link.speed)
+    out.empty("link", **attributes, state=cap.link.state or "unknown")
+    for feature in cap.features or ():
+        out.empty("feature", name=feature)
+    out.empty("capability", type=cap.medium)
+    if cap.devtype is not None:
+        out.text("devtype", cap.devtype)
+
+
+KIND = Kind(
+    capability=Net,
+    read=read,
+    write=write,
+    subsystems=frozenset({"net"}),
+    identifying=frozenset({"address"}),
+    suffix=lambda cap: cap.address,
+)

@@ -1,0 +1,345 @@
+"""pci: a PCI function, with its place in SR-IOV, IOMMU, NUMA and PCI Express.
+
+Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
+       sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node, vpd,
+       vfio-dev/vfio<N>/dev, and the host's pci.ids
+ABI    Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from nodedevd.addresses import PciAddress, parse_pci
+from nodedevd.host.node import Node, parse_number, shown
+from nodedevd.host.pci_ids import PciIds
+from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
+from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress
+from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
+from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
+from nodedevd.xml_writer import Out
+
+VPD = "vpd"
+_ID = re.compile("[0-9A-Fa-f]{1,6}")
+_VIRTFN = re.compile(r"virtfn([0-9]+)")
+
+
+class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
+    """The SR-IOV side of a physical function."""
+
+    maximum: int | None
+    """sriov_totalvfs"""
+    addresses: tuple[str, ...]
+    """the targets of virtfn0, virtfn1, …, in that order"""
+
+
+class IommuGroup(msgspec.Struct, frozen=True, gc=False):
+    """The devices that can only be handed out together."""
+
+    number: int
+    devices: tuple[str, ...]
+    """kernel names, this device's own included, sorted"""
+
+
+class Pci(Capability, frozen=True, gc=False, tag="pci"):
+    """A PCI function. An id that could not be told is None."""
+
+    address: str | None
+    """domain:bus:slot.function; None if the kernel's name for it is no PCI address"""
+    class_code: str | None
+    """0x and six hex digits: class, subclass, programming interface"""
+    vendor: HardwareId | None
+    product: HardwareId | None
+    subsystem_vendor: HardwareId | None
+    subsystem_product: HardwareId | None
+    revision: str | None
+    """0x and two hex digits"""
+    physical_function: str | None
+    """address of the PF, on a VF"""
+    virtual_functions: VirtualFunctions | None
+    """on a PF; None without SR-IOV"""
+    bridge: Literal["pci-bridge", "cardbus-bridge"] | None
+    """by the header type of config space"""
+    vpd: Vpd | None
+    """Vital Product Data; None where the board has none"""
+    iommu_group: IommuGroup | None
+    numa_node: int | None
+    pci_express: PciExpress | None
+    """None on conventional PCI, and where config space cannot be read far enough"""
+    vfio_device: VfioDevice | None
+    """None unless a driver of VFIO is bound: vfio-pci, or a vendor's own"""
+
+
+def read(node: Node) -> Pci:
+    """Read a PCI function; every device of the bus is one, whatever else is wrong with it."""
+    if parse_pci(node.sysname) is None:
+        node.fault("", "malformed", "the name of a PCI function is its address")
+        address = None
+    else:
+        address = node.sysname
+    vendor_text, device_text = _ids(node, "PCI_ID")
+    subvendor_text, subdevice_text = _ids(node, "PCI_SUBSYS_ID")
+    vendor = _read_id(node, "vendor", vendor_text, 4)
+    device = _read_id(node, "device", device_text, 4)
+    # Functions without subsystem ids, bridges mostly, say 0000:0000.
+    subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
+    subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
+    ids = _hardware_ids(node.sysroot.pci_ids, vendor, device, subvendor, subdevice)
+    config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
+    if config.problem is not None:
+        node.fault("config", *config.problem)
+    revision = config.revision
+    if revision is None:
+        revision = _read_id(node, "revision", None, 2)
+    return Pci(
+        address=address,
+        class_code=_hex(_read_id(node, "class", node.uevent.get("PCI_CLASS"), 6), 6),
+        vendor=ids.vendor,
+        product=ids.product,
+        subsystem_vendor=ids.subsystem_vendor,
+        subsystem_product=ids.subsystem_product,
+        revision=_hex(revision, 2),
+        physical_function=node.link_name("physfn"),
+        virtual_functions=_read_virtual_functions(node),
+        bridge=config.bridge,
+        vpd=_read_vpd(node),
+        iommu_group=_read_iommu_group(node),
+        numa_node=_read_numa_node(node),
+        pci_express=config.express,
+        vfio_device=read_vfio_device(node),
+    )
+
+
+def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
+    """Split a pair of ids as `uevent` has them, VVVV:DDDD."""
+    vendor, colon, device = node.uevent.get(variable, "").partition(":")
+    return (vendor, device) if colon else (None, None)
+
+
+def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
+    """Take an id from the uevent, or else from the attribute of its own."""
+    if text is not None and _ID.fullmatch(text):
+        return int(text, 16)
+    promised = attribute in ("class", "vendor", "device")
+    text = node.read(attribute, promised=promised)
+    if text is None:
+        return None
+    number = parse_number(text, 16)
+    if number is None or number >= 16**digits or not text.startswith("0x"):
+        node.fault(attribute, "malformed", text[:80])
+        return None
+    return number
+
+
+def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
+    maximum = node.read_number("sriov_totalvfs")
+    links = [name for name in node.entries if name.startswith("virtfn")]
+    indices = sorted(int(match[1]) for match in map(_VIRTFN.fullmatch, links) if match is not None)
+    if not indices and not maximum:
+        return None
+    addresses = [node.link_name(f"virtfn{index}") for index in indices]
+    return VirtualFunctions(
+        maximum=maximum,
+        addresses=tuple([address for address in addresses if address is not None]),
+    )
+
+
+def _read_vpd(node: Node) -> Vpd | None:
+    # By these the kernel says that it found none that has an end: EIO before Linux 5.15.
+    data = node.read_bytes(VPD, size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
+    if not data:
+        return None
+    try:
+        return parse_vpd(data)
+    except ValueError as error:
+        node.fault(VPD, "malformed", str(error))
+        return None
+
+
+def _read_iommu_group(node: Node) -> IommuGroup | None:
+    target = node.link("iommu_group")
+    if target is None:
+        return None
+    name = shown(target.rpartition("/")[2])
+    number = parse_number(name)
+    if number is None:
+        node.fault("iommu_group", "malformed", name)
+        return None
+    try:
+        devices = tuple(sorted(shown(one) for one in node.sysroot.names(f"{target}/devices")))
+    except OSError:
+        node.fault("iommu_group/devices", "absent", "dangling")
+        devices = ()
+    return IommuGroup(number=number, devices=devices)
+
+
+def _read_numa_node(node: Node) -> int | None:
+    text = node.read("numa_node")
+    if text is None or text == "-1":  # the kernel's word for "none"
+        return None
+    number = parse_number(text)
+    if number is None:
+        node.fault("numa_node", "malformed", text[:80])
+    return number
+
+
+class _HardwareIds(NamedTuple):
+    vendor: HardwareId | None
+    product: HardwareId | None
+    subsystem_vendor: HardwareId | None
+    subsystem_product: HardwareId | None
+
+
+@lru_cache(maxsize=1024)
+def _hardware_ids(
+    names: PciIds,
+    vendor: int | None,
+    device: int | None,
+    subvendor: int | None,
+    subdevice: int | None,
+) -> _HardwareIds:
+    """Return ids with their names; the functions of a card, and cards of a model, share theirs."""
+    return _HardwareIds(
+        _named(names.vendor, vendor),
+        _named(names.device, vendor, device),
+        _named(names.vendor, subvendor),
+        _named(names.subsystem, vendor, device, subvendor, subdevice),
+    )
+
+
+def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId | None:
+    """Return the last of these ids with its name, which takes all of them to be found."""
+    if ids[-1] is None:
+        return None
+    return HardwareId(f"0x{ids[-1]:04x}", None if None in ids else name_of(*ids))
+
+
+def _hex(number: int | None, digits: int) -> str | None:
+    return None if number is None else f"0x{number:0{digits}x}"
+
+
+@lru_cache(maxsize=1024)
+def address_of(name: str) -> PciAddress | None:
+    """Read the kernel's name of a device, None if it is no address of PCI.
+
+    One device's is written in several places. What a client sent is none to be kept.
+    """
+    return parse_pci(name)
+
+
+def write(cap: Pci, out: Out) -> None:
+    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    out.value("class", cap.class_code, "class")
+    address = None if cap.address is None else address_of(cap.address)
+    if address is not None:
+        out.text("domain", address.domain)
+        out.text("bus", address.bus)
+        out.text("slot", address.slot)
+        out.text("function", address.function)
+    write_id("product", cap.product, "device", out)
+    write_id("vendor", cap.vendor, "vendor", out)
+    if cap.physical_function is not None:
+        with out.begin("capability", type="phys_function"):
+            write_address(cap.physical_function, out)
+    if cap.virtual_functions is not None:
+        attributes = {"type": "virt_functions"}
+        if cap.virtual_functions.maximum is not None:
+            attributes["maxCount"] = str(cap.virtual_functions.maximum)
+        if cap.virtual_functions.addresses:
+            with out.begin("capability", **attributes):
+                for virtual_function in cap.virtual_functions.addresses:
+                    write_address(virtual_function, out)
+        else:
+            out.empty("capability", **attributes)
+    if cap.bridge is not None:
+        out.empty("capability", type=cap.bridge)
+    if cap.vpd is not None:
+        _write_vpd(cap.vpd, out)
+    elif VPD in out.unknown:
+        out.empty("capability", type="vpd", state="unknown")
+    if cap.iommu_group is not None:
+        with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
+            for device in cap.iommu_group.devices:
+                write_address(device, out)
+    elif "iommu_group" in out.unknown:
+        out.empty("iommuGroup", state="unknown")
+    if cap.numa_node is not None:
+        out.empty("numa", node=str(cap.numa_node))
+    elif "numa_node" in out.unknown:
+        out.empty("numa", state="unknown")
+    if cap.pci_express is not None:
+        _write_express(cap.pci_express, out)
+    elif "config" in out.unknown:
+        out.empty("pci-express", state="unknown")
+    out.value("revision", cap.revision, "revision")
+    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
+    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    write_vfio_device(cap.vfio_device, out)
+
+
+def write_address(text: str, out: Out) -> None:
+    """Write `<address …/>`; a device that is not on PCI is named as the kernel does."""
+    address = address_of(text)
+    if address is None:
+        out.empty("device", name=text)
+        return
+    out.empty("address", **address.attributes)
+
+
+def _write_vpd(vpd: Vpd, out: Out) -> None:
+    with out.begin("capability", type="vpd"):
+        if vpd.name is not None:
+            out.text("name", vpd.name)
+        fixed, free = vpd.read_only, vpd.read_write
+        if fixed is not None:
+            with out.begin("fields", access="readonly"):
+                for tag, value in (
+                    ("change_level", fixed.change_level),
+                    ("manufacture_id", fixed.manufacture_id),
+                    ("part_number", fixed.part_number),
+                    ("serial_number", fixed.serial_number),
+                ):
+                    if value is not None:
+                        out.text(tag, value)
+                _write_fields("vendor_field", fixed.vendor_fields, out)
+        if free is not None:
+            with out.begin("fields", access="readwrite"):
+                if free.asset_tag is not None:
+                    out.text("asset_tag", free.asset_tag)
+                _write_fields("vendor_field", free.vendor_fields, out)
+                _write_fields("system_field", free.system_fields, out)
+
+
+def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
+    for field in fields:
+        out.text(tag, field.value, index=field.index)
+
+
+def _write_express(express: PciExpress, out: Out) -> None:
+    if express.capability is None or express.status is None:
+        out.empty("pci-express")
+        return
+    with out.begin("pci-express"):
+        for validity, link in (("cap", express.capability), ("sta", express.status)):
+            attributes = {"validity": validity}
+            if link.port is not None:
+                attributes["port"] = str(link.port)
+            if link.speed is not None:
+                attributes["speed"] = f"{link.speed:g}"
+            out.empty("link", **attributes, width=str(link.width))
+
+
+KIND = Kind(
+    capability=Pci,
+    read=read,
+    write=write,
+    subsystems=frozenset({"pci"}),
+    identifying=frozenset({VPD}),
+    nested={"vpd": lambda cap: cap.vpd is not None},
+)

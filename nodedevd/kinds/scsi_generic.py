@@ -1,0 +1,31 @@
+"""scsi_generic: the node by which a SCSI device, of whatever type, is sent commands directly.
+
+Reads  uevent (DEVNAME)
+ABI    drivers/scsi/sg.c; sg(4)
+"""
+
+from __future__ import annotations
+
+from nodedevd.host.node import Node, shown
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+
+class ScsiGeneric(Capability, frozen=True, gc=False, tag="scsi_generic"):
+    """A SCSI generic device."""
+
+    char: str
+    """device node"""
+
+
+def read(node: Node) -> ScsiGeneric:
+    """Read one; every device of the class is."""
+    return ScsiGeneric(char=f"/dev/{node.uevent.get('DEVNAME') or shown(node.sysname)}")
+
+
+def write(cap: ScsiGeneric, out: Out) -> None:
+    """Write as libvirt does."""
+    out.text("char", cap.char)
+
+
+KIND = Kind(capability=ScsiGeneric, read=read, write=write, subsystems=frozenset({"scsi_generic"}))

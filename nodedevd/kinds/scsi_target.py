@@ -1,0 +1,74 @@
+"""scsi_target: what a SCSI host is connected to; the logical units lie in it.
+
+Reads  uevent (DEVTYPE), ../fc_remote_ports/<rport>/port_name
+ABI    drivers/scsi/scsi_scan.c, drivers/scsi/scsi_transport_fc.c: a target behind a remote port
+       lies in that port's directory
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nodedevd.host.node import Node, shown
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.shared.wwn import read_wwn
+from nodedevd.xml_writer import Out
+
+
+class FcRemotePort(msgspec.Struct, frozen=True, gc=False):
+    """The Fibre Channel port that the target is behind."""
+
+    rport: str
+    """the kernel's name of it"""
+    wwpn: str | None
+    """port_name, 16 hex digits"""
+
+
+class ScsiTarget(Capability, frozen=True, gc=False, tag="scsi_target"):
+    """A SCSI target."""
+
+    target: str
+    """the kernel's name of it: target<host>:<bus>:<target>"""
+    fc_remote_port: FcRemotePort | None
+    """None: it is not on Fibre Channel"""
+
+
+def read(node: Node) -> ScsiTarget | None:
+    """Read a target; DEVTYPE tells it from the other devices of its bus."""
+    if node.uevent.get("DEVTYPE") != "scsi_target":
+        return None
+    return ScsiTarget(target=shown(node.sysname), fc_remote_port=_read_remote_port(node))
+
+
+def _read_remote_port(node: Node) -> FcRemotePort | None:
+    above = node.path.rpartition("/")[0]
+    name = above.rpartition("/")[2]
+    if not node.sysroot.exists(f"{above}/fc_remote_ports/{name}"):
+        return None
+    wwpn = read_wwn(node, _port_name(name), promised=True)
+    return FcRemotePort(rport=shown(name), wwpn=wwpn)
+
+
+def _port_name(rport: str) -> str:
+    return f"../fc_remote_ports/{rport}/port_name"
+
+
+def write(cap: ScsiTarget, out: Out) -> None:
+    """Write in libvirt's order and forms: this one name has its 0x."""
+    out.text("target", cap.target)
+    port = cap.fc_remote_port
+    if port is not None:
+        with out.begin("capability", type="fc_remote_port"):
+            out.text("rport", port.rport)
+            wwpn = None if port.wwpn is None else f"0x{port.wwpn}"
+            out.value("wwpn", wwpn, _port_name(port.rport))
+
+
+KIND = Kind(
+    capability=ScsiTarget,
+    read=read,
+    write=write,
+    subsystems=frozenset({"scsi"}),
+    nested={"fc_remote_port": lambda cap: cap.fc_remote_port is not None},
+    identifying=frozenset({"port_name"}),
+)

@@ -1,0 +1,1 @@
+"""shared: what several kinds read or write alike."""

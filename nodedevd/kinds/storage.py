@@ -1,0 +1,188 @@
+"""storage: a block device; partitions are part of it, and no device of their own.
+
+Reads  uevent (DEVNAME, DEVTYPE), hidden, size, removable, serial, queue/logical_block_size,
+       device/{model,vendor,serial,type,uid}, and udev's database (ID_TYPE, ID_BUS, ID_SERIAL,
+       ID_CDROM, ID_CDROM_MEDIA, ID_DRIVE_FLOPPY, ID_DRIVE_FLASH_SD, ID_FS_LABEL, ID_FS_TYPE)
+ABI    Documentation/ABI/stable/sysfs-block
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from nodedevd.host.node import Node, shown
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+_SECTOR_BYTES = 512
+"""The unit of `size`, whatever the device's own blocks are."""
+
+DriveType: TypeAlias = Literal["disk", "cdrom", "floppy", "sd", "dasd"]
+
+# What udev calls a drive, and after that what the kernel does: by its name, by its type of
+# MMC card, by its SCSI peripheral device type.
+_BY_ID_TYPE: dict[str, DriveType] = {
+    "disk": "disk",
+    "cd": "cdrom",
+    "cd/dvd": "cdrom",
+    "floppy": "floppy",
+    "sd": "sd",
+    "dasd": "dasd",
+}
+_BY_PROPERTY: dict[str, DriveType] = {
+    "ID_DRIVE_FLOPPY": "floppy",
+    "ID_CDROM": "cdrom",
+    "ID_DRIVE_FLASH_SD": "sd",
+}
+_BY_NAME: tuple[tuple[re.Pattern[str], DriveType], ...] = (
+    (re.compile("vd[a-z]+"), "disk"),
+    (re.compile("nvme[0-9].*"), "disk"),
+    (re.compile("sr[0-9]+"), "cdrom"),
+    (re.compile("fd[0-9]+"), "floppy"),
+)
+_BY_DEVICE_TYPE: dict[str, DriveType] = {"0": "disk", "5": "cdrom", "SD": "sd"}
+
+
+class Removable(msgspec.Struct, frozen=True, gc=False):
+    """What lies in a drive that is there without it."""
+
+    media_available: bool | None
+    """None is unknown: udev alone finds out"""
+    media_label: str | None
+    """of its file system"""
+
+
+class Storage(Capability, frozen=True, gc=False, tag="storage"):
+    """A block device."""
+
+    block: str
+    """device node"""
+    bus: str | None
+    """ID_BUS: ata, scsi, usb, …"""
+    drive_type: DriveType | None
+    """None for what is no drive, as loop, md, dm, zram, and for drives of other kinds"""
+    model: str | None
+    """device/model"""
+    vendor: str | None
+    """device/vendor"""
+    serial: str | None
+    """ID_SERIAL, which begins with the model for many; else the serial number by itself"""
+    removable: Removable | None
+    """of a CD-ROM or floppy drive; None: there is always a medium"""
+    size_bytes: int | None
+    """size; 0 without a medium, and for a device that is not set up, such as an unused zram"""
+    logical_block_size: int | None
+    """bytes; None without a medium"""
+
+
+def read(node: Node) -> Storage | None:
+    """Read a block device; a partition, and a loop device bound to nothing, are none.
+
+    Nor is one that is hidden: a path of a disk with multipath, that has neither node nor events.
+    """
+    if node.has("hidden") and node.read("hidden") == "1":
+        return None
+    if node.uevent.get("DEVTYPE") == "partition":
+        return None
+    if node.sysname.startswith("loop") and not node.has("loop"):
+        return None  # the directory `loop` is there while a file is bound
+    properties = node.udev.properties
+    drive_type = _read_drive_type(node)
+    removable = _read_removable(node, drive_type)
+    empty = removable is not None and removable.media_available is False
+    # Without a medium the kernel goes on telling of the last one, or of none there ever was.
+    sectors = 0 if empty else node.read_number("size", promised=True)
+    return Storage(
+        block=f"/dev/{node.uevent.get('DEVNAME') or shown(node.sysname).replace('!', '/')}",
+        bus=properties.get("ID_BUS") or None,
+        drive_type=drive_type,
+        model=_read_behind(node, "model"),
+        vendor=_read_behind(node, "vendor"),
+        serial=_read_serial(node, drive_type),
+        removable=removable,
+        size_bytes=None if sectors is None else sectors * _SECTOR_BYTES,
+        logical_block_size=None if empty else node.read_number("queue/logical_block_size"),
+    )
+
+
+def _read_drive_type(node: Node) -> DriveType | None:
+    if node.sysname.startswith("dasd"):
+        return "dasd"
+    properties = node.udev.properties
+    id_type = properties.get("ID_TYPE", "generic")
+    if id_type != "generic":  # which says nothing
+        return _BY_ID_TYPE.get(id_type)
+    for name, drive_type in _BY_PROPERTY.items():
+        if properties.get(name, "0") != "0":
+            return drive_type
+    for pattern, drive_type in _BY_NAME:
+        if pattern.fullmatch(node.sysname):
+            return drive_type
+    return _BY_DEVICE_TYPE.get(_read_behind(node, "type") or "")
+
+
+def _read_removable(node: Node, drive_type: DriveType | None) -> Removable | None:
+    if drive_type not in ("cdrom", "floppy") or node.read("removable") != "1":
+        return None
+    properties = node.udev.properties
+    available: bool | None = None
+    if drive_type == "cdrom" and properties:
+        available = properties.get("ID_CDROM_MEDIA", "0") != "0"
+    elif properties:
+        available = "ID_FS_LABEL" in properties or "ID_FS_TYPE" in properties
+    return Removable(media_available=available, media_label=properties.get("ID_FS_LABEL") or None)
+
+
+def _read_serial(node: Node, drive_type: DriveType | None) -> str | None:
+    if drive_type == "dasd":
+        return _read_behind(node, "uid")
+    found = node.udev.properties.get("ID_SERIAL")
+    # virtio has it beside the disk, NVMe and MMC behind it, SCSI in no text at all.
+    return found or node.read_padded("serial") or _read_behind(node, "serial")
+
+
+def _read_behind(node: Node, attribute: str) -> str | None:
+    return node.read_padded(f"device/{attribute}") if "device" in node.entries else None
+
+
+def write(cap: Storage, out: Out) -> None:
+    """Write in libvirt's order."""
+    out.text("block", cap.block)
+    if cap.bus is not None:
+        out.text("bus", cap.bus)
+    if cap.drive_type is not None:
+        out.text("drive_type", cap.drive_type)
+    out.value("model", cap.model, "device/model")
+    out.value("vendor", cap.vendor, "device/vendor")
+    if cap.serial is not None:
+        out.text("serial", cap.serial)
+    if cap.removable is None:
+        _write_size("size", cap, out)
+        return
+    with out.begin("capability", type="removable"):
+        available = cap.removable.media_available
+        if available is not None:
+            out.text("media_available", int(available))
+        _write_size("media_size", cap, out)
+
+
+def _write_size(tag: str, cap: Storage, out: Out) -> None:
+    out.value(tag, cap.size_bytes, "size")
+    if cap.removable is not None and cap.removable.media_label is not None:
+        out.text("media_label", cap.removable.media_label)
+    out.value("logical_block_size", cap.logical_block_size, "queue/logical_block_size")
+    if cap.size_bytes is not None and cap.logical_block_size:
+        out.text("num_blocks", cap.size_bytes // cap.logical_block_size)
+
+
+KIND = Kind(
+    capability=Storage,
+    read=read,
+    write=write,
+    subsystems=frozenset({"block"}),
+    identifying=frozenset({"serial", "uid"}),
+    suffix=lambda cap: cap.serial,
+)

@@ -1,0 +1,96 @@
+"""system: the host itself, the root of the tree.
+
+Reads  /sys/class/dmi/id/{product_*,sys_vendor,bios_*}, below /sys/devices/virtual/dmi/id
+ABI    Documentation/ABI/testing/sysfs-firmware-dmi-entries, drivers/firmware/dmi-id.c
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+DMI = "/sys/devices/virtual/dmi/id"
+
+
+class Hardware(msgspec.Struct, frozen=True, gc=False):
+    """Who made the host. Serial and uuid can be read by root alone."""
+
+    vendor: str | None = None
+    """sys_vendor"""
+    version: str | None = None
+    """product_version"""
+    serial: str | None = None
+    """product_serial"""
+    uuid: str | None = None
+    """product_uuid"""
+
+
+class Firmware(msgspec.Struct, frozen=True, gc=False):
+    """The host's firmware."""
+
+    vendor: str | None = None
+    """bios_vendor"""
+    version: str | None = None
+    """bios_version"""
+    release_date: str | None = None
+    """bios_date"""
+
+
+class System(Capability, frozen=True, gc=False, tag="system"):
+    """The host; everything is None where there is no DMI (s390x, most of ARM, many VMs)."""
+
+    product: str | None = None
+    """product_name"""
+    hardware: Hardware = Hardware()
+    firmware: Firmware = Firmware()
+
+
+def read(node: Node) -> System | None:
+    """Read the DMI identification; `node` is the directory it lies in."""
+
+    def attribute(name: str) -> str | None:
+        text = node.read(name)
+        # Firmware pads with blanks, and an empty string says no more than an absent one.
+        return text.strip() or None if text is not None else None
+
+    return System(
+        product=attribute("product_name"),
+        hardware=Hardware(
+            vendor=attribute("sys_vendor"),
+            version=attribute("product_version"),
+            serial=attribute("product_serial"),
+            uuid=attribute("product_uuid"),
+        ),
+        firmware=Firmware(
+            vendor=attribute("bios_vendor"),
+            version=attribute("bios_version"),
+            release_date=attribute("bios_date"),
+        ),
+    )
+
+
+def write(cap: System, out: Out) -> None:
+    """Write product, hardware, firmware, in libvirt's order."""
+    out.value("product", cap.product, "product_name")
+    with out.begin("hardware"):
+        out.value("vendor", cap.hardware.vendor, "sys_vendor")
+        out.value("version", cap.hardware.version, "product_version")
+        out.value("serial", cap.hardware.serial, "product_serial")
+        out.value("uuid", cap.hardware.uuid, "product_uuid")
+    with out.begin("firmware"):
+        out.value("vendor", cap.firmware.vendor, "bios_vendor")
+        out.value("version", cap.firmware.version, "bios_version")
+        out.value("release_date", cap.firmware.release_date, "bios_date")
+
+
+# No subsystem: the scan reads the one device that has it by hand.
+KIND = Kind(
+    capability=System,
+    read=read,
+    write=write,
+    subsystems=frozenset(),
+    identifying=frozenset({"product_serial", "product_uuid"}),
+)

@@ -1,0 +1,60 @@
+"""usb: an interface of a USB device, which is what a driver binds to.
+
+Reads  bInterfaceNumber, bInterfaceClass, bInterfaceSubClass, bInterfaceProtocol, interface
+ABI    Documentation/ABI/testing/sysfs-bus-usb; the numbers are those of the interface
+       descriptor, Universal Serial Bus 2.0, section 9.6.5
+"""
+
+from __future__ import annotations
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.xml_writer import Out
+
+
+class Usb(Capability, frozen=True, gc=False, tag="usb"):
+    """A USB interface. A number that could not be told is None."""
+
+    number: int | None
+    """bInterfaceNumber"""
+    interface_class: int | None
+    """bInterfaceClass"""
+    interface_subclass: int | None
+    """bInterfaceSubClass"""
+    interface_protocol: int | None
+    """bInterfaceProtocol"""
+    description: str | None
+    """interface, as the device calls it; most do not"""
+
+
+def read(node: Node) -> Usb | None:
+    """Read an interface, whose name has a colon; a whole device is none."""
+    if ":" not in node.sysname:
+        return None
+    return Usb(
+        number=_read_byte(node, "bInterfaceNumber"),
+        interface_class=_read_byte(node, "bInterfaceClass"),
+        interface_subclass=_read_byte(node, "bInterfaceSubClass"),
+        interface_protocol=_read_byte(node, "bInterfaceProtocol"),
+        description=node.read("interface") or None,
+    )
+
+
+def _read_byte(node: Node, attribute: str) -> int | None:
+    number = node.read_number(attribute, base=16, promised=True)
+    if number is not None and number > 0xFF:
+        node.fault(attribute, "malformed", f"{number:x}")
+        return None
+    return number
+
+
+def write(cap: Usb, out: Out) -> None:
+    """Write in libvirt's order, in decimal as libvirt does."""
+    out.value("number", cap.number, "bInterfaceNumber")
+    out.value("class", cap.interface_class, "bInterfaceClass")
+    out.value("subclass", cap.interface_subclass, "bInterfaceSubClass")
+    out.value("protocol", cap.interface_protocol, "bInterfaceProtocol")
+    out.value("description", cap.description, "interface")
+
+
+KIND = Kind(capability=Usb, read=read, write=write, subsystems=frozenset({"usb"}))

@@ -1,0 +1,88 @@
+"""usb_device: a USB device or hub, root hubs included.
+
+Reads  busnum, devnum, idVendor, idProduct, manufacturer, product, serial, speed,
+       and the names that udev's hardware database has for the ids
+ABI    Documentation/ABI/stable/sysfs-bus-usb, testing/sysfs-bus-usb
+"""
+
+from __future__ import annotations
+
+import re
+
+from nodedevd.host.node import Node
+from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
+from nodedevd.xml_writer import Out
+
+_SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
+
+
+class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
+    """A USB device. A number or id that could not be told is None."""
+
+    bus: int | None
+    """busnum"""
+    device: int | None
+    """devnum: its number on the bus, another one each time it is plugged in"""
+    product: HardwareId | None
+    """idProduct"""
+    vendor: HardwareId | None
+    """idVendor"""
+    serial: str | None
+    """serial, which many devices do not have"""
+    speed_mbit: float | None
+    """speed in Mbit/s: 1.5, 12, 480, 5000, …; None where the kernel does not know"""
+
+
+def read(node: Node) -> UsbDevice | None:
+    """Read a device; an interface of one, whose name has a colon, is none."""
+    if ":" in node.sysname:
+        return None
+    return UsbDevice(
+        bus=node.read_number("busnum", promised=True),
+        device=node.read_number("devnum", promised=True),
+        product=_read_id(node, "idProduct", "ID_MODEL_FROM_DATABASE", "product"),
+        vendor=_read_id(node, "idVendor", "ID_VENDOR_FROM_DATABASE", "manufacturer"),
+        serial=node.read("serial") or None,
+        speed_mbit=_read_speed(node),
+    )
+
+
+def _read_id(node: Node, attribute: str, variable: str, described: str) -> HardwareId | None:
+    number = node.read_number(attribute, base=16, promised=True)
+    if number is None:
+        return None
+    if number > 0xFFFF:
+        node.fault(attribute, "malformed", f"{number:x}")
+        return None
+    name = node.udev.properties.get(variable) or node.read(described) or None
+    return HardwareId(id=f"0x{number:04x}", name=name)
+
+
+def _read_speed(node: Node) -> float | None:
+    text = node.read("speed")
+    if text is None or text == "unknown":
+        return None
+    if _SPEED.fullmatch(text) is None:
+        node.fault("speed", "malformed", text[:80])
+        return None
+    return float(text)
+
+
+def write(cap: UsbDevice, out: Out) -> None:
+    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    out.value("bus", cap.bus, "busnum")
+    out.value("device", cap.device, "devnum")
+    write_id("product", cap.product, "idProduct", out)
+    write_id("vendor", cap.vendor, "idVendor", out)
+    out.value("serial", cap.serial, "serial")
+    speed = None if cap.speed_mbit is None else f"{cap.speed_mbit:.10g}"
+    out.value("speed", speed, "speed")
+
+
+KIND = Kind(
+    capability=UsbDevice,
+    read=read,
+    write=write,
+    subsystems=frozenset({"usb"}),
+    identifying=frozenset({"serial"}),
+)

@@ -1,0 +1,181 @@
+"""vgpu: a virtual function that can be a vGPU without an mdev, by NVIDIA's vendor VFIO interface.
+
+Reads  nvidia/{creatable_vgpu_types,current_vgpu_type,vgpu_params,placement_id,gpu_instance_id},
+       and creatable_vgpu_types of the other functions of the card
+ABI    none in the kernel; NVIDIA vGPU software user guide, "Creating an NVIDIA vGPU on a Linux
+       with KVM Hypervisor Host that Uses a Vendor-Specific VFIO Framework"
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from nodedevd.errors import NodeGone
+from nodedevd.host.node import Node, parse_number
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
+from nodedevd.xml_writer import Out
+
+DIRECTORY = "nvidia"
+CURRENT = f"{DIRECTORY}/current_vgpu_type"
+_CREATABLE = f"{DIRECTORY}/creatable_vgpu_types"
+
+_LINE = re.compile(r"\s*([0-9]{1,9})\s*:\s*(\S.*?)\s*")
+_HEADER = re.compile(r"\s*ID\s*:.*", re.IGNORECASE)
+
+
+class VgpuType(msgspec.Struct, frozen=True, gc=False):
+    """A profile; it has neither description nor count."""
+
+    id: str
+    """the decimal number that is written to current_vgpu_type"""
+    name: str | None
+    """None while no function of the card lists it"""
+    facts: TypeFacts | None
+    """what the name says"""
+
+
+class Vgpu(Capability, frozen=True, gc=False, tag="vgpu"):
+    """A function that becomes a vGPU when a profile is set on it. It has no UUID."""
+
+    current: VgpuType | None
+    """the profile that is set; None: none, or unknown if there is an error that says so"""
+    creatable: tuple[VgpuType, ...] | None
+    """profiles that could be set on this function now; None is unknown"""
+    params: str | None
+    """vgpu_params: the plugin's options; None if there are none"""
+    placement_id: str | None
+    """where on a card with vGPUs of several sizes it lies; None if the driver does not say"""
+    gpu_instance_id: str | None
+    """the MIG instance behind it; None if there is none"""
+
+
+def read(node: Node) -> Vgpu | None:
+    """Read a function that carries the interface; others are none."""
+    if DIRECTORY not in node.entries or "current_vgpu_type" not in node.names(DIRECTORY):
+        return None
+    creatable = _read_creatable(node)
+    return Vgpu(
+        current=_read_current(node, creatable or ()),
+        creatable=creatable,
+        params=node.read(f"{DIRECTORY}/vgpu_params") or None,
+        placement_id=node.read(f"{DIRECTORY}/placement_id") or None,
+        gpu_instance_id=node.read(f"{DIRECTORY}/gpu_instance_id") or None,
+    )
+
+
+def _read_creatable(node: Node) -> tuple[VgpuType, ...] | None:
+    text = node.read(_CREATABLE, promised=True)
+    if text is None:
+        return None
+    found, odd = parse_types(text)
+    if odd is not None:
+        node.fault(_CREATABLE, "malformed", odd[:80])
+    return found
+
+
+def parse_types(text: str) -> tuple[tuple[VgpuType, ...], str | None]:
+    """Read lines `1148  : NVIDIA L40S-2Q` below a heading; also return the first odd one."""
+    found = []
+    odd = None
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is not None:
+            found.append(VgpuType(match[1], match[2], type_facts(match[2], None)))
+        elif line.strip() and not _HEADER.fullmatch(line):
+            odd = odd or line
+    return tuple(found), odd
+
+
+def _read_current(node: Node, creatable: tuple[VgpuType, ...]) -> VgpuType | None:
+    text = node.read(CURRENT, promised=True)
+    if text is None:
+        return None
+    number = parse_number(text.strip())
+    if number is None:
+        node.fault(CURRENT, "malformed", text[:80])
+    if not number:
+        return None
+    wanted = str(number)
+    for one in creatable:
+        if one.id == wanted:
+            return one
+    # A function with a profile may list nothing any more: its sisters have the names.
+    for one in _listed_beside(node):
+        if one.id == wanted:
+            return one
+    return VgpuType(wanted, None, None)
+
+
+def _listed_beside(node: Node) -> tuple[VgpuType, ...]:
+    """Return what the other functions of the card list, each once."""
+    physfn = node.link("physfn")
+    if physfn is None:
+        return ()
+    try:
+        card = Node(node.sysroot, physfn, subsystem="pci")
+    except NodeGone:
+        return ()
+    found: dict[str, VgpuType] = {}
+    texts = set()
+    for name in sorted(card.entries):
+        function = card.link(name) if name.startswith("virtfn") else None
+        if function is None or function == node.path:
+            continue
+        try:
+            texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
+        except (OSError, UnicodeDecodeError):
+            continue  # a fault of that function's, which tells it itself
+    for text in sorted(texts):
+        found.update({one.id: one for one in parse_types(text)[0]})
+    return tuple(found.values())
+
+
+def recount(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
+    """Read it again: no event tells when a profile is set, or what that leaves for others."""
+    try:
+        node = Node(sysroot, path, subsystem="pci")
+        found = read(node)
+    except NodeGone:
+        return None
+    if found is None or node.faults:
+        return None
+    return cap if found == cap else found
+
+
+def write(cap: Vgpu, out: Out) -> None:
+    """Write the profile that is set, and those that could be."""
+    if cap.current is not None:
+        _write_type("current", cap.current, out)
+    elif CURRENT in out.unknown:
+        out.empty("current", state="unknown")
+    if cap.creatable is None:
+        out.empty("creatable", state="unknown")
+    elif cap.creatable:
+        with out.begin("creatable"):
+            for one in cap.creatable:
+                _write_type("type", one, out)
+    out.value("params", cap.params, f"{DIRECTORY}/vgpu_params")
+    out.value("placement_id", cap.placement_id, f"{DIRECTORY}/placement_id")
+    out.value("gpu_instance_id", cap.gpu_instance_id, f"{DIRECTORY}/gpu_instance_id")
+
+
+def _write_type(tag: str, one: VgpuType, out: Out) -> None:
+    if one.name is None:
+        out.empty(tag, id=one.id)
+        return
+    with out.begin(tag, id=one.id):
+        out.text("name", one.name)
+        write_facts(one.facts, out)
+
+
+KIND = Kind(
+    capability=Vgpu,
+    read=read,
+    write=write,
+    subsystems=frozenset({"pci"}),
+    recount=recount,
+)

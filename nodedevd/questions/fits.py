@@ -1,0 +1,253 @@
+"""fits: where so many vGPUs of a type could be created now, and why not elsewhere.
+
+Pure: devices in, an answer out. A card is a physical function with all that shares its memory.
+Of a card with one function what the driver says is taken as it is. Over several it cannot be
+added up: each of sixteen virtual functions may say 1 when two vGPUs fit. Then the sum is bounded
+by the type's ceiling, where the driver tells one, and by what is active; without them no more
+than one is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from nodedevd.errors import NodedevError
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.shared.vgpu_types import type_matches
+from nodedevd.model.snapshot import Device
+from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vgpu_functions
+
+Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
+"""perhaps: at least so many are offered, but not surely at the same time, or a count is unknown"""
+
+Reason: TypeAlias = Literal[
+    "not-offered",
+    "not-listed",
+    "other-profile-active",
+    "full",
+    "none-available",
+    "no-vf-enabled",
+    "unknown",
+]
+"""Why nothing of the type could be created on a card.
+
+not-offered: it has other types. not-listed: with vendor VFIO a card lists what still fits beside
+its vGPUs, so it is none of the card's types, or does not fit. other-profile-active: vGPUs of
+other types are in the way. full: its vGPUs are of this type already. none-available: the driver
+says so, and not why. no-vf-enabled: it is an SR-IOV vGPU card without virtual functions. unknown:
+the count cannot be read.
+"""
+
+COUNT_AT_MOST = 1_000_000
+
+
+class NoSuchType(NodedevError):
+    """Nothing on the host offers a type of this id or name, or could."""
+
+    code = "no-such-type"
+
+    def __init__(self, wanted: str, offered: tuple[str, ...]) -> None:
+        super().__init__(wanted, offered)
+        self.type = wanted
+        self.offered = offered
+        """names, or ids, of a few types that there are"""
+
+    def __str__(self) -> str:
+        if not self.offered:
+            return f"no device offers a type {self.type!r}, or any: see nodedevctl doctor"
+        return f"no device offers a type {self.type!r}; there are {', '.join(self.offered)}, …"
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """A function that offers the type, or holds a vGPU of it."""
+
+    device: str
+    framework: Framework
+    type: str
+    """the type's id there"""
+    name: str | None
+    available: int | None
+    """as the driver says; None is unknown"""
+    active: int
+
+
+class Card(msgspec.Struct, frozen=True, gc=False):
+    """A physical function, and what its functions say of the type."""
+
+    card: str
+    """the physical function's name"""
+    available: int | None
+    """how many could be created at the most; None is unknown"""
+    certain: int
+    """how many could be created for sure, if nothing else comes first"""
+    active: int
+    """how many of the type there are"""
+    ceiling: int | None
+    """how many the card holds if it holds nothing else; None if the driver does not tell"""
+    reason: Reason | None
+    """why none could be created; None if one could"""
+    places: tuple[Place, ...]
+    """those with room first"""
+    others: tuple[str, ...]
+    """names, or ids, of other types that are active on the card"""
+
+
+class Fits(msgspec.Struct, frozen=True, gc=False):
+    """The answer."""
+
+    type: str
+    """as it was asked for"""
+    count: int
+    answer: Verdict
+    cards: tuple[Card, ...]
+    """those with most room first"""
+
+
+def fits(devices: Iterable[Device], wanted: str, count: int = 1) -> Fits:
+    """Tell where `count` vGPUs of a type, given by id or name, could be created now.
+
+    Raises NoSuchType.
+    """
+    devices = list(devices)
+    functions: dict[str, list[VgpuFunction]] = {}
+    for function in vgpu_functions(devices):
+        functions.setdefault(function.card, []).append(function)
+    cards = [_card(name, group, wanted) for name, group in functions.items()]
+    cards += [_without_functions(one) for one in devices if _lacks_functions(one)]
+    if all(card.reason == "not-offered" for card in cards):
+        raise NoSuchType(wanted, _offered(functions.values()))
+    cards.sort(key=lambda card: (-card.certain, -(card.available or 0), card.card))
+    return Fits(wanted, count, _verdict(cards, count), tuple(cards))
+
+
+def _verdict(cards: Sequence[Card], count: int) -> Verdict:
+    if sum(card.certain for card in cards) >= count:
+        return "yes"
+    if any(card.reason == "unknown" or card.available is None for card in cards):
+        return "perhaps"
+    return "perhaps" if sum(card.available or 0 for card in cards) >= count else "no"
+
+
+def _card(name: str, functions: Sequence[VgpuFunction], wanted: str) -> Card:
+    matches = [(function, _match(function, wanted)) for function in functions]
+    offers = [match for _, match in matches if match is not None]
+    places = [_place(function, match) for function, match in matches if match is not None]
+    places.sort(key=lambda place: -(place.available or 0))
+    active = [one for function in functions for one in function.offers if one.active]
+    others = [one for one in active if not type_matches(wanted, one.id, one.name)]
+    ceiling = next((one.facts.max_instances for one in offers if one.facts is not None), None)
+    available = certain = sum(place.available or 0 for place in places)
+    if len(functions) > 1 and available:
+        room, even = _room(ceiling, next(map(_size, offers)), active)
+        # That one fits where the driver says so is beyond doubt.
+        available = available if room is None else min(available, max(1, room))
+        certain = available if even else 1
+    reason: Reason | None = None
+    if not available:
+        known = all(function.known for function in functions)
+        reason = _reason(functions, places, others, known=known)
+    return Card(
+        card=name,
+        available=None if reason == "unknown" else available,
+        certain=certain,
+        active=sum(place.active for place in places),
+        ceiling=ceiling,
+        reason=reason,
+        places=tuple(places),
+        others=tuple(dict.fromkeys(one.name or one.id for one in others)),
+    )
+
+
+def _place(function: VgpuFunction, match: Offer) -> Place:
+    return Place(
+        device=function.device,
+        framework=function.framework,
+        type=match.id,
+        name=match.name,
+        available=match.available,
+        active=match.active,
+    )
+
+
+def _match(function: VgpuFunction, wanted: str) -> Offer | None:
+    """Return the offer that is asked for; one with exactly this id or name before others."""
+    found = [one for one in function.offers if type_matches(wanted, one.id, one.name)]
+    exact = [one for one in found if wanted in (one.id, one.name)]
+    return next(iter(exact or found), None)
+
+
+def _size(one: Offer) -> int | None:
+    return None if one.facts is None else one.facts.framebuffer_bytes or one.facts.nominal_bytes
+
+
+def _room(
+    ceiling: int | None, size: int | None, active: Sequence[Offer]
+) -> tuple[int | None, bool]:
+    """Return how many more a card's memory holds, and whether they fit for sure.
+
+    Where sizes are mixed, what is free may lie in pieces.
+    """
+    sizes = [_size(one) for one in active]
+    if ceiling is None or size is None or None in sizes:
+        return None, False
+    used = sum((_size(one) or 0) * one.active for one in active)
+    return max(0, ceiling - -(-used // size)), all(one == size for one in sizes)
+
+
+def _reason(
+    functions: Sequence[VgpuFunction],
+    places: Sequence[Place],
+    others: Sequence[Offer],
+    *,
+    known: bool,
+) -> Reason:
+    if not known:
+        return "unknown"
+    if not places:
+        vendor = any(function.framework == "vendor-vfio" for function in functions)
+        return "not-listed" if others and vendor else "not-offered"
+    if others:
+        return "other-profile-active"
+    return "full" if any(place.active for place in places) else "none-available"
+
+
+def _lacks_functions(device: Device) -> bool:
+    """Tell whether it is an SR-IOV vGPU card whose virtual functions are not enabled.
+
+    NVIDIA's, by its driver: its physical function offers nothing, sriov-manage makes the others.
+    """
+    pci = device.capability(Pci)
+    functions = None if pci is None else pci.virtual_functions
+    return (
+        pci is not None
+        and functions is not None
+        and bool(functions.maximum)
+        and not functions.addresses
+        and device.driver == "nvidia"
+        and card_of(device) == device.name
+        and "mdev_parent" not in device.types
+    )
+
+
+def _without_functions(device: Device) -> Card:
+    return Card(
+        card=device.name,
+        available=0,
+        certain=0,
+        active=0,
+        ceiling=None,
+        reason="no-vf-enabled",
+        places=(),
+        others=(),
+    )
+
+
+def _offered(groups: Iterable[Sequence[VgpuFunction]]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for group in groups:
+        for function in group:
+            names.update({one.name or one.id: None for one in function.offers})
+    return tuple(names)[:5]

@@ -1,0 +1,120 @@
+"""resolve: which device is meant by what other tools call it.
+
+Pure: a snapshot and a text in, devices out. Taken are, besides every name that a lookup takes, an
+IOMMU group's number, the nodes of VFIO and of any device below /dev, and the names of network
+interfaces and disks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from nodedevd.errors import NoSuchDevice
+from nodedevd.host.node import parse_number
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.vgpu import Vgpu, VgpuType
+from nodedevd.model.snapshot import Device, Snapshot
+
+# noiommu-: a group that is none, of a device without IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
+_GROUP = re.compile(r"(?:/dev/vfio/(?:noiommu-)?|/sys/kernel/iommu_groups/)?([0-9]+)/?")
+_VFIO = re.compile(r"/dev/vfio/devices/[^/]+")
+
+
+class Resolved(msgspec.Struct, frozen=True, gc=False):
+    """A device that is meant, with what one needs to go on."""
+
+    name: str
+    parent: str | None
+    path: str | None
+    capabilities: tuple[str, ...]
+    driver: str | None
+    pci_function: str | None
+    """name of the PCI function that it is, or lies below"""
+    uuid: str | None
+    """of an mdev"""
+    type: str | None
+    """id of an mdev's type, or of the profile that a function has; None if none, or unknown"""
+    type_name: str | None
+    iommu_group: int | None
+    vfio_device: str | None
+    """/dev/vfio/devices/<name>"""
+
+
+class Resolution(msgspec.Struct, frozen=True, gc=False):
+    """The devices that are meant, at one generation."""
+
+    generation: int
+    devices: tuple[Resolved, ...]
+
+
+def resolve(snapshot: Snapshot, text: str) -> Resolution:
+    """Return what is meant: one device, or all of an IOMMU group. Raises NoSuchDevice."""
+    devices = _find(snapshot, text)
+    if not devices:
+        raise NoSuchDevice(text, snapshot.nearest(text))
+    return Resolution(
+        snapshot.generation, tuple([_resolved(snapshot, device) for device in devices])
+    )
+
+
+def _find(snapshot: Snapshot, text: str) -> list[Device]:
+    group = _GROUP.fullmatch(text)
+    if group is not None:
+        number = parse_number(group[1])
+        return [one for one in snapshot if number is not None and _iommu_group(one) == number]
+    if _VFIO.fullmatch(text):
+        return [device for device in snapshot if _vfio_device(device) == text]
+    if text.startswith("/dev/"):
+        return [one for one in snapshot if text == one.devnode or text in one.devlinks]
+    try:
+        return [snapshot.lookup(text)]
+    except NoSuchDevice:
+        named = snapshot.by_sysname(text)
+        return [one for one in named if one.subsystem in ("net", "block")]
+
+
+def _resolved(snapshot: Snapshot, device: Device) -> Resolved:
+    child, vgpu = device.capability(MdevChild), device.capability(Vgpu)
+    kind: VgpuType | MdevChildType | None = None
+    if child is not None:
+        kind = child.mdev_type
+    elif vgpu is not None:
+        kind = vgpu.current
+    function = next((one for one in _upwards(snapshot, device) if one.capability(Pci)), None)
+    return Resolved(
+        name=device.name,
+        parent=device.parent,
+        path=device.path,
+        capabilities=device.types,
+        driver=device.driver,
+        pci_function=None if function is None else function.name,
+        uuid=None if child is None else child.uuid,
+        type=None if kind is None else kind.id,
+        type_name=None if kind is None else kind.name,
+        iommu_group=_iommu_group(device),
+        vfio_device=_vfio_device(device),
+    )
+
+
+def _upwards(snapshot: Snapshot, device: Device | None) -> Iterable[Device]:
+    while device is not None:
+        yield device
+        device = snapshot.get(device.parent or "")
+
+
+def _iommu_group(device: Device) -> int | None:
+    pci, child = device.capability(Pci), device.capability(MdevChild)
+    if pci is not None and pci.iommu_group is not None:
+        return pci.iommu_group.number
+    return None if child is None else child.iommu_group
+
+
+def _vfio_device(device: Device) -> str | None:
+    for capability in device.capabilities:
+        if isinstance(capability, Pci | MdevChild) and capability.vfio_device is not None:
+            return capability.vfio_device.node
+    return None

@@ -1,0 +1,1 @@
+"""server: everything that answers clients on a socket, whichever protocol they speak."""

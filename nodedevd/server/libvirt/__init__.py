@@ -1,0 +1,1 @@
+"""libvirt: libvirt's remote protocol, as far as node devices need it."""

@@ -1,0 +1,267 @@
+"""NodeDevices: a store's devices as libvirt lists, filters and names them.
+
+Which devices there are, their names and their XML are the libvirt format's; here are the
+filters, the lists of capabilities, and what a change is to who is told of events.
+Source: virConnectListAllNodeDevicesFlags and virNodeDeviceEventLifecycleType of libvirt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from nodedevd.errors import NoSuchDevice
+from nodedevd.formats import DIALECTS
+from nodedevd.kinds import WORDS
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.scsi_host import ScsiHost
+from nodedevd.kinds.shared.mdevctl import definition_path
+from nodedevd.kinds.system import System
+from nodedevd.model.snapshot import Added, Device, Removed, Snapshot
+from nodedevd.model.store import Recent, Store
+from nodedevd.server.reply_cache import Kept
+
+_CAPABILITIES: Final = (
+    *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
+    *("storage", "fc_host", "vports", "scsi_generic", "drm", "mdev_types", "mdev", "ccw"),
+    *("css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "vpd", "ccwgroup", "ccwgroup_member"),
+)
+"""libvirt's words, in the order of the bits of VIR_CONNECT_LIST_NODE_DEVICES_CAP_…"""
+_NESTED: Final = frozenset({"fc_host", "vports", "mdev_types", "vpd", "ccwgroup_member"})
+"""Those that stand behind the capability that a device is."""
+PERSISTENT: Final = 1 << 28
+TRANSIENT: Final = 1 << 29
+INACTIVE: Final = 1 << 30
+ACTIVE: Final = 1 << 31
+_ALL_CAPABILITIES: Final = (1 << len(_CAPABILITIES)) - 1
+_GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
+"""Bits of one group are alternatives; a group of which there is none does not filter."""
+FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
+
+_EVENTS_KEPT: Final = 1024
+_LIBVIRT: Final = DIALECTS["libvirt"]
+
+
+class LifecycleEvent(IntEnum):
+    """virNodeDeviceEventLifecycleType."""
+
+    CREATED = 0
+    DELETED = 1
+    DEFINED = 2
+    UNDEFINED = 3
+
+
+class Event(NamedTuple):
+    """What clients are told of; `lifecycle` is None for an update."""
+
+    name: str
+    lifecycle: LifecycleEvent | None
+
+
+class _Entry(NamedTuple):
+    """What a list needs of a device; `bits` are those of the filters that it passes."""
+
+    device: Device
+    name: str
+    bits: int
+
+
+class NodeDevices:
+    """Answers from the store's current snapshot; lives on the event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        # By number: what is kept would keep an old snapshot, too.
+        self.replies = Kept(lambda: store.snapshot.generation)
+        """what was answered, by the payload of the call"""
+        self._listed: Snapshot | None = None
+        self._entries: dict[str, tuple[Device, _Entry | None]] = {}
+        self._shown: dict[str, _Entry] = {}
+        self._events: OrderedDict[int, tuple[Event, ...]] = OrderedDict()
+
+    def select(self, flags: int) -> list[str]:
+        """Return the names of the devices that pass a filter of bits, sorted by our names."""
+        wanted = [flags & group for group in _GROUPS if flags & group]
+        if not wanted:
+            return list(self._list())
+        return [
+            entry.name
+            for entry in self._list().values()
+            if all(entry.bits & alternatives for alternatives in wanted)
+        ]
+
+    def having(self, capability: str | None) -> list[str]:
+        """Return the names of the devices with a capability; one that is unknown has none."""
+        if capability is None:
+            return self.select(0)
+        if capability not in _CAPABILITIES:
+            return []
+        return self.select(1 << _CAPABILITIES.index(capability))
+
+    def find(self, name: str) -> Device:
+        """Return the device of libvirt's name, or of any that `Snapshot.lookup` takes.
+
+        Raises NoSuchDevice, for one that the format does not show, too.
+        """
+        try:
+            device = self.store.snapshot.lookup(name)
+        except NoSuchDevice:
+            # libvirt's name of an mdev whose own is no uuid
+            entry = self._list().get(name)
+            if entry is None:
+                raise
+            device = entry.device
+        if self.store.placed(device, form="libvirt") is None:
+            raise NoSuchDevice(name)
+        return device
+
+    def find_scsi_host(self, wwnn: str, wwpn: str) -> Device:
+        """Return the SCSI host on Fibre Channel of these World Wide Names.
+
+        Raises NoSuchDevice.
+        """
+        wanted = (wwnn.lower().removeprefix("0x"), wwpn.lower().removeprefix("0x"))
+        for device in self.store.snapshot:
+            host = device.capability(ScsiHost)
+            if host is None or host.fc_host is None:
+                continue
+            if (host.fc_host.wwnn, host.fc_host.wwpn) == wanted and _LIBVIRT.shows(device):
+                return device
+        raise NoSuchDevice(f"{wwnn},{wwpn}")
+
+    def name(self, device: Device) -> str:
+        """Return libvirt's name of a device."""
+        return self._placed(device).name
+
+    def parent(self, device: Device) -> str | None:
+        """Return libvirt's name of a device's parent; `computer` has none."""
+        return self._placed(device).parent
+
+    def xml(self, device: Device, *, inactive: bool = False) -> str:
+        """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
+        if inactive:
+            return str(_LIBVIRT.written(self._placed(_as_defined(device))))
+        return self.store.text(device, form="libvirt")
+
+    def capabilities(self, device: Device) -> list[str]:
+        """Return libvirt's words for what a device is, and then for what it has."""
+        bits = _bits(device)
+        words = [word for bit, word in enumerate(_CAPABILITIES) if bits & 1 << bit]
+        return sorted(words, key=_NESTED.__contains__)
+
+    def events(self, recent: Recent) -> tuple[Event, ...]:
+        """Return what clients are told of a change; nothing, if the format shows none of it."""
+        events = self._events.get(recent.generation)
+        if events is None:
+            events = self._events[recent.generation] = tuple(self._tell(recent))
+            if len(self._events) > _EVENTS_KEPT:
+                self._events.popitem(last=False)
+        return events
+
+    def _list(self) -> Mapping[str, _Entry]:
+        """Return what is shown, by libvirt's names; devices that stayed the same keep theirs."""
+        snapshot = self.store.snapshot
+        if snapshot is not self._listed:
+            known, self._entries = self._entries, {}
+            for device in snapshot:
+                before, entry = known.get(device.name, (None, None))
+                if before is not device:
+                    entry = self._entry(device)
+                self._entries[device.name] = device, entry
+            entries = (entry for _, entry in self._entries.values())
+            self._shown = {entry.name: entry for entry in entries if entry is not None}
+            self._listed = snapshot
+        return self._shown
+
+    def _entry(self, device: Device) -> _Entry | None:
+        if not _LIBVIRT.shows(device):
+            return None
+        state = ACTIVE if device.active else INACTIVE
+        persistence = PERSISTENT if is_persistent(device) else TRANSIENT
+        return _Entry(device, self.name(device), _bits(device) | state | persistence)
+
+    def _placed(self, device: Device) -> Device:
+        return _LIBVIRT.placed(device, self.store.snapshot)
+
+    def _tell(self, recent: Recent) -> Iterator[Event]:
+        change = recent.change
+        before = None if isinstance(change, Added) else change.device
+        after = None if isinstance(change, Removed) else change.device
+        if not isinstance(change, (Added, Removed)):
+            before = change.before
+        before = before if before is not None and _LIBVIRT.shows(before) else None
+        after = after if after is not None and _LIBVIRT.shows(after) else None
+        if before is not None and after is not None and self.name(before) != self.name(after):
+            yield from self._compare(before, None)
+            before = None
+        yield from self._compare(before, after)
+
+    def _compare(self, before: Device | None, after: Device | None) -> Iterator[Event]:
+        device = after or before
+        if device is None:
+            return
+        name = self.name(device)
+        was_active, is_active = _is(before, active=True), _is(after, active=True)
+        was_defined, is_defined = _is(before, active=False), _is(after, active=False)
+        if was_active and not is_active:
+            yield Event(name, LifecycleEvent.DELETED)
+        if was_defined and not is_defined:
+            yield Event(name, LifecycleEvent.UNDEFINED)
+        if is_defined and not was_defined:
+            yield Event(name, LifecycleEvent.DEFINED)
+        if is_active and not was_active:
+            yield Event(name, LifecycleEvent.CREATED)
+        if (was_active, was_defined) == (is_active, is_defined) and self._differ(before, after):
+            yield Event(name, None)
+
+    def _differ(self, before: Device | None, after: Device | None) -> bool:
+        if before is None or after is None:
+            return True
+        return starts_itself(before) != starts_itself(after) or self.xml(before) != self.xml(after)
+
+
+def is_persistent(device: Device) -> bool:
+    """Tell whether a device outlives a reboot by a definition of its own; the host does."""
+    mdev = device.capability(MdevChild)
+    return device.capability(System) is not None if mdev is None else mdev.defined
+
+
+def starts_itself(device: Device) -> bool:
+    """Tell whether a device is started together with its parent; the host is always there."""
+    mdev = device.capability(MdevChild)
+    return device.capability(System) is not None if mdev is None else mdev.autostart is True
+
+
+def _is(device: Device | None, *, active: bool) -> bool:
+    if device is None:
+        return False
+    return device.active if active else is_persistent(device)
+
+
+def _bits(device: Device) -> int:
+    words = device.words
+    parent = device.capability(MdevParent)
+    if parent is not None and not parent.types and len(device.capabilities) > 1:
+        words -= {"mdev_parent"}  # a part of the device that libvirt leaves out
+    return sum(1 << bit for bit, word in enumerate(_CAPABILITIES) if WORDS.get(word) in words)
+
+
+def _as_defined(device: Device) -> Device:
+    mdev = device.capability(MdevChild)
+    if mdev is None or not device.active:
+        return device
+    defined = replace(mdev, state="inactive", iommu_group=None, vfio_device=None)
+    others = [defined if one is mdev else one for one in device.capabilities]
+    return replace(
+        device,
+        path=definition_path(mdev.parent_addr, mdev.uuid),
+        driver=None,
+        devnode=None,
+        devlinks=(),
+        capabilities=tuple(others),
+    )

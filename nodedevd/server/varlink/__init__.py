@@ -1,0 +1,1 @@
+"""varlink: the Varlink protocol and the interface org.nodedevd.Devices."""

@@ -1,0 +1,54 @@
+"""Uevent: one message of the kernel or udevd about a device, and what it can have touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from nodedevd.model.snapshot import Snapshot
+
+
+class Uevent(msgspec.Struct, frozen=True, gc=False):
+    """A uevent, reduced to what is acted upon."""
+
+    action: str
+    path: str
+    """sysfs path, /sys in front"""
+    subsystem: str | None
+    old_path: str | None = None
+    """DEVPATH_OLD of a move, /sys in front"""
+
+
+_WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
+
+
+def touched_paths(uevents: Iterable[Uevent], snapshot: Snapshot) -> set[str]:
+    """Return the paths of the devices to be read again.
+
+    The device; its descendants when it went, moved, or got or lost its driver; for an mdev its
+    parent; for VFIO's own child of an mdev the mdev.
+    """
+    touched: set[str] = set()
+    for uevent in uevents:
+        touched.update(_touched(uevent, snapshot))
+        old_path = uevent.old_path
+        if old_path is not None and old_path != uevent.path:
+            # What came below the old path just before, the snapshot does not know yet.
+            below = [path for path in touched if path.startswith(f"{old_path}/")]
+            touched.update(uevent.path + path[len(old_path) :] for path in below)
+    return touched
+
+
+def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
+    yield uevent.path
+    if uevent.subsystem == "mdev":
+        yield uevent.path.rpartition("/")[0]
+    elif uevent.subsystem == "vfio-dev":
+        # <mdev>/vfio-dev/vfio<N>
+        yield uevent.path.rpartition("/")[0].rpartition("/")[0]
+    if uevent.action in _WITH_DESCENDANTS:
+        yield from snapshot.below(uevent.path)
+    if uevent.old_path is not None and uevent.old_path != uevent.path:
+        yield uevent.old_path
+        yield from snapshot.below(uevent.old_path)
