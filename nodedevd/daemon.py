@@ -32,10 +32,11 @@ from nodedevd.questions.in_use import look
 from nodedevd.server.acceptor import Acceptor
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.session import LibvirtServer
-from nodedevd.server.listener import Listener, default_socket_path, open_listener
+from nodedevd.server.listener import Listener, open_listener
 from nodedevd.server.varlink.interface import NAME, DevicesInterface
 from nodedevd.server.varlink.service import Service
 from nodedevd.server.varlink.session import Server
+from nodedevd.socket_paths import default_socket_path
 from nodedevd.text import printable
 
 log = logging.getLogger(__name__)

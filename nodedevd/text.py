@@ -44,3 +44,10 @@ def printable(text: str) -> str:
 def _width(text: str) -> int:
     wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
     return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
+
+
+def shown(text: str) -> str:
+    r"""Return a file name or path as text that can be encoded: odd bytes as `\xNN`."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.addresses import PciAddress, parse_pci
+from nodedevd.names import PciAddress, parse_pci
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Added, Change, Changed, Device, Removed, Snapshot
+from nodedevd.model.changes import Added, Change, Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
 from nodedevd.tree.graft import Reading, Update, assemble, graft
 

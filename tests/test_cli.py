@@ -19,8 +19,8 @@ from lxml import etree
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import Status
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.running import REPOSITORY, running

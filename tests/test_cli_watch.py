@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from nodedevd.client import Client, Event
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from tests.support import namespace
 from tests.support.changing_host import (
     GPU,

@@ -19,6 +19,7 @@ import pytest
 
 import nodedevd.client
 from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.source import Source
 from nodedevd.client import (
     AsyncClient,
     Client,
@@ -43,7 +44,6 @@ from nodedevd.client import (
     gone,
     present,
 )
-from nodedevd.model.listing import Source
 from nodedevd.varlink import encode_error, encode_reply
 from tests.support.changing_host import (
     GPU,

@@ -11,7 +11,9 @@ from nodedevd.host.events.inotify import DirectoryMonitor
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import DIRECTORY
-from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.changes import Changed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
 from nodedevd.tree.read import scan
 from nodedevd.tree.update import update

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from nodedevd.cli.main import main
 from nodedevd.follow.supervisor import scan_in_time
 from nodedevd.host.facts import HostFacts, read_host
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, Status, UnansweredRead, build_status, now

@@ -16,14 +16,14 @@ from nodedevd.errors import NotASysroot
 from nodedevd.follow import follower, supervisor
 from nodedevd.follow.follower import Follower, Options
 from nodedevd.host.events.udev import EventsLost
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.vgpu import Vgpu
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.model.store import Store
 from nodedevd.tree.read import UNANSWERED, scan
-from nodedevd.tree.touched import Uevent
 from tests.support.fake_monitor import FakeMonitor, FakeMonitors, eventually
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree

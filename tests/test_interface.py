@@ -21,11 +21,13 @@ from varlink import scanner
 
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
 from nodedevd.formats import dump, libvirt, native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.processes import Holding, Process, Seen
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.changes import Changed
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
-from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import Card, Fits, NoSuchType, Place, fits

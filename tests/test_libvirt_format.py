@@ -15,7 +15,9 @@ from nodedevd.formats import dump, libvirt
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KINDS
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.changes import Changed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan

@@ -22,7 +22,9 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
-from nodedevd.model.snapshot import Added, Changed, Device, Removed, Snapshot
+from nodedevd.model.changes import Added, Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.server.libvirt import protocol as remote

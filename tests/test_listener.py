@@ -17,13 +17,8 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import SocketInUse
-from nodedevd.server.listener import (
-    BadSocketPath,
-    Listener,
-    candidate_socket_paths,
-    default_socket_path,
-    open_listener,
-)
+from nodedevd.server.listener import BadSocketPath, Listener, open_listener
+from nodedevd.socket_paths import candidate_socket_paths, default_socket_path
 
 # root may give a file to any group, others to their own
 GROUP = grp.getgrgid(1 if os.geteuid() == 0 else os.getegid())

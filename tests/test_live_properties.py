@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodedevd.follow.follower import Follower, Options
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.varlink.watch import Filter, Watch
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
-from nodedevd.tree.touched import Uevent
 from tests.support.fake_monitor import FakeMonitors, eventually
 from tests.support.trees import Tree
 from tests.support.watching import Mirror

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import (
     DIRECTORY,

@@ -11,7 +11,9 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.net import Net, NetLink
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Change, Device, Snapshot
+from nodedevd.model.changes import Change
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.graft import Reading, assemble, graft
 
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())

@@ -13,7 +13,8 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import WORDS
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
-from nodedevd.model.snapshot import Device, Snapshot, filter_words
+from nodedevd.model.device import Device, filter_words
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Tree

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.kinds import AnyCapability
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
@@ -39,7 +39,7 @@ from nodedevd.kinds.usb import Usb
 from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from tests.support.golden import DIRECTORY
 from tests.support.xml import attributes, find, valid, validate
 

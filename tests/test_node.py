@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.node import Fault, Node, parse_number, shown
+from nodedevd.host.faults import Fault
+from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.text import shown
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 

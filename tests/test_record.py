@@ -19,7 +19,7 @@ from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.scsi_target import ScsiTarget
 from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import scan
 from nodedevd.tree.record import NotEmpty, RecordingSysroot, record
 from tests.support.hosts import FIXTURES

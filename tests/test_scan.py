@@ -12,14 +12,16 @@ import pytest
 
 from nodedevd.errors import NotASysroot
 from nodedevd.formats import native
-from nodedevd.host.node import Fault, Node
+from nodedevd.host.faults import Fault
+from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import pci
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.system import DMI
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree import read as scanning
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot

@@ -15,7 +15,7 @@ from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
 from nodedevd.cli.schema import VERSION, json_schema
 from nodedevd.kinds import KINDS
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from tests.support.hosts import FIXTURES, HOSTS
 
 

@@ -8,7 +8,9 @@ import pytest
 from nodedevd import formats
 from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.model.snapshot import Changed, Device, Removed, Snapshot
+from nodedevd.model.changes import Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store, json_text
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan

@@ -12,7 +12,8 @@ import pytest
 from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.pci import Pci
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.xml import validate
 

@@ -16,11 +16,11 @@ import pytest
 from nodedevd.follow.follower import DRAIN_AT_ONCE, Follower, Options
 from nodedevd.host.events import udev
 from nodedevd.host.events.udev import EventsLost, Monitor
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.store import Store
 from nodedevd.server.varlink.watch import Filter, Watch
 from nodedevd.tree.read import scan
-from nodedevd.tree.touched import Uevent
 from tests.support.fake_monitor import eventually
 from tests.support.real_devices import real_device
 from tests.support.watching import Mirror

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
-from nodedevd.tree.touched import Uevent, touched_paths
+from nodedevd.tree.touched import touched_paths
 from tests.support.trees import Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"

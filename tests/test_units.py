@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd import daemon
-from nodedevd.server import listener
+from nodedevd import daemon, socket_paths
 from tests.support.running import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
@@ -122,7 +121,7 @@ def test_socket_lies_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
     for user in (0, 1000):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        assert listener.candidate_socket_paths()[0] == path
+        assert socket_paths.candidate_socket_paths()[0] == path
     assert int(socket["SocketMode"], 8) == defaults.socket_mode
     assert int(socket["DirectoryMode"], 8) == 0o755
 

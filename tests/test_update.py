@@ -11,7 +11,8 @@ import pytest
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.model.snapshot import Added, Changed, Removed, Snapshot
+from nodedevd.model.changes import Added, Changed, Removed
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import UNANSWERED, Job, rescan, scan
 from nodedevd.tree.update import update
 from tests.support import scsi

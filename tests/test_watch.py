@@ -16,7 +16,9 @@ import pytest
 from nodedevd.formats import native
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Changed, Device, Snapshot
+from nodedevd.model.changes import Changed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store
 from nodedevd.server.varlink.interface import NAME, DevicesInterface

@@ -18,7 +18,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
 from nodedevd.questions.doctor import DaemonView, Finding, Report, diagnose, differing
-from nodedevd.server.listener import candidate_socket_paths
+from nodedevd.socket_paths import candidate_socket_paths
 from nodedevd.text import printable
 
 _ANSWER_SECONDS = 10.0

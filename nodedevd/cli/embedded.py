@@ -10,8 +10,8 @@ import msgspec
 
 from nodedevd.formats import Format, dump
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, entry
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev

@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.source import Source
 from nodedevd.client import Client
 from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
-from nodedevd.model.listing import Source
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import Status
 
 VERSION = 1

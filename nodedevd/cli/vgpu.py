@@ -9,7 +9,7 @@ import msgspec
 
 from nodedevd.cli.options import EXIT_NO, EXIT_STATUS, Context, epilog, json_option, print_json
 from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.questions.fits import COUNT_AT_MOST, Card, Fits
 from nodedevd.questions.vgpus import CAPABILITIES, Offer, VgpuFunction, vgpu_functions
 from nodedevd.text import printable, table

@@ -37,8 +37,8 @@ from nodedevd.errors import (
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.pci import Pci
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, NoSuchType
 from nodedevd.questions.hostdev import HostDev, HostDevRequest

@@ -19,14 +19,14 @@ from nodedevd.client.errors import Closed, ConnectionLost, TimedOut
 from nodedevd.client.watching import Content, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution
-from nodedevd.server.listener import candidate_socket_paths
+from nodedevd.socket_paths import candidate_socket_paths
 from nodedevd.varlink import Reply
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ import msgspec
 from nodedevd.client.decoding import decode
 from nodedevd.client.errors import INTERFACE, NotUnderstood, remote_error
 from nodedevd.formats import Format
+from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
-from nodedevd.model.snapshot import Device
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest

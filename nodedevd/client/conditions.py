@@ -12,7 +12,7 @@ from nodedevd.client.errors import TimedOut
 from nodedevd.client.watching import Event
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.vgpu_types import type_matches
-from nodedevd.model.snapshot import Device, is_active
+from nodedevd.model.device import Device, is_active
 from nodedevd.questions.vgpus import vgpu_functions
 
 ANSWER_SECONDS: Final = 10.0

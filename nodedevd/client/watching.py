@@ -17,7 +17,7 @@ from nodedevd.client.errors import (
     remote_error,
 )
 from nodedevd.errors import NoDaemon, NodedevError
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.varlink import Reply, encode_call
 
 Content: TypeAlias = Literal["none", "json", "xml"]

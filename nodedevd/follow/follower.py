@@ -24,14 +24,17 @@ from nodedevd.follow.supervisor import STUCK_SECONDS, Stuck, Supervisor
 from nodedevd.host.events import udev
 from nodedevd.host.events.inotify import DirectoryMonitor
 from nodedevd.host.events.rtnetlink import LinkMonitor
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.model.snapshot import Change, Changed, Device, Removed, Snapshot
+from nodedevd.model.changes import Change, Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, now
 from nodedevd.model.store import Store
 from nodedevd.tree.read import rescan
-from nodedevd.tree.touched import Uevent, touched_paths
+from nodedevd.tree.touched import touched_paths
 from nodedevd.tree.update import sharing_functions, update
 
 log = logging.getLogger(__name__)

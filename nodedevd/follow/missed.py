@@ -7,7 +7,8 @@ from collections.abc import Iterable, Set
 
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.model.snapshot import Change, Changed, Snapshot
+from nodedevd.model.changes import Change, Changed
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.update import neighbours
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from nodedevd.errors import NotInFormat
 from nodedevd.formats import libvirt, native
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.xml_writer import Out
 
 Format: TypeAlias = Literal["nodedevd", "libvirt"]

@@ -27,7 +27,8 @@ from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.scsi_target import ScsiTarget
 from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name
 from nodedevd.xml_writer import Out
 

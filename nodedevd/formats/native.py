@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nodedevd.kinds import KIND_OF
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.xml_writer import Out
 
 

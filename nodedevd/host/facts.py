@@ -10,8 +10,8 @@ import os
 
 import msgspec
 
+from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.mdev_parent import CLASS as MDEV_BUS
 
 
 class HostFacts(msgspec.Struct, frozen=True):

@@ -12,15 +12,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
-from typing import Literal, TypeAlias
-
-import msgspec
 
 from nodedevd.errors import NodeGone
+from nodedevd.host.faults import Fault, FaultCode
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
+from nodedevd.text import shown
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
@@ -30,21 +29,6 @@ _NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSU
 # int() takes more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
 _INT64_MAX = 2**63 - 1
-
-
-FaultCode: TypeAlias = Literal["absent", "refused", "unreadable", "malformed", "internal"]
-"""absent: the ABI promises it; refused: no permission; unreadable: the driver answers with
-an error; malformed: the content makes no sense; internal: a defect of nodedevd."""
-
-
-class Fault(msgspec.Struct, frozen=True, gc=False):
-    """One thing about a device that could not be told, and why."""
-
-    attribute: str
-    """Path of the attribute, relative to the device's own."""
-    code: FaultCode
-    detail: str
-    """The errno's name, or the nonsense itself."""
 
 
 class Node:
@@ -198,13 +182,6 @@ class Node:
             self.fault(attribute, *_describe(error))
         elif promised:
             self.fault(attribute, "absent", "")
-
-
-def shown(text: str) -> str:
-    r"""Return a file name or path as text that can be encoded: odd bytes as `\xNN`."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def parse_number(text: str, base: int = 10) -> int | None:

@@ -12,7 +12,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.node import Fault, Node, parse_number, shown
+from nodedevd.host.faults import Fault
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
+from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, Kind, NameOf
 from nodedevd.kinds.shared.mdevctl import (
@@ -24,10 +26,8 @@ from nodedevd.kinds.shared.mdevctl import (
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import is_uuid
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
-
-_PARENTS = "/sys/class/mdev_bus"
-_TYPES = "mdev_supported_types"
 
 Missing: TypeAlias = Literal["parent", "type", "capacity"]
 """parent: not there; type: the parent does not offer it; capacity: available_instances is 0"""
@@ -119,13 +119,13 @@ def _read_definition(
 def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
     """Read the definition at `path`; None if it is gone, or its device is there."""
     parent_addr, uuid = path.split("/")[-2:]
-    active = _target(sysroot, f"/sys/bus/mdev/devices/{uuid}")
+    active = _target(sysroot, f"{MDEV_DEVICES}/{uuid}")
     if active is not None and active.split("/")[-2] == parent_addr:
         return None
     defined, definition = _read_definition(sysroot, path, "", faults)
     if not defined:
         return None
-    parent_path = _target(sysroot, f"{_PARENTS}/{parent_addr}")
+    parent_path = _target(sysroot, f"{MDEV_BUS}/{parent_addr}")
     mdev_type: MdevChildType | None = None
     waits_for: Missing | None = "parent" if parent_path is None else None
     if definition is not None:
@@ -157,7 +157,7 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
 
 def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
     """Return the parent's type of this id, which may be any text. Raises NodeGone."""
-    directory = f"{parent_path}/{_TYPES}"
+    directory = f"{parent_path}/{MDEV_TYPES}"
     try:
         if type_id not in sysroot.listdir(directory):
             raise NodeGone(directory)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from nodedevd.host.node import Node, parse_number, shown
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_TYPES
+from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, Kind
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.names import is_uuid
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
-
-TYPES = "mdev_supported_types"
-CLASS = "/sys/class/mdev_bus"
 
 
 class MdevType(msgspec.Struct, frozen=True, gc=False):
@@ -48,14 +47,14 @@ class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
 
 def read(node: Node) -> MdevParent | None:
     """Read a device that has types, or that the kernel lists as a parent."""
-    if not node.has(TYPES):
-        if CLASS not in node.listed_in:
+    if not node.has(MDEV_TYPES):
+        if MDEV_BUS not in node.listed_in:
             return None
-        node.fault(TYPES, "absent", "")
+        node.fault(MDEV_TYPES, "absent", "")
     children = tuple(sorted([name for name in node.entries if is_uuid(name)]))
     model = _model(node)
     unplaced = set(children)
-    types = [read_type(node, name, unplaced, model) for name in node.names(TYPES)]
+    types = [read_type(node, name, unplaced, model) for name in node.names(MDEV_TYPES)]
     return MdevParent(types=tuple([one for one in types if one is not None]), children=children)
 
 
@@ -76,7 +75,7 @@ def read_type(
     are taken from them; with none left, none need be looked for. What a type is called, and is,
     is read once for all devices of the same driver and model.
     """
-    path = f"{TYPES}/{name}"
+    path = f"{MDEV_TYPES}/{name}"
     faults = len(node.faults)
     known: MdevType | None = None if model is None else node.sysroot.alike.get((*model, name))
     found = known
@@ -116,7 +115,7 @@ def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
     types = []
     for one in cap.types:
         try:
-            text = sysroot.read(f"{path}/{TYPES}/{one.id}/available_instances")
+            text = sysroot.read(f"{path}/{MDEV_TYPES}/{one.id}/available_instances")
             number = parse_number(text.decode().removesuffix("\n"))
         except (OSError, UnicodeDecodeError):
             return None
@@ -131,7 +130,7 @@ def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
 def write(cap: MdevParent, out: Out) -> None:
     """Write each type with its active mdevs, then all mdevs of the device."""
     for one in cap.types:
-        path = f"{TYPES}/{one.id}"
+        path = f"{MDEV_TYPES}/{one.id}"
         with out.begin("type", id=one.id):
             out.value("name", one.name, f"{path}/name")
             out.value("description", one.description, f"{path}/description")

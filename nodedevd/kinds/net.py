@@ -15,8 +15,9 @@ import msgspec
 
 from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
-from nodedevd.host.node import Node, parse_number, shown
+from nodedevd.host.node import Node, parse_number
 from nodedevd.kinds.base import Capability, Kind
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 

@@ -6,8 +6,9 @@ ABI    drivers/scsi/sg.c; sg(4)
 
 from __future__ import annotations
 
-from nodedevd.host.node import Node, shown
+from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 

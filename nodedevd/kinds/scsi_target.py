@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
-from nodedevd.host.node import Node, shown
+from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
 from nodedevd.kinds.shared.wwn import read_wwn
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 

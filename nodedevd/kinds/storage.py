@@ -13,8 +13,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nodedevd.host.node import Node, shown
+from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 _SECTOR_BYTES = 512

@@ -1,4 +1,4 @@
-"""Device and Snapshot: what nodedevd knows, as frozen values.
+"""Snapshot: all devices of a host, as a frozen value.
 
 A snapshot is the whole tree at one generation. Nothing in it ever changes; an update makes
 a new one that shares every device that stayed the same.
@@ -8,145 +8,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, TypeAlias, TypeVar
 
-import msgspec
-
-from nodedevd.addresses import parse_pci
-from nodedevd.errors import InvalidParameter, NoSuchDevice
-from nodedevd.host.node import Fault
-from nodedevd.kinds import KIND_OF, WORDS, AnyCapability
-from nodedevd.kinds.base import Capability
-from nodedevd.names import device_name, is_uuid, parse_mdev_name, sanitise
+from nodedevd.errors import NoSuchDevice
+from nodedevd.host.faults import Fault
+from nodedevd.model.device import Device, filter_words
+from nodedevd.names import device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
 from nodedevd.sorted_map import SortedMap
-
-C = TypeVar("C", bound=Capability)
 
 _NEAREST = 3
 _NAME_LIMIT = 4096  # PATH_MAX: nobody means a longer name
 _SYS_LINK = re.compile(r"/sys/(?:bus/([^/]+)/devices|class/([^/]+))/([^/]+)")
-
-
-def is_active(path: str | None) -> bool:
-    """Tell by its path whether a device is there, and not only defined."""
-    return path is None or path.startswith("/sys/")
-
-
-class Device(msgspec.Struct, frozen=True, gc=False):
-    """One node device."""
-
-    name: str
-    """by libvirt's rule; unique in a snapshot"""
-    path: str | None
-    """sysfs path on its host; None for `computer`"""
-    parent: str | None
-    """name of the nearest ancestor in the tree; None for `computer`"""
-    subsystem: str | None
-    """the kernel's bus or class"""
-    sysname: str | None
-    """the kernel's own name, the last part of the path"""
-    driver: str | None
-    """name of the bound driver"""
-    capabilities: tuple[AnyCapability, ...]
-    errors: tuple[Fault, ...]
-    """what could not be told about this device; every null that is not simply absent"""
-    devnode: str | None
-    """device node below /dev"""
-    devlinks: tuple[str, ...]
-    """udev's symbolic links to the device node, sorted"""
-
-    def capability(self, kind: type[C]) -> C | None:
-        """Return the device's capability of a kind."""
-        for capability in self.capabilities:
-            if isinstance(capability, kind):
-                return capability
-        return None
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The types of the device's capabilities."""
-        return tuple([_TYPES[type(cap)] for cap in self.capabilities])
-
-    @property
-    def active(self) -> bool:
-        """Whether the device is there; False for one that is only defined."""
-        return is_active(self.path)
-
-    @property
-    def counts(self) -> bool:
-        """Whether something about it changes without an event, as what is available."""
-        return not _COUNTED.isdisjoint(map(type, self.capabilities))
-
-    @property
-    def words(self) -> frozenset[str]:
-        """What filters find the device by: its types, and the parts that those have."""
-        nested = [
-            word
-            for capability in self.capabilities
-            for word, has in _NESTED.get(type(capability), ())
-            if has(capability)
-        ]
-        return frozenset((*self.types, *nested))
-
-    def passes(self, wanted: Set[str]) -> bool:
-        """Whether the device has one of these words; the same as of `words`, in less time."""
-        for capability in self.capabilities:
-            kind = type(capability)
-            if _TYPES[kind] in wanted:
-                return True
-            for word, has in _NESTED.get(kind, ()):
-                if word in wanted and has(capability):
-                    return True
-        return False
-
-
-_TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
-_NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
-_COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
-
-
-class Added(NamedTuple):
-    """A device that was not there before."""
-
-    device: Device
-
-
-_FIELDS = ("path", "devnode", "devlinks", "parent", "subsystem", "sysname", "driver", "errors")
-
-
-class Changed(NamedTuple):
-    """A device that is different now; the name is the same."""
-
-    before: Device
-    device: Device
-
-    @property
-    def moved(self) -> bool:
-        """Whether the name is another device's now: an mdev's, or that of its definition."""
-        return self.before.path != self.device.path
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What differs: fields of the device, and the types of its capabilities."""
-        parts = [
-            name for name in _FIELDS if getattr(self.before, name) != getattr(self.device, name)
-        ]
-        before = dict(zip(self.before.types, self.before.capabilities, strict=True))
-        after = dict(zip(self.device.types, self.device.capabilities, strict=True))
-        types = dict.fromkeys((*self.before.types, *self.device.types))
-        parts += [kind for kind in types if before.get(kind) != after.get(kind)]
-        return tuple(parts)
-
-
-class Removed(NamedTuple):
-    """A device that is not there any more, as it was last."""
-
-    device: Device
-
-
-Change: TypeAlias = Added | Changed | Removed
 
 
 class Snapshot:
@@ -322,21 +195,6 @@ def _is_below(device: Device, parent: str) -> bool:
     """Tell whether an mdev's parent has this kernel name, as libvirt writes it."""
     above = (device.path or "/").split("/")[-2]
     return sanitise(above) == sanitise(parent)
-
-
-def filter_words(words: Iterable[str]) -> frozenset[str]:
-    """Return what words of a filter stand for, as `Device.passes` takes them.
-
-    Raises InvalidParameter.
-    """
-    wanted = set()
-    for word in words:
-        if word not in WORDS:
-            raise InvalidParameter(
-                "capabilities", f"unknown capability {word!r}; known: {', '.join(WORDS)}"
-            )
-        wanted.add(WORDS[word])
-    return frozenset(wanted)
 
 
 def _common_prefix(one: str, other: str) -> int:

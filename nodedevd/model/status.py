@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.kinds import KINDS
 from nodedevd.model.snapshot import Snapshot
 

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from nodedevd.formats import DIALECTS, Dialect, Format
+from nodedevd.model.changes import Change, Changed, Removed
+from nodedevd.model.device import Device
 from nodedevd.model.listing import entry
-from nodedevd.model.snapshot import Change, Changed, Device, Removed, Snapshot
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.graft import Update
 
 HISTORY_CHANGES = 16_384

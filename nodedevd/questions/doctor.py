@@ -13,14 +13,16 @@ import msgspec
 
 from nodedevd import __version__
 from nodedevd.host.facts import HostFacts
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_TYPES
 from nodedevd.kinds.mdev_child import MdevChild, Missing
-from nodedevd.kinds.mdev_parent import TYPES, MdevParent
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.kinds.vgpu import Vgpu
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
 from nodedevd.tree.read import UNANSWERED
 
@@ -206,7 +208,7 @@ def _host(snapshot: Snapshot, facts: HostFacts) -> Iterator[Finding]:
     for path in sorted(facts.listed_parents):
         device = snapshot.at(path)
         if device is None or device.capability(MdevParent) is None:
-            text = f"/sys/class/mdev_bus has a link to {path}, which is no mdev parent"
+            text = f"{MDEV_BUS} has a link to {path}, which is no mdev parent"
             name = None if device is None else device.name
             yield _finding("warning", "parent-dangling", text, name)
     if facts.udevd is False:
@@ -258,7 +260,7 @@ def _parent(device: Device, facts: HostFacts) -> Iterator[Finding]:
         text = "it is listed as an mdev parent, and offers no types"
         yield _finding("warning", "parent-without-types", text, device.name)
     elif device.path not in facts.listed_parents:
-        text = "it offers types, and /sys/class/mdev_bus does not list it"
+        text = f"it offers types, and {MDEV_BUS} does not list it"
         yield _finding("warning", "parent-not-listed", text, device.name)
 
 
@@ -362,7 +364,7 @@ def _told_elsewhere(device: Device, fault: Fault) -> bool:
     mdev = device.capability(MdevChild)
     return (
         fault == UNANSWERED
-        or (fault.attribute == TYPES and fault.code == "absent")
+        or (fault.attribute == MDEV_TYPES and fault.code == "absent")
         or (fault.attribute == "mdev_type" and mdev is not None and mdev.state != "complete")
     )
 

@@ -17,7 +17,7 @@ import msgspec
 from nodedevd.errors import NodedevError
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import type_matches
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vgpu_functions
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]

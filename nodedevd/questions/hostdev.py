@@ -13,7 +13,6 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
-from nodedevd.addresses import PciAddress, parse_pci
 from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssignable
 from nodedevd.kinds.mdev_child import MdevChild, Missing
 from nodedevd.kinds.mdev_parent import MdevParent
@@ -22,8 +21,9 @@ from nodedevd.kinds.shared.ccw import CcwAddress, parse_ccw
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
-from nodedevd.model.snapshot import Device, Snapshot
-from nodedevd.names import is_uuid, parse_mdev_name
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.names import PciAddress, is_uuid, parse_mdev_name, parse_pci
 from nodedevd.questions.vgpus import vgpu_functions
 from nodedevd.xml_writer import Out
 

@@ -21,7 +21,8 @@ from nodedevd.host.processes import Holding, Process, Seen
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.vfio import is_vfio_driver
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 
 _GROUPS = "/sys/class/vfio"
 _DEVICES = "/sys/class/vfio-dev"

@@ -17,7 +17,8 @@ from nodedevd.host.node import parse_number
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 
 # noiommu-: a group that is none, of a device without IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
 _GROUP = re.compile(r"(?:/dev/vfio/(?:noiommu-)?|/sys/kernel/iommu_groups/)?([0-9]+)/?")

@@ -15,7 +15,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.names import device_name
 
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 
 Fresh: TypeAlias = Callable[[Iterable[Device]], "Awaitable[None] | None"]
 """Has what changes without an event read again where it is too old to be served; None: none is."""

@@ -16,7 +16,6 @@ from contextlib import suppress
 
 from nodedevd.errors import NodedevError, SocketInUse
 
-NAME = "org.nodedevd.Devices"
 BACKLOG = 4096
 """Clients that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
 _PATH_BYTES = 107  # sun_path of unix(7), without its NUL
@@ -75,21 +74,6 @@ class Listener:
         if group is not None:
             os.chown(self.path, -1, group)
         self.socket.listen(backlog)
-
-
-def default_socket_path() -> str:
-    """Return where the daemon serves when it is told nothing else."""
-    if os.geteuid() == 0:
-        return f"/run/nodedevd/{NAME}"
-    return f"{_user_directory()}/nodedevd/{NAME}"
-
-
-def candidate_socket_paths() -> list[str]:
-    """Return where a client looks for a daemon, in order."""
-    chosen = os.environ.get("NODEDEVD_SOCKET")
-    if chosen:
-        return [chosen]
-    return list(dict.fromkeys([f"/run/nodedevd/{NAME}", default_socket_path()]))
 
 
 def open_listener(
@@ -185,7 +169,3 @@ def _group_id(path: str, group: str | int | None) -> int | None:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise BadSocketPath(path, f"there is no group {group!r}") from None
-
-
-def _user_directory() -> str:
-    return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, AnyCapability
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.model.snapshot import Added, Change, Changed, Device, Removed, Snapshot
+from nodedevd.model.changes import Added, Change, Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT, device_name, distinct_name
 
 

@@ -15,16 +15,18 @@ from typing import Any
 import msgspec
 
 from nodedevd.errors import NodedevError, NodeGone
-from nodedevd.host.node import Fault, Node, shown
+from nodedevd.host.faults import Fault
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
+from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds import KINDS, AnyCapability, mdev_child, system
 from nodedevd.kinds.base import Kind
-from nodedevd.kinds.mdev_parent import CLASS as MDEV_BUS
-from nodedevd.kinds.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import find_definitions
-from nodedevd.model.snapshot import Device, Snapshot
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
+from nodedevd.text import shown
 from nodedevd.tree.graft import Reading, Update, graft
 
 log = logging.getLogger(__name__)
@@ -159,7 +161,7 @@ def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
             for path in _parents_among(sysroot, directory, faults):
                 found.setdefault(path, set()).add(directory)
     # What an mdev lies in is its parent, even when no directory lists it.
-    for path in [path for path in found if "/sys/bus/mdev/devices" in found[path]]:
+    for path in [path for path in found if MDEV_DEVICES in found[path]]:
         parent = path.rpartition("/")[0]
         if parent not in found and sysroot.exists(f"{parent}/{MDEV_TYPES}"):
             found[parent] = set()

@@ -18,7 +18,7 @@ import msgspec
 
 from nodedevd.errors import NodedevError
 from nodedevd.host.facts import read_host
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA

@@ -1,24 +1,11 @@
-"""Uevent: one message of the kernel or udevd about a device, and what it can have touched."""
+"""What a uevent can have touched: the devices that are read again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
+from nodedevd.host.events.uevent import Uevent
 from nodedevd.model.snapshot import Snapshot
-
-
-class Uevent(msgspec.Struct, frozen=True, gc=False):
-    """A uevent, reduced to what is acted upon."""
-
-    action: str
-    path: str
-    """sysfs path, /sys in front"""
-    subsystem: str | None
-    old_path: str | None = None
-    """DEVPATH_OLD of a move, /sys in front"""
-
 
 _WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
 

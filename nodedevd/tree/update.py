@@ -6,18 +6,19 @@ import operator
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF, KINDS
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.mdev_parent import CLASS as MDEV_BUS
-from nodedevd.kinds.mdev_parent import TYPES as MDEV_TYPES
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import definition_path, find_definitions
-from nodedevd.model.snapshot import Change, Changed, Device, Snapshot
+from nodedevd.model.changes import Change, Changed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name, is_uuid
 from nodedevd.tree.graft import Reading, Update, graft
 from nodedevd.tree.read import Job, read_all, without_orphans
@@ -186,7 +187,7 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
         for definition in find_definitions(sysroot, []):
             yield definition
             uuid = definition.rpartition("/")[2]
-            yield from _links_to(sysroot, f"/sys/bus/mdev/devices/{uuid}")
+            yield from _links_to(sysroot, f"{MDEV_DEVICES}/{uuid}")
         # The device of a definition that was deleted.
         for device in old.select(["mdev_child"]):
             child = device.capability(MdevChild)

@@ -9,7 +9,7 @@ import pytest
 from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ap_matrix import ApMatrix
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree

@@ -7,10 +7,10 @@ import errno
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.css import Css
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value

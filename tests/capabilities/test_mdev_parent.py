@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.pci import Pci
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import RecordingSysroot
 from tests.support.faulty import FaultySysroot

@@ -10,10 +10,10 @@ import pytest
 
 from nodedevd.formats import native
 from nodedevd.host import ethtool
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.net import Net, NetLink
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree

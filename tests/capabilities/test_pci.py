@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from nodedevd.formats import libvirt, native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
 from nodedevd.kinds.pci import IommuGroup, Pci, VirtualFunctions
 from nodedevd.kinds.pci.config import PciExpress, PciLink
 from nodedevd.kinds.pci.vpd import parse_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space

@@ -7,10 +7,10 @@ import errno
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi_target import FcRemotePort, ScsiTarget
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot

@@ -7,11 +7,11 @@ import errno
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.usb import Usb
 from nodedevd.kinds.usb_device import UsbDevice
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value

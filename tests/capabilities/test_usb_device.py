@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
 from nodedevd.kinds.usb_device import UsbDevice
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import record
 from tests.support.faulty import FaultySysroot

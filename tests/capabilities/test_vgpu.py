@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nodedevd.formats import native
-from nodedevd.host.node import Fault
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vgpu_types import type_facts
 from nodedevd.kinds.vgpu import Vgpu, VgpuType, recount
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot

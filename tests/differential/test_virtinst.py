@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from nodedevd.addresses import parse_pci
 from nodedevd.formats import libvirt
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.drm import Drm
@@ -19,7 +18,8 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi import Scsi
 from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.usb_device import UsbDevice
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
+from nodedevd.names import parse_pci
 from nodedevd.tree.read import scan
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.test_virsh import needs_python, served

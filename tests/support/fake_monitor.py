@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from nodedevd.host.events.udev import EventsLost, Source
-from nodedevd.tree.touched import Uevent
+from nodedevd.host.events.uevent import Uevent
 
 PATIENCE_SECONDS = 20.0
 """After so long a test fails; what it waits for comes at once, or never."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from nodedevd.client import Client, Event
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.model.status import Status
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 

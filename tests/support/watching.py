@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.server.varlink.watch import Watch
 
 

@@ -12,7 +12,7 @@ import pyudev
 from pyudev._ctypeslib import utils as _loader
 
 from nodedevd.errors import NodedevError
-from nodedevd.tree.touched import Uevent
+from nodedevd.host.events.uevent import Uevent
 
 # ctypes looks for a library by running ldconfig, or even gcc; the daemon runs nothing.
 _loader.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get

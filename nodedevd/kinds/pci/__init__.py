@@ -16,13 +16,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from nodedevd.addresses import PciAddress, parse_pci
-from nodedevd.host.node import Node, parse_number, shown
+from nodedevd.host.node import Node, parse_number
 from nodedevd.host.pci_ids import PciIds
 from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
 from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
+from nodedevd.names import PciAddress, parse_pci
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 VPD = "vpd"

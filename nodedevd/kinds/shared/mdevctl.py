@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodedevd.host.node import Fault, shown
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
+from nodedevd.text import shown
 
 DIRECTORY = "/etc/mdevctl.d"
 _SCRIPTS = "scripts.d"

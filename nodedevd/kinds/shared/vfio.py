@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from nodedevd.host.node import Node, shown
+from nodedevd.host.node import Node
+from nodedevd.text import shown
 from nodedevd.xml_writer import Out
 
 

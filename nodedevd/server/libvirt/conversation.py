@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from nodedevd import __version__
 from nodedevd.errors import NoSuchDevice
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr

@@ -22,7 +22,9 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.shared.mdevctl import definition_path
 from nodedevd.kinds.system import System
-from nodedevd.model.snapshot import Added, Device, Removed, Snapshot
+from nodedevd.model.changes import Added, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
 from nodedevd.server.reply_cache import Kept
 

@@ -15,7 +15,8 @@ import msgspec
 
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.formats import Format, native
-from nodedevd.model.snapshot import Device, Snapshot, filter_words
+from nodedevd.model.device import Device, filter_words
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store, json_text
 from nodedevd.names import canonical_name

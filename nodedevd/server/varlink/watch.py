@@ -11,7 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from nodedevd.model.snapshot import Added, Changed, Device, Snapshot
+from nodedevd.model.changes import Added, Changed
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
 from nodedevd.server.varlink.service import Chunk
 from nodedevd.tree.graft import hangs_at

@@ -22,7 +22,7 @@ from nodedevd.cli.embedded import Embedded
 from nodedevd.client import Client
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.model.snapshot import Device
+from nodedevd.model.device import Device
 from tests.support.watcher import Watcher, shown
 
 SOCKET = Path("/run/nodedevd/org.nodedevd.Devices")

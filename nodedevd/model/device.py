@@ -1,0 +1,112 @@
+"""Device: what nodedevd knows of one node device, as a frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import TypeVar
+
+import msgspec
+
+from nodedevd.errors import InvalidParameter
+from nodedevd.host.faults import Fault
+from nodedevd.kinds import KIND_OF, WORDS, AnyCapability
+from nodedevd.kinds.base import Capability
+
+C = TypeVar("C", bound=Capability)
+
+
+def is_active(path: str | None) -> bool:
+    """Tell by its path whether a device is there, and not only defined."""
+    return path is None or path.startswith("/sys/")
+
+
+class Device(msgspec.Struct, frozen=True, gc=False):
+    """One node device."""
+
+    name: str
+    """by libvirt's rule; unique in a snapshot"""
+    path: str | None
+    """sysfs path on its host; None for `computer`"""
+    parent: str | None
+    """name of the nearest ancestor in the tree; None for `computer`"""
+    subsystem: str | None
+    """the kernel's bus or class"""
+    sysname: str | None
+    """the kernel's own name, the last part of the path"""
+    driver: str | None
+    """name of the bound driver"""
+    capabilities: tuple[AnyCapability, ...]
+    errors: tuple[Fault, ...]
+    """what could not be told about this device; every null that is not simply absent"""
+    devnode: str | None
+    """device node below /dev"""
+    devlinks: tuple[str, ...]
+    """udev's symbolic links to the device node, sorted"""
+
+    def capability(self, kind: type[C]) -> C | None:
+        """Return the device's capability of a kind."""
+        for capability in self.capabilities:
+            if isinstance(capability, kind):
+                return capability
+        return None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of the device's capabilities."""
+        return tuple([_TYPES[type(cap)] for cap in self.capabilities])
+
+    @property
+    def active(self) -> bool:
+        """Whether the device is there; False for one that is only defined."""
+        return is_active(self.path)
+
+    @property
+    def counts(self) -> bool:
+        """Whether something about it changes without an event, as what is available."""
+        return not _COUNTED.isdisjoint(map(type, self.capabilities))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What filters find the device by: its types, and the parts that those have."""
+        nested = [
+            word
+            for capability in self.capabilities
+            for word, has in _NESTED.get(type(capability), ())
+            if has(capability)
+        ]
+        return frozenset((*self.types, *nested))
+
+    def passes(self, wanted: Set[str]) -> bool:
+        """Whether the device has one of these words; the same as of `words`, in less time."""
+        for capability in self.capabilities:
+            kind = type(capability)
+            if _TYPES[kind] in wanted:
+                return True
+            for word, has in _NESTED.get(kind, ()):
+                if word in wanted and has(capability):
+                    return True
+        return False
+
+
+_TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
+
+
+_NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
+
+
+_COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
+
+
+def filter_words(words: Iterable[str]) -> frozenset[str]:
+    """Return what words of a filter stand for, as `Device.passes` takes them.
+
+    Raises InvalidParameter.
+    """
+    wanted = set()
+    for word in words:
+        if word not in WORDS:
+            raise InvalidParameter(
+                "capabilities", f"unknown capability {word!r}; known: {', '.join(WORDS)}"
+            )
+        wanted.add(WORDS[word])
+    return frozenset(wanted)
