@@ -1,4 +1,4 @@
-"""The layers of nodedevd: imports point down, and each outside thing has its one door."""
+"""The layers of nodedevd: imports point down, and each library outside has one door."""
 
 from __future__ import annotations
 
@@ -12,53 +12,29 @@ import nodedevd
 
 PACKAGE = Path(nodedevd.__file__).parent
 
-# From the bottom up. A module imports only what stands in a line above its own.
-LAYERS: list[set[str]] = [
-    {"errors", "addresses", "pci_ids", "pci_config", "drawing", "xmltext", "table", "logs"}
-    | {"pci_vpd", "ethtool", "varlink", "systemd", "scan_thread", "netlink", "udevdb", "inotify"}
-    | {"sorted_map", "kept"},
-    {"devlink", "rtnetlink", "naming", "listener", "service", "session", "xdr"},
-    {"sysroot", "acceptor", "libvirt_protocol"},
-    {"node", "processes"},
-    {"capabilities.base", "wwn", "ccw_bus", "mdevctl", "vfio", "type_facts"},
-    {"capabilities.*"},
-    {"capabilities"},
-    {"model"},
-    {"assembly", "dialects.native", "in_use", "resolve", "status", "uevents", "vgpu_functions"}
-    | {"freshness"},
-    {"dialects.libvirt", "fits", "hostdev", "scan", "udev"},
-    {"dialects"},
-    {"source", "onlooker", "host_facts"},
-    {"store", "record", "update", "schema", "embedded"},
-    {"watch", "libvirt_devices", "missed", "supervisor"},
-    {"interface", "libvirt_session", "doctor", "client.deadline", "client.decoding"},
-    {"server", "libvirt_server", "client.errors", "follow"},
-    {"client.calls", "client.connection"},
-    {"client.watching"},
-    {"client.conditions"},
-    {"client.blocking", "client.asynchronous"},
-    {"client"},
-    {"cli_options"},
-    {"cli_hostdev", "cli_vgpu", "cli_doctor", "cli_in_use", "cli_watch"},
-    {"daemon", "cli"},
-    {"__main__"},
-]
-ASYNCHRONOUS = {"session", "acceptor", "server", "libvirt_server", "scan_thread", "daemon"} | {
+LAYERS = (
+    "root < host < kinds < model < tree < formats questions < client follow server < cli daemon"
+)
+"""Folders from the bottom up; those of one layer never import each other. `root` are the files
+beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
+ASYNCHRONOUS = {"follow.follower", "follow.shared_look", "follow.supervisor", "daemon"} | {
+    "follow.worker_thread",
     "client.asynchronous",
-    "follow",
-    "onlooker",
-    "supervisor",
+    "server.acceptor",
+    "server.connection",
+    "server.libvirt.session",
+    "server.varlink.session",
 }
-"""All that knows of asyncio."""
-COROUTINES = ASYNCHRONOUS | {"interface", "libvirt_session"}
-"""All that awaits: an answer may wait for a fresh reading."""
+"""Modules that know asyncio."""
+COROUTINES = ASYNCHRONOUS | {"server.varlink.interface", "server.libvirt.conversation"}
+"""Modules that await: an answer may wait for a fresh reading."""
 
 
 def modules() -> Iterator[str]:
     """Return every module, without `nodedevd.` in front; packages by their own name."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if name != "__init__":
+        if name not in ("__init__", "__main__"):
             yield name.removesuffix(".__init__")
 
 
@@ -72,17 +48,17 @@ def source(module: str) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def layer(module: str) -> int:
-    """Return the number of a module's layer; one that has none fails the test."""
-    package = f"{module.partition('.')[0]}.*" if "." in module else module
-    for name in (module, package):
-        for number, names in enumerate(LAYERS):
-            if name in names:
-                return number
-    raise AssertionError(
-        f"nodedevd/{module.replace('.', '/')}.py is in no layer: put it into LAYERS, "
-        "above all that it imports and below all that imports it"
-    )
+def folder(module: str) -> str:
+    """Return the folder of a module; a file beside the folders is in `root`, but for `daemon`."""
+    top = module.partition(".")[0]
+    return top if (PACKAGE / top).is_dir() or top == "daemon" else "root"
+
+
+def below(name: str) -> set[str]:
+    """Return the folders that a folder may import besides itself."""
+    layers = [layer.split() for layer in LAYERS.split(" < ")]
+    [own] = [number for number, layer in enumerate(layers) if name in layer]
+    return {one for layer in layers[:own] for one in layer}
 
 
 def imported(module: str) -> Iterator[str]:
@@ -109,22 +85,32 @@ def importers(package: str) -> list[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module_imports_only_from_below(module: str) -> None:
-    """No module knows of one beside it or above it."""
-    own = layer(module)
-    inner = [name.removeprefix("nodedevd.") for name in imported(module) if "nodedevd." in name]
-    upward = {name: layer(name) for name in inner if name and layer(name) >= own}
-    assert upward == {}, f"{module} is in layer {own}"
+    """A folder imports itself and the folders below it."""
+    own = folder(module)
+    inner = {name.removeprefix("nodedevd.") for name in imported(module) if "nodedevd." in name}
+    allowed = below(own) | ({own} if own != "root" else set())
+    assert {name for name in inner if name and folder(name) not in allowed} == set()
 
 
-def test_layers_name_only_what_exists() -> None:
-    """The table holds each module once, and no module that is gone."""
-    names = [name for names in LAYERS for name in sorted(names)]
-    assert len(names) == len(set(names))
-    packages = {f"{module.partition('.')[0]}.*" for module in MODULES if "." in module}
-    assert set(names) - set(MODULES) - packages == set()
+def test_every_folder_is_in_a_layer() -> None:
+    """A new folder is put into LAYERS, above all that it imports."""
+    named = LAYERS.replace("<", "").split()
+    assert sorted(named) == sorted({*map(folder, MODULES)})
 
 
-@pytest.mark.parametrize(("package", "module"), [("lxml", "xmltree"), ("pyudev", "udev")])
+@pytest.mark.parametrize(
+    "name", sorted({folder(module) for module in MODULES} - {"root", "daemon"})
+)
+def test_folder_says_what_may_enter_it(name: str) -> None:
+    """The first line of its `__init__` is a sentence."""
+    first = (ast.get_docstring(source(name)) or "").partition("\n")[0]
+    assert first.startswith(f"{name}: ")
+    assert first.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("lxml", "xmltree"), ("pyudev", "host.events.udev")]
+)
 def test_library_outside_has_its_own_door(package: str, module: str) -> None:
     """What is not Python's own, and may be replaced one day, is imported in one place."""
     assert set(importers(package)) <= {module}
@@ -143,11 +129,9 @@ def test_event_loop_is_known_at_the_edges_alone() -> None:
 
 
 def test_varlink_service_knows_of_no_device() -> None:
-    """Protocol and service would serve anything."""
-    inner = {name for name in imported("service") if name.startswith("nodedevd")}
-    assert inner <= {"nodedevd.varlink", "nodedevd.errors", "nodedevd.kept"}
-    for alone in ("varlink", "kept"):
-        assert [name for name in imported(alone) if name.startswith("nodedevd")] == []
+    """The service would serve any interface."""
+    inner = {name for name in imported("server.varlink.service") if name.startswith("nodedevd")}
+    assert inner <= {"nodedevd.varlink", "nodedevd.errors", "nodedevd.server.reply_cache"}
 
 
 def test_nothing_starts_a_process() -> None:
@@ -159,7 +143,7 @@ def test_nothing_starts_a_process() -> None:
 def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of layers sees imports in functions, by either spelling."""
     (tmp_path / "errors.py").write_text(
-        "def late():\n    from nodedevd import model\n    import nodedevd.scan as scan\n"
+        "def late():\n    from nodedevd import model\n    import nodedevd.tree.read as read\n"
     )
     monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
-    assert list(imported("errors")) == ["nodedevd.model", "nodedevd.scan"]
+    assert list(imported("errors")) == ["nodedevd.model", "nodedevd.tree.read"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
 from pathlib import Path
 from typing import get_args
 
@@ -20,9 +21,9 @@ from tests.support.xml import SCHEMA
 ROOT = Path(__file__).parents[1]
 NAMES = [kind.name for kind in KINDS]
 MODULES = sorted(
-    path.stem
-    for path in Path(kinds.__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "base")
+    module.name
+    for module in pkgutil.iter_modules(kinds.__path__)
+    if module.name not in ("base", "shared")
 )
 
 

@@ -1,4 +1,4 @@
-"""nodedevd.client: a daemon's devices in a program, blocking (`Client`) or with asyncio.
+"""client: asks a daemon from a Python program, blocking (`Client`) or with asyncio.
 
     from nodedevd.client import Client, available
 

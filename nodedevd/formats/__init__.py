@@ -1,4 +1,4 @@
-"""XML formats: Device -> text, each a module; `docs/dialects.md` tells them apart."""
+"""formats: the XML of a device, a module for each format; `docs/dialects.md` compares them."""
 
 from __future__ import annotations
 

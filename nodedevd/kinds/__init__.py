@@ -1,4 +1,4 @@
-"""Every capability kind there is, in the order of XML and JSON.
+"""kinds: every kind of capability, a file each, and the list of them in the order of XML and JSON.
 
 A new kind is one file, and its name here, twice: in the tuple and in the union that
 msgspec decodes and describes. `tests/test_registry.py` holds the two together.
