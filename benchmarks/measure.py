@@ -32,7 +32,7 @@ from benchmarks.generate import shape
 from benchmarks.stage import Stage, compiled
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.tree.read import scan
-from tests.differential.comparison import compare
+from tests.libvirt.comparison import compare
 from tests.support.libvirtd import RUN
 
 LOAD_SECONDS = 2.0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.comparison import compare, expected, listed, seen
-from tests.differential.deviations import DEVIATIONS, Shown
+from tests.libvirt.comparison import compare, expected, listed, seen
+from tests.libvirt.deviations import DEVIATIONS, Shown
 from tests.support.watcher import shown
 from tests.vm.guest import vm
 

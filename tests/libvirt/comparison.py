@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.differential.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
+from tests.libvirt.deviations import DEVIATIONS, VERSIONS, Deviation, Shown
 
 ALL = (*VERSIONS, *DEVIATIONS)
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from nodedevd.questions.hostdev import HostDev
+from tests.daemon.test_cli import MDEV, Ctl, on
 from tests.support.hosts import FIXTURES
 from tests.support.running import running
-from tests.test_cli import MDEV, Ctl, on
 
 UUID = "c0ffee00-0000-4000-8000-000000000001"
 

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.generate import generate, shape
 from nodedevd.cli.embedded import Embedded
-from tests.differential.comparison import ALL, compare, expected, seen
-from tests.differential.deviations import DEVIATIONS, Deviation, Shown
+from tests.libvirt.comparison import ALL, compare, expected, seen
+from tests.libvirt.deviations import DEVIATIONS, Deviation, Shown
 from tests.support import libvirtd
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Tree

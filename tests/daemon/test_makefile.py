@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.support.running import REPOSITORY
+
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
 SYSROOT = REPOSITORY / "fixtures/sysfs/vgpu-sriov"
 PATIENCE_SECONDS = 60

@@ -10,12 +10,12 @@ from typing import TypeAlias
 import pytest
 
 from nodedevd.cli.tree_drawing import draw
-from tests.differential.test_libvirtd import needs_libvirtd, ours
+from tests.libvirt.test_libvirtd import needs_libvirtd, ours
+from tests.libvirt.test_virsh import VIRSH_9, needs_virsh, served
 from tests.support import libvirtd
 from tests.support.hosts import FIXTURES
 from tests.support.libvirtd import Printed
-from tests.test_libvirt_server import WORDS
-from tests.test_virsh import VIRSH_9, needs_virsh, served
+from tests.unit.server.libvirt.test_session import WORDS
 
 pytestmark = [needs_libvirtd, needs_virsh]
 

@@ -21,8 +21,8 @@ from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.model.device import Device
 from nodedevd.names import parse_pci
 from nodedevd.tree.read import scan
+from tests.libvirt.test_virsh import needs_python, served
 from tests.support.hosts import FIXTURES, HOSTS
-from tests.test_virsh import needs_python, served
 
 PYTHON = "/usr/bin/python3"
 READER = Path(__file__).with_name("virtinst_reader.py")

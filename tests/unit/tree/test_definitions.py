@@ -22,8 +22,8 @@ from tests.support.faulty import FaultySysroot
 from tests.support.running import running
 from tests.support.trees import Tree
 from tests.support.watcher import Watcher
-from tests.test_assembly import follow
-from tests.test_follow import Live, card_with_mdev, following
+from tests.unit.follow.test_follower import Live, card_with_mdev, following
+from tests.unit.tree.test_graft import follow
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"

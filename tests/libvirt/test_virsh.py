@@ -25,13 +25,13 @@ from nodedevd.cli.tree_drawing import draw
 from nodedevd.client import Client
 from nodedevd.errors import NoSuchDevice
 from nodedevd.server.libvirt.conversation import SPOKEN
+from tests.daemon.test_daemon import ACTIVATE, wait_listening
+from tests.daemon.test_units import UNITS, analyze, needs_analyze, unit
 from tests.support import namespace
 from tests.support.hosts import FIXTURES, HOSTS, build
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
 from tests.support.trees import Tree
-from tests.test_daemon import ACTIVATE, wait_listening
-from tests.test_libvirt_server import VERSION, WORDS, serving, words_of
-from tests.test_units import UNITS, analyze, needs_analyze, unit
+from tests.unit.server.libvirt.test_session import VERSION, WORDS, serving, words_of
 
 VIRSH = shutil.which("virsh")
 PYTHON = Path("/usr/bin/python3")

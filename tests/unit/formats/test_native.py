@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -41,9 +40,10 @@ from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from tests.support.golden import DIRECTORY
+from tests.support.running import REPOSITORY
 from tests.support.xml import attributes, find, valid, validate
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 
 MINIMAL = """\
 <device>

@@ -16,9 +16,10 @@ from nodedevd import kinds
 from nodedevd.kinds import KIND_OF, KINDS, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability, Kind
 from tests.support.golden import DIRECTORY
+from tests.support.running import REPOSITORY
 from tests.support.xml import SCHEMA
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 NAMES = [kind.name for kind in KINDS]
 MODULES = sorted(
     module.name
@@ -69,7 +70,7 @@ def test_kind_tells_what_it_reads(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_kind_has_its_tests(name: str) -> None:
     """Each has a test module of its own."""
-    path = ROOT / "tests" / "capabilities" / f"test_{name}.py"
+    path = ROOT / "tests" / "unit" / "kinds" / f"test_{name}.py"
     assert path.exists(), f"write {path.relative_to(ROOT)}"
 
 

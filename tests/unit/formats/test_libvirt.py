@@ -25,7 +25,7 @@ from tests.support.golden import Golden
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Express, Tree
 from tests.support.xml import parse
-from tests.test_native import devices
+from tests.unit.formats.test_native import devices
 
 SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
 UUID = "c0ffee00-0000-4000-8000-000000000001"
