@@ -23,7 +23,7 @@ from nodedevd import __version__, systemd
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow.follower import EventChoice, Follower
 from nodedevd.follow.follower import Options as FollowOptions
-from nodedevd.follow.shared_look import Onlooker
+from nodedevd.follow.shared_look import SharedLook
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.logs import set_up_logging
 from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
@@ -79,10 +79,10 @@ class Daemon:
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
-        self._onlooker = Onlooker(partial(look, Sysroot(options.sysroot)))
+        self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
         follower = self._follower
         devices = DevicesInterface(
-            self._store, self.status, follower.fresh, self._onlooker.look, follower.young_until
+            self._store, self.status, follower.fresh, self._shared_look.look, follower.young_until
         )
         self._server = Server(
             Service(
@@ -131,7 +131,7 @@ class Daemon:
                 await server.wait_closed()
             for _, listener in listening:
                 listener.close()
-            await self._onlooker.close(0)
+            await self._shared_look.close(0)
             await self._follower.close(STOP_SECONDS)
             Sysroot.loop_thread = None
 

@@ -46,7 +46,7 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
 
 
-def shown(text: str) -> str:
+def printable_path(text: str) -> str:
     r"""Return a file name or path as text that can be encoded: odd bytes as `\xNN`."""
     if text.isascii():
         return text

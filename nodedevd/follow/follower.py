@@ -191,7 +191,7 @@ class Follower:
 
         None: they are young enough.
         """
-        paths = [one.path for one in devices if one.counts and one.path is not None]
+        paths = [one.path for one in devices if one.is_volatile and one.path is not None]
         if not paths:
             return None
         time_now = time.monotonic()
@@ -212,7 +212,7 @@ class Follower:
 
     def young_until(self, device: Device) -> float:
         """Return until when `fresh` would find nothing to read again, by time.monotonic()."""
-        if not device.counts:
+        if not device.is_volatile:
             return math.inf
         return self._read_at.get(device.path or "", 0.0) + self._options.count_age_seconds
 
@@ -496,12 +496,12 @@ class Follower:
             if self.last_scan is not None:
                 self.counters.rescans += 1
             self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
-            counted = [device.path for device in snapshot if device.counts]
+            counted = [device.path for device in snapshot if device.is_volatile]
             self._read_at = {path: began for path in counted if path is not None}
             return
         for path in touched:
             device = snapshot.at(path)
-            if device is not None and device.counts:
+            if device is not None and device.is_volatile:
                 self._read_at[path] = began
             else:
                 self._read_at.pop(path, None)

@@ -1,4 +1,4 @@
-"""Onlooker: has the processes looked at in a thread of its own, once for all who ask meanwhile."""
+"""SharedLook: one look at the processes at a time, in its own thread, shared by all callers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from nodedevd.follow.worker_thread import ScanThread
+from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.questions.in_use import Look, look
 
@@ -14,13 +14,13 @@ LOOK_SECONDS = 10.0
 """How long an answer waits: an open file of a dead network file system can hold up a look."""
 
 
-class Onlooker:
+class SharedLook:
     """Answers with a look that began after the question; there is one at a time, and one next."""
 
     def __init__(self, look: Callable[[], Look], seconds: float = LOOK_SECONDS) -> None:
         self._look = look
         self._seconds = seconds
-        self._thread: ScanThread | None = None
+        self._thread: WorkerThread | None = None
         self._current: asyncio.Future[Look] | None = None
         self._next: asyncio.Future[Look] | None = None
 
@@ -39,7 +39,7 @@ class Onlooker:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
         if self._thread is None:
-            self._thread = ScanThread("in-use")
+            self._thread = WorkerThread("in-use")
         return await self._thread.run(self._look)
 
     async def close(self, timeout_seconds: float) -> None:
@@ -62,10 +62,10 @@ def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> Look:
     """Look once, from where no event loop runs. Raises OSError."""
 
     async def run() -> Look:
-        onlooker = Onlooker(lambda: look(sysroot, progress=progress))
+        shared = SharedLook(lambda: look(sysroot, progress=progress))
         try:
-            return await onlooker.look()
+            return await shared.look()
         finally:
-            await onlooker.close(0)
+            await shared.close(0)
 
     return asyncio.run(run())

@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from nodedevd.follow.worker_thread import ScanThread
+from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
@@ -38,7 +38,7 @@ class Hanging(msgspec.Struct, frozen=True):
     path: str
     since: float
     """time.monotonic()"""
-    thread: ScanThread
+    thread: WorkerThread
 
 
 class Stuck(Exception):
@@ -60,7 +60,7 @@ class Supervisor:
         self.hanging: list[Hanging] = []
         self._on_answer = on_answer
         self._stuck_seconds = stuck_seconds
-        self._thread = ScanThread()
+        self._thread = WorkerThread()
         self._patience: dict[str, float] = {}
 
     async def run(self, read: Callable[[Job, frozenset[str]], Update]) -> Update:
@@ -83,7 +83,7 @@ class Supervisor:
             hanging = Hanging(path, since, thread)
             self.hanging.append(hanging)
             future.add_done_callback(partial(self._answered, hanging))
-            self._thread = ScanThread()
+            self._thread = WorkerThread()
             log.warning("reading %s has not returned for %.1f s: going on without", path, limit)
             raise Stuck(path)
 

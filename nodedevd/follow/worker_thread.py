@@ -1,4 +1,4 @@
-"""ScanThread: runs blocking functions off the event loop, one after another."""
+"""WorkerThread: runs blocking functions off the event loop, one after another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
-class ScanThread:
+class WorkerThread:
     """One thread for all reads of the host.
 
     `concurrent.futures` is not used: it joins its threads when the interpreter exits, and a

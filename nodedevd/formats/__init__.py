@@ -1,4 +1,4 @@
-"""formats: the XML of a device, a module for each format; `docs/dialects.md` compares them."""
+"""formats: the XML of a device, a module for each format; `docs/formats.md` compares them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nodedevd.xml_writer import Out
 Format: TypeAlias = Literal["nodedevd", "libvirt"]
 
 
-class Dialect(Protocol):
+class XmlFormat(Protocol):
     """What the module of a format has."""
 
     def shows(self, device: Device) -> bool:
@@ -27,7 +27,7 @@ class Dialect(Protocol):
         """Return the document of one device that is placed."""
 
 
-DIALECTS: Mapping[Format, Dialect] = {"nodedevd": native, "libvirt": libvirt}
+FORMATS: Mapping[Format, XmlFormat] = {"nodedevd": native, "libvirt": libvirt}
 
 
 def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> list[Device]:
@@ -35,21 +35,21 @@ def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> lis
 
     Raises NoSuchDevice, and NotInFormat for a device that the format does not show.
     """
-    dialect = DIALECTS[form]
+    format_ = FORMATS[form]
     if names is None:
-        return [device for device in snapshot if dialect.shows(device)]
+        return [device for device in snapshot if format_.shows(device)]
     found = map(snapshot.lookup, names)
     devices = list({device.name: device for device in found}.values())
     for device in devices:
-        if not dialect.shows(device):
+        if not format_.shows(device):
             raise NotInFormat(device.name, form)
     return devices
 
 
 def device_xml(device: Device, snapshot: Snapshot, form: Format, *, depth: int = 0) -> str:
     """Return the XML of one device that the format shows."""
-    dialect = DIALECTS[form]
-    return dialect.written(dialect.placed(device, snapshot)).at(depth)
+    format_ = FORMATS[form]
+    return format_.written(format_.placed(device, snapshot)).at(depth)
 
 
 def dump(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> str:

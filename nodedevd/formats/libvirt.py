@@ -3,7 +3,7 @@
 A list of differences from the native format, over the same model: which devices there are,
 what they are called, which elements of a capability libvirt has and in what order. Content
 comes from each kind's own `write`. What is told differently from libvirt on purpose is in
-`docs/dialects.md`.
+`docs/formats.md`.
 """
 
 from __future__ import annotations

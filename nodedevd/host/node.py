@@ -19,7 +19,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
@@ -64,7 +64,7 @@ class Node:
         detail: str,
     ) -> None:
         """Note that an attribute could not be told."""
-        self.faults.append(Fault(shown(attribute), code, detail))
+        self.faults.append(Fault(printable_path(attribute), code, detail))
 
     def read(
         self, attribute: str, *, promised: bool = False, absent: Collection[int] = ()
@@ -147,7 +147,7 @@ class Node:
     def link_name(self, attribute: str) -> str | None:
         """Return the last component of the path a link points at."""
         name = self._follow(attribute, self.sysroot.target_name)
-        return None if name is None else shown(name)
+        return None if name is None else printable_path(name)
 
     def _follow(self, attribute: str, follow: Callable[[str], str]) -> str | None:
         if "/" not in attribute and attribute not in self.entries:

@@ -59,7 +59,7 @@ class Kind(Generic[C]):
         link: puts in what is only known with the whole tree at hand: names of other devices.
         recount: reads what changes without an event, and nothing else; the same object if nothing
             is different, None if the device has to be read as a whole.
-        hangs_at: the sysfs path such a device has, or would have, if its own path is none.
+        tree_path: the sysfs path such a device has, or would have, if its own path is none.
     """
 
     capability: type[C]
@@ -72,7 +72,7 @@ class Kind(Generic[C]):
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
     recount: Callable[[Sysroot, str, C], C | None] | None = None
-    hangs_at: Callable[[C], str | None] | None = None
+    tree_path: Callable[[C], str | None] | None = None
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ from nodedevd.kinds.shared.mdevctl import (
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import is_uuid
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 Missing: TypeAlias = Literal["parent", "type", "capacity"]
@@ -84,13 +84,13 @@ def read(node: Node) -> MdevChild:
         state = "incomplete"
     parent_addr = parent_path.rpartition("/")[2]
     path = definition_path(parent_addr, node.sysname)
-    defined, definition = _read_definition(node.sysroot, path, shown(path), node.faults)
+    defined, definition = _read_definition(node.sysroot, path, printable_path(path), node.faults)
     return MdevChild(
-        uuid=shown(node.sysname),
+        uuid=printable_path(node.sysname),
         mdev_type=mdev_type,
         parent=None,
-        parent_addr=shown(parent_addr),
-        parent_path=shown(parent_path),
+        parent_addr=printable_path(parent_addr),
+        parent_path=printable_path(parent_path),
         iommu_group=_read_iommu_group(node),
         vfio_device=read_vfio_device(node),
         state=state,
@@ -143,8 +143,8 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
         uuid=uuid,
         mdev_type=mdev_type,
         parent=None,
-        parent_addr=shown(parent_addr),
-        parent_path=None if parent_path is None else shown(parent_path),
+        parent_addr=printable_path(parent_addr),
+        parent_path=None if parent_path is None else printable_path(parent_path),
         iommu_group=None,
         vfio_device=None,
         state="inactive",
@@ -196,7 +196,7 @@ def _read_type(node: Node) -> MdevChildType | None:
 
 def _type(there: Node) -> MdevChildType:
     return MdevChildType(
-        id=shown(there.sysname),
+        id=printable_path(there.sysname),
         name=there.read("name"),
         device_api=there.read("device_api", promised=True),
     )
@@ -223,7 +223,7 @@ def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
     return msgspec.structs.replace(cap, parent=name_of(cap.parent_path))
 
 
-def hangs_at(cap: MdevChild) -> str | None:
+def tree_path(cap: MdevChild) -> str | None:
     """Return where a defined mdev would appear; None if its parent is not there."""
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
@@ -266,5 +266,5 @@ KIND = Kind(
     subsystems=frozenset({"mdev"}),
     words=("mdev",),
     link=link,
-    hangs_at=hangs_at,
+    tree_path=tree_path,
 )

@@ -15,7 +15,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, Kind
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.names import is_uuid
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
@@ -83,7 +83,7 @@ def read_type(
         type_name = node.read(f"{path}/name")
         description = node.read(f"{path}/description")
         found = MdevType(
-            id=shown(name),
+            id=printable_path(name),
             name=type_name,
             description=description,
             facts=type_facts(type_name, description),
@@ -95,7 +95,7 @@ def read_type(
     if known is not None and available is None:
         del node.faults[faults:]
         return read_type(node, name, unplaced)  # it may be no type at all
-    devices = tuple(map(shown, node.names(f"{path}/devices"))) if unplaced else ()
+    devices = tuple(map(printable_path, node.names(f"{path}/devices"))) if unplaced else ()
     unplaced.difference_update(devices)
     if (available, devices) != (found.available_instances, found.devices):
         found = replace(found, available_instances=available, devices=devices)

@@ -17,7 +17,7 @@ from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
 from nodedevd.kinds.base import Capability, Kind
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
@@ -51,7 +51,7 @@ def read(node: Node) -> Net:
     devtype = node.uevent.get("DEVTYPE")
     state = node.read("operstate", promised=True)
     return Net(
-        interface=node.uevent.get("INTERFACE") or shown(node.sysname),
+        interface=node.uevent.get("INTERFACE") or printable_path(node.sysname),
         address=_read_address(node),
         devtype=devtype,
         link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),

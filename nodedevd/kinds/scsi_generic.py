@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
@@ -21,7 +21,7 @@ class ScsiGeneric(Capability, frozen=True, gc=False, tag="scsi_generic"):
 
 def read(node: Node) -> ScsiGeneric:
     """Read one; every device of the class is."""
-    return ScsiGeneric(char=f"/dev/{node.uevent.get('DEVNAME') or shown(node.sysname)}")
+    return ScsiGeneric(char=f"/dev/{node.uevent.get('DEVNAME') or printable_path(node.sysname)}")
 
 
 def write(cap: ScsiGeneric, out: Out) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
 from nodedevd.kinds.shared.wwn import read_wwn
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
@@ -38,7 +38,7 @@ def read(node: Node) -> ScsiTarget | None:
     """Read a target; DEVTYPE tells it from the other devices of its bus."""
     if node.uevent.get("DEVTYPE") != "scsi_target":
         return None
-    return ScsiTarget(target=shown(node.sysname), fc_remote_port=_read_remote_port(node))
+    return ScsiTarget(target=printable_path(node.sysname), fc_remote_port=_read_remote_port(node))
 
 
 def _read_remote_port(node: Node) -> FcRemotePort | None:
@@ -47,7 +47,7 @@ def _read_remote_port(node: Node) -> FcRemotePort | None:
     if not node.sysroot.exists(f"{above}/fc_remote_ports/{name}"):
         return None
     wwpn = read_wwn(node, _port_name(name), promised=True)
-    return FcRemotePort(rport=shown(name), wwpn=wwpn)
+    return FcRemotePort(rport=printable_path(name), wwpn=wwpn)
 
 
 def _port_name(rport: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 _SECTOR_BYTES = 512
@@ -91,13 +91,14 @@ def read(node: Node) -> Storage | None:
     if node.sysname.startswith("loop") and not node.has("loop"):
         return None  # the directory `loop` is there while a file is bound
     properties = node.udev.properties
+    name = node.uevent.get("DEVNAME") or printable_path(node.sysname).replace("!", "/")
     drive_type = _read_drive_type(node)
     removable = _read_removable(node, drive_type)
     empty = removable is not None and removable.media_available is False
     # Without a medium the kernel goes on telling of the last one, or of none there ever was.
     sectors = 0 if empty else node.read_number("size", promised=True)
     return Storage(
-        block=f"/dev/{node.uevent.get('DEVNAME') or shown(node.sysname).replace('!', '/')}",
+        block=f"/dev/{name}",
         bus=properties.get("ID_BUS") or None,
         drive_type=drive_type,
         model=_read_behind(node, "model"),

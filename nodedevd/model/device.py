@@ -61,7 +61,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return is_active(self.path)
 
     @property
-    def counts(self) -> bool:
+    def is_volatile(self) -> bool:
         """Whether something about it changes without an event, as what is available."""
         return not _COUNTED.isdisjoint(map(type, self.capabilities))
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from nodedevd.formats import DIALECTS, Dialect, Format
+from nodedevd.formats import FORMATS, Format, XmlFormat
 from nodedevd.model.changes import Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.listing import entry
@@ -158,9 +158,9 @@ class Store:
         """Return a device with its name and parent in a format, None if that does not show it."""
         placed = self._of(device).placed
         if form not in placed:
-            dialect = DIALECTS[form]
-            shown = dialect.shows(device)
-            placed[form] = dialect.placed(device, self.snapshot) if shown else None
+            format_ = FORMATS[form]
+            shown = format_.shows(device)
+            placed[form] = format_.placed(device, self.snapshot) if shown else None
         return placed[form]
 
     def xml(
@@ -179,9 +179,9 @@ class Store:
         """
         if snapshot is not None and snapshot is not self.snapshot:
             # A stream that goes on over an update: the parent may be another one by now.
-            placed = DIALECTS[form].placed(device, snapshot)
+            placed = FORMATS[form].placed(device, snapshot)
             if placed != self.placed(device, form=form):
-                return json_text(DIALECTS[form].written(placed).at(1 if within else 0))
+                return json_text(FORMATS[form].written(placed).at(1 if within else 0))
         texts = self._texts(device, form)
         return texts.within if within else json_text(texts.alone)
 
@@ -195,7 +195,7 @@ class Store:
         if texts is None:
             placed = self.placed(device, form=form)
             assert placed is not None, f"the format {form} does not show {device.name}"
-            out = DIALECTS[form].written(placed)
+            out = FORMATS[form].written(placed)
             texts = encoded.texts[form] = _Texts(str(out), json_text(out.at(1)))
         return texts
 
@@ -216,13 +216,13 @@ def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:
     there, unchanged itself.
     """
     return any(
-        _name_in(dialect, change.before, before) != _name_in(dialect, change.device, after)
-        for dialect in DIALECTS.values()
+        _name_in(format_, change.before, before) != _name_in(format_, change.device, after)
+        for format_ in FORMATS.values()
     )
 
 
-def _name_in(dialect: Dialect, device: Device, snapshot: Snapshot) -> str | None:
-    return dialect.placed(device, snapshot).name if dialect.shows(device) else None
+def _name_in(format_: XmlFormat, device: Device, snapshot: Snapshot) -> str | None:
+    return format_.placed(device, snapshot).name if format_.shows(device) else None
 
 
 def json_text(text: str) -> bytes:

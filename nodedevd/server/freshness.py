@@ -21,4 +21,4 @@ def always_fresh(devices: Iterable[Device]) -> None:
 
 def young_until(device: Device) -> float:
     """Return the end of time, or its beginning for a device that changes without an event."""
-    return 0.0 if device.counts else math.inf
+    return 0.0 if device.is_volatile else math.inf

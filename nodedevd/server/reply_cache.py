@@ -1,4 +1,4 @@
-"""Kept: replies to calls that many clients make, each kept for as long as it is right."""
+"""ReplyCache: replies to calls that many clients make, each kept for as long as it is right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEPT_BYTES: Final = 16 << 20
 """Calls and their replies that are kept; beyond that they are made anew."""
 
 
-class Kept:
+class ReplyCache:
     """Replies by the bytes of the calls.
 
     `state` returns an object that is another one once replies may be different.

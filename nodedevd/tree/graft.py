@@ -168,7 +168,7 @@ def _device(source: Reading | Device, names: _Names) -> Device:
     return Device(
         name=names.after(path) or "",
         path=path,
-        parent=_parent(hangs_at(source), names),
+        parent=_parent(tree_path(source), names),
         subsystem=source.subsystem,
         sysname=source.sysname,
         driver=source.driver,
@@ -179,10 +179,10 @@ def _device(source: Reading | Device, names: _Names) -> Device:
     )
 
 
-def hangs_at(source: Reading | Device) -> str:
+def tree_path(source: Reading | Device) -> str:
     """Return the path that says whose child a device is: its own, unless it is only defined."""
     for capability in source.capabilities:
-        of_kind = KIND_OF[type(capability)].hangs_at
+        of_kind = KIND_OF[type(capability)].tree_path
         if of_kind is not None:
             return of_kind(capability) or ""
     return source.path or ""
@@ -232,12 +232,12 @@ def _ordered(
 
     What goes goes last: nothing ever hangs below a device that is gone already.
     """
-    ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=hangs_at)]
+    ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=tree_path)]
     for before, device in ordered:
         if before is None:
             yield Added(device)
     for before, device in ordered:
         if before is not None and before != device:
             yield Changed(before, device)
-    for device in sorted(removed.values(), key=hangs_at, reverse=True):
+    for device in sorted(removed.values(), key=tree_path, reverse=True):
         yield Removed(device)

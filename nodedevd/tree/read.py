@@ -26,7 +26,7 @@ from nodedevd.kinds.shared.mdevctl import find_definitions
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.tree.graft import Reading, Update, graft
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def without_orphans(
         The readings left, and the paths of the devices that are gone.
     """
     read = {reading.path for reading in readings}
-    gone = {path for path in found if shown(path) not in read and not sysroot.exists(path)}
+    gone = {path for path in found if printable_path(path) not in read and not sysroot.exists(path)}
     if not gone:
         return list(readings), gone
     return [one for one in readings if gone.isdisjoint(_above(one.path))], gone
@@ -126,7 +126,7 @@ def read_all(
     """Read devices, given by path with the directories that led there; None: there is none."""
     for path, listed_in in found.items():
         if path in unanswered:
-            yield _left_alone(path, listed_in, old.at(shown(path)))
+            yield _left_alone(path, listed_in, old.at(printable_path(path)))
         else:
             job.begin(path)
             if path.startswith(f"{DEFINITIONS}/"):
@@ -137,7 +137,9 @@ def read_all(
 
 def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
     if before is None:
-        return Reading(shown(path), _subsystem(listed_in), None, (), (UNANSWERED,), None, ())
+        return Reading(
+            printable_path(path), _subsystem(listed_in), None, (), (UNANSWERED,), None, ()
+        )
     errors = tuple(error for error in before.errors if error != UNANSWERED)
     return msgspec.structs.replace(
         Reading.of(before, before.capabilities), errors=(*errors, UNANSWERED)
@@ -212,7 +214,9 @@ def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             code = errno.errorcode.get(error.errno or 0, "?")
             refused = error.errno in (errno.EACCES, errno.EPERM)
-            faults.append(Fault(shown(directory), "refused" if refused else "unreadable", code))
+            faults.append(
+                Fault(printable_path(directory), "refused" if refused else "unreadable", code)
+            )
         return []
 
 
@@ -230,7 +234,7 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
         return None
     sysroot.saw(path)  # of some nothing is read but their name
     return Reading(
-        path=shown(path),
+        path=printable_path(path),
         subsystem=node.subsystem,
         driver=driver,
         capabilities=tuple(capabilities),
@@ -279,7 +283,7 @@ def read_inactive_mdev(sysroot: Sysroot, path: str) -> Reading | None:
     if capability is None:
         return None
     return Reading(
-        path=shown(path),
+        path=printable_path(path),
         subsystem="mdev",
         driver=None,
         capabilities=(capability,),

@@ -155,7 +155,7 @@ def sharing_functions(parent: Device, snapshot: Snapshot) -> Iterator[str]:
         return
     for address in (physical.address, *physical.virtual_functions.addresses):
         found = _pci(address, snapshot)
-        if found is not None and found.path is not None and found.counts:
+        if found is not None and found.path is not None and found.is_volatile:
             yield found.path
 
 

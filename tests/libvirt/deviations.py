@@ -1,6 +1,6 @@
 """What may differ from libvirtd 9.0.0, one entry each; nothing else may.
 
-Those of `DEVIATIONS` are on purpose, and rows of docs/dialects.md. Those of `VERSIONS` are how
+Those of `DEVIATIONS` are on purpose, and rows of docs/formats.md. Those of `VERSIONS` are how
 9.0.0 differs from 11.3, whose format it is that nodedevd writes.
 """
 
@@ -27,7 +27,7 @@ class Deviation:
     """One difference.
 
     Attributes:
-        name: as in docs/dialects.md.
+        name: as in docs/formats.md.
         libvirt: makes of what libvirtd shows what it ought to.
         ours: makes of what nodedevd shows what libvirtd does.
         extra: tells which devices only nodedevd shows.

@@ -118,6 +118,6 @@ def test_deviation_is_still_one(deviation: Deviation, roots: Mapping[str, Path])
 
 @pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda one: one.name)
 def test_deviation_is_described(deviation: Deviation) -> None:
-    """Each entry has its row in docs/dialects.md."""
-    text = (FIXTURES.parents[1] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    """Each entry has its row in docs/formats.md."""
+    text = (FIXTURES.parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
     assert f"\n| {deviation.name} | " in text

@@ -23,7 +23,7 @@ from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress
 from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import PciAddress, parse_pci
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 VPD = "vpd"
@@ -167,13 +167,15 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
     target = node.link("iommu_group")
     if target is None:
         return None
-    name = shown(target.rpartition("/")[2])
+    name = printable_path(target.rpartition("/")[2])
     number = parse_number(name)
     if number is None:
         node.fault("iommu_group", "malformed", name)
         return None
     try:
-        devices = tuple(sorted(shown(one) for one in node.sysroot.names(f"{target}/devices")))
+        devices = tuple(
+            sorted(printable_path(one) for one in node.sysroot.names(f"{target}/devices"))
+        )
     except OSError:
         node.fault("iommu_group/devices", "absent", "dangling")
         devices = ()

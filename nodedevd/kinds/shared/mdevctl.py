@@ -16,7 +16,7 @@ import msgspec
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 
 DIRECTORY = "/etc/mdevctl.d"
 _SCRIPTS = "scripts.d"
@@ -92,7 +92,7 @@ def find_definitions(sysroot: Sysroot, faults: list[Fault]) -> Iterator[str]:
             if is_uuid(name) and name == name.lower():
                 yield path
             elif is_uuid(name):
-                faults.append(Fault(shown(path), "malformed", "a UUID in upper case"))
+                faults.append(Fault(printable_path(path), "malformed", "a UUID in upper case"))
 
 
 def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
@@ -100,7 +100,7 @@ def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
         return sorted(sysroot.listdir(directory))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            faults.append(unread(shown(directory), error))
+            faults.append(unread(printable_path(directory), error))
         return []
 
 

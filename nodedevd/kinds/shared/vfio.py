@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from nodedevd.host.node import Node
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
@@ -31,7 +31,7 @@ def read_vfio_device(node: Node) -> VfioDevice | None:
     """Return the VFIO device; None while no driver of VFIO is bound, and on older kernels."""
     for name in node.names("vfio-dev"):
         has_node = node.sysroot.exists(f"{node.path}/vfio-dev/{name}/dev")
-        name = shown(name)
+        name = printable_path(name)
         return VfioDevice(name=name, node=f"/dev/vfio/devices/{name}" if has_node else None)
     return None
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from nodedevd.errors import NoSuchDevice
-from nodedevd.formats import DIALECTS
+from nodedevd.formats import FORMATS
 from nodedevd.kinds import WORDS
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
@@ -26,7 +26,7 @@ from nodedevd.model.changes import Added, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
-from nodedevd.server.reply_cache import Kept
+from nodedevd.server.reply_cache import ReplyCache
 
 _CAPABILITIES: Final = (
     *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
@@ -46,7 +46,7 @@ _GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
 FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
 
 _EVENTS_KEPT: Final = 1024
-_LIBVIRT: Final = DIALECTS["libvirt"]
+_LIBVIRT: Final = FORMATS["libvirt"]
 
 
 class LifecycleEvent(IntEnum):
@@ -79,7 +79,7 @@ class NodeDevices:
     def __init__(self, store: Store) -> None:
         self.store = store
         # By number: what is kept would keep an old snapshot, too.
-        self.replies = Kept(lambda: store.snapshot.generation)
+        self.replies = ReplyCache(lambda: store.snapshot.generation)
         """what was answered, by the payload of the call"""
         self._listed: Snapshot | None = None
         self._entries: dict[str, tuple[Device, _Entry | None]] = {}

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from nodedevd import errors, varlink
-from nodedevd.server.reply_cache import Kept
+from nodedevd.server.reply_cache import ReplyCache
 from nodedevd.varlink import Call, Malformed, VarlinkError
 
 _log: Final = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Service:
         state: Callable[[], object] = lambda: None,
     ) -> None:
         self._namespace = error_namespace
-        self.kept = Kept(state)
+        self.kept = ReplyCache(state)
         """replies with lasting answers"""
         self._interfaces: dict[str, Interface] = {}
         self._methods: dict[str, _Served] = {}

@@ -16,7 +16,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
 from nodedevd.server.varlink.service import Chunk
-from nodedevd.tree.graft import hangs_at
+from nodedevd.tree.graft import tree_path
 
 Content = Literal["none", "json", "xml"]
 
@@ -103,7 +103,7 @@ class Watch:
             yield self._mark("resync", snapshot.generation)
         if self._snapshot:
             # From the root downwards, so that each device's parent is known before it.
-            for device in sorted(snapshot, key=hangs_at):
+            for device in sorted(snapshot, key=tree_path):
                 if self._wanted.matches(device):
                     yield self._reply("present", snapshot.generation, device)
         yield self._mark("ready", snapshot.generation)

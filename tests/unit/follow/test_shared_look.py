@@ -1,4 +1,4 @@
-"""onlooker: one look at the processes at a time, shared by all who asked before it began."""
+"""shared_look: one look at the processes at a time, shared by all who asked before it began."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nodedevd.follow.shared_look import Onlooker, look_in_time
+from nodedevd.follow.shared_look import SharedLook, look_in_time
 from nodedevd.host.processes import Seen
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import Look
@@ -43,24 +43,24 @@ class Looks:
 
 
 @asynccontextmanager
-async def looking(looks: Looks, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Onlooker]:
-    """Yield an onlooker, whose thread ends."""
-    onlooker = Onlooker(looks, seconds)
+async def looking(looks: Looks, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[SharedLook]:
+    """Yield one, whose thread ends."""
+    shared = SharedLook(looks, seconds)
     try:
-        yield onlooker
+        yield shared
     finally:
         looks.end()
         looks.end()
-        await onlooker.close(PATIENCE_SECONDS)
+        await shared.close(PATIENCE_SECONDS)
 
 
 async def test_all_who_ask_during_a_look_share_the_next() -> None:
     """What began before a question is no answer to it, and a crowd costs one look."""
     looks = Looks()
-    async with looking(looks) as onlooker:
-        first = asyncio.ensure_future(onlooker.look())
+    async with looking(looks) as shared:
+        first = asyncio.ensure_future(shared.look())
         await looks.wait_begun()
-        later = [asyncio.ensure_future(onlooker.look()) for _ in range(50)]
+        later = [asyncio.ensure_future(shared.look()) for _ in range(50)]
         await asyncio.sleep(0)
         looks.end()
         assert (await first).unseen == 1
@@ -73,9 +73,9 @@ async def test_all_who_ask_during_a_look_share_the_next() -> None:
 async def test_look_that_does_not_return_answers_unknown() -> None:
     """Who asks is not kept waiting for a dead file system; afterwards all is well again."""
     looks = Looks()
-    async with looking(looks, seconds=0.01) as onlooker:
+    async with looking(looks, seconds=0.01) as shared:
         for _ in range(2):
-            assert (await onlooker.look()).reason == "unanswered"
+            assert (await shared.look()).reason == "unanswered"
         assert looks.begun == 1
 
 
@@ -85,20 +85,20 @@ async def test_question_after_a_look_that_failed_is_answered() -> None:
     def fail() -> Look:
         raise OSError("no /proc")
 
-    onlooker = Onlooker(fail)
+    shared = SharedLook(fail)
     for _ in range(2):
         with pytest.raises(OSError, match="no /proc"):
-            await onlooker.look()
-    await onlooker.close(PATIENCE_SECONDS)
+            await shared.look()
+    await shared.close(PATIENCE_SECONDS)
 
 
 async def test_client_that_goes_away_takes_nobody_along() -> None:
     """Its own wait is cancelled, and the look goes on for the others."""
     looks = Looks()
-    async with looking(looks) as onlooker:
-        gone = asyncio.ensure_future(onlooker.look())
+    async with looking(looks) as shared:
+        gone = asyncio.ensure_future(shared.look())
         await looks.wait_begun()
-        stays, also_gone = (asyncio.ensure_future(onlooker.look()) for _ in range(2))
+        stays, also_gone = (asyncio.ensure_future(shared.look()) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
         also_gone.cancel()

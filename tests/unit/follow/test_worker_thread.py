@@ -1,4 +1,4 @@
-"""scan_thread: blocking functions, one after another, off the event loop."""
+"""worker_thread: blocking functions, one after another, off the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.follow.worker_thread import ScanThread
+from nodedevd.follow.worker_thread import WorkerThread
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
 
@@ -40,15 +40,15 @@ class Gate:
 
 
 @pytest.fixture
-def thread() -> Iterator[ScanThread]:
+def thread() -> Iterator[WorkerThread]:
     """Return a thread, which has to be idle in the end."""
-    thread = ScanThread()
+    thread = WorkerThread()
     yield thread
     assert thread.close(PATIENCE_SECONDS)
 
 
 async def test_function_runs_in_another_thread_and_its_result_is_awaited(
-    thread: ScanThread,
+    thread: WorkerThread,
 ) -> None:
     """The loop's own thread never enters the function."""
 
@@ -60,7 +60,7 @@ async def test_function_runs_in_another_thread_and_its_result_is_awaited(
     assert ident != threading.get_ident()
 
 
-async def test_loop_goes_on_while_a_function_blocks(thread: ScanThread) -> None:
+async def test_loop_goes_on_while_a_function_blocks(thread: WorkerThread) -> None:
     """What is scheduled meanwhile happens, and may be what the function waits for."""
     gate = Gate()
     future = thread.run(gate)
@@ -68,7 +68,7 @@ async def test_loop_goes_on_while_a_function_blocks(thread: ScanThread) -> None:
     assert await future == "through"
 
 
-async def test_functions_run_one_after_another_in_order(thread: ScanThread) -> None:
+async def test_functions_run_one_after_another_in_order(thread: WorkerThread) -> None:
     """No two at once, and none overtakes another."""
     steps: list[str] = []
 
@@ -84,7 +84,7 @@ async def test_functions_run_one_after_another_in_order(thread: ScanThread) -> N
 
 @pytest.mark.parametrize("error", [OSError(5, "EIO"), KeyboardInterrupt(), SystemExit(1)])
 async def test_exception_of_a_function_reaches_its_caller_alone(
-    thread: ScanThread, error: BaseException
+    thread: WorkerThread, error: BaseException
 ) -> None:
     """Whatever is raised is raised where it is awaited; the thread lives on."""
 
@@ -97,13 +97,13 @@ async def test_exception_of_a_function_reaches_its_caller_alone(
     assert await thread.run(int, "7") == 7
 
 
-async def test_stop_iteration_reaches_its_caller_as_a_runtime_error(thread: ScanThread) -> None:
+async def test_stop_iteration_reaches_its_caller_as_a_runtime_error(thread: WorkerThread) -> None:
     """A future takes no StopIteration; the caller is answered all the same."""
     with pytest.raises(RuntimeError, match="StopIteration"):
         await thread.run(next, iter(()))
 
 
-async def test_cancelling_a_running_function_lets_it_end_unheard(thread: ScanThread) -> None:
+async def test_cancelling_a_running_function_lets_it_end_unheard(thread: WorkerThread) -> None:
     """Nothing is reported to the loop's exception handler, and the next one runs."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
@@ -118,7 +118,7 @@ async def test_cancelling_a_running_function_lets_it_end_unheard(thread: ScanThr
     assert reported == []
 
 
-async def test_cancelled_function_that_fails_is_unheard_too(thread: ScanThread) -> None:
+async def test_cancelled_function_that_fails_is_unheard_too(thread: WorkerThread) -> None:
     """An exception for nobody goes nowhere."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
@@ -137,7 +137,7 @@ async def test_cancelled_function_that_fails_is_unheard_too(thread: ScanThread) 
     assert reported == []
 
 
-async def test_function_cancelled_while_it_waits_never_starts(thread: ScanThread) -> None:
+async def test_function_cancelled_while_it_waits_never_starts(thread: WorkerThread) -> None:
     """Nobody wants its result, so the host is not read for it."""
     started: list[str] = []
     gate = Gate()
@@ -150,7 +150,7 @@ async def test_function_cancelled_while_it_waits_never_starts(thread: ScanThread
     assert started == ["wanted"]
 
 
-def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: ScanThread) -> None:
+def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: WorkerThread) -> None:
     """A result for a loop that is gone is dropped."""
     gate = Gate()
 
@@ -166,7 +166,7 @@ def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: ScanTh
     assert asyncio.run(use()) == 7
 
 
-async def test_result_is_not_kept_once_its_caller_let_it_go(thread: ScanThread) -> None:
+async def test_result_is_not_kept_once_its_caller_let_it_go(thread: WorkerThread) -> None:
     """An idle thread holds no old tree in memory."""
 
     class Tree:
@@ -181,7 +181,7 @@ async def test_result_is_not_kept_once_its_caller_let_it_go(thread: ScanThread) 
 
 async def test_close_waits_for_what_is_under_way() -> None:
     """What was asked for before is answered."""
-    thread = ScanThread()
+    thread = WorkerThread()
     gate = Gate()
     future = thread.run(gate)
     gate.wait_entered()
@@ -193,7 +193,7 @@ async def test_close_waits_for_what_is_under_way() -> None:
 
 async def test_run_after_close_is_refused() -> None:
     """A future that nobody settles would be waited for without end."""
-    thread = ScanThread()
+    thread = WorkerThread()
     thread.close(PATIENCE_SECONDS)
     with pytest.raises(RuntimeError, match="closed"):
         thread.run(int, "7")
@@ -203,7 +203,7 @@ async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
     """A read that does not return is not waited for; should it return, the thread ends."""
     fifo = tmp_path / "attribute"
     os.mkfifo(fifo)
-    thread = ScanThread()
+    thread = WorkerThread()
     future = thread.run(fifo.read_bytes)
     with fifo.open("wb") as writer:  # both ends are open: it is in read(2), or soon will be
         assert not thread.close(0)
@@ -214,10 +214,10 @@ async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
 
 STUCK = """
 import asyncio, sys, threading
-from nodedevd.scan_thread import ScanThread
+from nodedevd.follow.worker_thread import WorkerThread
 
 async def main():
-    thread, entered = ScanThread(), threading.Event()
+    thread, entered = WorkerThread(), threading.Event()
     thread.run(lambda: (entered.set(), open(sys.argv[1]).read()))
     entered.wait()
     print("ended in time:", thread.close(0))

@@ -13,7 +13,7 @@ from nodedevd.errors import NodeGone
 from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.text import shown
+from nodedevd.text import printable_path
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 
@@ -214,7 +214,7 @@ def test_any_text_is_a_number_or_none(text: str, base: int) -> None:
 @given(st.binary(max_size=50))
 def test_any_file_name_can_be_shown(name: bytes) -> None:
     """What comes out can be encoded; what was UTF-8 is the same."""
-    text = shown(os.fsdecode(name))
+    text = printable_path(os.fsdecode(name))
     text.encode()
     try:
         assert text == name.decode()

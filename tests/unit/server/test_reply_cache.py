@@ -1,4 +1,4 @@
-"""Kept: no reply outlives what it was made of, or its time, and no client fills the memory."""
+"""ReplyCache: no reply outlives its content or its time, and no client fills the memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from nodedevd.server.reply_cache import Kept
+from nodedevd.server.reply_cache import ReplyCache
 
 
 def test_kept_reply_is_given_up_with_the_state() -> None:
     """Another state, even an equal one, is another one."""
     state = [[1]]
-    kept = Kept(lambda: state[0])
+    kept = ReplyCache(lambda: state[0])
     assert kept.get(b"call") is None
     kept.keep(b"call", b"reply")
     assert kept.get(b"call") == b"reply"
@@ -23,7 +23,7 @@ def test_kept_reply_is_given_up_with_the_state() -> None:
 def test_reply_made_of_another_state_is_not_kept() -> None:
     """Between the question for a reply and its answer the state may have changed."""
     state = [[1]]
-    kept = Kept(lambda: state[0])
+    kept = ReplyCache(lambda: state[0])
     assert kept.get(b"call") is None
     state[0] = [2]
     kept.keep(b"call", b"reply")
@@ -34,7 +34,7 @@ def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is made anew, and may be kept once more."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    kept = Kept(lambda: None)
+    kept = ReplyCache(lambda: None)
     kept.keep(b"call", b"old", until=100.0)
     assert kept.get(b"call") is None
     kept.keep(b"call", b"old", until=101.0)
@@ -48,7 +48,7 @@ def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kept_replies_are_bounded() -> None:
     """One too many, and all are forgotten; one that takes another's place is none more."""
-    kept = Kept(lambda: None, most_bytes=1000)
+    kept = ReplyCache(lambda: None, most_bytes=1000)
     for _ in range(10):
         kept.keep(b"a", bytes(499))
         assert kept.get(b"a") is not None

@@ -296,7 +296,7 @@ async def test_unknown_name_is_answered_with_the_nearest(
 
 
 async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) -> None:
-    """For each device alone the answer is the dialect's <device>, which the schema takes."""
+    """For each device alone the answer is the format_'s <device>, which the schema takes."""
     async with serving(tmp_path, store) as client:
         for device in store.snapshot:
             answer = await client.call(f"{NAME}.DumpXML", names=[device.name])
@@ -305,7 +305,7 @@ async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) ->
 
 
 async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store: Store) -> None:
-    """All devices make one document, byte for byte that of the dialect."""
+    """All devices make one document, byte for byte that of the format_."""
     async with serving(tmp_path, store) as client:
         answer = await client.call(f"{NAME}.DumpXML")
     assert answer["xml"] == native.document(store.snapshot, store.snapshot.generation)
@@ -639,7 +639,7 @@ async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> N
     answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0, 0)))
     assert isinstance(answer, bytes)
     assert len(asked) == 5
-    assert all(store.snapshot.lookup(name).counts for name in asked)
+    assert all(store.snapshot.lookup(name).is_volatile for name in asked)
 
 
 async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
@@ -754,7 +754,7 @@ async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_ol
         asked.extend(device.name for device in devices)
 
     def young_until(device: Device) -> float:
-        return time.monotonic() + young_seconds if device.counts else math.inf
+        return time.monotonic() + young_seconds if device.is_volatile else math.inf
 
     served = DevicesInterface(
         store, lambda: status_of(store), fresh, young_until=young_until
