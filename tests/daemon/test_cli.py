@@ -538,7 +538,7 @@ def test_closed_pipe_prints_no_traceback(arguments: list[str]) -> None:
     try:
         done = subprocess.run(
             [
-                *(sys.executable, "-c", "from nodedevd.cli import main; main()"),
+                *(sys.executable, "-c", "from nodedevd.cli.main import main; main()"),
                 *("--sysroot", str(FIXTURES / "vgpu-sriov"), *arguments),
             ],
             cwd=REPOSITORY,

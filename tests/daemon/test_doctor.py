@@ -554,7 +554,7 @@ def test_socket_that_is_not_for_this_user_is_found(tmp_path: Path) -> None:
     """It says that there is a daemon, and how to be let in."""
     # Modules may lie where nobody else can go: they are imported first.
     code = (
-        "import os, sys, nodedevd.cli, nodedevd.supervisor, nodedevd.udev\n"
+        "import os, sys, nodedevd.cli.main, nodedevd.follow.supervisor, nodedevd.host.events.udev\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "nodedevd.cli.main.main(sys.argv[1:])"
     )

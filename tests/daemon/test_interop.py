@@ -19,6 +19,7 @@ import pytest
 import varlink as reference
 
 from nodedevd import __version__
+from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.interface import NAME
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import FIXTURES
@@ -28,6 +29,7 @@ from tests.support.xml import validate
 
 CARD = "pci_0000_02_00_0"
 ADDRESS = "0000:02:00.0"
+DESCRIPTION = Path(interface.__file__).with_name(f"{NAME}.varlink")
 NAMES = [
     "computer",
     "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01",
@@ -180,7 +182,7 @@ def test_reference_command_shows_info_and_interface(path: Path) -> None:
     assert NAME in info.stdout
     shown = varlink_cli("help", f"unix:{path}/{NAME}")
     assert shown.returncode == 0, shown.stderr
-    text = Path(sys.modules["nodedevd"].__path__[0], f"{NAME}.varlink").read_text()
+    text = DESCRIPTION.read_text()
     assert shown.stdout.strip() == text.strip()
 
 
@@ -583,7 +585,7 @@ def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, repl
 
 def test_protocol_shows_every_method_and_error() -> None:
     """Nothing of the interface is left out, and every method has an example."""
-    text = Path(sys.modules["nodedevd"].__path__[0], f"{NAME}.varlink").read_text()
+    text = DESCRIPTION.read_text()
     shown = {json.loads(call)["method"] for call, _ in EXAMPLES}
     assert {f"{NAME}.{method}" for method in METHODS} <= shown
     for error in re.findall(r"^error (\w+)", text, re.M):

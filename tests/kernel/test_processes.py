@@ -231,7 +231,7 @@ def test_node_that_is_only_named_is_not_open(node: str) -> None:
 
 
 LOOK = f"""
-from nodedevd.processes import look
+from nodedevd.host.processes import look
 seen = look({{{NODE!r}: {STAND_IN}}})
 print(len(seen.holdings), seen.unseen, seen.hidden)
 """
@@ -253,7 +253,7 @@ def looked(*before: str, code: str = LOOK) -> list[str]:
 def test_other_users_processes_are_unseen(node: str) -> None:
     """Without privileges the holder is not found, and that is said."""
     # Modules may lie where nobody else can go: they are imported first.
-    code = f"import os, nodedevd.processes\nos.setuid({NOBODY})\n{LOOK}"
+    code = f"import os, nodedevd.host.processes\nos.setuid({NOBODY})\n{LOOK}"
     with holding(node):
         found, unseen, hidden = looked(code=code)
         assert found == "0"

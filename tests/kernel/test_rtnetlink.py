@@ -154,7 +154,7 @@ def test_message_of_another_process_is_not_taken(monitor: LinkMonitor) -> None:
 
 FOLLOW = """
 import subprocess
-from nodedevd.rtnetlink import LinkMonitor
+from nodedevd.host.events.rtnetlink import LinkMonitor
 monitor = LinkMonitor()
 def told(*arguments):
     subprocess.run(["ip", *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -187,9 +187,9 @@ def test_changed_address_is_told_by_the_kernel() -> None:
 
 OVERFLOW = """
 import subprocess
-import nodedevd.rtnetlink
-nodedevd.rtnetlink._BUFFER_BYTES = 1
-monitor = nodedevd.rtnetlink.LinkMonitor()
+import nodedevd.host.events.rtnetlink
+nodedevd.host.events.rtnetlink._BUFFER_BYTES = 1
+monitor = nodedevd.host.events.rtnetlink.LinkMonitor()
 batch = "".join(f"link set lo mtu {1000 + number}\\n" for number in range(200))
 subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
 print(monitor.drain(500)[1], end=" ")

@@ -11,7 +11,7 @@ import msgspec
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 from tests.support.trees import Tree
 
-CTL = "from nodedevd.cli import main; main()"
+CTL = "from nodedevd.cli.main import main; main()"
 
 
 def on(tree: Tree, *before: str) -> list[str]:

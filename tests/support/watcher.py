@@ -16,7 +16,11 @@ from nodedevd.model.device import Device
 from nodedevd.model.status import Status
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
-NODEDEVCTL = (sys.executable, "-c", "from nodedevd.cli import main; main(prog_name='nodedevctl')")
+NODEDEVCTL = (
+    sys.executable,
+    "-c",
+    "from nodedevd.cli.main import main; main(prog_name='nodedevctl')",
+)
 
 
 def line(event: Event) -> str:
