@@ -295,11 +295,11 @@ def wait_listening(daemon: Running, path: Path) -> None:
 
 # Its Python may lie where nobody else can go: it has imported all before it becomes somebody else.
 UNPRIVILEGED = f"""
-import importlib.readers, os, nodedevd.daemon
+import importlib.readers, os, nodedevd.__main__
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
-nodedevd.daemon.main()
+nodedevd.__main__.main()
 """
 
 

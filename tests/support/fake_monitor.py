@@ -7,7 +7,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from nodedevd.host.events.udev import EventsLost, Source
+from nodedevd.host.events.lost import EventsLost
+from nodedevd.host.events.udev import EventSource
 from nodedevd.host.events.uevent import Uevent
 
 PATIENCE_SECONDS = 20.0
@@ -22,8 +23,8 @@ class FakeMonitor:
         closed: whether the follower gave it back.
     """
 
-    def __init__(self, source: Source = "kernel") -> None:
-        self.source: Source = source
+    def __init__(self, source: EventSource = "kernel") -> None:
+        self.source = source
         self.drains = 0
         self.closed = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -51,10 +52,10 @@ class FakeMonitor:
         """Return the descriptor to watch."""
         return self._read
 
-    def drain(self, most: int) -> Iterator[Uevent]:
-        """Yield what was fed, at most so many."""
+    def drain(self) -> Iterator[Uevent]:
+        """Yield what was fed."""
         self.drains += 1
-        for _ in range(most):
+        while True:
             try:
                 os.read(self._read, 1)
             except BlockingIOError:
@@ -85,7 +86,7 @@ class FakeMonitors:
         self.refusals = refusals
         self.tries = 0
 
-    def __call__(self, source: Source, buffer_bytes: int) -> FakeMonitor:
+    def __call__(self, source: EventSource, buffer_bytes: int) -> FakeMonitor:
         self.tries += 1
         if self.refusals:
             self.refusals -= 1

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import NotASysroot
-from nodedevd.follow import follower, supervisor
-from nodedevd.follow.follower import Follower, Options
-from nodedevd.host.events.udev import EventsLost
+from nodedevd.follow import follower, missed, pending, sources, supervisor
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.pending import Scan
+from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
@@ -37,7 +39,7 @@ VFS = ["0000:01:00.4", "0000:01:00.5"]
 class Live:
     """A fake host, and a follower that has read it."""
 
-    def __init__(self, root: Path, options: Options, sysroot: Sysroot | None = None) -> None:
+    def __init__(self, root: Path, options: FollowOptions, sysroot: Sysroot | None = None) -> None:
         self.tree = Tree(root)
         self.store = Store()
         self.monitors = FakeMonitors()
@@ -74,6 +76,10 @@ class Live:
         """Tell whether the tree is what a fresh scan gives."""
         return list(self.store.snapshot) == list(scan(Sysroot(self.sysroot.root)))
 
+    def reconcile(self) -> None:
+        """Have the whole host read, as planned."""
+        self.follower.pending.request(Scan.RECONCILE)
+
     async def until_true_to_the_host(self) -> None:
         """Wait until the tree is what a fresh scan gives."""
         await eventually(self.true_to_the_host)
@@ -90,7 +96,7 @@ async def following(
 ) -> AsyncIterator[Live]:
     """Build a host and follow it; there is no reconcile unless it is asked for."""
     settings = {"events": "kernel", "reconcile_seconds": 0.0, "stuck_seconds": 0.2, **options}
-    live = Live(root, Options(**settings), sysroot)  # type: ignore[arg-type]
+    live = Live(root, FollowOptions(**settings), sysroot)  # type: ignore[arg-type]
     live.tree.directory("/sys/bus")
     build(live)
     try:
@@ -162,12 +168,12 @@ async def test_uevent_during_the_first_scan_is_acted_upon_after_it(tmp_path: Pat
         await live.follower.start()
         await eventually(lambda: len(live.store.snapshot) == 3)
         assert live.true_to_the_host()
-        assert live.follower.counters.rescans == 0
+        assert live.follower.followed.rescans == 0
 
 
 async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
     """A host that cannot be read at all ends the start, and leaves nothing open."""
-    live = Live(tmp_path / "nowhere", Options(events="kernel"))
+    live = Live(tmp_path / "nowhere", FollowOptions(events="kernel"))
     with pytest.raises(NotASysroot):
         await live.follower.start()
     await live.follower.close(5)
@@ -177,7 +183,7 @@ async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
 async def test_recorded_host_has_no_monitor(tmp_path: Path) -> None:
     """What happens on this host does not concern another one."""
     async with following(tmp_path, events="auto") as live:
-        assert live.follower.event_source == "none"
+        assert live.follower.sources.event_source == "none"
         assert live.monitors.tries == 0
 
 
@@ -189,10 +195,10 @@ async def test_added_device_is_in_the_tree(tmp_path: Path) -> None:
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 1
-        assert live.follower.counters.updates == 1
-        assert live.follower.counters.rescans == 0
-        assert live.follower.counters.last_event is not None
+        assert live.follower.followed.events == 1
+        assert live.follower.followed.updates == 1
+        assert live.follower.followed.rescans == 0
+        assert live.follower.followed.last_event is not None
 
 
 async def test_burst_is_one_update(tmp_path: Path) -> None:
@@ -201,8 +207,8 @@ async def test_burst_is_one_update(tmp_path: Path) -> None:
         paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
         live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 32
-        assert live.follower.counters.updates == 1
+        assert live.follower.followed.events == 32
+        assert live.follower.followed.updates == 1
 
 
 async def test_change_without_add_adds(tmp_path: Path) -> None:
@@ -311,13 +317,13 @@ async def test_too_many_uevents_to_remember_are_one_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits to be acted upon is bounded."""
-    monkeypatch.setattr(follower, "UEVENTS_AT_MOST", 10)
+    monkeypatch.setattr(pending, "UEVENTS_AT_MOST", 10)
     async with following(tmp_path) as live:
         paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
         live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
         await live.until_true_to_the_host()
-        assert live.follower.counters.rescans == 1
-        assert live.follower.counters.overflows == 0
+        assert live.follower.followed.rescans == 1
+        assert live.follower.followed.overflows == 0
 
 
 async def test_change_that_changes_nothing_makes_no_generation(tmp_path: Path) -> None:
@@ -325,7 +331,7 @@ async def test_change_that_changes_nothing_makes_no_generation(tmp_path: Path) -
     async with following(tmp_path, card_with_mdev) as live:
         generation = live.store.snapshot.generation
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: live.follower.counters.updates == 1)
+        await eventually(lambda: live.follower.followed.updates == 1)
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
         assert live.store.snapshot.generation == generation + 1
@@ -356,7 +362,7 @@ async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
         live.tree.kernel_link(f"{path}/mdev_type", kind)
         await eventually(lambda: state() == "complete")
         await live.until_true_to_the_host()
-        await eventually(lambda: not live.follower._retries)
+        await eventually(lambda: not live.follower.rereads._tasks)
 
 
 async def test_mdev_that_goes_before_it_is_complete_is_forgotten(tmp_path: Path) -> None:
@@ -373,7 +379,7 @@ async def test_mdev_that_goes_before_it_is_complete_is_forgotten(tmp_path: Path)
         live.remove(path)
         live.monitor.uevent("remove", path, "mdev")
         await live.until_true_to_the_host()
-        await eventually(lambda: not live.follower._retries)
+        await eventually(lambda: not live.follower.rereads._tasks)
 
 
 async def test_counts_that_come_back_late_are_read_again(tmp_path: Path) -> None:
@@ -387,7 +393,7 @@ async def test_counts_that_come_back_late_are_read_again(tmp_path: Path) -> None
         assert available(live.get(CARD)) == 1
         live.tree.attributes(kind, {"available_instances": 2})
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 1
+        assert live.follower.followed.events == 1
 
 
 async def test_mdev_changes_the_counts_of_every_parent_of_its_card(tmp_path: Path) -> None:
@@ -409,7 +415,7 @@ async def test_mdev_changes_the_counts_of_every_parent_of_its_card(tmp_path: Pat
         live.monitor.uevent("add", path, "mdev")
         await live.until_true_to_the_host()
         assert [available(live.get(function)) for function in functions] == [0, 0, 0]
-        assert live.follower.counters.rescans == 0
+        assert live.follower.followed.rescans == 0
 
 
 async def test_virtual_function_linked_after_its_add_is_listed_by_its_physical_one(
@@ -434,21 +440,21 @@ async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Pat
         generation = live.store.snapshot.generation
         live.tree.mdev_type(CARD, "nvidia-1", available=7)
         assert available(live.get(CARD)) == 1
-        fresh = live.follower.refresh([live.get(CARD)])
+        fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
-        assert live.follower.refresh([live.get(UUID), live.get("computer")]) is None
+        assert live.follower.volatile.refresh([live.get(UUID), live.get("computer")]) is None
 
 
 async def test_device_is_young_until_its_counts_may_be_too_old(tmp_path: Path) -> None:
     """What has none may be served for ever; until then `refresh` finds nothing to read."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
-        began = live.follower._read_at[live.tree.resolve(CARD)]
-        assert live.follower.fresh_until(live.get(CARD)) == began + 60
-        assert live.follower.refresh([live.get(CARD)]) is None
-        assert live.follower.fresh_until(live.get("computer")) == math.inf
+        began = live.follower.volatile._read_at[live.tree.resolve(CARD)]
+        assert live.follower.volatile.fresh_until(live.get(CARD)) == began + 60
+        assert live.follower.volatile.refresh([live.get(CARD)]) is None
+        assert live.follower.volatile.fresh_until(live.get("computer")) == math.inf
 
 
 def card_with_vendor_vfio(live: Live) -> None:
@@ -478,7 +484,7 @@ async def test_profile_set_without_an_event_is_found_for_who_asks(tmp_path: Path
         live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
         live.tree.attributes(second, {"nvidia/creatable_vgpu_types": ""})
         assert profiles(live) == [None, None]
-        fresh = live.follower.refresh([live.get(VFS[0])])
+        fresh = live.follower.volatile.refresh([live.get(VFS[0])])
         assert fresh is not None
         await fresh
         # Nobody lists it any more but the function itself.
@@ -491,14 +497,14 @@ async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: 
     async with following(tmp_path, card_with_vendor_vfio) as live:
         path = live.tree.resolve(VFS[1])
         live.tree.attributes(path, {"nvidia/current_vgpu_type": 1148})
-        live.follower.reconcile()
+        live.reconcile()
         await eventually(lambda: profiles(live) == [None, "NVIDIA L40S-2Q"])
 
 
 async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Path) -> None:
     """Within the bound nobody waits."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
-        assert live.follower.refresh([live.get(CARD)]) is None
+        assert live.follower.volatile.refresh([live.get(CARD)]) is None
 
 
 async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: Path) -> None:
@@ -515,10 +521,10 @@ async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: 
         root = tmp_path / str(asked_before)
         async with following(root, two_parents, count_age_seconds=60.0) as live:
             if asked_before:
-                assert live.follower.refresh([live.get(other)]) is None
-            live.follower._read_at.clear()  # as if it were long ago
+                assert live.follower.volatile.refresh([live.get(other)]) is None
+            live.follower.volatile._read_at.clear()  # as if it were long ago
             live.tree.mdev_type(other, "nvidia-1", available=5)
-            fresh = live.follower.refresh([live.get(CARD)])
+            fresh = live.follower.volatile.refresh([live.get(CARD)])
             assert fresh is not None
             await fresh
             assert available(live.get(other)) == expected
@@ -529,7 +535,7 @@ async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
 ) -> None:
     """Who waits is cancelled alone."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
-        waits = [live.follower.refresh([live.get(CARD)]) for _ in range(2)]
+        waits = [live.follower.volatile.refresh([live.get(CARD)]) for _ in range(2)]
         assert waits[0] is not None
         assert waits[1] is not None
         waits[0].cancel()
@@ -549,12 +555,12 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
         done.result()
 
     async def ask() -> None:
-        asked.append(live.follower.refresh([live.get(CARD)]))
+        asked.append(live.follower.volatile.refresh([live.get(CARD)]))
 
     sysroot = Interrupted(tmp_path, count, lambda: None)
     async with following(tmp_path, card_with_mdev, sysroot=sysroot, count_age_seconds=0.0) as live:
         sysroot._change = change_and_ask
-        first = live.follower.refresh([live.get(CARD)])
+        first = live.follower.volatile.refresh([live.get(CARD)])
         assert first is not None
         await first
         assert asked[0] is not None
@@ -576,10 +582,10 @@ async def test_overflow_is_counted_logged_once_and_made_good(
             for _ in range(5):
                 live.monitor.overflow()
             await live.until_true_to_the_host()
-        assert live.follower.counters.overflows == 5
-        assert live.follower.counters.last_event is None
+        assert live.follower.followed.overflows == 5
+        assert live.follower.followed.last_event is None
         assert [record.message for record in caplog.records] == [
-            "uevents were lost (ENOBUFS): reading the whole host again"
+            "lost uevents (ENOBUFS): reading the whole host again"
         ]
 
 
@@ -592,11 +598,11 @@ async def test_scan_after_an_overflow_waits_until_the_socket_is_drained(tmp_path
         path = live.tree.resolve(CARD)
         live.monitor.feed(
             EventsLost("ENOBUFS", overflow=True, usable=True),
-            *[Uevent("change", path, "pci")] * (2 * follower.DRAIN_AT_ONCE),
+            *[Uevent("change", path, "pci")] * (2 * sources.DRAIN_AT_ONCE),
         )
-        await eventually(lambda: live.follower.counters.rescans == 1)
+        await eventually(lambda: live.follower.followed.rescans == 1)
         assert waiting == [0]
-        assert live.follower.counters.updates == 0
+        assert live.follower.followed.updates == 0
 
 
 async def test_record_that_makes_no_sense_costs_a_scan(tmp_path: Path) -> None:
@@ -607,8 +613,8 @@ async def test_record_that_makes_no_sense_costs_a_scan(tmp_path: Path) -> None:
         await live.until_true_to_the_host()
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
-        assert live.follower.counters.monitor_errors == 1
-        assert live.follower.counters.overflows == 0
+        assert live.follower.followed.monitor_errors == 1
+        assert live.follower.followed.overflows == 0
         assert len(live.monitors.opened) == 1
 
 
@@ -616,32 +622,32 @@ async def test_monitor_that_breaks_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is open the host is scanned once, and once more when it is."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(sources, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path) as live:
         broken = live.monitor
         broken.feed(EventsLost("EBADF", overflow=False, usable=False))
         await eventually(lambda: broken.closed and len(live.monitors.opened) == 2)
         live.monitor.uevent("add", live.pci(CARD))
         await live.until_true_to_the_host()
-        assert live.follower.event_source == "kernel"
-        assert live.follower.counters.monitor_errors == 1
+        assert live.follower.sources.event_source == "kernel"
+        assert live.follower.followed.monitor_errors == 1
 
 
 async def test_monitor_that_cannot_be_opened_is_tried_again_and_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The host is served without; what happened meanwhile is found once it is open."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(sources, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path, start=False) as live:
         live.monitors.refusals = 5
         await live.follower.start()
-        assert live.follower.event_source == "none"
+        assert live.follower.sources.event_source == "none"
         live.pci(CARD)
-        live.follower.reconcile()  # which tries no further chain of its own
-        await eventually(lambda: live.follower.event_source == "kernel")
+        live.reconcile()  # which tries no further chain of its own
+        await eventually(lambda: live.follower.sources.event_source == "kernel")
         await live.until_true_to_the_host()
         assert live.monitors.tries == 6
-        said = [record for record in caplog.records if "no uevents from kernel" in record.message]
+        said = [record for record in caplog.records if "cannot receive uevents" in record.message]
         assert len(said) == 1
 
 
@@ -652,39 +658,42 @@ async def test_reconcile_counts_what_no_uevent_told_but_not_what_was_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both are in the tree at once; only one was missed, and the log names it."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path, reconcile_seconds=3600.0) as live:
         late, silent = live.pci(CARD), live.pci(SOUND)
         with caplog.at_level(logging.INFO):
-            live.follower.reconcile()
+            live.reconcile()
             await eventually(lambda: live.has(late) and live.has(silent))
             live.monitor.uevent("add", late)
-            await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.follower.counters.missed == 1
-        assert "changes no uevent told of: pci_0000_01_00_1 added" in caplog.messages
+            await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.follower.followed.missed_changes == 1
+        assert (
+            "the reconcile found changes without an event: pci_0000_01_00_1 added"
+            in caplog.messages
+        )
 
 
 async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that a uevent told of before the scan began is no missed one."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path) as live:
         told, silent = live.pci(CARD), live.pci(SOUND)
         live.monitor.uevent("add", told)
-        live.follower._on_readable()
-        live.follower.reconcile()
-        await eventually(lambda: live.follower.counters.missed > 0)
+        live.follower.sources.uevents._on_readable(live.monitor)
+        live.reconcile()
+        await eventually(lambda: live.follower.followed.missed_changes > 0)
         assert live.has(told)
         assert live.has(silent)
-        assert live.follower.counters.missed == 1
+        assert live.follower.followed.missed_changes == 1
 
 
 async def test_late_uevent_of_an_mdev_speaks_for_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The counts that changed with the mdev are not missed either."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     functions = ["0000:01:00.4", "0000:01:00.5"]
 
     def build(live: Live) -> None:
@@ -700,11 +709,11 @@ async def test_late_uevent_of_an_mdev_speaks_for_its_card(
             live.tree.mdev_type(function, "nvidia-1", available=0)
         path = live.tree.mdev(functions[0], UUID, "nvidia-1")
         live.pci("0000:09:00.0")
-        live.follower.reconcile()
+        live.reconcile()
         await live.until_true_to_the_host()
         live.monitor.uevent("add", path, "mdev")
-        await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.follower.counters.missed == 1
+        await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.follower.followed.missed_changes == 1
 
 
 async def test_reconcile_comes_by_itself(tmp_path: Path) -> None:
@@ -712,25 +721,25 @@ async def test_reconcile_comes_by_itself(tmp_path: Path) -> None:
     async with following(tmp_path, events="none", reconcile_seconds=0.02) as live:
         live.pci(CARD)
         await live.until_true_to_the_host()
-        assert live.follower.counters.rescans > 0
+        assert live.follower.followed.rescans > 0
 
 
 async def test_host_that_cannot_be_read_keeps_its_tree_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A /sys that is not there for a moment costs freshness, and one line in the log."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.01)
     root = tmp_path / "host"
     async with following(root, card_with_mdev) as live:
         before = list(live.store.snapshot)
         shutil.move(root / "sys", root / "away")
-        live.follower.reconcile()
+        live.reconcile()
         await eventually(lambda: bool(caplog.records))
         assert list(live.store.snapshot) == before
         shutil.move(root / "away", root / "sys")
         live.pci(SOUND)
         await live.until_true_to_the_host()
-        assert caplog.messages == ["reading the host failed; trying again"]
+        assert caplog.messages == ["cannot read the host: trying again every 0.01 s"]
 
 
 # -- reads that do not return --------------------------------------------------------------
@@ -838,7 +847,7 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
         for function in functions:
             live.monitor.uevent("change", live.tree.resolve(function))
         await eventually(lambda: len(live.follower.reads.hanging) == 2)
-        fresh = live.follower.refresh([live.get(CARD)])
+        fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         for one in stuck:

@@ -14,7 +14,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodedevd.follow.follower import Follower, Options
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.pending import Scan
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
@@ -216,7 +218,7 @@ async def live_through(
     """Change a host step by step, and check the tree in the end, and what a watcher made of it."""
     host = Host(root)
     store, monitors = Recorded(), FakeMonitors()
-    options = Options(events="kernel", reconcile_seconds=0.0)
+    options = FollowOptions(events="kernel", reconcile_seconds=0.0)
     follower = Follower(Sysroot(root), store, options, open_monitor=monitors)
     await follower.start()
     watch = Watch(store, Filter(), snapshot=True, content="json")
@@ -246,17 +248,17 @@ async def live_through(
             else:
                 silent = True
             if then == "reconcile":
-                follower.reconcile()
+                follower.pending.request(Scan.RECONCILE)
             if then != "go on":
                 await asyncio.sleep(0.005 if then == "wait" else 0)
             listen()
         monitors.current.feed(*late, *host.complete(0))
         if silent:
-            follower.reconcile()
+            follower.pending.request(Scan.RECONCILE)
         await eventually(lambda: as_it_is() and not monitors.current.waiting)
         listen()
         assert mirror.devices == {one.name: one for one in store.snapshot}
-        assert follower.counters.monitor_errors == 0
+        assert follower.followed.monitor_errors == 0
     finally:
         watch.close()
         await follower.close(5)
