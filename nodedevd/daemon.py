@@ -189,8 +189,7 @@ class Daemon:
     async def _close(self) -> None:
         for server in self._serving:
             server.close()
-        for server in self._serving:
-            await server.wait_closed()
+        await asyncio.gather(*[server.wait_closed() for server in self._serving])
         for _, listener in self._listening:
             listener.close()
         await self._shared_look.close(0)

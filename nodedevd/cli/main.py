@@ -234,10 +234,11 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     if not embedded:
         lines["Started"] = f"{answer.started:%Y-%m-%d %H:%M:%S} UTC, process {answer.pid}"
         lines["Events"] = _events_text(answer)
-        lines["Mishaps"] = (
+        lines["Lost events"] = (
             f"{answer.overflows} overflows, {answer.monitor_errors} monitor errors,"
-            f" {answer.missed_changes} changes without an event, {answer.rescans} rescans"
+            f" {answer.missed_changes} changes without an event"
         )
+        lines["Rescans"] = f"{answer.rescans}, planned reconciles included"
         lines["Clients"] = (
             f"{answer.clients} connected, {answer.watchers} watching, {answer.calls} calls answered"
         )
