@@ -1,4 +1,4 @@
-"""The monitor on this machine's own kernel: real uevents, and a buffer that is too small."""
+"""udev: real uevents of this machine's kernel, and a buffer that is too small."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def monitor() -> Iterator[Monitor]:
 
 
 def arrived(monitor: Monitor) -> bool:
-    """Wait for something to arrive."""
+    """Wait until an event arrives."""
     return bool(select.select([monitor.fileno()], [], [], 20)[0])
 
 
 def drained(monitor: Monitor, path: str) -> list[Uevent]:
-    """Return the uevents about a device that are there."""
+    """Return the uevents of a device that have arrived."""
     return [one for one in monitor.drain() if one.path == path]
 
 
 def test_uevent_of_the_kernel_arrives(monitor: Monitor) -> None:
-    """What is acted upon is taken from it, and then there is nothing more."""
+    """Action, path and subsystem are taken from it; afterwards the monitor is empty."""
     path, subsystem, change = real_device()
     change()
     found: list[Uevent] = []
@@ -63,8 +63,8 @@ def test_uevent_of_the_kernel_arrives(monitor: Monitor) -> None:
     assert drained(monitor, path) == []
 
 
-def test_drain_yields_no_more_than_asked_for(monitor: Monitor) -> None:
-    """Others have their turn on the loop in between."""
+def test_drain_may_stop_in_the_middle(monitor: Monitor) -> None:
+    """The next drain yields the rest."""
     change = real_device()[2]
     for _ in range(5):
         change()
@@ -74,8 +74,8 @@ def test_drain_yields_no_more_than_asked_for(monitor: Monitor) -> None:
     assert list(monitor.drain()) == []
 
 
-def test_overflow_is_told_once_and_the_monitor_goes_on() -> None:
-    """The error is taken off the socket; what was received before it is still there."""
+def test_overflow_is_raised_once_and_the_monitor_stays_usable() -> None:
+    """The error is cleared on the socket; the events before it are still there."""
     path, subsystem, change = real_device()
     monitor = Monitor("kernel", SMALL_BYTES)
     for _ in range(DROPPED):
@@ -94,14 +94,14 @@ def test_overflow_is_told_once_and_the_monitor_goes_on() -> None:
 
 
 def test_buffer_is_as_large_as_the_kernel_grants(monitor: Monitor) -> None:
-    """Root gets what it asks for; what was granted is told."""
+    """Root gets the requested size; `buffer_bytes` has the granted one."""
     if os.geteuid() == 0:
         assert monitor.buffer_bytes == udev.RECEIVE_BUFFER_BYTES
     assert monitor.buffer_bytes > 0
 
 
 def test_closed_monitor_leaves_no_descriptor() -> None:
-    """It is libudev that closes it, once nothing holds the object."""
+    """The last reference to it closes it, in libudev."""
     gc.collect()
     before = os.listdir("/proc/self/fd")
     monitor = Monitor("kernel")
@@ -117,10 +117,10 @@ def test_closed_monitor_leaves_no_descriptor() -> None:
         (OSError("Error while polling fd"), "Error while polling fd"),
     ],
 )
-def test_record_that_makes_no_sense_is_told_and_skipped(
+def test_record_that_cannot_be_parsed_is_an_error_and_skipped(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
-    """Records that are too large libudev refuses with EINVAL; the socket is as good as before."""
+    """EINVAL, by which libudev refuses large records, leaves the socket usable."""
 
     def poll(timeout: float) -> None:
         raise error
@@ -139,7 +139,7 @@ def test_record_that_makes_no_sense_is_told_and_skipped(
 def test_descriptor_that_is_closed_makes_the_monitor_unusable(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has to be opened anew."""
+    """It has to be opened again."""
 
     def poll(timeout: float) -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
@@ -150,10 +150,10 @@ def test_descriptor_that_is_closed_makes_the_monitor_unusable(
     assert not caught.value.usable
 
 
-def test_name_that_is_no_text_is_told_as_lost(
+def test_name_that_is_not_utf_8_counts_as_lost(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interface may be named by any bytes; the scan that follows reads it as it is."""
+    """The name of an interface can be any bytes; the scan that follows reads it."""
 
     class Odd:
         action = "add"
@@ -171,7 +171,7 @@ def test_name_that_is_no_text_is_told_as_lost(
 
 
 def test_move_has_the_old_path(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DEVPATH_OLD is a path of its own only for a move."""
+    """DEVPATH_OLD matters only for a move."""
 
     def device(action: str) -> SimpleNamespace:
         return SimpleNamespace(
@@ -188,7 +188,7 @@ def test_move_has_the_old_path(monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_follower_survives_overflows_of_the_kernel() -> None:
-    """Counted, cleared, made good by a scan; nothing spins, and the watcher has it right."""
+    """Each is counted and leads to a scan; the loop does not spin, and a watcher is right."""
     change = real_device()[2]
     store = Store()
     sysroot = Sysroot()
@@ -229,7 +229,7 @@ async def test_follower_survives_overflows_of_the_kernel() -> None:
 
 
 def test_udevd_is_known_by_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As libudev does it."""
+    """By the same sign as libudev."""
     control = tmp_path / "control"
     monkeypatch.setattr(udev, "UDEV_CONTROL", str(control))
     assert not udev.running()
