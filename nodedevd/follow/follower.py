@@ -3,7 +3,7 @@
 The life of an event:
 
 1. A monitor is readable; `sources` takes the event off it and delivers it to the follower.
-2. The event waits in `pending`, 2 ms for the rest of its burst or until the current job ends.
+2. The event waits in `pending`: 2 ms for the rest of its burst, or for the current job to end.
 3. A job takes all that is pending, and reads those devices in a worker thread, under `reads`,
    which goes on without a device whose read hangs.
 4. The store publishes the new snapshot and its changes, which wakes the watchers.

@@ -110,8 +110,8 @@ class Source(Generic[E]):
             self._open()
         except OSError as error:
             log.warning(
-                "cannot receive %s: %s; changes are found by the reconcile alone,"
-                " trying again every %g s",
+                "cannot receive %s: %s; trying again every %g s,"
+                " and finding changes by the reconcile alone",
                 self._events,
                 error,
                 REOPEN_SECONDS,

@@ -132,8 +132,8 @@ async def test_monitor_that_is_refused_is_tried_again_and_logged_once(
         assert one.monitors.tries == 4
     (message,) = caplog.messages
     assert message == (
-        "cannot receive numbers: no netlink here; changes are found by the reconcile alone,"
-        " trying again every 0.01 s"
+        "cannot receive numbers: no netlink here; trying again every 0.01 s,"
+        " and finding changes by the reconcile alone"
     )
 
 
