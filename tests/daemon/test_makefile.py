@@ -54,7 +54,7 @@ def project(tmp_path: Path) -> Path:
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
     (tmp_path / "temporary").mkdir()
-    for name, module in (("nodedevd", "daemon"), ("nodedevctl", "cli.main"), ("pip", "none")):
+    for name, module in (("nodedevd", "__main__"), ("nodedevctl", "cli.main"), ("pip", "none")):
         code = f"from nodedevd.{module} import main; main()"
         program = programs / name
         program.write_text(
