@@ -23,6 +23,8 @@ EXIT_NO = 5
 
 EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""
+EXIT_STATUS_IN_TIME = """Exit status: 0 done, 1 failure, 2 wrong usage, 3 no daemon answers,
+4 the time ran out first."""
 
 
 def epilog(heading: str, *lines: str, exit_status: str = EXIT_STATUS) -> str:
@@ -74,6 +76,12 @@ cap_option = click.option(
     metavar="KIND",
     help=f"Only devices with this capability; may be repeated. Known: {', '.join(WORDS)}.",
 )
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Give up after this time; without it, never.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for tools.")
 
 
@@ -84,6 +92,13 @@ def checked(capabilities: Sequence[str]) -> list[str] | None:
         if word not in WORDS:
             raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap")
     return words or None
+
+
+def named(devices: Sequence[str], everything: bool) -> list[str] | None:
+    """Return the names that are given, None for --all; neither, or both, is wrong usage."""
+    if everything == bool(devices):
+        raise click.UsageError("give the names of devices, or --all")
+    return None if everything else list(devices)
 
 
 def print_json(data: bytes) -> None:

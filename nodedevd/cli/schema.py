@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import msgspec
 
+from nodedevd.cli.options import epilog, print_json
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
@@ -25,3 +27,9 @@ def json_schema() -> dict[str, Any]:
         "anyOf": list(references),
         "$defs": definitions,
     }
+
+
+@click.command(epilog=epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of what show, list --json and status --json print."""
+    print_json(msgspec.json.encode(json_schema()))

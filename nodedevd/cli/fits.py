@@ -1,4 +1,4 @@
-"""nodedevctl types, nodedevctl fits: what there is of vGPUs, by whichever framework."""
+"""nodedevctl fits: where vGPUs of a type could be created."""
 
 from __future__ import annotations
 
@@ -8,70 +8,8 @@ import click
 import msgspec
 
 from nodedevd.cli.options import EXIT_NO, EXIT_STATUS, Context, epilog, json_option, print_json
-from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.model.device import Device
 from nodedevd.questions.fits import COUNT_AT_MOST, Card, Fits
-from nodedevd.questions.vgpus import CAPABILITIES, Offer, VgpuFunction, vgpu_functions
 from nodedevd.text import printable, table
-
-
-@click.command(epilog=epilog("Example:", "nodedevctl types 0000:3b:00.4"))
-@click.argument("parents", metavar="[DEVICE]...", nargs=-1)
-@json_option
-@click.pass_obj
-def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
-    """Show the types of vGPUs that are on offer, of all devices or of some.
-
-    These are the types of mdev parents, and the profiles of functions with vendor VFIO. AVAILABLE
-    is how many more could be created now, ACTIVE how many there are; a value that cannot be read
-    is shown as "unknown".
-    """
-    source = context.source()
-    if parents:
-        devices = [source.describe(name) for name in parents]
-    else:
-        devices = list(source.snapshot(CAPABILITIES).devices)
-    offers = []
-    for device in devices:
-        function = next(vgpu_functions([device]), None)
-        if function is None:
-            click.echo(f"{device.name} is not an mdev parent: it offers no types", err=True)
-        else:
-            offers += [(device, function, one) for one in function.offers]
-    if as_json:
-        print_json(msgspec.json.encode([_offer(*offer) for offer in offers]))
-        return
-    heading = ("PARENT", "TYPE", "NAME", "API", "AVAILABLE", "ACTIVE", "DESCRIPTION")
-    click.echo(table(heading, [_row(device, one) for device, _, one in offers]), nl=False)
-
-
-def _offer(device: Device, function: VgpuFunction, one: Offer) -> dict[str, object]:
-    parent = device.capability(MdevParent)
-    mdevs = {} if parent is None else {kind.id: kind.devices for kind in parent.types}
-    return {
-        "parent": function.device,
-        "framework": function.framework,
-        "id": one.id,
-        "name": one.name,
-        "description": one.description,
-        "facts": one.facts,
-        "device_api": one.device_api,
-        "available_instances": one.available,
-        "active_instances": one.active,
-        "devices": mdevs.get(one.id, ()),
-    }
-
-
-def _row(device: Device, one: Offer) -> tuple[str, ...]:
-    return (
-        device.name,
-        one.id,
-        one.name or "-",
-        one.device_api or "unknown",
-        _count(one.available),
-        str(one.active),
-        one.description or "-",
-    )
 
 
 @click.command(
@@ -119,7 +57,7 @@ def _card(card: Card) -> tuple[str, ...]:
         card.card,
         ", ".join(types) or "-",
         ", ".join(names) or "-",
-        _count(card.available),
+        "unknown" if card.available is None else str(card.available),
         str(card.certain),
         str(card.active),
         "-" if card.ceiling is None else str(card.ceiling),
@@ -160,7 +98,3 @@ def _verdict(found: Fits) -> str:
             most = sum(card.available or 0 for card in found.cards)
             fit = f"only {most} of {found.type} fit" if most else f"nothing of {found.type} fits"
             return f"no: {fit}"
-
-
-def _count(number: int | None) -> str:
-    return "unknown" if number is None else str(number)
