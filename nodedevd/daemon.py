@@ -28,7 +28,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.logs import set_up_logging
 from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.in_use import look
+from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Acceptor
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.session import LibvirtServer
@@ -79,7 +79,7 @@ class Daemon:
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
-        self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
+        self._shared_look = SharedLook(partial(read_usage, Sysroot(options.sysroot)))
         follower = self._follower
         devices = DevicesInterface(
             self._store, self.status, follower.fresh, self._shared_look.look, follower.young_until

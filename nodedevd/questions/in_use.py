@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.host import processes
-from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.vfio import is_vfio_driver
@@ -71,13 +71,13 @@ class InUse(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, devices=devices)
 
 
-class Look:
+class VfioUsage:
     """All VFIO nodes of the host, and who has them open. Nothing about it changes."""
 
     def __init__(
         self,
         nodes: Mapping[str, Sequence[str]] | None = None,
-        seen: Seen | None = None,
+        seen: ProcessScan | None = None,
         reason: Reason | None = None,
     ) -> None:
         """Make one of what was found.
@@ -94,18 +94,18 @@ class Look:
         for node, paths in self.nodes.items():
             for path in paths:
                 self._ways.setdefault(path, []).append(node)
-        self._of_node: dict[str, list[Holding]] = {}
-        self._of_device: dict[str, list[Holding]] = {}
-        self._untold: list[Process] = []
-        for one in () if seen is None else seen.holdings:
+        self._of_node: dict[str, list[OpenFiles]] = {}
+        self._of_device: dict[str, list[OpenFiles]] = {}
+        self._unidentified: list[Process] = []
+        for one in () if seen is None else seen.open_files:
             for node in one.nodes:
                 self._of_node.setdefault(node, []).append(one)
             for path in one.devices:
                 self._of_device.setdefault(path, []).append(one)
             # A device stays open when the group it was got from is closed, or was another's.
             groups = [node for node in one.nodes if not node.startswith(_DEVICE_NODES)]
-            if one.untold > sum(len(self.nodes.get(node, ())) for node in groups):
-                self._untold.append(one.process)
+            if one.unidentified > sum(len(self.nodes.get(node, ())) for node in groups):
+                self._unidentified.append(one.process)
 
     @property
     def unseen(self) -> int:
@@ -132,7 +132,7 @@ class Look:
             for one in self._of_node.get(node, ()):
                 if len(self.nodes[node]) == 1:
                     holders.append(one.process)
-                elif one.untold or not one.devices:
+                elif one.unidentified or not one.devices:
                     # Of whom the kernel has named all devices has none besides.
                     perhaps.append(one.process)
         if holders:
@@ -141,8 +141,8 @@ class Look:
             return told("no", "no-node")
         if perhaps:
             return told("unknown", "group-shared", perhaps)
-        if self._untold:
-            return told("unknown", "device-untold", self._untold)
+        if self._unidentified:
+            return told("unknown", "device-untold", self._unidentified)
         return told("no", None) if self.seen.complete else told("unknown", "processes-unseen")
 
     def of(self, snapshot: Snapshot, devices: Iterable[Device] | None) -> InUse:
@@ -157,7 +157,9 @@ class Look:
         return mdev or device.path in self._ways or is_vfio_driver(device.driver)
 
 
-def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None = None) -> Look:
+def read_usage(
+    sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None = None
+) -> VfioUsage:
     """Find all VFIO nodes and who has them open, in one pass over all processes.
 
     `proc` is where the processes are; without it a sysroot other than / has none. Blocking.
@@ -186,9 +188,9 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
         ] or members
         numbers[node] = _number(sysroot, f"{_GROUPS}/{name}")
     if proc is None and sysroot.root != "/":
-        return Look(nodes, reason="other-host")
-    seen = processes.look(numbers, proc=proc or processes.PROC, progress=progress)
-    return Look(nodes, seen)
+        return VfioUsage(nodes, reason="other-host")
+    seen = processes.scan_processes(numbers, proc=proc or processes.PROC, progress=progress)
+    return VfioUsage(nodes, seen)
 
 
 def _names(sysroot: Sysroot, directory: str) -> list[str]:
