@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 import click
 
 from nodedevd.cli.options import (
-    EXIT_STATUS_IN_TIME,
+    EXIT_STATUS_WITH_TIMEOUT,
     EXIT_TIMEOUT,
     Context,
     cap_option,
-    checked,
     epilog,
     json_option,
+    split_capabilities,
     timeout_option,
 )
 from nodedevd.client import Event
@@ -29,23 +29,27 @@ _CHANGES = ("added", "changed", "removed")
         "Examples: all changes with their time; the next mdev that is created, as XML",
         "nodedevctl events --timestamp",
         "nodedevctl events --cap mdev_child --event added --count 1 --xml",
-        exit_status=EXIT_STATUS_IN_TIME,
+        exit_status=EXIT_STATUS_WITH_TIMEOUT,
     )
 )
 @cap_option
-@click.option("--device", "names", multiple=True, metavar="DEVICE", help="Only this device.")
+@click.option(
+    "--device", "names", multiple=True, metavar="DEVICE", help="Only this device; may be repeated."
+)
 @click.option(
     "--event",
     "kinds",
     multiple=True,
     type=click.Choice(_CHANGES),
-    help="Only such events; may be repeated.",
+    help="Only events of this kind; may be repeated.",
 )
-@click.option("--initial", is_flag=True, help="Begin with the devices there are: present, ready.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@click.option(
+    "--initial", is_flag=True, help='First print the present devices as "present", then "ready".'
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N changes.")
 @timeout_option
-@click.option("--timestamp", is_flag=True, help="Put the time (UTC) in front of each event.")
-@click.option("--xml", "as_xml", is_flag=True, help="Print the device's XML after each event.")
+@click.option("--timestamp", is_flag=True, help="Print the time (UTC) before each event.")
+@click.option("--xml", "as_xml", is_flag=True, help="Print the XML of the device after each event.")
 @json_option
 @click.pass_obj
 def events(
@@ -60,32 +64,35 @@ def events(
     as_xml: bool,
     as_json: bool,
 ) -> None:
-    """Print changes as they happen, until Ctrl-C, --count or --timeout.
+    """Print changes as they happen.
 
-    One line an event: added, changed or removed, the device, and for a change what is different.
-    With --json one JSON object a line. "resync" means that changes were lost, because this
-    command was too slow to read them: what was known before is worth nothing.
+    Each line has the event (added, changed or removed), the device and, for a change, the
+    changed parts. With --json, each line is one JSON object. The command runs until Ctrl-C,
+    --count or --timeout.
+
+    "resync" means that changes were lost because this command read them too slowly: discard
+    everything read before it.
     """
     watch = context.client().watch(
-        capabilities=checked(capabilities),
+        capabilities=split_capabilities(capabilities),
         names=names or None,
         snapshot=initial,
         content="xml" if as_xml else "json" if as_json else "none",
     )
     deadline = Deadline(timeout)
     marks = ("present", "ready", "resync") if initial else ("resync",)
-    seen = 0
+    changes = 0
     with watch, suppress(KeyboardInterrupt):
-        while count is None or seen < count:
+        while count is None or changes < count:
             event = watch.next(deadline.left)
             if event is None:
-                if count is not None or not seen:
+                if count is not None or not changes:
                     sys.exit(EXIT_TIMEOUT)
                 return
             if event.event not in (*marks, *(kinds or _CHANGES)):
                 continue
             if event.event in _CHANGES:
-                seen += 1
+                changes += 1
             click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
             if event.xml is not None and not as_json:
                 click.echo(event.xml, nl=False)

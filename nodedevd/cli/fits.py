@@ -1,4 +1,4 @@
-"""nodedevctl fits: where vGPUs of a type could be created."""
+"""nodedevctl fits: the cards that have room for vGPUs of a type."""
 
 from __future__ import annotations
 
@@ -14,25 +14,32 @@ from nodedevd.text import printable, table
 
 @click.command(
     epilog=epilog(
-        "Examples: is there room for two; the function that the next one would be made on",
+        "Examples: is there room for two; the function to create the next one on",
         "nodedevctl fits --type 'NVIDIA A2-4Q' --count 2",
         "nodedevctl fits --type A2-4Q --json | jq -r '.cards[0].places[0].device'",
         exit_status=f"{EXIT_STATUS.removesuffix('.')}, 5 they do not fit, or not for sure.",
     )
 )
-@click.option("--type", "kind", required=True, metavar="TYPE", help="Id or name of the type.")
+@click.option("--type", "kind", required=True, metavar="TYPE", help="ID or name of the vGPU type.")
 @click.option(
-    "--count", type=click.IntRange(1, COUNT_AT_MOST), default=1, show_default=True, help="How many."
+    "--count",
+    type=click.IntRange(1, COUNT_AT_MOST),
+    default=1,
+    show_default=True,
+    help="Number of vGPUs.",
 )
 @json_option
 @click.pass_obj
 def fits(context: Context, kind: str, count: int, as_json: bool) -> None:
-    """Show where so many vGPUs of a type could be created now, and why not elsewhere.
+    """Show which cards have room for vGPUs of a type.
 
-    A name may have blanks, dashes or underscores, and the maker's word in front or not. AVAILABLE
-    is how many a card takes at the most, SURE how many for sure: functions of one card share its
-    memory, and not every driver tells how much of it is left. CEILING is how many a card takes
-    that holds nothing else.
+    In a type's name, case does not matter, blanks, dashes and underscores are equal, and the
+    vendor's word (GRID, NVIDIA) may be left out.
+
+    AVAILABLE is the largest number of vGPUs that a card may still take, SURE the number that
+    fits for certain: all functions of a card share its memory, and not every driver reports how
+    much is left. ACTIVE is the number of vGPUs of this type that exist, CEILING the number that
+    an otherwise empty card takes.
     """
     found = context.source().fits(kind, count)
     if as_json:
@@ -42,13 +49,13 @@ def fits(context: Context, kind: str, count: int, as_json: bool) -> None:
             *("CARD", "TYPE", "NAME", "AVAILABLE", "SURE", "ACTIVE", "CEILING", "WHERE"),
             "WHY NOT",
         )
-        click.echo(table(heading, [_card(card) for card in found.cards]), nl=False)
-        click.echo(printable(_verdict(found)))
+        click.echo(table(heading, [_row(card) for card in found.cards]), nl=False)
+        click.echo(printable(_answer(found)))
     if found.answer != "yes":
         sys.exit(EXIT_NO)
 
 
-def _card(card: Card) -> tuple[str, ...]:
+def _row(card: Card) -> tuple[str, ...]:
     types = dict.fromkeys(place.type for place in card.places)
     names = dict.fromkeys(place.name for place in card.places if place.name is not None)
     free = [place.device for place in card.places if place.available]
@@ -72,7 +79,7 @@ def _why_not(card: Card) -> str:
         case None:
             return "-"
         case "not-offered":
-            return "it has no such type"
+            return "the card has no such type"
         case "not-listed":
             return f"not listed beside {others}"
         case "other-profile-active":
@@ -80,21 +87,25 @@ def _why_not(card: Card) -> str:
         case "full":
             return "full"
         case "none-available":
-            return "its driver says that none is available"
+            return "the driver reports none available"
         case "no-vf-enabled":
             return "no virtual function is enabled"
         case "unknown":
-            return "what is available cannot be read"
+            return "the available count cannot be read"
 
 
-def _verdict(found: Fits) -> str:
+def _answer(found: Fits) -> str:
+    wanted = f"{found.count} x {found.type}"
     match found.answer:
         case "yes":
-            return f"yes: {found.count} of {found.type} fit"
+            return f"yes: {wanted} fits" if found.count == 1 else f"yes: {wanted} fit"
         case "perhaps":
             sure = sum(card.certain for card in found.cards)
-            return f"perhaps: {sure} of {found.type} fit for sure, {found.count} may"
+            return f"perhaps: {wanted} may fit, {sure} for certain"
         case "no":
             most = sum(card.available or 0 for card in found.cards)
-            fit = f"only {most} of {found.type} fit" if most else f"nothing of {found.type} fits"
-            return f"no: {fit}"
+            return (
+                f"no: at most {most} x {found.type} fit"
+                if most
+                else f"no: {found.type} fits nowhere"
+            )

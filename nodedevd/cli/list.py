@@ -5,34 +5,45 @@ from __future__ import annotations
 import click
 import msgspec
 
-from nodedevd.cli.options import Context, cap_option, checked, epilog, json_option, print_json
+from nodedevd.cli.options import (
+    Context,
+    cap_option,
+    epilog,
+    json_option,
+    print_json,
+    split_capabilities,
+)
 from nodedevd.cli.tree_drawing import sort_key
 
 
 @click.command(
     "list",
     epilog=epilog(
-        "Example: everything that can be divided into mediated devices",
+        "Example: the devices that can be divided into mediated devices",
         "nodedevctl list --cap mdev_parent",
     ),
 )
 @cap_option
-@click.option("--inactive", is_flag=True, help="Only mdevs that are defined, but not there.")
-@click.option("--all", "everything", is_flag=True, help="These, too.")
+@click.option(
+    "--inactive",
+    is_flag=True,
+    help="List only inactive mdevs: mdevctl has a definition, the device does not exist.",
+)
+@click.option("--all", "all_devices", is_flag=True, help="Also list inactive mdevs.")
 @json_option
 @click.pass_obj
 def list_command(
     context: Context,
     capabilities: tuple[str, ...],
     inactive: bool,
-    everything: bool,
+    all_devices: bool,
     as_json: bool,
 ) -> None:
-    """List the names of devices that are there."""
-    if inactive and everything:
-        raise click.UsageError("give --inactive or --all")
-    found = context.source().list(checked(capabilities))
-    if not everything:
+    """List the names of devices, one a line."""
+    if inactive and all_devices:
+        raise click.UsageError("--inactive and --all exclude each other; give one of them")
+    found = context.source().list(split_capabilities(capabilities))
+    if not all_devices:
         devices = tuple([entry for entry in found.devices if entry.active is not inactive])
         found = msgspec.structs.replace(found, devices=devices)
     if as_json:

@@ -1,4 +1,4 @@
-"""nodedevctl: asks a nodedevd, or scans a sysroot itself, and shows the answer."""
+"""nodedevctl: the command group; it prints what a daemon, or a scan of its own, reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nodedevd.text import printable
 
 
 class _Group(click.Group):
-    """Turns errors that nodedevd raises on purpose into a line and an exit status."""
+    """Prints a `NodedevError` or an `OSError` as one line, and exits with its status."""
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -60,18 +60,23 @@ def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
 @click.option(
     "--sysroot",
     metavar="DIR",
-    help="Scan the host below DIR (/ is this one) in this process; needs no daemon.",
+    help="Scan the host below DIR without a daemon; / is this host.",
 )
-@click.option("--socket", metavar="PATH", help="Socket of the daemon; also $NODEDEVD_SOCKET.")
+@click.option(
+    "--socket",
+    metavar="PATH",
+    help="Ask the daemon on this socket. [default: $NODEDEVD_SOCKET; else the system's daemon,"
+    " then the user's own]",
+)
 @click.version_option(__version__, prog_name="nodedevctl")
 @click.pass_context
 def main(context: click.Context, sysroot: str | None, socket: str | None) -> None:
-    """Show the node devices of a host: PCI functions, mdev parents and mediated devices.
+    """Show the devices of a virtualization host and its mediated devices.
 
-    DEVICE is a device's name, a uuid, mdev_<uuid>, a PCI address or a path below /sys.
+    DEVICE is a device name, a UUID, mdev_<uuid>, a PCI address or a path below /sys.
     """
     if sysroot is not None and socket is not None:
-        raise click.UsageError("--sysroot scans without a daemon; leave out --socket")
+        raise click.UsageError("--sysroot scans without a daemon; omit --socket")
     context.obj = Context(sysroot=sysroot, socket=socket)
 
 

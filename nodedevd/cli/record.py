@@ -11,19 +11,22 @@ from nodedevd.text import printable
 
 @click.command(
     epilog=epilog(
-        "Example: record this host, and look at the copy",
+        "Example: record this host, and look at the recording",
         "nodedevctl record /tmp/host",
         "nodedevctl --sysroot /tmp/host tree",
     )
 )
 @click.argument("directory", metavar="DIR")
-@click.option("--raw", is_flag=True, help="Keep uuids, serial numbers and MAC addresses.")
+@click.option(
+    "--raw", is_flag=True, help="Keep UUIDs, serial numbers, MAC addresses and World Wide Names."
+)
 @json_option
 @click.pass_obj
 def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
-    """Copy what a scan reads from this host into DIR, a sysroot of its own.
+    """Record what a scan reads from this host.
 
-    What identifies the machine (uuids, serial numbers, MAC addresses) is replaced.
+    The recording is a new directory DIR, which --sysroot accepts. Values that identify the
+    machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are replaced.
     """
     from nodedevd.tree.record import record as record_host
 
@@ -36,4 +39,4 @@ def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
         f" {done.links} links, {done.replaced} identifying values replaced"
     )
     for path in done.lost:
-        click.echo(f"not recorded, the host refused to give it: {printable(path)}", err=True)
+        click.echo(f"not recorded, because it cannot be read: {printable(path)}", err=True)

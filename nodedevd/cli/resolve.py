@@ -1,4 +1,4 @@
-"""nodedevctl resolve: which device is meant."""
+"""nodedevctl resolve: the device that another tool's identifier refers to."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from nodedevd.text import table
 
 @click.command(
     epilog=epilog(
-        "Examples: whose IOMMU group is this, and what is behind an interface",
+        "Examples: the devices of an IOMMU group; the PCI function of an interface",
         "nodedevctl resolve 42",
         "nodedevctl resolve /dev/vfio/42",
         "nodedevctl resolve enp1s0 --json | jq -r '.devices[].pci_function'",
     )
 )
-@click.argument("what")
+@click.argument("identifier")
 @json_option
 @click.pass_obj
-def resolve(context: Context, what: str, as_json: bool) -> None:
-    """Show which device is meant by WHAT, with its parent and type.
+def resolve(context: Context, identifier: str, as_json: bool) -> None:
+    """Show which device an IOMMU group, node or interface refers to.
 
-    WHAT is the number of an IOMMU group, /dev/vfio/N, /dev/vfio/devices/vfioN, any other node or
-    link below /dev, the name of a network interface or a disk, or any name of a device. The
-    devices of a group are all shown.
+    IDENTIFIER is the number of an IOMMU group, /dev/vfio/N, /dev/vfio/devices/vfioN, any other
+    node or link below /dev, the name of a network interface or a disk, or any form of DEVICE.
+    For a group, all its devices are shown.
     """
-    found = context.source().resolve(what)
+    found = context.source().resolve(identifier)
     if as_json:
         print_json(msgspec.json.encode(found))
         return

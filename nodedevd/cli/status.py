@@ -1,4 +1,4 @@
-"""nodedevctl status: how the daemon is doing."""
+"""nodedevctl status: the state of the daemon, and its read errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nodedevd.text import printable, table
 @json_option
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
-    """Show how the daemon is doing, and what it could not read."""
+    """Show the state of the daemon and its read errors."""
     answer = context.source().status()
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
-    click.echo(_status_text(answer, embedded=context.sysroot is not None), nl=False)
+    click.echo(_text(answer, from_daemon=context.sysroot is None), nl=False)
 
 
-def _status_text(answer: Status, *, embedded: bool) -> str:
+def _text(answer: Status, *, from_daemon: bool) -> str:
     counts = ", ".join(f"{number} {kind}" for kind, number in answer.capabilities.items() if number)
     lines = {
         "Version": answer.version,
@@ -32,18 +32,19 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
         "Last scan": f"{answer.last_scan.finished:%Y-%m-%d %H:%M:%S} UTC,"
         f" took {answer.last_scan.seconds:.3f} s",
     }
-    if not embedded:
+    if from_daemon:
         lines["Started"] = f"{answer.started:%Y-%m-%d %H:%M:%S} UTC, process {answer.pid}"
-        lines["Events"] = _events_text(answer)
-        lines["Mishaps"] = (
-            f"{answer.overflows} overflows, {answer.monitor_errors} monitor errors,"
-            f" {answer.missed_changes} changes without an event, {answer.rescans} rescans"
+        lines["Events"] = _events(answer)
+        lines["Missed"] = (
+            f"{answer.missed_changes} changes without an event, {answer.overflows} overflows,"
+            f" {answer.monitor_errors} monitor errors"
         )
+        lines["Rescans"] = f"{answer.rescans}, planned reconciles included"
         lines["Clients"] = (
             f"{answer.clients} connected, {answer.watchers} watching, {answer.calls} calls answered"
         )
     if not answer.privileged:
-        lines["Privileges"] = "not root: what root alone may read is unknown"
+        lines["Privileges"] = "not root: attributes that only root can read are unknown"
     lines["Read errors"] = str(answer.error_count)
     text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
     for read in answer.unanswered_reads:
@@ -57,8 +58,8 @@ def _status_text(answer: Status, *, embedded: bool) -> str:
     return text
 
 
-def _events_text(answer: Status) -> str:
+def _events(answer: Status) -> str:
     if answer.event_source == "none":
-        return "none: changes are found by the reconcile alone"
+        return "none: only the periodic reconcile finds changes"
     last = "" if answer.last_event is None else f", last {answer.last_event:%Y-%m-%d %H:%M:%S} UTC"
     return f"{answer.events} from {answer.event_source}{last}, in {answer.updates} updates"

@@ -1,4 +1,4 @@
-"""nodedevctl types: the types of vGPUs on offer, by whichever framework."""
+"""nodedevctl types: the vGPU types that devices offer, by either framework."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from nodedevd.text import table
 @json_option
 @click.pass_obj
 def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
-    """Show the types of vGPUs that are on offer, of all devices or of some.
+    """List the vGPU types that devices offer.
 
-    These are the types of mdev parents, and the profiles of functions with vendor VFIO. AVAILABLE
-    is how many more could be created now, ACTIVE how many there are; a value that cannot be read
-    is shown as "unknown".
+    The list has the types of mdev parents and the profiles of virtual functions with NVIDIA's
+    vendor VFIO; without DEVICE, those of all devices. AVAILABLE is the number of instances that
+    can still be created, ACTIVE the number that exists. A value that cannot be read is shown as
+    "unknown".
     """
     source = context.source()
     if parents:
@@ -32,7 +33,11 @@ def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
     for device in devices:
         function = next(vgpu_functions([device]), None)
         if function is None:
-            click.echo(f"{device.name} is not an mdev parent: it offers no types", err=True)
+            click.echo(
+                f"{device.name} offers no types: it is neither an mdev parent nor a virtual"
+                " function with vendor VFIO",
+                err=True,
+            )
         else:
             offers += [(device, function, one) for one in function.offers]
     if as_json:

@@ -1,4 +1,4 @@
-"""nodedevctl wait: ends when something is so."""
+"""nodedevctl wait: blocks until a condition holds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 import click
 
 from nodedevd.cli.options import (
-    EXIT_STATUS_IN_TIME,
+    EXIT_STATUS_WITH_TIMEOUT,
     EXIT_TIMEOUT,
     Context,
     cap_option,
-    checked,
     epilog,
+    split_capabilities,
     timeout_option,
 )
 from nodedevd.client import TimedOut, at_least, available, present
@@ -22,11 +22,11 @@ from nodedevd.text import printable
 
 @click.command(
     epilog=epilog(
-        "Examples: until all virtual functions of a card offer types; until a type is to be had",
+        "Examples: 16 functions offer types; a type is available; an mdev is gone",
         "nodedevctl wait --cap mdev_parent --count 16 --timeout 60",
         "nodedevctl wait --parent 0000:3b:00.4 --type nvidia-746 --available 1",
         "nodedevctl wait --gone mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001",
-        exit_status=EXIT_STATUS_IN_TIME,
+        exit_status=EXIT_STATUS_WITH_TIMEOUT,
     )
 )
 @cap_option
@@ -36,12 +36,22 @@ from nodedevd.text import printable
     default=1,
     show_default=True,
     metavar="N",
-    help="With --cap: at least so many devices.",
+    help="With --cap: wait for at least N devices.",
 )
-@click.option("--device", metavar="DEVICE", help="Until this device is there; an mdev, complete.")
-@click.option("--gone", metavar="DEVICE", help="Until this device is not there.")
-@click.option("--parent", metavar="DEVICE", help="With --type: this mdev parent, or vGPU function.")
-@click.option("--type", "type_id", metavar="TYPE", help="With --parent: id or name of a type.")
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    help="Wait until this device is present; an mdev must be complete.",
+)
+@click.option("--gone", metavar="DEVICE", help="Wait until this device is not present.")
+@click.option(
+    "--parent",
+    metavar="DEVICE",
+    help="With --type: an mdev parent, or a virtual function with vendor VFIO.",
+)
+@click.option(
+    "--type", "type_id", metavar="TYPE", help="With --parent: ID or name of the vGPU type."
+)
 @click.option(
     "--available",
     "instances",
@@ -49,7 +59,7 @@ from nodedevd.text import printable
     default=1,
     show_default=True,
     metavar="N",
-    help="With --type: at least so many instances can be created.",
+    help="With --type: wait until at least N instances can be created.",
 )
 @timeout_option
 @click.pass_obj
@@ -64,16 +74,17 @@ def wait(
     instances: int,
     timeout: float | None,
 ) -> None:
-    """Wait until something is so: one of --cap, --device, --gone, or --parent with --type.
+    """Wait until devices are present or gone, or a type is available.
 
-    It is true at once if it is so already, and misses nothing: what there is and what changes
-    come in one stream.
+    Give one condition: --cap, --device, --gone, or --parent with --type. If it already holds,
+    the command exits at once. It cannot miss a change, because it reads the present devices
+    and all changes from one stream.
     """
-    asked = [bool(capabilities), device is not None, gone is not None, parent is not None]
-    if sum(asked) != 1 or (parent is None) != (type_id is None):
-        raise click.UsageError("ask for one of --cap, --device, --gone, or --parent with --type")
+    given = [bool(capabilities), device is not None, gone is not None, parent is not None]
+    if sum(given) != 1 or (parent is None) != (type_id is None):
+        raise click.UsageError("give one of --cap, --device, --gone, or --parent with --type")
     if capabilities:
-        condition = at_least(count, *(checked(capabilities) or ()))
+        condition = at_least(count, *(split_capabilities(capabilities) or ()))
     elif device is not None:
         condition = present(device)
     elif gone is not None:

@@ -211,7 +211,9 @@ def test_host_without_vfio_has_no_nodes(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.directory("/sys")
     assert read_usage(Sysroot(tree.root)).nodes == {}
-    assert VfioUsage(seen=ProcessScan((), 0, hidden=False)).of(Snapshot(), None) == InUse(1, 0, ())
+    assert VfioUsage(processes=ProcessScan((), 0, hidden=False)).of(Snapshot(), None) == InUse(
+        1, 0, ()
+    )
 
 
 # -- this machine's processes ----------------------------------------------------------
@@ -355,7 +357,8 @@ pci_0000_02_00_0                           unknown  -    -
     )
     assert result.stderr.splitlines() == [
         "unknown for pci_0000_01_00_0, pci_0000_01_00_1: " + REASONS["group-shared"],
-        f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']} (4 could not; ask as root)",
+        f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']}"
+        " (4 processes; run this as root)",
     ]
 
 

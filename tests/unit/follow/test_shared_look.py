@@ -31,7 +31,7 @@ class Looks:
         number = self.begun
         self._begun.release()
         assert self._go.acquire(timeout=PATIENCE_SECONDS)
-        return VfioUsage(seen=ProcessScan((), number, hidden=False))
+        return VfioUsage(processes=ProcessScan((), number, hidden=False))
 
     async def wait_begun(self) -> None:
         """Wait until one more has begun."""
