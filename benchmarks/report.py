@@ -187,10 +187,10 @@ def _alone(hosts: Hosts) -> list[str]:
         )
     for devices in map(int, hosts):
         for when, prefix in (("", ""), (", no processor asleep", "awake_")):
-            told = _floor_of_a_call(hosts, devices, prefix)
-            if told:
+            ratios_of_floor = _floor_of_a_call(hosts, devices, prefix)
+            if ratios_of_floor:
                 against = f"against libvirtd at {devices:,} devices{when}"
-                lines.append(f"The C floor of one dumpxml, {against}: {', '.join(told)}")
+                lines.append(f"The C floor of one dumpxml, {against}: {', '.join(ratios_of_floor)}")
     wall, rss = (_median(hosts, LARGEST, key) for key in ("start_wall_s", "rss_mib"))
     if wall is not None and rss is not None:
         lines.append(
@@ -204,13 +204,13 @@ def _alone(hosts: Hosts) -> list[str]:
 
 def _floor_of_a_call(hosts: Hosts, devices: int, prefix: str) -> list[str]:
     """Return the ratios of the floor of a call to libvirtd, empty if it was not measured."""
-    told = []
+    ratios_of_floor = []
     for what, key in (("wall", "us"), ("CPU", "cpu_us")):
         floor = _median(hosts, devices, f"{prefix}answer_{key}", "floor")
         theirs = _median(hosts, devices, f"{prefix}dump_{key}", THEIRS)
         if floor is not None and theirs is not None:
-            told.append(f"x{number(floor / theirs)} of its {what}")
-    return told
+            ratios_of_floor.append(f"x{number(floor / theirs)} of its {what}")
+    return ratios_of_floor
 
 
 def _median(hosts: Hosts, devices: int, key: str, who: str = OURS) -> float | None:
