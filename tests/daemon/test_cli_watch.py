@@ -336,7 +336,7 @@ def test_wait_without_success_exits_with_4(still: Daemon, options: list[str]) ->
     """After the timeout, the error says what was waited for."""
     status, out, errors = still.run("wait", *options, "--timeout", "0.1")
     assert (status, out) == (4, "")
-    assert errors.startswith("nodedevctl: not within 0.1 s: ")
+    assert errors.startswith("nodedevctl: timed out after 0.1 s waiting for ")
     wanted = options[1] if "--available" not in options else f"{options[-1]} of {TYPE}"
     assert wanted in errors
 
