@@ -24,7 +24,7 @@ from nodedevd.follow.shared_look import SharedLook
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.in_use import look
+from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Acceptor
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.session import LibvirtServer
@@ -70,7 +70,7 @@ class Daemon:
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A Sysroot belongs to one thread, so this one is another.
-        self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
+        self._shared_look = SharedLook(partial(read_usage, Sysroot(options.sysroot)))
         self._servers: list[Acceptor] = [self._varlink_server(), *self._libvirt_servers()]
         self._listening: list[tuple[Acceptor, Listener]] = []
         self._serving: list[Acceptor] = []

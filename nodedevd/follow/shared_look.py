@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.questions.in_use import Look, look
+from nodedevd.questions.in_use import VfioUsage, read_usage
 
 LOOK_SECONDS = 10.0
 """How long a caller waits: an open file on a dead network file system can block a look."""
@@ -21,14 +21,14 @@ class SharedLook:
     the next one.
     """
 
-    def __init__(self, look: Callable[[], Look], seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, look: Callable[[], VfioUsage], seconds: float = LOOK_SECONDS) -> None:
         self._look = look
         self._seconds = seconds
         self._thread: WorkerThread | None = None
-        self._current: asyncio.Future[Look] | None = None
-        self._next: asyncio.Future[Look] | None = None
+        self._current: asyncio.Future[VfioUsage] | None = None
+        self._next: asyncio.Future[VfioUsage] | None = None
 
-    async def look(self) -> Look:
+    async def look(self) -> VfioUsage:
         """Return a look; after the timeout one whose every answer is `unknown`. Raises OSError."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._after(self._current))
@@ -36,9 +36,9 @@ class SharedLook:
         try:
             return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
         except TimeoutError:
-            return Look(reason="unanswered")
+            return VfioUsage(reason="unanswered")
 
-    async def _after(self, current: asyncio.Future[Look] | None) -> Look:
+    async def _after(self, current: asyncio.Future[VfioUsage] | None) -> VfioUsage:
         if current is not None:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
@@ -57,17 +57,17 @@ class SharedLook:
             self._thread.close(timeout_seconds)
 
 
-def _retrieve(future: asyncio.Future[Look]) -> None:
+def _retrieve(future: asyncio.Future[VfioUsage]) -> None:
     """Keep asyncio from logging an exception that every caller has stopped waiting for."""
     if not future.cancelled():
         future.exception()
 
 
-def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> Look:
+def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
     """Look once, without a running event loop. Raises OSError."""
 
-    async def run() -> Look:
-        shared = SharedLook(lambda: look(sysroot, progress=progress))
+    async def run() -> VfioUsage:
+        shared = SharedLook(lambda: read_usage(sysroot, progress=progress))
         try:
             return await shared.look()
         finally:

@@ -1,4 +1,4 @@
-"""nodedevctl hostdev: what a user types and sees."""
+"""nodedevctl hostdev: its output and its errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UUID = "c0ffee00-0000-4000-8000-000000000001"
 
 
 def test_xml_is_printed_and_notes_go_to_standard_error() -> None:
-    """So that the output can be given to virsh as it is."""
+    """The output can be given to virsh as it is."""
     result = on("vgpu-pf").run(
         *("hostdev", MDEV, "--display", "on", "--ramfb", "--address", "pci:05:00.0")
     )
@@ -57,19 +57,19 @@ def test_xml_is_printed_and_notes_go_to_standard_error() -> None:
     ],
 )
 def test_options_reach_the_xml(host: str, arguments: list[str], start: str) -> None:
-    """Without a note, nothing but the XML is printed."""
+    """Without a note, only the XML is printed."""
     assert on(host).out("hostdev", *arguments).startswith(start)
 
 
 def test_boot_order_is_written_with_a_note() -> None:
-    """The rest of the domain has to go with it."""
+    """The note says what the rest of the domain must have."""
     result = on("vdpa-smartnic").run("hostdev", "3b:00.5", "--boot-order", "3")
     assert "<boot order='3'/>\n" in result.stdout
     assert "note: with a boot order" in result.stderr
 
 
 def test_json_has_xml_model_and_notes() -> None:
-    """Notes are in it alone: standard error is empty."""
+    """The notes are in the object; standard error is empty."""
     text = on("samples").out("hostdev", UUID, "--not-created", "--arch", "s390x", "--json")
     found = msgspec.json.decode(text, type=HostDev)
     assert (found.type, found.model) == ("mdev", "vfio-ccw")
@@ -83,15 +83,15 @@ def test_json_has_xml_model_and_notes() -> None:
         ([MDEV, "--model", "vfio-platform"], "'vfio-platform' is not one of"),
         ([MDEV, "--display", "yes"], "'yes' is not one of"),
         ([MDEV, "--boot-order", "0"], "0 is not in the range"),
-        ([MDEV, "--address", "05:00.0"], "it is pci:0000:05:00.0 or ccw:fe.0.0001"),
-        ([MDEV, "--type", "nvidia-283"], "add --not-created"),
-        ([MDEV, "--arch", "s390x"], "add --not-created"),
-        (["gpu", "--not-created"], "is named by its uuid"),
+        ([MDEV, "--address", "05:00.0"], "'05:00.0' is no address; give one like pci:0000:05:00.0"),
+        ([MDEV, "--type", "nvidia-283"], "need --not-created"),
+        ([MDEV, "--arch", "s390x"], "need --not-created"),
+        (["gpu", "--not-created"], "'gpu' is no UUID"),
         ([], "Missing argument 'DEVICE'"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], error: str) -> None:
-    """Before any host is scanned."""
+    """The error comes before any host is scanned."""
     result = Ctl(["--sysroot", "/nowhere"]).run("hostdev", *arguments, status=2)
     assert result.stdout == ""
     assert error in result.stderr
@@ -100,7 +100,10 @@ def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], error:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["pci_0000_00_02_0"], "nodedevctl: pci_0000_00_02_0 cannot be handed to a guest: it is a"),
+        (
+            ["pci_0000_00_02_0"],
+            "nodedevctl: pci_0000_00_02_0 cannot be assigned to a guest: it is",
+        ),
         ([MDEV, "--ramfb"], "nodedevctl: ramfb does not fit mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3"),
         (["nobody"], "nodedevctl: no device named 'nobody'"),
     ],
@@ -108,7 +111,7 @@ def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], error:
 def test_refusal_exits_1_with_a_daemon_and_without(
     tmp_path: Path, arguments: list[str], error: str
 ) -> None:
-    """The error is the same one, on one line."""
+    """The error is the same, on one line."""
     alone = on("vgpu-pf").run("hostdev", *arguments, status=1)
     with running(tmp_path, FIXTURES / "vgpu-pf"):
         asked = Ctl(["--socket", str(tmp_path / "nodedevd.sock")]).run(
@@ -121,7 +124,7 @@ def test_refusal_exits_1_with_a_daemon_and_without(
 
 
 def test_profile_that_was_set_a_moment_ago_is_known_to_the_daemon(tmp_path: Path) -> None:
-    """No event tells of it; it is read again when it is asked for."""
+    """No event reports it; the daemon reads it again on request."""
     host = tmp_path / "host"
     shutil.copytree(FIXTURES / "vgpu-vendor-vfio", host, symlinks=True)
     with running(tmp_path, host, "--count-age", "0"):

@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from nodedevd.cli import main
 from nodedevd.client import Client
 from nodedevd.follow import shared_look
-from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.in_use import REASONS, InUse, Look, Reason, Use, look
+from nodedevd.questions.in_use import REASONS, InUse, Reason, Use, VfioUsage, read_usage
 from nodedevd.tree.read import scan
 from tests.support.holder import STAND_IN, can_make_nodes, holding, needs_nodes
 from tests.support.running import REPOSITORY, started
@@ -39,11 +39,11 @@ needs_root = pytest.mark.skipif(not can_make_nodes(), reason=needs_nodes)
 
 
 def held(
-    *nodes: str, devices: tuple[str, ...] = (), untold: int = 0, by: Process = QEMU
-) -> Holding:
+    *nodes: str, devices: tuple[str, ...] = (), unidentified: int = 0, by: Process = QEMU
+) -> OpenFiles:
     """Return what a process holds, by the ends of the nodes' paths."""
     paths = frozenset(f"/dev/vfio/{node}" for node in nodes)
-    return Holding(by, paths, frozenset(devices), untold)
+    return OpenFiles(by, paths, frozenset(devices), unidentified)
 
 
 class Host:
@@ -71,9 +71,9 @@ class Host:
         """The host."""
         return Sysroot(self.tree.root)
 
-    def look(self, *holdings: Holding, unseen: int = 0, hidden: bool = False) -> Look:
+    def look(self, *open_files: OpenFiles, unseen: int = 0, hidden: bool = False) -> VfioUsage:
         """Look at its nodes, as if these were held."""
-        return Look(look(self.sysroot).nodes, Seen(holdings, unseen, hidden))
+        return VfioUsage(read_usage(self.sysroot).nodes, ProcessScan(open_files, unseen, hidden))
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path / "host")
 
 
-def answer(look: Look, path: str) -> tuple[str, str | None, tuple[Process, ...]]:
+def answer(look: VfioUsage, path: str) -> tuple[str, str | None, tuple[Process, ...]]:
     """Return what is told of a device."""
     use = look.use("it", path)
     return use.open, use.reason, use.holders
@@ -130,7 +130,7 @@ def test_device_that_is_not_bound_to_vfio_is_not_open(host: Host) -> None:
 
 def test_device_of_a_shared_group_that_is_held_is_unknown(host: Host) -> None:
     """The group has two devices that can be had from it: which one is, its node does not tell."""
-    seen = host.look(held("1", untold=1))
+    seen = host.look(held("1", unidentified=1))
     for path in (host.card, host.sound):
         assert answer(seen, path) == ("unknown", "group-shared", (QEMU,))
     assert answer(host.look(held("1")), host.card) == ("unknown", "group-shared", (QEMU,))
@@ -152,15 +152,15 @@ def test_device_alone_in_its_group_but_for_bridges_is_told(host: Host) -> None:
 
 def test_device_got_from_a_group_that_is_closed_is_untold(host: Host) -> None:
     """A process with a VFIO device, and no node, may have any."""
-    seen = host.look(held(untold=1))
+    seen = host.look(held(unidentified=1))
     assert answer(seen, host.nic) == ("unknown", "device-untold", (QEMU,))
     assert answer(seen, host.parent) == ("no", "no-node", ())
 
 
 def test_device_besides_those_of_the_groups_held_is_untold(host: Host) -> None:
     """A process with more devices than its nodes give it may have any besides."""
-    assert answer(host.look(held("3", untold=1)), host.nic) == ("no", None, ())
-    seen = host.look(held("3", "devices/vfio7", untold=2))
+    assert answer(host.look(held("3", unidentified=1)), host.nic) == ("no", None, ())
+    seen = host.look(held("3", "devices/vfio7", unidentified=2))
     assert answer(seen, host.nic) == ("unknown", "device-untold", (QEMU,))
     assert answer(seen, host.mdev) == ("yes", None, (QEMU,))
 
@@ -196,7 +196,7 @@ def test_without_names_all_that_vfio_drives_is_told_of(host: Host) -> None:
 
 def test_devices_of_a_recorded_host_are_unknown(host: Host) -> None:
     """Its processes are not here, so nothing can be said of any device."""
-    seen = look(host.sysroot)
+    seen = read_usage(host.sysroot)
     for path in (host.mdev, host.parent):
         assert answer(seen, path) == ("unknown", "other-host", ())
 
@@ -210,8 +210,10 @@ def test_host_without_vfio_has_no_nodes(tmp_path: Path) -> None:
     """No module, no classes, no devices."""
     tree = Tree(tmp_path)
     tree.directory("/sys")
-    assert look(Sysroot(tree.root)).nodes == {}
-    assert Look(seen=Seen((), 0, hidden=False)).of(Snapshot(), None) == InUse(1, 0, ())
+    assert read_usage(Sysroot(tree.root)).nodes == {}
+    assert VfioUsage(processes=ProcessScan((), 0, hidden=False)).of(Snapshot(), None) == InUse(
+        1, 0, ()
+    )
 
 
 # -- this machine's processes ----------------------------------------------------------
@@ -234,9 +236,9 @@ def stand_in(host: Host) -> Iterator[int]:
 def test_real_process_that_holds_the_group_is_told(host: Host) -> None:
     """From the number in sysfs to a process in a mount namespace of its own, and back."""
     with stand_in(host) as pid:
-        (holder,) = look(host.sysroot, proc="/proc").use("it", host.mdev).holders
+        (holder,) = read_usage(host.sysroot, proc="/proc").use("it", host.mdev).holders
         assert holder.pid == pid
-    assert look(host.sysroot, proc="/proc").use("it", host.mdev).open != "yes"
+    assert read_usage(host.sysroot, proc="/proc").use("it", host.mdev).open != "yes"
 
 
 def in_use(host: Host, *arguments: str, before: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -355,7 +357,10 @@ pci_0000_02_00_0                           unknown  -    -
     )
     assert result.stderr.splitlines() == [
         "unknown for pci_0000_01_00_0, pci_0000_01_00_1: " + REASONS["group-shared"],
-        f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']} (4 could not; ask as root)",
+        (
+            f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']}"
+            " (4 processes; run this as root)"
+        ),
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.processes import Process, Seen, look
+from nodedevd.host.processes import Process, ProcessScan, scan_processes
 from tests.support.holder import STAND_IN, can_make_nodes, holding, needs_nodes
 from tests.support.running import REPOSITORY
 
@@ -61,9 +61,9 @@ class FakeProc:
             (directory / "fdinfo" / str(number)).write_text(f"pos:\t0\nflags:\t0100002\n{text}")
         return directory
 
-    def look(self, nodes: Mapping[str, int | None] | None = None) -> Seen:
+    def look(self, nodes: Mapping[str, int | None] | None = None) -> ProcessScan:
         """Look through all of them."""
-        return look({NODE: STAND_IN} if nodes is None else nodes, proc=str(self.root))
+        return scan_processes({NODE: STAND_IN} if nodes is None else nodes, proc=str(self.root))
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def proc(tmp_path: Path) -> FakeProc:
 def test_node_without_number_is_recognised_by_its_path(proc: FakeProc) -> None:
     """Where sysfs tells no number, the text of the link has to do."""
     proc.process({0: "/dev/null", 7: NODE})
-    (holding,) = proc.look({NODE: None}).holdings
+    (holding,) = proc.look({NODE: None}).open_files
     assert (holding.process, holding.nodes) == (QEMU, frozenset({NODE}))
-    assert proc.look({"/dev/vfio/13": None}).holdings == ()
+    assert proc.look({"/dev/vfio/13": None}).open_files == ()
 
 
 def test_path_of_a_node_with_another_number_is_not_it(proc: FakeProc, tmp_path: Path) -> None:
     """A group's number is given to another group later: the path alone proves nothing."""
     proc.process({7: "/dev/null"})
-    assert proc.look({"/dev/null": STAND_IN}).holdings == ()
+    assert proc.look({"/dev/null": STAND_IN}).open_files == ()
 
 
 def test_sockets_pipes_and_files_are_no_nodes(proc: FakeProc, tmp_path: Path) -> None:
@@ -96,23 +96,23 @@ def test_sockets_pipes_and_files_are_no_nodes(proc: FakeProc, tmp_path: Path) ->
         {0: "pipe:[1]", 1: "socket:[2]", 2: str(tmp_path / "file"), 3: "/gone (deleted)"}
         | {4: "anon_inode:[eventfd]", 5: "anon_inode:kvm-vm"}
     )
-    assert proc.look() == Seen((), 0, hidden=False)
+    assert proc.look() == ProcessScan((), 0, hidden=False)
 
 
 def test_vfio_device_tells_its_path_by_fdinfo(proc: FakeProc) -> None:
     """Since Linux 6.18 the kernel says which device a process got from a group."""
     proc.process({9: VFIO_DEVICE}, {9: f"vfio-device-syspath: {CARD}\n"})
-    (holding,) = proc.look().holdings
+    (holding,) = proc.look().open_files
     assert holding.devices == {CARD}
     assert not holding.nodes
-    assert holding.untold == 0
+    assert holding.unidentified == 0
 
 
 def test_vfio_device_of_an_older_kernel_is_untold(proc: FakeProc) -> None:
     """Without that line it is known that there is one, and not which."""
     proc.process({9: VFIO_DEVICE})
-    (holding,) = proc.look().holdings
-    assert holding.untold == 1
+    (holding,) = proc.look().open_files
+    assert holding.unidentified == 1
     assert not holding.devices
 
 
@@ -127,13 +127,13 @@ def test_process_that_vanishes_is_quiet(proc: FakeProc, monkeypatch: pytest.Monk
         return readlink(path)
 
     monkeypatch.setattr(os, "readlink", vanishing)
-    assert proc.look({NODE: None}) == Seen((), 0, hidden=False)
+    assert proc.look({NODE: None}) == ProcessScan((), 0, hidden=False)
 
 
 def test_process_without_name_that_ended_meanwhile_is_told(proc: FakeProc) -> None:
     """It held the node a moment ago; only its name cannot be had any more."""
     (proc.process({7: NODE}) / "comm").unlink()
-    (holding,) = proc.look({NODE: None}).holdings
+    (holding,) = proc.look({NODE: None}).open_files
     assert holding.process == Process(100, "?")
 
 
@@ -164,16 +164,16 @@ def test_progress_is_told_of_each_process(proc: FakeProc) -> None:
     for pid in (100, 101, 102):
         proc.process({}, pid=pid)
     told: list[tuple[int, int]] = []
-    look({}, proc=str(proc.root), progress=lambda done, of: told.append((done, of)))
+    scan_processes({}, proc=str(proc.root), progress=lambda done, of: told.append((done, of)))
     assert told == [(0, 3), (1, 3), (2, 3)]
 
 
 # -- this machine's --------------------------------------------------------------------
 
 
-def held_by(seen: Seen) -> dict[int, frozenset[str]]:
+def held_by(seen: ProcessScan) -> dict[int, frozenset[str]]:
     """Return the nodes held, by process."""
-    return {one.process.pid: one.nodes for one in seen.holdings if one.nodes}
+    return {one.process.pid: one.nodes for one in seen.open_files if one.nodes}
 
 
 @pytest.fixture
@@ -205,13 +205,13 @@ def guarded() -> int:
 def test_process_that_holds_a_node_is_found_by_its_number(node: str) -> None:
     """Whatever name it opened it by; and not any more when it has closed it."""
     with holding(node) as pid:
-        seen = look({NODE: STAND_IN})
+        seen = scan_processes({NODE: STAND_IN})
         assert held_by(seen) == {pid: {NODE}}
-        (found,) = seen.holdings
+        (found,) = seen.open_files
         assert found.process.process == Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
         assert seen.unseen == guarded()
         assert not seen.hidden
-    assert held_by(look({NODE: STAND_IN})) == {}
+    assert held_by(scan_processes({NODE: STAND_IN})) == {}
 
 
 @needs_root
@@ -220,20 +220,20 @@ def test_process_in_a_private_mount_namespace_is_found() -> None:
     script = 'mount -t tmpfs -o dev tmpfs /mnt; mknod /mnt/12 c 1 7; exec "$0" "$@"'
     with holding("/mnt/12", before=["unshare", "--mount", "sh", "-ec", script]) as pid:
         assert not os.path.exists("/mnt/12")
-        assert held_by(look({NODE: STAND_IN})) == {pid: {NODE}}
+        assert held_by(scan_processes({NODE: STAND_IN})) == {pid: {NODE}}
 
 
 @needs_root
 def test_node_that_is_only_named_is_not_open(node: str) -> None:
     """O_PATH gives a descriptor by which the device is not in use."""
     with holding(node, flags="os.O_PATH"):
-        assert held_by(look({NODE: STAND_IN})) == {}
+        assert held_by(scan_processes({NODE: STAND_IN})) == {}
 
 
 LOOK = f"""
-from nodedevd.host.processes import look
-seen = look({{{NODE!r}: {STAND_IN}}})
-print(len(seen.holdings), seen.unseen, seen.hidden)
+from nodedevd.host.processes import scan_processes
+seen = scan_processes({{{NODE!r}: {STAND_IN}}})
+print(len(seen.open_files), seen.unseen, seen.hidden)
 """
 
 

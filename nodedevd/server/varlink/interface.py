@@ -24,7 +24,7 @@ from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
 from nodedevd.questions.fits import COUNT_AT_MOST, fits
 from nodedevd.questions.hostdev import HostDevRequest, hostdev
-from nodedevd.questions.in_use import Look
+from nodedevd.questions.in_use import VfioUsage
 from nodedevd.questions.resolve import resolve
 from nodedevd.server.varlink.service import (
     Answer,
@@ -101,12 +101,12 @@ class WatchParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str | None = None
 
 
-LookUp: TypeAlias = Callable[[], Awaitable[Look]]
+LookUp: TypeAlias = Callable[[], Awaitable[VfioUsage]]
 """Has the processes looked at for who uses a device."""
 
 
-async def _look_nowhere() -> Look:
-    return Look(reason="other-host")
+async def _look_nowhere() -> VfioUsage:
+    return VfioUsage(reason="other-host")
 
 
 class DevicesInterface:

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nodedevd.follow.shared_look import SharedLook, look_in_time
-from nodedevd.host.processes import Seen
+from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.in_use import Look
+from nodedevd.questions.in_use import VfioUsage
 from tests.support.hosts import FIXTURES
 from tests.support.running import PATIENCE_SECONDS
 
@@ -25,13 +25,13 @@ class Looks:
         self._begun = threading.Semaphore(0)
         self._go = threading.Semaphore(0)
 
-    def __call__(self) -> Look:
+    def __call__(self) -> VfioUsage:
         """Block until released."""
         self.begun += 1
         number = self.begun
         self._begun.release()
         assert self._go.acquire(timeout=PATIENCE_SECONDS)
-        return Look(seen=Seen((), number, hidden=False))
+        return VfioUsage(processes=ProcessScan((), number, hidden=False))
 
     async def wait_begun(self) -> None:
         """Wait until one more has begun."""
@@ -82,7 +82,7 @@ async def test_look_that_does_not_return_answers_unknown() -> None:
 async def test_call_after_a_look_that_failed_is_answered() -> None:
     """The error is raised to the callers of that look only."""
 
-    def fail() -> Look:
+    def fail() -> VfioUsage:
         raise OSError("no /proc")
 
     shared = SharedLook(fail)

@@ -20,7 +20,7 @@ from varlink import scanner
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
 from nodedevd.formats import dump, libvirt, native
 from nodedevd.host.faults import Fault
-from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.changes import Changed
 from nodedevd.model.device import Device
@@ -30,7 +30,7 @@ from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import Card, Fits, NoSuchType, Place, fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
-from nodedevd.questions.in_use import InUse, Look, Use
+from nodedevd.questions.in_use import InUse, Use, VfioUsage
 from nodedevd.questions.resolve import Resolution, Resolved, resolve
 from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.interface import (
@@ -651,10 +651,10 @@ async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
 # -- who has devices open --------------------------------------------------------------
 
 
-def looking(store: Store, look: Look) -> DevicesInterface:
+def looking(store: Store, look: VfioUsage) -> DevicesInterface:
     """Return the handlers, over a look of this kind."""
 
-    async def looked() -> Look:
+    async def looked() -> VfioUsage:
         return look
 
     return DevicesInterface(store, lambda: status_of(store), FakeFreshness(), looked)
@@ -671,10 +671,10 @@ async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0
 QEMU = Process(100, "qemu-system-x86")
 
 
-def held(path: str) -> Look:
+def held(path: str) -> VfioUsage:
     """Return a look that found one device open."""
-    holding = Holding(QEMU, frozenset(), frozenset({path}), 0)
-    return Look({}, Seen((holding,), 0, hidden=False))
+    open_files = OpenFiles(QEMU, frozenset(), frozenset({path}), 0)
+    return VfioUsage({}, ProcessScan((open_files,), 0, hidden=False))
 
 
 async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
