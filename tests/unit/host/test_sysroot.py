@@ -1,21 +1,25 @@
-"""sysroot: the one door to the file system, and nothing beside it."""
+"""sysroot: the only access to the files of a host, in a directory or in an archive."""
 
 from __future__ import annotations
 
 import errno
 import os
 import posixpath
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pyfakefs.fake_filesystem import FakeFilesystem
 
-from nodedevd.errors import NotASysroot
+from nodedevd.errors import BadArchive, NotASysroot
+from nodedevd.host.archive.disk import pack, unpack, write_archive
+from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
+from tests.support.archives import archives
 from tests.support.trees import Tree
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
@@ -194,11 +198,13 @@ def test_pci_ids_are_the_hosts_own(host: Tree) -> None:
 
 
 def test_root_without_sys_is_refused(host: Tree) -> None:
-    """A sysroot is a directory with sys/ in it."""
+    """A sysroot is a directory with sys/ in it; a file has to be an archive."""
     Sysroot(host.root).check()
-    for root in (host.at("/sys/bus"), host.at("/gone"), host.at(f"{GPU}/vendor")):
-        with pytest.raises(NotASysroot, match="has no directory sys/"):
+    for root in (host.at("/sys/bus"), host.at("/gone")):
+        with pytest.raises(NotASysroot, match="has no directory sys/; give a directory that"):
             Sysroot(root).check()
+    with pytest.raises(BadArchive, match=f"^{host.at(GPU)}/vendor is not a valid archive"):
+        Sysroot(host.at(f"{GPU}/vendor"))
 
 
 # On a real disk
@@ -237,6 +243,85 @@ def test_directory_read_as_a_file_fails_with_eisdir(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     assert failure(Sysroot(str(tmp_path)).read, "/sys/bus") == errno.EISDIR
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# In an archive
+
+
+READS = ("listdir", "names", "read", "read_link", "exists", "target", "target_name", "resolve")
+
+
+def results(sysroot: Sysroot, path: str) -> dict[str, object]:
+    """Return what each read of a path gives: an answer, or the errno it fails with."""
+    found: dict[str, object] = {}
+    for read in READS:
+        try:
+            answer = getattr(sysroot, read)(path)
+        except OSError as error:
+            found[read] = errno.errorcode[error.errno or 0]
+        else:
+            found[read] = sorted(answer) if isinstance(answer, list) else answer
+    return found
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(archives(permissions=False), st.data())
+def test_host_in_an_archive_reads_as_the_same_one_in_a_directory(
+    archive: Archive, data: st.DataObject
+) -> None:
+    """Every read of every path, through links, below files, and where nothing is."""
+    with tempfile.TemporaryDirectory() as directory:
+        file, root = f"{directory}/host.ttar", f"{directory}/host"
+        write_archive(archive, file)
+        unpack(archive, root)
+        in_file, in_directory = Sysroot(file), Sysroot(root)
+        paths = ["/", *(path for path, _, _ in archive.walk())]
+        further = [f"{path.rstrip('/')}/{name}" for path in paths for name in ("gone", "../a", "a")]
+        for path in data.draw(st.permutations([*paths, *further])):
+            assert results(in_file, path) == results(in_directory, path), path
+
+
+def test_archive_is_read_without_its_file(tmp_path: Path) -> None:
+    """It was read once: what becomes of the file is no change of the host."""
+    tree = Tree(tmp_path / "host")
+    tree.file("/sys/attribute", "value\n")
+    path = tmp_path / "host.ttar"
+    write_archive(pack(tree.root), str(path))
+    sysroot = Sysroot(str(path))
+    path.unlink()
+    sysroot.check()
+    assert sysroot.root == str(path)
+    assert not sysroot.live
+    assert sysroot.read("/sys/attribute") == b"value\n"
+    assert sysroot.ethtool_features("lo", 1) is None
+
+
+def test_archive_without_sys_is_refused(tmp_path: Path) -> None:
+    """Whatever else it holds."""
+    Tree(tmp_path / "host").file("/usr/share/misc/pci.ids")
+    write_archive(pack(str(tmp_path / "host")), str(tmp_path / "host.ttar"))
+    with pytest.raises(NotASysroot, match="has no directory sys/"):
+        Sysroot(str(tmp_path / "host.ttar")).check()
+
+
+def test_file_that_only_root_may_read_is_read_from_an_archive(tmp_path: Path) -> None:
+    """A write-only one is refused to everybody, as by sysfs."""
+    archive = Archive()
+    archive.add_directory("/sys")
+    archive.add_file("/sys/serial", b"S1\n", 0o400)
+    archive.add_file("/sys/remove", b"", 0o200)
+    write_archive(archive, str(tmp_path / "host.ttar"))
+    sysroot = Sysroot(str(tmp_path / "host.ttar"))
+    assert sysroot.read("/sys/serial") == b"S1\n"
+    assert sysroot.exists("/sys/remove")
+    assert failure(sysroot.read, "/sys/remove") == errno.EACCES
+
+
+def test_what_is_neither_file_nor_directory_is_no_sysroot(tmp_path: Path) -> None:
+    """It is not waited for: a FIFO has nothing to read."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(NotASysroot, match="or a file that `nodedevctl record` wrote"):
+        Sysroot(str(tmp_path / "fifo")).check()
 
 
 # The thread of the event loop
