@@ -235,7 +235,7 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
 
 _EPILOG = """\b
 Example: serve a recorded host, and look at it
-  nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
+  nodedevd --sysroot fixtures/sysfs/vgpu-sriov.ttar --socket /tmp/nodedevd.sock
   nodedevctl --socket /tmp/nodedevd.sock tree
 
 Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another daemon
@@ -250,8 +250,8 @@ serves the socket."""
     "--sysroot",
     default="/",
     show_default=True,
-    metavar="DIR",
-    help="Host to serve: a directory that holds sys/.",
+    metavar="PATH",
+    help="Host to serve: a directory that holds sys/, or a file that nodedevctl record wrote.",
 )
 @click.option(
     "--socket",

@@ -23,6 +23,7 @@ from nodedevd.cli.options import (
     json_option,
     print_json,
 )
+from nodedevd.cli.record import record
 from nodedevd.cli.tree_drawing import draw, sort_key
 from nodedevd.cli.vgpu import fits, types
 from nodedevd.cli.watch import events, wait
@@ -63,8 +64,9 @@ def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
 )
 @click.option(
     "--sysroot",
-    metavar="DIR",
-    help="Scan the host below DIR (/ is this one) in this process; needs no daemon.",
+    metavar="PATH",
+    help="Scan the host at PATH in this process; needs no daemon. PATH is / for this host, "
+    "a directory that holds sys/, or a file that record wrote.",
 )
 @click.option("--socket", metavar="PATH", help="Socket of the daemon; also $NODEDEVD_SOCKET.")
 @click.version_option(__version__, prog_name="nodedevctl")
@@ -271,40 +273,11 @@ def schema() -> None:
     print_json(msgspec.json.encode(json_schema()))
 
 
-@main.command(
-    epilog=epilog(
-        "Example: record this host, and look at the copy",
-        "nodedevctl record /tmp/host",
-        "nodedevctl --sysroot /tmp/host tree",
-    )
-)
-@click.argument("directory", metavar="DIR")
-@click.option("--raw", is_flag=True, help="Keep uuids, serial numbers and MAC addresses.")
-@json_option
-@click.pass_obj
-def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
-    """Copy what a scan reads from this host into DIR, a sysroot of its own.
-
-    What identifies the machine (uuids, serial numbers, MAC addresses) is replaced.
-    """
-    from nodedevd.tree.record import record as record_host
-
-    done = record_host(context.sysroot or "/", directory, raw=raw)
-    if as_json:
-        print_json(msgspec.json.encode(done))
-        return
-    click.echo(
-        f"recorded {done.devices} devices into {directory}: {done.files} files,"
-        f" {done.links} links, {done.replaced} identifying values replaced"
-    )
-    for path in done.lost:
-        click.echo(f"not recorded, the host refused to give it: {printable(path)}", err=True)
-
-
 main.add_command(doctor)
 main.add_command(events)
 main.add_command(fits)
 main.add_command(hostdev)
 main.add_command(in_use)
+main.add_command(record)
 main.add_command(types)
 main.add_command(wait)

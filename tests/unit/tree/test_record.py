@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from nodedevd.errors import NotASysroot
+from nodedevd import __version__
+from nodedevd.errors import AlreadyExists, BadArchive, NotASysroot, NotEmpty, NotRecordable
+from nodedevd.host.archive.disk import unpack
+from nodedevd.host.archive.text import read_archive
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.net import Net
@@ -21,7 +25,7 @@ from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
 from nodedevd.tree.read import scan
-from nodedevd.tree.record import NotEmpty, RecordingSysroot, record
+from nodedevd.tree.record import RecordingSysroot, record
 from tests.support.hosts import FIXTURES
 from tests.support.trees import Tree
 
@@ -43,8 +47,8 @@ def devices(root: str | os.PathLike[str]) -> list[Device]:
 def everything(root: Path) -> bytes:
     """Return all names, links and contents below a directory in one."""
     parts = []
-    for directory, directories, files in os.walk(os.fsencode(root)):
-        for name in [*directories, *files]:
+    for directory, directories, files in sorted(os.walk(os.fsencode(root))):
+        for name in sorted([*directories, *files]):
             path = os.path.join(directory, name)
             parts.append(os.path.relpath(path, os.fsencode(root)))
             if os.path.islink(path):
@@ -133,6 +137,136 @@ def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
         f"{GPU}/{OWN}/vfio-dev/vfio0/device": f"../../../{OWN}",
     }
     assert f"{GPU}/{OWN}/uevent" in sysroot.files
+
+
+# Into one file
+
+
+def test_recording_into_a_file_scans_the_same(tmp_path: Path) -> None:
+    """And into the same files as one into a directory."""
+    tree = build(tmp_path / "host")
+    in_file = record(tree.root, str(tmp_path / "host.ttar"), raw=True)
+    in_directory = record(tree.root, str(tmp_path / "copy"), raw=True)
+    assert in_file == in_directory
+    assert devices(tmp_path / "host.ttar") == devices(tree.root)
+    unpack(read_archive(str(tmp_path / "host.ttar")), str(tmp_path / "unpacked"))
+    assert everything(tmp_path / "unpacked") == everything(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_recording_unpacked_and_packed_is_the_same(tmp_path: Path, raw: bool) -> None:
+    """Byte for byte: `record` is the tool for both."""
+    tree = build(tmp_path / "host")
+    for uuid in (OWN, OTHER):
+        os.chmod(tree.at(f"{GPU}/{uuid}/remove"), 0o200)
+    os.chmod(tree.at("/sys/devices/virtual/dmi/id/product_serial"), 0o400)
+    record(tree.root, str(tmp_path / "one.ttar"), raw=raw)
+    record(str(tmp_path / "one.ttar"), str(tmp_path / "copy"), raw=True)
+    record(str(tmp_path / "copy"), str(tmp_path / "two.ttar"), raw=True)
+    one, two = (read_archive(str(tmp_path / f"{name}.ttar")) for name in ("one", "two"))
+    assert list(one.walk()) == list(two.walk())
+    modes = {path.rpartition("/")[2]: mode for path, _, mode in two.walk()}
+    assert (modes["remove"], modes["product_serial"], modes["uevent"]) == (0o200, 0o400, 0o644)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_recording_does_not_depend_on_the_order_of_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bool
+) -> None:
+    """Each file system lists them in an order of its own; stand-ins are numbered."""
+    tree = build(tmp_path / "host")
+    tree.net("eth1", address="02:42:ac:11:00:03")
+    tree.net("eth0", address="02:42:ac:11:00:02")
+    tree.definition("0000:00:02.0", OTHER, "i915-GVTg_V5_4")
+    listdir = os.listdir
+
+    def shuffled(path: str) -> list[str]:
+        names = sorted(listdir(path))
+        random.shuffle(names)
+        return names
+
+    monkeypatch.setattr(os, "listdir", shuffled)
+    recordings = set()
+    for number in range(8):
+        random.seed(number)
+        record(tree.root, str(tmp_path / f"{number}.ttar"), raw=raw)
+        recordings.add((tmp_path / f"{number}.ttar").read_bytes())
+    assert len(recordings) == 1
+
+
+def test_head_of_a_recording_names_no_machine(tmp_path: Path) -> None:
+    """It has the version, the kernel where it is this host's, and whether values are replaced."""
+    tree = build(tmp_path / "host")
+    record("/", str(tmp_path / "live.ttar"))
+    record(tree.root, str(tmp_path / "copy.ttar"), raw=True)
+    system = os.uname()
+    assert read_archive(str(tmp_path / "live.ttar")).about == (
+        f"A host, Linux {system.release} on {system.machine}, recorded by nodedevd {__version__}.\n"
+        "Its uuids, serial numbers and hardware addresses are replaced by stand-ins.\n"
+    )
+    assert read_archive(str(tmp_path / "copy.ttar")).about == (
+        f"A host, recorded by nodedevd {__version__}.\n"
+        "Its uuids, serial numbers and hardware addresses are as they were:"
+        " the file identifies the machine.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "there", "kind"),
+    [
+        ("x.ttar", None, "file"),
+        ("x.ttar/", None, "directory"),
+        ("x.ttar", "directory", "directory"),
+        ("x", None, "directory"),
+        (".ttar", None, "file"),
+    ],
+)
+def test_target_is_a_file_by_its_name(
+    tmp_path: Path, target: str, there: str | None, kind: str
+) -> None:
+    """Unless it is a directory already, or ends in a slash."""
+    build(tmp_path / "host")
+    if there is not None:
+        (tmp_path / target).mkdir()
+    record(str(tmp_path / "host"), f"{tmp_path}/{target}")
+    assert (tmp_path / target).is_file() is (kind == "file")
+    assert len(devices(tmp_path / target)) == 4
+
+
+@pytest.mark.parametrize("there", ["file", "dangling link"])
+def test_file_that_exists_is_never_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """It is refused before the host is read, which may take long."""
+    tree = build(tmp_path / "host")
+    target = tmp_path / "host.ttar"
+    target.write_text("mine\n") if there == "file" else target.symlink_to("nowhere")
+    monkeypatch.setattr(Sysroot, "listdir", None)
+    with pytest.raises(AlreadyExists, match="already exists; record into a new file"):
+        record(tree.root, str(target))
+    assert sorted(os.listdir(tmp_path)) == ["host", "host.ttar"]
+    assert there != "file" or target.read_text() == "mine\n"
+
+
+def test_damaged_archive_is_not_recorded(tmp_path: Path) -> None:
+    """Nothing is written."""
+    (tmp_path / "host.ttar").write_text("# A host\n")
+    with pytest.raises(BadArchive, match="line 1: cut off"):
+        record(str(tmp_path / "host.ttar"), str(tmp_path / "copy"))
+    assert os.listdir(tmp_path) == ["host.ttar"]
+
+
+def test_links_that_leave_the_host_are_recorded_as_links_inside(tmp_path: Path) -> None:
+    """The copy leads where the host does, and can be an archive."""
+    tree = build(tmp_path / "host")
+    tree.link("/sys/bus/pci/devices/0000:00:02.0", GPU)
+    tree.link(f"{GPU}/driver", "../" * 24 + "sys/bus/pci/drivers/i915")
+    tree.link(f"{GPU}/{OWN}/driver", "../../pci0000:00/../../bus/mdev/drivers/vfio_mdev")
+    record(tree.root, str(tmp_path / "host.ttar"), raw=True)
+    assert devices(tmp_path / "host.ttar") == devices(tree.root)
+    archive = read_archive(str(tmp_path / "host.ttar"))
+    assert archive.readlink("/sys/bus/pci/devices/0000:00:02.0") == f"../../..{GPU[4:]}"
+    assert archive.readlink(f"{GPU}/driver") == "../../../bus/pci/drivers/i915"
 
 
 # Made anonymous
@@ -332,9 +466,10 @@ def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> N
     tree.file("/usr/share/hwdata/pci.ids", "8086  Intel\n")
     tree.remove("/sys/bus/mdev/devices")
     tree.link("/sys/bus/mdev/devices", "/usr/share")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotRecordable, match="'/usr/share/misc' has an entry already"):
         record(tree.root, str(tmp_path / "copy"))
     assert list(secret.iterdir()) == []
+    assert not (tmp_path / "copy").exists()
 
 
 def test_serial_numbers_in_udevs_database_are_replaced(tmp_path: Path) -> None:
