@@ -34,7 +34,7 @@ from nodedevd.questions.doctor import (
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.holder import can_make_nodes, needs_nodes
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.running import REPOSITORY, running, started
 from tests.support.stuck import StuckAttribute
 from tests.support.this_host import nodedevctl, on
@@ -473,7 +473,7 @@ def test_control_characters_of_a_host_stay_out_of_the_terminal(tree: Tree) -> No
 @pytest.mark.parametrize("host", HOSTS)
 def test_recorded_host_is_examined_without_its_processes(host: str) -> None:
     """Nothing is said of udevd, root or a daemon; worst come first; the JSON is the report."""
-    result = CliRunner().invoke(main, ["--sysroot", str(FIXTURES / host), "doctor", "--json"])
+    result = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
     report = msgspec.json.decode(result.stdout, type=Report, strict=True)
     live = {"udevd-not-running", "not-root", "no-daemon"}
     assert live.isdisjoint(one.code for one in report.findings)
@@ -501,7 +501,7 @@ HOSTS_WITH_FINDINGS: dict[str, set[str]] = {
 @pytest.mark.parametrize("host", HOSTS_WITH_FINDINGS)
 def test_recorded_host_has_the_findings_that_were_made_into_it(host: str) -> None:
     """What is wrong is found, and nothing else is."""
-    report = CliRunner().invoke(main, ["--sysroot", str(FIXTURES / host), "doctor", "--json"])
+    report = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
     found = {one["code"] for one in json.loads(report.stdout)["findings"]}
     assert found == HOSTS_WITH_FINDINGS[host]
 
@@ -528,7 +528,7 @@ def test_this_machine_with_a_daemon_is_as_the_daemon_shows_it(tmp_path: Path) ->
 def test_daemon_of_a_recorded_host_is_no_answer_for_this_one(tmp_path: Path) -> None:
     """What it shows is not compared."""
     path = tmp_path / "nodedevd.sock"
-    with running(tmp_path, FIXTURES / "vgpu-pf"):
+    with running(tmp_path, host_file("vgpu-pf")):
         report = json.loads(run("--socket", str(path), "doctor", "--json", status=5))
     found = {one["code"] for one in report["findings"]}
     assert "daemon-other-host" in found

@@ -1,9 +1,8 @@
-"""The guide that hands a vGPU to a VM, on copies of recorded hosts, with real virsh."""
+"""The guide that hands a vGPU to a VM, on copies of sample hosts, with real virsh."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, VIRSH
 from tests.support.guides import DOCS, Shell, examples
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import unpacked
 from tests.support.watcher import NODEDEVCTL
 
 GUIDE = DOCS / "guides" / "hand-a-vgpu-to-a-vm.md"
@@ -47,7 +46,7 @@ def shell_on(host: Path) -> Iterator[Shell]:
 def test_guide_does_what_it_says(name: str, tmp_path: Path) -> None:
     """Every command prints what is shown, one after the other."""
     host = tmp_path / name
-    shutil.copytree(FIXTURES / name, host, symlinks=True)
+    unpacked(name, host)
     with shell_on(host) as shell:
         for one in examples(GUIDE, "console"):
             # The test driver forgets a domain with the command that defined it.
@@ -59,6 +58,6 @@ def test_guide_does_what_it_says(name: str, tmp_path: Path) -> None:
 def test_guide_names_the_hosts_it_is_run_on() -> None:
     """All of its consoles are for one of them."""
     text = GUIDE.read_text(encoding="utf-8")
-    assert set(re.findall(r"`fixtures/sysfs/([^`]+)`", text)) == set(HOSTS)
+    assert set(re.findall(r"`fixtures/sysfs/([^`]+)\.ttar`", text)) == set(HOSTS)
     titles = {title for titles in HOSTS.values() for title in titles}
     assert {one.title for one in examples(GUIDE, "console")} == titles

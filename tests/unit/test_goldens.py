@@ -1,4 +1,4 @@
-"""The recorded hosts, scanned whole: XML, JSON and drawing are those below tests/golden."""
+"""The sample hosts, scanned whole: XML, JSON and drawing are those below tests/golden."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.golden import DIRECTORY, Golden
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import HOSTS, host_file
 from tests.support.xml import validate
-
-HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
 
 
 @pytest.fixture(params=HOSTS)
 def host(request: pytest.FixtureRequest) -> str:
-    """Return the name of each recorded host in turn."""
+    """Return the name of each sample host in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def snapshot(host: str) -> Snapshot:
     """Return the scan of the host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    return scan(Sysroot(str(host_file(host))))
 
 
 def test_host_scanned_gives_its_golden_xml(host: str, snapshot: Snapshot, golden: Golden) -> None:
@@ -75,5 +73,5 @@ def test_host_is_a_tree_with_one_root(snapshot: Snapshot) -> None:
 
 
 def test_no_golden_is_left_of_a_host_that_is_gone() -> None:
-    """Every directory below tests/golden is that of a recorded host."""
+    """Every directory below tests/golden is that of a sample host."""
     assert sorted(path.name for path in DIRECTORY.iterdir() if path.is_dir()) == HOSTS

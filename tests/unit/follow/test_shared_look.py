@@ -13,7 +13,7 @@ from nodedevd.follow.shared_look import SharedLook, look_in_time
 from nodedevd.host.processes import Seen
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import Look
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.running import PATIENCE_SECONDS
 
 
@@ -110,4 +110,4 @@ async def test_client_that_goes_away_takes_nobody_along() -> None:
 
 def test_look_without_a_loop_is_made_in_time() -> None:
     """As nodedevctl looks: a recorded host's processes are not here."""
-    assert look_in_time(Sysroot(str(FIXTURES / "vgpu-pf"))).reason == "other-host"
+    assert look_in_time(Sysroot(str(host_file("vgpu-pf")))).reason == "other-host"

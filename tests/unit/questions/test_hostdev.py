@@ -30,7 +30,7 @@ from nodedevd.tree.read import scan
 from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, SCHEMA, VIRSH, hostdev_of
 from tests.support.golden import Golden
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, parse
@@ -51,8 +51,8 @@ DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
 
 @cache
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    """Scan a sample host."""
+    return scan(Sysroot(str(host_file(host))))
 
 
 @cache
@@ -62,7 +62,7 @@ def schema() -> etree.RelaxNG:
 
 
 def on(host: str, name: str, **options: Any) -> HostDev:
-    """Hand over a device of a recorded host."""
+    """Hand over a device of a sample host."""
     return hostdev(snapshot_of(host), HostDevRequest(name=name, **options), machine="x86_64")
 
 

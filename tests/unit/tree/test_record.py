@@ -26,10 +26,9 @@ from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
 from nodedevd.tree.read import scan
 from nodedevd.tree.record import RecordingSysroot, record
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import HOSTS, host_file
 from tests.support.trees import Tree
 
-HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
 RENAMED = ("mdev_", "net_", "block_")
 MAC = rb"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b"
 IDENTIFYING = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|" + MAC)
@@ -85,12 +84,13 @@ def build(root: Path) -> Tree:
 # Raw
 
 
+@pytest.mark.parametrize("target", ["copy", "copy.ttar"])
 @pytest.mark.parametrize("host", HOSTS)
-def test_raw_recording_of_a_host_scans_the_same(host: str, tmp_path: Path) -> None:
+def test_raw_recording_of_a_host_scans_the_same(host: str, target: str, tmp_path: Path) -> None:
     """Name for name, fault for fault."""
-    recorded = record(str(FIXTURES / host), str(tmp_path), raw=True)
-    original = devices(FIXTURES / host)
-    assert devices(tmp_path) == original
+    recorded = record(str(host_file(host)), str(tmp_path / target), raw=True)
+    original = devices(host_file(host))
+    assert devices(tmp_path / target) == original
     assert (recorded.devices, recorded.replaced, recorded.lost) == (len(original), 0, ())
 
 
@@ -275,11 +275,11 @@ def test_links_that_leave_the_host_are_recorded_as_links_inside(tmp_path: Path) 
 @pytest.mark.parametrize("host", HOSTS)
 def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) -> None:
     """No uuid of the host is anywhere in the copy, and each has one stand-in."""
-    record(str(FIXTURES / host), str(tmp_path))
-    secrets = IDENTIFYING.findall(everything(FIXTURES / host).lower())
+    record(str(host_file(host)), str(tmp_path))
+    secrets = IDENTIFYING.findall(host_file(host).read_bytes().lower())
     after = everything(tmp_path).lower()
     assert [secret for secret in secrets if secret in after] == []
-    original, copy = devices(FIXTURES / host), devices(tmp_path)
+    original, copy = devices(host_file(host)), devices(tmp_path)
     assert sorted(device.types for device in copy) == sorted(device.types for device in original)
     # Names of others have a uuid or a hardware address in them.
     assert [device.name for device in copy if not device.name.startswith(RENAMED)] == [
@@ -333,7 +333,7 @@ def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
 
 def test_serial_numbers_and_names_of_storage_are_replaced_alike(tmp_path: Path) -> None:
     """In attributes, in udev's database, in links and in Vital Product Data; the tree stays."""
-    record(str(FIXTURES / "server-storage-fc"), str(tmp_path))
+    record(str(host_file("server-storage-fc")), str(tmp_path))
     copied = everything(tmp_path)
     for secret in (
         *(b"EXS0001", b"EXCD0001", b"EXNVME0001", b"0e500001", b"3600a09803830304f"),
@@ -343,7 +343,7 @@ def test_serial_numbers_and_names_of_storage_are_replaced_alike(tmp_path: Path) 
         assert secret not in copied, secret
     host = scan(Sysroot(str(tmp_path)))
     assert [device.errors for device in host if device.errors] == []
-    original = scan(Sysroot(str(FIXTURES / "server-storage-fc")))
+    original = scan(Sysroot(str(host_file("server-storage-fc"))))
     assert len(host) == len(original)
     by_node = {device.devnode: device for device in host if device.devnode is not None}
     one, other = (by_node[f"/dev/{name}"].capability(Storage) for name in ("sdb", "sdc"))

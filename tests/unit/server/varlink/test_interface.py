@@ -56,7 +56,7 @@ from nodedevd.server.varlink.session import Server
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
 from tests.support.xml import parse, validate
@@ -69,8 +69,8 @@ MANY = 3000
 
 
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    """Scan a sample host."""
+    return scan(Sysroot(str(host_file(host))))
 
 
 def large_snapshot() -> Snapshot:
@@ -137,7 +137,7 @@ def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
 
 @pytest.fixture(params=HOSTS)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each recorded host in turn."""
+    """Return a store of each sample host in turn."""
     return Store(snapshot_of(request.param))
 
 
