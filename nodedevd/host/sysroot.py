@@ -56,7 +56,7 @@ class Sysroot:
         self._listdir: Callable[[str], list[str]] = os.listdir
         self._readlink: Callable[[str], str] = os.readlink
         self._lstat: Callable[[str], os.stat_result] = os.lstat
-        self._read: Callable[[str, int], bytes] = _read_file
+        self._read: Callable[[str, int | None], bytes] = _read_file
         if os.path.isfile(self.root):
             from nodedevd.host.archive.text import read_archive  # few hosts are in one
 
@@ -88,13 +88,12 @@ class Sysroot:
 
     def read(self, path: str, size: int | None = None) -> bytes:
         """Read a file whole, or its first `size` bytes. Raises OSError."""
-        most = _FILE_LIMIT if size is None else size
         try:
-            return self._read(self._locate(path), most)
+            return self._read(self._locate(path), size)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        return self._read(self._prefix + self.resolve(path), most)
+        return self._read(self._prefix + self.resolve(path), size)
 
     def read_link(self, path: str) -> str:
         """Return the text of a link. Raises OSError."""
@@ -218,19 +217,19 @@ class Sysroot:
         return f"{self._prefix}{real}/{name}" if real != "/" else f"{self._prefix}/{name}"
 
 
-def _read_file(path: str, most: int) -> bytes:
-    """Read a file that is not a link, or its first bytes."""
+def _read_file(path: str, size: int | None) -> bytes:
+    """Read a file that is not a link: whole, or its first `size` bytes."""
     descriptor = os.open(path, _OPEN_FLAGS)
     try:
         # sysfs gives no more than a page at a time, of a binary attribute neither.
-        data = os.read(descriptor, min(most, _ATTRIBUTE_SIZE))
-        most -= len(data)
-        if most == 0 or len(data) < _ATTRIBUTE_SIZE:
+        data = os.read(descriptor, _ATTRIBUTE_SIZE if size is None else min(size, _ATTRIBUTE_SIZE))
+        if len(data) < _ATTRIBUTE_SIZE or len(data) == size:
             return data
         parts = [data]
-        while most > 0 and (data := os.read(descriptor, min(most, 1 << 20))):
+        left = (_FILE_LIMIT if size is None else size) - len(data)
+        while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):
             parts.append(data)
-            most -= len(data)
+            left -= len(data)
         return b"".join(parts)
     finally:
         os.close(descriptor)

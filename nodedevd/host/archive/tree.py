@@ -76,8 +76,8 @@ class Archive:
             raise _error(errno.ENOTDIR, path)
         return list(content)
 
-    def read(self, path: str, size: int) -> bytes:
-        """Return the first `size` bytes of a file.
+    def read(self, path: str, size: int | None = None) -> bytes:
+        """Return a file, or its first `size` bytes.
 
         One that nobody may read is refused, as sysfs refuses it to root, too.
         """
