@@ -22,10 +22,13 @@ LIMIT_BYTES = 64 << 20
 LIMIT_ENTRIES = 1 << 20
 """Entries of the largest archive that is read: they bound the memory it takes."""
 
+LIMIT_LINE_BYTES = 1 << 16
+"""Length of the longest line that is read, its end included: escapes take more memory, too."""
+
 _END = "End"
 _BINARY_WIDTH = 16  # as a hex dump
 _TEXT_WIDTH = 200  # characters; mail has lines of 998 bytes at most, RFC 5322
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _ESCAPE = re.compile(rb"\\(\\|\n|x[0-9a-f]{2})?")
 _BYTES = {b"\\": b"\\", b"\n": b""} | {b"x%02x" % byte: bytes([byte]) for byte in range(256)}
 _HEX = [f"\\x{byte:02x}" for byte in range(256)]
@@ -55,18 +58,21 @@ def parse_archive(data: bytes, name: str) -> Archive:
 
 
 class _Parser:
-    """Takes the lines one by one."""
+    """Goes through the text once, line by line, and keeps no more than what it builds."""
 
     def __init__(self, data: bytes, name: str) -> None:
+        self._data = data
         self._name = name
-        self._taken = 0
-        self._lines = self._split(data)
+        self._at = 0
+        self._line = 0
+        """the number of the line that was taken last"""
 
     def parse(self) -> Archive:
-        archive = Archive("".join(f"{line}\n" for line in self._head()))
+        self._check_text()
+        archive = Archive(self._head())
         entries = 0
         while (line := self._first_line()) != _END:
-            first = self._taken
+            first = self._line
             try:
                 self._add_entry(archive, line)
             except ValueError as error:
@@ -74,27 +80,27 @@ class _Parser:
             entries += 1
             if entries > LIMIT_ENTRIES:
                 raise self._error(f"more than {LIMIT_ENTRIES} entries")
-        if self._taken < len(self._lines):
-            raise self._error("text after End", self._taken + 1)
+        if self._at < len(self._data):
+            raise self._error("text after End", self._line + 1)
         return archive
 
-    def _split(self, data: bytes) -> list[str]:
+    def _check_text(self) -> None:
+        """Refuse what is no text of whole lines."""
         try:
-            text = data.decode()
+            self._data.decode()
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise self._error("bytes that are not UTF-8", line) from None
-        if control := _CONTROL.search(text):
-            line = text.count("\n", 0, control.start()) + 1
-            raise self._error(f"the control character {control[0]!r}", line)
-        *lines, rest = text.split("\n")
-        if rest:
-            raise self._error("cut off: the line has no end", len(lines) + 1)
-        return lines
+            raise self._error("bytes that are not UTF-8", self._line_of(error.start)) from None
+        if control := _CONTROL.search(self._data):
+            reason = f"the control character {control[0].decode()!r}"
+            raise self._error(reason, self._line_of(control.start()))
+        if self._data and not self._data.endswith(b"\n"):
+            raise self._error("cut off: the line has no end", self._line_of(len(self._data)))
 
-    def _head(self) -> Iterator[str]:
-        while self._taken < len(self._lines) and self._lines[self._taken].startswith("#"):
-            yield self._take()[1:].removeprefix(" ")
+    def _head(self) -> str:
+        head = bytearray()
+        while self._data.startswith(b"#", self._at):
+            head += self._take_bytes()[1:].removeprefix(b" ") + b"\n"
+        return head.decode()
 
     def _first_line(self) -> str:
         """Return the first line of the next entry."""
@@ -124,7 +130,7 @@ class _Parser:
 
     def _mode(self) -> int | None:
         """Return the permissions if the next line has them."""
-        if self._taken == len(self._lines) or not self._lines[self._taken].startswith("Mode: "):
+        if not self._data.startswith(b"Mode: ", self._at):
             return None
         value = self._take().removeprefix("Mode: ")
         if not _MODE.fullmatch(value):
@@ -132,45 +138,52 @@ class _Parser:
         return int(value, 8)
 
     def _content(self, count: str) -> bytes:
-        """Return what the next lines say that a file has."""
+        """Return what so many lines say that a file holds."""
         if not _COUNT.fullmatch(count):
             raise self._error(f"a number of lines has one to nine digits, not {count[:80]!r}")
-        first = self._taken
-        self._taken += int(count)
-        if self._taken > len(self._lines):
-            raise self._error(f"cut off: {count} lines announced", first)
-        data = "".join(f"{line}\n" for line in self._lines[first : self._taken]).encode()
-        try:
-            return _ESCAPE.sub(_byte, data)
-        except _BadEscape as error:
-            line = first + 1 + data.count(b"\n", 0, error.at)
-            raise self._error(str(error), line) from None
+        content = bytearray()
+        for _ in range(int(count)):
+            line = self._take_bytes()
+            try:
+                content += _unescaped(line + b"\n")
+            except ValueError as error:
+                raise self._error(str(error)) from None
+        return bytes(content)
 
     def _take(self) -> str:
-        if self._taken == len(self._lines):
+        return self._take_bytes().decode()
+
+    def _take_bytes(self) -> bytes:
+        end = self._data.find(b"\n", self._at, self._at + LIMIT_LINE_BYTES)
+        if end < 0 and len(self._data) - self._at < LIMIT_LINE_BYTES:
             raise self._error("cut off: the last line is not End")
-        self._taken += 1
-        return self._lines[self._taken - 1]
+        self._line += 1
+        if end < 0:
+            raise self._error(f"longer than {LIMIT_LINE_BYTES} bytes")
+        line = self._data[self._at : end]
+        self._at = end + 1
+        return line
+
+    def _line_of(self, at: int) -> int:
+        return self._data.count(b"\n", 0, at) + 1
 
     def _error(self, reason: str, line: int | None = None) -> BadArchive:
-        return BadArchive(self._name, self._taken if line is None else line, reason)
-
-
-class _BadEscape(ValueError):
-    def __init__(self, at: int) -> None:
-        super().__init__("a backslash begins \\\\ or \\xNN, or ends a line of a file")
-        self.at = at
+        return BadArchive(self._name, self._line if line is None else line, reason)
 
 
 def _text(value: str) -> str:
-    """Return the path or the link's text that a line has."""
-    return os.fsdecode(_ESCAPE.sub(_byte, value.encode()))
+    """Return the path, or the text of a link, that a line has."""
+    return os.fsdecode(_unescaped(value.encode()))
+
+
+def _unescaped(data: bytes) -> bytes:
+    return _ESCAPE.sub(_byte, data) if b"\\" in data else data
 
 
 def _byte(escape: re.Match[bytes]) -> bytes:
     found = _BYTES.get(escape[1])
     if found is None:
-        raise _BadEscape(escape.start())
+        raise ValueError("a backslash begins \\\\ or \\xNN, or ends a line of a file")
     return found
 
 

@@ -181,7 +181,7 @@ def test_archive_without_one_of_its_lines_is_refused_or_another_one(lost: int) -
         ("\nPath: a\nMode: 0400\nSymlinkTo: b", 4, "expected Lines:, not 'SymlinkTo: b'"),
         ("\nPath: a\nLines: -1", 3, "a number of lines has one to nine digits, not '-1'"),
         ("\nPath: a\nLines: 1e3", 3, "a number of lines has one to nine digits, not '1e3'"),
-        ("\nPath: a\nLines: 999999999", 3, "cut off: 999999999 lines announced"),
+        ("\nPath: a\nLines: 999999999", 5, "cut off: the last line is not End"),
         ("\nPath: a\nLines: 1\none\ntwo", 5, "expected an empty line before an entry, not 'two'"),
         ("\nPath: a\nMode: 04755\nLines: 0", 3, "permissions are 0 and three octal digits, not "),
         ("\nPath: a\nMode: 4755\nLines: 0", 3, "permissions are 0 and three octal digits, not "),
@@ -250,6 +250,18 @@ def test_lines_in_any_order_are_an_archive_or_refused(lines: str) -> None:
 def test_bytes_in_any_order_are_refused(data: bytes) -> None:
     """Nothing else comes of them."""
     refusal(data)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_line_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """What a line stands for can take much more memory."""
+    longest = len("Path: sys/class/secret\n")
+    monkeypatch.setattr(text, "LIMIT_LINE_BYTES", longest + more - 1)
+    data = "\nDirectory: sys\n\nDirectory: sys/class\n\nPath: sys/class/secret\nLines: 0\n\nEnd\n"
+    if more:
+        assert parse_archive(data.encode(), "x")
+    else:
+        assert refusal(data) == (6, f"longer than {longest - 1} bytes")
 
 
 # Files
