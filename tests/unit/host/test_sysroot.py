@@ -59,14 +59,14 @@ def test_file_is_read_whole_or_in_part(host: Tree) -> None:
 
 @pytest.mark.parametrize("size", [0, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5000])
 def test_file_of_any_size_is_read_whole(host: Tree, size: int) -> None:
-    """A page is what sysfs has at most, not what is read."""
+    """A file of more than a page, which sysfs never has, is read to its end."""
     host.file(f"{GPU}/long", b"x" * size)
     assert Sysroot(host.root).read(f"{GPU}/long") == b"x" * size
 
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 8192, 30000])
 def test_part_of_a_long_file_is_as_long_as_asked(host: Tree, size: int) -> None:
-    """A page at a time, and not a byte too many."""
+    """Not a byte more is returned."""
     host.file(f"{GPU}/long", b"x" * 20000)
     assert Sysroot(host.root).read(f"{GPU}/long", size) == b"x" * min(size, 20000)
 
@@ -134,7 +134,7 @@ def test_link_that_climbs_too_far_stays_inside(host: Tree) -> None:
 
 
 def test_dangling_link_has_a_target_and_no_content(host: Tree) -> None:
-    """What is not there can be pointed at; the link itself exists."""
+    """The target is returned although it does not exist; the link itself exists."""
     host.link(f"{GPU}/mdev_type", "mdev_supported_types/gone")
     sysroot = Sysroot(host.root)
     assert sysroot.target(f"{GPU}/mdev_type") == f"{GPU}/mdev_supported_types/gone"
@@ -144,7 +144,7 @@ def test_dangling_link_has_a_target_and_no_content(host: Tree) -> None:
 
 
 def test_links_in_a_circle_fail_with_an_errno(host: Tree) -> None:
-    """Reading and listing end, and say ELOOP; the links are there."""
+    """Reading and listing fail with ELOOP; the links exist."""
     host.link(f"{GPU}/a", "b")
     host.link(f"{GPU}/b", "a")
     host.link(f"{GPU}/self", "self")
@@ -157,7 +157,7 @@ def test_links_in_a_circle_fail_with_an_errno(host: Tree) -> None:
 
 
 def test_what_is_not_there_fails_with_enoent(host: Tree) -> None:
-    """For each of the three reads; nothing exists there."""
+    """Each of the three reads; `exists` is false."""
     sysroot = Sysroot(host.root)
     assert failure(sysroot.read, f"{GPU}/gone") == errno.ENOENT
     assert failure(sysroot.listdir, f"{GPU}/gone") == errno.ENOENT
@@ -167,7 +167,7 @@ def test_what_is_not_there_fails_with_enoent(host: Tree) -> None:
 
 
 def test_what_is_no_link_has_no_target(host: Tree) -> None:
-    """A file in place of a link says EINVAL, as readlink(2)."""
+    """A file in the place of a link fails with EINVAL, as readlink(2)."""
     assert failure(Sysroot(host.root).target, f"{GPU}/vendor") == errno.EINVAL
 
 
@@ -228,7 +228,7 @@ def test_link_out_of_the_root_reads_nothing_of_the_reader(tmp_path: Path) -> Non
 def test_root_may_be_given_in_any_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
 ) -> None:
-    """A relative root is meant from where the process was when it was given."""
+    """A relative root is resolved when it is given, against the working directory."""
     Tree(tmp_path / "host").file("/sys/attribute", "value\n")
     monkeypatch.chdir(tmp_path / "host" if root == "." else tmp_path)
     sysroot = Sysroot(root)
@@ -282,7 +282,7 @@ def test_host_in_an_archive_reads_as_the_same_one_in_a_directory(
 
 
 def test_archive_is_read_without_its_file(tmp_path: Path) -> None:
-    """It was read once: what becomes of the file is no change of the host."""
+    """It is read once; changes of the file do not change the host."""
     tree = Tree(tmp_path / "host")
     tree.file("/sys/attribute", "value\n")
     path = tmp_path / "host.ttar"

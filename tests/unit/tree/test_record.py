@@ -1,4 +1,4 @@
-"""record: a copy of a host that a scan cannot tell from it, and that names no machine."""
+"""record: a copy scans to the same devices as the host, and does not identify the machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def devices(root: str | os.PathLike[str]) -> list[Device]:
 
 
 def everything(root: Path) -> bytes:
-    """Return all names, links and contents below a directory in one."""
+    """Return all names, links and contents below a directory, joined."""
     parts = []
     for directory, directories, files in sorted(os.walk(os.fsencode(root))):
         for name in sorted([*directories, *files]):
@@ -87,7 +87,7 @@ def build(root: Path) -> Tree:
 @pytest.mark.parametrize("target", ["copy", "copy.ttar"])
 @pytest.mark.parametrize("host", HOSTS)
 def test_raw_recording_of_a_host_scans_the_same(host: str, target: str, tmp_path: Path) -> None:
-    """Name for name, fault for fault."""
+    """The same names, values and faults, from a directory and from a file."""
     recorded = record(str(host_file(host)), str(tmp_path / target), raw=True)
     original = devices(host_file(host))
     assert devices(tmp_path / target) == original
@@ -95,7 +95,7 @@ def test_raw_recording_of_a_host_scans_the_same(host: str, target: str, tmp_path
 
 
 def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
-    """The host the tests run on, whatever it is."""
+    """The host that the tests run on."""
     recorded = record("/", str(tmp_path), raw=True)
     blamed = {path.rpartition("/")[0] for path in recorded.lost}
     copy, original = devices(tmp_path), devices("/")
@@ -107,7 +107,7 @@ def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
 
 
 def test_recording_of_a_recording_is_the_same(tmp_path: Path) -> None:
-    """What was kept is what a scan reads, no more and no less."""
+    """A recording holds exactly what a scan reads."""
     build(tmp_path / "host")
     record(str(tmp_path / "host"), str(tmp_path / "one"), raw=True)
     record(str(tmp_path / "one"), str(tmp_path / "two"), raw=True)
@@ -125,7 +125,7 @@ def test_recording_holds_only_what_was_read(tmp_path: Path) -> None:
 
 
 def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
-    """A copy is to be read by the same path; the host's own /usr is none of it."""
+    """The copy is read by the same paths; links outside /sys are not copied."""
     tree = build(tmp_path)
     tree.file("/usr/lib/pci.ids", "8086  Intel\n")
     tree.link("/usr/share/misc/pci.ids", "../../lib/pci.ids")
@@ -143,7 +143,7 @@ def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
 
 
 def test_recording_into_a_file_scans_the_same(tmp_path: Path) -> None:
-    """And into the same files as one into a directory."""
+    """It holds the same files as a recording into a directory."""
     tree = build(tmp_path / "host")
     in_file = record(tree.root, str(tmp_path / "host.ttar"), raw=True)
     in_directory = record(tree.root, str(tmp_path / "copy"), raw=True)
@@ -155,7 +155,7 @@ def test_recording_into_a_file_scans_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_recording_unpacked_and_packed_is_the_same(tmp_path: Path, raw: bool) -> None:
-    """Byte for byte: `record` is the tool for both."""
+    """`record --raw` unpacks and packs."""
     tree = build(tmp_path / "host")
     for uuid in (OWN, OTHER):
         os.chmod(tree.at(f"{GPU}/{uuid}/remove"), 0o200)
@@ -288,7 +288,7 @@ def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) ->
 
 
 def test_identifying_values_are_replaced_alike_everywhere(tmp_path: Path) -> None:
-    """Names, links and contents of one uuid stay one, and what hangs together still does."""
+    """A uuid has one stand-in in names, links and contents, so that they still match."""
     tree = build(tmp_path / "host")
     recorded = record(tree.root, str(tmp_path / "copy"))
     text = everything(tmp_path / "copy")
@@ -315,7 +315,7 @@ def test_identifying_values_are_replaced_alike_everywhere(tmp_path: Path) -> Non
 
 
 def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
-    """Names of what the host has are kept, and no others."""
+    """It has the names of the host's devices, and no others."""
     tree = build(tmp_path / "host")
     tree.pci("0000:00:03.0", vendor=0x10DE, device=1, class_=2, subsystem=(0x10DE, 2))
     tree.file(
@@ -387,7 +387,7 @@ def test_serial_number_has_one_stand_in_in_sysfs_and_for_udev(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", ["file", "directory", "itself"])
 def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> None:
-    """Nothing is written into what somebody may need."""
+    """Existing files are never touched."""
     tree = build(tmp_path / "host")
     target = tmp_path / "copy"
     if content == "itself":
@@ -401,7 +401,7 @@ def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> No
 
 
 def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
-    """A directory made for it, or one to be made."""
+    """An existing directory, or a new one with its parents."""
     build(tmp_path / "host")
     (tmp_path / "there").mkdir()
     for target in ("there", "new/below"):
@@ -409,7 +409,7 @@ def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
 
 
 def test_source_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
-    """And nothing is written."""
+    """Nothing is written."""
     (tmp_path / "host").mkdir()
     with pytest.raises(NotASysroot):
         record(str(tmp_path / "host"), str(tmp_path / "copy"))
@@ -447,7 +447,7 @@ def test_attribute_that_cannot_be_read_is_lost_and_told(
 
 
 def test_recording_writes_no_links_that_leave_it(tmp_path: Path) -> None:
-    """What the copy is put into is not touched, wherever the host's links lead."""
+    """Nothing outside the copy is touched, wherever the host's links lead."""
     secret = tmp_path / "secret"
     secret.mkdir()
     tree = build(tmp_path / "host")
@@ -458,7 +458,7 @@ def test_recording_writes_no_links_that_leave_it(tmp_path: Path) -> None:
 
 
 def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> None:
-    """A host that makes a link of their place has them nowhere."""
+    """The recording fails if the host has a link in the place of their directory."""
     secret = tmp_path / "secret"
     secret.mkdir()
     tree = build(tmp_path / "host")
@@ -542,7 +542,7 @@ def test_definitions_are_recorded_under_the_stand_ins_of_their_devices(tmp_path:
 
 
 def test_definition_that_is_nonsense_is_recorded_as_it_is(tmp_path: Path) -> None:
-    """The error is part of the host; one that could not be read is told as lost."""
+    """The copy shows the same fault."""
     tree = build(tmp_path / "host")
     path = tree.file(f"/etc/mdevctl.d/mtty/{OWN}", '{"mdev_type"')
     recorded = record(tree.root, str(tmp_path / "copy"), raw=True)
