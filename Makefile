@@ -28,7 +28,7 @@ SHELL := /bin/bash
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and show what it knows
+run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=PATH) and show what it knows
 	@directory=$$(mktemp -d)
 	export NODEDEVD_SOCKET=$$directory/nodedevd.sock
 	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
@@ -44,7 +44,7 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=DIR) and sho
 	show tree
 	parents=$$($(BIN)/nodedevctl list --cap mdev_parent)
 	show dumpxml "$$(head -n 1 <<<"$${parents:-computer}")"
-	[ -n "$$parents" ] || echo "(no mdev parent here; try: make run SYSROOT=fixtures/sysfs/vgpu-sriov)"
+	[ -n "$$parents" ] || echo "(no mdev parent here; try: make run SYSROOT=fixtures/sysfs/vgpu-sriov.ttar)"
 	[ -t 0 ] && [ -t 1 ] && [ -z "$(ONCE)" ] || exit 0
 	printf '\nThe daemon goes on until Ctrl-C. In another terminal:\n'
 	echo "  export NODEDEVD_SOCKET=$$NODEDEVD_SOCKET"

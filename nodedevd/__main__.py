@@ -21,7 +21,7 @@ EXIT_SOCKET_IN_USE = 3
 
 _EPILOG = """\b
 Example: serve a recorded host, and show its tree
-  nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
+  nodedevd --sysroot fixtures/sysfs/vgpu-sriov.ttar --socket /tmp/nodedevd.sock
   nodedevctl --socket /tmp/nodedevd.sock tree
 
 Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another daemon
@@ -46,8 +46,9 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--sysroot",
     default="/",
     show_default=True,
-    metavar="DIR",
-    help="Serve the host whose sys/ is in DIR: this host, or a recorded one.",
+    metavar="PATH",
+    help="Serve the host at PATH: a directory that holds sys/, or a file that nodedevctl record"
+    " wrote.",
 )
 @click.option(
     "--socket",

@@ -116,7 +116,7 @@ class ExpectedMore(NodedevError):
 
 
 class NotASysroot(NodedevError):
-    """The directory given as sysroot holds no `sys/`."""
+    """The sysroot is neither a directory that holds `sys/` nor an archive of one."""
 
     code = "not-a-sysroot"
 
@@ -125,7 +125,67 @@ class NotASysroot(NodedevError):
         self.root = root
 
     def __str__(self) -> str:
-        return f"{self.root} is not a sysroot: it has no directory sys/"
+        return (
+            f"{self.root} is not a sysroot: it has no directory sys/; "
+            "give a directory that holds one, or a file that `nodedevctl record` wrote"
+        )
+
+
+class BadArchive(NodedevError):
+    """A file is not an archive of a host, or a damaged one."""
+
+    code = "bad-archive"
+
+    def __init__(self, path: str, line: int | None, reason: str) -> None:
+        super().__init__(path, line, reason)
+        self.path = path
+        self.line = line
+        """counted from 1; None if it is the file as a whole"""
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}: "
+        return f"{self.path} is not a valid archive of a host: {where}{self.reason}"
+
+
+class NotRecordable(NodedevError):
+    """A recording cannot hold what a host has."""
+
+    code = "not-recordable"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be recorded: {self.reason}"
+
+
+class NotEmpty(NodedevError):
+    """The directory to record into has something in it."""
+
+    code = "not-empty"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} is not an empty directory; record into a new one"
+
+
+class AlreadyExists(NodedevError):
+    """The file to record into exists; a recording never overwrites."""
+
+    code = "already-exists"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} already exists; record into a new file"
 
 
 class SocketInUse(NodedevError):

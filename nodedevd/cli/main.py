@@ -59,8 +59,9 @@ def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
 )
 @click.option(
     "--sysroot",
-    metavar="DIR",
-    help="Scan the host below DIR without a daemon; / is this host.",
+    metavar="PATH",
+    help="Scan the host at PATH without a daemon. PATH is / for this host, a directory that holds"
+    " sys/, or a file that record wrote.",
 )
 @click.option(
     "--socket",

@@ -1,6 +1,10 @@
-"""nodedevctl record: a copy of what a scan reads."""
+"""nodedevctl record: a copy of what a scan reads, in one text file or in a directory."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 import msgspec
@@ -11,32 +15,47 @@ from nodedevd.text import printable
 
 @click.command(
     epilog=epilog(
-        "Example: record this host, and look at the recording",
-        "nodedevctl record /tmp/host",
-        "nodedevctl --sysroot /tmp/host tree",
+        "Examples: record this host, and look at the recording; unpack a recording",
+        "nodedevctl record host.ttar",
+        "nodedevctl --sysroot host.ttar tree",
+        "nodedevctl --sysroot host.ttar record --raw /tmp/host",
     )
 )
-@click.argument("directory", metavar="DIR")
+@click.argument("target", metavar="HOST.ttar|DIR")
 @click.option(
     "--raw", is_flag=True, help="Keep UUIDs, serial numbers, MAC addresses and World Wide Names."
 )
 @json_option
 @click.pass_obj
-def record(context: Context, directory: str, raw: bool, as_json: bool) -> None:
+def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
     """Record what a scan reads from this host.
 
-    The recording is a new directory DIR, which --sysroot accepts. Values that identify the
+    The recording is a text file if the name ends in .ttar, else a directory; --sysroot accepts
+    both. The file must not exist; the directory must be new or empty. Values that identify the
     machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are replaced.
     """
     from nodedevd.tree.record import record as record_host
 
-    done = record_host(context.sysroot or "/", directory, raw=raw)
+    with _ended_by_sigterm():
+        done = record_host(context.sysroot or "/", target, raw=raw)
     if as_json:
         print_json(msgspec.json.encode(done))
         return
     click.echo(
-        f"recorded {done.devices} devices into {directory}: {done.files} files,"
+        f"recorded {done.devices} devices into {target}: {done.files} files,"
         f" {done.links} links, {done.replaced} identifying values replaced"
     )
     for path in done.lost:
         click.echo(f"not recorded, because it cannot be read: {printable(path)}", err=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Exit on SIGTERM by an exception, as on Ctrl-C, so that an unfinished recording is removed."""
+    import signal  # slow to import
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

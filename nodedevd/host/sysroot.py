@@ -1,8 +1,9 @@
-"""Sysroot: opens files, lists directories and follows links below one root directory.
+"""Sysroot: opens files, lists directories and follows links below one root.
 
-A sysroot is a directory that holds `sys/`; `/` is this host's own. Every path given and
-returned is the host's own (`/sys/devices/…`), never with the root in front. A link that is
-absolute, or that climbs too far, is resolved inside the root, as chroot(2) would.
+A sysroot is a directory that holds `sys/`, or an archive of one (`host/archive`); `/` is this
+host's own. Every path given and returned is the host's own (`/sys/devices/…`), never with the
+root in front. A link that is absolute, or climbs too far, is resolved inside the root, as
+chroot(2) would.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import stat
 from collections.abc import Callable
 from functools import cached_property
 from threading import get_ident
@@ -27,32 +29,53 @@ _LINK_LIMIT = 40  # as path_resolution(7)
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Told how many of what there is to read are read, and of how many."""
+"""Progress callback: (done, total)."""
 
 
 class Sysroot:
-    """The one door to the file system; recording and faulty hosts override its reads."""
+    """The only access to the host's files; recording and faulty hosts override its reads.
+
+    Raises BadArchive, OSError if the root is a file that cannot be read as an archive.
+    """
 
     loop_thread: ClassVar[int | None] = None
     """The thread of the event loop: a read from there would stall every client."""
     every_read_counts: ClassVar[bool] = False
-    """Whether all has to be read, even what is the same as something read before."""
+    """Whether everything has to be read, even what equals something read before."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root)
-        self._prefix = "" if self.root == "/" else self.root
+        self.live = self.root == "/"
+        """whether it is the host that this process runs on"""
+        self._prefix = "" if self.live else self.root
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
+        # The file system, in four calls: the kernel's, or an archive's.
+        self._listdir: Callable[[str], list[str]] = os.listdir
+        self._readlink: Callable[[str], str] = os.readlink
+        self._lstat: Callable[[str], os.stat_result] = os.lstat
+        self._read: Callable[[str, int | None], bytes] = _read_file
+        if os.path.isfile(self.root):
+            from nodedevd.host.archive.text import read_archive  # few hosts are in one
+
+            archive = read_archive(self.root)
+            self._prefix = ""
+            self._listdir, self._readlink = archive.listdir, archive.readlink
+            self._lstat, self._read = archive.lstat, archive.read
 
     def check(self) -> None:
         """Raise `NotASysroot` unless the root holds a directory `sys`."""
-        if not os.path.isdir(f"{self._prefix}/sys"):
-            raise NotASysroot(self.root)
+        try:
+            if stat.S_ISDIR(self._lstat(self._prefix + self.resolve("/sys")).st_mode):
+                return
+        except OSError:
+            pass
+        raise NotASysroot(self.root)
 
     def forget(self) -> None:
-        """Forget all that was kept, such as which directories are links: it may have changed."""
+        """Drop everything cached, such as which directories are links: it may be stale."""
         self.alike.clear()
         self._real.clear()
         self._plain.clear()
@@ -61,64 +84,51 @@ class Sysroot:
 
     def listdir(self, path: str) -> list[str]:
         """List a directory, unsorted. Raises OSError."""
-        return os.listdir(self._locate(path, follow=True))
+        return self._listdir(self._locate(path, follow=True))
 
     def read(self, path: str, size: int | None = None) -> bytes:
         """Read a file whole, or its first `size` bytes. Raises OSError."""
         try:
-            descriptor = os.open(self._locate(path), _OPEN_FLAGS)
+            return self._read(self._locate(path), size)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            descriptor = os.open(self._prefix + self.resolve(path), _OPEN_FLAGS)
-        try:
-            # sysfs gives no more than a page at a time, of a binary attribute neither.
-            left = _FILE_LIMIT if size is None else size
-            data = os.read(descriptor, min(left, _ATTRIBUTE_SIZE))
-            left -= len(data)
-            if left == 0 or len(data) < _ATTRIBUTE_SIZE:
-                return data
-            parts = [data]
-            while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):
-                parts.append(data)
-                left -= len(data)
-            return b"".join(parts)
-        finally:
-            os.close(descriptor)
+        return self._read(self._prefix + self.resolve(path), size)
 
     def read_link(self, path: str) -> str:
         """Return the text of a link. Raises OSError."""
-        return os.readlink(self._locate(path))
+        return self._readlink(self._locate(path))
 
-    # -- what follows from them --------------------------------------------------------
+    # -- what builds on them -----------------------------------------------------------
 
     def names(self, path: str) -> list[str]:
-        """List a directory whose names are what is asked for. Raises OSError."""
+        """List a directory for its names, which a recording has to keep. Raises OSError."""
         return self.listdir(path)
 
     def saw(self, path: str) -> bool:
-        """Say that a listing had this entry, and that it matters; True."""
+        """Hook for a recording: a listing had this entry, and it matters. Returns True."""
         return True
 
     def followed(self, path: str, text: str) -> None:
-        """Say that the way to something led through this link, of this text."""
+        """Hook for a recording: a path led through this link, of this text."""
 
     def exists(self, path: str) -> bool:
-        """Tell whether something is there; a link counts by itself, whatever it points at."""
+        """Return whether a path exists; a link does, whatever it points at."""
         try:
-            return os.path.lexists(self._locate(path))
-        except OSError:
+            self._lstat(self._locate(path))
+        except (OSError, ValueError):
             return False
+        return True
 
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
         there = joined(path, self.read_link(path))
-        # The kernel's own links lead to real directories; a recorded host's may do anything.
-        return self.resolve(there) if self._prefix else there
+        # The kernel's own links lead to real directories; those of a copy may lead anywhere.
+        return there if self.live else self.resolve(there)
 
     def target_name(self, path: str) -> str:
         """Return the last part of the path a link points at. Raises as `target`."""
-        name = "" if self._prefix else self.read_link(path).rpartition("/")[2]
+        name = self.read_link(path).rpartition("/")[2] if self.live else ""
         return self.target(path).rpartition("/")[2] if name in ("", ".", "..") else name
 
     def resolve(self, path: str) -> str:
@@ -138,7 +148,7 @@ class Sysroot:
                 done = here
                 continue
             try:
-                text = os.readlink(self._prefix + here)
+                text = self._readlink(self._prefix + here)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     raise
@@ -158,10 +168,10 @@ class Sysroot:
     def ethtool_features(self, interface: str, index: int) -> frozenset[str] | None:
         """Return the kernel's names of an interface's active features.
 
-        None if they cannot be told: they are in no file, so of the live host alone.
+        None if they are unknown: they are in no file, so only the live host has them.
         """
         assert get_ident() != self.loop_thread, "blocking call on the event loop"
-        if self._prefix:
+        if not self.live:
             return None
         try:
             return active_features(interface, index)
@@ -169,12 +179,12 @@ class Sysroot:
             return None
 
     def is_switchdev(self, bus: str, device: str) -> bool:
-        """Tell whether a device of this kernel name is in switchdev mode.
+        """Return whether a device of this kernel name is in switchdev mode.
 
-        False if it has no such mode, and on a recorded host. Raises PermissionError.
+        False if it has no such mode, and for a recorded host. Raises PermissionError.
         """
         assert get_ident() != self.loop_thread, "blocking call on the event loop"
-        if self._prefix:
+        if not self.live:
             return False
         try:
             return is_switchdev(bus, device)
@@ -185,7 +195,7 @@ class Sysroot:
 
     @cached_property
     def pci_ids(self) -> PciIds:
-        """The host's own PCI ID database; one that knows nothing if it has none."""
+        """The host's own PCI ID database; an empty one if it has none."""
         for path in PCI_IDS_PATHS:
             try:
                 return PciIds(self.read(self.resolve(path)))
@@ -194,9 +204,9 @@ class Sysroot:
         return PciIds(b"")
 
     def _locate(self, path: str, *, follow: bool = False) -> str:
-        """Return where a path lies in the real file system, to be read there."""
+        """Return the path in the file system that the root lies in."""
         assert get_ident() != self.loop_thread, "blocking read on the event loop"
-        if not self._prefix:
+        if self.live:
             return path
         if follow:
             return self._prefix + self.resolve(path)
@@ -207,17 +217,35 @@ class Sysroot:
         return f"{self._prefix}{real}/{name}" if real != "/" else f"{self._prefix}/{name}"
 
 
+def _read_file(path: str, size: int | None) -> bytes:
+    """Read a file that is not a link: whole, or its first `size` bytes."""
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        # sysfs gives no more than a page at a time, of a binary attribute neither.
+        data = os.read(descriptor, _ATTRIBUTE_SIZE if size is None else min(size, _ATTRIBUTE_SIZE))
+        if len(data) < _ATTRIBUTE_SIZE or len(data) == size:
+            return data
+        parts = [data]
+        left = (_FILE_LIMIT if size is None else size) - len(data)
+        while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
 def joined(path: str, text: str) -> str:
-    """Return where the link at `path`, of this text, leads: a path without dots."""
+    """Return the path, without dots, that a link at `path` with this text points at."""
     ups = text.count("../")
     if text.startswith("../" * ups) and _is_plain(rest := text[3 * ups :]):
-        return f"{path.rsplit('/', ups + 1)[0]}/{rest}"  # as all of the kernel's own: the short way
+        return f"{path.rsplit('/', ups + 1)[0]}/{rest}"  # as the kernel writes them
     whole = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
     return whole[1:] if whole.startswith("//") else whole
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether every part of a path is a name, the way down from where it begins."""
+    """Return whether every part of a path is a name, so that it only goes down."""
     return (
         bool(text)
         and text[0] not in "./"

@@ -1,58 +1,37 @@
-"""record: copies what a scan and a doctor read from a host into a sysroot of its own.
+"""record: copies what a scan and a doctor read from a host, into an archive or a directory.
 
-Nothing decides separately what to copy: a `RecordingSysroot` is scanned as any other, and
-keeps what went through it. What identifies this very machine is replaced, unless asked not
-to: uuids, MAC addresses, World Wide Names, the attributes a capability kind names as
-identifying, and the serial numbers in udev's database, from which its links are named, too.
+Nothing decides separately what to copy: a `RecordingSysroot` is scanned like any other, and
+keeps what was read through it. Values that identify the machine are replaced by stand-ins,
+unless asked not to.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import stat
+from collections.abc import Iterable
 
 import msgspec
 
-from nodedevd.errors import NodedevError
+from nodedevd import __version__
+from nodedevd.errors import AlreadyExists, NotRecordable
+from nodedevd.host.archive.disk import check_empty, unpack, write_archive
+from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
 from nodedevd.host.facts import read_host
 from nodedevd.host.faults import Fault
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
-from nodedevd.host.sysroot import Sysroot
-from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
-from nodedevd.kinds import KINDS
-from nodedevd.kinds.pci import VPD, Pci
-from nodedevd.kinds.pci.vpd import without_identity
+from nodedevd.host.sysroot import Sysroot, joined
+from nodedevd.kinds.pci import Pci
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
+from nodedevd.tree.stand_ins import StandIns
 
-_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_MAC = re.compile(rb"(?<![0-9a-f:])(?:[0-9a-f]{2}:){5,19}[0-9a-f]{2}(?![0-9a-f:])", re.IGNORECASE)
-# ID_SERIAL, ID_SERIAL_SHORT, ID_WWN, ID_FS_UUID, ID_NET_NAME_MAC and their like.
-_PROPERTY = re.compile(rb"^E:\w*(?:SERIAL|WWN|UUID|MAC)\w*=(.+)$", re.MULTILINE)
-_WWN = re.compile(rb"0x[0-9a-f]{16}(?![0-9a-f])")
-_NO_WWN = b"0xffffffffffffffff"  # a port's fabric, while it is in none
-_SHORT = 4  # so little may stand elsewhere by chance
-_IDENTIFYING = frozenset(name for kind in KINDS for name in kind.identifying)
-
-
-class NotEmpty(NodedevError):
-    """The directory to record into has something in it."""
-
-    code = "not-empty"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
-
-    def __str__(self) -> str:
-        return f"{self.path} is not an empty directory; record into a new one"
+_READABLE = 0o444
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """What became of a recording."""
+    """What a recording holds."""
 
     devices: int
     files: int
@@ -60,7 +39,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     replaced: int
     """values that would have identified the machine"""
     lost: tuple[str, ...]
-    """attributes the host refused to give: a copy shows them as absent"""
+    """attributes that the host refused to show: the copy has them as absent"""
 
 
 class RecordingSysroot(Sysroot):
@@ -74,7 +53,7 @@ class RecordingSysroot(Sysroot):
         self.links: dict[str, str] = {}
         self.directories: set[str] = set()
         self.refused: set[str] = set()
-        """files that were listed, and could not be read: empty ones would say something"""
+        """files that were listed and could not be read; the copy leaves them out"""
 
     def read(self, path: str, size: int | None = None) -> bytes:
         """Read, and keep the content; a directory in a file's place is kept as it is."""
@@ -101,7 +80,7 @@ class RecordingSysroot(Sysroot):
             self.links[path] = text
 
     def names(self, path: str) -> list[str]:
-        """List, and keep the entries: a link as it is, all else as it turns out to be."""
+        """List, and keep the entries: links as they are, others as directories or empty files."""
         names = super().names(path)
         self.directories.add(self.resolve(path))
         for name in names:
@@ -117,11 +96,23 @@ class RecordingSysroot(Sysroot):
         try:
             self.read_link(path)
         except OSError:
-            if os.path.isdir(self._locate(path)):
+            if stat.S_ISDIR(self._mode(path)):
                 self.directories.add(self._place(path))
             else:
                 self.files.setdefault(self._place(path), b"")
         return True
+
+    def permissions(self, path: str) -> int:
+        """Return the permissions of a file, where not everybody may read it."""
+        mode = stat.S_IMODE(self._mode(path)) & 0o777
+        return FILE_MODE if mode & _READABLE == _READABLE else mode
+
+    def _mode(self, path: str) -> int:
+        """Return type and permissions; those of a file for what is there no longer."""
+        try:
+            return self._lstat(self._locate(path)).st_mode
+        except OSError:
+            return stat.S_IFREG | FILE_MODE
 
     def _place(self, path: str) -> str:
         """Return where a file really lies: the way to it may have led through links."""
@@ -130,113 +121,94 @@ class RecordingSysroot(Sysroot):
 
 
 def record(source: str, target: str, *, raw: bool = False) -> Recorded:
-    """Record the host below `source` into the directory `target`.
+    """Record the host below `source`, which may be an archive, into a new file or directory.
 
-    With `raw`, identifying values are kept. Raises NotASysroot, NotEmpty, OSError.
+    A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
+    identifying values are kept. Raises NotASysroot, BadArchive, AlreadyExists, NotEmpty,
+    NotRecordable, OSError.
     """
-    into = Path(target)
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise NotEmpty(target)
+    as_file = target.endswith(ENDING) and not os.path.isdir(target)
+    if not as_file:
+        check_empty(target)
+    elif os.path.lexists(target):
+        raise AlreadyExists(target)
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
     read_host(sysroot)
-    keep = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
-    replace = _Replacer() if not raw else None
-
-    def place(path: str) -> Path:
-        return into / _text(path, replace).lstrip("/")
-
-    for path in sorted(sysroot.directories):
-        place(path).mkdir(parents=True, exist_ok=True)
-    for path in keep:
-        where = place(path)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        data = sysroot.files[path]
-        where.write_bytes(data if replace is None else replace.content(path, data))
-    (into / "sys").mkdir(parents=True, exist_ok=True)
-    _write_pci_ids(snapshot, into)
-    # Last: nothing is ever written through a link that the host has made.
-    for path, text in sysroot.links.items():
-        where = place(path)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.symlink_to(_text(text, replace))
+    stand_ins = None if raw else StandIns()
+    files = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
+    try:
+        archive = _archive(sysroot, files, stand_ins, _pci_ids(snapshot))
+    except ValueError as error:
+        raise NotRecordable(sysroot.root, str(error)) from None
+    if as_file:
+        write_archive(archive, target)
+    else:
+        unpack(archive, target)
     return Recorded(
         devices=len(snapshot),
-        files=len(keep),
+        files=len(files),
         links=len(sysroot.links),
-        replaced=0 if replace is None else replace.count,
+        replaced=0 if stand_ins is None else stand_ins.count,
         lost=tuple(_lost(snapshot)),
     )
 
 
-class _Replacer:
-    """Gives each identifying value a stand-in, the same one wherever it occurs."""
+def _archive(
+    sysroot: RecordingSysroot, files: Iterable[str], stand_ins: StandIns | None, pci_ids: str
+) -> Archive:
+    """Return what was read, the same in whatever order it was: stand-ins are numbered."""
 
-    def __init__(self) -> None:
-        self._stand_ins: dict[bytes, bytes] = {}
+    def name(text: str) -> str:
+        return text if stand_ins is None else stand_ins.name(text)
 
-    @property
-    def count(self) -> int:
-        return len(self._stand_ins)
-
-    def text(self, data: bytes) -> bytes:
-        data = _UUID.sub(self._by(lambda number: b"00000000-0000-4000-8000-%012x" % number), data)
-        return _MAC.sub(self._by(lambda number: b"02:00:00:%02x:%02x:%02x" % _bytes(number)), data)
-
-    def content(self, path: str, data: bytes) -> bytes:
-        replaced = self.text(data)
-        if path.startswith(f"{UDEV_DATA}/"):
-            return self._udev_data(self._wwns(replaced))
-        name = posixpath.basename(path)
-        if name == VPD:
-            return without_identity(data)
-        if name in _IDENTIFYING and replaced == data:
-            return self._attribute(data)
-        return replaced
-
-    def _attribute(self, data: bytes) -> bytes:
-        """Replace the whole value, as udev has it: without the blanks around it."""
-        if _WWN.search(data):
-            return self._wwns(data)
-        value = data.strip()
-        if not value:
-            return data
-        return data.replace(value, self._stand_in(value, lambda number: b"recorded-%d" % number))
-
-    def _wwns(self, data: bytes) -> bytes:
-        stand_in = self._by(lambda number: b"0x%016x" % (0x5 << 60 | number))
-        return _WWN.sub(lambda match: _NO_WWN if match[0] == _NO_WWN else stand_in(match), data)
-
-    def _udev_data(self, data: bytes) -> bytes:
-        """Replace values of properties; in links, which are made of them, as well."""
-        values = set(_PROPERTY.findall(data)) - set(self._stand_ins.values())
-        for value in sorted(values, key=lambda value: (-len(value), value)):
-            stand_in = self._stand_in(value, lambda number: b"recorded-%d" % number)
-            if len(value) <= _SHORT:
-                data = re.sub(b"(?m)=" + re.escape(value) + b"$", b"=" + stand_in, data)
-            else:
-                data = data.replace(value, stand_in)
-        return data
-
-    def _by(self, make: Callable[[int], bytes]) -> Callable[[re.Match[bytes]], bytes]:
-        return lambda match: self._stand_in(match[0].lower(), make)
-
-    def _stand_in(self, value: bytes, make: Callable[[int], bytes]) -> bytes:
-        if value not in self._stand_ins:
-            self._stand_ins[value] = make(len(self._stand_ins) + 1)
-        return self._stand_ins[value]
+    archive = Archive(_about(sysroot, raw=stand_ins is None))
+    for path in sorted({"/sys", *sysroot.directories}):
+        _add_directory(archive, name(path))
+    for path in files:
+        data = sysroot.files[path]
+        if stand_ins is not None:
+            data = stand_ins.content(path, data)
+        _add_directory(archive, posixpath.dirname(name(path)))
+        archive.add_file(name(path), data, sysroot.permissions(path))
+    for path, text in sorted(sysroot.links.items()):
+        _add_directory(archive, posixpath.dirname(name(path)))
+        archive.add_link(name(path), _inside(name(path), name(text)))
+    if pci_ids:
+        _add_directory(archive, posixpath.dirname(PCI_IDS_PATHS[0]))
+        archive.add_file(PCI_IDS_PATHS[0], pci_ids.encode())
+    return archive
 
 
-def _bytes(number: int) -> tuple[int, int, int]:
-    return number >> 16 & 0xFF, number >> 8 & 0xFF, number & 0xFF
+def _add_directory(archive: Archive, path: str) -> None:
+    """Add a directory and those above it, where they are missing."""
+    try:
+        archive.listdir(path)
+    except OSError:
+        _add_directory(archive, posixpath.dirname(path))
+        archive.add_directory(path)
 
 
-def _text(text: str, replace: _Replacer | None) -> str:
-    return text if replace is None else os.fsdecode(replace.text(os.fsencode(text)))
+def _inside(path: str, text: str) -> str:
+    """Return a link that leads where this one does, without leaving the host on the way."""
+    if not leads_out(path, text):
+        return text
+    return posixpath.relpath(joined(path, text), posixpath.dirname(path))
 
 
-def _write_pci_ids(snapshot: Snapshot, into: Path) -> None:
-    """Write the lines of the host's PCI ID database that its devices have use for."""
+def _about(sysroot: RecordingSysroot, *, raw: bool) -> str:
+    """Return the head of an archive: no more of the machine than its kernel."""
+    system = os.uname()
+    kernel = f", {system.sysname} {system.release} on {system.machine}" if sysroot.live else ""
+    values = "as they were: the file identifies the machine" if raw else "replaced by stand-ins"
+    return (
+        f"A host{kernel}, recorded by nodedevd {__version__}.\n"
+        f"Its uuids, serial numbers and hardware addresses are {values}.\n"
+    )
+
+
+def _pci_ids(snapshot: Snapshot) -> str:
+    """Return the lines of the host's PCI ID database that name its devices."""
     names: dict[tuple[str, ...], str] = {}
     for device in snapshot:
         pci = device.capability(Pci)
@@ -252,15 +224,12 @@ def _write_pci_ids(snapshot: Snapshot, into: Path) -> None:
         board = (pci.subsystem_vendor, pci.subsystem_product)
         if board[0] is not None and board[1] is not None and board[1].name is not None:
             names[(*chip, board[0].id, board[1].id)] = board[1].name
-    if not names:
-        return
-    where = into / PCI_IDS_PATHS[0].lstrip("/")
-    where.parent.mkdir(parents=True, exist_ok=True)
-    with where.open("w", encoding="utf-8") as file:
-        for ids, name in sorted(names.items()):
-            depth = len(ids) - 1 if len(ids) < 3 else 2
-            code = " ".join(one.removeprefix("0x") for one in ids[depth:])
-            file.write("\t" * depth + f"{code}  {name}\n")
+    lines = []
+    for ids, text in sorted(names.items()):
+        depth = len(ids) - 1 if len(ids) < 3 else 2
+        code = " ".join(one.removeprefix("0x") for one in ids[depth:])
+        lines.append("\t" * depth + f"{code}  {text}\n")
+    return "".join(lines)
 
 
 def _lost(snapshot: Snapshot) -> Iterable[str]:

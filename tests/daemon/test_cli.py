@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from nodedevd.cli.main import main
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.running import REPOSITORY, running
 from tests.support.trees import Tree
 
@@ -85,7 +86,7 @@ class Ctl:
 
 def on(host: str) -> Ctl:
     """Return nodedevctl on a sample host, without a daemon."""
-    return Ctl(["--sysroot", str(FIXTURES / host)])
+    return Ctl(["--sysroot", str(host_file(host))])
 
 
 @pytest.fixture(scope="module", params=HOSTS)
@@ -94,7 +95,7 @@ def both(
 ) -> Iterator[tuple[Ctl, Ctl]]:
     """Return nodedevctl on each sample host, without a daemon and with one."""
     directory = tmp_path_factory.mktemp("daemon")
-    with running(directory, FIXTURES / request.param):
+    with running(directory, host_file(request.param)):
         yield on(request.param), Ctl(["--socket", str(directory / "nodedevd.sock")])
 
 
@@ -358,7 +359,7 @@ def test_one_overlong_text_leaves_other_lines_readable() -> None:
 def test_status_without_a_daemon_is_that_of_the_scan() -> None:
     """It has the results of the scan, and no line about clients."""
     out = on("vgpu-pf").out("status")
-    assert f"Host:        {FIXTURES}/vgpu-pf\n" in out
+    assert f"Host:        {host_file('vgpu-pf')}\n" in out
     assert "Devices:     6 (1 system, 3 pci, 1 mdev_parent, 2 mdev_child)\n" in out
     assert "Read errors: 0\n" in out
     assert "Clients:" not in out
@@ -406,7 +407,7 @@ def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) 
     """
     copy = tmp_path / "copy"
     result = on(host).run("record", "--raw", str(copy))
-    count = len(Embedded(str(FIXTURES / host)).tree)
+    count = len(Embedded(str(host_file(host))).tree)
     assert result.stdout.startswith(f"recorded {count} devices into {copy}: ")
     assert "0 identifying values replaced" in result.stdout
     recorded = Ctl(["--sysroot", str(copy)])
@@ -429,6 +430,31 @@ def test_record_of_a_host_gives_the_same_tree_without_its_uuids(tmp_path: Path) 
         name for name in originals if "mdev" not in name
     ]
     assert len(names) == len(originals)
+
+
+def test_record_into_a_file_is_unpacked_and_packed_by_the_same_command(tmp_path: Path) -> None:
+    """A recording that was unpacked and packed again is the same file."""
+    one, copy, two = (str(tmp_path / name) for name in ("one.ttar", "copy", "two.ttar"))
+    result = on("vgpu-pf").run("record", "--raw", one)
+    assert result.stdout.startswith(f"recorded 6 devices into {one}: ")
+    assert Ctl(["--sysroot", one]).out("tree") == on("vgpu-pf").out("tree")
+    Ctl(["--sysroot", one]).out("record", "--raw", copy)
+    Ctl(["--sysroot", copy]).out("record", "--raw", two)
+    assert Path(one).read_bytes() == Path(two).read_bytes()
+    result = on("vgpu-pf").run("record", one, status=1)
+    assert result.stderr == f"nodedevctl: {one} already exists; record into a new file\n"
+
+
+@pytest.mark.parametrize("target", ["host.ttar", "host"])
+def test_record_that_is_terminated_leaves_nothing(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM at the last step, which makes a link, removes everything, as Ctrl-C does."""
+    for call in ("link", "symlink"):
+        monkeypatch.setattr(os, call, lambda *_: signal.raise_signal(signal.SIGTERM))
+    on("vgpu-pf").run("record", str(tmp_path / target), status=128 + signal.SIGTERM)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_record_into_a_directory_with_something_in_it_fails(tmp_path: Path) -> None:
@@ -483,9 +509,30 @@ def test_no_daemon_exits_3_and_names_both_remedies(tmp_path: Path) -> None:
 
 
 def test_not_a_sysroot_exits_1(tmp_path: Path) -> None:
-    """A directory without sys/ is a mistake, not an empty host."""
-    result = Ctl(["--sysroot", str(tmp_path)]).run("list", status=1)
-    assert result.stderr == f"nodedevctl: {tmp_path} is not a sysroot: it has no directory sys/\n"
+    """A directory without sys/ is a mistake, not an empty host; so is a missing one."""
+    for path in (tmp_path, tmp_path / "gone"):
+        result = Ctl(["--sysroot", str(path)]).run("list", status=1)
+        assert result.stderr == (
+            f"nodedevctl: {path} is not a sysroot: it has no directory sys/;"
+            " give a directory that holds one, or a file that `nodedevctl record` wrote\n"
+        )
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "tree", "dumpxml", "show", "types", "status", "doctor", "record copy"]
+)
+def test_file_that_is_no_archive_exits_1(command: str, tmp_path: Path) -> None:
+    """The error has the line and the reason; control characters of the file are escaped."""
+    path = tmp_path / "host.ttar"
+    path.write_text("# A host\n\nDirectory: sys\n\nDirectory: sys\n\u202e\n")
+    result = Ctl(["--sysroot", str(path)]).run(*command.split(), status=1)
+    assert result.stderr == (
+        f"nodedevctl: {path} is not a valid archive of a host:"
+        " line 5: '/sys' has an entry already\n"
+    )
+    path.write_text("\n\u202e\n")
+    result = Ctl(["--sysroot", str(path)]).run(*command.split(), status=1)
+    assert "line 2: expected Directory:, Path: or End, not '\\u202e'" in result.stderr
 
 
 def test_sysroot_together_with_socket_is_wrong_usage(tmp_path: Path) -> None:
@@ -547,7 +594,7 @@ def test_closed_pipe_prints_no_traceback(arguments: list[str]) -> None:
         done = subprocess.run(
             [
                 *(sys.executable, "-c", "from nodedevd.cli.main import main; main()"),
-                *("--sysroot", str(FIXTURES / "vgpu-sriov"), *arguments),
+                *("--sysroot", str(host_file("vgpu-sriov")), *arguments),
             ],
             cwd=REPOSITORY,
             stdout=writer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,7 @@ import pytest
 
 from nodedevd.questions.hostdev import HostDev
 from tests.daemon.test_cli import MDEV, Ctl, on
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file, unpacked
 from tests.support.running import running
 
 UUID = "c0ffee00-0000-4000-8000-000000000001"
@@ -113,7 +112,7 @@ def test_refusal_exits_1_with_a_daemon_and_without(
 ) -> None:
     """The error is the same, on one line."""
     alone = on("vgpu-pf").run("hostdev", *arguments, status=1)
-    with running(tmp_path, FIXTURES / "vgpu-pf"):
+    with running(tmp_path, host_file("vgpu-pf")):
         asked = Ctl(["--socket", str(tmp_path / "nodedevd.sock")]).run(
             "hostdev", *arguments, status=1
         )
@@ -126,7 +125,7 @@ def test_refusal_exits_1_with_a_daemon_and_without(
 def test_profile_that_was_set_a_moment_ago_is_known_to_the_daemon(tmp_path: Path) -> None:
     """No event reports it; the daemon reads it again on request."""
     host = tmp_path / "host"
-    shutil.copytree(FIXTURES / "vgpu-vendor-vfio", host, symlinks=True)
+    unpacked("vgpu-vendor-vfio", host)
     with running(tmp_path, host, "--count-age", "0"):
         ctl = Ctl(["--socket", str(tmp_path / "nodedevd.sock")])
         assert "1145 for NVIDIA L40S-1B" in ctl.run("hostdev", "26:00.7", status=1).stderr

@@ -56,7 +56,7 @@ from tests.support.changing_host import (
     Host,
 )
 from tests.support.forms import FORMS, Form
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.running import PATIENCE_SECONDS, Running, running
 from tests.support.scripted import answering
 
@@ -68,9 +68,9 @@ SERVICE = "org.varlink.service"
 def recorded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Source, str]]:
-    """Return the devices of each recorded host, scanned here, and the socket of a daemon."""
+    """Return the devices of each sample host, scanned here, and the socket of a daemon."""
     directory = tmp_path_factory.mktemp("daemon")
-    sysroot = FIXTURES / request.param
+    sysroot = host_file(request.param)
     with running(directory, sysroot):
         yield Embedded(str(sysroot)), str(directory / "nodedevd.sock")
 
@@ -84,7 +84,7 @@ def form(request: pytest.FixtureRequest) -> Form:
 
 @pytest.fixture
 def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Client]]:
-    """Return the devices of each recorded host, scanned here and asked of a daemon."""
+    """Return the devices of each sample host, scanned here and asked of a daemon."""
     embedded, path = recorded
     with form(path) as client:
         yield embedded, client
@@ -94,7 +94,7 @@ def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Cli
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the socket of a daemon on a host that stays as it is."""
     directory = tmp_path_factory.mktemp("card")
-    with running(directory, FIXTURES / "vgpu-pf"):
+    with running(directory, host_file("vgpu-pf")):
         yield str(directory / "nodedevd.sock")
 
 
@@ -368,7 +368,7 @@ def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form
 
 def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, form: Form) -> None:
     """The connection that went with the old one is replaced, and nobody notices."""
-    sysroot = FIXTURES / "vgpu-pf"
+    sysroot = host_file("vgpu-pf")
     path = str(tmp_path / "nodedevd.sock")
     with running(tmp_path, sysroot) as daemon:
         client = form(path)
@@ -446,7 +446,7 @@ def test_answer_over_the_limit_is_not_taken(tmp_path: Path, form: Form, cut: int
 
 def test_what_is_not_known_yet_is_ignored_or_said(tmp_path: Path, form: Form) -> None:
     """A newer daemon may tell more; a device of a kind that is not known is not cut short."""
-    device = msgspec.json.decode(Embedded(str(FIXTURES / "vgpu-pf")).describe_json("computer"))
+    device = msgspec.json.decode(Embedded(str(host_file("vgpu-pf"))).describe_json("computer"))
     more = encode_reply(msgspec.json.encode({"device": {**device, "new": 1}, "new": 2}))
     device["capabilities"].append({"type": "new_kind"})
     other = encode_reply(msgspec.json.encode({"device": device}))
@@ -600,7 +600,7 @@ def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None
 def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
     """Unless it is to reconnect, that is an error."""
     with (
-        running(tmp_path, FIXTURES / "vgpu-pf") as daemon,
+        running(tmp_path, host_file("vgpu-pf")) as daemon,
         form(str(tmp_path / "nodedevd.sock")) as client,
         client.watch(snapshot=False) as watch,
     ):
@@ -884,7 +884,7 @@ def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
 ) -> None:
     """By id, or by name without the maker's word; one that is taken has none."""
     with (
-        running(tmp_path, FIXTURES / "vgpu-vendor-vfio"),
+        running(tmp_path, host_file("vgpu-vendor-vfio")),
         form(str(tmp_path / "nodedevd.sock")) as client,
     ):
         for wanted in ("1150", "l40s-4q"):

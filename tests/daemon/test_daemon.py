@@ -19,11 +19,11 @@ import pytest
 from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.tree.read import scan
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.running import COMMAND, REPOSITORY, Running, running, started
 from tests.support.trees import Tree
 
-HOST = FIXTURES / "vgpu-pf"
+HOST = host_file("vgpu-pf")
 NOBODY = 65534
 ACTIVATE = shutil.which("systemd-socket-activate")
 
@@ -108,7 +108,7 @@ def test_stale_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path) -> None:
     with running(tmp_path, HOST) as killed:
         assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
     assert stat.S_ISSOCK(path.stat().st_mode)
-    other = FIXTURES / "vgpu-sriov"
+    other = host_file("vgpu-sriov")
     with running(tmp_path, other):
         assert devices_of(path) == devices_on(other) != devices_on(HOST)
 
@@ -175,11 +175,11 @@ def test_start_is_logged_with_the_number_of_devices(tmp_path: Path) -> None:
 
 def test_verbose_logs_what_could_not_be_read(tmp_path: Path) -> None:
     """With -v every read error is a line of the log; without -v none is."""
-    with running(tmp_path, FIXTURES / "broken") as quiet:
+    with running(tmp_path, host_file("broken")) as quiet:
         assert "DEBUG" not in quiet.log
     verbose = tmp_path / "verbose"
     verbose.mkdir()
-    with running(verbose, FIXTURES / "broken", "-v") as daemon:
+    with running(verbose, host_file("broken"), "-v") as daemon:
         debug = [line for line in daemon.log.splitlines() if ": DEBUG: " in line]
     assert "nodedevd: DEBUG: pci_0000_00_08_0: vendor: malformed garbage" in debug
     assert all(line.isprintable() for line in debug)
@@ -188,7 +188,7 @@ def test_verbose_logs_what_could_not_be_read(tmp_path: Path) -> None:
 def test_log_lines_for_the_journal_begin_with_their_priority(tmp_path: Path) -> None:
     """With JOURNAL_STREAM a priority replaces the name of the program, sd-daemon(3)."""
     journal = {"JOURNAL_STREAM": "8:1"}
-    with running(tmp_path, FIXTURES / "broken", "-v", environment=journal) as daemon:
+    with running(tmp_path, host_file("broken"), "-v", environment=journal) as daemon:
         lines = daemon.log.splitlines()
     assert lines[0].startswith("<6>serving ")
     assert {line[:3] for line in lines[1:]} == {"<7>"}

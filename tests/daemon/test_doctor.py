@@ -34,7 +34,7 @@ from nodedevd.questions.doctor import (
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.holder import can_make_nodes, needs_nodes
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.running import REPOSITORY, running, started
 from tests.support.stuck import StuckAttribute
 from tests.support.this_host import nodedevctl, on
@@ -475,7 +475,7 @@ def test_control_characters_of_a_host_stay_out_of_the_terminal(tree: Tree) -> No
 @pytest.mark.parametrize("host", HOSTS)
 def test_sample_host_is_checked_without_its_processes(host: str) -> None:
     """There are no findings about udevd, root or a daemon; the JSON is the report."""
-    result = CliRunner().invoke(main, ["--sysroot", str(FIXTURES / host), "doctor", "--json"])
+    result = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
     report = msgspec.json.decode(result.stdout, type=Report, strict=True)
     live = {"udevd-not-running", "not-root", "no-daemon"}
     assert live.isdisjoint(one.code for one in report.findings)
@@ -503,7 +503,7 @@ HOSTS_WITH_FINDINGS: dict[str, set[str]] = {
 @pytest.mark.parametrize("host", HOSTS_WITH_FINDINGS)
 def test_sample_host_has_exactly_its_built_in_findings(host: str) -> None:
     """Every problem of the host is found, and no other."""
-    report = CliRunner().invoke(main, ["--sysroot", str(FIXTURES / host), "doctor", "--json"])
+    report = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
     found = {one["code"] for one in json.loads(report.stdout)["findings"]}
     assert found == HOSTS_WITH_FINDINGS[host]
 
@@ -530,7 +530,7 @@ def test_this_machine_with_a_daemon_is_as_the_daemon_shows_it(tmp_path: Path) ->
 def test_daemon_of_another_host_is_no_answer_for_this_one(tmp_path: Path) -> None:
     """Its devices are not compared."""
     path = tmp_path / "nodedevd.sock"
-    with running(tmp_path, FIXTURES / "vgpu-pf"):
+    with running(tmp_path, host_file("vgpu-pf")):
         report = json.loads(run("--socket", str(path), "doctor", "--json", status=5))
     found = {one["code"] for one in report["findings"]}
     assert "daemon-other-host" in found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, VIRSH
 from tests.support.guides import DOCS, Shell, examples
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import unpacked
 from tests.support.running import REPOSITORY
 from tests.support.watcher import NODEDEVCTL
 
@@ -56,7 +55,7 @@ def test_commands_on_sample_hosts_print_what_is_shown(tmp_path: Path) -> None:
 def test_commands_on_the_real_host_print_what_is_shown(name: str, tmp_path: Path) -> None:
     """A copy of a sample host stands in for the real one."""
     host = tmp_path / name
-    shutil.copytree(FIXTURES / name, host, symlinks=True)
+    unpacked(name, host)
     with shell_on(host) as shell:
         # The test driver forgets a domain when the command that defined it ends.
         titles = [title for title in REAL[name] if title != "real attach" or HAS_QEMU_DRIVER]

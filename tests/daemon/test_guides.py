@@ -20,7 +20,7 @@ import pytest
 import nodedevd.client
 from nodedevd.client import AsyncClient, Client, NodedevError, Watch
 from tests.support.guides import DOCS, Example, Shell, Step, agrees, examples, programs, steps
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file, unpacked
 from tests.support.lines import Lines
 from tests.support.running import REPOSITORY, Running, running
 
@@ -106,7 +106,7 @@ def test_program_that_fails_or_warns_is_a_failure(tmp_path: Path) -> None:
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the socket of a daemon on the sample host of the examples."""
     directory = tmp_path_factory.mktemp("card")
-    with running(directory, FIXTURES / "vgpu-pf"):
+    with running(directory, host_file("vgpu-pf")):
         yield directory / "nodedevd.sock"
 
 
@@ -172,7 +172,7 @@ def test_wait_of_the_unit_for_boot_ends_well(tmp_path: Path) -> None:
     assert len(rows) == 4
     timeout = shlex.split(command)[-1]
     assert float(timeout) < float(parser["Service"]["TimeoutStartSec"])
-    with running(tmp_path, FIXTURES / "vgpu-sriov"):
+    with running(tmp_path, host_file("vgpu-sriov")):
         shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
         for line in [command, *(f"nodedevctl wait {row} --timeout 0" for row in rows)]:
             done = subprocess.run(["bash", "-c", line], env=shell.environment)
@@ -245,7 +245,7 @@ def test_commands_of_the_guide_for_schedulers_change_what_the_program_prints(
 def test_program_that_feeds_a_scheduler_pushes_every_change(tmp_path: Path) -> None:
     """It pushes the first counts, a change, and a change during a restart of the daemon."""
     host = tmp_path / "host"
-    shutil.copytree(FIXTURES / "vgpu-pf", host, symlinks=True)
+    unpacked("vgpu-pf", host)
     types = host / "sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/mdev_supported_types"
     shown = {one.title: one.text.strip() for one in examples(SCHEDULER, "text")}
     (feed,) = examples(SCHEDULER, "python")

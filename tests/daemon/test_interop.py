@@ -22,7 +22,7 @@ from nodedevd import __version__
 from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.interface import NAME
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.peer import connected
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, running
 from tests.support.xml import validate
@@ -49,7 +49,7 @@ METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "W
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Return a running daemon; whatever the tests do to it, it is well in the end."""
     directory = tmp_path_factory.mktemp("daemon")
-    with running(directory, FIXTURES / "vgpu-pf") as daemon:
+    with running(directory, host_file("vgpu-pf")) as daemon:
         yield daemon
         assert "Traceback" not in daemon.log
         assert "ERROR" not in daemon.log

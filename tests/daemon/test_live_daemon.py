@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from nodedevd.client import Client
+from nodedevd.host.archive.disk import pack, write_archive
 from nodedevd.model.status import Status
 from nodedevd.tree.read import UNANSWERED
 from nodedevd.varlink import encode_call
@@ -109,6 +110,24 @@ def test_recorded_host_is_reconciled(tmp_path: Path) -> None:
         while event["event"] == "added" and event["name"] != "pci_0000_01_00_1":
             event = watcher.receive()
         assert event["name"] == "pci_0000_01_00_1"
+
+
+def test_host_in_an_archive_never_changes(tmp_path: Path) -> None:
+    """The archive is in memory; its file can be removed, and directories be made in its place."""
+    tree = Tree(tmp_path / "host")
+    tree.pci(CARD, vendor=1, device=2, class_=0x030200)
+    archive = tmp_path / "host.ttar"
+    write_archive(pack(tree.root), str(archive))
+    path = tmp_path / "nodedevd.sock"
+    with running(tmp_path, archive, "--reconcile", "0.02"), watching(path) as watcher:
+        before = status_when(path, "rescans", 0)
+        archive.unlink()
+        Tree(archive).definition(CARD, "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01", "mdpy-vga")
+        assert before.event_source == "none"
+        assert before.sysroot == str(archive)
+        after = status_when(path, "rescans", before.rescans + 5)
+        assert (after.generation, after.missed_changes, after.errors) == (before.generation, 0, ())
+        assert watcher.is_silent()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from tests.support.running import REPOSITORY
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
-SYSROOT = REPOSITORY / "fixtures/sysfs/vgpu-sriov"
+SYSROOT = REPOSITORY / "fixtures/sysfs/vgpu-sriov.ttar"
 PATIENCE_SECONDS = 60
 
 TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split()

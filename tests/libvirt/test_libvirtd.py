@@ -14,7 +14,7 @@ from nodedevd.cli.embedded import Embedded
 from tests.libvirt.comparison import ALL, compare, expected, seen
 from tests.libvirt.deviations import DEVIATIONS, Deviation, Shown
 from tests.support import libvirtd
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import FIXTURES, HOSTS, unpacked
 from tests.support.trees import Tree
 
 # On `broken` it never ends: the list of capabilities of a PCI function there is a loop.
@@ -38,7 +38,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     build_odd(tree)
     generated = tmp_path_factory.mktemp(GENERATED)
     generate(generated, shape(260))
-    recorded = {host: FIXTURES / host for host in COMPARED}
+    samples = tmp_path_factory.mktemp("samples")
+    recorded = {host: Path(unpacked(host, samples / host).root) for host in COMPARED}
     return {**recorded, ODD: Path(tree.root), GENERATED: generated}
 
 

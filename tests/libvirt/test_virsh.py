@@ -28,9 +28,8 @@ from nodedevd.server.libvirt.conversation import SPOKEN
 from tests.daemon.test_daemon import ACTIVATE, wait_listening
 from tests.daemon.test_units import UNITS, analyze, needs_analyze, unit
 from tests.support import namespace
-from tests.support.hosts import FIXTURES, HOSTS, build
+from tests.support.hosts import HOSTS, host_file, unpacked
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
-from tests.support.trees import Tree
 from tests.unit.server.libvirt.test_session import VERSION, WORDS, serving, words_of
 
 VIRSH = shutil.which("virsh")
@@ -128,7 +127,7 @@ def served(directory: Path, host: Path, *options: str) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Return a daemon that serves a host with a card and two mdevs."""
-    with served(tmp_path_factory.mktemp("card"), FIXTURES / "vgpu-pf") as daemon:
+    with served(tmp_path_factory.mktemp("card"), host_file("vgpu-pf")) as daemon:
         yield daemon
 
 
@@ -136,8 +135,9 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Return a daemon for each of the recorded hosts, and one for this machine."""
-    with served(tmp_path_factory.mktemp("host"), FIXTURES / request.param) as daemon:
+    """Return a daemon for each of the sample hosts, and one for this machine."""
+    root = Path("/") if request.param == "/" else host_file(request.param)
+    with served(tmp_path_factory.mktemp("host"), root) as daemon:
         yield daemon
 
 
@@ -248,7 +248,7 @@ def test_virsh_evaluates_an_xpath(card: Served) -> None:
 @needs_virsh
 def test_virsh_finds_a_host_by_its_world_wide_names(tmp_path: Path) -> None:
     """Written with a comma between the two."""
-    with served(tmp_path, FIXTURES / "server-storage-fc") as daemon:
+    with served(tmp_path, host_file("server-storage-fc")) as daemon:
         found = 0
         for xml in daemon.xml().values():
             device = etree.fromstring(xml)
@@ -396,8 +396,7 @@ class Changing:
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "host"
-        build("vgpu-pf", self.root)
-        tree = Tree(self.root)
+        tree = unpacked("vgpu-pf", self.root)
         self._links = {}
         for name in ("pci_0000_00_08_0", "pci_0000_00_09_0"):
             address = "0000:" + name[9:-2].replace("_", ":") + ".0"
@@ -474,7 +473,7 @@ def test_virsh_prints_the_first_update_of_a_device(changing: tuple[Changing, Ser
 @needs_virsh
 def test_virsh_that_follows_sees_the_daemon_end(tmp_path: Path) -> None:
     """It says that it was disconnected, and how many events there were."""
-    with served(tmp_path, FIXTURES / "empty") as daemon:
+    with served(tmp_path, host_file("empty")) as daemon:
         following = Following(daemon, "--event", "lifecycle", "--loop")
         daemon.wait_watched()
         assert daemon.daemon.stop() == 0
@@ -511,7 +510,7 @@ async def test_virsh_answers_pings(tmp_path: Path) -> None:
 @needs_virsh
 def test_counts_are_fresh_in_xml(tmp_path: Path) -> None:
     """What the kernel says when the XML is asked for, though no uevent told of it."""
-    build("vgpu-pf", tmp_path / "host")
+    unpacked("vgpu-pf", tmp_path / "host")
     [available] = (tmp_path / "host/sys/devices").rglob("nvidia-283/available_instances")
     with served(tmp_path, tmp_path / "host", "--reconcile", "0", "--count-age", "0") as daemon:
         for count in ("3", "2"):
@@ -529,7 +528,7 @@ def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
     """Without a path in its URI; with -r it takes the other socket."""
     sockets = {"": "virtnodedevd-sock", "-ro": "virtnodedevd-sock-ro"}
     own = str(tmp_path / "nodedevd.sock")
-    arguments = ["--sysroot", str(FIXTURES / "vgpu-pf"), "--socket", own]
+    arguments = ["--sysroot", str(host_file("vgpu-pf")), "--socket", own]
     for suffix, name in sockets.items():
         arguments += [f"--libvirt-socket{suffix}", f"/run/libvirt/{name}"]
     with namespace.Namespace() as inside:
@@ -552,7 +551,7 @@ def test_sockets_of_systemd_are_told_apart_by_their_names(tmp_path: Path) -> Non
     names = {"libvirt-ro": "libvirt-ro", "varlink": "nodedevd.sock", "libvirt": "libvirt"}
     listen = [f"--listen={tmp_path / path}" for path in names.values()]
     command = [str(ACTIVATE), *listen, f"--fdname={':'.join(names)}", "-E", "NOTIFY_SOCKET"]
-    arguments = ("--sysroot", str(FIXTURES / "vgpu-pf"))
+    arguments = ("--sysroot", str(host_file("vgpu-pf")))
     with started(tmp_path, *arguments, command=[*command, *COMMAND]) as daemon:
         wait_listening(daemon, tmp_path / "libvirt")
         found = Served(tmp_path, daemon)

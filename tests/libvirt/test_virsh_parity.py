@@ -13,7 +13,7 @@ from nodedevd.cli.tree_drawing import draw
 from tests.libvirt.test_libvirtd import needs_libvirtd, ours
 from tests.libvirt.test_virsh import VIRSH_9, needs_virsh, served
 from tests.support import libvirtd
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import unpacked
 from tests.support.libvirtd import Printed
 from tests.unit.server.libvirt.test_session import WORDS
 
@@ -98,10 +98,10 @@ MORE: Mapping[Command, str] = {
 
 
 class Both:
-    """What came of the same commands on libvirtd and on nodedevd, over one recorded host."""
+    """What came of the same commands on libvirtd and on nodedevd, over one sample host."""
 
     def __init__(self, host: str, directory: Path) -> None:
-        root = FIXTURES / host
+        root = Path(unpacked(host, directory / "host").root)
         self.extra = EXTRA[host]
         self.infos = [("nodedev-info", name) for name in ours(root)]
         script = [*TREES, *LISTS, *MISTAKES, *ASIDE, *WORDED, *MORE, *self.infos]

@@ -22,7 +22,7 @@ from nodedevd.model.device import Device
 from nodedevd.names import parse_pci
 from nodedevd.tree.read import scan
 from tests.libvirt.test_virsh import needs_python, served
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 
 PYTHON = "/usr/bin/python3"
 READER = Path(__file__).with_name("virtinst_reader.py")
@@ -78,7 +78,7 @@ def expected(device: Device) -> dict[str, object]:
 
 def placed(host: str) -> list[Device]:
     """Return the devices of a host as the libvirt format has them."""
-    snapshot = scan(Sysroot(str(FIXTURES / host)))
+    snapshot = scan(Sysroot(str(host_file(host))))
     return [libvirt.placed(device, snapshot) for device in snapshot if libvirt.shows(device)]
 
 
@@ -106,7 +106,7 @@ def test_virt_manager_lists_every_device_on_a_connection(host: str, tmp_path: Pa
     """All are there, as in their documents; only a hypervisor's capabilities are refused."""
     devices = placed(host)
     documents = [libvirt.device_xml(device) for device in devices]
-    with served(tmp_path, FIXTURES / host) as daemon:
+    with served(tmp_path, host_file(host)) as daemon:
         answer = run_virtinst(daemon.uri)
     compare(devices, answer["devices"])
     assert answer["devices"] == run_virtinst(text=json.dumps(documents))

@@ -10,7 +10,7 @@ from nodedevd.host.sysroot import Sysroot
 
 
 class FaultySysroot(Sysroot):
-    """A sysroot that fails as told.
+    """A sysroot whose reads fail as a test asks.
 
     Attributes:
         reads: the paths that were read, listed or followed, in order.

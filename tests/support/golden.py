@@ -1,4 +1,4 @@
-"""Golden files: what the code made once, read by a person, and is to make from then on."""
+"""Golden files: output that a person has read and approved, and that must stay the same."""
 
 from __future__ import annotations
 

@@ -50,10 +50,3 @@ def nvidia_types(product: str, rows: Sequence[NvidiaType]) -> Iterator[tuple[str
             f"max_resolution={resolution}, max_instance={most}"
         )
         yield f"nvidia-{number}", f"{product}-{suffix}", description
-
-
-def creatable(product: str, rows: Sequence[tuple[int, str]], *, gib: int) -> str:
-    """Return creatable_vgpu_types, without its last newline: what fits into so much memory."""
-    lines = ["ID    : vGPU Name"]
-    lines += [f"{number:<6}: {product}-{size}" for number, size in rows if int(size[:-1]) <= gib]
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Words that build hardware: a fake /sys below any directory, links and all.
+"""Words that build hardware: a fake /sys, with its links, below any directory.
 
 Paths are the kernel's ("/sys/devices/..."), never the build machine's, and every word that
 makes a device returns the device's path. Only plain `os` calls are used, so the same words

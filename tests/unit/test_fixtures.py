@@ -1,4 +1,4 @@
-"""The recorded hosts on disk are what their functions build, and are fit to be read by people."""
+"""The sample hosts are fit to be read by people, and the words build what the kernel makes."""
 
 from __future__ import annotations
 
@@ -8,76 +8,81 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hosts import FIXTURES, HOSTS, build
+from nodedevd.host.archive.text import format_archive, parse_archive, read_archive
+from nodedevd.host.sysroot import Sysroot
+from tests.support import hosts
+from tests.support.hosts import FIXTURES, HOSTS, host_file
 from tests.support.trees import Express, Tree, config_space
 
 LIMIT_BYTES = 64 * 1024
 WELL = sorted(set(HOSTS) - {"broken"})
 
 
-def _entries(root: Path) -> dict[bytes, tuple[str, bytes]]:
-    """Return every file's content and every link's target below sys/, usr/, run/ and etc/."""
-    entries = {}
-    for part in (b"sys", b"usr", b"run", b"etc"):
-        for directory, directories, files in os.walk(os.path.join(os.fsencode(root), part)):
-            for name in [*directories, *files]:
-                path = os.path.join(directory, name)
-                key = os.path.relpath(path, os.fsencode(root))
-                if os.path.islink(path):
-                    entries[key] = ("link", os.readlink(path))
-                elif os.path.isfile(path):
-                    with open(path, "rb") as stream:
-                        entries[key] = ("file", stream.read())
-    return entries
+def test_fixtures_are_sample_hosts_alone() -> None:
+    """A file each, of a plain name: nothing that git has to quote, or that a host is not."""
+    assert [path.name for path in sorted(FIXTURES.iterdir())] == [f"{host}.ttar" for host in HOSTS]
+    assert "broken" in HOSTS
+    assert [host for host in HOSTS if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", host)] == []
 
 
-@pytest.mark.parametrize("host", sorted(HOSTS))
-def test_host_on_disk_equals_what_its_function_builds(host: str, tmp_path: Path) -> None:
-    """A change of a function comes with `python -m tests.support.hosts`, and nothing else does."""
-    build(host, tmp_path)
-
-    recorded, built = _entries(FIXTURES / host), _entries(tmp_path)
-
-    assert sorted(recorded.keys() ^ built.keys()) == []
-    assert {key: recorded[key] for key in built if recorded[key] != built[key]} == {}
+@pytest.mark.parametrize("host", HOSTS)
+def test_host_is_written_as_it_would_be_recorded(host: str) -> None:
+    """Edited by hand or by a tool: the order and the escapes are those of `record`."""
+    assert format_archive(read_archive(str(host_file(host)))) == host_file(host).read_bytes()
 
 
-def test_directories_on_disk_and_functions_are_the_same_hosts() -> None:
-    """No host is without a function, and no function without its host."""
-    assert {path.name for path in FIXTURES.iterdir() if path.is_dir()} == set(HOSTS)
-
-
-@pytest.mark.parametrize("host", sorted(HOSTS))
-def test_host_tells_what_it_shows(host: str) -> None:
-    """A host has a plain name, an ABOUT.md with its sections, and a row in docs/fixtures.md."""
-    about = (FIXTURES / host / "ABOUT.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("host", HOSTS)
+def test_host_says_what_it_shows(host: str) -> None:
+    """Its head has its name and its sections; docs/fixtures.md has a row for it."""
+    about = read_archive(str(host_file(host))).about
     table = (FIXTURES.parents[1] / "docs" / "fixtures.md").read_text(encoding="utf-8")
 
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", host)
-    assert about.startswith(f"# {host}\n")
-    assert "## Where the values come from\n" in about
-    assert "## Made up\n" in about
-    assert f"| [`{host}`](../fixtures/sysfs/{host}/ABOUT.md) |" in table
+    assert about.startswith(f"{host}\n\n")
+    assert "\n\nWhere the values come from\n\n" in about
+    assert "\n\nMade up\n\n" in about
+    assert f"| [`{host}`](../fixtures/sysfs/{host}.ttar) |" in table
 
 
-@pytest.mark.parametrize("host", sorted(HOSTS))
+@pytest.mark.parametrize("host", HOSTS)
 def test_host_holds_no_big_file(host: str) -> None:
-    """A recorded file stays small enough to be reviewed."""
-    contents = _entries(FIXTURES / host)
+    """A file of a host stays small enough to be reviewed."""
+    contents = list(read_archive(str(host_file(host))).walk())
     assert contents
-    assert [key for key, (_, value) in contents.items() if len(value) > LIMIT_BYTES] == []
+    assert [path for path, content, _ in contents if len(content) > LIMIT_BYTES] == []
 
 
 @pytest.mark.parametrize("host", WELL)
 def test_links_of_a_well_host_stay_inside_and_reach_something(host: str) -> None:
-    """Only the broken host has links that are absolute, dangle, loop or lead out."""
-    root = os.path.realpath(FIXTURES / host)
-    for key, (kind, target) in _entries(FIXTURES / host).items():
-        if kind == "link":
-            reached = os.path.realpath(os.path.join(root, os.fsdecode(key)))
-            assert not os.path.isabs(target), key
-            assert reached.startswith(f"{root}/sys/"), key
-            assert os.path.lexists(reached), key
+    """Only the broken host has links that dangle, loop or lead out of /sys."""
+    sysroot = Sysroot(str(host_file(host)))
+    for path, content, _ in read_archive(str(host_file(host))).walk():
+        if isinstance(content, str):
+            reached = sysroot.resolve(path)
+            assert reached.startswith("/sys/"), path
+            assert sysroot.exists(reached), path
+
+
+def test_archive_in_the_documentation_is_one() -> None:
+    """The example is written as `record` would."""
+    text = (FIXTURES.parents[1] / "docs" / "fixtures.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```\n(# .*?^End\n)```", text, re.MULTILINE | re.DOTALL)
+    archive = parse_archive(example.encode(), "docs/fixtures.md")
+    assert format_archive(archive).decode() == example
+    assert archive.read("/sys/description", 100).endswith(b"at the end \nwithout a newline")
+
+
+def test_host_is_unpacked_changed_and_packed_by_the_tool(tmp_path: Path) -> None:
+    """Without a change it stays the same, to the byte; its head becomes a file and back."""
+    archive = tmp_path / "broken.ttar"
+    archive.write_bytes(host_file("broken").read_bytes())
+    hosts.main(archive, tmp_path / "host")
+    about = (tmp_path / "host/ABOUT.md").read_text(encoding="utf-8")
+    assert about.startswith("broken\n")
+    hosts.main(tmp_path / "host", archive)
+    assert archive.read_bytes() == host_file("broken").read_bytes()
+    (tmp_path / "host/sys/new").mkdir()
+    hosts.main(tmp_path / "host", archive)
+    assert "new" in read_archive(str(archive)).listdir("/sys")
 
 
 def test_links_of_a_made_mdev_are_the_kernels(tmp_path: Path) -> None:
@@ -106,8 +111,9 @@ def test_links_of_a_made_mdev_are_the_kernels(tmp_path: Path) -> None:
 
 def test_uevent_of_an_a2_virtual_function_is_the_reported_one() -> None:
     """The words write a PCI function's uevent as the kernel did on a real machine."""
-    path = FIXTURES / "vgpu-sriov" / "sys/bus/pci/devices/0000:08:01.7/uevent"
-    assert path.read_text(encoding="ascii").splitlines() == [
+    sysroot = Sysroot(str(host_file("vgpu-sriov")))
+    uevent = sysroot.read("/sys/bus/pci/devices/0000:08:01.7/uevent")
+    assert uevent.decode("ascii").splitlines() == [
         "DRIVER=nvidia",
         "PCI_CLASS=30200",
         "PCI_ID=10DE:25B6",
@@ -119,9 +125,10 @@ def test_uevent_of_an_a2_virtual_function_is_the_reported_one() -> None:
 
 def test_virtual_functions_are_counted_off_their_addresses() -> None:
     """Offset and stride of the physical function give the addresses of its virtual ones."""
-    pf = FIXTURES / "vgpu-sriov" / "sys/bus/pci/devices/0000:08:00.0"
+    sysroot = Sysroot(str(host_file("vgpu-sriov")))
+    pf = "/sys/bus/pci/devices/0000:08:00.0"
     values = {
-        name: (pf / f"sriov_{name}").read_text(encoding="ascii").strip()
+        name: sysroot.read(f"{pf}/sriov_{name}").decode("ascii").strip()
         for name in ("totalvfs", "numvfs", "offset", "stride", "vf_device")
     }
     assert values == {
@@ -131,8 +138,8 @@ def test_virtual_functions_are_counted_off_their_addresses() -> None:
         "stride": "1",
         "vf_device": "25b6",
     }
-    assert os.readlink(pf / "virtfn15") == "../0000:08:02.3"
-    assert os.readlink(pf / "virtfn15/physfn") == "../0000:08:00.0"
+    assert sysroot.read_link(f"{pf}/virtfn15") == "../0000:08:02.3"
+    assert sysroot.read_link(f"{pf}/virtfn15/physfn") == "../0000:08:00.0"
 
 
 def test_configuration_space_carries_the_link_in_its_capability_list() -> None:

@@ -1,4 +1,4 @@
-"""The recorded hosts, scanned whole: XML, JSON and drawing are those below tests/golden."""
+"""The sample hosts, scanned: XML, JSON and drawing equal the files below tests/golden."""
 
 from __future__ import annotations
 
@@ -12,39 +12,37 @@ from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.golden import DIRECTORY, Golden
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import HOSTS, host_file
 from tests.support.xml import validate
-
-HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
 
 
 @pytest.fixture(params=HOSTS)
 def host(request: pytest.FixtureRequest) -> str:
-    """Return the name of each recorded host in turn."""
+    """Return the name of each sample host in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def snapshot(host: str) -> Snapshot:
     """Return the scan of the host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    return scan(Sysroot(str(host_file(host))))
 
 
 def test_host_scanned_gives_its_golden_xml(host: str, snapshot: Snapshot, golden: Golden) -> None:
-    """The native document of a host is the golden one, and its schema takes it."""
+    """The native document of a host equals the golden file and is valid by the schema."""
     text = native.document(snapshot, snapshot.generation)
     assert len(validate(text)) == len(snapshot)
     golden.check(f"{host}/native.xml", text)
 
 
 def test_each_device_of_host_alone_is_a_valid_document(snapshot: Snapshot) -> None:
-    """The schema takes a device by itself, too."""
+    """A device by itself is valid by the schema, too."""
     names = [validate(native.device_xml(device)).findtext("name") for device in snapshot]
     assert names == list(snapshot.names)
 
 
 def test_host_scanned_gives_its_golden_json(host: str, snapshot: Snapshot, golden: Golden) -> None:
-    """The JSON of a host is the golden one, and reads back as the same devices."""
+    """The JSON of a host equals the golden file and decodes to the same devices."""
     devices = Devices(snapshot.generation, tuple(snapshot))
     data = msgspec.json.encode(devices)
     assert msgspec.json.decode(data, type=Devices) == devices
@@ -52,7 +50,7 @@ def test_host_scanned_gives_its_golden_json(host: str, snapshot: Snapshot, golde
 
 
 def test_host_scanned_gives_its_golden_tree(host: str, snapshot: Snapshot, golden: Golden) -> None:
-    """The drawing of a host is the golden one."""
+    """The drawing of a host equals the golden file."""
     golden.check(f"{host}/tree.txt", draw({device.name: device.parent for device in snapshot}))
 
 
@@ -75,5 +73,5 @@ def test_host_is_a_tree_with_one_root(snapshot: Snapshot) -> None:
 
 
 def test_no_golden_is_left_of_a_host_that_is_gone() -> None:
-    """Every directory below tests/golden is that of a recorded host."""
+    """Every directory below tests/golden belongs to a sample host."""
     assert sorted(path.name for path in DIRECTORY.iterdir() if path.is_dir()) == HOSTS

@@ -16,7 +16,7 @@ from nodedevd.cli.main import main
 from nodedevd.cli.schema import VERSION, json_schema
 from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 
 
 def printed(*arguments: str) -> Any:
@@ -45,7 +45,7 @@ def validator_of(name: str) -> Draft202012Validator:
 @pytest.fixture(params=HOSTS)
 def sysroot(request: pytest.FixtureRequest) -> str:
     """Return the path of each sample host in turn."""
-    return str(FIXTURES / request.param)
+    return str(host_file(request.param))
 
 
 def test_schema_is_a_schema_of_its_draft() -> None:
@@ -93,7 +93,7 @@ def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
 def device_document() -> dict[str, Any]:
     """Return the document of a device that is an mdev parent."""
     document: dict[str, Any] = printed(
-        "--sysroot", str(FIXTURES / "vgpu-pf"), "show", "0000:02:00.0"
+        "--sysroot", str(host_file("vgpu-pf")), "show", "0000:02:00.0"
     )
     return document
 

@@ -13,7 +13,7 @@ from nodedevd.follow.shared_look import SharedLook, look_in_time
 from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import VfioUsage
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.running import PATIENCE_SECONDS
 
 
@@ -110,4 +110,4 @@ async def test_client_that_disconnects_cancels_only_its_own_call() -> None:
 
 def test_look_without_a_running_loop() -> None:
     """As nodedevctl does; the processes of a recorded host are not on this machine."""
-    assert look_in_time(Sysroot(str(FIXTURES / "vgpu-pf"))).reason == "other-host"
+    assert look_in_time(Sysroot(str(host_file("vgpu-pf")))).reason == "other-host"

@@ -22,7 +22,7 @@ from nodedevd.model.store import Store
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.golden import Golden
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.trees import Express, Tree
 from tests.support.xml import parse
 from tests.unit.formats.test_native import devices
@@ -33,8 +33,8 @@ MDEV = "mdev_c0ffee00_0000_4000_8000_000000000001"
 
 
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    """Scan a sample host."""
+    return scan(Sysroot(str(host_file(host))))
 
 
 def scanned(tree: Tree) -> Snapshot:

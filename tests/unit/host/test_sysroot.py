@@ -1,21 +1,25 @@
-"""sysroot: the one door to the file system, and nothing beside it."""
+"""sysroot: the only access to the files of a host, in a directory or in an archive."""
 
 from __future__ import annotations
 
 import errno
 import os
 import posixpath
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pyfakefs.fake_filesystem import FakeFilesystem
 
-from nodedevd.errors import NotASysroot
+from nodedevd.errors import BadArchive, NotASysroot
+from nodedevd.host.archive.disk import pack, unpack, write_archive
+from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
+from tests.support.archives import archives
 from tests.support.trees import Tree
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
@@ -55,14 +59,14 @@ def test_file_is_read_whole_or_in_part(host: Tree) -> None:
 
 @pytest.mark.parametrize("size", [0, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5000])
 def test_file_of_any_size_is_read_whole(host: Tree, size: int) -> None:
-    """A page is what sysfs has at most, not what is read."""
+    """A file of more than a page, which sysfs never has, is read to its end."""
     host.file(f"{GPU}/long", b"x" * size)
     assert Sysroot(host.root).read(f"{GPU}/long") == b"x" * size
 
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 8192, 30000])
 def test_part_of_a_long_file_is_as_long_as_asked(host: Tree, size: int) -> None:
-    """A page at a time, and not a byte too many."""
+    """Not a byte more is returned."""
     host.file(f"{GPU}/long", b"x" * 20000)
     assert Sysroot(host.root).read(f"{GPU}/long", size) == b"x" * min(size, 20000)
 
@@ -130,7 +134,7 @@ def test_link_that_climbs_too_far_stays_inside(host: Tree) -> None:
 
 
 def test_dangling_link_has_a_target_and_no_content(host: Tree) -> None:
-    """What is not there can be pointed at; the link itself exists."""
+    """The target is returned although it does not exist; the link itself exists."""
     host.link(f"{GPU}/mdev_type", "mdev_supported_types/gone")
     sysroot = Sysroot(host.root)
     assert sysroot.target(f"{GPU}/mdev_type") == f"{GPU}/mdev_supported_types/gone"
@@ -140,7 +144,7 @@ def test_dangling_link_has_a_target_and_no_content(host: Tree) -> None:
 
 
 def test_links_in_a_circle_fail_with_an_errno(host: Tree) -> None:
-    """Reading and listing end, and say ELOOP; the links are there."""
+    """Reading and listing fail with ELOOP; the links exist."""
     host.link(f"{GPU}/a", "b")
     host.link(f"{GPU}/b", "a")
     host.link(f"{GPU}/self", "self")
@@ -153,7 +157,7 @@ def test_links_in_a_circle_fail_with_an_errno(host: Tree) -> None:
 
 
 def test_what_is_not_there_fails_with_enoent(host: Tree) -> None:
-    """For each of the three reads; nothing exists there."""
+    """Each of the three reads; `exists` is false."""
     sysroot = Sysroot(host.root)
     assert failure(sysroot.read, f"{GPU}/gone") == errno.ENOENT
     assert failure(sysroot.listdir, f"{GPU}/gone") == errno.ENOENT
@@ -163,7 +167,7 @@ def test_what_is_not_there_fails_with_enoent(host: Tree) -> None:
 
 
 def test_what_is_no_link_has_no_target(host: Tree) -> None:
-    """A file in place of a link says EINVAL, as readlink(2)."""
+    """A file in the place of a link fails with EINVAL, as readlink(2)."""
     assert failure(Sysroot(host.root).target, f"{GPU}/vendor") == errno.EINVAL
 
 
@@ -194,11 +198,13 @@ def test_pci_ids_are_the_hosts_own(host: Tree) -> None:
 
 
 def test_root_without_sys_is_refused(host: Tree) -> None:
-    """A sysroot is a directory with sys/ in it."""
+    """A sysroot is a directory with sys/ in it; a file has to be an archive."""
     Sysroot(host.root).check()
-    for root in (host.at("/sys/bus"), host.at("/gone"), host.at(f"{GPU}/vendor")):
-        with pytest.raises(NotASysroot, match="has no directory sys/"):
+    for root in (host.at("/sys/bus"), host.at("/gone")):
+        with pytest.raises(NotASysroot, match="has no directory sys/; give a directory that"):
             Sysroot(root).check()
+    with pytest.raises(BadArchive, match=f"^{host.at(GPU)}/vendor is not a valid archive"):
+        Sysroot(host.at(f"{GPU}/vendor"))
 
 
 # On a real disk
@@ -222,7 +228,7 @@ def test_link_out_of_the_root_reads_nothing_of_the_reader(tmp_path: Path) -> Non
 def test_root_may_be_given_in_any_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
 ) -> None:
-    """A relative root is meant from where the process was when it was given."""
+    """A relative root is resolved when it is given, against the working directory."""
     Tree(tmp_path / "host").file("/sys/attribute", "value\n")
     monkeypatch.chdir(tmp_path / "host" if root == "." else tmp_path)
     sysroot = Sysroot(root)
@@ -237,6 +243,85 @@ def test_directory_read_as_a_file_fails_with_eisdir(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     assert failure(Sysroot(str(tmp_path)).read, "/sys/bus") == errno.EISDIR
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# In an archive
+
+
+READS = ("listdir", "names", "read", "read_link", "exists", "target", "target_name", "resolve")
+
+
+def results(sysroot: Sysroot, path: str) -> dict[str, object]:
+    """Return what each read of a path gives: an answer, or the errno it fails with."""
+    found: dict[str, object] = {}
+    for read in READS:
+        try:
+            answer = getattr(sysroot, read)(path)
+        except OSError as error:
+            found[read] = errno.errorcode[error.errno or 0]
+        else:
+            found[read] = sorted(answer) if isinstance(answer, list) else answer
+    return found
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(archives(permissions=False), st.data())
+def test_host_in_an_archive_reads_as_the_same_one_in_a_directory(
+    archive: Archive, data: st.DataObject
+) -> None:
+    """Every read of every path, through links, below files, and where nothing is."""
+    with tempfile.TemporaryDirectory() as directory:
+        file, root = f"{directory}/host.ttar", f"{directory}/host"
+        write_archive(archive, file)
+        unpack(archive, root)
+        in_file, in_directory = Sysroot(file), Sysroot(root)
+        paths = ["/", *(path for path, _, _ in archive.walk())]
+        further = [f"{path.rstrip('/')}/{name}" for path in paths for name in ("gone", "../a", "a")]
+        for path in data.draw(st.permutations([*paths, *further])):
+            assert results(in_file, path) == results(in_directory, path), path
+
+
+def test_archive_is_read_without_its_file(tmp_path: Path) -> None:
+    """It is read once; changes of the file do not change the host."""
+    tree = Tree(tmp_path / "host")
+    tree.file("/sys/attribute", "value\n")
+    path = tmp_path / "host.ttar"
+    write_archive(pack(tree.root), str(path))
+    sysroot = Sysroot(str(path))
+    path.unlink()
+    sysroot.check()
+    assert sysroot.root == str(path)
+    assert not sysroot.live
+    assert sysroot.read("/sys/attribute") == b"value\n"
+    assert sysroot.ethtool_features("lo", 1) is None
+
+
+def test_archive_without_sys_is_refused(tmp_path: Path) -> None:
+    """Whatever else it holds."""
+    Tree(tmp_path / "host").file("/usr/share/misc/pci.ids")
+    write_archive(pack(str(tmp_path / "host")), str(tmp_path / "host.ttar"))
+    with pytest.raises(NotASysroot, match="has no directory sys/"):
+        Sysroot(str(tmp_path / "host.ttar")).check()
+
+
+def test_file_that_only_root_may_read_is_read_from_an_archive(tmp_path: Path) -> None:
+    """A write-only one is refused to everybody, as by sysfs."""
+    archive = Archive()
+    archive.add_directory("/sys")
+    archive.add_file("/sys/serial", b"S1\n", 0o400)
+    archive.add_file("/sys/remove", b"", 0o200)
+    write_archive(archive, str(tmp_path / "host.ttar"))
+    sysroot = Sysroot(str(tmp_path / "host.ttar"))
+    assert sysroot.read("/sys/serial") == b"S1\n"
+    assert sysroot.exists("/sys/remove")
+    assert failure(sysroot.read, "/sys/remove") == errno.EACCES
+
+
+def test_what_is_neither_file_nor_directory_is_no_sysroot(tmp_path: Path) -> None:
+    """It is not waited for: a FIFO has nothing to read."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(NotASysroot, match="or a file that `nodedevctl record` wrote"):
+        Sysroot(str(tmp_path / "fifo")).check()
 
 
 # The thread of the event loop

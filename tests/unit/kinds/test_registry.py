@@ -85,7 +85,7 @@ def test_kind_occurs_in_a_recorded_host(name: str) -> None:
         for device in json.loads(path.read_text(encoding="utf-8"))["devices"]
         for capability in device["capabilities"]
     }
-    assert name in types, f"no recorded host has a {name}: see docs/fixtures.md"
+    assert name in types, f"no sample host has a {name}: see docs/fixtures.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,14 +14,14 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store, json_text
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 
 CARD = "pci_0000_02_00_0"
 
 
 def snapshot_of(host: str, *, generation: int = 1) -> Snapshot:
-    """Scan a recorded host."""
-    return Snapshot(scan(Sysroot(str(FIXTURES / host))), generation=generation)
+    """Scan a sample host."""
+    return Snapshot(scan(Sysroot(str(host_file(host)))), generation=generation)
 
 
 def changed(snapshot: Snapshot, name: str, **fields: object) -> Update:

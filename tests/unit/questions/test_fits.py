@@ -13,7 +13,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.fits import Card, Fits, NoSuchType, fits
 from nodedevd.questions.vgpus import vgpu_functions
 from nodedevd.tree.read import scan
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.nvidia import A2_TYPES, nvidia_types
 from tests.support.trees import Tree
 
@@ -22,7 +22,7 @@ A2, L40S, L40S_IDLE, P40 = "08:00.0", "26:00.0", "5e:00.0", "16:00.0"
 
 def host(name: str) -> Snapshot:
     """Scan a sample host."""
-    return scan(Sysroot(str(FIXTURES / name)))
+    return scan(Sysroot(str(host_file(name))))
 
 
 def card(found: Fits, address: str) -> Card:

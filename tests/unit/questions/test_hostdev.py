@@ -30,7 +30,7 @@ from nodedevd.tree.read import scan
 from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER, SCHEMA, VIRSH, hostdev_of
 from tests.support.golden import Golden
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, parse
@@ -52,7 +52,7 @@ DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
 @cache
 def snapshot_of(host: str) -> Snapshot:
     """Scan a sample host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    return scan(Sysroot(str(host_file(host))))
 
 
 @cache

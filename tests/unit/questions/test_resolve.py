@@ -11,7 +11,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.resolve import Resolved, resolve
 from nodedevd.tree.read import scan
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import host_file
 from tests.support.trees import Tree
 
 MDEV = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
@@ -19,7 +19,7 @@ MDEV = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
 
 def host(name: str) -> Snapshot:
     """Scan a sample host."""
-    return scan(Sysroot(str(FIXTURES / name)))
+    return scan(Sysroot(str(host_file(name))))
 
 
 def names(snapshot: Snapshot, text: str) -> list[str]:

@@ -25,7 +25,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree import read as scanning
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
-from tests.support.hosts import build
+from tests.support.hosts import host_file, unpacked
 from tests.support.trees import Tree
 from tests.support.xml import validate
 
@@ -96,9 +96,29 @@ def test_each_device_hangs_below_the_nearest_that_is_one(tree: Tree) -> None:
 
 def test_order_of_listings_changes_nothing(tmp_path: Path) -> None:
     """Names, even contested ones, depend on the devices alone."""
-    build("broken", tmp_path)
-    root = str(tmp_path)
+    root = unpacked("broken", tmp_path).root
     assert list(scan(Backwards(root))) == list(scan(Sysroot(root)))
+
+
+def test_links_that_leave_the_host_lead_where_they_do_inside(tmp_path: Path) -> None:
+    """As chroot(2) would resolve them; an archive has none, so they are made here."""
+    tree = unpacked("broken", tmp_path)
+    devices, up = "/sys/devices/pci0000:00", "../" * 24
+    before = list(scan(Sysroot(tree.root)))
+    for path, text in [
+        ("/sys/bus/pci/devices/0000:00:05.0", f"{devices}/0000:00:05.0"),
+        ("/sys/bus/pci/devices/0000:00:06.0", f"{up}{devices[1:]}/0000:00:06.0"),
+        ("/sys/class/mdev_bus/0000:00:05.0", f"{devices}/0000:00:05.0"),
+        ("/sys/class/mdev_bus/escape", f"{up}etc"),
+        (f"{devices}/0000:00:02.0/aaaaaaaa-0000-4000-8000-000000000007/mdev_type", f"{up}etc"),
+        (f"{devices}/0000:00:06.0/numa_node", f"{devices}/0000:00:00.0/numa_node"),
+        (f"{devices}/0000:00:06.0/revision", "/etc/passwd"),
+        (f"{devices}/0000:00:06.0/subsystem_device", f"{up}etc/hostname"),
+    ]:
+        assert Path(tree.at(path)).is_symlink()
+        tree.link(path, text)
+    assert list(scan(Sysroot(tree.root))) == before
+    assert before == list(scan(Sysroot(str(host_file("broken")))))
 
 
 def test_contested_name_goes_to_the_smallest_path(tree: Tree) -> None:
@@ -212,7 +232,7 @@ def test_progress_is_told_of_each_device(tree: Tree) -> None:
 def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
     """A parent with its mdevs is removed at each read of a scan in turn: nothing raises."""
     host = tmp_path / "host"
-    build("samples", host)
+    unpacked("samples", host)
     whole = {device.path: device for device in scan(Sysroot(str(host)))}
     path = "/sys/devices/virtual/mtty/mtty"
     sysroot = FaultySysroot(str(host))
@@ -233,16 +253,14 @@ def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ERRNOS)
 @pytest.mark.parametrize("host", ["igpu-gvtg", "samples", "s390x-ap-ccw"])
-def test_any_read_may_fail_and_costs_only_its_device(
-    tmp_path: Path, host: str, number: int
-) -> None:
+def test_any_read_may_fail_and_costs_only_its_device(host: str, number: int) -> None:
     """Each read of a scan fails in turn: nothing raises, and no other device is touched."""
-    build(host, tmp_path)
-    whole = FaultySysroot(str(tmp_path))
+    file = str(host_file(host))
+    whole = FaultySysroot(file)
     devices = {device.path: device for device in scan(whole)}
     listings = ("/sys/bus", "/sys/class", "/sys/kernel", "/usr", "/etc")
     for path in sorted(set(whole.reads)):
-        found = scan(FaultySysroot(str(tmp_path), errors={path: number}))
+        found = scan(FaultySysroot(file, errors={path: number}))
         well(found)
         if path.startswith(listings):
             continue

@@ -1,16 +1,20 @@
-"""record: a copy of a host that a scan cannot tell from it, and that names no machine."""
+"""record: a copy scans to the same devices as the host, and does not identify the machine."""
 
 from __future__ import annotations
 
 import errno
 import os
+import random
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from nodedevd.errors import NotASysroot
+from nodedevd import __version__
+from nodedevd.errors import AlreadyExists, BadArchive, NotASysroot, NotEmpty, NotRecordable
+from nodedevd.host.archive.disk import unpack
+from nodedevd.host.archive.text import read_archive
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.net import Net
@@ -21,11 +25,10 @@ from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
 from nodedevd.tree.read import scan
-from nodedevd.tree.record import NotEmpty, RecordingSysroot, record
-from tests.support.hosts import FIXTURES
+from nodedevd.tree.record import RecordingSysroot, record
+from tests.support.hosts import HOSTS, host_file
 from tests.support.trees import Tree
 
-HOSTS = sorted(about.parent.name for about in FIXTURES.glob("*/ABOUT.md"))
 RENAMED = ("mdev_", "net_", "block_")
 MAC = rb"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b"
 IDENTIFYING = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|" + MAC)
@@ -41,10 +44,10 @@ def devices(root: str | os.PathLike[str]) -> list[Device]:
 
 
 def everything(root: Path) -> bytes:
-    """Return all names, links and contents below a directory in one."""
+    """Return all names, links and contents below a directory, joined."""
     parts = []
-    for directory, directories, files in os.walk(os.fsencode(root)):
-        for name in [*directories, *files]:
+    for directory, directories, files in sorted(os.walk(os.fsencode(root))):
+        for name in sorted([*directories, *files]):
             path = os.path.join(directory, name)
             parts.append(os.path.relpath(path, os.fsencode(root)))
             if os.path.islink(path):
@@ -81,17 +84,18 @@ def build(root: Path) -> Tree:
 # Raw
 
 
+@pytest.mark.parametrize("target", ["copy", "copy.ttar"])
 @pytest.mark.parametrize("host", HOSTS)
-def test_raw_recording_of_a_host_scans_the_same(host: str, tmp_path: Path) -> None:
-    """Name for name, fault for fault."""
-    recorded = record(str(FIXTURES / host), str(tmp_path), raw=True)
-    original = devices(FIXTURES / host)
-    assert devices(tmp_path) == original
+def test_raw_recording_of_a_host_scans_the_same(host: str, target: str, tmp_path: Path) -> None:
+    """The same names, values and faults, from a directory and from a file."""
+    recorded = record(str(host_file(host)), str(tmp_path / target), raw=True)
+    original = devices(host_file(host))
+    assert devices(tmp_path / target) == original
     assert (recorded.devices, recorded.replaced, recorded.lost) == (len(original), 0, ())
 
 
 def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
-    """The host the tests run on, whatever it is."""
+    """The host that the tests run on."""
     recorded = record("/", str(tmp_path), raw=True)
     blamed = {path.rpartition("/")[0] for path in recorded.lost}
     copy, original = devices(tmp_path), devices("/")
@@ -103,7 +107,7 @@ def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
 
 
 def test_recording_of_a_recording_is_the_same(tmp_path: Path) -> None:
-    """What was kept is what a scan reads, no more and no less."""
+    """A recording holds exactly what a scan reads."""
     build(tmp_path / "host")
     record(str(tmp_path / "host"), str(tmp_path / "one"), raw=True)
     record(str(tmp_path / "one"), str(tmp_path / "two"), raw=True)
@@ -121,7 +125,7 @@ def test_recording_holds_only_what_was_read(tmp_path: Path) -> None:
 
 
 def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
-    """A copy is to be read by the same path; the host's own /usr is none of it."""
+    """The copy is read by the same paths; links outside /sys are not copied."""
     tree = build(tmp_path)
     tree.file("/usr/lib/pci.ids", "8086  Intel\n")
     tree.link("/usr/share/misc/pci.ids", "../../lib/pci.ids")
@@ -135,17 +139,147 @@ def test_links_on_the_way_to_an_attribute_are_kept(tmp_path: Path) -> None:
     assert f"{GPU}/{OWN}/uevent" in sysroot.files
 
 
+# Into one file
+
+
+def test_recording_into_a_file_scans_the_same(tmp_path: Path) -> None:
+    """It holds the same files as a recording into a directory."""
+    tree = build(tmp_path / "host")
+    in_file = record(tree.root, str(tmp_path / "host.ttar"), raw=True)
+    in_directory = record(tree.root, str(tmp_path / "copy"), raw=True)
+    assert in_file == in_directory
+    assert devices(tmp_path / "host.ttar") == devices(tree.root)
+    unpack(read_archive(str(tmp_path / "host.ttar")), str(tmp_path / "unpacked"))
+    assert everything(tmp_path / "unpacked") == everything(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_recording_unpacked_and_packed_is_the_same(tmp_path: Path, raw: bool) -> None:
+    """`record --raw` unpacks and packs."""
+    tree = build(tmp_path / "host")
+    for uuid in (OWN, OTHER):
+        os.chmod(tree.at(f"{GPU}/{uuid}/remove"), 0o200)
+    os.chmod(tree.at("/sys/devices/virtual/dmi/id/product_serial"), 0o400)
+    record(tree.root, str(tmp_path / "one.ttar"), raw=raw)
+    record(str(tmp_path / "one.ttar"), str(tmp_path / "copy"), raw=True)
+    record(str(tmp_path / "copy"), str(tmp_path / "two.ttar"), raw=True)
+    one, two = (read_archive(str(tmp_path / f"{name}.ttar")) for name in ("one", "two"))
+    assert list(one.walk()) == list(two.walk())
+    modes = {path.rpartition("/")[2]: mode for path, _, mode in two.walk()}
+    assert (modes["remove"], modes["product_serial"], modes["uevent"]) == (0o200, 0o400, 0o644)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_recording_does_not_depend_on_the_order_of_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bool
+) -> None:
+    """Each file system lists them in an order of its own; stand-ins are numbered."""
+    tree = build(tmp_path / "host")
+    tree.net("eth1", address="02:42:ac:11:00:03")
+    tree.net("eth0", address="02:42:ac:11:00:02")
+    tree.definition("0000:00:02.0", OTHER, "i915-GVTg_V5_4")
+    listdir = os.listdir
+
+    def shuffled(path: str) -> list[str]:
+        names = sorted(listdir(path))
+        random.shuffle(names)
+        return names
+
+    monkeypatch.setattr(os, "listdir", shuffled)
+    recordings = set()
+    for number in range(8):
+        random.seed(number)
+        record(tree.root, str(tmp_path / f"{number}.ttar"), raw=raw)
+        recordings.add((tmp_path / f"{number}.ttar").read_bytes())
+    assert len(recordings) == 1
+
+
+def test_head_of_a_recording_names_no_machine(tmp_path: Path) -> None:
+    """It has the version, the kernel where it is this host's, and whether values are replaced."""
+    tree = build(tmp_path / "host")
+    record("/", str(tmp_path / "live.ttar"))
+    record(tree.root, str(tmp_path / "copy.ttar"), raw=True)
+    system = os.uname()
+    assert read_archive(str(tmp_path / "live.ttar")).about == (
+        f"A host, Linux {system.release} on {system.machine}, recorded by nodedevd {__version__}.\n"
+        "Its uuids, serial numbers and hardware addresses are replaced by stand-ins.\n"
+    )
+    assert read_archive(str(tmp_path / "copy.ttar")).about == (
+        f"A host, recorded by nodedevd {__version__}.\n"
+        "Its uuids, serial numbers and hardware addresses are as they were:"
+        " the file identifies the machine.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "there", "kind"),
+    [
+        ("x.ttar", None, "file"),
+        ("x.ttar/", None, "directory"),
+        ("x.ttar", "directory", "directory"),
+        ("x", None, "directory"),
+        (".ttar", None, "file"),
+    ],
+)
+def test_target_is_a_file_by_its_name(
+    tmp_path: Path, target: str, there: str | None, kind: str
+) -> None:
+    """Unless it is a directory already, or ends in a slash."""
+    build(tmp_path / "host")
+    if there is not None:
+        (tmp_path / target).mkdir()
+    record(str(tmp_path / "host"), f"{tmp_path}/{target}")
+    assert (tmp_path / target).is_file() is (kind == "file")
+    assert len(devices(tmp_path / target)) == 4
+
+
+@pytest.mark.parametrize("there", ["file", "dangling link"])
+def test_file_that_exists_is_never_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """It is refused before the host is read, which may take long."""
+    tree = build(tmp_path / "host")
+    target = tmp_path / "host.ttar"
+    target.write_text("mine\n") if there == "file" else target.symlink_to("nowhere")
+    monkeypatch.setattr(Sysroot, "listdir", None)
+    with pytest.raises(AlreadyExists, match="already exists; record into a new file"):
+        record(tree.root, str(target))
+    assert sorted(os.listdir(tmp_path)) == ["host", "host.ttar"]
+    assert there != "file" or target.read_text() == "mine\n"
+
+
+def test_damaged_archive_is_not_recorded(tmp_path: Path) -> None:
+    """Nothing is written."""
+    (tmp_path / "host.ttar").write_text("# A host\n")
+    with pytest.raises(BadArchive, match="line 1: cut off"):
+        record(str(tmp_path / "host.ttar"), str(tmp_path / "copy"))
+    assert os.listdir(tmp_path) == ["host.ttar"]
+
+
+def test_links_that_leave_the_host_are_recorded_as_links_inside(tmp_path: Path) -> None:
+    """The copy leads where the host does, and can be an archive."""
+    tree = build(tmp_path / "host")
+    tree.link("/sys/bus/pci/devices/0000:00:02.0", GPU)
+    tree.link(f"{GPU}/driver", "../" * 24 + "sys/bus/pci/drivers/i915")
+    tree.link(f"{GPU}/{OWN}/driver", "../../pci0000:00/../../bus/mdev/drivers/vfio_mdev")
+    record(tree.root, str(tmp_path / "host.ttar"), raw=True)
+    assert devices(tmp_path / "host.ttar") == devices(tree.root)
+    archive = read_archive(str(tmp_path / "host.ttar"))
+    assert archive.readlink("/sys/bus/pci/devices/0000:00:02.0") == f"../../..{GPU[4:]}"
+    assert archive.readlink(f"{GPU}/driver") == "../../../bus/pci/drivers/i915"
+
+
 # Made anonymous
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) -> None:
     """No uuid of the host is anywhere in the copy, and each has one stand-in."""
-    record(str(FIXTURES / host), str(tmp_path))
-    secrets = IDENTIFYING.findall(everything(FIXTURES / host).lower())
+    record(str(host_file(host)), str(tmp_path))
+    secrets = IDENTIFYING.findall(host_file(host).read_bytes().lower())
     after = everything(tmp_path).lower()
     assert [secret for secret in secrets if secret in after] == []
-    original, copy = devices(FIXTURES / host), devices(tmp_path)
+    original, copy = devices(host_file(host)), devices(tmp_path)
     assert sorted(device.types for device in copy) == sorted(device.types for device in original)
     # Names of others have a uuid or a hardware address in them.
     assert [device.name for device in copy if not device.name.startswith(RENAMED)] == [
@@ -154,7 +288,7 @@ def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) ->
 
 
 def test_identifying_values_are_replaced_alike_everywhere(tmp_path: Path) -> None:
-    """Names, links and contents of one uuid stay one, and what hangs together still does."""
+    """A uuid has one stand-in in names, links and contents, so that they still match."""
     tree = build(tmp_path / "host")
     recorded = record(tree.root, str(tmp_path / "copy"))
     text = everything(tmp_path / "copy")
@@ -181,7 +315,7 @@ def test_identifying_values_are_replaced_alike_everywhere(tmp_path: Path) -> Non
 
 
 def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
-    """Names of what the host has are kept, and no others."""
+    """It has the names of the host's devices, and no others."""
     tree = build(tmp_path / "host")
     tree.pci("0000:00:03.0", vendor=0x10DE, device=1, class_=2, subsystem=(0x10DE, 2))
     tree.file(
@@ -199,7 +333,7 @@ def test_pci_ids_are_an_excerpt(tmp_path: Path) -> None:
 
 def test_serial_numbers_and_names_of_storage_are_replaced_alike(tmp_path: Path) -> None:
     """In attributes, in udev's database, in links and in Vital Product Data; the tree stays."""
-    record(str(FIXTURES / "server-storage-fc"), str(tmp_path))
+    record(str(host_file("server-storage-fc")), str(tmp_path))
     copied = everything(tmp_path)
     for secret in (
         *(b"EXS0001", b"EXCD0001", b"EXNVME0001", b"0e500001", b"3600a09803830304f"),
@@ -209,7 +343,7 @@ def test_serial_numbers_and_names_of_storage_are_replaced_alike(tmp_path: Path) 
         assert secret not in copied, secret
     host = scan(Sysroot(str(tmp_path)))
     assert [device.errors for device in host if device.errors] == []
-    original = scan(Sysroot(str(FIXTURES / "server-storage-fc")))
+    original = scan(Sysroot(str(host_file("server-storage-fc"))))
     assert len(host) == len(original)
     by_node = {device.devnode: device for device in host if device.devnode is not None}
     one, other = (by_node[f"/dev/{name}"].capability(Storage) for name in ("sdb", "sdc"))
@@ -253,7 +387,7 @@ def test_serial_number_has_one_stand_in_in_sysfs_and_for_udev(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", ["file", "directory", "itself"])
 def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> None:
-    """Nothing is written into what somebody may need."""
+    """Existing files are never touched."""
     tree = build(tmp_path / "host")
     target = tmp_path / "copy"
     if content == "itself":
@@ -267,7 +401,7 @@ def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> No
 
 
 def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
-    """A directory made for it, or one to be made."""
+    """An existing directory, or a new one with its parents."""
     build(tmp_path / "host")
     (tmp_path / "there").mkdir()
     for target in ("there", "new/below"):
@@ -275,7 +409,7 @@ def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
 
 
 def test_source_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
-    """And nothing is written."""
+    """Nothing is written."""
     (tmp_path / "host").mkdir()
     with pytest.raises(NotASysroot):
         record(str(tmp_path / "host"), str(tmp_path / "copy"))
@@ -313,7 +447,7 @@ def test_attribute_that_cannot_be_read_is_lost_and_told(
 
 
 def test_recording_writes_no_links_that_leave_it(tmp_path: Path) -> None:
-    """What the copy is put into is not touched, wherever the host's links lead."""
+    """Nothing outside the copy is touched, wherever the host's links lead."""
     secret = tmp_path / "secret"
     secret.mkdir()
     tree = build(tmp_path / "host")
@@ -324,7 +458,7 @@ def test_recording_writes_no_links_that_leave_it(tmp_path: Path) -> None:
 
 
 def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> None:
-    """A host that makes a link of their place has them nowhere."""
+    """The recording fails if the host has a link in the place of their directory."""
     secret = tmp_path / "secret"
     secret.mkdir()
     tree = build(tmp_path / "host")
@@ -332,9 +466,10 @@ def test_recording_of_pci_ids_is_not_written_through_a_link(tmp_path: Path) -> N
     tree.file("/usr/share/hwdata/pci.ids", "8086  Intel\n")
     tree.remove("/sys/bus/mdev/devices")
     tree.link("/sys/bus/mdev/devices", "/usr/share")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotRecordable, match="'/usr/share/misc' has an entry already"):
         record(tree.root, str(tmp_path / "copy"))
     assert list(secret.iterdir()) == []
+    assert not (tmp_path / "copy").exists()
 
 
 def test_serial_numbers_in_udevs_database_are_replaced(tmp_path: Path) -> None:
@@ -407,7 +542,7 @@ def test_definitions_are_recorded_under_the_stand_ins_of_their_devices(tmp_path:
 
 
 def test_definition_that_is_nonsense_is_recorded_as_it_is(tmp_path: Path) -> None:
-    """The error is part of the host; one that could not be read is told as lost."""
+    """The copy shows the same fault."""
     tree = build(tmp_path / "host")
     path = tree.file(f"/etc/mdevctl.d/mtty/{OWN}", '{"mdev_type"')
     recorded = record(tree.root, str(tmp_path / "copy"), raw=True)

@@ -17,7 +17,7 @@ from nodedevd.tree.read import UNANSWERED, Job, rescan, scan
 from nodedevd.tree.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
-from tests.support.hosts import FIXTURES
+from tests.support.hosts import unpacked
 from tests.support.trees import Attributes, Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -287,7 +287,7 @@ def test_link_in_a_class_stands_for_its_device_if_that_is_known(tmp_path: Path) 
 
 def test_group_of_channel_devices_that_goes_takes_its_members_along(tmp_path: Path) -> None:
     """The members are told nothing when their group is dissolved, and say it no more."""
-    shutil.copytree(FIXTURES / "s390x-full", tmp_path, symlinks=True, dirs_exist_ok=True)
+    unpacked("s390x-full", tmp_path)
     sysroot = Sysroot(str(tmp_path))
     old = scan(sysroot)
     group = next(device for device in old if device.capability(CcwGroup))

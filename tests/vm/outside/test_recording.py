@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,8 @@ from nodedevd.tree.record import record
 from tests.support.watcher import NODEDEVCTL
 
 LEFT = Path(os.environ.get("NODEDEVD_VM", "/nowhere"))
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Path:
-    """Take the recorded host out of what the VM has left."""
-    with tarfile.open(LEFT / "host.tar") as tar:
-        tar.extractall(tmp_path, filter="tar")
-    return tmp_path / "host"
+HOST = LEFT / "host.ttar"
+"""The recorded host, among what the VM has left."""
 
 
 def tree(host: Path) -> str:
@@ -40,24 +33,24 @@ def without_features(device: dict[str, Any]) -> dict[str, Any]:
     return device
 
 
-def test_recording_is_the_host(host: Path) -> None:
+def test_recording_is_the_host() -> None:
     """Every device with all that the daemon told of it in the VM, and the same tree."""
-    devices = json.loads(Embedded(str(host)).snapshot_json())["devices"]
+    devices = json.loads(Embedded(str(HOST)).snapshot_json())["devices"]
     found = {device["name"]: without_features(device) for device in devices}
     told = json.loads((LEFT / "devices.json").read_text())
     assert sorted(found) == sorted(told)
     different = {name for name, device in told.items() if found[name] != without_features(device)}
     assert {name: found[name] for name in different} == {name: told[name] for name in different}
-    assert tree(host) == (LEFT / "tree").read_text()
+    assert tree(HOST) == (LEFT / "tree").read_text()
     mdevs = [device["parent"] for name, device in found.items() if name.startswith("mdev_")]
     assert sorted(mdevs) == ["mbochs_mbochs", "mdpy_mdpy", "mtty_mtty"]
 
 
-def test_recording_for_others_is_the_host_under_other_names(host: Path, tmp_path: Path) -> None:
+def test_recording_for_others_is_the_host_under_other_names(tmp_path: Path) -> None:
     """The tree has the same form, and no uuid, serial number or address is left in it."""
     other = tmp_path / "other"
-    assert record(str(host), str(other)).replaced
-    before, after = tree(host), tree(other)
+    assert record(str(HOST), str(other)).replaced
+    before, after = tree(HOST), tree(other)
     kinds = [sorted(re.findall(r"\+- ([a-z]+)_", text)) for text in (before, after)]
     assert kinds[0] == kinds[1]
     uuids = re.findall(r"\bmdev_(\w+)", before)

@@ -37,7 +37,7 @@ from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
 
 CARD = "pci_0000_02_00_0"
@@ -56,8 +56,8 @@ UNSUPPORTED = (84, 22)
 
 
 def stored(host: str = "vgpu-pf", *, history: int = 16_384) -> Store:
-    """Return a store with the snapshot of a recorded host."""
-    snapshot = Snapshot(scan(Sysroot(str(FIXTURES / host))), generation=1)
+    """Return a store with the snapshot of a sample host."""
+    snapshot = Snapshot(scan(Sysroot(str(host_file(host)))), generation=1)
     return Store(snapshot, history=history)
 
 

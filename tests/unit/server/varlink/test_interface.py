@@ -55,7 +55,7 @@ from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
 from tests.support.freshness import FakeFreshness
-from tests.support.hosts import FIXTURES, HOSTS
+from tests.support.hosts import HOSTS, host_file
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
 from tests.support.xml import parse, validate
@@ -68,8 +68,8 @@ MANY = 3000
 
 
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
-    return scan(Sysroot(str(FIXTURES / host)))
+    """Scan a sample host."""
+    return scan(Sysroot(str(host_file(host))))
 
 
 def large_snapshot() -> Snapshot:
@@ -136,7 +136,7 @@ def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
 
 @pytest.fixture(params=HOSTS)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each recorded host in turn."""
+    """Return a store of each sample host in turn."""
     return Store(snapshot_of(request.param))
 
 

@@ -1,0 +1,1 @@
+"""archive: a host as one text file. docs/fixtures.md describes the format."""
