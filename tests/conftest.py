@@ -1,27 +1,36 @@
-"""Shared by all tests: the runner of `async def` tests, golden files, fake hosts."""
+"""Shared by all tests: `async def` tests, golden files, and what this machine lacks."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import signal
+from asyncio import constants
+from collections import Counter
 from typing import Any
 
+import hypothesis
 import pytest
-from pyfakefs.fake_filesystem import FakeFilesystem
 
 from tests.support.golden import Golden
-from tests.support.trees import Tree
+from tests.support.needs import missing
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
 
-# A shell ignores it for what it starts in the background; what the tests start is to take it.
+# A shell ignores it for the programs that it starts in the background, and they for theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Asyncio's debug mode records the stack of every callback, ten frames deep, for a log that no
+# test reads; its checks need none of them.
+constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]
+
+hypothesis.settings.register_profile("quick", max_examples=20)
+"""For `make test-unit`; `make test` takes hypothesis' own 100."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run `async def` tests on a loop of their own; a task left behind fails the test."""
+    """Run an `async def` test on a loop of its own; a task left behind fails the test."""
     test = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test):
         return None
@@ -38,6 +47,26 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs what this machine lacks."""
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            if (words := missing(need)) is not None:
+                pytest.skip(f"needs {words}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was missing for the tests that were skipped, once and in sight."""
+    reports = terminalreporter.getreports("skipped")
+    if not reports:
+        return
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    terminalreporter.section(f"{len(reports)} tests skipped", yellow=True, bold=True)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5} {reason}")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that writes the golden files again."""
     parser.addoption(
@@ -47,13 +76,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(pytestconfig: pytest.Config) -> Golden:
-    """Return what compares with golden files."""
+    """Return the golden files, to compare with."""
     return Golden(update=bool(pytestconfig.getoption("--update-golden")))
-
-
-@pytest.fixture
-def tree(fs: FakeFilesystem) -> Tree:
-    """Return the words that build this host's own /sys, in a file system that is not real."""
-    tree = Tree(fs.root_dir_name)
-    tree.directory("/sys")
-    return tree

@@ -492,7 +492,7 @@ def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+@pytest.mark.needs("namespaces")
 def test_events_of_the_real_kernel_are_told(tmp_path: Path) -> None:
     """On this very kernel: an interface comes, changes its address, and goes."""
     path = tmp_path / "nodedevd.sock"

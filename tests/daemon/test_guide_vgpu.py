@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.support import domains
-from tests.support.domains import HAS_QEMU_DRIVER, VIRSH
+from tests.support.domains import HAS_QEMU_DRIVER
 from tests.support.guides import DOCS, Shell, examples
 from tests.support.hosts import FIXTURES
 from tests.support.watcher import NODEDEVCTL
@@ -42,7 +42,7 @@ def shell_on(host: Path) -> Iterator[Shell]:
         )
 
 
-@pytest.mark.skipif(VIRSH is None, reason="virsh is not installed")
+@pytest.mark.needs("virsh")
 @pytest.mark.parametrize("name", HOSTS)
 def test_guide_does_what_it_says(name: str, tmp_path: Path) -> None:
     """Every command prints what is shown, one after the other."""

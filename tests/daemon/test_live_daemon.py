@@ -82,7 +82,7 @@ def status_when(path: Path, wanted: str, least: int) -> Status:
 
 def test_real_uevent_that_changes_nothing_is_counted_and_no_news(tmp_path: Path) -> None:
     """From the kernel to the status; who watches hears nothing."""
-    change = real_device()[2]
+    change = real_device().change
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path("/"), "--events", "kernel", "--reconcile", "0"):
         before = status_when(path, "devices", 1)

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 60
 
 TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split()
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+pytestmark = pytest.mark.needs("make")
 
 
 def environment(**more: str) -> dict[str, str]:

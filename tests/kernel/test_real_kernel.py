@@ -19,14 +19,13 @@ import pytest
 
 from nodedevd.kinds.net import Net
 from nodedevd.kinds.storage import Storage
-from tests.support import namespace
 from tests.support.namespace import Namespace
+from tests.support.needs import UDEVD
 from tests.support.running import COMMAND, REPOSITORY, started
 from tests.support.watcher import Watcher, scanned, shown
 
-pytestmark = pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+pytestmark = pytest.mark.needs("namespaces")
 
-UDEVD = Path("/lib/systemd/systemd-udevd")
 ZRAM = Path("/sys/class/zram-control")
 MAC, PEER_MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
 V0, V1 = "net_v0_52_54_00_00_00_01", "net_v1_52_54_00_00_00_02"
@@ -36,10 +35,7 @@ RULES = """\
 ACTION=="add", SUBSYSTEM=="net", KERNEL=="odd0", NAME="even0"
 """
 
-needs_udevd = pytest.mark.skipif(not UDEVD.exists(), reason="needs udevd: Debian's package udev")
-needs_zram = pytest.mark.skipif(
-    not (ZRAM / "hot_add").exists(), reason="needs a kernel with zram: modprobe zram"
-)
+needs_udevd = pytest.mark.needs("udevd")
 
 
 @contextmanager
@@ -255,7 +251,7 @@ def zram() -> Iterator[str]:
         (ZRAM / "hot_remove").write_text(number)
 
 
-@needs_zram
+@pytest.mark.needs("zram")
 def test_block_device_that_comes_grows_and_goes_is_told(zram_control: None, host: Host) -> None:
     """A device of the whole machine is told in every namespace.
 

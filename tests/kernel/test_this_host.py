@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +16,13 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.resolve import resolve
 from nodedevd.tree.read import scan
+from tests.support.ctl import Ctl
 from tests.support.xml import validate
 
 PCI_DEVICES = "/sys/bus/pci/devices"
 LSPCI = shutil.which("lspci")
-
-needs_pci = pytest.mark.skipif(not os.path.isdir(PCI_DEVICES), reason="this machine has no PCI bus")
-needs_lspci = pytest.mark.skipif(LSPCI is None, reason="lspci (Debian: pciutils) is missing")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def number(text: str) -> int:
     return int(text.rpartition("[")[2].rstrip("]"), 16)
 
 
-@needs_pci
+@pytest.mark.needs("PCI")
 def test_every_pci_device_of_this_host_is_in_the_tree(snapshot: Snapshot) -> None:
     """The tree has all functions the kernel lists, and no other, each at its own path."""
     found = functions(snapshot)
@@ -72,8 +73,7 @@ def test_every_pci_device_of_this_host_is_in_the_tree(snapshot: Snapshot) -> Non
         assert snapshot.get(device.parent) is not None
 
 
-@needs_pci
-@needs_lspci
+@pytest.mark.needs("PCI", "lspci")
 def test_pci_devices_of_this_host_are_what_lspci_says(snapshot: Snapshot) -> None:
     """Class, vendor, device, subsystem, revision and driver equal those of lspci."""
     found = functions(snapshot)
@@ -116,3 +116,27 @@ def test_scan_of_this_host_meets_no_defect(snapshot: Snapshot) -> None:
 def test_two_scans_of_this_host_have_the_same_names(snapshot: Snapshot) -> None:
     """Names depend on what there is, not on when it is looked at."""
     assert scan(Sysroot()).names == snapshot.names
+
+
+def test_this_machine_without_a_daemon_is_examined(tmp_path: Path) -> None:
+    """Whatever else is wrong here, that nobody answers is found."""
+    path = str(tmp_path / "socket")
+    report = json.loads(Ctl(["--socket", path]).run("doctor", "--json", status=5).stdout)
+    (finding,) = [one for one in report["findings"] if one["code"] == "no-daemon"]
+    assert path in finding["text"]
+    assert report["sysroot"] == "/"
+
+
+@pytest.mark.needs("loopback")
+def test_every_interface_and_disk_of_this_machine_is_found(snapshot: Snapshot) -> None:
+    """By kernel name, and by node."""
+
+    def names(text: str) -> list[str]:
+        return [one.name for one in resolve(snapshot, text).devices]
+
+    devices = [one for one in snapshot if one.subsystem in ("net", "block")]
+    assert any(one.subsystem == "net" for one in devices)
+    for device in devices:
+        assert names(device.sysname or "") == [device.name]
+        if device.devnode is not None:
+            assert device.name in names(device.devnode)

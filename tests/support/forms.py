@@ -89,3 +89,8 @@ def on_asyncio(path: str | None = None, **options: Any) -> Client:
 
 
 FORMS: list[Form] = [blocking, on_asyncio]
+
+
+def line(event: Event) -> str:
+    """Return an event and its device as one line."""
+    return f"{event.event} {event.name or ''}".strip()

@@ -23,6 +23,7 @@ from nodedevd.server.varlink.watch import Filter, Watch
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import FakeMonitors, eventually
+from tests.support.search import examples
 from tests.support.trees import Tree
 from tests.support.watching import Mirror
 
@@ -264,7 +265,7 @@ async def live_through(
 
 @settings(
     derandomize=True,
-    max_examples=250,
+    max_examples=examples(2.5),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

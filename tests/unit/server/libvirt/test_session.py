@@ -923,7 +923,7 @@ pieces = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(pieces, max_size=4), max_size=1).map(lambda one: one[0] if one else []))
 def test_hostile_clients_harm_nobody_else(
     tmp_path_factory: pytest.TempPathFactory, clients: list[list[bytes]]

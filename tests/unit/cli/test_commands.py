@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from lxml import etree
 
 from nodedevd.cli.embedded import Embedded
@@ -22,8 +15,9 @@ from nodedevd.cli.main import main
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
+from tests.support.ctl import Ctl, on
 from tests.support.hosts import FIXTURES, HOSTS
-from tests.support.running import REPOSITORY, running
+from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 
 COMMANDS = [
@@ -58,89 +52,6 @@ mdpy_mdpy      mdpy-xga       mdpy-xga            vfio-pci  3          0       v
 mtty_mtty      mtty-1         Single port serial  vfio-pci  21         1       -
 mtty_mtty      mtty-2         Dual port serial    vfio-pci  10         1       -
 """  # noqa: E501
-
-
-@dataclass
-class Ctl:
-    """nodedevctl with the options that come before the command."""
-
-    options: Sequence[str]
-
-    def run(self, *arguments: str, status: int = 0) -> Result:
-        """Run a command, which has to end with this exit status."""
-        result = CliRunner().invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
-        assert result.exit_code == status, result.output
-        return result
-
-    def out(self, *arguments: str) -> str:
-        """Return what a command prints; it says nothing else."""
-        result = self.run(*arguments)
-        assert result.stderr == ""
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        """Return the decoded JSON a command prints."""
-        return json.loads(self.out(*arguments))
-
-
-def on(host: str) -> Ctl:
-    """Return nodedevctl on a recorded host, without a daemon."""
-    return Ctl(["--sysroot", str(FIXTURES / host)])
-
-
-@pytest.fixture(scope="module", params=HOSTS)
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Ctl, Ctl]]:
-    """Return nodedevctl on each recorded host, without a daemon and through one."""
-    directory = tmp_path_factory.mktemp("daemon")
-    with running(directory, FIXTURES / request.param):
-        yield on(request.param), Ctl(["--socket", str(directory / "nodedevd.sock")])
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "list",
-        "list --json",
-        "list --cap system,pci",
-        "list --cap mdev_types,mdev --json",
-        "tree",
-        "dumpxml --all",
-        "dumpxml computer",
-        "dumpxml --all --format libvirt",
-        "dumpxml computer computer",
-        "show --all",
-        "show computer",
-        "types",
-        "types --json",
-        "schema",
-    ],
-)
-def test_output_through_a_daemon_equals_the_embedded_one(
-    both: tuple[Ctl, Ctl], command: str
-) -> None:
-    """Where the devices come from cannot be seen in what is shown of them."""
-    embedded, through_daemon = both
-    assert through_daemon.out(*command.split()) == embedded.out(*command.split()) != ""
-
-
-def test_several_devices_through_a_daemon_equal_the_embedded_ones(both: tuple[Ctl, Ctl]) -> None:
-    """All devices by name, last first, come out alike, in the order asked for."""
-    embedded, through_daemon = both
-    names = embedded.out("list").split()[::-1]
-    for command in ("show", "dumpxml"):
-        assert through_daemon.out(command, *names) == embedded.out(command, *names)
-    shown = embedded.json("show", *names)
-    assert [device["name"] for device in shown["devices"]] == names
-
-
-def test_each_device_through_a_daemon_equals_the_embedded_one(both: tuple[Ctl, Ctl]) -> None:
-    """Every device of a host can be asked for by its name and by its path."""
-    embedded, through_daemon = both
-    for device in embedded.json("show", "--all")["devices"]:
-        assert through_daemon.json("show", device["name"]) == device
-        assert embedded.json("show", device["path"] or "computer") == device
 
 
 def test_list_prints_a_name_a_line() -> None:
@@ -360,21 +271,6 @@ def test_status_without_a_daemon_is_that_of_the_scan() -> None:
     assert "Clients:" not in out
 
 
-def test_status_of_a_daemon_tells_of_its_process(both: tuple[Ctl, Ctl]) -> None:
-    """With a daemon, status tells its process, its clients and how old the answers are."""
-    embedded, through_daemon = both
-    status = msgspec.json.decode(through_daemon.out("status", "--json"), type=Status)
-    assert status.clients == 1
-    assert status.calls >= 1
-    text = through_daemon.out("status")
-    assert f"process {status.pid}\n" in text
-    assert "Events:      none: changes are found by the reconcile alone\n" in text
-    alike = ("version", "sysroot", "devices", "capabilities", "error_count", "errors", "privileged")
-    other = msgspec.json.decode(embedded.out("status", "--json"), type=Status)
-    for field in alike:
-        assert getattr(status, field) == getattr(other, field)
-
-
 def test_status_lists_what_could_not_be_read() -> None:
     """Each read error is a line with its device, attribute, code and detail."""
     out = on("broken").out("status")
@@ -435,15 +331,6 @@ def test_record_into_a_directory_with_something_in_it_fails(tmp_path: Path) -> N
     assert [one.name for one in tmp_path.iterdir()] == ["something"]
 
 
-@pytest.mark.parametrize("command", ["show", "dumpxml", "types"])
-def test_unknown_device_exits_1_and_names_the_nearest(both: tuple[Ctl, Ctl], command: str) -> None:
-    """A name with a slip gives the names it may have been meant for, daemon or not."""
-    for ctl in both:
-        result = ctl.run(command, "compute", status=1)
-        assert result.stderr == ("nodedevctl: no device named 'compute'; did you mean computer?\n")
-        assert result.stdout == ""
-
-
 def test_one_unknown_device_among_several_fails_the_command() -> None:
     """There is no half of an answer."""
     result = on("vgpu-pf").run("show", CARD, "nobody", status=1)
@@ -488,31 +375,6 @@ def test_sysroot_together_with_socket_is_wrong_usage(tmp_path: Path) -> None:
     assert "--sysroot scans without a daemon; leave out --socket" in result.stderr
 
 
-def test_answer_of_a_daemon_of_another_version_is_an_error_of_one_line(tmp_path: Path) -> None:
-    """What cannot be decoded is said, without a traceback."""
-    path = tmp_path / "other.sock"
-    child = r"""
-import socket, sys
-with socket.socket(socket.AF_UNIX) as server:
-    server.bind(sys.argv[1])
-    server.listen()
-    print(flush=True)
-    client, _ = server.accept()
-    client.recv(1 << 16)
-    client.sendall(b'{"parameters":{"generation":"new","devices":[]}}\0')
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", child, str(path)], stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        result = Ctl(["--socket", str(path)]).run("list", status=1)
-    assert result.stderr.startswith(
-        "nodedevctl: cannot understand the answer of a daemon of another version: "
-    )
-    assert len(result.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_shows_an_example_line_by_line(command: str) -> None:
     """Every command's help has an example to copy, and the exit statuses."""
@@ -528,28 +390,6 @@ def test_help_lists_every_command() -> None:
     out = Ctl([]).out("--help")
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == sorted(COMMANDS)
-
-
-@pytest.mark.parametrize("arguments", [["list"], ["show", "--all"], ["types"], ["tree"]])
-def test_closed_pipe_prints_no_traceback(arguments: list[str]) -> None:
-    """`nodedevctl list | head -1` is nothing to complain about."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", "from nodedevd.cli.main import main; main()"),
-                *("--sysroot", str(FIXTURES / "vgpu-sriov"), *arguments),
-            ],
-            cwd=REPOSITORY,
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert done.stderr == b""
-    assert done.returncode == 1
 
 
 def test_host_without_devices_is_shown_as_one(tmp_path: Path) -> None:
