@@ -22,7 +22,7 @@ from tests.support.running import REPOSITORY, started
 from tests.support.this_host import nodedevctl, on
 from tests.support.vfio_host import UUID, Host
 
-pytestmark = pytest.mark.needs("device nodes")
+pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("stand_in_alone")]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from nodedevd.host.processes import Seen, look
 from tests.support.holder import STAND_IN, holding
 from tests.support.running import REPOSITORY
 
-pytestmark = pytest.mark.needs("device nodes")
+pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("stand_in_alone")]
 
 NODE = "/dev/vfio/12"
 NOBODY = 65534

@@ -16,7 +16,7 @@ from nodedevd.kinds.shared.vfio import VfioDevice
 from tests.support.running import started
 from tests.support.trees import Tree
 from tests.support.umockdev import Testbed
-from tests.support.watcher import Watcher, scanned, shown
+from tests.support.watcher import Watcher, devices_by_scan, devices_of_daemon
 
 pytestmark = pytest.mark.needs("umockdev")
 
@@ -53,7 +53,7 @@ def follow(directory: Path, testbed: Testbed) -> Iterator[Watcher]:
             yield watcher
             testbed.uevent("add", testbed.tree.net("fence0", address=""), "net")
             watcher.expect("added net_fence0")
-            assert shown(path) == scanned(environment=testbed.environment)
+            assert devices_of_daemon(path) == devices_by_scan(environment=testbed.environment)
             status = watcher.status()
             assert (status.event_source, status.overflows) == ("udev", 0)
             assert (status.missed_changes, status.error_count) == (0, 0)

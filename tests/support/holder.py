@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 from tests.support.running import PATIENCE_SECONDS
 
 STAND_IN = os.makedev(1, 7)
-"""The number of /dev/full, which nobody keeps open."""
+"""The number of /dev/full, which no program keeps open, in the place of a VFIO device's."""
+STAND_IN_IN_SYSFS = Path("/sys/class/mem/full")
 
 _HOLD = (
     "import os, sys; os.open(sys.argv[1], eval(sys.argv[2])); print('held', flush=True); input()"

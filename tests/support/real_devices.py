@@ -1,11 +1,17 @@
-"""A device of this machine whose uevents root may ask for: the need `uevents`."""
+"""Devices of this machine: one whose uevents root may ask for, and those that others change."""
 
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+
+def others_may_change(name: str) -> bool:
+    """Return whether other programs, or tests beside this one, may make and change a device."""
+    return re.match("block_(zram|loop|dm|nbd|ram|md)", name) is not None
 
 
 class RealDevice(NamedTuple):

@@ -6,7 +6,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from tests.support.watcher import shown
+from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
 
 
@@ -19,7 +19,7 @@ def test_host_is_recorded(tmp_path: Path) -> None:
         watcher.until(lambda: vm.complete(watcher.devices, *uuids.values()))
     vm.assert_true()
     done = vm.nodedevctl("record", str(tmp_path / "host"), "--raw", "--json")
-    told = shown(vm.SOCKET)
+    told = devices_of_daemon(vm.SOCKET)
     assert (done["devices"], done["lost"]) == (len(told), [])
     with tarfile.open(vm.OUT / "host.tar", "w") as tar:
         tar.add(tmp_path / "host", "host")
