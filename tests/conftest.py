@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import signal
 from asyncio import constants
 from collections import Counter
@@ -24,8 +25,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # test reads; its checks need none of them.
 constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]
 
-hypothesis.settings.register_profile("quick", max_examples=20)
-"""For `make test-unit`; `make test` takes hypothesis' own 100."""
+# On a busy machine any example may be slow, and so may finding it.
+FULL = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=100
+)
+hypothesis.settings.register_profile("full", FULL)
+hypothesis.settings.register_profile("quick", FULL, max_examples=20)  # for `make test-unit`
+hypothesis.settings.load_profile("full")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,6 +44,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
 
     async def run() -> None:
+        # Debug mode logs what takes the loop long, which a busy machine makes of anything.
+        asyncio.get_running_loop().slow_callback_duration = math.inf
         async with asyncio.timeout(ASYNC_TEST_TIMEOUT_SECONDS):
             await test(**arguments)
         left = asyncio.all_tasks() - {asyncio.current_task()}

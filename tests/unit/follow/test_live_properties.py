@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodedevd.follow.follower import Follower, Options
@@ -263,12 +263,7 @@ async def live_through(
         await follower.close(5)
 
 
-@settings(
-    derandomize=True,
-    max_examples=examples(2.5),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(derandomize=True, max_examples=examples(2.5))
 @given(STEPS)
 def test_tree_is_the_host_whatever_happened(
     steps: list[tuple[Callable[[Host, int], list[Uevent]], int, str, str]],

@@ -128,7 +128,7 @@ STEP = st.tuples(
 )
 
 
-@settings(derandomize=True, max_examples=examples(4), deadline=None)
+@settings(derandomize=True, max_examples=examples(4))
 @given(st.lists(STEP, max_size=6))
 def test_any_steps_lead_where_one_would_have_led(
     steps: list[tuple[set[str], dict[str, str | None]]],
@@ -146,7 +146,7 @@ def test_any_steps_lead_where_one_would_have_led(
         snapshot = update.snapshot
 
 
-@settings(derandomize=True, max_examples=examples(1), deadline=None)
+@settings(derandomize=True, max_examples=examples(1))
 @given(st.permutations(PATHS))
 def test_order_of_readings_does_not_matter(paths: list[str]) -> None:
     """Names and parents are the same, whoever was read first."""

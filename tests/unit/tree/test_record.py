@@ -44,7 +44,8 @@ def everything(root: Path) -> bytes:
     """Return all names, links and contents below a directory in one."""
     parts = []
     for directory, directories, files in os.walk(os.fsencode(root)):
-        for name in [*directories, *files]:
+        directories.sort()  # A tmpfs lists the newest first.
+        for name in sorted([*directories, *files]):
             path = os.path.join(directory, name)
             parts.append(os.path.relpath(path, os.fsencode(root)))
             if os.path.islink(path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 from msgspec.structs import replace
@@ -923,7 +923,6 @@ pieces = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(pieces, max_size=4), max_size=1).map(lambda one: one[0] if one else []))
 def test_hostile_clients_harm_nobody_else(
     tmp_path_factory: pytest.TempPathFactory, clients: list[list[bytes]]
