@@ -8,13 +8,17 @@ import math
 import signal
 from asyncio import constants
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.support.alone import alone_with
 from tests.support.golden import Golden
 from tests.support.needs import missing
+from tests.support.real_devices import RealDevice, find
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
 
@@ -86,3 +90,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(pytestconfig: pytest.Config) -> Golden:
     """Return the golden files, to compare with."""
     return Golden(update=bool(pytestconfig.getoption("--update-golden")))
+
+
+@pytest.fixture
+def real_device() -> Iterator[RealDevice]:
+    """Return a device of this machine, to a test that needs `uevents`; no other test has it now."""
+    found = find()
+    assert found is not None
+    with alone_with(Path(found.path)):
+        yield found

@@ -37,10 +37,3 @@ def find() -> RealDevice | None:
             if os.access(path / "uevent", os.W_OK):
                 return RealDevice(str(path), Path(directory).parts[3])
     return None
-
-
-def real_device() -> RealDevice:
-    """Return such a device, to a test that needs `uevents`."""
-    found = find()
-    assert found is not None
-    return found
