@@ -49,7 +49,7 @@ def drained(monitor: Monitor, path: str) -> list[Uevent]:
 
 
 @pytest.mark.needs("uevents")
-def test_uevent_of_the_kernel_arrives(monitor: Monitor, real_device: RealDevice) -> None:
+def test_uevent_of_the_kernel_arrives(real_device: RealDevice, monitor: Monitor) -> None:
     """What is acted upon is taken from it, and then there is nothing more."""
     real_device.change()
     found: list[Uevent] = []
@@ -61,7 +61,7 @@ def test_uevent_of_the_kernel_arrives(monitor: Monitor, real_device: RealDevice)
 
 
 @pytest.mark.needs("uevents")
-def test_drain_yields_no_more_than_asked_for(monitor: Monitor, real_device: RealDevice) -> None:
+def test_drain_yields_no_more_than_asked_for(real_device: RealDevice, monitor: Monitor) -> None:
     """Others have their turn on the loop in between."""
     for _ in range(5):
         real_device.change()
