@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import signal
-from asyncio import constants
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import hypothesis
 import pytest
 
 from tests.support.alone import alone_with
+from tests.support.checked_loop import CheckedLoop
 from tests.support.golden import Golden
 from tests.support.needs import missing
 from tests.support.real_devices import RealDevice, find
@@ -24,10 +23,6 @@ ASYNC_TEST_TIMEOUT_SECONDS = 60
 
 # A shell ignores it for the programs that it starts in the background, and they for theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Asyncio's debug mode records the stack of every callback, ten frames deep, for a log that no
-# test reads; its checks need none of them.
-constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]
 
 # On a busy machine any example may be slow, and so may finding it.
 FULL = hypothesis.settings(
@@ -48,14 +43,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
 
     async def run() -> None:
-        # Debug mode logs what takes the loop long, which a busy machine makes of anything.
-        asyncio.get_running_loop().slow_callback_duration = math.inf
         async with asyncio.timeout(ASYNC_TEST_TIMEOUT_SECONDS):
             await test(**arguments)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"tasks left behind: {left}"
 
-    asyncio.run(run(), debug=True)
+    with asyncio.Runner(loop_factory=CheckedLoop) as runner:
+        runner.run(run())
     return True
 
 

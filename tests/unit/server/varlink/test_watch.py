@@ -413,7 +413,6 @@ async def test_watchers_that_never_read_cost_the_others_nothing(tmp_path: Path) 
     """Ten that read get every change in order; ten that do not read get a resync."""
     path, store = tmp_path / "socket", Store(host(reading(TOP, types=4)), history=2_000)
     loop = asyncio.get_running_loop()
-    loop.set_debug(False)  # which makes it ten times as slow
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(serving(store, path))
         idle = [await stack.enter_async_context(connected(path)) for _ in range(IDLE)]
