@@ -18,6 +18,7 @@ from tests.support.checked_loop import CheckedLoop
 from tests.support.golden import Golden
 from tests.support.needs import missing
 from tests.support.real_devices import RealDevice, find
+from tests.support.search import FULL_EXAMPLES, QUICK_EXAMPLES
 
 ASYNC_TEST_TIMEOUT_SECONDS = 60
 
@@ -26,10 +27,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a busy machine any example may be slow, and so may finding it.
 FULL = hypothesis.settings(
-    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=100
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=FULL_EXAMPLES,
 )
 hypothesis.settings.register_profile("full", FULL)
-hypothesis.settings.register_profile("quick", FULL, max_examples=20)  # for `make test-unit`
+hypothesis.settings.register_profile("quick", FULL, max_examples=QUICK_EXAMPLES)
 hypothesis.settings.load_profile("full")
 
 
