@@ -1,4 +1,4 @@
-"""How far tests search: as far as they can, or with the profile `quick` of `make test-unit` less."""
+"""How far tests search: all the way, or less with the profile `quick` of `make test-unit`."""
 
 from __future__ import annotations
 
