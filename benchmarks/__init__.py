@@ -1,1 +1,1 @@
-"""Measurements, beside libvirt and the floor."""
+"""Benchmarks: nodedevd compared with libvirtd and with C programs that do the same work."""

@@ -1,4 +1,4 @@
-"""Runs libvirtd and nodedevd over the same generated hosts, in turn, and compares them."""
+"""Runs libvirtd and nodedevd on the same generated hosts, in turn, and compares them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CURVE = HERE / "curve.json"
 DOCUMENT = HERE.parent / "docs/performance.md"
 PLOT = HERE.parent / "docs/performance.svg"
 CURVE_DEVICES = (100, 300, 1000, 3000)
-"""Besides those that are compared anyway."""
+"""in addition to the hosts of the comparison"""
 QUICK_DEVICES = 260
 
 _EPILOG = """\
-Example: compare, and make the outcome the one to compare with
+Example: compare, and store the results for later comparisons
   make bench ARGS=--update
 
-Exit status: 0 measured, whatever the figures are; 1 a broken run: an error, or the two
-daemons show different devices; 2 wrong usage, or libvirtd cannot be run here."""
+Exit status: 0 measured, whatever the figures are; 1 the run failed, or the two daemons show
+different devices; 2 wrong usage, or libvirtd cannot run here."""
 
 
 def measure(devices: int, rounds: int, *options: str) -> dict[str, Any]:
-    """Measure on one host, in namespaces of its own. Raises CalledProcessError."""
+    """Measure on one host, in new namespaces. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory, "figures.json")
         command = [sys.executable, "-m", "benchmarks.measure", "--devices", str(devices)]
@@ -44,7 +44,7 @@ def measure(devices: int, rounds: int, *options: str) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the properties of this machine that the figures depend on."""
     version = subprocess.run([libvirtd.LIBVIRTD, "--version"], capture_output=True, text=True)
     models = [
         line.partition(": ")[2]
@@ -62,34 +62,39 @@ def machine() -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, write."""
+    """Measure, print the comparison, and write the files."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=5, help="of each daemon (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds for each daemon (default: 5)")
     parser.add_argument(
         "--devices",
         type=int,
         nargs="*",
         default=[620, 9573, report.LARGEST],
-        help=f"sizes of hosts (default: 620 9573 {report.LARGEST}, the last for nodedevd alone)",
+        help=f"numbers of devices of the hosts (default: 620 9573 {report.LARGEST}, the last one"
+        " for nodedevd only)",
     )
-    parser.add_argument("--quick", action="store_true", help="a short run that shows it works")
-    parser.add_argument("--curve", action="store_true", help="smaller hosts, and a picture of all")
+    parser.add_argument("--quick", action="store_true", help="a short run that shows that it works")
     parser.add_argument(
-        "--nodedevd", metavar="PATH", help="the program as it is installed (default: this tree's)"
+        "--curve", action="store_true", help="measure smaller hosts, and draw a picture"
+    )
+    parser.add_argument(
+        "--nodedevd",
+        metavar="PATH",
+        help="installed nodedevd (default: that of this tree)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--update", action="store_true", help=f"write {RESULTS.name} and docs/performance.md anew"
+        "--update", action="store_true", help=f"update {RESULTS.name} and docs/performance.md"
     )
     arguments = parser.parse_args(argv)
     missing = libvirtd.missing()
     if missing is not None:
-        print(f"libvirtd cannot be run here: {missing}", file=sys.stderr)
+        print(f"libvirtd cannot run here: {missing}", file=sys.stderr)
         return 0 if arguments.quick else 2
     setting = machine()
     hosts: dict[str, Any] = {}
@@ -123,4 +128,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except subprocess.CalledProcessError as error:
-        sys.exit(f"a broken run: {error}")
+        sys.exit(f"the run failed: {error}")

@@ -1,10 +1,9 @@
-/* The floor of a call: what it costs where there is nothing but to receive and to answer it.
+/* The floor of a call: the cost of receiving and answering it, and nothing else.
  *
  *   answer SOCKET BYTES
  *
- * Listens on SOCKET, and answers every zero byte that a client sends with BYTES bytes, the last
- * of them zero: as a daemon would that has nothing to think about. One thread, epoll(7). Ends
- * by a signal. */
+ * Listens on SOCKET, and answers every zero byte of a client with BYTES bytes, the last of them
+ * zero. It has one thread and uses epoll(7). A signal ends it. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>

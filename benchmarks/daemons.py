@@ -1,4 +1,4 @@
-"""The two daemons: how each is started, and what it takes of the machine."""
+"""The two daemons: how to start each, and which resources it uses."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.faces import Connection, Face, Rpc, Varlink
+from benchmarks.protocols import Connection, Protocol, Rpc, Varlink
 from tests.support.libvirtd import DRIVER, LIBVIRTD, RUN
 
 TIMEOUT_SECONDS = 300.0
-"""After so long without an answer a run is broken."""
+"""After so long without a reply, the run fails."""
 QUIET_SECONDS = 0.5
-"""A daemon is at rest when it has used nothing for so long."""
+"""A daemon is idle when it has used no CPU time for so long."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of(pid: int) -> float:
     """Return the CPU time that a process has used so far, in seconds."""
-    # The clock of a process is numbered by its pid, as clock_getcpuclockid(3) does.
+    # This is the number of the CPU clock of a process, see clock_getcpuclockid(3).
     return time.clock_gettime(~pid << 3 | 2)
 
 
 @contextmanager
 def processors_awake() -> Iterator[None]:
-    """Keep all processors from sleeping, by loops that give way to whatever else is to run.
+    """Keep all processors from halting, by busy loops that yield to all other work.
 
-    That is SCHED_IDLE of sched(7). In a virtual machine, to wake a processor that has halted takes
-    longer than most calls; on a host whose guests have work to do, few ever halt.
+    The loops are SCHED_IDLE, sched(7). In a virtual machine, waking up a halted processor takes
+    longer than most calls; on a host with busy guests, few processors ever halt.
     """
     loops = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -49,12 +49,12 @@ def processors_awake() -> Iterator[None]:
             loop.wait()
 
 
-def first_connection(face: Face, process: subprocess.Popen[bytes], name: str) -> Connection:
-    """Connect to a program that was just started, once it listens. Raises RuntimeError."""
+def first_connection(protocol: Protocol, process: subprocess.Popen[bytes], name: str) -> Connection:
+    """Connect to a program that was just started, as soon as it listens. Raises RuntimeError."""
     began = time.monotonic()
     while True:
         try:
-            return Connection(face, TIMEOUT_SECONDS)
+            return Connection(protocol, TIMEOUT_SECONDS)
         except (FileNotFoundError, ConnectionRefusedError):
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}") from None
@@ -64,31 +64,31 @@ def first_connection(face: Face, process: subprocess.Popen[bytes], name: str) ->
 
 
 class Daemon(ABC):
-    """A daemon that can be started again and again.
+    """A daemon that can be started repeatedly.
 
     Attributes:
-        name: of its program.
-        own: the protocol by which it is asked first.
-        libvirt: libvirt's.
+        name: name of its program.
+        own: the protocol in which it is called first.
+        libvirt: libvirt's protocol.
     """
 
     name: str
-    own: Face
+    own: Protocol
     libvirt: Rpc
 
     @property
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        """What starts it."""
+        """The command that starts it."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What it is started with besides."""
+        """Additional environment variables."""
         return {}
 
 
 class Nodedevd(Daemon):
-    """This one."""
+    """The daemon nodedevd."""
 
     name = "nodedevd"
 
@@ -105,7 +105,7 @@ class Nodedevd(Daemon):
 
 
 class Libvirtd(Daemon):
-    """libvirtd with its node device driver alone, as virtnodedevd has it."""
+    """The daemon libvirtd with only its node device driver, as virtnodedevd has it."""
 
     name = "libvirtd"
 
@@ -132,25 +132,25 @@ class Libvirtd(Daemon):
 
 
 class Started:
-    """A daemon that runs.
+    """A running daemon.
 
     Attributes:
-        names: of all devices, as its first answer has them.
-        wall_seconds: from its start to that answer.
-        cpu_seconds: what it used meanwhile.
+        names: names of all devices, from its first reply.
+        wall_seconds: time from its start to that reply.
+        cpu_seconds: CPU time that it used until then.
     """
 
     def __init__(self, daemon: Daemon, process: subprocess.Popen[bytes], began: float) -> None:
         self.pid = process.pid
-        face = daemon.own
-        with first_connection(face, process, daemon.name) as connection:
-            reply = connection.ask(face.names)
+        protocol = daemon.own
+        with first_connection(protocol, process, daemon.name) as connection:
+            reply = connection.ask(protocol.names)
         self.wall_seconds = time.monotonic() - began
         self.cpu_seconds = self.cpu()
-        self.names = face.read_names(reply)
+        self.names = protocol.read_names(reply)
 
     def cpu(self) -> float:
-        """Return the CPU time that it and its children have used so far, in seconds."""
+        """Return the CPU time of the daemon and its children so far, in seconds."""
         total = cpu_of(self.pid)
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -158,17 +158,17 @@ class Started:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if path.parent.name == str(self.pid):
-                total += sum(map(int, fields[13:15])) / _TICKS  # of children that have ended
+                total += sum(map(int, fields[13:15])) / _TICKS  # of ended children
             elif int(fields[1]) == self.pid:
                 total += sum(map(int, fields[11:15])) / _TICKS
         return total
 
     def cpu_at_rest(self, patience_seconds: float = TIMEOUT_SECONDS) -> float:
-        """Wait until it does nothing any more, and return its CPU time."""
+        """Wait until the daemon is idle, and return its CPU time. Raises TimeoutError."""
         began, used, since = time.monotonic(), self.cpu(), time.monotonic()
         while time.monotonic() - since < QUIET_SECONDS:
             if time.monotonic() - began > patience_seconds:
-                raise TimeoutError("the daemon does not come to rest")
+                raise TimeoutError(f"the daemon is not idle after {patience_seconds:g} s")
             time.sleep(0.05)
             now = self.cpu()
             if now - used > 0.001:
@@ -176,7 +176,7 @@ class Started:
         return self.cpu()
 
     def rss_mib(self) -> float:
-        """Return how much of its memory is resident, in MiB."""
+        """Return its resident memory, in MiB."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
@@ -185,11 +185,11 @@ class Started:
 
 @contextmanager
 def started(daemon: Daemon) -> Iterator[Started]:
-    """Start a daemon and wait for its first complete answer; it is gone in the end."""
-    for face in (daemon.own, daemon.libvirt):
-        face.path.parent.mkdir(parents=True, exist_ok=True)
-        face.path.unlink(missing_ok=True)
-    # As it is installed, it finds its bytecode: that of the first start stays for the others.
+    """Start a daemon, wait for its first complete reply, and kill it at the end."""
+    for protocol in (daemon.own, daemon.libvirt):
+        protocol.path.parent.mkdir(parents=True, exist_ok=True)
+        protocol.path.unlink(missing_ok=True)
+    # As in an installation, Python finds bytecode: the first start writes it.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     log_path = RUN / f"{daemon.name}.log"
     with log_path.open("wb") as log:
@@ -204,8 +204,8 @@ def started(daemon: Daemon) -> Iterator[Started]:
     try:
         yield Started(daemon, process, began)
     except BaseException as error:
-        error.add_note(f"{daemon.name} logged: {log_path.read_text(errors='replace')[-2000:]}")
+        error.add_note(f"log of {daemon.name}: {log_path.read_text(errors='replace')[-2000:]}")
         raise
     finally:
-        process.send_signal(signal.SIGKILL)  # of libvirtd, nothing is to be told after this
+        process.send_signal(signal.SIGKILL)  # there is no need for a clean stop
         process.wait()

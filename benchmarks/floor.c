@@ -1,13 +1,13 @@
-/* The floor: what the reads of a scan cost where there is nothing but the reads.
+/* The floor: the cost of the reads of a scan, and nothing else.
  *
  *   floor READS XML_BYTES ROUNDS
  *
- * READS is a file with one read a line, as nodedevd's scan has asked for them: `L` to list the
- * directory, `R` to read the file, or `R` and a number for its first bytes alone, `T` to read
- * the text of the link, `E` to look whether something is there, then a blank and the path. Each
- * is done by the plain system calls; besides, XML_BYTES of text are written line by line to
- * memory. Prints the wall time of each round, in nanoseconds, and the number of reads that
- * found something, one JSON object. */
+ * READS is a file with the reads of a scan of nodedevd, one a line: a letter, a blank and the
+ * path. The letter is `L` to list the directory, `R` to read the file (followed by a number, to
+ * read that many bytes at most), `T` to read the text of the link, `E` to test whether the path
+ * exists. Each read uses plain system calls. In addition, XML_BYTES of text are written to
+ * memory, line by line. Prints one JSON object: the wall time of each round in nanoseconds, the
+ * number of reads, and the number of those that succeeded. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>

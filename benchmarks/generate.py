@@ -1,8 +1,8 @@
-"""Makes a sysroot of a large virtualization host: python -m benchmarks.generate DIR.
+"""Generates a sysroot of a large virtualization host: python -m benchmarks.generate DIR.
 
-It has graphics cards with virtual functions that offer mdev types, network cards with virtual
-functions that offer none, mdevs, SCSI adapters with disks, interfaces, and functions of which
-there is nothing more to say. Numbers are made up, shapes are those of the recorded hosts.
+It has graphics cards whose virtual functions offer mdev types, network cards with virtual
+functions, mdevs, SCSI adapters with disks, network interfaces, and plain PCI functions. The
+values are invented; the structure is that of the sample hosts.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tests.support.vpd import vital_product_data
 
 PORT, ENDPOINT = 4, 0
 FUNCTIONS = 16
-"""Virtual functions of a card."""
+"""virtual functions of a card"""
 TYPES = 12
 LUNS = 16
-"""Disks of an adapter."""
+"""disks of an adapter"""
 CARDS_OF_A_DOMAIN = 200
 FIRST_INDEX = 1000
-"""ifindex(7) of the first interface."""
+"""index of the first network interface"""
 
 
 class Shape(NamedTuple):
-    """How much of what a host has; the other devices are plain PCI functions.
+    """The numbers of devices of a host. Those not counted here are plain PCI functions.
 
     Attributes:
-        devices: node devices in all.
+        devices: all node devices.
         graphics: graphics cards, whose virtual functions are mdev parents.
         networks: network cards with virtual functions.
         mdevs: mediated devices, spread over the parents.
@@ -50,12 +50,12 @@ class Shape(NamedTuple):
 
     @property
     def adapters(self) -> int:
-        """Adapters of the disks."""
+        """Number of SCSI adapters."""
         return -(-self.luns // LUNS)
 
     @property
     def plain(self) -> int:
-        """PCI functions that are no part of a card with virtual functions."""
+        """Number of PCI functions outside cards with virtual functions."""
         cards = (self.graphics + self.networks) * (FUNCTIONS + 2)
         disks = self.luns * 4 + self.adapters
         return self.devices - 1 - cards - self.mdevs - disks - self.interfaces
@@ -68,7 +68,7 @@ LARGE = Shape(9573, graphics=33, networks=255, mdevs=2000, luns=512, interfaces=
 
 
 def shape(devices: int) -> Shape:
-    """Return a host of so many devices; one that is not known, in the proportions of LARGE."""
+    """Return a shape with this number of devices; an unknown number scales LARGE."""
     for known in (SMALL, LARGE):
         if devices == known.devices:
             return known
@@ -82,7 +82,7 @@ def shape(devices: int) -> Shape:
 
 
 class SharingTree(Tree):
-    """Makes files of the same content links to one file, and each directory once."""
+    """A tree that hard-links files with the same content, and makes each directory once."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         super().__init__(root)
@@ -116,7 +116,7 @@ class SharingTree(Tree):
 
 
 def generate(root: Path, wanted: Shape) -> None:
-    """Write a host."""
+    """Write a host to a directory."""
     tree = SharingTree(root)
     tree.dmi(
         product_name="Bench",
@@ -269,13 +269,15 @@ def _letters(number: int) -> str:
 
 
 def main() -> None:
-    """Write a host."""
+    """Write a host to the directory of the command line."""
     parser = argparse.ArgumentParser(
-        description="Make a sysroot of a large virtualization host.",
+        description="Generate a sysroot of a large virtualization host.",
         epilog="Example: python -m benchmarks.generate /tmp/large --devices 9573",
     )
-    parser.add_argument("directory", type=Path, help="where to; must not exist")
-    parser.add_argument("--devices", type=int, default=620, help="node devices (default: 620)")
+    parser.add_argument("directory", type=Path, help="directory to create")
+    parser.add_argument(
+        "--devices", type=int, default=620, help="number of node devices (default: 620)"
+    )
     arguments = parser.parse_args()
     try:
         wanted = shape(arguments.devices)

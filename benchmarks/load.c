@@ -1,15 +1,15 @@
-/* Asks a daemon over its Unix socket, one request open on each of some connections.
+/* Sends requests to a daemon over its Unix socket, one at a time on each of several connections.
  *
  *   load SOCKET FRAMING REQUESTS CLIENTS SECONDS
  *
- * FRAMING is `nul` (Varlink: JSON objects, each ended by a zero byte) or `xdr` (libvirt's RPC:
- * packets that begin with their own length). REQUESTS is a file: a 32-bit number of requests
- * that greet on each connection, then all requests, those first, each with its 32-bit length
- * in front; numbers are in host order. With 0 SECONDS every request is asked once, in order.
+ * FRAMING is `nul` (Varlink: JSON objects, each followed by a zero byte) or `xdr` (libvirt's
+ * RPC: packets that start with their length). REQUESTS is a file: the 32-bit number of greeting
+ * requests for each connection, then all requests, the greeting first, each preceded by its
+ * 32-bit length; numbers are in host order. With 0 SECONDS, every request is sent once, in order.
  *
- * Prints one JSON object: requests answered, bytes received, the time from the first request
- * to the last reply, and quantiles of the time of one, in nanoseconds. A reply that tells an
- * error ends it with status 3, one that does not come for 300 s with status 4. */
+ * Prints one JSON object: the number of answered requests, the number of received bytes, the
+ * time from the first request to the last reply, and quantiles of the time of one request, in
+ * nanoseconds. Exits with 3 for an error reply, and with 4 after 300 s without a reply. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -73,7 +73,7 @@ static void send_request(struct client *client, const struct request *request)
     }
 }
 
-/* The length of the reply at the start of the buffer, 0 while it is not all there. */
+/* Return the length of the reply at the start of the buffer, 0 while it is incomplete. */
 static size_t reply_size(struct client *client)
 {
     if (!xdr) {
@@ -91,12 +91,12 @@ static size_t reply_size(struct client *client)
 static void check(struct client *client, size_t size)
 {
     if (xdr ? client->buffer[27] != 0 : !strncmp(client->buffer, "{\"error\"", 8)) {
-        fprintf(stderr, "refused: %.*s\n", xdr ? 0 : (int)(size > 300 ? 300 : size), client->buffer);
+        fprintf(stderr, "error reply: %.*s\n", xdr ? 0 : (int)(size > 300 ? 300 : size), client->buffer);
         exit(3);
     }
 }
 
-/* Read what is there; 1 if that completed a reply, which is taken away. */
+/* Receive data; return 1 if it completes a reply, which is removed from the buffer. */
 static int receive(struct client *client)
 {
     if (client->room - client->used < CHUNK) {
@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     while (open) {
         struct epoll_event events[64];
         int ready = epoll_wait(poll, events, 64, PATIENCE_MS);
-        if (ready == 0) { fputs("no answer\n", stderr); return 4; }
+        if (ready == 0) { fputs("no reply within 300 s\n", stderr); return 4; }
         for (int at = 0; at < ready; at++) {
             struct client *client = &all[events[at].data.u32];
             if (!receive(client)) continue;

@@ -1,6 +1,6 @@
-"""Measures both daemons on one host, in turn, round by round: python -m benchmarks.measure.
+"""Measures both daemons on one host, in turn, in rounds: python -m benchmarks.measure.
 
-Runs in namespaces of its own; `benchmarks.__main__` makes them and reads what is written.
+It must run in new namespaces; `benchmarks.__main__` creates them, and reads the results.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from benchmarks.daemons import (
     processors_awake,
     started,
 )
-from benchmarks.faces import Connection, Face, Rpc, Varlink
 from benchmarks.generate import shape
+from benchmarks.protocols import Connection, Protocol, Rpc, Varlink
 from benchmarks.stage import Stage, compiled
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.tree.read import scan
@@ -39,47 +39,52 @@ LOAD_SECONDS = 2.0
 QUICK_SECONDS = 0.2
 CLIENTS = 64
 CHANGES = 10
-"""Devices that are removed and added one after another."""
+"""devices that are removed and added one after another"""
 BURST = 1000
-"""Virtual functions that are removed at once."""
+"""virtual functions that are removed at once"""
 XML_BYTES = 900
-"""Of a device, on average: what the floor writes."""
+"""average for a device, which the floor writes"""
 EVENT_SECONDS = 300.0
-"""A daemon that tells nothing for so long has not noticed."""
+"""After so long without an event, the daemon has missed the change."""
 BURST_SECONDS = 60.0
-"""Of a burst that takes longer, what is known is that it does."""
+"""A burst that takes longer is not measured to its end."""
 
 Figures: TypeAlias = dict[str, float]
 
 
 def progress(text: str) -> None:
-    """Tell who waits what is going on."""
+    """Print a progress message to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Loader:
-    """Asks by the C program, so that the daemon is what takes the time."""
+    """Sends requests with the C program, so that the daemon takes most of the time."""
 
     def __init__(self) -> None:
         self._program = compiled("load")
         self._requests = RUN / "requests"
 
     def run(
-        self, face: Face, requests: Sequence[bytes], *, clients: int = 1, seconds: float = 0.0
+        self,
+        protocol: Protocol,
+        requests: Sequence[bytes],
+        *,
+        clients: int = 1,
+        seconds: float = 0.0,
     ) -> dict[str, Any]:
-        """Ask each once, or for some time again and again. Raises CalledProcessError."""
+        """Send each request once, or all repeatedly for some time. Raises CalledProcessError."""
         with self._requests.open("wb") as file:
-            file.write(struct.pack("=I", len(face.greeting)))
-            for request in (*face.greeting, *requests):
+            file.write(struct.pack("=I", len(protocol.greeting)))
+            for request in (*protocol.greeting, *requests):
                 file.write(struct.pack("=I", len(request)) + request)
-        command = [str(self._program), str(face.path), face.framing, str(self._requests)]
+        command = [str(self._program), str(protocol.path), protocol.framing, str(self._requests)]
         command += [str(clients), str(seconds)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         return dict(json.loads(done.stdout))
 
 
 class Bench:
-    """Both daemons on a host."""
+    """Both daemons on one host."""
 
     def __init__(self, stage: Stage, load_seconds: float) -> None:
         self._stage = stage
@@ -87,7 +92,7 @@ class Bench:
         self._loader = Loader()
 
     def check(self, daemons: Sequence[Daemon]) -> None:
-        """Fail unless both show all devices, and the same text of each."""
+        """Fail unless both daemons show all devices, with the same text for each."""
         shown = []
         for daemon in daemons:
             with started(daemon):
@@ -98,39 +103,41 @@ class Bench:
         theirs, own = shown
         assert len(own) == self._stage.devices, f"{len(own)} devices"
         one_sided = sorted(theirs.keys() ^ own.keys())
-        assert not one_sided, f"{len(one_sided)} devices are shown by one: {one_sided[:5]}"
+        assert not one_sided, (
+            f"{len(one_sided)} devices are shown by only one daemon: {one_sided[:5]}"
+        )
         compare(theirs, own, Path("/"))
 
     def _check_bulk(self, daemon: Nodedevd, own: dict[str, str]) -> None:
-        """Fail unless the bulk answer has the text of each device, and no read failed."""
-        face = daemon.varlink
-        with Connection(face, 60.0) as connection:
-            (request,) = face.everything([])
-            document = face.read(connection.ask(request))["xml"]
-            errors = face.read(connection.ask(face.status))["error_count"]
+        """Fail unless the bulk reply has the text of each device, and there are no read errors."""
+        protocol = daemon.varlink
+        with Connection(protocol, 60.0) as connection:
+            (request,) = protocol.everything([])
+            document = protocol.read(connection.ask(request))["xml"]
+            errors = protocol.read(connection.ask(protocol.status))["error_count"]
         devices = re.findall(r"  <device>\n(?:.|\n)*?\n  </device>\n", document)
         found = [re.sub("^  ", "", device, flags=re.MULTILINE) for device in devices]
-        assert sorted(found) == sorted(own.values()), "the bulk answer is another one"
-        assert errors == 0, f"{errors} attributes could not be told"
+        assert sorted(found) == sorted(own.values()), "the bulk reply differs from single replies"
+        assert errors == 0, f"{errors} read errors"
 
     def floor_of_a_call(self) -> Figures:
-        """Ask a C program that answers all calls with the same bytes, as many as XML has."""
-        face = Varlink(RUN / "answer.sock")
-        face.path.unlink(missing_ok=True)
-        process = subprocess.Popen([compiled("answer"), face.path, str(XML_BYTES)])
+        """Measure a C program that answers every call with the same bytes, as many as XML has."""
+        protocol = Varlink(RUN / "answer.sock")
+        protocol.path.unlink(missing_ok=True)
+        process = subprocess.Popen([compiled("answer"), protocol.path, str(XML_BYTES)])
         try:
-            with first_connection(face, process, "answer"):
-                pass  # it listens
-            figures = self._answers(face, process.pid, "answer")
+            with first_connection(protocol, process, "answer"):
+                pass  # it listens now
+            figures = self._answers(protocol, process.pid, "answer")
             with processors_awake():
-                return figures | self._answers(face, process.pid, "awake_answer")
+                return figures | self._answers(protocol, process.pid, "awake_answer")
         finally:
             process.kill()
             process.wait()
 
-    def _answers(self, face: Face, pid: int, key: str) -> Figures:
+    def _answers(self, protocol: Protocol, pid: int, key: str) -> Figures:
         before = cpu_of(pid)
-        done = self._loader.run(face, [face.dump("computer")], seconds=self._load_seconds)
+        done = self._loader.run(protocol, [protocol.dump("computer")], seconds=self._load_seconds)
         cpu = (cpu_of(pid) - before) / done["answered"]
         return {f"{key}_us": done["p50_ns"] / 1e3, f"{key}_cpu_us": cpu * 1e6}
 
@@ -153,14 +160,14 @@ class Bench:
 
     def _questions(self, daemon: Daemon, running: Started, *, load: bool) -> Figures:
         own, libvirt, names = daemon.own, daemon.libvirt, list(running.names)
-        random.Random(1).shuffle(names)  # every kind has its share of a run that ends early
+        random.Random(1).shuffle(names)  # a run that ends early has devices of every kind
         everything, dumps = own.everything(names), [own.dump(name) for name in names]
         figures = {"all_first_ms": self._loader.run(own, everything)["wall_ns"] / 1e6}
         figures["names_ms"] = self._loader.run(own, [own.names] * 5)["p50_ns"] / 1e6
         figures |= self._dumps(own, dumps, running, "dump", 1)
         with processors_awake():
             figures |= self._dumps(own, dumps, running, "awake_dump", 1)
-        # By now, counts are older than nodedevd serves them: it reads them again.
+        # By now, the counts are older than --count-age: nodedevd reads them again.
         figures["all_ms"] = self._loader.run(own, everything)["wall_ns"] / 1e6
         if load:
             figures |= self._dumps(own, dumps, running, "load", CLIENTS)
@@ -179,10 +186,10 @@ class Bench:
         return figures
 
     def _dumps(
-        self, face: Face, dumps: Sequence[bytes], running: Started, key: str, clients: int
+        self, protocol: Protocol, dumps: Sequence[bytes], running: Started, key: str, clients: int
     ) -> Figures:
         before = running.cpu()
-        done = self._loader.run(face, dumps, clients=clients, seconds=self._load_seconds)
+        done = self._loader.run(protocol, dumps, clients=clients, seconds=self._load_seconds)
         cpu = running.cpu() - before
         figures = {f"{key}_us": done["p50_ns"] / 1e3, f"{key}_p99_us": done["p99_ns"] / 1e3}
         figures[f"{key}_cpu_us"] = cpu / done["answered"] * 1e6
@@ -191,60 +198,60 @@ class Bench:
 
     # -- changes -----------------------------------------------------------------------
 
-    def _events(self, face: Face, running: Started, *, burst: bool) -> Figures:
+    def _events(self, protocol: Protocol, running: Started, *, burst: bool) -> Figures:
         functions = self._stage.functions
         figures: Figures = {}
-        with Connection(face, EVENT_SECONDS) as connection:
-            connection.ask(face.watch)
+        with Connection(protocol, EVENT_SECONDS) as connection:
+            connection.ask(protocol.watch)
             before = running.cpu_at_rest()
             walls = []
             for function in functions[:CHANGES]:
-                walls.append(self._until(connection, face, [self._stage.take_away(function)]))
-                walls.append(self._until(connection, face, self._stage.put_back()))
+                walls.append(self._until(connection, protocol, [self._stage.remove(function)]))
+                walls.append(self._until(connection, protocol, self._stage.restore()))
             used = running.cpu_at_rest() - before
             figures["event_cpu_ms"] = used / len(walls) * 1e3
             figures["event_ms"] = sorted(walls)[len(walls) // 2] * 1e3
             if burst:
-                messages = [self._stage.take_away(function) for function in functions[:BURST]]
+                messages = [self._stage.remove(function) for function in functions[:BURST]]
                 before = running.cpu()
-                figures["burst_s"] = self._until(connection, face, messages, BURST_SECONDS)
+                figures["burst_s"] = self._until(connection, protocol, messages, BURST_SECONDS)
                 figures["burst_cpu_s"] = running.cpu() - before
-                self._stage.put_back()
+                self._stage.restore()
         return figures
 
     def _until(
         self,
         connection: Connection,
-        face: Face,
+        protocol: Protocol,
         messages: Sequence[bytes],
         limit_seconds: float = EVENT_SECONDS,
     ) -> float:
-        """Tell what happened; return after how many seconds the client knew all of it.
+        """Send messages of udevd, and return after how many seconds the client has all events.
 
-        That is more than the limit if it did not, by then.
+        The result exceeds the limit if events are still missing then.
         """
-        wanted = {told(message) for message in messages}
+        wanted = {expected_event(message) for message in messages}
         began = time.monotonic()
         for message in messages:
-            self._stage.tell(message)
+            self._stage.send(message)
         while wanted and time.monotonic() - began < limit_seconds:
-            event = face.read_event(connection.receive())
+            event = protocol.read_event(connection.receive())
             if event is not None:
                 wanted.discard(event)
         return time.monotonic() - began
 
 
-def told(message: bytes) -> tuple[str, str]:
-    """Return what clients are to be told of a message of udevd about a PCI function."""
+def expected_event(message: bytes) -> tuple[str, str]:
+    """Return the event that clients receive for a message of udevd about a PCI function."""
     action, path = re.findall(rb"(?:ACTION|DEVPATH)=([^\0]*)", message)
     name = re.sub("[^0-9a-f]", "_", path.decode().rpartition("/")[2])
     return ("removed" if action == b"remove" else "added", f"pci_{name}")
 
 
-def read_all(face: Rpc, connection: Connection) -> dict[str, str]:
+def read_all(protocol: Rpc, connection: Connection) -> dict[str, str]:
     """Return the XML of every device by name."""
-    names = face.read_names(connection.ask(face.names))
-    return {name: face.read_xml(connection.ask(face.dump(name))) for name in names}
+    names = protocol.read_names(connection.ask(protocol.names))
+    return {name: protocol.read_xml(connection.ask(protocol.dump(name))) for name in names}
 
 
 class Floor:
@@ -254,20 +261,20 @@ class Floor:
         self._program = compiled("floor")
         self._reads = RUN / "reads"
         self._xml_bytes = xml_bytes
-        noted = Noting()
+        noted = ReadLog()
         scan(noted)
         self._reads.write_text("".join(noted.reads), errors="surrogateescape")
 
     def measure(self) -> Figures:
-        """Do them."""
+        """Do the reads once."""
         command = [str(self._program), str(self._reads), str(self._xml_bytes), "1"]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         answer = json.loads(done.stdout)
         return {"floor_s": answer["rounds_ns"][0] / 1e9, "floor_reads": answer["reads"]}
 
 
-class Noting(Sysroot):
-    """Notes every read."""
+class ReadLog(Sysroot):
+    """A sysroot that logs every read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -295,14 +302,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--alone", action="store_true", help="nodedevd alone")
-    parser.add_argument("--brief", action="store_true", help="without 64 clients, and a burst")
-    parser.add_argument("--quick", action="store_true", help="short runs")
-    parser.add_argument("--nodedevd", help="the program")
+    parser.add_argument("--alone", action="store_true", help="measure nodedevd only")
+    parser.add_argument("--brief", action="store_true", help="omit 64 clients and the burst")
+    parser.add_argument("--quick", action="store_true", help="measure for a short time")
+    parser.add_argument("--nodedevd", help="path of the program")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     devices, load = arguments.devices, not arguments.brief
-    progress(f"{devices} devices: making the host")
+    progress(f"{devices} devices: generating the host")
     stage = Stage(shape(devices))
     stage.set_up()
     bench = Bench(stage, QUICK_SECONDS if arguments.quick else LOAD_SECONDS)
@@ -310,7 +317,7 @@ def main() -> None:
     if not arguments.alone:
         daemons.insert(0, Libvirtd())
     if not arguments.alone:
-        progress(f"{devices} devices: comparing what both show")
+        progress(f"{devices} devices: comparing the devices of both daemons")
         bench.check(daemons)
     floor = Floor(XML_BYTES * devices)
     burst = load and len(stage.functions) >= BURST
@@ -319,7 +326,7 @@ def main() -> None:
         floors = floor.measure() | (bench.floor_of_a_call() if load else {})
         rounds.setdefault("floor", []).append(floors)
         for daemon in daemons if number % 2 == 0 else reversed(daemons):
-            # It takes libvirtd minutes, with two processes for each device.
+            # libvirtd takes minutes for this, with two processes for each device.
             bursts = burst and (number == 0 or not isinstance(daemon, Libvirtd))
             figures = bench.measure(daemon, load=load, burst=bursts)
             rounds.setdefault(daemon.name, []).append(figures)

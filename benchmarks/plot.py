@@ -1,4 +1,4 @@
-"""Draws how figures grow with the host, as SVG."""
+"""Draws how figures grow with the number of devices, as SVG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {THEIRS: "#b5541c", OURS: "#1c66b5"}
 
 
 def curve(hosts: Hosts) -> str:
-    """Return one picture: a panel for each figure, both axes logarithmic."""
+    """Return one SVG picture with a panel for each figure; both axes are logarithmic."""
     panels = [
         f'<g transform="translate({index % 2 * WIDTH},{index // 2 * HEIGHT})">\n'
         + "".join(_panel(hosts, key, title))
@@ -68,7 +68,7 @@ def _panel(hosts: Hosts, key: str, title: str) -> Iterator[str]:
         for x, y in placed:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>\n'
         if placed:
-            x, y = placed[-1]  # where they are far from each other
+            x, y = placed[-1]  # there, the lines are far apart
             yield (
                 f'<text x="{x - 6:.1f}" y="{y - 6:.1f}" text-anchor="end" fill="{colour}">'
                 f"{who}</text>\n"
@@ -76,7 +76,7 @@ def _panel(hosts: Hosts, key: str, title: str) -> Iterator[str]:
 
 
 class _Axis:
-    """A logarithmic axis over whole powers of ten, from one place to another."""
+    """A logarithmic axis over whole powers of ten, between two coordinates."""
 
     def __init__(self, values: list[float], start: float, end: float) -> None:
         self._start, self._end = start, end

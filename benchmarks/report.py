@@ -1,4 +1,4 @@
-"""What the figures come to: rows of ratios, each with its spread and its target."""
+"""The results: rows of ratios, each with its spread and its target."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import Any, NamedTuple, TypeAlias
 
 Figures: TypeAlias = Mapping[str, float]
 Rounds: TypeAlias = Mapping[str, Sequence[Figures]]
-"""The figures of each round, by who was measured."""
+"""The figures of each round, by program."""
 Hosts: TypeAlias = Mapping[str, Rounds]
-"""The same, by the number of the host's devices."""
+"""The same, by number of devices of the host."""
 
 OURS, THEIRS = "nodedevd", "libvirtd"
 
 
 class Row(NamedTuple):
-    """One thing that is compared.
+    """One figure that is compared.
 
     Attributes:
-        key: of the figure.
-        title: what it is.
-        unit: of the figure.
-        targets: the most, or least, that the ratio may be, by the number of devices; at None
-            that of all hosts.
-        at_least: whether more is better.
-        theirs: whom it is compared with.
-        their_key: of the figure there, if it is another one.
+        key: key of the figure.
+        title: title of the row.
+        unit: unit of the figure.
+        targets: limit of the ratio by number of devices; the key None is for all hosts.
+        at_least: whether the target is a lower limit.
+        theirs: the program that nodedevd is compared with.
+        their_key: key of its figure, if it is another one.
     """
 
     key: str
@@ -81,17 +80,17 @@ ROWS = (
         theirs="libvirtd without mdevctl",
     ),
 )
-"""The first part has targets."""
+"""Rows with targets come first."""
 
 LARGEST = 47820
 SECONDS_OF_LARGEST = 10.0
 MIB_OF_LARGEST = 300.0
 GROWTH = 1.5
-"""An event's CPU on a host of 9,573 devices against one of 620: the same but for the noise."""
+"""Limit for the CPU of an event with 9,573 devices against 620: equal, except for noise."""
 
 
 class Ratio(NamedTuple):
-    """A row that was measured: medians, and the ratio with its spread over the rounds."""
+    """A measured row: medians, and the ratio with its spread over the rounds."""
 
     row: Row
     theirs: float
@@ -103,14 +102,14 @@ class Ratio(NamedTuple):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """Whether the target is met; None without a target."""
         if self.target is None:
             return None
         return self.ratio >= self.target if self.row.at_least else self.ratio <= self.target
 
 
 def ratios(rounds: Rounds, devices: int) -> list[Ratio]:
-    """Return all rows of a host of which there are figures of both."""
+    """Return all rows of a host that have figures of both programs."""
     found = []
     for row in ROWS:
         key = row.their_key or row.key
@@ -119,7 +118,7 @@ def ratios(rounds: Rounds, devices: int) -> list[Ratio]:
         if not theirs or not ours:
             continue
         middle = statistics.median(theirs)
-        # What was measured once stands against all rounds.
+        # A figure that was measured once is compared with all rounds.
         pairs = zip(ours, theirs if len(theirs) == len(ours) else [middle] * len(ours), strict=True)
         spread = sorted(own / their for own, their in pairs)
         target = row.targets.get(devices, row.targets.get(None))
@@ -129,7 +128,7 @@ def ratios(rounds: Rounds, devices: int) -> list[Ratio]:
 
 
 def table(hosts: Hosts, before: Hosts) -> str:
-    """Return the text that is printed: a table for each host, with what it was before."""
+    """Return the printed text: a table for each host, with the ratios of earlier results."""
     parts = []
     for devices, rounds in hosts.items():
         count = len(rounds[OURS])
@@ -150,7 +149,7 @@ BEGIN, END = "<!-- written by make bench ARGS=--update -->\n", "<!-- until here 
 
 
 def documented(text: str, hosts: Hosts, machine: Mapping[str, Any]) -> str:
-    """Return a document with its figures replaced, which stand between two comments."""
+    """Return a document with the figures between its two comments replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     setting = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
@@ -158,7 +157,7 @@ def documented(text: str, hosts: Hosts, machine: Mapping[str, Any]) -> str:
 
 
 def missed(hosts: Hosts) -> int:
-    """Return how many targets are missed."""
+    """Return the number of missed targets."""
     rows = [one for devices, rounds in hosts.items() for one in ratios(rounds, int(devices))]
     return sum(one.met is False for one in rows) + sum("MISS" in line for line in _alone(hosts))
 
@@ -178,7 +177,7 @@ def _cells(one: Ratio, old: float | None) -> tuple[str, ...]:
 
 
 def _alone(hosts: Hosts) -> list[str]:
-    """Return what is no comparison with another program on the same host."""
+    """Return the lines that do not compare two programs on the same host."""
     lines = []
     small, large = (_median(hosts, devices, "event_cpu_ms") for devices in (620, 9573))
     if small is not None and large is not None:
@@ -188,10 +187,10 @@ def _alone(hosts: Hosts) -> list[str]:
         )
     for devices in map(int, hosts):
         for when, prefix in (("", ""), (", no processor asleep", "awake_")):
-            told = _floor_of_a_call(hosts, devices, prefix)
-            if told:
+            ratios_of_floor = _floor_of_a_call(hosts, devices, prefix)
+            if ratios_of_floor:
                 against = f"against libvirtd at {devices:,} devices{when}"
-                lines.append(f"The C floor of one dumpxml, {against}: {', '.join(told)}")
+                lines.append(f"The C floor of one dumpxml, {against}: {', '.join(ratios_of_floor)}")
     wall, rss = (_median(hosts, LARGEST, key) for key in ("start_wall_s", "rss_mib"))
     if wall is not None and rss is not None:
         lines.append(
@@ -204,14 +203,14 @@ def _alone(hosts: Hosts) -> list[str]:
 
 
 def _floor_of_a_call(hosts: Hosts, devices: int, prefix: str) -> list[str]:
-    """Return what nobody can be faster than, nothing if it was not measured."""
-    told = []
+    """Return the ratios of the floor of a call to libvirtd, empty if it was not measured."""
+    ratios_of_floor = []
     for what, key in (("wall", "us"), ("CPU", "cpu_us")):
         floor = _median(hosts, devices, f"{prefix}answer_{key}", "floor")
         theirs = _median(hosts, devices, f"{prefix}dump_{key}", THEIRS)
         if floor is not None and theirs is not None:
-            told.append(f"x{number(floor / theirs)} of its {what}")
-    return told
+            ratios_of_floor.append(f"x{number(floor / theirs)} of its {what}")
+    return ratios_of_floor
 
 
 def _median(hosts: Hosts, devices: int, key: str, who: str = OURS) -> float | None:
@@ -220,12 +219,12 @@ def _median(hosts: Hosts, devices: int, key: str, who: str = OURS) -> float | No
 
 
 def verdict(met: bool | None) -> str:
-    """Return whether a target is met, as it is printed."""
+    """Return the printed word for a met or missed target."""
     return {None: "", True: "pass", False: "MISS"}[met]
 
 
 def number(value: float) -> str:
-    """Return a number with three digits that count."""
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -240,7 +239,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_json(hosts: Hosts, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all figures, with what they come to, for a file."""
+    """Return all figures and ratios as one JSON document."""
     summary = {
         devices: [
             {

@@ -1,7 +1,7 @@
-"""A generated host in the place of this machine's, in namespaces of its own.
+"""Puts a generated host in the place of this machine, in new namespaces.
 
-It is at /sys, with udev's database at /run/udev, for every process in the namespaces; its
-interfaces are there, and what udevd would tell is told by netlink. So daemons run as they are.
+For every process in the namespaces, the host is at /sys and udev's database at /run/udev. Its
+network interfaces exist, and udevd's events are sent by netlink. So daemons run unchanged.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ _HOST = RUN / "host"
 _ASIDE = RUN / "aside"
 _DEVICES = _HOST / "sys/bus/pci/devices"
 _UEVENTS = 15  # NETLINK_KOBJECT_UEVENT
-_UDEV_GROUP = 2  # what udevd sends to, as libudev's monitor has it
+_UDEV_GROUP = 2  # the multicast group of udevd, which libudev's monitor joins
 
 
 class Stage:
-    """The host, once `set_up` is done.
+    """The host, after `set_up`.
 
     Attributes:
-        devices: node devices it has.
-        functions: the kernel's names of virtual functions of network cards.
+        devices: number of node devices.
+        functions: kernel names of the virtual functions of network cards.
     """
 
     def __init__(self, shape: Shape) -> None:
         self.devices = shape.devices
         self._shape = shape
         self._aside: list[tuple[Path, Path]] = []
-        self._told = 0
+        self._sent = 0
         self._sender: socket.socket | None = None
 
     def set_up(self) -> None:
-        """Make the host and put it in place. To be called once, in new namespaces."""
+        """Generate the host and put it in place. Call it once, in new namespaces."""
         mount("-t", "tmpfs", "-o", "size=90%,nr_inodes=0", "none", "/run")
         for directory in (_HOST, _ASIDE, PROGRAMS):
             directory.mkdir(parents=True)
         generate(_HOST, self._shape)
         self._interfaces()
         Path("/run/udev").mkdir()
-        (_HOST / "run/udev/control").touch()  # libudev's sign that there is a udevd
+        (_HOST / "run/udev/control").touch()  # libudev takes this for a running udevd
         mount("--bind", _HOST / "run/udev", "/run/udev")
         mount("--bind", _HOST / "usr/share/misc/pci.ids", PCI_IDS)
         mount("-t", "tmpfs", "none", DEFINITIONS)
-        for scripts in ("callouts", "notifiers"):  # mdevctl insists on them
+        for scripts in ("callouts", "notifiers"):  # mdevctl needs these directories
             (DEFINITIONS / "scripts.d" / scripts).mkdir(parents=True)
         mount("--bind", _HOST / "sys", "/sys")
-        os.environ["SYSTEMD_DEVICE_VERIFY_SYSFS"] = "0"  # or libudev takes it for no sysfs
+        os.environ["SYSTEMD_DEVICE_VERIFY_SYSFS"] = "0"  # otherwise libudev refuses this sysfs
         self._sender = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _UEVENTS)
         self._sender.bind((0, 0))
 
     def _interfaces(self) -> None:
-        """Make the interfaces, whose features both daemons ask of the kernel."""
+        """Create the network interfaces, whose features both daemons ask the kernel for."""
         lines = [
             f"link add eno{number} index {FIRST_INDEX + number} type ifb\n"
             for number in range(self._shape.interfaces)
@@ -68,14 +68,14 @@ class Stage:
 
     @property
     def functions(self) -> list[str]:
-        """The kernel's names of the network cards' virtual functions."""
+        """The kernel names of the network cards' virtual functions."""
         links = (_DEVICES.parent / "drivers/iavf").glob("*:*")
         return sorted(link.name for link in links if (link / "physfn").is_symlink())
 
     # -- changes -----------------------------------------------------------------------
 
-    def take_away(self, function: str) -> bytes:
-        """Remove a virtual function as the kernel does; return what udevd tells of that."""
+    def remove(self, function: str) -> bytes:
+        """Remove a virtual function as the kernel does; return udevd's message about it."""
         path = (_DEVICES / function).resolve()
         message = self._message("remove", path)
         physical = (path / "physfn").resolve()
@@ -87,30 +87,30 @@ class Stage:
             self._aside.append((aside, taken))
         return message
 
-    def put_back(self) -> list[bytes]:
-        """Bring back all that was taken away; return what udevd tells of that."""
+    def restore(self) -> list[bytes]:
+        """Restore all removed virtual functions; return udevd's messages about them."""
         for aside, taken in reversed(self._aside):
             os.rename(aside, taken)
         functions = [taken for _, taken in self._aside if (taken / "physfn").is_symlink()]
         self._aside.clear()
         return [self._message("add", path) for path in functions if not path.is_symlink()]
 
-    def tell(self, message: bytes) -> None:
-        """Send a message to all who listen to udevd."""
+    def send(self, message: bytes) -> None:
+        """Send a message to all listeners of udevd."""
         assert self._sender is not None
         self._sender.sendto(message, (0, _UDEV_GROUP))
 
     def _message(self, action: str, path: Path) -> bytes:
-        self._told += 1
+        self._sent += 1
         lines = (path / "uevent").read_text().splitlines()
         properties = dict(line.split("=", 1) for line in lines)
-        properties["USEC_INITIALIZED"] = "1000000"  # the sign that udevd has seen it
+        properties["USEC_INITIALIZED"] = "1000000"  # marks a device that udevd has processed
         where = f"/{path.relative_to(_HOST)}"
-        return udev_message(action, where, "pci", self._told, **properties)
+        return udev_message(action, where, "pci", self._sent, **properties)
 
 
 def compiled(name: str) -> Path:
-    """Return the program made of a C source beside this module. Raises FileNotFoundError."""
+    """Compile a C program beside this module, and return its path. Raises FileNotFoundError."""
     program = PROGRAMS / name
     compiler = shutil.which("cc")
     if compiler is None:

@@ -1,5 +1,151 @@
-"""python -m nodedevd: the daemon."""
+"""nodedevd: the command that starts the daemon."""
 
-from nodedevd.daemon import main
+from __future__ import annotations
 
-main()
+import asyncio
+import logging
+import sys
+
+import click
+
+from nodedevd import __version__
+from nodedevd.daemon import Daemon, Options
+from nodedevd.errors import NodedevError, SocketInUse
+from nodedevd.follow.options import EventChoice, FollowOptions
+from nodedevd.logs import set_up_logging
+
+log = logging.getLogger("nodedevd")
+
+EXIT_FAILURE = 1
+EXIT_SOCKET_IN_USE = 3
+
+_EPILOG = """\b
+Example: serve a recorded host, and show its tree
+  nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
+  nodedevctl --socket /tmp/nodedevd.sock tree
+
+Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another daemon
+serves the socket."""
+
+
+def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    try:
+        mode = int(value, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise click.BadParameter(f"{value!r} is no file mode; give three octal digits, as 660")
+    return mode
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+@click.option(
+    "--sysroot",
+    default="/",
+    show_default=True,
+    metavar="DIR",
+    help="Serve the host whose sys/ is in DIR: this host, or a recorded one.",
+)
+@click.option(
+    "--socket",
+    metavar="PATH",
+    help="Serve Varlink on PATH.  [default: the socket from systemd, or else"
+    " /run/nodedevd/org.nodedevd.Devices for root and a path in $XDG_RUNTIME_DIR for others]",
+)
+@click.option(
+    "--libvirt-socket",
+    metavar="PATH",
+    help="Serve libvirt's clients, such as virsh, on PATH.  [default: the socket `libvirt` from"
+    " systemd, if there is one]",
+)
+@click.option(
+    "--libvirt-socket-ro",
+    metavar="PATH",
+    help="Serve libvirt's read-only clients, such as virsh -r, on PATH.  [default: the socket"
+    " `libvirt-ro` from systemd, if there is one]",
+)
+@click.option(
+    "--socket-mode",
+    default="666",
+    show_default=True,
+    callback=_mode,
+    metavar="MODE",
+    help="Create sockets with this file mode, in octal. Every user can read in sysfs what is"
+    " served.",
+)
+@click.option(
+    "--socket-group",
+    metavar="GROUP",
+    help="Create sockets with this group.  [default: the group of the daemon]",
+)
+@click.option(
+    "--events",
+    type=click.Choice(["auto", "udev", "kernel", "none"]),
+    default="auto",
+    show_default=True,
+    help="Receive uevents from udevd, from the kernel, or not at all. auto: from udevd if it"
+    " runs, else from the kernel; none for a recorded host.",
+)
+@click.option(
+    "--reconcile",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Read the whole host at this interval, to find changes without an event. 0: never.",
+)
+@click.option(
+    "--count-age",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Read the counts of an mdev parent and the profile of a vGPU again for a client if they"
+    " are older than this.",
+)
+@click.option("-v", "--verbose", count=True, help="Also log every value that cannot be read.")
+@click.version_option(__version__, prog_name="nodedevd")
+def main(
+    sysroot: str,
+    socket: str | None,
+    libvirt_socket: str | None,
+    libvirt_socket_ro: str | None,
+    socket_mode: int,
+    socket_group: str | None,
+    events: EventChoice,
+    reconcile: float,
+    count_age: float,
+    verbose: int,
+) -> None:
+    """Serve the node devices of this host on Unix sockets."""
+    set_up_logging(verbose)
+    options = Options(
+        sysroot=sysroot,
+        socket=socket,
+        libvirt_socket=libvirt_socket,
+        libvirt_socket_ro=libvirt_socket_ro,
+        socket_mode=socket_mode,
+        socket_group=socket_group,
+        follow=FollowOptions(
+            events=events, reconcile_seconds=reconcile, count_age_seconds=count_age
+        ),
+    )
+    try:
+        asyncio.run(_run(options))
+    except SocketInUse as error:
+        log.error("%s", error)
+        sys.exit(EXIT_SOCKET_IN_USE)
+    except (NodedevError, OSError) as error:
+        log.error("%s", error)
+        sys.exit(EXIT_FAILURE)
+
+
+async def _run(options: Options) -> None:
+    await Daemon(options).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
-"""nodedevd: scans the host, then serves its devices until it is told to stop.
+"""Daemon: wires the follower and the servers together, and runs them from start to stop.
 
-One event loop, one scan thread; only frozen values pass between them.
+Everything runs on one event loop, except for the threads that read the host; only frozen values
+pass between them. `nodedevd.__main__` is the command.
 """
 
 from __future__ import annotations
@@ -10,25 +11,20 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from functools import partial
 
-import click
 import msgspec
 
 from nodedevd import __version__, systemd
-from nodedevd.errors import NodedevError, SocketInUse
-from nodedevd.follow.follower import EventChoice, Follower
-from nodedevd.follow.follower import Options as FollowOptions
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.shared_look import SharedLook
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.logs import set_up_logging
-from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
+from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.in_use import look
+from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Acceptor
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.session import LibvirtServer
@@ -42,49 +38,79 @@ from nodedevd.text import printable
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-"""How long a stop waits for clients, and for a read that is under way."""
-
-EXIT_FAILURE = 1
-EXIT_SOCKET_IN_USE = 3
-
+"""How long a stop waits for the read that is in progress."""
 
 _LIBVIRT_NAMES = ("libvirt", "libvirt-ro")
 """FileDescriptorName= of the sockets for libvirt's clients, systemd.socket(5)."""
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the daemon was asked for."""
+    """What the daemon serves, and where."""
 
     sysroot: str = "/"
     socket: str | None = None
-    """None: where systemd hands one over, that; else the default path"""
+    """for Varlink; None: the socket from systemd, or else the default path"""
     libvirt_socket: str | None = None
-    """for libvirt's clients; None: one handed over as `libvirt`, or none"""
+    """for libvirt's clients; None: the socket `libvirt` from systemd, if there is one"""
     libvirt_socket_ro: str | None = None
-    """the same for those that only read, handed over as `libvirt-ro`"""
+    """for libvirt's clients that only read; None: the socket `libvirt-ro` from systemd"""
     socket_mode: int = 0o666
     socket_group: str | None = None
     follow: FollowOptions = FollowOptions()
 
 
 class Daemon:
-    """The parts, wired together; `run` takes them from start to stop."""
+    """One host, followed and served."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._sysroot = Sysroot(options.sysroot)
         self._started = now()
         self._stop = asyncio.Event()
-        self._serving: list[Acceptor] = []
+        self._sysroot = Sysroot(options.sysroot)
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
-        # A sysroot of its own: one belongs to one thread.
-        self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
-        follower = self._follower
-        devices = DevicesInterface(
-            self._store, self.status, follower.fresh, self._shared_look.look, follower.young_until
+        # A Sysroot belongs to one thread, so this one is another.
+        self._shared_look = SharedLook(partial(read_usage, Sysroot(options.sysroot)))
+        self._servers: list[Acceptor] = [self._varlink_server(), *self._libvirt_servers()]
+        self._listening: list[tuple[Acceptor, Listener]] = []
+        self._serving: list[Acceptor] = []
+
+    async def run(self) -> None:
+        """Serve the host until SIGTERM or SIGINT.
+
+        Raises NotASysroot, SocketInUse, BadSocketPath, OSError.
+        """
+        start = asyncio.create_task(self._start())
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, self._on_signal, start)
+        try:
+            with suppress(asyncio.CancelledError):
+                await start
+            await self._stop.wait()
+            log.info("stopping")
+            systemd.notify("STOPPING=1")
+        finally:
+            await self._close()
+
+    def status(self) -> Status:
+        """Return the state of the daemon and what it could not read."""
+        return build_status(
+            self._store.snapshot,
+            sysroot=self._sysroot.root,
+            started=self._started,
+            last_scan=self._follower.last_scan,
+            followed=self._follower.followed,
+            clients=sum(server.clients for server in self._servers),
+            calls=sum(server.calls for server in self._servers),
         )
-        self._server = Server(
+
+    # -- parts -------------------------------------------------------------------------
+
+    def _varlink_server(self) -> Server:
+        devices = DevicesInterface(
+            self._store, self.status, self._follower.volatile, self._shared_look.look
+        )
+        return Server(
             Service(
                 vendor="nodedevd",
                 product="nodedevd",
@@ -95,248 +121,82 @@ class Daemon:
                 state=lambda: self._store.snapshot.generation,
             )
         )
-        node_devices = NodeDevices(self._store)
-        self._libvirt = [
-            LibvirtServer(node_devices, follower.fresh, follower.young_until)
-            for _ in _LIBVIRT_NAMES
-        ]
 
-    async def run(self) -> None:
-        """Scan, serve, and return once SIGTERM or SIGINT came.
+    def _libvirt_servers(self) -> list[LibvirtServer]:
+        devices = NodeDevices(self._store)
+        return [LibvirtServer(devices, self._follower.volatile) for _ in _LIBVIRT_NAMES]
 
-        Raises NotASysroot, SocketInUse, OSError.
-        """
-        loop = asyncio.get_running_loop()
+    # -- start and stop ----------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Listen, read the host, then serve: clients that connect earlier wait."""
         Sysroot.loop_thread = threading.get_ident()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stop.set)
         self._sysroot.check()
-        listening = self._listen()
-        stop = asyncio.create_task(self._stop.wait())
-        start = asyncio.create_task(self._start(listening))
-        try:
-            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if start.done():
-                start.result()
-                await stop
-        finally:
-            log.info("stopping")
-            systemd.notify("STOPPING=1")
-            for task in (start, stop):
-                task.cancel()
-            await asyncio.gather(start, stop, return_exceptions=True)
-            for server in self._serving:
-                server.close()
-            for server in self._serving:
-                await server.wait_closed()
-            for _, listener in listening:
-                listener.close()
-            await self._shared_look.close(0)
-            await self._follower.close(STOP_SECONDS)
-            Sysroot.loop_thread = None
+        self._listen()
+        await self._read_host()
+        for server, listener in self._listening:
+            await server.start(listener.socket)
+            self._serving.append(server)
+        self._report_ready()
+        interval = systemd.watchdog_interval()
+        if interval is not None:
+            self._feed_watchdog(interval)
 
-    def status(self) -> Status:
-        """Return how the daemon is doing."""
-        follower, counters = self._follower, self._follower.counters
-        return build_status(
-            self._store.snapshot,
-            sysroot=self._sysroot.root,
-            started=self._started,
-            last_scan=follower.last_scan or ScanTimes(finished=self._started, seconds=0.0),
-            followed=Followed(
-                event_source=follower.event_source,
-                events=counters.events,
-                last_event=counters.last_event,
-                updates=counters.updates,
-                overflows=counters.overflows,
-                monitor_errors=counters.monitor_errors,
-                rescans=counters.rescans,
-                missed_changes=counters.missed,
-                unanswered_reads=follower.reads.unanswered(),
-                watchers=self._store.subscriptions,
-            ),
-            clients=sum(server.clients for server in self._servers),
-            calls=sum(server.calls for server in self._servers),
-        )
-
-    @property
-    def _servers(self) -> list[Acceptor]:
-        """All of them, serving or not."""
-        return [self._server, *self._libvirt]
-
-    def _listen(self) -> list[tuple[Acceptor, Listener]]:
-        """Return the servers that are wanted, each with where it listens."""
-        handed = systemd.listen_sockets()
-        libvirt = {name: (name, sock) for name, sock in handed if name in _LIBVIRT_NAMES}
-        others = [(name, sock) for name, sock in handed if name not in _LIBVIRT_NAMES]
-        first = others[0] if others else None
-        path = self._options.socket
-        if path is None and first is None:
+    def _listen(self) -> None:
+        """Open the socket of each server that has one: of its own, or handed over by systemd."""
+        options = self._options
+        handed_over = systemd.listen_sockets()
+        libvirt = {name: (name, sock) for name, sock in handed_over if name in _LIBVIRT_NAMES}
+        varlink = next((one for one in handed_over if one[0] not in _LIBVIRT_NAMES), None)
+        path = options.socket
+        if path is None and varlink is None:
             path = default_socket_path()
-        paths = (path, self._options.libvirt_socket, self._options.libvirt_socket_ro)
-        sockets = (first, *map(libvirt.get, _LIBVIRT_NAMES))
-        with ExitStack() as opened:
-            listening = []
-            for server, path, handed_over in zip(self._servers, paths, sockets, strict=True):
-                listener = self._listen_on(path, handed_over)
-                if listener is not None:
-                    opened.callback(listener.close)
-                    listening.append((server, listener))
-            opened.pop_all()
-        return listening
+        paths = (path, options.libvirt_socket, options.libvirt_socket_ro)
+        sockets = (varlink, *map(libvirt.get, _LIBVIRT_NAMES))
+        for server, path, from_systemd in zip(self._servers, paths, sockets, strict=True):
+            if path is not None:
+                mode, group = options.socket_mode, options.socket_group
+                self._listening.append((server, open_listener(path, mode=mode, group=group)))
+            elif from_systemd is not None:
+                self._listening.append((server, _adopted(*from_systemd)))
 
-    def _listen_on(
-        self, path: str | None, handed_over: tuple[str, socket.socket] | None
-    ) -> Listener | None:
-        if path is not None:
-            options = self._options
-            return open_listener(path, mode=options.socket_mode, group=options.socket_group)
-        if handed_over is None:
-            return None
-        name, sock = handed_over
-        log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
-        return Listener.adopt(sock)
-
-    async def _start(self, listening: Sequence[tuple[Acceptor, Listener]]) -> None:
-        # The tree stays: a collection finds nothing in it, while it grows or later.
+    async def _read_host(self) -> None:
+        # The tree stays in memory: garbage collections would search it and find nothing.
         gc.disable()
         await self._follower.start()
         gc.freeze()
         gc.enable()
-        for server, listener in listening:
-            await server.start(listener.socket)
-            self._serving.append(server)
-        times = self._follower.last_scan
-        seconds = 0.0 if times is None else times.seconds
+
+    def _report_ready(self) -> None:
+        seconds = self._follower.last_scan.seconds
         state = f"{len(self._store.snapshot)} devices, read in {seconds:.3f} s"
-        paths = ", ".join(listener.path for _, listener in listening)
+        paths = ", ".join(listener.path for _, listener in self._listening)
         log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
         for fault in self.status().errors if log.isEnabledFor(logging.DEBUG) else ():
             attribute, detail = printable(fault.attribute), printable(fault.detail)
             log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)
         systemd.notify(f"READY=1\nSTATUS={state}")
-        self._feed_watchdog(systemd.watchdog_interval())
 
-    def _feed_watchdog(self, seconds: float | None) -> None:
-        if seconds is not None:
-            systemd.notify("WATCHDOG=1")
-            asyncio.get_running_loop().call_later(seconds / 2, self._feed_watchdog, seconds)
+    def _feed_watchdog(self, interval: float) -> None:
+        """Notify the watchdog now, and again after half of its interval."""
+        systemd.notify("WATCHDOG=1")
+        asyncio.get_running_loop().call_later(interval / 2, self._feed_watchdog, interval)
 
+    def _on_signal(self, start: asyncio.Task[None]) -> None:
+        start.cancel()  # The first scan may be in progress.
+        self._stop.set()
 
-def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    try:
-        mode = int(value, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise click.BadParameter(f"{value!r} is no file mode; give three octal digits, as 660")
-    return mode
-
-
-_EPILOG = """\b
-Example: serve a recorded host, and look at it
-  nodedevd --sysroot fixtures/sysfs/vgpu-sriov --socket /tmp/nodedevd.sock
-  nodedevctl --socket /tmp/nodedevd.sock tree
-
-Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another daemon
-serves the socket."""
+    async def _close(self) -> None:
+        for server in self._serving:
+            server.close()
+        await asyncio.gather(*[server.wait_closed() for server in self._serving])
+        for _, listener in self._listening:
+            listener.close()
+        await self._shared_look.close(0)
+        await self._follower.close(STOP_SECONDS)
+        Sysroot.loop_thread = None
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
-)
-@click.option(
-    "--sysroot",
-    default="/",
-    show_default=True,
-    metavar="DIR",
-    help="Host to serve: a directory that holds sys/.",
-)
-@click.option(
-    "--socket",
-    metavar="PATH",
-    help="Socket to serve on, instead of one from systemd or the default.",
-)
-@click.option(
-    "--libvirt-socket",
-    metavar="PATH",
-    help="Socket to serve libvirt's clients on, as virsh.",
-)
-@click.option(
-    "--libvirt-socket-ro",
-    metavar="PATH",
-    help="The same for clients that only read, as virsh -r.",
-)
-@click.option(
-    "--socket-mode",
-    default="666",
-    show_default=True,
-    callback=_mode,
-    metavar="MODE",
-    help="Who may connect. What is served can be read in sysfs by every user.",
-)
-@click.option("--socket-group", metavar="GROUP", help="Group of the socket.")
-@click.option(
-    "--events",
-    type=click.Choice(["auto", "udev", "kernel", "none"]),
-    default="auto",
-    show_default=True,
-    help="Whose uevents to follow. auto: udevd's if it runs, else the kernel's; none for a "
-    "recorded host.",
-)
-@click.option(
-    "--reconcile",
-    type=click.FloatRange(min=0),
-    default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often to look for changes of which no uevent told; 0: never.",
-)
-@click.option(
-    "--count-age",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How old the counts of an mdev parent, or the profile of a vGPU, may be when served.",
-)
-@click.option("-v", "--verbose", count=True, help="Log more.")
-@click.version_option(__version__, prog_name="nodedevd")
-def main(
-    sysroot: str,
-    socket: str | None,
-    libvirt_socket: str | None,
-    libvirt_socket_ro: str | None,
-    socket_mode: int,
-    socket_group: str | None,
-    events: EventChoice,
-    reconcile: float,
-    count_age: float,
-    verbose: int,
-) -> None:
-    """Serve the node devices of this host over a Unix socket."""
-    set_up_logging(verbose)
-    options = Options(
-        sysroot=sysroot,
-        socket=socket,
-        libvirt_socket=libvirt_socket,
-        libvirt_socket_ro=libvirt_socket_ro,
-        socket_mode=socket_mode,
-        socket_group=socket_group,
-        follow=FollowOptions(
-            events=events, reconcile_seconds=reconcile, count_age_seconds=count_age
-        ),
-    )
-    try:
-        asyncio.run(_run(options))
-    except SocketInUse as error:
-        log.error("%s", error)
-        sys.exit(EXIT_SOCKET_IN_USE)
-    except (NodedevError, OSError) as error:
-        log.error("%s", error)
-        sys.exit(EXIT_FAILURE)
-
-
-async def _run(options: Options) -> None:
-    await Daemon(options).run()
+def _adopted(name: str, sock: socket.socket) -> Listener:
+    log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
+    return Listener.adopt(sock)

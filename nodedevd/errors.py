@@ -60,7 +60,7 @@ class NotInFormat(NodedevError):
 
 
 class NotAssignable(NodedevError):
-    """The device exists, or will, but cannot be handed to a guest as it is.
+    """The device exists, or will, but cannot be assigned to a guest as it is.
 
     `reason` is a word that never changes, `detail` says what to do next; see `hostdev.Reason`.
     """
@@ -74,11 +74,11 @@ class NotAssignable(NodedevError):
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.name} cannot be handed to a guest: {self.detail}"
+        return f"{self.name} cannot be assigned to a guest: {self.detail}"
 
 
 class DoesNotFit(NodedevError):
-    """What was asked for does not fit the device that is to be handed to a guest."""
+    """An option does not fit the device that is to be assigned to a guest."""
 
     code = "does-not-fit"
 

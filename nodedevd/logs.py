@@ -1,4 +1,4 @@
-"""Logging to standard error, one line a record, with a priority the journal understands."""
+"""logs: sends log records to standard error, one per line, with a priority for the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PRIORITIES = {
 
 
 class _JournalFormatter(logging.Formatter):
-    """Puts `<N>` in front of every line, as sd-daemon(3) says."""
+    """Puts the priority in front of every line, as `<N>`; see sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
@@ -24,7 +24,10 @@ class _JournalFormatter(logging.Formatter):
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Log warnings and what matters in operation; with a verbosity above 0 everything."""
+    """Log from INFO on; with a verbosity above 0 nodedevd's own records from DEBUG on.
+
+    JOURNAL_STREAM in the environment shows that standard error is the journal.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(message)s"))

@@ -1,9 +1,10 @@
-"""Names of node devices, by libvirt's rule: `<subsystem>_<sysname>`, made safe.
+"""Names of node devices, and PCI addresses.
 
-A name is a label, not an identity: two devices may ask for the same one. The device with
-the smallest sysfs path gets it (one that is only defined comes last), every other gets `_`
-and eight hex digits of its path's SHA-256 behind it. So names depend on nothing but the set
-of devices that exist.
+A name follows libvirt's rule: `<subsystem>_<sysname>`, where every byte that is no ASCII letter
+or digit becomes `_`. It is a label, not an identity: two devices may have the same one. Then the
+device with the smallest sysfs path keeps it (inactive mdevs come last), and every other has `_`
+and eight hex digits of the SHA-256 of its path appended. So names depend only on the set of
+devices that exist.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ROOT = "computer"
 _SAFE = bytes(
     [byte if chr(byte).isascii() and chr(byte).isalnum() else 0x5F for byte in range(256)]
 )
-"""What becomes of each byte: itself, or `_`."""
+"""For each byte, the byte itself or `_`."""
 # libvirt's one fixed name: the AP matrix device, /sys/devices/vfio_ap/matrix.
 _FIXED = {("matrix", "matrix"): "ap_matrix"}
 
@@ -30,7 +31,7 @@ _MDEV = re.compile(
 
 
 class MdevName(NamedTuple):
-    """What a name of the form `mdev_<uuid>[_<parent>]` says."""
+    """The parts of a name `mdev_<uuid>[_<parent>]`."""
 
     uuid: str
     parent: str | None
@@ -42,24 +43,27 @@ def sanitise(text: str) -> str:
 
 
 def device_name(subsystem: str | None, sysname: str, suffix: str | None = None) -> str:
-    """Return the name a device asks for; without a subsystem it is the kernel name alone."""
+    """Return the name of a device; without a subsystem it is the kernel name alone."""
     if (subsystem or "", sysname) in _FIXED:
         return _FIXED[subsystem or "", sysname]
     return sanitise("_".join([part for part in (subsystem, sysname, suffix) if part]))
 
 
 def distinct_name(name: str, path: str) -> str:
-    """Return the name of a device that lost `name` to one with a smaller sysfs path."""
+    """Return the name of a device if another one with a smaller sysfs path has `name`."""
     return f"{name}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether this is a UUID in its usual form, in either case."""
+    """Return whether a text is a UUID in its usual form, in either case."""
     return _UUID.fullmatch(text) is not None
 
 
 def parse_mdev_name(text: str) -> MdevName | None:
-    """Read `mdev_<uuid>` with `-` or `_`, and libvirt >= 7.7's `mdev_<uuid>_<parent>`."""
+    """Parse `mdev_<uuid>`, with `-` or `_`, and libvirt's `mdev_<uuid>_<parent>` (since 7.7).
+
+    Return None for any other text.
+    """
     match = _MDEV.fullmatch(text)
     if match is None:
         return None
@@ -67,9 +71,9 @@ def parse_mdev_name(text: str) -> MdevName | None:
 
 
 def canonical_name(text: str) -> str:
-    """Return the name a device will have, from any name it may be called by; a path stays one.
+    """Return the name for any accepted form of a name; a path stays a path.
 
-    For devices that may not be there yet: whether it is so, a snapshot's lookup tells.
+    Use it for devices that may not exist yet; `Snapshot.lookup` finds those that do.
     """
     mdev = parse_mdev_name(text)
     if mdev is not None:
@@ -88,7 +92,7 @@ _PCI = re.compile(
 
 
 class PciAddress(NamedTuple):
-    """The four numbers of a PCI function's address."""
+    """The address of a PCI function."""
 
     domain: int
     bus: int
@@ -100,7 +104,7 @@ class PciAddress(NamedTuple):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The attributes of libvirt's element `address`."""
+        """The attributes of libvirt's element `<address>`."""
         return {
             "domain": f"0x{self.domain:04x}",
             "bus": f"0x{self.bus:02x}",
@@ -110,7 +114,10 @@ class PciAddress(NamedTuple):
 
 
 def parse_pci(text: str) -> PciAddress | None:
-    """Read `dddd:bb:ss.f`; as in lspci the domain may be left out and is 0 then."""
+    """Parse `dddd:bb:ss.f`; as in lspci(8), the domain may be omitted and is 0 then.
+
+    Return None for any other text.
+    """
     match = _PCI.fullmatch(text)
     if match is None:
         return None

@@ -1,8 +1,8 @@
-"""SortedMap: a frozen map in the order of its keys, of which a changed copy costs little.
+"""SortedMap: an immutable map with sorted keys, and cheap changed copies.
 
-A map is a large base, which many versions share, and what is different from it. Once that is
-many, the next version gets a base of its own: so a change costs the same however large the
-map is, but for one in `CHANGES_AT_MOST`.
+A map consists of a base, which many versions share, and the differences to it. When there are
+more than `CHANGES_AT_MOST` differences, the next version gets a new base. So a change costs the
+same for a map of any size, except once in `CHANGES_AT_MOST` changes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Generic, TypeVar, cast
 V = TypeVar("V")
 
 CHANGES_AT_MOST = 128
-"""Keys that may be different from the base."""
+"""Largest number of keys that may differ from the base."""
 
 
 class _Base(Generic[V]):
-    """A dict that nobody changes, with its keys in order once they are asked for."""
+    """A dict that is never changed; its keys are sorted on first use."""
 
     def __init__(self, values: dict[str, V]) -> None:
         self.values = values
@@ -30,15 +30,15 @@ class _Base(Generic[V]):
 
 
 class SortedMap(Mapping[str, V]):
-    """A map from text; see the module."""
+    """An immutable map from strings. No value may be None."""
 
     def __init__(self, values: Mapping[str, V] | None = None) -> None:
         self._base = _Base(dict(values or {}))
-        self._changes: dict[str, V | None] = {}  # None: not there
+        self._changes: dict[str, V | None] = {}  # None: removed
         self._size = len(self._base.values)
 
     def changed(self, removed: Iterable[str], added: Mapping[str, V]) -> SortedMap[V]:
-        """Return a map without some keys, and with others put in, or given another value."""
+        """Return a copy without the removed keys, and with the added keys and values."""
         changes = dict(self._changes)
         size = self._size
         for key in removed:
@@ -57,7 +57,7 @@ class SortedMap(Mapping[str, V]):
         return new
 
     def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override]
-        """Return the value of a key."""
+        """Return the value of a key, or the default."""
         values = self._changes if key in self._changes else self._base.values
         found = values.get(key)
         return default if found is None else found
@@ -75,7 +75,7 @@ class SortedMap(Mapping[str, V]):
         return iter(self.in_order)
 
     def in_order_values(self) -> Iterator[V]:
-        """Return all values, in the order of their keys."""
+        """Yield all values in the order of their keys."""
         values: dict[str, V | None] = {**self._base.values, **self._changes}
         return map(cast(dict[str, V], values).__getitem__, self.in_order)
 
@@ -85,16 +85,16 @@ class SortedMap(Mapping[str, V]):
         return tuple(self._merged(self._base.keys, self._changes))
 
     def between(self, first: str, last: str) -> list[str]:
-        """Return the keys from `first` on, up to and without `last`, sorted."""
+        """Return the keys with `first` <= key < `last`, sorted."""
         keys = self._base.keys
         start = bisect_left(keys, first)
         changes = [key for key in self._changes if first <= key < last]
         return self._merged(keys[start : bisect_left(keys, last, start)], changes)
 
     def _merged(self, keys: list[str], changes: Iterable[str]) -> list[str]:
-        """Return sorted keys of the base with changed ones put in, or left out."""
+        """Return sorted keys of the base, with changed keys inserted or removed."""
         if not changes:
             return keys
-        left = [key for key in keys if key not in self._changes]
-        left += [key for key in changes if self._changes[key] is not None]
-        return sorted(left)  # of two sorted runs
+        merged = [key for key in keys if key not in self._changes]
+        merged += [key for key in changes if self._changes[key] is not None]
+        return sorted(merged)

@@ -1,4 +1,4 @@
-"""The three things systemd and a service say to each other: sockets, readiness, watchdog.
+"""systemd: sockets handed over, notifications and the watchdog of a service.
 
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -9,16 +9,16 @@ import logging
 import os
 import socket
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 
 
 def listen_sockets() -> list[tuple[str, socket.socket]]:
-    """Return the sockets handed over by socket activation, each with its name.
+    """Return the sockets that socket activation hands over, each with its name.
 
-    The environment is cleared, so that no child takes them for its own; sockets meant for
-    another process, and descriptors that are no sockets, are left alone. See sd_listen_fds(3).
+    Clears the environment, so that a child process does not use them. Sockets for another
+    process, and descriptors that are not sockets, stay open and are left out.
     """
     process = os.environ.pop("LISTEN_PID", "")
     count = os.environ.pop("LISTEN_FDS", "")
@@ -32,14 +32,14 @@ def listen_sockets() -> list[tuple[str, socket.socket]]:
             os.set_inheritable(descriptor, False)
             sock = socket.socket(fileno=descriptor)
         except OSError as error:
-            _log.warning("descriptor %d from systemd is no socket: %s", descriptor, error)
+            log.warning("descriptor %d from systemd is no socket: %s; ignored", descriptor, error)
             continue
         sockets.append((names[number] if number < len(names) else "", sock))
     return sockets
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, if there is one that wants to know. See sd_notify(3)."""
+    """Send an assignment, such as READY=1, to the service manager; a no-op without one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -51,14 +51,11 @@ def notify(state: str) -> None:
             sock.connect(address)
             sock.sendall(state.encode())
     except OSError as error:
-        _log.debug("cannot notify %s: %s", address, error)
+        log.debug("cannot notify %s: %s", address, error)
 
 
 def watchdog_interval() -> float | None:
-    """Return the seconds within which WATCHDOG=1 is expected, None if it is not.
-
-    See sd_watchdog_enabled(3).
-    """
+    """Return the seconds within which WATCHDOG=1 has to be sent, None without a watchdog."""
     process = os.environ.get("WATCHDOG_PID", "")
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if process and process != str(os.getpid()):

@@ -1,4 +1,4 @@
-"""Plain-text tables for people: a heading, columns as wide as they need to be."""
+"""Text for terminals: tables, and strings without control characters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _WIDEST = 64
-"""A longer cell stands out of its column, so that one odd text does not spoil all lines."""
+"""A wider cell overflows its column, so that one long text does not widen every line."""
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the last column is not padded. Control characters are shown as such."""
+    """Return a table with a heading. Cells are made printable; the last column is not padded."""
     lines = [heading, *([printable(cell) for cell in row] for row in rows)]
     widths = [
         max(width for line in lines if (width := _width(line[column])) <= _WIDEST)
@@ -32,7 +32,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text that cannot do anything to a terminal: line feeds become `, `."""
+    """Return text with its control characters escaped; a line feed becomes `, `."""
     text = text.replace("\r\n", "\n").removesuffix("\n").replace("\n", ", ")
     if text.isprintable():
         return text
@@ -42,12 +42,13 @@ def printable(text: str) -> str:
 
 
 def _width(text: str) -> int:
+    """Return how many columns a text takes on a terminal."""
     wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
     return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
 
 
 def printable_path(text: str) -> str:
-    r"""Return a file name or path as text that can be encoded: odd bytes as `\xNN`."""
+    r"""Return a file name or path that can be encoded in UTF-8: other bytes become `\xNN`."""
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

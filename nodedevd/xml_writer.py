@@ -1,8 +1,8 @@
-"""Out: writes XML text the way virsh prints it, and escapes everything it is given.
+"""Out: writes XML text in the layout of virsh, and escapes all text.
 
-Two blanks a level, attributes in single quotes, one element a line, no declaration. The
-five special characters become named entities; a character that XML 1.0 cannot hold becomes
-U+FFFD, and white space that a parser would change becomes a character reference.
+Layout: two blanks a level, attributes in single quotes, one element a line, no declaration.
+The five special characters become named entities, a character that XML 1.0 cannot represent
+becomes U+FFFD, and white space that a parser would change becomes a character reference.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ def _replace(match: re.Match[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text as it stands between two tags."""
+    """Escape the text of an element."""
     return _IN_TEXT.sub(_replace, text) if _IN_TEXT.search(text) else text
 
 
 def escape_attribute(text: str) -> str:
-    """Return text as it stands in a quoted attribute."""
+    """Escape the value of an attribute."""
     return _IN_ATTRIBUTE.sub(_replace, text) if _IN_ATTRIBUTE.search(text) else text
 
 
 class Out:
-    """One XML document, or a part of one, as it is written.
+    """An XML document, or a part of one, that is being written.
 
     Args:
-        unknown: paths of the attributes that could not be told; see `value`.
+        unknown: Paths of the sysfs attributes whose value is unknown; see `value`.
     """
 
     __slots__ = ("_indent", "_lines", "_open", "unknown")
 
     def __init__(self, *, unknown: Set[str] = frozenset()) -> None:
         self.unknown = unknown
-        # One a tag: text that an element holds may have several lines, which stay as they are.
+        # One string per tag, because the text of an element may have several lines.
         self._lines: list[str] = []
         self._open: list[str] = []
         self._indent = ""
@@ -60,12 +60,12 @@ class Out:
         return "".join(self._lines)
 
     def at(self, depth: int) -> str:
-        """Return the text as it is so many levels in."""
+        """Return the text indented by `depth` levels; line feeds inside text stay as they are."""
         indent = "  " * depth
         return "".join([indent + line for line in self._lines])
 
     def begin(self, tag: str, **attributes: str) -> Out:
-        """Open an element; `with` closes it again."""
+        """Write a start tag. Use it in a `with` statement, which writes the end tag."""
         written = _format(attributes) if attributes else ""
         self._lines.append(f"{self._indent}<{tag}{written}>\n")
         self._open.append(tag)
@@ -96,9 +96,10 @@ class Out:
         self._lines.append(f"{self._indent}<{tag}{written}>{content}</{tag}>\n")
 
     def value(self, tag: str, value: str | int | None, attribute: str) -> None:
-        """Write what was read from an attribute.
+        """Write the value that was read from a sysfs attribute.
 
-        Nothing if the attribute is absent; `<tag state='unknown'/>` if it could not be told.
+        Write nothing if the attribute is absent, and `<tag state='unknown'/>` if its value is
+        unknown.
         """
         if value is not None:
             self.text(tag, value)

@@ -1,4 +1,4 @@
-"""nodedevctl doctor: what stands in the way on this host, and what to do about it."""
+"""nodedevctl doctor: problems on this host, each with its remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nodedevd.host.facts import read_host
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
-from nodedevd.questions.doctor import DaemonView, Finding, Report, diagnose, differing
+from nodedevd.questions.doctor import DaemonView, Finding, Report, diagnose, differences
 from nodedevd.socket_paths import candidate_socket_paths
 from nodedevd.text import printable
 
@@ -27,22 +27,25 @@ _DEVICES_SHOWN = 4
 
 @click.command(
     epilog=epilog(
-        "Examples: this host; a recorded one; the codes of what is wrong",
+        "Examples: this host; a recording; the codes of all findings",
         "sudo nodedevctl doctor",
         "nodedevctl --sysroot /tmp/host doctor",
         "nodedevctl doctor --json | jq -r '.findings[].code'",
-        exit_status="""Exit status: 0 done, and nothing stands in the way (there may be notes),
-1 failure, 2 wrong usage, 5 the answer is no: something does.""",
+        exit_status="""Exit status: 0 no problem or warning (there may be notes), 1 failure, 2 wrong
+usage, 5 there is a problem or warning.""",
     )
 )
 @json_option
 @click.pass_obj
 def doctor(context: Context, as_json: bool) -> None:
-    """Tell what stands in the way of mediated devices on this host, and what to do about it.
+    """Check this host for problems with mediated devices.
 
-    The host is scanned anew, and what the daemon shows is compared with that; that there is no
-    daemon is a finding. A problem is broken, a warning will not work or may be wrong, a note may
-    be as it is wanted. docs/doctor.md lists what can be found, by its code.
+    The host is scanned anew, and the result is compared with what the daemon serves. A missing
+    daemon is a finding, too.
+
+    A problem means that something is broken, a warning that something will not work or may be
+    wrong, a note that something may be intended. Each finding has a remedy. docs/doctor.md lists
+    all findings by their code.
     """
     sysroot = Sysroot(context.sysroot or "/")
     snapshot, hanging = _scan(sysroot)
@@ -66,38 +69,44 @@ def _scan(sysroot: Sysroot) -> tuple[Snapshot, tuple[UnansweredRead, ...]]:
 
 
 def _ask(path: str | None, sysroot: Sysroot, fresh: Snapshot) -> DaemonView:
-    """Ask the daemon how it is, and compare what it shows with a scan."""
+    """Ask the daemon for its status, and compare its devices with a scan of this host."""
     paths = [path] if path is not None else candidate_socket_paths()
     try:
         with Client(path, timeout_seconds=_ANSWER_SECONDS) as client:
             status = client.status()
-            differences: tuple[tuple[str, str], ...] = ()
+            found: tuple[tuple[str, str], ...] = ()
             if status.sysroot == "/":
-                differences = _differences(client, sysroot, fresh)
+                found = _lasting_differences(client, sysroot, fresh)
             return DaemonView(
                 tuple(paths),
                 status,
                 others=tuple(_others(paths, client.path, status)),
-                differing=differences,
+                differences=found,
             )
     except NoDaemon as error:
-        refused = any(map(_is_barred, paths))
+        refused = any(map(_is_refused, paths))
         return DaemonView(tuple(paths), reason=error.reason, refused=refused)
     except NodedevError as error:
         return DaemonView(tuple(paths), reason=str(error))
 
 
-def _differences(client: Client, sysroot: Sysroot, fresh: Snapshot) -> tuple[tuple[str, str], ...]:
-    """Compare; what changed meanwhile is no difference, so it has to be seen twice."""
-    first = differing(fresh, Snapshot(client.snapshot().devices))
+def _lasting_differences(
+    client: Client, sysroot: Sysroot, fresh: Snapshot
+) -> tuple[tuple[str, str], ...]:
+    """Return the differences that two comparisons in a row find.
+
+    A single comparison also finds devices that change between the scan and the call.
+    """
+    first = differences(fresh, Snapshot(client.snapshot().devices))
     if not first:
         return ()
     again, _ = _scan(sysroot)
-    second = differing(again, Snapshot(client.snapshot().devices))
+    second = differences(again, Snapshot(client.snapshot().devices))
     return tuple([one for one in second if one in first])
 
 
 def _others(paths: Iterable[str], asked: str | None, status: Status) -> Iterable[str]:
+    """Yield the sockets on which another process than the asked daemon answers."""
     for path in paths:
         if path != asked:
             try:
@@ -108,8 +117,8 @@ def _others(paths: Iterable[str], asked: str | None, status: Status) -> Iterable
                 continue
 
 
-def _is_barred(path: str) -> bool:
-    """Tell whether a socket is there that this user may not connect to."""
+def _is_refused(path: str) -> bool:
+    """Return whether there is a socket that this user may not connect to."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except PermissionError:
@@ -122,21 +131,21 @@ def _is_barred(path: str) -> bool:
 def _text(report: Report) -> str:
     lines = []
     for finding, devices in _grouped(report.findings):
-        shown = ", ".join(devices[:_DEVICES_SHOWN])
+        names = ", ".join(devices[:_DEVICES_SHOWN])
         if len(devices) > _DEVICES_SHOWN:
-            shown += f" and {len(devices) - _DEVICES_SHOWN} more"
-        about = f"{shown}: " if devices else ""
+            names += f" and {len(devices) - _DEVICES_SHOWN} more"
+        about = f"{names}: " if devices else ""
         lines += [
             f"{finding.severity}: {printable(about + finding.text)} [{finding.code}]",
             f"  {printable(finding.advice)}",
         ]
     if report.healthy:
-        lines.append(f"Nothing stands in the way: {report.devices} devices were looked at.")
+        lines.append(f"No problems found, {report.devices} devices checked.")
     return "".join(f"{line}\n" for line in lines)
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[Finding, list[str]]]:
-    """Put together what is the same of several devices, as of all functions of one card."""
+    """Group equal findings, such as those of all functions of one card, with their devices."""
     groups: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
     for one in findings:
         key = (one.severity, one.code, one.text)

@@ -21,9 +21,14 @@ from nodedevd.tree.read import scan
 
 
 class Embedded:
-    """Scans once, when it is made. Raises NotASysroot.
+    """Scans the sysroot once, in its constructor, and answers from that scan.
 
-    `progress` is asked, with a word for what takes its time, who is to be told how far that is.
+    Args:
+        root: The sysroot.
+        progress: Called with a short description of each slow task; returns a callback that
+            reports how far the task is, or None.
+
+    Raises NotASysroot.
     """
 
     def __init__(
@@ -37,58 +42,61 @@ class Embedded:
         self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
 
     def status(self) -> Status:
-        """Return what the scan found."""
+        """Return the counts and the read errors of the scan."""
         return build_status(
             self.tree, sysroot=self._sysroot.root, started=self._started, last_scan=self._times
         )
 
     def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
-        """Return the devices with any of the capabilities, in brief."""
+        """Return the devices with any of the capabilities, in brief; all without a filter."""
         found = self.tree.select(capabilities)
         return DeviceList(self.tree.generation, tuple([entry(device) for device in found]))
 
     def snapshot(self, capabilities: Iterable[str] | None = None) -> Devices:
-        """Return all that is known of devices."""
+        """Return the devices with any of the capabilities, with all their properties."""
         return Devices(self.tree.generation, tuple(self.tree.select(capabilities)))
 
     def describe(self, name: str) -> Device:
-        """Return all that is known of one device. Raises NoSuchDevice."""
+        """Return one device with all its properties. Raises NoSuchDevice."""
         return self.tree.lookup(name)
 
     def describe_json(self, name: str) -> bytes:
-        """Return the same as JSON. Raises NoSuchDevice."""
+        """Return one device as JSON. Raises NoSuchDevice."""
         return msgspec.json.encode(self.tree.lookup(name))
 
     def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
-        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
+        """Return the named devices, or all, as one JSON document. Raises NoSuchDevice."""
         if names is None:
             return msgspec.json.encode(self.snapshot())
         named = dict.fromkeys(map(self.tree.lookup, names))
         return msgspec.json.encode(Devices(self.tree.generation, tuple(named)))
 
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+        """Return the XML of the named devices, or of all. Raises NoSuchDevice, NotInFormat."""
         return dump(self.tree, names, form)
 
     def hostdev(self, request: HostDevRequest) -> HostDev:
-        """Return the domain XML that hands a device to a guest.
+        """Return the domain XML that assigns a device to a guest.
 
         Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
         """
         return hostdev(self.tree, request, machine=os.uname().machine)
 
     def fits(self, wanted: str, count: int = 1) -> Fits:
-        """Return where so many of a type could be created. Raises NoSuchType."""
+        """Return the cards that have room for vGPUs of a type. Raises NoSuchType."""
         return fits(self.tree, wanted, count)
 
     def resolve(self, text: str) -> Resolution:
-        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+        """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
         return resolve(self.tree, text)
 
     def in_use(self, names: Sequence[str] | None = None) -> InUse:
-        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice."""
+        """Return whether the named devices are open. Raises NoSuchDevice.
+
+        Without names: all mdevs and all devices that are bound to VFIO.
+        """
         from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
 
         named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
-        look = look_in_time(self._sysroot, self._progress("looking at processes"))
+        look = look_in_time(self._sysroot, self._progress("reading processes"))
         return look.of(self.tree, named)

@@ -1,11 +1,11 @@
-"""nodedevctl hostdev: the domain XML that hands a device to a guest."""
+"""nodedevctl hostdev: the domain XML that assigns a device to a guest."""
 
 from __future__ import annotations
 
 import click
 import msgspec
 
-from nodedevd.cli.options import Context, epilog, json_option
+from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.errors import InvalidParameter
 from nodedevd.questions.hostdev import (
     BOOT_ORDER_LIMIT,
@@ -13,7 +13,7 @@ from nodedevd.questions.hostdev import (
     HostDevRequest,
     Model,
     parse_address,
-    parse_planned,
+    parse_new_mdev,
 )
 from nodedevd.text import printable
 
@@ -35,7 +35,7 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.command(
     epilog=epilog(
-        "Examples: give a running guest an mdev; the XML for one that will be created later",
+        "Examples: assign an mdev to a running guest; XML for a future mdev",
         "nodedevctl hostdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 > mdev.xml",
         "virsh attach-device DOMAIN mdev.xml",
         "nodedevctl hostdev --not-created --type nvidia-746 $(uuidgen)",
@@ -45,37 +45,45 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--model",
     type=click.Choice(MODELS),
-    help="Of an mdev: what its device_api has to be. Asked for if that cannot be read.",
+    help="mdevs: the expected device_api. Needed only if the device_api cannot be read.",
 )
 @click.option(
     "--managed",
     type=click.Choice(("yes", "no")),
     callback=_on_or_yes,
-    help="Of a PCI function: whether libvirt binds it to vfio-pci, and back. [default: yes, but"
-    " no for a vGPU]",
+    help="PCI functions: whether libvirt binds the function to vfio-pci, and back afterwards."
+    " [default: yes; no for a vGPU]",
 )
 @click.option(
     "--display",
     type=click.Choice(("on", "off")),
     callback=_on_or_yes,
-    help="Of an mdev of vfio-pci: whether the guest's display shows what it draws.",
+    help="mdevs of vfio-pci: whether the guest's display shows the output of the vGPU.",
 )
-@click.option("--ramfb", is_flag=True, help="With --display on: show the firmware's output, too.")
+@click.option("--ramfb", is_flag=True, help="With --display on: also show the firmware's output.")
 @click.option(
     "--boot-order",
     type=click.IntRange(1, BOOT_ORDER_LIMIT),
     metavar="N",
-    help="Boot from it, as the Nth. For PCI functions and mdevs of vfio-ccw.",
+    help="PCI functions and mdevs of vfio-ccw: position in the guest's boot order.",
 )
 @click.option(
     "--address",
     metavar="pci:…|ccw:…",
     callback=_address,
-    help="Where it is in the guest: pci:0000:05:00.0 or ccw:fe.0.0001.",
+    help="Address in the guest, for example pci:0000:05:00.0 or ccw:fe.0.0001.",
 )
-@click.option("--not-created", is_flag=True, help="DEVICE is the UUID of an mdev to come.")
-@click.option("--type", "type_", metavar="TYPE", help="With --not-created: id or name of its type.")
-@click.option("--arch", help="With --not-created: the host's architecture. [default: this one's]")
+@click.option(
+    "--not-created", is_flag=True, help="DEVICE is the UUID of an mdev that does not exist yet."
+)
+@click.option(
+    "--type", "type_", metavar="TYPE", help="With --not-created: ID or name of the mdev's type."
+)
+@click.option(
+    "--arch",
+    metavar="ARCH",
+    help="With --not-created: architecture of the host, as in uname -m. [default: this host's]",
+)
 @json_option
 @click.pass_obj
 def hostdev(
@@ -92,18 +100,19 @@ def hostdev(
     arch: str | None,
     as_json: bool,
 ) -> None:
-    """Print the <hostdev> that hands a device to a guest, for virsh attach-device.
+    """Print the domain XML that assigns a device to a guest.
 
-    It is printed only if the device is there and can be handed over as asked for. What else
-    the guest needs, and what was guessed, comes as notes on standard error.
+    The element <hostdev> is ready for virsh attach-device. It is printed only if the device can
+    be assigned with the given options. Notes on standard error state guesses, and what else the
+    guest needs.
     """
     if not_created:
         try:
-            parse_planned(device)
+            parse_new_mdev(device)
         except InvalidParameter as error:
             raise click.BadParameter(error.reason, param_hint="DEVICE") from error
     elif type_ is not None or arch is not None:
-        raise click.UsageError("--type and --arch are for an mdev to come: add --not-created")
+        raise click.UsageError("--type and --arch need --not-created")
     found = context.source().hostdev(
         HostDevRequest(
             name=device,
@@ -119,7 +128,7 @@ def hostdev(
         )
     )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        print_json(msgspec.json.encode(found))
         return
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)

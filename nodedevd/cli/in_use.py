@@ -1,4 +1,4 @@
-"""nodedevctl in-use: which devices a VM has open."""
+"""nodedevctl in-use: which devices are open, and by which processes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import table
 
-_ASK_AGAIN = ("processes-unseen", "unanswered")
-"""What this process may be able to tell where the daemon is not."""
+_RETRY_REASONS = ("processes-unseen", "unanswered")
+"""For these reasons of the daemon, this process may still find out."""
 
 
 @click.command(
     "in-use",
     epilog=epilog(
-        "Examples: everything that a VM can have open; whether one mdev can be removed",
+        "Examples: all mdevs and devices of VFIO; whether one function is open",
         "sudo nodedevctl in-use",
-        "nodedevctl in-use --json 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 | jq -r '.devices[].open'",
+        "nodedevctl in-use --json 0000:3b:00.4 | jq -r '.devices[].open'",
     ),
 )
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @json_option
 @click.pass_obj
 def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
-    """Show whether devices are open by a VM, and by which process.
+    """Show whether devices are open, and by which processes.
 
-    Without DEVICE of all mdevs and all else that is bound to VFIO. OPEN is yes, no or unknown.
-    No device is opened to find out: the processes are looked at. Others' processes can be looked
-    into by root alone; what the daemon is not allowed to see, this command looks at itself.
+    Without DEVICE, all mdevs and all devices that are bound to VFIO are shown. OPEN is yes, no
+    or unknown.
+
+    No device is opened to find out: the answer comes from the open files of all processes. Only
+    root can read those of other users' processes. If the daemon may not, this command reads them
+    itself.
     """
     source = context.source()
     answer = source.in_use(devices or None)
-    if any(use.reason in _ASK_AGAIN for use in answer.devices) and context.sysroot is None:
-        answer = _looked_again(answer)
+    if any(use.reason in _RETRY_REASONS for use in answer.devices) and context.sysroot is None:
+        answer = _retry(answer)
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
@@ -46,25 +49,25 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     for reason, sentence in REASONS.items():
         names = [use.device for use in answer.devices if use.reason == reason]
         if names and reason != "no-node":
-            more = _unseen(answer) if reason == "processes-unseen" else ""
+            more = _unreadable(answer) if reason == "processes-unseen" else ""
             click.echo(f"unknown for {', '.join(names)}: {sentence}{more}", err=True)
 
 
-def _unseen(answer: InUse) -> str:
-    root = "" if os.geteuid() == 0 else "; ask as root"
-    return f" ({answer.unseen_processes} could not{root})"
+def _unreadable(answer: InUse) -> str:
+    advice = "" if os.geteuid() == 0 else "; run this as root"
+    return f" ({answer.unseen_processes} processes{advice})"
 
 
-def _looked_again(told: InUse) -> InUse:
-    """Put in what this process can tell of devices of this host."""
+def _retry(answer: InUse) -> InUse:
+    """Replace what the daemon could not find out by what this process finds out."""
     from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
 
-    own = look_in_time(Sysroot(), progress("looking at processes"))
-    devices = []
-    for use in told.devices:
-        again = own.use(use.device, use.path)
-        devices.append(again if use.reason in _ASK_AGAIN else use)
-    return InUse(told.generation, own.unseen, tuple(devices))
+    own = look_in_time(Sysroot(), progress("reading processes"))
+    devices = [
+        own.use(use.device, use.path) if use.reason in _RETRY_REASONS else use
+        for use in answer.devices
+    ]
+    return InUse(answer.generation, own.unseen, tuple(devices))
 
 
 def _rows(use: Use) -> list[tuple[str, ...]]:

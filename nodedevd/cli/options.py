@@ -1,4 +1,4 @@
-"""What the commands of nodedevctl share: where devices come from, options, exit status."""
+"""What the commands of nodedevctl share: the source of devices, options, exit statuses."""
 
 from __future__ import annotations
 
@@ -19,49 +19,62 @@ EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
 EXIT_TIMEOUT = 4
 EXIT_NO = 5
-"""The answer is no: everything worked, and what was asked for is not so."""
+"""The command worked, and its answer is no."""
 
-EXIT_STATUS = """Exit status: 0 done, 1 failure (no such device, no sysroot, …), 2 wrong usage,
+EXIT_STATUS = """Exit status: 0 success, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""
+EXIT_STATUS_WITH_TIMEOUT = """Exit status: 0 success, 1 failure, 2 wrong usage, 3 no daemon
+answers, 4 timed out."""
 
 
 def epilog(heading: str, *lines: str, exit_status: str = EXIT_STATUS) -> str:
-    """Return the end of a help text: an example, kept line by line, and the exit status."""
+    """Return the end of a help text: examples, printed line by line, and the exit statuses."""
     return "\n".join(["\b", heading, *(f"  {line}" for line in lines), "", exit_status])
 
 
 class Context(msgspec.Struct):
-    """What the options before the command say."""
+    """The options before the command: at most one of them is set."""
 
     sysroot: str | None
     socket: str | None
 
     def client(self) -> Client:
-        """Return a connection to the daemon, for what a single scan cannot tell."""
+        """Connect to the daemon, for a command that a single scan cannot answer.
+
+        The connection is closed when the command ends. Raises NoDaemon, UsageError.
+        """
         if self.sysroot is not None:
-            raise click.UsageError("a scan ends at once; ask a daemon: leave out --sysroot")
+            raise click.UsageError(
+                "this command follows changes and needs a daemon; omit --sysroot"
+            )
         return click.get_current_context().with_resource(Client(self.socket))
 
     def source(self) -> Source:
-        """Return where the devices come from; a connection is closed with the command."""
+        """Return the source of devices: a scan of the sysroot, or a connection to the daemon.
+
+        Raises NotASysroot, NoDaemon.
+        """
         if self.sysroot is not None:
             return Embedded(self.sysroot, progress=progress)
         return self.client()
 
 
 def progress(what: str) -> Progress | None:
-    """Show how far something is, once it has taken a second, to somebody who watches."""
+    """Return a progress callback that prints to standard error after one second.
+
+    Return None if standard error is no terminal.
+    """
     if not sys.stderr.isatty():
         return None
     begin = shown = time.monotonic()
 
-    def show(done: int, of: int) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal shown
         time_now = time.monotonic()
         if time_now - begin > 1 and time_now - shown > 0.1:
             shown = time_now
-            click.echo(f"\r{what}: {done} of {of}", err=True, nl=False)
-        if done + 1 == of and shown != begin:
+            click.echo(f"\r{what}: {done} of {total}", err=True, nl=False)
+        if done + 1 == total and shown != begin:
             click.echo("\r\x1b[K", err=True, nl=False)
 
     return show
@@ -72,20 +85,39 @@ cap_option = click.option(
     "capabilities",
     multiple=True,
     metavar="KIND",
-    help=f"Only devices with this capability; may be repeated. Known: {', '.join(WORDS)}.",
+    help="Only devices with this capability; may be repeated, or given as a comma-separated list."
+    f" Kinds: {', '.join(WORDS)}.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for tools.")
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Give up after SECONDS. [default: no limit]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def checked(capabilities: Sequence[str]) -> list[str] | None:
-    """Return the words of --cap one by one, None if there are none; a wrong one is wrong usage."""
-    words = [word for one in capabilities for word in one.split(",")]
+def split_capabilities(values: Sequence[str]) -> list[str] | None:
+    """Return the single words of all --cap options, None if there are none.
+
+    Raises BadParameter for an unknown word.
+    """
+    words = [word for value in values for word in value.split(",")]
     for word in words:
         if word not in WORDS:
-            raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--cap")
+            raise click.BadParameter(
+                f"unknown capability {word!r}; known are {', '.join(WORDS)}", param_hint="--cap"
+            )
     return words or None
 
 
+def names_or_all(devices: Sequence[str], all_devices: bool) -> list[str] | None:
+    """Return the given names, None for --all. Raises UsageError for neither or both."""
+    if all_devices == bool(devices):
+        raise click.UsageError("give one or more DEVICE arguments, or --all")
+    return None if all_devices else list(devices)
+
+
 def print_json(data: bytes) -> None:
-    """Print JSON as people read it, too."""
+    """Print JSON, indented."""
     click.echo(msgspec.json.format(data, indent=2))

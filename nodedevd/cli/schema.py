@@ -1,17 +1,19 @@
-"""The JSON Schema of the model, made from the model itself."""
+"""nodedevctl schema: the JSON Schema of the model, generated from the model itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import click
 import msgspec
 
+from nodedevd.cli.options import epilog, print_json
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
 
 VERSION = 1
-"""Raised when a field goes away or changes its meaning; new fields leave it alone."""
+"""Incremented when a field is removed or changes its meaning, not for a new field."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -21,7 +23,16 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:nodedevd:schema:devices:{VERSION}",
-        "title": "Node devices as nodedevd tells them",
+        "title": "Node devices as nodedevd reports them",
         "anyOf": list(references),
         "$defs": definitions,
     }
+
+
+@click.command(epilog=epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of the JSON that other commands print.
+
+    It describes the output of show, list --json and status --json.
+    """
+    print_json(msgspec.json.encode(json_schema()))

@@ -1,4 +1,4 @@
-"""Source: where a tool has its devices from, a daemon or a scan of its own."""
+"""Source: where a command gets devices from, a daemon (`Client`) or a scan (`Embedded`)."""
 
 from __future__ import annotations
 
@@ -16,40 +16,43 @@ from nodedevd.questions.resolve import Resolution
 
 
 class Source(Protocol):
-    """What the commands of nodedevctl ask; see `Client` and `Embedded`."""
+    """The calls that commands make; `Client` and `Embedded` answer them alike."""
 
     def status(self) -> Status:
-        """Return how it is doing."""
+        """Return the state of the daemon or of the scan, and the read errors."""
 
     def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
-        """Return the devices with any of the capabilities, in brief."""
+        """Return the devices with any of the capabilities, in brief; all without a filter."""
 
     def describe(self, name: str) -> Device:
-        """Return all that is known of one device. Raises NoSuchDevice."""
+        """Return one device with all its properties. Raises NoSuchDevice."""
 
     def describe_json(self, name: str) -> bytes:
-        """Return the same as JSON. Raises NoSuchDevice."""
+        """Return one device as JSON. Raises NoSuchDevice."""
 
     def snapshot(self, capabilities: Iterable[str] | None = None) -> Devices:
-        """Return all that is known of devices."""
+        """Return the devices with any of the capabilities, with all their properties."""
 
     def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
-        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
+        """Return the named devices, or all, as one JSON document. Raises NoSuchDevice."""
 
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat."""
+        """Return the XML of the named devices, or of all. Raises NoSuchDevice, NotInFormat."""
 
     def hostdev(self, request: HostDevRequest) -> HostDev:
-        """Return the domain XML that hands a device to a guest.
+        """Return the domain XML that assigns a device to a guest.
 
         Raises NoSuchDevice, NotAssignable, DoesNotFit.
         """
 
     def fits(self, wanted: str, count: int = 1) -> Fits:
-        """Return where so many of a type could be created. Raises NoSuchType."""
+        """Return the cards that have room for vGPUs of a type. Raises NoSuchType."""
 
     def resolve(self, text: str) -> Resolution:
-        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
+        """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
 
     def in_use(self, names: Sequence[str] | None = None) -> InUse:
-        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice."""
+        """Return whether the named devices are open. Raises NoSuchDevice.
+
+        Without names: all mdevs and all devices that are bound to VFIO.
+        """

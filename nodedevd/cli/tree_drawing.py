@@ -1,4 +1,4 @@
-"""The tree of devices as `virsh nodedev-list --tree` draws it, blank for blank."""
+"""Draws the device tree exactly as `virsh nodedev-list --tree` does, trailing blanks included."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 
 def sort_key(name: str) -> tuple[str, str]:
-    """Return what virsh sorts names by: without regard to case."""
+    """Return the sort key of virsh: case does not matter."""
     return name.lower(), name
 
 
 def draw(parents: Mapping[str, str | None], labels: Mapping[str, str] | None = None) -> str:
-    """Draw a tree given as each device's parent; one that is not in the tree makes a root.
+    """Draw a tree.
 
-    Behind a device that has a label stands its label.
+    Args:
+        parents: The parent of each device. A device whose parent is not a key becomes a root.
+        labels: Text to print after the names of some devices.
     """
     texts = {name: f"{name} {label}" for name, label in (labels or {}).items()}
     children: dict[str, list[str]] = {}

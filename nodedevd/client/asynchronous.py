@@ -51,7 +51,7 @@ class _Connection(Connection):
             async with asyncio.timeout(deadline.left):
                 await asyncio.get_running_loop().sock_sendall(self.socket, message)
         except TimeoutError:
-            raise TimedOut(f"{self.path} takes a call", deadline.seconds or 0) from None
+            raise TimedOut(f"{self.path} to accept a call", deadline.seconds or 0) from None
         except (BrokenPipeError, ConnectionResetError):
             pass  # what it said before it went is still to be read
         except OSError as error:
@@ -95,7 +95,7 @@ class _Connection(Connection):
         while True:
             reply = await self.receive(deadline)
             if reply is None:
-                raise TimedOut(f"an answer on {self.path}", deadline.seconds or 0)
+                raise TimedOut(f"a reply on {self.path}", deadline.seconds or 0)
             if replies.take(reply):
                 return replies.taken
 

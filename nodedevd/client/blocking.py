@@ -49,7 +49,7 @@ class _Connection(Connection):
         try:
             self.socket.sendall(message)
         except TimeoutError:
-            raise TimedOut(f"{self.path} takes a call", deadline.seconds or 0) from None
+            raise TimedOut(f"{self.path} to accept a call", deadline.seconds or 0) from None
         except (BrokenPipeError, ConnectionResetError):
             pass  # what it said before it went is still to be read
         except OSError as error:
@@ -73,7 +73,7 @@ class _Connection(Connection):
         while True:
             reply = self.receive(deadline)
             if reply is None:
-                raise TimedOut(f"an answer on {self.path}", deadline.seconds or 0)
+                raise TimedOut(f"a reply on {self.path}", deadline.seconds or 0)
             if replies.take(reply):
                 return replies.taken
 

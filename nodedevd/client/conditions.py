@@ -30,8 +30,8 @@ class Condition(msgspec.Struct, frozen=True):
     """
 
     reached: Predicate
-    what: str = "what was waited for is so"
-    """for the error, if it does not come"""
+    what: str = "the condition"
+    """for the error: `timed out after 5 s waiting for …`"""
     capabilities: Sequence[str] | None = None
     """which devices `reached` is to be told of; None is all"""
     names: Sequence[str] | None = None
@@ -43,20 +43,20 @@ class Condition(msgspec.Struct, frozen=True):
 def present(name: str) -> Condition:
     """Wait until a device is there; an mdev has to be complete, its type known."""
     return Condition(
-        lambda devices: any(map(_complete, devices.values())), f"{name} is there", names=[name]
+        lambda devices: any(map(_complete, devices.values())), f"{name} to be present", names=[name]
     )
 
 
 def gone(name: str) -> Condition:
     """Wait until a device is not there."""
-    return Condition(lambda devices: not devices, f"{name} is gone", names=[name])
+    return Condition(lambda devices: not devices, f"{name} to be gone", names=[name])
 
 
 def at_least(count: int, *capabilities: str) -> Condition:
     """Wait until so many devices with any of the capabilities are there."""
     return Condition(
         lambda devices: len(devices) >= count,
-        f"{count} devices with {' or '.join(capabilities)} are there",
+        f"{count} devices with {' or '.join(capabilities)}",
         capabilities=capabilities,
     )
 
@@ -65,7 +65,7 @@ def available(parent: str, type_id: str, count: int = 1) -> Condition:
     """Wait until a parent, or a function with vendor VFIO, can have so many more of a type."""
     return Condition(
         lambda devices: any(_offers(device, type_id, count) for device in devices.values()),
-        f"{parent} has {count} of {type_id} available",
+        f"{count} of {type_id} to be available on {parent}",
         names=[parent],
         recount=parent,
     )

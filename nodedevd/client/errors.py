@@ -88,7 +88,7 @@ class NotUnderstood(NodedevError):
 
 
 class TimedOut(NodedevError, TimeoutError):
-    """It took longer than it was given; `what` did not come."""
+    """A call, or a condition, took longer than its timeout; `what` was waited for."""
 
     code = "timed-out"
 
@@ -98,7 +98,7 @@ class TimedOut(NodedevError, TimeoutError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"not within {self.seconds:g} s: {self.what}"
+        return f"timed out after {self.seconds:g} s waiting for {self.what}"
 
 
 class _NoSuchDevice(msgspec.Struct):

@@ -1,1 +1,1 @@
-"""follow: keeps the tree true while the daemon runs: jobs, retries, and the thread that reads."""
+"""follow: keeps the store true to the host while the daemon runs."""

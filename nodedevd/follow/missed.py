@@ -1,7 +1,8 @@
-"""Missed: tells changes of which no uevent told from those whose uevent is only late."""
+"""MissedChanges: separates changes whose event was lost from those whose event is late."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Set
 
@@ -13,49 +14,72 @@ from nodedevd.tree.update import neighbours
 
 log = logging.getLogger(__name__)
 
-SHOWN = 10
-"""Missed changes that are logged by name at once."""
+LATE_EVENT_SECONDS = 1.0
+"""How long after a reconcile the event of a change may come before the change counts as missed."""
+NAMES_LOGGED = 10
+"""Missed changes that one line of the log names."""
 
 
-class Missed:
-    """The changes that a reconcile found, until a uevent explains them or it is too late."""
+class MissedChanges:
+    """The changes that a reconcile found, until an event explains them or they count as missed.
+
+    Attributes:
+        count: changes missed since the start.
+    """
 
     def __init__(self) -> None:
-        self._suspects: dict[str, Change] = {}
+        self.count = 0
+        self._unexplained: dict[str, Change] = {}
+        self._expiry: asyncio.TimerHandle | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._suspects)
+        return bool(self._unexplained)
 
-    def suspect(self, changes: Iterable[Change]) -> None:
-        """Take up what a reconcile found."""
+    def found(self, changes: Iterable[Change], reported: Set[str], snapshot: Snapshot) -> None:
+        """Take the changes of a reconcile, except those that the `reported` paths explain."""
         for change in changes:
             if change.device.path is not None:
-                self._suspects[change.device.path] = change
+                self._unexplained[change.device.path] = change
+        self.explain(reported, snapshot)
+        if self._unexplained and self._expiry is None:
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(LATE_EVENT_SECONDS, self._expire)
 
-    def acquit(self, told: Set[str], snapshot: Snapshot) -> None:
-        """Strike off the devices at these paths, and what changes with them in silence."""
-        for change in tuple(self._suspects.values()):
+    def explain(self, reported: Set[str], snapshot: Snapshot) -> None:
+        """Drop the changes at these paths, and the neighbours that change with them."""
+        for change in tuple(self._unexplained.values()):
             device = change.device
             paths = {device.path, f"/sys/class/{device.subsystem}/{device.sysname}"}
             if isinstance(change, Changed):
                 paths.add(change.before.path)
             if device.capability(MdevChild) is not None:
                 paths.add(DEFINITIONS)
-            if told.isdisjoint(paths):
+            if reported.isdisjoint(paths):
                 continue
-            self._suspects.pop(device.path or "", None)
+            self._unexplained.pop(device.path or "", None)
             if not isinstance(change, Changed) or change.moved:
                 for other in neighbours(device, snapshot):
-                    self._suspects.pop(other, None)
+                    self._unexplained.pop(other, None)
 
-    def convict(self) -> int:
-        """Log what nothing has explained, forget it, and return how much it was."""
+    def clear(self) -> None:
+        """Drop all changes: events were lost, so which changes they reported is not known."""
+        self._unexplained.clear()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def _expire(self) -> None:
+        """Count and log the changes that no event has explained in time."""
         names = sorted(
             f"{change.device.name} {type(change).__name__.lower()}"
-            for change in self._suspects.values()
+            for change in self._unexplained.values()
         )
-        self._suspects.clear()
+        self.count += len(names)
+        self.clear()
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            log.info("changes no uevent told of: %s%s", ", ".join(names[:SHOWN]), more)
-        return len(names)
+            more = f" and {len(names) - NAMES_LOGGED} more" if len(names) > NAMES_LOGGED else ""
+            log.info(
+                "the reconcile found changes without an event: %s%s",
+                ", ".join(names[:NAMES_LOGGED]),
+                more,
+            )

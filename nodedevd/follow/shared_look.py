@@ -1,4 +1,4 @@
-"""SharedLook: one look at the processes at a time, in its own thread, shared by all callers."""
+"""SharedLook: looks for the processes that have devices open, once for all waiting callers."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from contextlib import suppress
 
 from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.questions.in_use import Look, look
+from nodedevd.questions.in_use import VfioUsage, read_usage
 
 LOOK_SECONDS = 10.0
-"""How long an answer waits: an open file of a dead network file system can hold up a look."""
+"""How long a caller waits: an open file on a dead network file system can block a look."""
 
 
 class SharedLook:
-    """Answers with a look that began after the question; there is one at a time, and one next."""
+    """Runs one look at a time, in a thread of its own.
 
-    def __init__(self, look: Callable[[], Look], seconds: float = LOOK_SECONDS) -> None:
+    A call is answered by a look that began after it. Callers that arrive during a look share
+    the next one.
+    """
+
+    def __init__(self, look: Callable[[], VfioUsage], seconds: float = LOOK_SECONDS) -> None:
         self._look = look
         self._seconds = seconds
         self._thread: WorkerThread | None = None
-        self._current: asyncio.Future[Look] | None = None
-        self._next: asyncio.Future[Look] | None = None
+        self._current: asyncio.Future[VfioUsage] | None = None
+        self._next: asyncio.Future[VfioUsage] | None = None
 
-    async def look(self) -> Look:
-        """Return a look; one that knows nothing if it does not come in time. Raises OSError."""
+    async def look(self) -> VfioUsage:
+        """Return a look; after the timeout one whose every answer is `unknown`. Raises OSError."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._after(self._current))
             self._next.add_done_callback(_retrieve)
         try:
             return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
         except TimeoutError:
-            return Look(reason="unanswered")
+            return VfioUsage(reason="unanswered")
 
-    async def _after(self, current: asyncio.Future[Look] | None) -> Look:
+    async def _after(self, current: asyncio.Future[VfioUsage] | None) -> VfioUsage:
         if current is not None:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
@@ -43,7 +47,7 @@ class SharedLook:
         return await self._thread.run(self._look)
 
     async def close(self, timeout_seconds: float) -> None:
-        """Stop; a look that hangs is left behind after the timeout."""
+        """Stop; a look that has not returned after the timeout is left to its thread."""
         tasks = [task for task in (self._current, self._next) if task is not None]
         for task in tasks:
             task.cancel()
@@ -53,16 +57,17 @@ class SharedLook:
             self._thread.close(timeout_seconds)
 
 
-def _retrieve(future: asyncio.Future[Look]) -> None:
+def _retrieve(future: asyncio.Future[VfioUsage]) -> None:
+    """Keep asyncio from logging an exception that every caller has stopped waiting for."""
     if not future.cancelled():
-        future.exception()  # Whoever waited has it; it may be that nobody does any more.
+        future.exception()
 
 
-def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> Look:
-    """Look once, from where no event loop runs. Raises OSError."""
+def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
+    """Look once, without a running event loop. Raises OSError."""
 
-    async def run() -> Look:
-        shared = SharedLook(lambda: look(sysroot, progress=progress))
+    async def run() -> VfioUsage:
+        shared = SharedLook(lambda: read_usage(sysroot, progress=progress))
         try:
             return await shared.look()
         finally:

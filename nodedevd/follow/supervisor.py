@@ -1,7 +1,7 @@
-"""Supervisor: has the host read in a thread, and goes on without a device that hangs.
+"""Supervisor: runs jobs in a worker thread, and goes on without a device whose read hangs.
 
-A read that a driver does not answer cannot be taken back: its thread is left to it, and a new
-one reads all the rest.
+A read that a driver does not answer cannot be cancelled: it keeps its thread, and a new thread
+reads the other devices.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from nodedevd.tree.read import Job, rescan
 log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 2.0
-"""How long one device may take to be read before others are read without it."""
+"""How long the read of one device may take before the others are read without it."""
 SLOW_SECONDS = 10.0
-"""The same for one that took so long once, and answered."""
+"""The same for a device whose read hung before and then returned."""
 STUCK_AT_MOST = 64
-"""Threads that may hang in a driver at once; virtual functions of one card hang together."""
+"""Threads that may hang in a driver at once; all virtual functions of a card hang together."""
 
 
 class Hanging(msgspec.Struct, frozen=True):
-    """A read that does not return, and the thread it holds."""
+    """A read that has not returned, and the thread that it keeps."""
 
     path: str
     since: float
@@ -42,7 +42,7 @@ class Hanging(msgspec.Struct, frozen=True):
 
 
 class Stuck(Exception):
-    """The job was put aside; the next one goes on without the device."""
+    """A read hangs and its job was abandoned; the next job leaves the device out."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -50,21 +50,28 @@ class Stuck(Exception):
 
 
 class Supervisor:
-    """Runs one job after another.
+    """Runs one job at a time.
+
+    `on_answer` is called with the path of a read that hung and has returned.
 
     Attributes:
-        hanging: the reads that do not return, the oldest first.
+        hanging: the reads that have not returned, the oldest first.
     """
 
-    def __init__(self, on_answer: Callable[[str], None], stuck_seconds: float) -> None:
+    def __init__(self, on_answer: Callable[[str], object], stuck_seconds: float) -> None:
         self.hanging: list[Hanging] = []
         self._on_answer = on_answer
         self._stuck_seconds = stuck_seconds
         self._thread = WorkerThread()
-        self._patience: dict[str, float] = {}
+        self._slow: dict[str, float] = {}
+        """limits of devices that were slow once, in seconds, by path"""
 
     async def run(self, read: Callable[[Job, frozenset[str]], Update]) -> Update:
-        """Run a job, told of the paths to leave alone. Raises Stuck, and what the job raises."""
+        """Run a job, and return its result.
+
+        It is called with a `Job` on which it reports its progress, and with the paths of the
+        devices to leave out. Raises Stuck, and whatever the job raises.
+        """
         job = Job()
         thread = self._thread
         unanswered = frozenset([one.path for one in self.hanging])
@@ -84,14 +91,19 @@ class Supervisor:
             self.hanging.append(hanging)
             future.add_done_callback(partial(self._answered, hanging))
             self._thread = WorkerThread()
-            log.warning("reading %s has not returned for %.1f s: going on without", path, limit)
+            log.warning(
+                "reading %s has not returned for %.1f s: the device is shown as it was,"
+                " until the read returns",
+                path,
+                limit,
+            )
             raise Stuck(path)
 
     def limit(self, path: str | None) -> float:
-        """Return how many seconds a device may take to be read."""
-        # What hangs seldom hangs alone: the more do, the less is waited for the next.
+        """Return how many seconds the read of a device may take."""
+        # Hangs come in groups, so each one shortens the timeout.
         limit = self._stuck_seconds / (1 + len(self.hanging))
-        return max(limit, self._patience.get(path or "", 0.0))
+        return max(limit, self._slow.get(path or "", 0.0))
 
     def unanswered(self) -> tuple[UnansweredRead, ...]:
         """Return the reads that hang, for a status."""
@@ -101,17 +113,17 @@ class Supervisor:
         )
 
     def close(self, timeout_seconds: float) -> None:
-        """End the thread; one that hangs is left behind."""
+        """Wait for the current job and end the thread; do not wait if a read hangs."""
         self._thread.close(0 if self.hanging else timeout_seconds)
 
     def _answered(self, hanging: Hanging, future: asyncio.Future[Update]) -> None:
-        future.exception()  # Abandoned, or of no interest any more
+        future.exception()  # Retrieved, so that asyncio does not log it: the job was abandoned.
         hanging.thread.close(0)
         self.hanging.remove(hanging)
         seconds = time.monotonic() - hanging.since
-        log.info("reading %s returned after %.1f s", hanging.path, seconds)
-        # It may be slow rather than stuck: given no more time, it would never be fresh.
-        self._patience[hanging.path] = min(2 * seconds, SLOW_SECONDS)
+        log.info("reading %s returned after %.1f s: reading it again", hanging.path, seconds)
+        # A device that is slow and not stuck would never be read within the usual limit.
+        self._slow[hanging.path] = min(2 * seconds, SLOW_SECONDS)
         self._on_answer(hanging.path)
 
 
@@ -121,7 +133,7 @@ def scan_in_time(
     progress: Progress | None = None,
     stuck_seconds: float = STUCK_SECONDS,
 ) -> tuple[Snapshot, tuple[UnansweredRead, ...]]:
-    """Read a host, from where no event loop runs, and the reads that hang left out."""
+    """Read a host without a running event loop; return the tree and the reads that hang."""
 
     def read(job: Job, unanswered: frozenset[str]) -> Update:
         return rescan(sysroot, Snapshot(), job=job, unanswered=unanswered, progress=progress)

@@ -17,10 +17,10 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop
 
 
 class WorkerThread:
-    """One thread for all reads of the host.
+    """A thread with a queue of functions.
 
-    `concurrent.futures` is not used: it joins its threads when the interpreter exits, and a
-    read that hangs in the kernel would hang the exit, too.
+    `concurrent.futures` joins its threads when the interpreter exits, so a read that hangs in
+    the kernel would hang the exit; this thread does not hold it up.
     """
 
     def __init__(self, name: str = "scan") -> None:
@@ -32,27 +32,26 @@ class WorkerThread:
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Return a future of the function's result.
 
-        Cancelling it does not stop the function, but keeps one from starting.
+        Cancelling the future keeps the function from starting; once it runs it is not stopped.
         Raises RuntimeError after close.
         """
         if self._closed:
-            raise RuntimeError("the scan thread is closed")  # nobody would ever answer
+            raise RuntimeError("the worker thread is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((lambda: function(*args, **kwargs), future, loop))
         return future
 
-    def close(self, timeout_seconds: float) -> bool:
-        """End the thread; tell whether it ended in time. One that is stuck is left behind."""
+    def close(self, timeout_seconds: float) -> None:
+        """End the thread after its last function; return after the timeout at the latest."""
         self._closed = True
         self._jobs.put(None)
         self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._settle(*job)
-            del job  # or the result would be kept until the next one
+            del job  # An idle thread must not keep a result in memory.
 
     def _settle(
         self,
@@ -64,11 +63,11 @@ class WorkerThread:
             return
         try:
             outcome = partial(_set_result, future, function())
-        except StopIteration as error:  # which a future refuses, and nobody would be answered
+        except StopIteration as error:  # A future refuses this exception.
             outcome = partial(_set_exception, future, RuntimeError(repr(error)))
         except BaseException as error:
             outcome = partial(_set_exception, future, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # The loop is closed, and nothing waits for the result.
             loop.call_soon_threadsafe(outcome)
 
 

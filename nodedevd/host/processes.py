@@ -40,7 +40,7 @@ class Process(msgspec.Struct, frozen=True, gc=False):
     """comm: the first 15 bytes of its name, or what it calls itself"""
 
 
-class Holding(msgspec.Struct, frozen=True):
+class OpenFiles(msgspec.Struct, frozen=True):
     """What one process holds of what was asked for."""
 
     process: Process
@@ -48,14 +48,14 @@ class Holding(msgspec.Struct, frozen=True):
     """of the device nodes"""
     devices: frozenset[str]
     """sysfs paths of the VFIO devices it got from groups"""
-    untold: int
+    unidentified: int
     """descriptors of VFIO devices of which the kernel does not tell the path"""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ProcessScan(msgspec.Struct, frozen=True):
     """One pass over all processes."""
 
-    holdings: tuple[Holding, ...]
+    open_files: tuple[OpenFiles, ...]
     unseen: int
     """processes that might not be looked into"""
     hidden: bool
@@ -67,9 +67,9 @@ class Seen(msgspec.Struct, frozen=True):
         return not (self.unseen or self.hidden)
 
 
-def look(
+def scan_processes(
     nodes: Mapping[str, int | None], *, proc: str = PROC, progress: Progress | None = None
-) -> Seen:
+) -> ProcessScan:
     """Look once through the descriptors of every process. Raises OSError without a /proc.
 
     `nodes` are device nodes with their number, st_rdev. By that a node is recognised under
@@ -80,18 +80,18 @@ def look(
     assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
     paths = {number: path for path, number in nodes.items() if number is not None}
     pids = [name for name in os.listdir(proc) if name.isdigit()]
-    holdings = []
+    open_files = []
     unseen = 0
     for done, pid in enumerate(pids):
         if progress is not None:
             progress(done, len(pids))
         held = _Held(f"{proc}/{pid}", nodes, paths)
         unseen += held.refused
-        if held.nodes or held.devices or held.untold:
+        if held.nodes or held.devices or held.unidentified:
             process = Process(int(pid), _name(f"{proc}/{pid}"))
             devices = frozenset(held.devices)
-            holdings.append(Holding(process, frozenset(held.nodes), devices, held.untold))
-    return Seen(tuple(holdings), unseen, _hides(proc))
+            open_files.append(OpenFiles(process, frozenset(held.nodes), devices, held.unidentified))
+    return ProcessScan(tuple(open_files), unseen, _hides(proc))
 
 
 class _Held:
@@ -102,7 +102,7 @@ class _Held:
     ) -> None:
         self.nodes: set[str] = set()
         self.devices: set[str] = set()
-        self.untold = 0
+        self.unidentified = 0
         self.refused = False
         self._nodes = nodes
         self._paths = paths
@@ -127,7 +127,7 @@ class _Held:
         if text == _VFIO_DEVICE:
             found = _SYSPATH.search(_read(f"{directory}/fdinfo/{name}"))
             if found is None:
-                self.untold += 1
+                self.unidentified += 1
             else:
                 self.devices.add(os.fsdecode(found[1]))
         elif text.startswith("/"):

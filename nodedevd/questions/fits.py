@@ -1,10 +1,10 @@
-"""fits: where so many vGPUs of a type could be created now, and why not elsewhere.
+"""fits: finds the cards that have room for vGPUs of a type, and why others have none.
 
-Pure: devices in, an answer out. A card is a physical function with all that shares its memory.
-Of a card with one function what the driver says is taken as it is. Over several it cannot be
-added up: each of sixteen virtual functions may say 1 when two vGPUs fit. Then the sum is bounded
-by the type's ceiling, where the driver tells one, and by what is active; without them no more
-than one is certain.
+A pure function of the devices. A card is a physical function with its virtual functions, which
+share its memory. For a card with one function, the count of the driver is the answer. The
+counts of several functions cannot be added up: each of sixteen virtual functions may report 1
+when two vGPUs fit. Their sum is bounded by the ceiling of the type, if the driver reports one,
+minus the vGPUs that exist; without a ceiling only one is certain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nodedevd.model.device import Device
 from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vgpu_functions
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
-"""perhaps: at least so many are offered, but not surely at the same time, or a count is unknown"""
+"""perhaps: enough are offered, but may not fit at the same time, or a count is unknown"""
 
 Reason: TypeAlias = Literal[
     "not-offered",
@@ -32,20 +32,24 @@ Reason: TypeAlias = Literal[
     "no-vf-enabled",
     "unknown",
 ]
-"""Why nothing of the type could be created on a card.
+"""Why no vGPU of the type can be created on a card.
 
-not-offered: it has other types. not-listed: with vendor VFIO a card lists what still fits beside
-its vGPUs, so it is none of the card's types, or does not fit. other-profile-active: vGPUs of
-other types are in the way. full: its vGPUs are of this type already. none-available: the driver
-says so, and not why. no-vf-enabled: it is an SR-IOV vGPU card without virtual functions. unknown:
-the count cannot be read.
+not-offered: the card has other types.
+not-listed: the card has vendor VFIO and lists only types that fit beside its vGPUs; this one
+does not fit, or does not exist.
+other-profile-active: vGPUs of other types prevent it.
+full: the card is full of vGPUs of this type.
+none-available: the driver reports none available, without a reason.
+no-vf-enabled: the card needs virtual functions, and none is enabled.
+unknown: the available count cannot be read.
 """
 
 COUNT_AT_MOST = 1_000_000
+"""the largest count that a client may ask for"""
 
 
 class NoSuchType(NodedevError):
-    """Nothing on the host offers a type of this id or name, or could."""
+    """No device of the host offers a type with this id or name."""
 
     code = "no-such-type"
 
@@ -53,12 +57,12 @@ class NoSuchType(NodedevError):
         super().__init__(wanted, offered)
         self.type = wanted
         self.offered = offered
-        """names, or ids, of a few types that there are"""
+        """names, or ids, of a few types that are offered"""
 
     def __str__(self) -> str:
         if not self.offered:
-            return f"no device offers a type {self.type!r}, or any: see nodedevctl doctor"
-        return f"no device offers a type {self.type!r}; there are {', '.join(self.offered)}, …"
+            return f"no device offers the type {self.type!r} or any other; run nodedevctl doctor"
+        return f"no device offers the type {self.type!r}; offered are {', '.join(self.offered)}, …"
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -67,47 +71,47 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     device: str
     framework: Framework
     type: str
-    """the type's id there"""
+    """id of the type on this function"""
     name: str | None
     available: int | None
-    """as the driver says; None is unknown"""
+    """as reported by the driver; None if unknown"""
     active: int
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):
-    """A physical function, and what its functions say of the type."""
+    """A physical function with its virtual functions, and its room for the type."""
 
     card: str
-    """the physical function's name"""
+    """name of the physical function"""
     available: int | None
-    """how many could be created at the most; None is unknown"""
+    """the largest number that may still be created; None if unknown"""
     certain: int
-    """how many could be created for sure, if nothing else comes first"""
+    """the number that can certainly be created, if no other vGPU is created first"""
     active: int
-    """how many of the type there are"""
+    """number of vGPUs of the type that exist"""
     ceiling: int | None
-    """how many the card holds if it holds nothing else; None if the driver does not tell"""
+    """number that an otherwise empty card holds; None if the driver does not report it"""
     reason: Reason | None
-    """why none could be created; None if one could"""
+    """why none can be created; None if one can"""
     places: tuple[Place, ...]
-    """those with room first"""
+    """functions with room come first"""
     others: tuple[str, ...]
     """names, or ids, of other types that are active on the card"""
 
 
 class Fits(msgspec.Struct, frozen=True, gc=False):
-    """The answer."""
+    """All cards, and whether `count` vGPUs fit on them."""
 
     type: str
-    """as it was asked for"""
+    """as the caller gave it"""
     count: int
     answer: Verdict
     cards: tuple[Card, ...]
-    """those with most room first"""
+    """cards with most room come first"""
 
 
 def fits(devices: Iterable[Device], wanted: str, count: int = 1) -> Fits:
-    """Tell where `count` vGPUs of a type, given by id or name, could be created now.
+    """Return the room of each card for `count` more vGPUs of a type, given by id or name.
 
     Raises NoSuchType.
     """
@@ -118,7 +122,7 @@ def fits(devices: Iterable[Device], wanted: str, count: int = 1) -> Fits:
     cards = [_card(name, group, wanted) for name, group in functions.items()]
     cards += [_without_functions(one) for one in devices if _lacks_functions(one)]
     if all(card.reason == "not-offered" for card in cards):
-        raise NoSuchType(wanted, _offered(functions.values()))
+        raise NoSuchType(wanted, _names_of_types(functions.values()))
     cards.sort(key=lambda card: (-card.certain, -(card.available or 0), card.card))
     return Fits(wanted, count, _verdict(cards, count), tuple(cards))
 
@@ -142,7 +146,7 @@ def _card(name: str, functions: Sequence[VgpuFunction], wanted: str) -> Card:
     available = certain = sum(place.available or 0 for place in places)
     if len(functions) > 1 and available:
         room, even = _room(ceiling, next(map(_size, offers)), active)
-        # That one fits where the driver says so is beyond doubt.
+        # One always fits where the driver reports an available instance.
         available = available if room is None else min(available, max(1, room))
         certain = available if even else 1
     reason: Reason | None = None
@@ -173,7 +177,7 @@ def _place(function: VgpuFunction, match: Offer) -> Place:
 
 
 def _match(function: VgpuFunction, wanted: str) -> Offer | None:
-    """Return the offer that is asked for; one with exactly this id or name before others."""
+    """Return the matching offer, preferably one with exactly this id or name."""
     found = [one for one in function.offers if type_matches(wanted, one.id, one.name)]
     exact = [one for one in found if wanted in (one.id, one.name)]
     return next(iter(exact or found), None)
@@ -186,9 +190,9 @@ def _size(one: Offer) -> int | None:
 def _room(
     ceiling: int | None, size: int | None, active: Sequence[Offer]
 ) -> tuple[int | None, bool]:
-    """Return how many more a card's memory holds, and whether they fit for sure.
+    """Return how many more vGPUs the card's memory holds, and whether that is certain.
 
-    Where sizes are mixed, what is free may lie in pieces.
+    With vGPUs of several sizes, the free memory may be fragmented.
     """
     sizes = [_size(one) for one in active]
     if ceiling is None or size is None or None in sizes:
@@ -215,9 +219,9 @@ def _reason(
 
 
 def _lacks_functions(device: Device) -> bool:
-    """Tell whether it is an SR-IOV vGPU card whose virtual functions are not enabled.
+    """Return whether a device is an SR-IOV vGPU card of NVIDIA without virtual functions.
 
-    NVIDIA's, by its driver: its physical function offers nothing, sriov-manage makes the others.
+    Its physical function offers no types; sriov-manage enables the virtual functions.
     """
     pci = device.capability(Pci)
     functions = None if pci is None else pci.virtual_functions
@@ -245,7 +249,7 @@ def _without_functions(device: Device) -> Card:
     )
 
 
-def _offered(groups: Iterable[Sequence[VgpuFunction]]) -> tuple[str, ...]:
+def _names_of_types(groups: Iterable[Sequence[VgpuFunction]]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for group in groups:
         for function in group:

@@ -1,10 +1,10 @@
-"""in_use: whether a device is open by a VM, or by whatever else drives it through VFIO.
+"""in_use: finds out whether a VM, or another user of VFIO, has a device open.
 
 Reads  /sys/class/vfio/<group>/dev, /sys/class/vfio-dev/vfio<N>/dev,
-       /sys/kernel/iommu_groups/<N>/devices, drivers and subsystems of those; all processes
+       /sys/kernel/iommu_groups/<N>/devices, their drivers and subsystems; all processes
 ABI    Documentation/driver-api/vfio.rst: /dev/vfio/<group>, /dev/vfio/devices/vfio<N>
 
-A node is never opened for that: an open would itself be a use, and the one that a VM fails on.
+Nodes are never opened for this: that would itself be a use, and make a VM fail to open them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nodedevd.host import processes
-from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.processes import PROC, OpenFiles, Process, ProcessScan, scan_processes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.vfio import is_vfio_driver
@@ -28,33 +27,36 @@ _GROUPS = "/sys/class/vfio"
 _DEVICES = "/sys/class/vfio-dev"
 _DEVICE_NODES = "/dev/vfio/devices/"
 _NOIOMMU = "noiommu-"
-"""stands in front of a group's number where VFIO runs without an IOMMU"""
+"""prefix of a group's number when VFIO runs without an IOMMU"""
 
 Reason: TypeAlias = Literal[
     "no-node", "group-shared", "device-untold", "processes-unseen", "other-host", "unanswered"
 ]
 
 REASONS: Mapping[Reason, str] = {
-    "no-node": "it is not bound to VFIO: there is no node to open",
-    "group-shared": "its IOMMU group has several devices, and it cannot be told which is open",
-    "device-untold": "a process has a VFIO device of which the kernel does not tell which it is",
-    "processes-unseen": "a process that could not be looked into may have it open",
-    "other-host": "it is a device of a recorded host, whose processes are not here",
-    "unanswered": "the look at the processes has not returned",
+    "no-node": "it is not bound to VFIO, so there is no node to open",
+    "group-shared": "its IOMMU group has several devices, and the kernel does not report which of"
+    " them is open",
+    "device-untold": "a process has a VFIO device open, and the kernel does not report which one",
+    "processes-unseen": "a process whose open files cannot be read may have it open",
+    "other-host": "it is a device of another host, whose processes are not here",
+    "unanswered": "reading the processes has not finished in time",
 }
+"""What each reason means, as a sentence."""
 
 
 class Use(msgspec.Struct, frozen=True):
     """Whether one device is open."""
 
     device: str
-    """its name"""
+    """name of the device"""
     path: str | None
     open: Literal["yes", "no", "unknown"]
     holders: tuple[Process, ...]
-    """who has it open; for unknown who may have. Told to root and the daemon's own user"""
+    """processes that have it open or, if `open` is unknown, may have it open; the daemon reports
+    them only to root and to its own user"""
     reason: Reason | None
-    """why it is unknown, or why nobody can have it open"""
+    """why `open` is unknown, or why no process can have it open"""
 
 
 class InUse(msgspec.Struct, frozen=True):
@@ -62,105 +64,113 @@ class InUse(msgspec.Struct, frozen=True):
 
     generation: int
     unseen_processes: int
-    """processes that might not be looked into"""
+    """number of processes whose open files cannot be read"""
     devices: tuple[Use, ...]
 
     def without_holders(self) -> InUse:
-        """Return the same for those who may not know of other users' processes."""
+        """Return a copy for clients that may not see other users' processes."""
         devices = tuple([msgspec.structs.replace(use, holders=()) for use in self.devices])
         return msgspec.structs.replace(self, devices=devices)
 
 
-class Look:
-    """All VFIO nodes of the host, and who has them open. Nothing about it changes."""
+class VfioUsage:
+    """All VFIO nodes of a host, and the processes that have them open. Immutable."""
 
     def __init__(
         self,
         nodes: Mapping[str, Sequence[str]] | None = None,
-        seen: Seen | None = None,
+        processes: ProcessScan | None = None,
         reason: Reason | None = None,
     ) -> None:
-        """Make one of what was found.
+        """Combine the nodes of a host with a scan of its processes.
 
         Args:
-            nodes: The paths of the devices that can be had by each node.
-            seen: The processes; None if they are not known.
-            reason: Why they are not known.
+            nodes: For each node, the paths of the devices that a process gets through it.
+            processes: The open files of all processes; None if they are unknown.
+            reason: Why they are unknown.
         """
         self.nodes = nodes or {}
-        self.seen = seen
+        self.processes = processes
         self.reason = reason
-        self._ways: dict[str, list[str]] = {}
+        self._nodes_of: dict[str, list[str]] = {}
         for node, paths in self.nodes.items():
             for path in paths:
-                self._ways.setdefault(path, []).append(node)
-        self._of_node: dict[str, list[Holding]] = {}
-        self._of_device: dict[str, list[Holding]] = {}
-        self._untold: list[Process] = []
-        for one in () if seen is None else seen.holdings:
+                self._nodes_of.setdefault(path, []).append(node)
+        self._by_node: dict[str, list[OpenFiles]] = {}
+        self._by_device: dict[str, list[OpenFiles]] = {}
+        self._unidentified: list[Process] = []
+        for one in () if processes is None else processes.open_files:
             for node in one.nodes:
-                self._of_node.setdefault(node, []).append(one)
+                self._by_node.setdefault(node, []).append(one)
             for path in one.devices:
-                self._of_device.setdefault(path, []).append(one)
-            # A device stays open when the group it was got from is closed, or was another's.
+                self._by_device.setdefault(path, []).append(one)
+            # A device stays open after its group is closed, and may come from another process.
             groups = [node for node in one.nodes if not node.startswith(_DEVICE_NODES)]
-            if one.untold > sum(len(self.nodes.get(node, ())) for node in groups):
-                self._untold.append(one.process)
+            if one.unidentified > sum(len(self.nodes.get(node, ())) for node in groups):
+                self._unidentified.append(one.process)
 
     @property
     def unseen(self) -> int:
-        """How many processes might not be looked into."""
-        return 0 if self.seen is None else self.seen.unseen
+        """Number of processes whose open files cannot be read."""
+        return 0 if self.processes is None else self.processes.unseen
 
     def use(self, device: str, path: str | None) -> Use:
-        """Tell whether a device is open, given by name and sysfs path."""
+        """Return whether a device, given by name and sysfs path, is open."""
         path = path or ""
 
-        def told(
-            answer: Literal["yes", "no", "unknown"],
+        def answer(
+            is_open: Literal["yes", "no", "unknown"],
             reason: Reason | None,
             holders: Iterable[Process] = (),
         ) -> Use:
-            return Use(device, path or None, answer, tuple(dict.fromkeys(holders)), reason)
+            return Use(device, path or None, is_open, tuple(dict.fromkeys(holders)), reason)
 
-        if self.seen is None:
-            return told("unknown", self.reason)
-        holders = [one.process for one in self._of_device.get(path, ())]
-        perhaps = []
-        ways = self._ways.get(path, ())
-        for node in ways:
-            for one in self._of_node.get(node, ()):
+        if self.processes is None:
+            return answer("unknown", self.reason)
+        holders = [one.process for one in self._by_device.get(path, ())]
+        possible = []
+        nodes = self._nodes_of.get(path, ())
+        for node in nodes:
+            for one in self._by_node.get(node, ()):
                 if len(self.nodes[node]) == 1:
                     holders.append(one.process)
-                elif one.untold or not one.devices:
-                    # Of whom the kernel has named all devices has none besides.
-                    perhaps.append(one.process)
+                elif one.unidentified or not one.devices:
+                    # If the kernel has named all devices of a process, this one is not among them.
+                    possible.append(one.process)
         if holders:
-            return told("yes", None, holders)
-        if not ways:
-            return told("no", "no-node")
-        if perhaps:
-            return told("unknown", "group-shared", perhaps)
-        if self._untold:
-            return told("unknown", "device-untold", self._untold)
-        return told("no", None) if self.seen.complete else told("unknown", "processes-unseen")
+            return answer("yes", None, holders)
+        if not nodes:
+            return answer("no", "no-node")
+        if possible:
+            return answer("unknown", "group-shared", possible)
+        if self._unidentified:
+            return answer("unknown", "device-untold", self._unidentified)
+        if self.processes.complete:
+            return answer("no", None)
+        return answer("unknown", "processes-unseen")
 
     def of(self, snapshot: Snapshot, devices: Iterable[Device] | None) -> InUse:
-        """Tell of some devices; without them of all mdevs, and all else that VFIO drives."""
+        """Return the uses of some devices, None for all mdevs and all devices bound to VFIO."""
         if devices is None:
-            devices = [device for device in snapshot if self._drives(device)]
+            devices = [device for device in snapshot if self._is_bound(device)]
         uses = tuple([self.use(device.name, device.path) for device in devices])
         return InUse(snapshot.generation, self.unseen, uses)
 
-    def _drives(self, device: Device) -> bool:
+    def _is_bound(self, device: Device) -> bool:
         mdev = device.active and device.capability(MdevChild) is not None
-        return mdev or device.path in self._ways or is_vfio_driver(device.driver)
+        return mdev or device.path in self._nodes_of or is_vfio_driver(device.driver)
 
 
-def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None = None) -> Look:
-    """Find all VFIO nodes and who has them open, in one pass over all processes.
+def read_usage(
+    sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None = None
+) -> VfioUsage:
+    """Read all VFIO nodes of a host and, in one pass, which processes have them open. Blocks.
 
-    `proc` is where the processes are; without it a sysroot other than / has none. Blocking.
+    Args:
+        sysroot: The host.
+        proc: Where procfs is mounted; None is /proc for this host, and none for another host.
+        progress: Progress callback, by process.
+
     Raises OSError.
     """
     sysroot.forget()
@@ -175,7 +185,7 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
         path = child.rpartition("/vfio-dev/")[0]
         bound.add(path)
         number = _number(sysroot, child)
-        if number is not None:  # before Linux 6.6 it has no node of its own
+        if number is not None:  # before Linux 6.6 a device has no node of its own
             nodes[_DEVICE_NODES + name] = [path]
             numbers[_DEVICE_NODES + name] = number
     for name in _names(sysroot, _GROUPS):
@@ -186,9 +196,8 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
         ] or members
         numbers[node] = _number(sysroot, f"{_GROUPS}/{name}")
     if proc is None and sysroot.root != "/":
-        return Look(nodes, reason="other-host")
-    seen = processes.look(numbers, proc=proc or processes.PROC, progress=progress)
-    return Look(nodes, seen)
+        return VfioUsage(nodes, reason="other-host")
+    return VfioUsage(nodes, scan_processes(numbers, proc=proc or PROC, progress=progress))
 
 
 def _names(sysroot: Sysroot, directory: str) -> list[str]:
@@ -221,7 +230,7 @@ def _members(sysroot: Sysroot, group: str) -> list[str]:
 
 
 def _bound(sysroot: Sysroot, path: str) -> bool:
-    """Tell whether a device of a group is one that VFIO hands out: no bridge, say."""
+    """Return whether a device of a group is bound to VFIO; a bridge is not, for example."""
     return _link_name(sysroot, f"{path}/subsystem") == "mdev" or is_vfio_driver(
         _link_name(sysroot, f"{path}/driver")
     )

@@ -1,7 +1,7 @@
-"""resolve: which device is meant by what other tools call it.
+"""resolve: finds the devices that another tool's identifier refers to.
 
-Pure: a snapshot and a text in, devices out. Taken are, besides every name that a lookup takes, an
-IOMMU group's number, the nodes of VFIO and of any device below /dev, and the names of network
+A pure function of a snapshot. It accepts every name that a lookup accepts, and also the number of
+an IOMMU group, the nodes of VFIO, any other node or link below /dev, and the names of network
 interfaces and disks.
 """
 
@@ -20,13 +20,13 @@ from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
-# noiommu-: a group that is none, of a device without IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
+# noiommu-: the group of a device without an IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
 _GROUP = re.compile(r"(?:/dev/vfio/(?:noiommu-)?|/sys/kernel/iommu_groups/)?([0-9]+)/?")
 _VFIO = re.compile(r"/dev/vfio/devices/[^/]+")
 
 
 class Resolved(msgspec.Struct, frozen=True, gc=False):
-    """A device that is meant, with what one needs to go on."""
+    """A device, with its parent, type, IOMMU group and VFIO node."""
 
     name: str
     parent: str | None
@@ -34,11 +34,12 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...]
     driver: str | None
     pci_function: str | None
-    """name of the PCI function that it is, or lies below"""
+    """name of the nearest PCI function: the device itself, or an ancestor"""
     uuid: str | None
-    """of an mdev"""
+    """mdevs only"""
     type: str | None
-    """id of an mdev's type, or of the profile that a function has; None if none, or unknown"""
+    """id of the mdev type, or of the vGPU profile that is set; None if there is none or it is
+    unknown"""
     type_name: str | None
     iommu_group: int | None
     vfio_device: str | None
@@ -46,14 +47,14 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Resolution(msgspec.Struct, frozen=True, gc=False):
-    """The devices that are meant, at one generation."""
+    """The devices that an identifier refers to, at one generation of the tree."""
 
     generation: int
     devices: tuple[Resolved, ...]
 
 
 def resolve(snapshot: Snapshot, text: str) -> Resolution:
-    """Return what is meant: one device, or all of an IOMMU group. Raises NoSuchDevice."""
+    """Return the device, or all devices of an IOMMU group. Raises NoSuchDevice."""
     devices = _find(snapshot, text)
     if not devices:
         raise NoSuchDevice(text, snapshot.nearest(text))
@@ -85,7 +86,7 @@ def _resolved(snapshot: Snapshot, device: Device) -> Resolved:
         kind = child.mdev_type
     elif vgpu is not None:
         kind = vgpu.current
-    function = next((one for one in _upwards(snapshot, device) if one.capability(Pci)), None)
+    function = next((one for one in _with_ancestors(snapshot, device) if one.capability(Pci)), None)
     return Resolved(
         name=device.name,
         parent=device.parent,
@@ -101,7 +102,7 @@ def _resolved(snapshot: Snapshot, device: Device) -> Resolved:
     )
 
 
-def _upwards(snapshot: Snapshot, device: Device | None) -> Iterable[Device]:
+def _with_ancestors(snapshot: Snapshot, device: Device | None) -> Iterable[Device]:
     while device is not None:
         yield device
         device = snapshot.get(device.parent or "")

@@ -1,7 +1,7 @@
 """nodedevctl events and wait, as processes, on a daemon whose host changes.
 
-The host is of files, and the daemon looks at it again many times a second. Each change is one
-call of the kernel's, so that no look sees half of it.
+The host consists of files, which the daemon reads again many times a second. Each change is one
+system call, so that no scan sees half of it.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class Ctl:
         self._lines = Lines(process.stdout)
 
     def line(self) -> str:
-        """Return the next line it prints, without its end."""
+        """Return the next line of its output, without the line feed."""
         return self._lines.next()
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for its end; return exit status, further output, and errors."""
+        """Wait for its end; return exit status, remaining output, and errors."""
         out, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
         return self.process.returncode, (self._lines.read + out).decode(), errors.decode()
 
 
 class Daemon:
-    """A daemon, and those who ask it."""
+    """A daemon, and the nodedevctl processes that ask it."""
 
     def __init__(self, host: Host, process: Running, path: Path) -> None:
         self.host = host
@@ -84,7 +84,7 @@ class Daemon:
 
     @contextmanager
     def watching(self, *arguments: str) -> Iterator[Ctl]:
-        """Start nodedevctl and wait until it is told of changes."""
+        """Start nodedevctl, and wait until the daemon counts it as a watcher."""
         before = self.watchers()
         with self.ctl(*arguments) as ctl:
             while self.watchers() == before:
@@ -92,12 +92,12 @@ class Daemon:
             yield ctl
 
     def watchers(self) -> int:
-        """Return how many are told of changes."""
+        """Return the number of watchers."""
         with Client(str(self.path)) as client:
             return client.status().watchers
 
     def seen(self, condition: Callable[[dict[str, Device]], bool]) -> None:
-        """Wait until the daemon knows the host to be so."""
+        """Wait until the devices of the daemon meet a condition."""
         with Watcher(self.path) as watcher:
             watcher.until(lambda: condition(watcher.devices))
 
@@ -109,7 +109,7 @@ class Daemon:
 
 @contextmanager
 def serve(directory: Path, *options: str) -> Iterator[Daemon]:
-    """Return a daemon on a new host."""
+    """Start a daemon on a new host."""
     host = Host(directory)
     with running(directory, directory / "host", *options) as process:
         yield Daemon(host, process, directory / "nodedevd.sock")
@@ -117,14 +117,14 @@ def serve(directory: Path, *options: str) -> Iterator[Daemon]:
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """Return a daemon that sees by itself what changes."""
+    """Return a daemon that finds the changes of its host by itself."""
     with serve(tmp_path, *RECONCILE) as daemon:
         yield daemon
 
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Return a daemon whose host stays as it is."""
+    """Return a daemon whose host does not change."""
     with serve(tmp_path_factory.mktemp("still"), "--reconcile", "0") as daemon:
         yield daemon
 
@@ -133,7 +133,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def test_events_are_lines_with_what_happened_and_the_device(daemon: Daemon) -> None:
-    """Each change is a line, printed when it happens; a change says what is different."""
+    """Each change is printed at once as a line, with the changed parts."""
     with daemon.watching("events") as ctl:
         daemon.host.bind()
         assert ctl.line() == f"changed {NIC_NAME} (driver)"
@@ -143,8 +143,8 @@ def test_events_are_lines_with_what_happened_and_the_device(daemon: Daemon) -> N
         assert ctl.line() == f"removed {MDEV_NAME}"
 
 
-def test_device_that_goes_from_between_moves_its_children(daemon: Daemon) -> None:
-    """Without its card the interface hangs on the root; that comes first, the removal last."""
+def test_removed_device_between_parent_and_child_moves_the_child(daemon: Daemon) -> None:
+    """Without its card, the interface moves to the root before the card is removed."""
     with daemon.watching("events", "--count", "2") as ctl:
         daemon.host.hide_nic()
         out = f"changed {NET_NAME} (parent)\nremoved {NIC_NAME}\n"
@@ -152,7 +152,7 @@ def test_device_that_goes_from_between_moves_its_children(daemon: Daemon) -> Non
 
 
 def test_events_end_after_count(daemon: Daemon) -> None:
-    """--count is met by changes alone, and then the exit status is 0."""
+    """--count counts changes only, and then the exit status is 0."""
     with daemon.watching("events", "--initial", "--count", "1", "--timeout", "600") as ctl:
         daemon.host.bind()
         status, out, errors = ctl.end()
@@ -184,7 +184,7 @@ def test_events_with_timestamp_begin_with_the_time(daemon: Daemon) -> None:
 
 
 def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
-    """Each line is what the daemon told, with the device but for one that is gone."""
+    """Each line is the reply of the daemon, with the device except for a removed one."""
     with daemon.watching("events", "--json", "--count", "3") as ctl:
         daemon.host.bind()
         changed = msgspec.json.decode(ctl.line(), type=Event)
@@ -202,8 +202,8 @@ def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
         assert ctl.end() == (0, "", "")
 
 
-def test_events_with_xml_have_the_device_behind(daemon: Daemon) -> None:
-    """The line is followed by the device's document, but for one that is gone."""
+def test_events_with_xml_are_followed_by_the_device(daemon: Daemon) -> None:
+    """The device's document follows the line, except for a removed device."""
     with daemon.watching("events", "--xml", "--count", "2") as ctl:
         daemon.host.bind()
         assert ctl.line() == f"changed {NIC_NAME} (driver)"
@@ -235,7 +235,7 @@ def test_events_with_xml_have_the_device_behind(daemon: Daemon) -> None:
 def test_events_are_narrowed_by_options(
     daemon: Daemon, options: list[str], told: list[str]
 ) -> None:
-    """Only what all options let through is told, and counted."""
+    """Only changes that match all options are printed and counted."""
     with daemon.watching("events", *options, "--count", str(len(told))) as ctl:
         daemon.host.show_mdev()
         daemon.seen(lambda devices: MDEV_NAME in devices)
@@ -250,34 +250,34 @@ def test_events_are_narrowed_by_options(
 
 
 def test_events_without_any_in_time_exit_with_4(still: Daemon) -> None:
-    """Nothing happened: a script can tell."""
+    """A script can tell that nothing happened."""
     assert still.run("events", "--timeout", "0.1") == (4, "", "")
 
 
 def test_events_with_some_in_time_exit_with_0(daemon: Daemon) -> None:
-    """Something happened, and no number of them was asked for."""
+    """Without --count, one change is enough."""
     with daemon.watching("events", "--timeout", "3") as ctl:
         daemon.host.bind()
         assert ctl.end() == (0, f"changed {NIC_NAME} (driver)\n", "")
 
 
 def test_events_with_too_few_in_time_exit_with_4(daemon: Daemon) -> None:
-    """What was told is printed; it is fewer than --count."""
+    """The changes so far are printed, although they are fewer than --count."""
     with daemon.watching("events", "--timeout", "3", "--count", "2") as ctl:
         daemon.host.bind()
         assert ctl.end() == (4, f"changed {NIC_NAME} (driver)\n", "")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--count", "3"]], ids=str)
-def test_events_end_well_at_ctrl_c(still: Daemon, options: list[str]) -> None:
-    """Ctrl-C is the way to end it, and no failure."""
+def test_events_exit_with_0_at_ctrl_c(still: Daemon, options: list[str]) -> None:
+    """Ctrl-C is the regular end."""
     with still.watching("events", *options) as ctl:
         ctl.process.send_signal(signal.SIGINT)
         assert ctl.end() == (0, "", "")
 
 
-def test_events_into_a_closed_pipe_end_without_a_word(daemon: Daemon) -> None:
-    """As into `head -n 1`: nobody wants the rest."""
+def test_events_into_a_closed_pipe_print_no_error(daemon: Daemon) -> None:
+    """The pipe may be `head -n 1`."""
     with daemon.watching("events") as ctl:
         ctl.stdout.close()
         daemon.host.bind()
@@ -288,7 +288,7 @@ def test_events_into_a_closed_pipe_end_without_a_word(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("command", [["events"], ["wait", "--device", "pci_ffff_00_00_0"]])
 def test_daemon_that_ends_ends_the_command(tmp_path: Path, command: list[str]) -> None:
-    """It is told in one line, and the exit status is 1."""
+    """The command prints one line, and exits with 1."""
     with serve(tmp_path, "--reconcile", "0") as daemon, daemon.watching(*command) as ctl:
         assert daemon.process.stop() == 0
         status, out, errors = ctl.end()
@@ -325,18 +325,18 @@ NEVER = [
 
 
 @pytest.mark.parametrize("options", PRESENT, ids=" ".join)
-def test_wait_for_what_is_so_ends_at_once(still: Daemon, options: list[str]) -> None:
-    """What is so already is not waited for, even if there is no time to."""
+def test_wait_for_a_condition_that_holds_ends_at_once(still: Daemon, options: list[str]) -> None:
+    """A condition that holds is not waited for, even with a timeout of 0."""
     assert still.run("wait", *options) == (0, "", "")
     assert still.run("wait", *options, "--timeout", "0") == (0, "", "")
 
 
 @pytest.mark.parametrize("options", NEVER, ids=" ".join)
-def test_wait_for_what_does_not_come_exits_with_4(still: Daemon, options: list[str]) -> None:
-    """When the time is up, the exit status tells, and a line what did not come."""
+def test_wait_without_success_exits_with_4(still: Daemon, options: list[str]) -> None:
+    """After the timeout, the error says what was waited for."""
     status, out, errors = still.run("wait", *options, "--timeout", "0.1")
     assert (status, out) == (4, "")
-    assert errors.startswith("nodedevctl: not within 0.1 s: ")
+    assert errors.startswith("nodedevctl: timed out after 0.1 s waiting for ")
     wanted = options[1] if "--available" not in options else f"{options[-1]} of {TYPE}"
     assert wanted in errors
 
@@ -355,10 +355,10 @@ def test_wait_for_what_does_not_come_exits_with_4(still: Daemon, options: list[s
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wait_ends_when_it_becomes_so(
+def test_wait_ends_when_the_condition_holds(
     daemon: Daemon, options: list[str], change: Callable[[Host], None]
 ) -> None:
-    """It goes on until the change, and no longer."""
+    """The command runs until the change, and no longer."""
     with daemon.watching("wait", *options) as ctl:
         daemon.host.bind()
         daemon.seen(lambda devices: devices[NIC_NAME].driver is not None)
@@ -367,8 +367,8 @@ def test_wait_ends_when_it_becomes_so(
         assert ctl.end() == (0, "", "")
 
 
-def test_mdev_that_is_defined_alone_is_not_there(daemon: Daemon) -> None:
-    """It is gone for who waits for that, and neither there nor counted for others."""
+def test_inactive_mdev_is_not_present(daemon: Daemon) -> None:
+    """For every condition, an inactive mdev counts as not present."""
     daemon.host.tree.definition(GPU, UUID, TYPE)
     daemon.seen(lambda devices: MDEV_NAME in devices)
     assert daemon.run("wait", "--gone", UUID, "--timeout", "0") == (0, "", "")
@@ -383,7 +383,7 @@ def test_mdev_that_is_defined_alone_is_not_there(daemon: Daemon) -> None:
 
 
 def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
-    """One whose type is not known yet is no use to anybody."""
+    """An mdev without a type cannot be used."""
     link = f"{daemon.host.mdev}/mdev_type"
     kind = f"{daemon.host.gpu}/mdev_supported_types/{TYPE}"
     daemon.host.tree.remove(link)
@@ -395,8 +395,8 @@ def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
         assert ctl.end() == (0, "", "")
 
 
-def test_wait_for_instances_asks_for_counts_nobody_tells_of(tmp_path: Path) -> None:
-    """Some drivers change counts in silence: the daemon is made to look, first and ever again."""
+def test_wait_for_instances_asks_for_counts_that_change_without_an_event(tmp_path: Path) -> None:
+    """Some drivers change counts without an event, so the daemon is asked repeatedly."""
     with serve(tmp_path, "--reconcile", "0", "--count-age", "0") as daemon:
         options = ("wait", "--parent", GPU, "--type", TYPE, "--available")
         daemon.host.offer(2)
@@ -407,7 +407,7 @@ def test_wait_for_instances_asks_for_counts_nobody_tells_of(tmp_path: Path) -> N
 
 
 def test_wait_for_a_device_that_was_shortly_there_goes_on(daemon: Daemon) -> None:
-    """Of --cap with --count, those count that are there at one time."""
+    """For --cap with --count, the devices must be present at the same time."""
     with daemon.watching("wait", "--cap", "mdev,pci", "--count", "3") as ctl:
         daemon.host.hide_nic()
         daemon.seen(lambda devices: NIC_NAME not in devices)
@@ -419,7 +419,7 @@ def test_wait_for_a_device_that_was_shortly_there_goes_on(daemon: Daemon) -> Non
 
 
 def test_wait_ends_at_ctrl_c_as_a_failure(still: Daemon) -> None:
-    """What was waited for has not come."""
+    """The condition does not hold."""
     with still.watching("wait", "--cap", "mdev") as ctl:
         ctl.process.send_signal(signal.SIGINT)
         status, out, _ = ctl.end()
@@ -448,8 +448,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize("command", WRONG)
-def test_wrong_usage_is_told_and_exits_with_2(still: Daemon, command: str) -> None:
-    """What makes no sense is refused before anything is waited for."""
+def test_wrong_usage_is_reported_and_exits_with_2(still: Daemon, command: str) -> None:
+    """Contradictory options are refused before the command waits."""
     status, out, errors = still.run(*command.split())
     assert (status, out) == (2, "")
     assert errors.startswith("Usage: nodedevctl ")
@@ -458,10 +458,10 @@ def test_wrong_usage_is_told_and_exits_with_2(still: Daemon, command: str) -> No
 
 @pytest.mark.parametrize("command", [["events"], ["wait", "--cap", "pci"]])
 def test_scan_without_daemon_cannot_be_followed(tmp_path: Path, command: list[str]) -> None:
-    """A scan ends at once; that is said, and not that nothing happened."""
+    """The error says that the command needs a daemon."""
     done = ctl("--sysroot", str(Host(tmp_path).tree.root), *command)
     assert done.returncode == 2
-    assert "a scan ends at once; ask a daemon: leave out --sysroot" in done.stderr
+    assert "this command follows changes and needs a daemon; omit --sysroot" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["events"], ["wait", "--cap", "pci"]])
@@ -474,11 +474,11 @@ def test_no_daemon_exits_with_3(tmp_path: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", ["events", "wait"])
 def test_help_has_examples_and_exit_status(command: str) -> None:
-    """Each example stands on a line of its own, and what exits with which status."""
+    """Each example has a line of its own."""
     out = ctl(command, "--help").stdout
     examples = [line for line in out.splitlines() if line.startswith(f"    nodedevctl {command} ")]
     assert len(examples) >= 2
-    assert "4 the time ran out" in " ".join(out.split())
+    assert "4 timed out" in " ".join(out.split())
 
 
 def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -493,8 +493,8 @@ def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.needs("namespaces")
-def test_events_of_the_real_kernel_are_told(tmp_path: Path) -> None:
-    """On this very kernel: an interface comes, changes its address, and goes."""
+def test_events_of_the_real_kernel_are_printed(tmp_path: Path) -> None:
+    """An interface of this kernel is added, changes its address, and is removed."""
     path = tmp_path / "nodedevd.sock"
     with (
         namespace.Namespace() as own,

@@ -528,11 +528,11 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
 @pytest.mark.parametrize(
     ("condition", "what"),
     [
-        (present(UUID), f"{UUID} is there"),
-        (gone("computer"), "computer is gone"),
-        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev are there"),
-        (available(GPU, TYPE, 9), f"{GPU} has 9 of {TYPE} available"),
-        (Condition(lambda devices: False), "what was waited for is so"),
+        (present(UUID), f"{UUID} to be present"),
+        (gone("computer"), "computer to be gone"),
+        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev"),
+        (available(GPU, TYPE, 9), f"9 of {TYPE} to be available on {GPU}"),
+        (Condition(lambda devices: False), "the condition"),
     ],
 )
 def test_wait_for_what_does_not_come_times_out(
@@ -541,7 +541,7 @@ def test_wait_for_what_does_not_come_times_out(
     """The error says what did not come, and in which time."""
     with form(card) as client, pytest.raises(TimedOut) as late:
         client.wait_for(condition, timeout_seconds=0.1)
-    assert str(late.value) == f"not within 0.1 s: {what}"
+    assert str(late.value) == f"timed out after 0.1 s waiting for {what}"
 
 
 @pytest.mark.parametrize(

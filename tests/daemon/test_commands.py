@@ -21,7 +21,7 @@ from tests.support.running import REPOSITORY, running
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Ctl, Ctl]]:
-    """Return nodedevctl on each recorded host, without a daemon and through one."""
+    """Return nodedevctl on each sample host, without a daemon and with one."""
     directory = tmp_path_factory.mktemp("daemon")
     with running(directory, FIXTURES / request.param):
         yield on(request.param), Ctl(["--socket", str(directory / "nodedevd.sock")])
@@ -49,13 +49,13 @@ def both(
 def test_output_through_a_daemon_equals_the_embedded_one(
     both: tuple[Ctl, Ctl], command: str
 ) -> None:
-    """Where the devices come from cannot be seen in what is shown of them."""
+    """The output does not depend on the source of the devices."""
     embedded, through_daemon = both
     assert through_daemon.out(*command.split()) == embedded.out(*command.split()) != ""
 
 
 def test_several_devices_through_a_daemon_equal_the_embedded_ones(both: tuple[Ctl, Ctl]) -> None:
-    """All devices by name, last first, come out alike, in the order asked for."""
+    """All devices by name, in reverse order, are printed in the given order."""
     embedded, through_daemon = both
     names = embedded.out("list").split()[::-1]
     for command in ("show", "dumpxml"):
@@ -65,22 +65,24 @@ def test_several_devices_through_a_daemon_equal_the_embedded_ones(both: tuple[Ct
 
 
 def test_each_device_through_a_daemon_equals_the_embedded_one(both: tuple[Ctl, Ctl]) -> None:
-    """Every device of a host can be asked for by its name and by its path."""
+    """Every device of a host is found by its name and by its path."""
     embedded, through_daemon = both
     for device in embedded.json("show", "--all")["devices"]:
         assert through_daemon.json("show", device["name"]) == device
         assert embedded.json("show", device["path"] or "computer") == device
 
 
-def test_status_of_a_daemon_tells_of_its_process(both: tuple[Ctl, Ctl]) -> None:
-    """With a daemon, status tells its process, its clients and how old the answers are."""
+def test_status_of_a_daemon_has_its_process_and_clients(both: tuple[Ctl, Ctl]) -> None:
+    """It has the process of the daemon, its clients and its events."""
     embedded, through_daemon = both
     status = msgspec.json.decode(through_daemon.out("status", "--json"), type=Status)
     assert status.clients == 1
     assert status.calls >= 1
     text = through_daemon.out("status")
     assert f"process {status.pid}\n" in text
-    assert "Events:      none: changes are found by the reconcile alone\n" in text
+    assert "Events:      none: only the periodic reconcile finds changes\n" in text
+    missed = "0 changes without an event, 0 overflows, 0 monitor errors"
+    assert f"Missed:      {missed}\nRescans:     0, planned reconciles included\n" in text
     alike = ("version", "sysroot", "devices", "capabilities", "error_count", "errors", "privileged")
     other = msgspec.json.decode(embedded.out("status", "--json"), type=Status)
     for field in alike:
@@ -89,7 +91,7 @@ def test_status_of_a_daemon_tells_of_its_process(both: tuple[Ctl, Ctl]) -> None:
 
 @pytest.mark.parametrize("command", ["show", "dumpxml", "types"])
 def test_unknown_device_exits_1_and_names_the_nearest(both: tuple[Ctl, Ctl], command: str) -> None:
-    """A name with a slip gives the names it may have been meant for, daemon or not."""
+    """The error has similar names, with a daemon and without."""
     for ctl in both:
         result = ctl.run(command, "compute", status=1)
         assert result.stderr == ("nodedevctl: no device named 'compute'; did you mean computer?\n")
@@ -97,7 +99,7 @@ def test_unknown_device_exits_1_and_names_the_nearest(both: tuple[Ctl, Ctl], com
 
 
 def test_answer_of_a_daemon_of_another_version_is_an_error_of_one_line(tmp_path: Path) -> None:
-    """What cannot be decoded is said, without a traceback."""
+    """An answer that cannot be decoded gives no traceback."""
     path = tmp_path / "other.sock"
     child = r"""
 import socket, sys
@@ -123,7 +125,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "--all"], ["types"], ["tree"]])
 def test_closed_pipe_prints_no_traceback(arguments: list[str]) -> None:
-    """`nodedevctl list | head -1` is nothing to complain about."""
+    """`nodedevctl list | head -1` is no error."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

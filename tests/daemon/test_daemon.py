@@ -1,4 +1,4 @@
-"""The daemon as a process: start, stop, sockets, and what it says to systemd."""
+"""The daemon as a process: start, stop, sockets, log and notifications."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ NOBODY = 65534
 
 
 def devices_of(path: Path) -> int:
-    """Ask the daemon on this socket for the number of its devices."""
+    """Return the number of devices that the daemon on this socket serves."""
     with Client(str(path)) as client:
         return client.status().devices
 
 
 def devices_on(sysroot: Path) -> int:
-    """Count the devices of a host."""
+    """Return the number of devices of a host."""
     return len(scan(Sysroot(str(sysroot))))
 
 
 @pytest.fixture
 def blocked_host(tmp_path: Path) -> Path:
-    """Return a host on which reading one attribute never ends."""
+    """Return a host on which the read of one attribute hangs."""
     root = tmp_path / "blocked"
     tree = Tree(root)
     device = tree.pci("0000:00:02.0", vendor=0x1234, device=0x1111, class_=0x030000)
@@ -50,7 +50,7 @@ def blocked_host(tmp_path: Path) -> Path:
 
 @contextmanager
 def reader_of(fifo: Path) -> Iterator[int]:
-    """Wait until somebody has opened a FIFO for reading, and hold its other end."""
+    """Wait until a FIFO is opened for reading, and hold its other end."""
     writer = os.open(fifo, os.O_WRONLY)
     try:
         yield writer
@@ -62,7 +62,7 @@ def reader_of(fifo: Path) -> Iterator[int]:
 def test_signal_ends_it_with_status_0_and_removes_its_socket(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
-    """SIGTERM and SIGINT are orders, not failures; nothing is left behind."""
+    """SIGTERM and SIGINT are no failures; no file is left behind."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, HOST) as daemon:
         assert devices_of(path) == devices_on(HOST)
@@ -73,7 +73,7 @@ def test_signal_ends_it_with_status_0_and_removes_its_socket(
 
 
 def test_signal_while_a_client_is_connected_ends_both(tmp_path: Path) -> None:
-    """A client that stays connected does not hold up the end; it sees its connection close."""
+    """A connected client does not delay the stop; its connection is closed."""
     with running(tmp_path, HOST) as daemon, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "nodedevd.sock"))
         client.sendall(b'{"method":"org.varlink.service.GetInfo"}\0')
@@ -83,7 +83,7 @@ def test_signal_while_a_client_is_connected_ends_both(tmp_path: Path) -> None:
 
 
 def test_second_daemon_on_an_alive_socket_exits_3_and_harms_nothing(tmp_path: Path) -> None:
-    """The second says what to do; the first goes on being reached."""
+    """The second logs what to do; the first still serves."""
     path = tmp_path / "nodedevd.sock"
     second_directory = tmp_path / "second"
     second_directory.mkdir()
@@ -100,7 +100,7 @@ def test_second_daemon_on_an_alive_socket_exits_3_and_harms_nothing(tmp_path: Pa
 
 
 def test_stale_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path) -> None:
-    """A daemon that was killed leaves its socket; the next one serves on it."""
+    """A killed daemon leaves its socket; the next one serves on it."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, HOST) as killed:
         assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -111,14 +111,14 @@ def test_stale_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_socket_is_open_to_all_by_default(tmp_path: Path) -> None:
-    """What is served can be read in sysfs by every user."""
+    """Every user can read in sysfs what the daemon serves."""
     with running(tmp_path, HOST):
         assert stat.S_IMODE((tmp_path / "nodedevd.sock").stat().st_mode) == 0o666
 
 
 @pytest.mark.needs("root")
 def test_socket_mode_and_group_are_as_asked_for(tmp_path: Path) -> None:
-    """--socket-mode and --socket-group narrow who may connect."""
+    """--socket-mode and --socket-group restrict which users can connect."""
     with running(tmp_path, HOST, "--socket-mode", "660", "--socket-group", "daemon"):
         status = (tmp_path / "nodedevd.sock").stat()
     assert stat.S_IMODE(status.st_mode) == 0o660
@@ -137,10 +137,10 @@ def test_socket_mode_and_group_are_as_asked_for(tmp_path: Path) -> None:
         (["--no-such-option"], 2, "No such option"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_failure_is_one_line_of_the_log(
     tmp_path: Path, arguments: list[str], status: int, said: str
 ) -> None:
-    """A failure is a line that names its cause, and an exit status; no traceback."""
+    """A failure is an exit status and one line with its cause, without a traceback."""
     base = ["--sysroot", str(HOST), "--socket", str(tmp_path / "nodedevd.sock")]
     with started(tmp_path, *base, *arguments) as daemon:
         assert daemon.wait_ended() == status
@@ -151,7 +151,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
 
 
 def test_help_shows_an_example_line_by_line(tmp_path: Path) -> None:
-    """--help ends at once, and its example can be copied."""
+    """The example can be copied."""
     with started(tmp_path, "--help") as daemon:
         assert daemon.wait_ended() == 0
         lines = [line.strip() for line in daemon.log.splitlines()]
@@ -161,7 +161,7 @@ def test_help_shows_an_example_line_by_line(tmp_path: Path) -> None:
 
 
 def test_start_is_logged_with_the_number_of_devices(tmp_path: Path) -> None:
-    """An operator sees in the log what is served, where, and how long the scan took."""
+    """The log has the host, the socket, the devices, and the time of the scan."""
     with running(tmp_path, HOST) as daemon:
         path = tmp_path / "nodedevd.sock"
         said = f"nodedevd: INFO: serving {HOST} on {path}: {devices_on(HOST)} devices, read in "
@@ -170,7 +170,7 @@ def test_start_is_logged_with_the_number_of_devices(tmp_path: Path) -> None:
 
 
 def test_verbose_logs_what_could_not_be_read(tmp_path: Path) -> None:
-    """With -v every read error is a line; without, none is."""
+    """With -v every read error is a line of the log; without -v none is."""
     with running(tmp_path, FIXTURES / "broken") as quiet:
         assert "DEBUG" not in quiet.log
     verbose = tmp_path / "verbose"
@@ -182,7 +182,7 @@ def test_verbose_logs_what_could_not_be_read(tmp_path: Path) -> None:
 
 
 def test_log_lines_for_the_journal_begin_with_their_priority(tmp_path: Path) -> None:
-    """With JOURNAL_STREAM every line has its priority, sd-daemon(3), and no name of its own."""
+    """With JOURNAL_STREAM a priority replaces the name of the program, sd-daemon(3)."""
     journal = {"JOURNAL_STREAM": "8:1"}
     with running(tmp_path, FIXTURES / "broken", "-v", environment=journal) as daemon:
         lines = daemon.log.splitlines()
@@ -196,7 +196,7 @@ def test_log_lines_for_the_journal_begin_with_their_priority(tmp_path: Path) -> 
 
 
 def test_ready_is_notified_after_the_scan_alone(tmp_path: Path, blocked_host: Path) -> None:
-    """While the host is being read nobody is told READY=1; then all devices are served."""
+    """READY=1 is sent after the scan; from then on all devices are served."""
     fifo = next(blocked_host.rglob("0000:00:02.0/uevent"))
     path = tmp_path / "nodedevd.sock"
     with started(tmp_path, "--sysroot", str(blocked_host), "--socket", str(path)) as daemon:
@@ -215,7 +215,7 @@ def test_ready_is_notified_after_the_scan_alone(tmp_path: Path, blocked_host: Pa
 def test_sigterm_during_a_scan_that_hangs_ends_it_with_status_0(
     tmp_path: Path, blocked_host: Path
 ) -> None:
-    """A read that never returns is left behind."""
+    """A read that hangs is left behind."""
     fifo = next(blocked_host.rglob("0000:00:02.0/uevent"))
     path = tmp_path / "nodedevd.sock"
     with started(tmp_path, "--sysroot", str(blocked_host), "--socket", str(path)) as daemon:
@@ -227,13 +227,13 @@ def test_sigterm_during_a_scan_that_hangs_ends_it_with_status_0(
 
 
 def test_watchdog_is_fed_again_and_again(tmp_path: Path) -> None:
-    """With WATCHDOG_USEC, sd_watchdog_enabled(3), WATCHDOG=1 is sent, and not but once."""
+    """With WATCHDOG_USEC, sd_watchdog_enabled(3), WATCHDOG=1 is sent again and again."""
     with running(tmp_path, HOST, environment={"WATCHDOG_USEC": "20000"}) as daemon:
         daemon.wait_notified("WATCHDOG=1", times=3)
 
 
 def test_watchdog_of_another_process_is_not_fed(tmp_path: Path) -> None:
-    """WATCHDOG_PID names who is watched."""
+    """WATCHDOG_PID names the process that has a watchdog."""
     environment = {"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"}
     with running(tmp_path, HOST, environment=environment) as daemon:
         assert daemon.stop() == 0
@@ -243,13 +243,13 @@ def test_watchdog_of_another_process_is_not_fed(tmp_path: Path) -> None:
 
 
 def activated(path: Path) -> list[str]:
-    """Return the command that listens on a path, and starts a daemon for its first client."""
+    """Return a command that listens on a path and starts a daemon for the first client."""
     return ["systemd-socket-activate", "--listen", str(path), "-E", "NOTIFY_SOCKET", *COMMAND]
 
 
 @pytest.mark.needs("systemd-socket-activate")
 def test_socket_of_systemd_is_served_and_left_in_place(tmp_path: Path) -> None:
-    """The client that brought about the start is answered; the file is systemd's to remove."""
+    """The client that caused the start is answered; systemd removes the file, not the daemon."""
     path = tmp_path / "activated.sock"
     with started(tmp_path, "--sysroot", str(HOST), command=activated(path)) as daemon:
         daemon.wait_logged("Listening on")
@@ -262,7 +262,7 @@ def test_socket_of_systemd_is_served_and_left_in_place(tmp_path: Path) -> None:
 
 @pytest.mark.needs("systemd-socket-activate")
 def test_socket_option_wins_over_a_socket_of_systemd(tmp_path: Path) -> None:
-    """Who asks for a socket gets that one."""
+    """The daemon serves on the path of --socket."""
     path, wanted = tmp_path / "activated.sock", tmp_path / "wanted.sock"
     arguments = ("--sysroot", str(HOST), "--socket", str(wanted))
     with started(tmp_path, *arguments, command=activated(path)) as daemon:
@@ -277,11 +277,11 @@ def test_socket_option_wins_over_a_socket_of_systemd(tmp_path: Path) -> None:
 
 # Its Python may lie where nobody else can go: it has imported all before it becomes somebody else.
 UNPRIVILEGED = f"""
-import importlib.readers, os, nodedevd.daemon
+import importlib.readers, os, nodedevd.__main__
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
-nodedevd.daemon.main()
+nodedevd.__main__.main()
 """
 
 
@@ -297,7 +297,7 @@ def home_of_nobody() -> Iterator[Path]:
 
 @pytest.mark.needs("root")
 def test_unprivileged_daemon_serves_in_the_users_runtime_directory(home_of_nobody: Path) -> None:
-    """Without root it runs all the same, and says that it is not root."""
+    """The daemon runs without root, and status says so."""
     environment = {"HOME": str(home_of_nobody), "XDG_RUNTIME_DIR": str(home_of_nobody)}
     with started(
         home_of_nobody,

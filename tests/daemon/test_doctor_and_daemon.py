@@ -18,7 +18,7 @@ from tests.support.this_host import nodedevctl, on
 
 
 def test_this_machine_with_a_daemon_is_as_the_daemon_shows_it(tmp_path: Path) -> None:
-    """It was scanned a moment ago: no difference, and it is found what it does not hear."""
+    """It was just scanned, so there is no difference; it receives no events."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path("/"), "--events", "none"):
         report = json.loads(Ctl(["--socket", str(path)]).run("doctor", "--json", status=5).stdout)
@@ -29,8 +29,8 @@ def test_this_machine_with_a_daemon_is_as_the_daemon_shows_it(tmp_path: Path) ->
     assert found.isdisjoint({"no-daemon", "daemon-differs", "daemon-other-version"})
 
 
-def test_daemon_of_a_recorded_host_is_no_answer_for_this_one(tmp_path: Path) -> None:
-    """What it shows is not compared."""
+def test_daemon_of_another_host_is_no_answer_for_this_one(tmp_path: Path) -> None:
+    """Its devices are not compared."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, FIXTURES / "vgpu-pf"):
         report = json.loads(Ctl(["--socket", str(path)]).run("doctor", "--json", status=5).stdout)
@@ -41,7 +41,7 @@ def test_daemon_of_a_recorded_host_is_no_answer_for_this_one(tmp_path: Path) -> 
 
 @pytest.mark.needs("device nodes")
 def test_daemon_that_missed_a_change_is_found(tmp_path: Path) -> None:
-    """It was told of nothing, and a scan of now shows an mdev that it lacks."""
+    """It received no event, and a new scan has an mdev that it lacks."""
     tree = mdev_card(tmp_path / "host")
     path = str(tmp_path / "socket")
     options = ("--socket", path, "--events", "none", "--reconcile", "0")
@@ -50,13 +50,13 @@ def test_daemon_that_missed_a_change_is_found(tmp_path: Path) -> None:
         daemon.wait_notified("READY=1")
         tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
         report = nodedevctl(tree, "--socket", path, "doctor", "--json", status=5)
-    differing = {one["device"] for one in report["findings"] if one["code"] == "daemon-differs"}
-    assert differing == {MDEV, CARD_NAME}
+    differences = {one["device"] for one in report["findings"] if one["code"] == "daemon-differs"}
+    assert differences == {MDEV, CARD_NAME}
 
 
 @pytest.mark.needs("root")
 def test_socket_that_is_not_for_this_user_is_found(tmp_path: Path) -> None:
-    """It says that there is a daemon, and how to be let in."""
+    """The finding says that there is a daemon, and how to get access."""
     # Modules may lie where nobody else can go: they are imported first.
     code = (
         "import os, sys, nodedevd.cli.main, nodedevd.follow.supervisor, nodedevd.host.events.udev\n"

@@ -1,4 +1,4 @@
-"""The examples of the documentation: how they are read, and that they are run."""
+"""The examples of the documentation: how they are parsed, and that they work."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SCHEDULER = DOCS / "guides" / "feed-a-scheduler.md"
 
 
 def console(text: str) -> Example:
-    """Return a block as it stands in a document."""
+    """Return a console block with this text."""
     return Example("console", "", text, "a.md:1")
 
 
-def test_console_is_read_as_commands_and_what_they_print() -> None:
-    """A command may go on for several lines; what is printed may be nothing."""
+def test_console_is_parsed_into_commands_and_their_output() -> None:
+    """A command may have several lines, and its output may be empty."""
     text = "$ cat <<END\n> $ a\n> END\n$ a\n$ true\n$ seq 2\n1\n2\n"
     assert steps(text) == [
         Step("cat <<END\n$ a\nEND\n", ""),
@@ -60,12 +60,12 @@ def test_console_is_read_as_commands_and_what_they_print() -> None:
     ],
 )
 def test_ellipsis_stands_for_what_is_left_out(shown: str, printed: str, expected: bool) -> None:
-    """Within a line for any text, alone for any lines; the rest is compared as it is."""
+    """Within a line it stands for any text, alone for any lines; the rest must be equal."""
     assert agrees(shown, printed) is expected
 
 
-def test_console_that_is_true_passes(tmp_path: Path) -> None:
-    """Commands share a shell, see the exit status of the one before, and print errors, too."""
+def test_console_with_the_shown_output_passes(tmp_path: Path) -> None:
+    """Commands share a shell and the exit status of the last one; errors are output, too."""
     shell = Shell(tmp_path, commands={"greet": ("echo", "hello there,")})
     shell.console(
         console(
@@ -81,14 +81,14 @@ def test_console_that_is_true_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["$ echo a\nb\n", "$ echo a\n", "$ true\na\n", "$ exit\n$ true\n", "$ echo a\na\nb\n"]
 )
-def test_console_that_is_not_true_fails(tmp_path: Path, text: str) -> None:
-    """Something else, something more or less, or an end before the last command is no pass."""
+def test_console_with_other_output_fails(tmp_path: Path, text: str) -> None:
+    """Other output, more or less output, or an early end fails."""
     with pytest.raises(AssertionError, match=r"a\.md:1"):
         Shell(tmp_path).console(console(text))
 
 
-def test_program_that_fails_or_warns_is_told(tmp_path: Path) -> None:
-    """What a program prints is returned; an exception or a warning is no good end."""
+def test_program_that_fails_or_warns_is_a_failure(tmp_path: Path) -> None:
+    """The output is returned; an exception or a warning is a failure."""
     shell = Shell(tmp_path)
     assert shell.python(Example("python", "", "print(1)", "a.md:1")) == "1\n"
     for text in ("raise SystemExit(2)", "open('/dev/null')"):
@@ -103,7 +103,7 @@ def test_program_that_fails_or_warns_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the socket of a daemon on the host that the examples are about."""
+    """Return the socket of a daemon on the sample host of the examples."""
     directory = tmp_path_factory.mktemp("card")
     with running(directory, FIXTURES / "vgpu-pf"):
         yield directory / "nodedevd.sock"
@@ -113,12 +113,12 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_program_of_the_python_documentation_prints_what_it_shows(
     tmp_path: Path, card: Path, program: Example, output: Example
 ) -> None:
-    """As it stands, against a daemon, without a warning."""
+    """It runs unchanged against a daemon, without a warning."""
     Shell(tmp_path, socket_path=card).python(program, output)
 
 
 def test_python_documentation_shows_every_verb_in_both_forms() -> None:
-    """Whatever the client can do has an example, all of which are run."""
+    """Every method of the client has an example, and all examples are run."""
     shown = [program.text for program, _ in programs(PYTHON)]
     assert len(shown) == len(examples(PYTHON, "python"))
     blocking = "".join(text for text in shown if "async" not in text)
@@ -133,7 +133,7 @@ def test_python_documentation_shows_every_verb_in_both_forms() -> None:
 
 
 def test_python_documentation_names_every_option_condition_and_error() -> None:
-    """Nothing that can be given, waited for or raised is left out."""
+    """No parameter, condition or error is missing."""
     text = PYTHON.read_text()
     for function in (Client.__init__, Client.watch, Client.wait_for, Client.snapshot, Watch.next):
         for name in set(inspect.signature(function).parameters) - {"self", "path", "condition"}:
@@ -149,21 +149,21 @@ def test_python_documentation_names_every_option_condition_and_error() -> None:
 # -- docs/guides/wait-at-boot.md
 
 
-def test_commands_of_the_guide_for_boot_print_what_it_shows(tmp_path: Path) -> None:
-    """Against a daemon on the host it speaks of."""
-    with running(tmp_path, FIXTURES / "vgpu-sriov"):
-        shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
-        for example in examples(BOOT, "console"):
-            shell.console(example)
+def test_commands_of_the_guide_for_boot_print_what_it_shows(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A reader can type them in a clone, one after the other."""
+    directory = tmp_path_factory.mktemp("boot")  # short: it becomes part of a socket's path
+    Shell(directory).console(*examples(BOOT, "console"), start_in=REPOSITORY)
 
 
 def boot_units() -> dict[str, str]:
-    """Return the units of the guide, by name."""
+    """Return the units of the guide by name."""
     return {example.title: example.text for example in examples(BOOT, "ini")}
 
 
 def test_wait_of_the_unit_for_boot_ends_well(tmp_path: Path) -> None:
-    """What ExecStart= runs, and what else the guide says could be waited for, come about."""
+    """The command of ExecStart= and all conditions of the guide succeed."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(boot_units()["vgpu-ready.service"])
     command = parser["Service"]["ExecStart"].removeprefix("/usr/bin/")
@@ -180,7 +180,7 @@ def test_wait_of_the_unit_for_boot_ends_well(tmp_path: Path) -> None:
 
 @pytest.mark.needs("systemd-analyze")
 def test_units_of_the_guide_for_boot_pass_systemd_analyze_verify(tmp_path: Path) -> None:
-    """With nodedevd's own units beside them, and the service that needs the card."""
+    """They are checked beside nodedevd's own units and a service that needs the card."""
     for path in (REPOSITORY / "systemd").iterdir():
         shutil.copy(path, tmp_path)
     consumer = tmp_path / "libvirtd.service"
@@ -215,8 +215,33 @@ def test_units_of_the_guide_for_boot_pass_systemd_analyze_verify(tmp_path: Path)
 # -- docs/guides/feed-a-scheduler.md
 
 
+def test_commands_of_the_guide_for_schedulers_change_what_the_program_prints(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A reader can type them in a clone, and run the program beside them."""
+    directory = tmp_path_factory.mktemp("feed")  # short: it becomes part of a socket's path
+    (feed,) = examples(SCHEDULER, "python")
+    (directory / "feed.py").write_text(feed.text)
+    shown = {one.title: one.text.strip() for one in examples(SCHEDULER, "text")}
+    consoles = {one.title: one for one in examples(SCHEDULER, "console")}
+
+    def until_printed(title: str) -> Example:
+        line = shlex.quote(shown[title])
+        return console(f"$ until grep -qxF {line} printed; do sleep 0.05; done\n")
+
+    Shell(directory).console(
+        consoles.pop("daemon"),
+        console(f"$ python3 {directory}/feed.py > printed 2>&1 &\n"),
+        until_printed("begin"),
+        consoles.pop("create"),
+        until_printed("changed"),
+        start_in=REPOSITORY,
+    )
+    assert consoles == {}
+
+
 def test_program_that_feeds_a_scheduler_pushes_every_change(tmp_path: Path) -> None:
-    """What is free at first, what changes, and what changed while the daemon was away."""
+    """It pushes the first counts, a change, and a change during a restart of the daemon."""
     host = tmp_path / "host"
     shutil.copytree(FIXTURES / "vgpu-pf", host, symlinks=True)
     types = host / "sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/mdev_supported_types"

@@ -17,7 +17,10 @@ MDEV = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["pci_0000_00_02_0"], "nodedevctl: pci_0000_00_02_0 cannot be handed to a guest: it is a"),
+        (
+            ["pci_0000_00_02_0"],
+            "nodedevctl: pci_0000_00_02_0 cannot be assigned to a guest: it is",
+        ),
         ([MDEV, "--ramfb"], "nodedevctl: ramfb does not fit mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3"),
         (["nobody"], "nodedevctl: no device named 'nobody'"),
     ],
@@ -25,7 +28,7 @@ MDEV = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 def test_refusal_exits_1_with_a_daemon_and_without(
     tmp_path: Path, arguments: list[str], error: str
 ) -> None:
-    """The error is the same one, on one line."""
+    """The error is the same, on one line."""
     alone = on("vgpu-pf").run("hostdev", *arguments, status=1)
     with running(tmp_path, FIXTURES / "vgpu-pf"):
         asked = Ctl(["--socket", str(tmp_path / "nodedevd.sock")]).run(
@@ -38,7 +41,7 @@ def test_refusal_exits_1_with_a_daemon_and_without(
 
 
 def test_profile_that_was_set_a_moment_ago_is_known_to_the_daemon(tmp_path: Path) -> None:
-    """No event tells of it; it is read again when it is asked for."""
+    """No event reports it; the daemon reads it again on request."""
     host = tmp_path / "host"
     shutil.copytree(FIXTURES / "vgpu-vendor-vfio", host, symlinks=True)
     with running(tmp_path, host, "--count-age", "0"):

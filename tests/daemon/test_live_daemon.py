@@ -1,4 +1,4 @@
-"""The daemon as a process that follows: a real uevent, and a read that does not return."""
+"""The daemon as a process that follows its host: a real uevent, and reads that hang."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Watcher:
         self._rest = b""
 
     def receive(self) -> dict[str, Any]:
-        """Return the next reply; none in time fails the test."""
+        """Return the next reply; fail if none comes in time."""
         while b"\0" not in self._rest:
             data = self._connection.recv(1 << 16)
             assert data, "the daemon closed the connection"
@@ -42,8 +42,8 @@ class Watcher:
         parameters: dict[str, Any] = msgspec.json.decode(reply)["parameters"]
         return parameters
 
-    def heard_nothing(self) -> bool:
-        """Tell whether nothing has been sent that was not received."""
+    def is_silent(self) -> bool:
+        """Return whether no more replies have arrived."""
         self._connection.setblocking(False)
         try:
             self._rest += self._connection.recv(1 << 16)
@@ -56,7 +56,7 @@ class Watcher:
 
 @contextmanager
 def watching(path: Path, **parameters: object) -> Iterator[Watcher]:
-    """Watch from now on, without what there is."""
+    """Watch from now on, without a snapshot."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_SECONDS)
         connection.connect(str(path))
@@ -68,7 +68,7 @@ def watching(path: Path, **parameters: object) -> Iterator[Watcher]:
 
 
 def status_when(path: Path, wanted: str, least: int) -> Status:
-    """Ask for the status until a counter is so high; one that never is fails the test."""
+    """Return the status once a counter is high enough; fail if it never is."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with Client(str(path)) as client:
         while time.monotonic() < deadline:
@@ -81,10 +81,10 @@ def status_when(path: Path, wanted: str, least: int) -> Status:
 
 
 @pytest.mark.needs("uevents")
-def test_real_uevent_that_changes_nothing_is_counted_and_no_news(
+def test_real_uevent_without_a_change_is_counted_and_not_reported(
     tmp_path: Path, real_device: RealDevice
 ) -> None:
-    """From the kernel to the status; who watches hears nothing."""
+    """It is counted in the status; a watcher gets no event."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path("/"), "--events", "kernel", "--reconcile", "0"):
         before = status_when(path, "devices", 1)
@@ -96,20 +96,20 @@ def test_real_uevent_that_changes_nothing_is_counted_and_no_news(
             assert status.last_event is not None
             assert status.overflows == 0
             assert status.watchers == 1
-            assert watcher.heard_nothing()
+            assert watcher.is_silent()
 
 
 def test_recorded_host_is_reconciled(tmp_path: Path) -> None:
-    """Its changes are found by the scan that comes now and then, and told."""
+    """The planned scan finds its changes, and watchers get them."""
     tree = Tree(tmp_path / "host")
     tree.pci(CARD, vendor=1, device=2, class_=0x030200)
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path(tree.root), "--reconcile", "0.02"), watching(path) as watcher:
         tree.pci(SOUND, vendor=1, device=2, class_=0x030200)
-        told = watcher.receive()
-        while told["event"] == "added" and told["name"] != "pci_0000_01_00_1":
-            told = watcher.receive()
-        assert told["name"] == "pci_0000_01_00_1"
+        event = watcher.receive()
+        while event["event"] == "added" and event["name"] != "pci_0000_01_00_1":
+            event = watcher.receive()
+        assert event["name"] == "pci_0000_01_00_1"
 
 
 @pytest.fixture
@@ -122,12 +122,12 @@ def host(tmp_path: Path) -> Tree:
 
 
 def attribute(host: Tree) -> Path:
-    """Return where an attribute of the card lies."""
+    """Return the path of an attribute of the card."""
     return Path(host.at(f"{host.resolve(CARD)}/numa_node"))
 
 
 def errors_of(path: Path, name: str) -> list[dict[str, str]]:
-    """Ask for a device, and return what could not be told of it."""
+    """Return the faults of a device."""
     with Client(str(path)) as client:
         errors: list[dict[str, str]] = msgspec.json.decode(client.describe_json(name))["errors"]
     return errors
@@ -136,7 +136,7 @@ def errors_of(path: Path, name: str) -> list[dict[str, str]]:
 def test_read_that_hangs_at_the_first_scan_delays_the_start_and_no_more(
     tmp_path: Path, host: Tree
 ) -> None:
-    """The rest is served; status and device say what hangs, until it answers."""
+    """The other devices are served; status and the device report the read until it returns."""
     stuck = StuckAttribute(attribute(host))
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path(host.root), "--reconcile", "0"):
@@ -146,15 +146,15 @@ def test_read_that_hangs_at_the_first_scan_delays_the_start_and_no_more(
         assert errors_of(path, SOUND) == []
         with watching(path) as watcher:
             stuck.free()
-            told = watcher.receive()
-            assert (told["event"], told["name"]) == ("changed", "pci_0000_01_00_0")
+            event = watcher.receive()
+            assert (event["event"], event["name"]) == ("changed", "pci_0000_01_00_0")
         assert errors_of(path, CARD) == []
         with Client(str(path)) as client:
             assert client.status().unanswered_reads == ()
 
 
-def test_read_that_hangs_later_costs_the_others_nothing(tmp_path: Path, host: Tree) -> None:
-    """Changes of others are told, and the end comes in time."""
+def test_read_that_hangs_later_does_not_delay_other_devices(tmp_path: Path, host: Tree) -> None:
+    """Changes of other devices are reported, and the daemon stops in time."""
     path = tmp_path / "nodedevd.sock"
     with started(
         tmp_path, "--sysroot", host.root, "--socket", str(path), "--reconcile", "0.05"
@@ -162,9 +162,9 @@ def test_read_that_hangs_later_costs_the_others_nothing(tmp_path: Path, host: Tr
         daemon.wait_notified("READY=1")
         with watching(path) as watcher:
             StuckAttribute(attribute(host))
-            told = watcher.receive()
-            assert (told["event"], told["name"]) == ("changed", "pci_0000_01_00_0")
-            assert told["parts"] == ["errors"]
+            event = watcher.receive()
+            assert (event["event"], event["name"]) == ("changed", "pci_0000_01_00_0")
+            assert event["parts"] == ["errors"]
             host.pci("0000:02:00.0", vendor=1, device=2, class_=0x030200)
             assert watcher.receive()["name"] == "pci_0000_02_00_0"
         status = status_when(path, "unanswered_reads", 1)

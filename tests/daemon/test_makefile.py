@@ -55,7 +55,7 @@ def project(tmp_path: Path) -> Path:
     """Return a directory with the Makefile, and the programs installed as if by `make run`."""
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
-    for name, module in (("nodedevd", "daemon"), ("nodedevctl", "cli.main"), ("pip", "none")):
+    for name, module in (("nodedevd", "__main__"), ("nodedevctl", "cli.main"), ("pip", "none")):
         code = f"from nodedevd.{module} import main; main()"
         program = programs / name
         program.write_text(

@@ -18,7 +18,7 @@ def refuse(event, arguments):
         print("started a process:", event, arguments, file=sys.stderr, flush=True)
         os._exit(99)
 sys.addaudithook(refuse)
-from nodedevd.daemon import main
+from nodedevd.__main__ import main
 main()
 """
 

@@ -23,7 +23,7 @@ for name in sorted(sockets):
 
 @pytest.mark.needs("systemd-socket-activate")
 def test_named_sockets_of_systemd_socket_activate_are_served(tmp_path: Path) -> None:
-    """The clients that brought about the start are answered, each on the socket it took."""
+    """The clients that caused the start are answered, each on its socket."""
     paths = {"libvirt": tmp_path / "a.sock", "varlink": tmp_path / "b.sock"}
     listen = [f"--listen={path}" for path in paths.values()]
     names = f"--fdname={':'.join(paths)}"

@@ -17,14 +17,15 @@ async def main():
     thread, entered = WorkerThread(), threading.Event()
     thread.run(lambda: (entered.set(), open(sys.argv[1]).read()))
     entered.wait()
-    print("ended in time:", thread.close(0))
+    thread.close(0)
+    print("alive:", thread._thread.is_alive())
 
 asyncio.run(main())
 """
 
 
 def test_stuck_function_does_not_hold_up_the_exit_of_the_interpreter(tmp_path: Path) -> None:
-    """The process ends by itself, with status 0 and nothing to say."""
+    """The process exits with status 0 and no message."""
     fifo = tmp_path / "attribute"
     os.mkfifo(fifo)
     ended = subprocess.run(
@@ -35,4 +36,4 @@ def test_stuck_function_does_not_hold_up_the_exit_of_the_interpreter(tmp_path: P
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended in time: False\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "alive: True\n", "")

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from nodedevd.client import Client
-from nodedevd.questions.in_use import Use, look
+from nodedevd.questions.in_use import Use, read_usage
 from tests.support.holder import STAND_IN, holding
 from tests.support.running import REPOSITORY, started
 from tests.support.this_host import nodedevctl, on
@@ -47,9 +47,9 @@ def stand_in(host: Host) -> Iterator[int]:
 def test_real_process_that_holds_the_group_is_told(host: Host) -> None:
     """From the number in sysfs to a process in a mount namespace of its own, and back."""
     with stand_in(host) as pid:
-        (holder,) = look(host.sysroot, proc="/proc").use("it", host.mdev).holders
+        (holder,) = read_usage(host.sysroot, proc="/proc").use("it", host.mdev).holders
         assert holder.pid == pid
-    assert look(host.sysroot, proc="/proc").use("it", host.mdev).open != "yes"
+    assert read_usage(host.sysroot, proc="/proc").use("it", host.mdev).open != "yes"
 
 
 def in_use(host: Host, *arguments: str, before: tuple[str, ...] = ()) -> dict[str, Any]:

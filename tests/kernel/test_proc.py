@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.processes import Seen, look
+from nodedevd.host.processes import ProcessScan, scan_processes
 from tests.support.holder import STAND_IN, holding
 from tests.support.running import REPOSITORY
 
@@ -22,9 +22,9 @@ NODE = "/dev/vfio/12"
 NOBODY = 65534
 
 
-def held_by(seen: Seen) -> dict[int, frozenset[str]]:
+def held_by(seen: ProcessScan) -> dict[int, frozenset[str]]:
     """Return the nodes held, by process."""
-    return {one.process.pid: one.nodes for one in seen.holdings if one.nodes}
+    return {one.process.pid: one.nodes for one in seen.open_files if one.nodes}
 
 
 @pytest.fixture
@@ -55,13 +55,13 @@ def guarded() -> int:
 def test_process_that_holds_a_node_is_found_by_its_number(node: str) -> None:
     """Whatever name it opened it by; and not any more when it has closed it."""
     with holding(node) as pid:
-        seen = look({NODE: STAND_IN})
+        seen = scan_processes({NODE: STAND_IN})
         assert held_by(seen) == {pid: {NODE}}
-        (found,) = seen.holdings
+        (found,) = seen.open_files
         assert found.process.process == Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
         assert seen.unseen == guarded()
         assert not seen.hidden
-    assert held_by(look({NODE: STAND_IN})) == {}
+    assert held_by(scan_processes({NODE: STAND_IN})) == {}
 
 
 def test_process_in_a_private_mount_namespace_is_found() -> None:
@@ -69,19 +69,19 @@ def test_process_in_a_private_mount_namespace_is_found() -> None:
     script = 'mount -t tmpfs -o dev tmpfs /mnt; mknod /mnt/12 c 1 7; exec "$0" "$@"'
     with holding("/mnt/12", before=["unshare", "--mount", "sh", "-ec", script]) as pid:
         assert not os.path.exists("/mnt/12")
-        assert held_by(look({NODE: STAND_IN})) == {pid: {NODE}}
+        assert held_by(scan_processes({NODE: STAND_IN})) == {pid: {NODE}}
 
 
 def test_node_that_is_only_named_is_not_open(node: str) -> None:
     """O_PATH gives a descriptor by which the device is not in use."""
     with holding(node, flags="os.O_PATH"):
-        assert held_by(look({NODE: STAND_IN})) == {}
+        assert held_by(scan_processes({NODE: STAND_IN})) == {}
 
 
 LOOK = f"""
-from nodedevd.host.processes import look
-seen = look({{{NODE!r}: {STAND_IN}}})
-print(len(seen.holdings), seen.unseen, seen.hidden)
+from nodedevd.host.processes import scan_processes
+seen = scan_processes({{{NODE!r}: {STAND_IN}}})
+print(len(seen.open_files), seen.unseen, seen.hidden)
 """
 
 

@@ -128,7 +128,7 @@ def test_two_scans_of_this_host_have_the_same_names(snapshot: Snapshot) -> None:
 
 
 def test_this_machine_without_a_daemon_is_examined(tmp_path: Path) -> None:
-    """Whatever else is wrong here, that nobody answers is found."""
+    """Among the findings of this machine is the missing daemon."""
     path = str(tmp_path / "socket")
     report = json.loads(Ctl(["--socket", path]).run("doctor", "--json", status=5).stdout)
     (finding,) = [one for one in report["findings"] if one["code"] == "no-daemon"]
@@ -138,7 +138,7 @@ def test_this_machine_without_a_daemon_is_examined(tmp_path: Path) -> None:
 
 @pytest.mark.needs("loopback")
 def test_every_interface_and_disk_of_this_machine_is_found(snapshot: Snapshot) -> None:
-    """By kernel name, and by node."""
+    """Kernel names and nodes are resolved."""
 
     def names(text: str) -> list[str]:
         return [one.name for one in resolve(snapshot, text).devices]

@@ -1,4 +1,4 @@
-"""The monitor on this machine's own kernel: real uevents, and a buffer that is too small."""
+"""udev: real uevents of this machine's kernel, and a buffer that is too small."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import gc
 import os
 import select
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from nodedevd.follow.follower import DRAIN_AT_ONCE, Follower, Options
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.sources import DRAIN_AT_ONCE
 from nodedevd.host.events import udev
-from nodedevd.host.events.udev import EventsLost, Monitor
+from nodedevd.host.events.lost import EventsLost
+from nodedevd.host.events.udev import Monitor
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.device import Device
@@ -39,18 +43,18 @@ def monitor() -> Iterator[Monitor]:
 
 
 def arrived(monitor: Monitor) -> bool:
-    """Wait for something to arrive."""
+    """Wait until an event arrives."""
     return bool(select.select([monitor.fileno()], [], [], 20)[0])
 
 
 def drained(monitor: Monitor, path: str) -> list[Uevent]:
-    """Return the uevents about a device that are there."""
-    return [one for one in monitor.drain(DRAIN_AT_ONCE) if one.path == path]
+    """Return the uevents of a device that have arrived."""
+    return [one for one in monitor.drain() if one.path == path]
 
 
 @pytest.mark.needs("uevents")
 def test_uevent_of_the_kernel_arrives(real_device: RealDevice, monitor: Monitor) -> None:
-    """What is acted upon is taken from it, and then there is nothing more."""
+    """Action, path and subsystem are taken from it; afterwards the monitor is empty."""
     real_device.change()
     found: list[Uevent] = []
     while not found:
@@ -61,24 +65,24 @@ def test_uevent_of_the_kernel_arrives(real_device: RealDevice, monitor: Monitor)
 
 
 @pytest.mark.needs("uevents")
-def test_drain_yields_no_more_than_asked_for(real_device: RealDevice, monitor: Monitor) -> None:
-    """Others have their turn on the loop in between."""
+def test_drain_may_stop_in_the_middle(real_device: RealDevice, monitor: Monitor) -> None:
+    """The next drain yields the rest."""
     for _ in range(5):
         real_device.change()
     assert arrived(monitor)
-    assert len(list(monitor.drain(2))) == 2
-    assert len(list(monitor.drain(2))) == 2
-    assert list(monitor.drain(0)) == []
+    assert len(list(islice(monitor.drain(), 2))) == 2
+    assert len(list(monitor.drain())) >= 3
+    assert drained(monitor, real_device.path) == []
 
 
 @pytest.mark.needs("uevents")
-def test_overflow_is_told_once_and_the_monitor_goes_on(real_device: RealDevice) -> None:
-    """The error is taken off the socket; what was received before it is still there."""
+def test_overflow_is_raised_once_and_the_monitor_stays_usable(real_device: RealDevice) -> None:
+    """The error is cleared on the socket; the events before it are still there."""
     monitor = Monitor("kernel", SMALL_BYTES)
     for _ in range(DROPPED):
         real_device.change()
     with pytest.raises(EventsLost) as caught:
-        list(monitor.drain(DRAIN_AT_ONCE))
+        list(monitor.drain())
     assert caught.value.overflow
     assert caught.value.usable
     assert str(caught.value) == "ENOBUFS"
@@ -93,14 +97,14 @@ def test_overflow_is_told_once_and_the_monitor_goes_on(real_device: RealDevice) 
 
 
 def test_buffer_is_as_large_as_the_kernel_grants(monitor: Monitor) -> None:
-    """Root gets what it asks for; what was granted is told."""
+    """Root gets the requested size; `buffer_bytes` has the granted one."""
     if os.geteuid() == 0:
         assert monitor.buffer_bytes == udev.RECEIVE_BUFFER_BYTES
     assert monitor.buffer_bytes > 0
 
 
 def test_closed_monitor_leaves_no_descriptor() -> None:
-    """It is libudev that closes it, once nothing holds the object."""
+    """The last reference to it closes it, in libudev."""
     gc.collect()
     before = os.listdir("/proc/self/fd")
     monitor = Monitor("kernel")
@@ -116,10 +120,10 @@ def test_closed_monitor_leaves_no_descriptor() -> None:
         (OSError("Error while polling fd"), "Error while polling fd"),
     ],
 )
-def test_record_that_makes_no_sense_is_told_and_skipped(
+def test_record_that_cannot_be_parsed_is_an_error_and_skipped(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
-    """Records that are too large libudev refuses with EINVAL; the socket is as good as before."""
+    """EINVAL, by which libudev refuses large records, leaves the socket usable."""
 
     def poll(timeout: float) -> None:
         raise error
@@ -127,7 +131,7 @@ def test_record_that_makes_no_sense_is_told_and_skipped(
     pyudev_monitor = SimpleNamespace(poll=poll, fileno=monitor._monitor.fileno)
     monkeypatch.setattr(monitor, "_monitor", pyudev_monitor)
     with pytest.raises(EventsLost) as caught:
-        list(monitor.drain(1))
+        list(monitor.drain())
     assert (caught.value.reason, caught.value.overflow, caught.value.usable) == (
         reason,
         False,
@@ -138,21 +142,21 @@ def test_record_that_makes_no_sense_is_told_and_skipped(
 def test_descriptor_that_is_closed_makes_the_monitor_unusable(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has to be opened anew."""
+    """It has to be opened again."""
 
     def poll(timeout: float) -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
     monkeypatch.setattr(monitor, "_monitor", SimpleNamespace(poll=poll, fileno=lambda: 1_000_000))
     with pytest.raises(EventsLost) as caught:
-        list(monitor.drain(1))
+        list(monitor.drain())
     assert not caught.value.usable
 
 
-def test_name_that_is_no_text_is_told_as_lost(
+def test_name_that_is_not_utf_8_counts_as_lost(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interface may be named by any bytes; the scan that follows reads it as it is."""
+    """The name of an interface can be any bytes; the scan that follows reads it."""
 
     class Odd:
         action = "add"
@@ -165,12 +169,12 @@ def test_name_that_is_no_text_is_told_as_lost(
     pyudev_monitor = SimpleNamespace(poll=lambda timeout: Odd(), fileno=monitor.fileno)
     monkeypatch.setattr(monitor, "_monitor", pyudev_monitor)
     with pytest.raises(EventsLost) as caught:
-        list(monitor.drain(1))
+        list(monitor.drain())
     assert caught.value.usable
 
 
 def test_move_has_the_old_path(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DEVPATH_OLD is a path of its own only for a move."""
+    """DEVPATH_OLD matters only for a move."""
 
     def device(action: str) -> SimpleNamespace:
         return SimpleNamespace(
@@ -183,7 +187,7 @@ def test_move_has_the_old_path(monitor: Monitor, monkeypatch: pytest.MonkeyPatch
     devices = iter([device("move"), device("add"), None])
     pyudev_monitor = SimpleNamespace(poll=lambda timeout: next(devices), fileno=monitor.fileno)
     monkeypatch.setattr(monitor, "_monitor", pyudev_monitor)
-    assert [one.old_path for one in monitor.drain(10)] == ["/sys/devices/virtual/net/old", None]
+    assert [one.old_path for one in monitor.drain()] == ["/sys/devices/virtual/net/old", None]
 
 
 def of_this_test(devices: Iterable[Device]) -> list[Device]:
@@ -193,17 +197,17 @@ def of_this_test(devices: Iterable[Device]) -> list[Device]:
 
 @pytest.mark.needs("uevents")
 async def test_follower_survives_overflows_of_the_kernel(real_device: RealDevice) -> None:
-    """Counted, cleared, made good by a scan; nothing spins, and the watcher has it right."""
+    """Each is counted and leads to a scan; the loop does not spin, and a watcher is right."""
     store = Store()
     sysroot = Sysroot()
-    options = Options(events="kernel", reconcile_seconds=0.0, buffer_bytes=SMALL_BYTES)
+    options = FollowOptions(events="kernel", reconcile_seconds=0.0, buffer_bytes=SMALL_BYTES)
     drains = 0
 
     class Counted(Monitor):
-        def drain(self, most: int) -> Iterator[Uevent]:
+        def drain(self) -> Iterator[Uevent]:
             nonlocal drains
             drains += 1
-            return super().drain(most)
+            return super().drain()
 
     follower = Follower(sysroot, store, options, open_monitor=Counted)
     await follower.start()
@@ -217,24 +221,24 @@ async def test_follower_survives_overflows_of_the_kernel(real_device: RealDevice
 
     for round_ in range(3):
         block(DROPPED, real_device.change)  # with the loop blocked meanwhile
-        await eventually(lambda: follower.counters.overflows > round_)  # noqa: B023
-        await eventually(lambda: follower.counters.rescans > round_)  # noqa: B023
+        await eventually(lambda: follower.followed.overflows > round_)  # noqa: B023
+        await eventually(lambda: follower.followed.rescans > round_)  # noqa: B023
     assert drains < 3 * (SMALL_BYTES + DRAIN_AT_ONCE)
-    before, events = drains, follower.counters.events
+    before, events = drains, follower.followed.events
     for _ in range(200):
         await asyncio.sleep(0)
-    assert drains - before <= follower.counters.events - events  # Others may have uevents.
+    assert drains - before <= follower.followed.events - events  # Others may have uevents.
     found = await asyncio.to_thread(scan, Sysroot())
     assert of_this_test(store.snapshot) == of_this_test(found)
     list(mirror.take(watch))
     assert mirror.devices == {one.name: one for one in store.snapshot}
-    assert follower.counters.monitor_errors == 0
+    assert follower.followed.monitor_errors == 0
     watch.close()
     await follower.close(5)
 
 
 def test_udevd_is_known_by_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As libudev does it."""
+    """By the same sign as libudev."""
     control = tmp_path / "control"
     monkeypatch.setattr(udev, "UDEV_CONTROL", str(control))
     assert not udev.running()

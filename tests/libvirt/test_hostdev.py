@@ -33,14 +33,14 @@ def schema() -> etree.RelaxNG:
 
 @pytest.mark.needs("libvirt's schemas")
 @pytest.mark.parametrize("case", ACCEPTED, ids=label)
-def test_libvirts_schema_takes_the_device(case: Case) -> None:
-    """Inside of a minimal domain."""
+def test_libvirts_schema_accepts_the_device(case: Case) -> None:
+    """The device is in a minimal domain."""
     schema().assertValid(parse(domains.domain("guest", xml_of(case), kind="kvm")))
 
 
 @pytest.mark.needs("libvirt's schemas")
 def test_libvirts_schema_refuses_what_is_no_device() -> None:
-    """A schema that takes everything would tell nothing."""
+    """A schema that accepts everything would prove nothing."""
     text = domains.domain("guest", on(*MBOCHS[:2]).xml, kind="kvm")
     assert schema().validate(parse(text))
     assert not schema().validate(parse(text.replace("<source>", "<source><odd/>")))
@@ -48,7 +48,7 @@ def test_libvirts_schema_refuses_what_is_no_device() -> None:
 
 
 def same(one: etree._Element, other: etree._Element) -> bool:
-    """Tell whether two elements are the same, but for white space and order of attributes."""
+    """Return whether two elements are equal, except for white space and order of attributes."""
     return (
         (one.tag, attributes(one), (one.text or "").strip())
         == (other.tag, attributes(other), (other.text or "").strip())
@@ -59,14 +59,14 @@ def same(one: etree._Element, other: etree._Element) -> bool:
 
 @pytest.fixture(scope="module")
 def defined() -> dict[str, str]:
-    """Return what libvirt's test driver makes of all cases."""
+    """Return the domains that libvirt's test driver makes of all cases."""
     return domains.defined({label(case): xml_of(case) for case in ACCEPTED})
 
 
 @pytest.mark.needs("virsh")
 @pytest.mark.parametrize("case", ACCEPTED, ids=label)
 def test_virsh_defines_a_domain_with_the_device(case: Case, defined: dict[str, str]) -> None:
-    """And the domain has it as it was written."""
+    """The domain has the device as written."""
     assert same(hostdev_of(defined[label(case)]), parse(xml_of(case)))
 
 
@@ -75,7 +75,7 @@ PLAIN = [case for case in ACCEPTED if case[0] != "s390x-ap-ccw"]
 
 @pytest.fixture(scope="module")
 def defined_by_qemu() -> dict[str, str]:
-    """Return what libvirt's QEMU driver makes of the cases of an x86_64 guest."""
+    """Return the domains that libvirt's QEMU driver makes of the cases for x86_64."""
     return domains.defined({label(case): xml_of(case) for case in PLAIN}, kind="qemu")
 
 
@@ -84,7 +84,7 @@ def defined_by_qemu() -> dict[str, str]:
 def test_qemu_driver_defines_a_domain_with_the_device(
     case: Case, defined_by_qemu: dict[str, str]
 ) -> None:
-    """It, too, has what was written; it adds an address, and that there is no display."""
+    """The domain has the device as written, plus an address and display defaults."""
     wanted, found = parse(xml_of(case)), hostdev_of(defined_by_qemu[label(case)])
     assert attributes(wanted).items() <= attributes(found).items()
     for element in wanted:
@@ -93,10 +93,10 @@ def test_qemu_driver_defines_a_domain_with_the_device(
 
 @pytest.mark.needs("libvirt's QEMU driver")
 def test_qemu_driver_boots_from_no_mdev_of_vfio_pci() -> None:
-    """So hostdev refuses what the schema and the test driver take."""
+    """So hostdev refuses it, although the schema and the test driver accept it."""
     text = on(*MBOCHS[:2]).xml.replace("</source>\n", "</source>\n<boot order='1'/>\n")
     assert "booting from assigned devices" in domains.defined({"boot": text}, kind="qemu")["boot"]
-    with pytest.raises(DoesNotFit, match="boots from no such mdev"):
+    with pytest.raises(DoesNotFit, match="an mdev of vfio-pci, and libvirt cannot boot from it"):
         on(*MBOCHS[:2], boot_order=1)
 
 
@@ -105,9 +105,9 @@ def test_qemu_driver_boots_from_no_mdev_of_vfio_pci() -> None:
 def test_address_of_another_bus_is_refused_by_libvirt_as_by_hostdev(
     device: tuple[str, str, str | None], address: str
 ) -> None:
-    """The error comes before the domain is written."""
+    """The error comes before the domain is defined."""
     host, name, _ = device
-    with pytest.raises(DoesNotFit, match="in a guest its address is"):
+    with pytest.raises(DoesNotFit, match="give an address"):
         on(host, name, address=address)
     element = "<address type='ccw' cssid='0xfe' ssid='0x0' devno='0x0001'/>"
     if address == PCI:

@@ -15,18 +15,18 @@ from tests.support.hosts import FIXTURES
 
 @dataclass
 class Ctl:
-    """nodedevctl with the options that come before the command."""
+    """Runs nodedevctl with the options that come before the command."""
 
     options: Sequence[str]
 
     def run(self, *arguments: str, status: int = 0) -> Result:
-        """Run a command, which has to end with this exit status."""
+        """Run a command, which must exit with this status."""
         result = CliRunner().invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
         assert result.exit_code == status, result.output
         return result
 
     def out(self, *arguments: str) -> str:
-        """Return the output of a command; its standard error has to be empty."""
+        """Return what a command prints on standard output; standard error must be empty."""
         result = self.run(*arguments)
         assert result.stderr == ""
         return result.stdout
@@ -37,5 +37,5 @@ class Ctl:
 
 
 def on(host: str) -> Ctl:
-    """Return nodedevctl on a recorded host, without a daemon."""
+    """Return nodedevctl on a sample host, without a daemon."""
     return Ctl(["--sysroot", str(FIXTURES / host)])

@@ -1,13 +1,13 @@
-"""The examples of the documentation, run as they stand: fenced blocks of a Markdown file.
+"""Runs the examples of the documentation: fenced blocks of a Markdown file.
 
-A block `console` holds what somebody types and sees:
+A block `console` holds commands and their output:
 
     $ nodedevctl list --cap mdev_parent
     pci_0000_02_00_0
 
-Lines with "$ " in front are commands of bash; one that ends in a backslash, or opens a
-here-document, goes on with the lines behind "> ". What follows is what is printed, errors
-included. "…" in such a line stands for anything, alone on a line for any number of lines.
+A line that starts with "$ " is a command of bash. A command that ends in a backslash, or opens a
+here-document, continues on lines that start with "> ". The other lines are its output, errors
+included. "…" in such a line stands for any text, alone on a line for any number of lines.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import itertools
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,24 +38,24 @@ class Example(msgspec.Struct, frozen=True):
 
     language: str
     title: str
-    """what stands behind the language"""
+    """the words after the language"""
     text: str
     place: str
-    """file and line, for who reads of a failure"""
+    """file and line, for messages"""
 
     def __str__(self) -> str:
         return self.place
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A command of a console, and what it prints."""
+    """A command of a console, and its output."""
 
     command: str
     output: str
 
 
 def examples(path: Path, *languages: str) -> list[Example]:
-    """Return the blocks of a file in these languages, or all, in order."""
+    """Return the blocks of a file in these languages, or in all, in order."""
     text = path.read_text(encoding="utf-8")
     found = [
         Example(
@@ -68,14 +70,14 @@ def examples(path: Path, *languages: str) -> list[Example]:
 
 
 def programs(path: Path) -> list[tuple[Example, Example]]:
-    """Return the programs of a file, each with the block `text` behind it: what it prints."""
+    """Return the programs of a file, each with the block `text` after it, its output."""
     found = examples(path)
     pairs = itertools.pairwise(found)
     return [pair for pair in pairs if (pair[0].language, pair[1].language) == ("python", "text")]
 
 
 def steps(console: str) -> list[Step]:
-    """Return the commands of a console block, each with what it prints."""
+    """Return the commands of a console block, each with its output."""
     found: list[tuple[list[str], list[str]]] = []
     for line in console.splitlines(keepends=True):
         if line.startswith("$ "):
@@ -91,7 +93,7 @@ def steps(console: str) -> list[Step]:
 
 
 def agrees(shown: str, printed: str) -> bool:
-    """Tell whether an example shows what was printed."""
+    """Return whether an example shows what was printed."""
     pattern = "".join(
         "(?:.*\n)*?" if line.strip() == "…" else ".*?".join(map(re.escape, line.split("…")))
         for line in shown.splitlines(keepends=True)
@@ -100,7 +102,7 @@ def agrees(shown: str, printed: str) -> bool:
 
 
 class Shell:
-    """Where examples run: a directory, with nodedevd's commands in the path."""
+    """Runs examples in a directory, with nodedevd's commands in the path."""
 
     def __init__(
         self,
@@ -112,9 +114,9 @@ class Shell:
         """Prepare the directory.
 
         Args:
-            directory: Where the examples stand while they run; files stay between them.
-            socket_path: The daemon that nodedevctl and the programs ask.
-            commands: Further commands, or stand-ins for some, by name: what is run instead.
+            directory: The working directory of the examples, which also holds their scratch files.
+            socket_path: Socket of the daemon that nodedevctl and the programs ask.
+            commands: Further commands, or stand-ins, by name.
         """
         self.directory = directory
         binaries = directory / ".bin"
@@ -129,39 +131,49 @@ class Shell:
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONWARNINGS": "error",
+            "TMPDIR": str(directory),
             "LC_ALL": "C.UTF-8",
             **({} if socket_path is None else {"NODEDEVD_SOCKET": str(socket_path)}),
         }
 
-    def console(self, example: Example) -> None:
-        """Type the commands of a console, one bash for all; what they print has to be as shown."""
-        wanted = steps(example.text)
+    def console(self, *consoles: Example, start_in: Path | None = None) -> None:
+        """Run consoles in one bash, and compare the output of each command with the example.
+
+        Processes that they leave in the background are killed at the end.
+
+        Args:
+            consoles: The blocks, in order.
+            start_in: The first working directory, instead of the directory of this shell.
+        """
+        wanted = [(example, step) for example in consoles for step in steps(example.text)]
         # Each command is followed by a NUL, and leaves its exit status to the next one.
         script = "".join(
-            f"{step.command}\n{{ status=$?; printf '\\0'; (exit $status); }}\n" for step in wanted
+            f"{step.command}\n{{ status=$?; printf '\\0'; (exit $status); }}\n"
+            for _, step in wanted
         )
-        done = subprocess.run(
+        with subprocess.Popen(
             ["bash", "-c", f"exec 2>&1\n{script}"],
-            cwd=self.directory,
+            cwd=start_in or self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        printed = done.stdout.split("\0")
-        for step, output in zip(wanted, printed, strict=False):
+            start_new_session=True,
+        ) as bash:
+            try:
+                out, _ = bash.communicate(timeout=PATIENCE_SECONDS)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(bash.pid, signal.SIGKILL)
+        printed = out.split("\0")
+        for (example, step), output in zip(wanted, printed, strict=False):
             assert agrees(step.output, output), (
                 f"{example}: $ {step.command}prints\n{output}\nand not\n{step.output}"
             )
-        assert len(printed) == len(wanted) + 1, f"{example}: bash ended early: {done.stdout}"
+        assert len(printed) == len(wanted) + 1, f"{consoles[0]}: bash ended early: {out}"
 
     def python(self, example: Example, expected: Example | None = None) -> str:
-        """Run a program to its end, which has to be a good one, and compare what it prints.
-
-        Returns that.
-        """
+        """Run a program, which must exit with 0, compare its output, and return that."""
         done = subprocess.run(
             [sys.executable, "-c", example.text],
             cwd=self.directory,

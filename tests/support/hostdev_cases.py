@@ -26,12 +26,12 @@ DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
 
 @cache
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
+    """Scan a sample host."""
     return scan(Sysroot(str(FIXTURES / host)))
 
 
 def on(host: str, name: str, **options: Any) -> HostDev:
-    """Hand over a device of a recorded host."""
+    """Assign a device of a sample host."""
     return hostdev(snapshot_of(host), HostDevRequest(name=name, **options), machine="x86_64")
 
 
@@ -39,14 +39,14 @@ Case = tuple[str, str, tuple[tuple[str, Any], ...]]
 
 
 def combinations(**options: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
-    """Return every choice of values; None is left out."""
+    """Yield every combination of values; None leaves an option out."""
     for values in product(*options.values()):
         chosen = dict(zip(options, values, strict=True))
         yield {name: value for name, value in chosen.items() if value is not None}
 
 
 def accepted() -> Iterator[Case]:
-    """Return all that can be asked of each kind of device."""
+    """Yield every accepted combination of options for each kind of device."""
     for host, name, model in DEVICES:
         options: dict[str, tuple[Any, ...]] = {"model": (None, model)}
         if model is None:
@@ -70,7 +70,7 @@ ACCEPTED = sorted(accepted(), key=str)
 
 
 def label(case: Case) -> str:
-    """Return a case as its command line."""
+    """Return the command line of a case."""
     _, name, options = case
     words = [name]
     for option, value in options:

@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 20.0
 
 
 class StuckAttribute:
-    """Takes the place of a file, until it is freed."""
+    """Replaces a file, until it is freed."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -20,7 +20,7 @@ class StuckAttribute:
         os.mkfifo(self._path)
 
     def free(self) -> None:
-        """Answer who reads, and be a plain file from then on; nobody coming fails the test."""
+        """Answer the reader and restore the file; fail if no reader comes."""
         writer = self._open()
         self._path.unlink()
         self._path.write_bytes(self._content)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodedevd.host.processes import Holding, Process, Seen
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.in_use import Look, look
+from nodedevd.questions.in_use import VfioUsage, read_usage
 from tests.support.trees import Tree
 
 CARD, SOUND, BRIDGE, NIC = "0000:01:00.0", "0000:01:00.1", "0000:00:01.0", "0000:02:00.0"
@@ -16,11 +16,11 @@ OTHER = Process(200, "qemu-system-x86")
 
 
 def held(
-    *nodes: str, devices: tuple[str, ...] = (), untold: int = 0, by: Process = QEMU
-) -> Holding:
+    *nodes: str, devices: tuple[str, ...] = (), unidentified: int = 0, by: Process = QEMU
+) -> OpenFiles:
     """Return what a process holds, by the ends of the nodes' paths."""
     paths = frozenset(f"/dev/vfio/{node}" for node in nodes)
-    return Holding(by, paths, frozenset(devices), untold)
+    return OpenFiles(by, paths, frozenset(devices), unidentified)
 
 
 class Host:
@@ -48,6 +48,6 @@ class Host:
         """The host."""
         return Sysroot(self.tree.root)
 
-    def look(self, *holdings: Holding, unseen: int = 0, hidden: bool = False) -> Look:
+    def look(self, *open_files: OpenFiles, unseen: int = 0, hidden: bool = False) -> VfioUsage:
         """Look at its nodes, as if these were held."""
-        return Look(look(self.sysroot).nodes, Seen(holdings, unseen, hidden))
+        return VfioUsage(read_usage(self.sysroot).nodes, ProcessScan(open_files, unseen, hidden))

@@ -1,4 +1,4 @@
-"""addresses: PCI addresses as text."""
+"""names: PCI addresses as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nodedevd.names import PciAddress, parse_pci
     ],
 )
 def test_address_in_any_form_is_read(text: str, address: PciAddress) -> None:
-    """The domain may be left out, may be long, and either case will do."""
+    """The domain may be omitted or have up to eight digits, in either case."""
     assert parse_pci(text) == address
 
 
@@ -44,7 +44,7 @@ def test_address_in_any_form_is_read(text: str, address: PciAddress) -> None:
     ],
 )
 def test_text_that_is_no_address_is_none(text: str) -> None:
-    """What is left over on either side, or out of range, makes it no address."""
+    """Surrounding text, or a number out of range, is not accepted."""
     assert parse_pci(text) is None
 
 
@@ -58,5 +58,5 @@ def test_text_that_is_no_address_is_none(text: str) -> None:
     )
 )
 def test_address_written_and_read_is_the_same(address: PciAddress) -> None:
-    """What is written is the kernel's form, and reads back."""
+    """The text has the kernel's form, and is parsed to the same address."""
     assert parse_pci(str(address)) == address

@@ -1,4 +1,4 @@
-"""The benchmarks: hosts of the promised size, and what figures come to. Nothing is timed here."""
+"""The benchmarks: the generated hosts, and the results of figures. No test measures time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULTS = Path(report.__file__).with_name("results.json")
 
 
 def rounds(ours: list[float], theirs: list[float], key: str) -> report.Rounds:
-    """Return figures of rounds."""
+    """Return the figures of some rounds."""
     return {
         "nodedevd": [{key: one} for one in ours],
         "libvirtd": [{key: one} for one in theirs],
@@ -28,7 +28,7 @@ def rounds(ours: list[float], theirs: list[float], key: str) -> report.Rounds:
 
 @pytest.mark.parametrize("devices", [100, 620])
 def test_generated_host_has_as_many_devices_as_wanted(devices: int, tmp_path: Path) -> None:
-    """All are there, nothing about them is unknown, and every kind is among them."""
+    """It has every kind of device, and no read errors."""
     wanted = shape(devices)
     generate(tmp_path, wanted)
     snapshot = scan(Sysroot(str(tmp_path)))
@@ -49,7 +49,7 @@ def test_generated_host_has_as_many_devices_as_wanted(devices: int, tmp_path: Pa
 
 
 def test_hosts_that_are_compared_are_as_described() -> None:
-    """Each has exactly its devices, and plain functions to hang disks and interfaces on."""
+    """They have enough plain functions for the disks and network interfaces."""
     for known in (SMALL, LARGE, shape(47820)):
         assert shape(known.devices) == known
         assert known.plain >= known.adapters
@@ -63,21 +63,21 @@ def test_host_that_is_too_small_is_refused() -> None:
 
 
 def test_ratio_is_that_of_the_medians_with_its_spread_over_rounds() -> None:
-    """One round that was disturbed shows in the spread, not in the ratio."""
+    """A disturbed round changes the spread, but not the ratio."""
     (one,) = report.ratios(rounds([1, 2, 30], [100, 100, 100], "start_wall_s"), 9573)
     assert (one.ours, one.theirs, one.ratio) == (2, 100, 0.02)
     assert (one.low, one.high, one.target, one.met) == (0.01, 0.3, 0.12, True)
 
 
 def test_target_of_at_least_is_missed_below_it() -> None:
-    """Of dumps a second, more is better."""
+    """For dumps per second, more is better."""
     (one,) = report.ratios(rounds([4.9], [1], "load_per_s"), 620)
     assert one.met is False
     assert report.missed({"620": rounds([4.9], [1], "load_per_s")}) == 1
 
 
-def test_table_tells_what_was_before() -> None:
-    """Beside each ratio stands the committed one, and a verdict where there is a target."""
+def test_table_has_the_committed_ratio() -> None:
+    """Each ratio has the committed one beside it, and a verdict if there is a target."""
     now, before = rounds([1], [10], "names_ms"), rounds([5], [10], "names_ms")
     lines = report.table({"620": now}, {"620": before}).splitlines()
     (line,) = [line for line in lines if "names of all devices" in line]
@@ -92,8 +92,8 @@ def test_largest_host_is_measured_by_itself() -> None:
     assert "400 MiB (<= 300) MISS" in text
 
 
-def test_floor_of_a_call_is_told_against_libvirtd() -> None:
-    """It says how much of the target is out of everybody's reach."""
+def test_floor_of_a_call_is_compared_with_libvirtd() -> None:
+    """It shows which part of the target cannot be reached by any daemon."""
     floor = {"answer_us": 50.0, "answer_cpu_us": 20.0, "awake_answer_us": 10.0}
     theirs = {"dump_us": 200.0, "dump_cpu_us": 100.0, "awake_dump_us": 100.0}
     hosts = {"620": {"floor": [floor], "libvirtd": [theirs], "nodedevd": [{"dump_us": 75.0}]}}
@@ -105,7 +105,7 @@ def test_floor_of_a_call_is_told_against_libvirtd() -> None:
 
 
 def test_curve_is_a_picture() -> None:
-    """It parses, and has a line for both."""
+    """It is valid XML, and has a line for both daemons."""
     keys = ("start_wall_s", "names_ms", "rss_mib", "event_cpu_ms")
     hosts = {
         str(devices): {
@@ -121,7 +121,7 @@ def test_curve_is_a_picture() -> None:
 
 @pytest.mark.parametrize("devices", [620, 9573])
 def test_committed_results_have_every_row_with_a_target(devices: int) -> None:
-    """Of both hosts that are compared."""
+    """Both compared hosts have them."""
     hosts = json.loads(RESULTS.read_text())["hosts"]
     found = report.ratios(hosts[str(devices)], devices)
     wanted = [row.title for row in report.ROWS if {devices, None} & row.targets.keys()]

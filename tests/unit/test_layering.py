@@ -18,7 +18,16 @@ LAYERS = (
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
-ASYNCHRONOUS = {"follow.follower", "follow.shared_look", "follow.supervisor", "daemon"} | {
+ASYNCHRONOUS = {
+    "daemon",
+    "follow.follower",
+    "follow.missed",
+    "follow.pending",
+    "follow.rereads",
+    "follow.shared_look",
+    "follow.sources",
+    "follow.supervisor",
+    "follow.volatile",
     "follow.worker_thread",
     "client.asynchronous",
     "server.acceptor",

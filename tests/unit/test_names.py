@@ -1,4 +1,4 @@
-"""naming: names of devices by libvirt's rule, and what such names say."""
+"""names: device names by libvirt's rule, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAT = UUID.replace("-", "_")
     ],
 )
 def test_device_is_named_by_libvirts_rule(subsystem: str | None, sysname: str, name: str) -> None:
-    """The name is subsystem and kernel name, made safe; case is kept."""
+    """The name is subsystem and kernel name, sanitised; the case is kept."""
     assert device_name(subsystem, sysname) == name
 
 
@@ -46,31 +46,31 @@ def test_device_is_named_by_libvirts_rule(subsystem: str | None, sysname: str, n
     ],
 )
 def test_every_unsafe_byte_becomes_one_underscore(text: str, name: str) -> None:
-    """A character outside ASCII has several bytes, and an odd byte of a file name is one."""
+    """A character outside ASCII has several bytes, an invalid byte is one."""
     assert sanitise(text) == name
 
 
 @given(st.text())
 def test_name_is_safe_whatever_the_text(text: str) -> None:
-    """Nothing but ASCII letters, digits and underscores ever comes out."""
+    """A name has only ASCII letters, digits and underscores."""
     assert re.fullmatch("[A-Za-z0-9_]*", sanitise(text))
 
 
-def test_loser_of_a_name_is_told_by_its_path() -> None:
-    """The eight digits come from the path alone, and stay the same from run to run."""
+def test_second_device_with_a_name_has_digits_of_its_path() -> None:
+    """The eight digits depend only on the path, and stay the same in every run."""
     assert distinct_name("mdpy_v_1", "/sys/devices/virtual/mdpy/v.1") == "mdpy_v_1_82d848b5"
     assert distinct_name("mdpy_v_1", "/sys/devices/virtual/mdpy/v-1") != "mdpy_v_1_82d848b5"
 
 
 @pytest.mark.parametrize("text", [UUID, UUID.upper()])
 def test_uuid_in_either_case_is_one(text: str) -> None:
-    """Case does not matter in what a client sends."""
+    """Clients may send either case."""
     assert is_uuid(text)
 
 
 @pytest.mark.parametrize("text", ["", FLAT, UUID[:-1], f"{UUID}0", f"{UUID}\n", f"g{UUID[1:]}"])
 def test_text_that_is_no_uuid_is_none(text: str) -> None:
-    """Only the usual form is one, and nothing may follow."""
+    """Only the usual form is accepted, without any text after it."""
     assert not is_uuid(text)
 
 
@@ -85,12 +85,12 @@ def test_text_that_is_no_uuid_is_none(text: str) -> None:
         (f"mdev_{FLAT}_matrix", MdevName(UUID, "matrix")),
     ],
 )
-def test_name_of_an_mdev_tells_uuid_and_parent(text: str, name: MdevName) -> None:
-    """Names of libvirt before and after 7.7, with either kind of dash."""
+def test_name_of_an_mdev_has_uuid_and_parent(text: str, name: MdevName) -> None:
+    """Libvirt's names before and since 7.7 are parsed, with dashes or underscores."""
     assert parse_mdev_name(text) == name
 
 
 @pytest.mark.parametrize("text", ["", UUID, f"mdev{UUID}", f"mdev_{UUID}_", f"xmdev_{UUID}"])
 def test_text_that_is_no_mdev_name_is_none(text: str) -> None:
-    """A name without its word, or with nothing where the parent should be, is none."""
+    """A name without `mdev_`, or with an empty parent, is not parsed."""
     assert parse_mdev_name(text) is None

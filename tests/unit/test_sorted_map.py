@@ -1,4 +1,4 @@
-"""A sorted map and its versions, beside a dict that is changed in the same way."""
+"""sorted_map: a map and its versions, compared with a dict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ steps = st.lists(st.tuples(st.sets(keys, max_size=4), st.dictionaries(keys, st.i
 
 
 def assert_same(found: SortedMap[int], wanted: dict[str, int]) -> None:
-    """Fail unless a map holds what a dict does, however it is asked."""
+    """Fail unless a map equals a dict, by every method."""
     assert dict(found) == wanted
     assert list(found) == sorted(wanted)
     assert list(found.in_order_values()) == [wanted[key] for key in sorted(wanted)]
@@ -28,10 +28,10 @@ def assert_same(found: SortedMap[int], wanted: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("limit", [0, 2, 512])
 @given(first=st.dictionaries(keys, st.integers(1)), changes=steps)
-def test_versions_are_what_was_put_into_them(
+def test_versions_equal_the_dicts_they_were_made_from(
     limit: int, first: dict[str, int], changes: list[tuple[set[str], dict[str, int]]]
 ) -> None:
-    """Each version stays as it was made, whether the next shares its base or not."""
+    """Each version stays unchanged, whether the next one shares its base or not."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sorted_map, "CHANGES_AT_MOST", limit)
         wanted = dict(first)
@@ -43,8 +43,8 @@ def test_versions_are_what_was_put_into_them(
             assert_same(found, as_made)
 
 
-def test_key_that_is_not_there_is_an_error() -> None:
-    """As with a dict; a removed one, too."""
+def test_missing_key_is_an_error() -> None:
+    """As in a dict; a removed key is missing, too."""
     found = SortedMap({"a": 1}).changed(["a"], {})
     with pytest.raises(KeyError):
         found["a"]

@@ -1,4 +1,4 @@
-"""systemd: sockets handed over, readiness notified, watchdog asked for."""
+"""systemd: sockets handed over, notifications, and the interval of the watchdog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from nodedevd import systemd
 from tests.support.running import PATIENCE_SECONDS
 
-FIRST = 500  # instead of 3: pytest has that open itself
+FIRST = 500  # instead of 3, which pytest uses
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_sockets_handed_over_keep_order_and_name(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each is the socket that systemd opened; what is no socket is passed over and named."""
+    """Each is the socket that systemd opened; a descriptor that is no socket is logged."""
     sockets = systemd.listen_sockets()
     try:
         assert [name for name, _ in sockets] == ["varlink", "libvirt"]
@@ -75,7 +75,7 @@ def test_sockets_handed_over_keep_order_and_name(
 
 
 def test_sockets_handed_over_are_not_inherited(handed_over: list[socket.socket | None]) -> None:
-    """A child gets neither the descriptors nor the variables that tell of them."""
+    """A child process gets neither the descriptors nor their variables."""
     assert os.get_inheritable(FIRST)
     sockets = systemd.listen_sockets()
     try:
@@ -94,7 +94,7 @@ def test_socket_without_a_name_has_an_empty_one(
     names: str,
     expected: list[str],
 ) -> None:
-    """LISTEN_FDNAMES may be shorter than LISTEN_FDS, or not there."""
+    """LISTEN_FDNAMES can be shorter than LISTEN_FDS, or missing."""
     if names:
         monkeypatch.setenv("LISTEN_FDNAMES", names)
     else:
@@ -123,7 +123,7 @@ def test_sockets_for_another_process_are_left_alone(
     variable: str,
     value: str,
 ) -> None:
-    """Descriptors of whose purpose nothing is known are not touched."""
+    """Descriptors of unknown purpose stay as they are."""
     monkeypatch.setenv(variable, value)
     assert systemd.listen_sockets() == []
     assert os.get_inheritable(FIRST)
@@ -139,7 +139,7 @@ def test_no_socket_activation_hands_over_nothing(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def debug_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Return the log, with all that is said in it."""
+    """Return the log, from DEBUG on."""
     caplog.set_level(logging.DEBUG, logger=systemd.__name__)
     return caplog
 
@@ -167,7 +167,7 @@ def test_notification_arrives_as_one_datagram(
 def test_notification_reaches_a_socket_in_the_abstract_namespace(
     service_manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A leading `@` stands for the NUL that no variable can hold."""
+    """A leading `@` stands for NUL, which a variable cannot hold."""
     service_manager.bind(b"")  # the kernel finds a free abstract address, unix(7)
     address = service_manager.getsockname()
     assert address[:1] == b"\0"
@@ -179,18 +179,18 @@ def test_notification_reaches_a_socket_in_the_abstract_namespace(
 def test_notification_without_a_service_manager_goes_nowhere(
     monkeypatch: pytest.MonkeyPatch, debug_log: pytest.LogCaptureFixture
 ) -> None:
-    """From a shell there is nobody to tell, and no reason to say so."""
+    """A daemon started from a shell notifies nothing and logs nothing."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    monkeypatch.setattr(socket, "socket", None)  # none is made
+    monkeypatch.setattr(socket, "socket", None)  # no socket is made
     systemd.notify("READY=1")
     assert debug_log.records == []
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "/" + "x" * 200, "vsock:2:9999"])
-def test_notification_that_cannot_be_sent_is_logged_and_no_more(
+def test_notification_that_cannot_be_sent_is_logged(
     address: str, monkeypatch: pytest.MonkeyPatch, debug_log: pytest.LogCaptureFixture
 ) -> None:
-    """The service manager's troubles are not the daemon's."""
+    """The daemon goes on."""
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     systemd.notify("READY=1")
     assert [record.levelno for record in debug_log.records] == [logging.DEBUG]
@@ -203,7 +203,7 @@ def test_notification_to_a_full_queue_does_not_block(
     monkeypatch: pytest.MonkeyPatch,
     debug_log: pytest.LogCaptureFixture,
 ) -> None:
-    """A service manager that reads nothing does not stop the event loop."""
+    """A service manager that does not read does not block the event loop."""
     service_manager.bind(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     sent = 0
@@ -241,13 +241,13 @@ def _receives(sock: socket.socket) -> bool:
         ("", None, None),
     ],
 )
-def test_watchdog_interval_is_what_systemd_asked_of_this_process(
+def test_watchdog_interval_is_that_of_this_process(
     microseconds: str | None,
     process: str | None,
     seconds: float | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is in seconds, and None where no watchdog waits for this process."""
+    """In seconds; None without a watchdog for this process."""
     variables = {
         "WATCHDOG_USEC": microseconds,
         "WATCHDOG_PID": str(os.getpid()) if process == "self" else process,

@@ -1,4 +1,4 @@
-"""Tables for people: columns, and text that could harm a terminal."""
+"""text: columns of tables, and text that could harm a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nodedevd.text import printable, table
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    """Cells of a column begin below each other; the last column is not padded."""
+    """The cells of a column are aligned; the last column is not padded."""
     assert table(("A", "BEE", "C"), [("one", "2", "three"), ("x", "four", "y")]) == (
         "A    BEE   C\n"
         "one  2     three\n"
@@ -17,7 +17,7 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 
 
 def test_table_without_rows_is_its_heading() -> None:
-    """The heading alone says that there is nothing."""
+    """An empty table has only its heading."""
     assert table(("A", "B"), []) == "A  B\n"
 
 
@@ -26,14 +26,14 @@ def test_empty_last_cell_leaves_no_blanks_behind() -> None:
     assert table(("A", "B"), [("one", "")]) == "A    B\none\n"
 
 
-def test_wide_and_combining_characters_are_counted_by_what_they_take() -> None:
+def test_wide_and_combining_characters_count_with_their_width() -> None:
     """A CJK character takes two columns, a combining accent none."""
     rows = [("日本", "x"), ("e\u0301", "x"), ("four", "x")]
     assert table(("A", "B"), rows) == "A     B\n日本  x\ne\u0301     x\nfour  x\n"
 
 
-def test_overlong_cell_stands_out_of_its_column() -> None:
-    """One odd text does not widen all lines."""
+def test_overlong_cell_overflows_its_column() -> None:
+    """One long text does not widen every line."""
     lines = table(("A", "B"), [("x" * 65, "y"), ("z" * 64, "y"), ("short", "y")]).splitlines()
     assert lines[1] == "x" * 65 + "  y"
     assert lines[2] == "z" * 64 + "  y"
@@ -54,7 +54,7 @@ def test_overlong_cell_stands_out_of_its_column() -> None:
         ("", ""),
     ],
 )
-def test_characters_a_terminal_would_obey_are_shown_escaped(text: str, shown: str) -> None:
-    """Line feeds become commas, other control and format characters their escapes."""
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    """Line feeds become commas, other control and format characters are escaped."""
     assert printable(text) == shown
     assert all(line.isprintable() for line in table(("A",), [(text,)]).split("\n"))

@@ -1,4 +1,4 @@
-"""xmltext: whatever the text, what is written is XML that says it."""
+"""xml_writer: every text becomes XML that a parser reads back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_layout_is_that_of_virsh() -> None:
 
 
 def test_depth_indents_all() -> None:
-    """A part of a document stands as deep as it is told to."""
+    """A part of a document is indented by its depth."""
     out = Out()
     with out.begin("device"):
         out.text("name", "computer")
@@ -58,7 +58,7 @@ def test_depth_indents_all() -> None:
 
 
 def test_element_is_closed_when_its_content_raises() -> None:
-    """What was written before an error is well-formed."""
+    """The text before an exception is well-formed."""
     out = Out()
     with pytest.raises(ValueError, match="no content"), out.begin("device"):
         raise ValueError("no content")
@@ -67,7 +67,7 @@ def test_element_is_closed_when_its_content_raises() -> None:
 
 @given(st.text())
 def test_text_of_an_element_is_read_back(text: str) -> None:
-    """A parser reads the same text, with U+FFFD for what XML cannot hold."""
+    """A parser reads the same text, with U+FFFD for what XML cannot represent."""
     out = Out()
     out.text("name", text)
     assert (parse(str(out)).text or "") == ILLEGAL.sub("\ufffd", text)
@@ -75,7 +75,7 @@ def test_text_of_an_element_is_read_back(text: str) -> None:
 
 @given(st.text())
 def test_text_of_an_attribute_is_read_back(text: str) -> None:
-    """White space too, which a parser would otherwise make blanks of."""
+    """White space is kept, which a parser would otherwise turn into blanks."""
     out = Out()
     out.empty("device", uuid=text)
     assert parse(str(out)).get("uuid") == ILLEGAL.sub("\ufffd", text)
@@ -83,7 +83,7 @@ def test_text_of_an_attribute_is_read_back(text: str) -> None:
 
 @given(st.lists(st.characters(max_codepoint=0x2F) | st.sampled_from("<>\ufffe\uffff\ud800\udfff")))
 def test_text_of_awkward_characters_is_read_back(characters: list[str]) -> None:
-    """The same again where all the trouble is."""
+    """The same holds for texts of special characters."""
     text = "".join(characters)
     out = Out()
     out.text("name", text, id=text)
@@ -92,12 +92,12 @@ def test_text_of_awkward_characters_is_read_back(characters: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Gr\u00f6\u00dfe \U0001f5a5", "a\tb\nc"])
-def test_harmless_text_is_left_alone(text: str) -> None:
-    """Line feeds and tabs between tags are what they are."""
+def test_harmless_text_is_not_changed(text: str) -> None:
+    """Line feeds and tabs between tags are not escaped."""
     assert escape(text) is text
 
 
-def test_white_space_in_attributes_is_referred_to() -> None:
-    """A parser makes a blank of a raw line feed in an attribute."""
+def test_white_space_in_attributes_becomes_references() -> None:
+    """A parser turns a raw line feed in an attribute into a blank."""
     assert escape_attribute("a\tb\nc\rd") == "a&#9;b&#10;c&#13;d"
     assert escape("a\tb\nc\rd") == "a\tb\nc&#13;d"

@@ -1,1 +1,1 @@
-"""events: sources that report a change of the host: uevents, rtnetlink, inotify."""
+"""events: monitors that receive the changes of a host: uevents, rtnetlink, inotify."""

@@ -1,7 +1,7 @@
-"""inotify: tells that something below a directory changed, the directory's own coming included.
+"""inotify: reports changes below a directory, which may itself appear and disappear.
 
-Source: inotify(7). libc is already loaded; a library of inotify would look for it by running
-ldconfig, and the daemon runs nothing.
+Source: inotify(7). libc is called directly: a Python library for inotify would run ldconfig to
+find it, and the daemon starts no process.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x08, 0x40, 0x80, 0x100, 0x200
@@ -21,10 +22,10 @@ _BUFFER_BYTES = 1 << 16
 
 
 class DirectoryMonitor:
-    """Watches a directory and those in it; it may come later than the monitor.
+    """Watches a directory and its subdirectories, one level deep.
 
-    `top` is a directory on the way that is there. Raises OSError when the kernel gives no
-    inotify descriptor.
+    The directory need not exist: each of its ancestors below `top`, which must exist, is
+    watched for the next one. Raises OSError when the kernel refuses an inotify descriptor.
     """
 
     def __init__(self, path: str, top: str = "/") -> None:
@@ -34,35 +35,34 @@ class DirectoryMonitor:
         self._descriptor = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._way: dict[int, str] = {}
+        self._awaited: dict[int, str] = {}
+        """the watches of the ancestors, each with the name of the next directory"""
         self._own = -1
+        """the watch of the directory itself"""
         self._watch_all()
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
         return int(self._descriptor)
 
-    def drain(self) -> bool:
-        """Take what has arrived; tell whether anything below the directory may be different."""
-        changed = False
+    def drain(self) -> Iterator[str]:
+        """Yield the directory's path for each batch of events that concerns it; does not block."""
         with suppress(BlockingIOError):
             while data := os.read(self._descriptor, _BUFFER_BYTES):
-                while data:
-                    watch, mask, _, length = _EVENT.unpack_from(data)
-                    name = os.fsdecode(data[_EVENT.size : _EVENT.size + length].rstrip(b"\0"))
-                    data = data[_EVENT.size + length :]
-                    changed |= self._take(watch, mask, name)
-        return changed
+                concerns = [self._take(*event) for event in _events(data)]
+                if any(concerns):
+                    yield self._path
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._descriptor)
 
     def _take(self, watch: int, mask: int, name: str) -> bool:
+        """Watch what an event brought; return whether the directory may have changed."""
         if mask & _OVERFLOW:
             self._watch_all()
-        elif watch in self._way:
-            if name != self._way[watch]:
+        elif watch in self._awaited:
+            if name != self._awaited[watch]:
                 return False
             self._watch_all()
         elif watch == self._own and mask & _IS_DIRECTORY and mask & (_CREATE | _MOVED_TO):
@@ -70,11 +70,11 @@ class DirectoryMonitor:
         return True
 
     def _watch_all(self) -> None:
-        # From above: what comes into a directory that is watched already, is told.
-        self._way.clear()
+        # From the top down: a directory that appears below a watched one causes an event.
+        self._awaited.clear()
         above = self._top.rstrip("/")
         for name in os.path.relpath(self._path, self._top).split("/"):
-            self._way[self._watch(above or "/")] = name
+            self._awaited[self._watch(above or "/")] = name
             above = f"{above}/{name}"
         self._own = self._watch(self._path)
         with suppress(OSError):
@@ -82,6 +82,15 @@ class DirectoryMonitor:
                 self._watch(f"{self._path}/{name}")
 
     def _watch(self, path: str) -> int:
-        """Watch a directory, again if it is watched already; -1 if it is not there."""
+        """Watch a directory and return its watch, the same one as before; -1 if it is missing."""
         mask = _WATCHED | _ONLY_DIRECTORY
         return int(self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask))
+
+
+def _events(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Yield watch, mask and name of each event."""
+    while data:
+        watch, mask, _, length = _EVENT.unpack_from(data)
+        name = os.fsdecode(data[_EVENT.size : _EVENT.size + length].rstrip(b"\0"))
+        yield watch, mask, name
+        data = data[_EVENT.size + length :]

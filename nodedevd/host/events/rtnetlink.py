@@ -1,8 +1,8 @@
-"""rtnetlink: tells which network interface changed, where no uevent does.
+"""rtnetlink: reports which network interfaces changed where the kernel sends no uevent.
 
-A new hardware address, carrier, speed and state: of these the kernel sends a message of
-rtnetlink(7) to the group RTNLGRP_LINK, and nothing else. Which interface it is about is all
-that is taken from it; what is so now is read in sysfs, as for a uevent.
+A new hardware address, carrier, speed or state sends only an rtnetlink(7) message to the group
+RTNLGRP_LINK. The message names the interface; its values are then read from sysfs, as after a
+uevent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 
 from nodedevd.host import netlink
+from nodedevd.host.events.lost import EventsLost
 
 _RTMGRP_LINK = 1
 _RTM_NEWLINK = 16
@@ -24,7 +25,10 @@ _BUFFER_BYTES = 1 << 20
 
 
 class LinkMonitor:
-    """A netlink socket on which changes of interfaces arrive. Raises OSError."""
+    """A netlink socket that receives the changes of network interfaces.
+
+    Raises OSError when the kernel refuses the socket.
+    """
 
     def __init__(self) -> None:
         self._socket = socket.socket(
@@ -42,30 +46,31 @@ class LinkMonitor:
         """Return the descriptor, for an event loop to watch."""
         return self._socket.fileno()
 
-    def drain(self, most: int) -> tuple[set[str], bool]:
-        """Return the names of the interfaces that changed, and whether messages were lost."""
-        names: set[str] = set()
-        for _ in range(most):
+    def drain(self) -> Iterator[list[str]]:
+        """Yield the names of the interfaces that each packet reports; does not block.
+
+        Raises EventsLost; later packets can still be drained if the monitor is usable.
+        """
+        while True:
             try:
                 data, sender = self._socket.recvfrom(_RECEIVE_BYTES)
             except BlockingIOError:
-                break
+                return
             except OSError as error:
-                # Receiving takes the error off the socket.
-                if error.errno != errno.ENOBUFS:
-                    raise
-                return names, True
-            if sender[0] == 0:  # the kernel itself
-                names.update(interfaces(data))
-        return names, False
+                # Receiving clears ENOBUFS on the socket; any other error is not expected.
+                overflow = error.errno == errno.ENOBUFS
+                reason = errno.errorcode.get(error.errno or 0, str(error))
+                raise EventsLost(reason, overflow=overflow, usable=overflow) from error
+            if sender[0] == 0:  # the port of the kernel
+                yield list(interfaces(data))
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
 
 def interfaces(data: bytes) -> Iterator[str]:
-    """Return the names in the RTM_NEWLINK messages of one packet; what is cut off is left out."""
+    """Yield the names in the RTM_NEWLINK messages of a packet; a truncated message has none."""
     for kind, content in netlink.messages(data):
         if kind == _RTM_NEWLINK:
             for name, value in netlink.attributes(content[_IFINFOMSG.size :]):

@@ -1,4 +1,4 @@
-"""udev: the monitor of uevents. The only importer of pyudev."""
+"""udev: receives uevents from udevd or from the kernel. The only importer of pyudev."""
 
 from __future__ import annotations
 
@@ -11,65 +11,56 @@ from typing import Literal
 import pyudev
 from pyudev._ctypeslib import utils as _loader
 
-from nodedevd.errors import NodedevError
+from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.uevent import Uevent
 
-# ctypes looks for a library by running ldconfig, or even gcc; the daemon runs nothing.
+# ctypes finds a library by running ldconfig or gcc, and the daemon starts no process.
 _loader.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
 
 UDEV_CONTROL = "/run/udev/control"
-"""udevd's socket: it is there while udevd runs."""
+"""udevd's socket; it exists while udevd runs."""
 
 RECEIVE_BUFFER_BYTES = 128 << 20
-"""What is asked for; room for some 200,000 events of udevd, not taken before it is used."""
+"""Size of the receive buffer that is requested: room for some 200,000 events of udevd.
 
-Source = Literal["udev", "kernel"]
+The kernel takes the memory only as events fill it.
+"""
 
+EventSource = Literal["udev", "kernel"]
+"""Who sends the uevents: udevd after its rules, or the kernel before them."""
 
-class EventsLost(NodedevError):
-    """The monitor's socket reported an error: events may be missing from now on."""
-
-    code = "events-lost"
-
-    def __init__(self, reason: str, *, overflow: bool, usable: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.overflow = overflow
-        self.usable = usable
-        """whether the monitor goes on; if not, it has to be opened anew"""
-
-    def __str__(self) -> str:
-        return self.reason
+_SO_RCVBUFFORCE = 33
 
 
 def running() -> bool:
-    """Tell whether udevd runs, as libudev does."""
+    """Return whether udevd runs, by the same sign as libudev."""
     return os.path.exists(UDEV_CONTROL)
 
 
 class Monitor:
-    """A netlink socket on which uevents arrive, before or after udevd's rules.
+    """A netlink socket that receives uevents.
 
-    Raises OSError when the kernel gives no such socket.
+    Raises OSError when the kernel refuses the socket.
+
+    Attributes:
+        buffer_bytes: size of the receive buffer that the kernel granted.
     """
 
-    def __init__(self, source: Source, buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
-        self.source: Source = source
+    def __init__(self, source: EventSource, buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source=source)
         self.buffer_bytes = _grow(self._monitor, buffer_bytes)
-        """what the kernel granted"""
         self._monitor.start()
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
         return int(self._monitor.fileno())
 
-    def drain(self, most: int) -> Iterator[Uevent]:
-        """Yield what has arrived, at most so many events.
+    def drain(self) -> Iterator[Uevent]:
+        """Yield the uevents that have arrived; does not block.
 
-        Raises EventsLost; what arrived besides can then still be drained.
+        Raises EventsLost; later events can still be drained if the monitor is usable.
         """
-        for _ in range(most):
+        while True:
             try:
                 device = self._monitor.poll(timeout=0)
             except OSError as error:
@@ -83,12 +74,12 @@ class Monitor:
             yield uevent
 
     def close(self) -> None:
-        """Give the socket back."""
-        # pyudev has no way to close a monitor: libudev does when the object is forgotten.
+        """Close the socket."""
+        # pyudev cannot close a monitor: libudev does when the last reference goes.
         del self._monitor
 
     def _lost(self, error: OSError) -> EventsLost:
-        # The error stays on the socket, and every later poll fails, until it is taken off.
+        # The error stays on the socket, and every later poll fails, until SO_ERROR is read.
         number = 0
         usable = True
         try:
@@ -104,10 +95,10 @@ class Monitor:
 def _grow(monitor: pyudev.Monitor, wanted: int) -> int:
     with socket.socket(fileno=os.dup(monitor.fileno())) as duplicate:
         try:
-            duplicate.setsockopt(socket.SOL_SOCKET, 33, wanted)  # SO_RCVBUFFORCE, for root
+            duplicate.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted)  # as root
         except PermissionError:
             duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
-        # The kernel counts its own bookkeeping, too, and says twice what was asked for.
+        # socket(7): the kernel doubles the value, for its own bookkeeping.
         return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 

@@ -1,4 +1,4 @@
-"""Uevent: one message of the kernel or udevd about a device."""
+"""Uevent: one message of udevd or the kernel about a device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import msgspec
 
 
 class Uevent(msgspec.Struct, frozen=True, gc=False):
-    """A uevent, reduced to what is acted upon."""
+    """The parts of a uevent that decide what is read again."""
 
     action: str
+    """ACTION: add, remove, change, move, bind, unbind …"""
     path: str
-    """sysfs path, /sys in front"""
+    """sysfs path, with /sys in front of DEVPATH"""
     subsystem: str | None
     old_path: str | None = None
-    """DEVPATH_OLD of a move, /sys in front"""
+    """the path before a move, with /sys in front of DEVPATH_OLD"""

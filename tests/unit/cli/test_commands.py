@@ -1,4 +1,4 @@
-"""nodedevctl: what a user types and sees, with a daemon and without."""
+"""nodedevctl: the output of its commands, without a daemon."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ mtty_mtty      mtty-2         Dual port serial    vfio-pci  10         1       -
 
 
 def test_list_prints_a_name_a_line() -> None:
-    """Names are for scripts: nothing but one a line, sorted as virsh sorts them."""
+    """The output is for scripts: one name a line, sorted as virsh sorts them."""
     assert on("vgpu-pf").out("list").splitlines() == [
         "computer",
         "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01",
@@ -83,20 +83,21 @@ def test_list_prints_a_name_a_line() -> None:
 def test_list_with_capabilities_prints_devices_with_any_of_them(
     options: list[str], count: int
 ) -> None:
-    """--cap may be repeated, or given several words, by our names and libvirt's."""
+    """--cap may be repeated or have several words, ours or those of libvirt."""
     assert len(on("vgpu-pf").out("list", *options).splitlines()) == count
 
 
 @pytest.mark.parametrize("word", ["usb_hub", "", "pci,", "PCI", "mdev parent"])
 def test_list_with_an_unknown_capability_is_wrong_usage(word: str) -> None:
-    """A word that is none must not come out as an empty list, or as a full one."""
+    """An unknown word must not give an empty list, or a full one."""
     result = on("vgpu-pf").run("list", "--cap", word, status=2)
-    assert "is none of system, pci, css, ap_matrix, mdev_parent, mdev_types, " in result.stderr
+    assert "unknown capability '" in result.stderr
+    assert "known are system, pci, css, ap_matrix, mdev_parent, mdev_types, " in result.stderr
     assert result.stdout == ""
 
 
 def test_list_as_json_is_a_device_list() -> None:
-    """--json gives what the model calls a DeviceList."""
+    """--json prints a DeviceList of the model."""
     out = on("vgpu-pf").out("list", "--json", "--cap", "mdev_parent")
     listed = msgspec.json.decode(out, type=DeviceList)
     assert [(entry.name, entry.capabilities) for entry in listed.devices] == [
@@ -104,8 +105,8 @@ def test_list_as_json_is_a_device_list() -> None:
     ]
 
 
-def test_list_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> None:
-    """Without a word those that are there, as virsh; with filters by capability, too."""
+def test_list_shows_inactive_mdevs_on_request() -> None:
+    """The default is the active devices, as in virsh; --cap narrows the result."""
     host = on("vgpu-sriov")
     active = host.out("list").splitlines()
     inactive = host.out("list", "--inactive").splitlines()
@@ -120,8 +121,8 @@ def test_list_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> Non
     assert host.out("list", "--cap", "pci", "--inactive") == ""
 
 
-def test_list_as_json_tells_what_is_active() -> None:
-    """The words filter JSON as they filter names."""
+def test_list_as_json_reports_what_is_active() -> None:
+    """--all and --inactive filter JSON as they filter names."""
     out = on("vgpu-sriov").out("list", "--json", "--all", "--cap", "mdev")
     listed = msgspec.json.decode(out, type=DeviceList)
     assert [(entry.active, (entry.path or "")[:5]) for entry in listed.devices] == [
@@ -136,13 +137,13 @@ def test_list_as_json_tells_what_is_active() -> None:
 
 
 def test_list_of_inactive_and_all_is_wrong_usage() -> None:
-    """They contradict each other."""
+    """The options exclude each other."""
     result = on("samples").run("list", "--inactive", "--all", status=2)
-    assert "give --inactive or --all" in result.stderr
+    assert "--inactive and --all exclude each other; give one of them" in result.stderr
 
 
-def test_tree_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> None:
-    """They hang where they would appear, or below the root."""
+def test_tree_shows_inactive_mdevs_on_request() -> None:
+    """They are below the parent they would have, or below the root."""
     host = on("vgpu-sriov")
     golden = (REPOSITORY / "tests/golden/vgpu-sriov/tree.txt").read_text(encoding="utf-8")
     assert host.out("tree", "--all") == golden
@@ -152,27 +153,27 @@ def test_tree_shows_mdevs_that_are_only_defined_if_it_is_asked_for_them() -> Non
 
 
 def test_tree_is_drawn_as_virsh_does() -> None:
-    """The drawing is that of `virsh nodedev-list --tree`, blank for blank."""
+    """The drawing equals that of `virsh nodedev-list --tree`, blanks included."""
     assert on("igpu-gvtg").out("tree") == GVTG_TREE
 
 
 @pytest.mark.parametrize("name", [CARD, "0000:02:00.0", "/sys/bus/pci/devices/0000:02:00.0"])
 def test_dumpxml_of_one_device_is_a_device(name: str) -> None:
-    """One device, by any of its names, is the root of its document."""
+    """One device, by any form of its name, is the root of the document."""
     root = etree.fromstring(on("vgpu-pf").out("dumpxml", name))
     assert root.tag == "device"
     assert root.findtext("name") == CARD
 
 
 def test_dumpxml_of_several_devices_is_a_document_in_the_order_asked_for() -> None:
-    """Several devices are children of <devices>; one asked for twice is there once."""
+    """Several devices are children of <devices>; a repeated one is there once."""
     root = etree.fromstring(on("vgpu-pf").out("dumpxml", MDEV, "computer", MDEV.upper()))
     assert root.tag == "devices"
     assert [one.findtext("name") for one in root] == [f"mdev_{MDEV.replace('-', '_')}", "computer"]
 
 
 def test_dumpxml_of_all_devices_has_every_device() -> None:
-    """--all is what it says."""
+    """--all prints every device."""
     root = etree.fromstring(on("vgpu-pf").out("dumpxml", "--all"))
     assert [one.findtext("name") for one in root] == on("vgpu-pf").out("list").split()
 
@@ -180,20 +181,20 @@ def test_dumpxml_of_all_devices_has_every_device() -> None:
 @pytest.mark.parametrize("command", ["dumpxml", "show"])
 @pytest.mark.parametrize("arguments", [[], ["--all", "computer"]])
 def test_neither_names_nor_all_is_wrong_usage(command: str, arguments: list[str]) -> None:
-    """Which devices are meant has to be said, in one way."""
+    """Either names or --all must be given."""
     result = on("vgpu-pf").run(command, *arguments, status=2)
-    assert "give the names of devices, or --all" in result.stderr
+    assert "give one or more DEVICE arguments, or --all" in result.stderr
 
 
 def test_show_prints_one_device_as_an_object() -> None:
-    """One device is an object, which the model reads back."""
+    """One device is an object, which decodes to the model."""
     device = msgspec.json.decode(on("vgpu-pf").out("show", MDEV), type=Device)
     assert device.parent == CARD
     assert device.types == ("mdev_child",)
 
 
 def test_show_prints_several_devices_once_each_as_a_document() -> None:
-    """Several names give a document, as --all does; the same device is not shown twice."""
+    """Several names give a document, as --all does; a repeated device is there once."""
     ctl = on("vgpu-pf")
     shown = msgspec.json.decode(ctl.out("show", MDEV, CARD, f"mdev_{MDEV}"), type=Devices)
     assert [device.name for device in shown.devices] == [f"mdev_{MDEV.replace('-', '_')}", CARD]
@@ -202,12 +203,12 @@ def test_show_prints_several_devices_once_each_as_a_document() -> None:
 
 
 def test_types_prints_a_table_of_all_parents() -> None:
-    """The table has a line a type, and columns as wide as they need to be."""
+    """The table has one line for each type, and aligned columns."""
     assert on("samples").out("types") == SAMPLES_TYPES
 
 
-def test_types_of_some_parents_prints_theirs_alone() -> None:
-    """Parents go by any of their names."""
+def test_types_of_some_parents_prints_only_theirs() -> None:
+    """Parents are found by any form of their name."""
     lines = on("samples").out("types", "/sys/class/mtty/mtty").splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["mtty_mtty", "mtty-1"],
@@ -216,14 +217,17 @@ def test_types_of_some_parents_prints_theirs_alone() -> None:
 
 
 def test_types_of_a_device_that_is_no_parent_says_so() -> None:
-    """An empty table alone would leave open whether there is nothing left."""
+    """An empty table alone would look like a full parent."""
     result = on("samples").run("types", "computer")
-    assert result.stderr == "computer is not an mdev parent: it offers no types\n"
+    assert result.stderr == (
+        "computer offers no types: it is neither an mdev parent nor a virtual function with"
+        " vendor VFIO\n"
+    )
     assert result.stdout.startswith("PARENT")
 
 
 def test_types_as_json_has_every_field() -> None:
-    """--json keeps numbers numbers, and the unknown null."""
+    """In JSON, counts are numbers and unknown values are null."""
     offers = on("broken").json("types", "--json", "0000:00:02.0")
     by_id = {offer["id"]: offer for offer in offers}
     assert by_id["odd-good"]["available_instances"] == 4
@@ -233,7 +237,7 @@ def test_types_as_json_has_every_field() -> None:
 
 
 def test_types_shows_the_unknown_as_such() -> None:
-    """What could not be read is neither 0 nor left out."""
+    """An unreadable value is neither 0 nor left out."""
     lines = on("broken").out("types", "0000:00:02.0").splitlines()
     many = next(line for line in lines if " odd-many " in line)
     assert many.split() == [
@@ -243,13 +247,13 @@ def test_types_shows_the_unknown_as_such() -> None:
 
 @pytest.mark.parametrize("command", ["types", "status", "list", "tree"])
 def test_control_characters_of_a_host_never_reach_the_terminal(command: str) -> None:
-    """A driver's text cannot move the cursor, recolour the screen, or turn the writing round."""
+    """Text of a driver cannot move the cursor, change colours or reverse the writing."""
     out = on("broken").out(command)
     assert [line for line in out.split("\n") if not line.isprintable()] == []
 
 
 def test_control_characters_are_shown_escaped() -> None:
-    """They are not swallowed, either."""
+    """They are not removed, either."""
     out = on("broken").out("types", "0000:00:03.0")
     assert r"nul \x00, start \x01, tab \t, vertical \x0b, \x1b[31m" in out
     assert r"Bell\x07" in out
@@ -263,7 +267,7 @@ def test_one_overlong_text_leaves_other_lines_readable() -> None:
 
 
 def test_status_without_a_daemon_is_that_of_the_scan() -> None:
-    """Without a daemon, status tells what the scan found, and nothing of clients."""
+    """It has the results of the scan, and no line about clients."""
     out = on("vgpu-pf").out("status")
     assert f"Host:        {FIXTURES}/vgpu-pf\n" in out
     assert "Devices:     6 (1 system, 3 pci, 1 mdev_parent, 2 mdev_child)\n" in out
@@ -272,7 +276,7 @@ def test_status_without_a_daemon_is_that_of_the_scan() -> None:
 
 
 def test_status_lists_what_could_not_be_read() -> None:
-    """Each read error is a line with its device, attribute, code and detail."""
+    """Each read error has a line with device, attribute, code and detail."""
     out = on("broken").out("status")
     status = msgspec.json.decode(on("broken").out("status", "--json"), type=Status)
     rows = out.partition("\n\n")[2].splitlines()
@@ -282,7 +286,7 @@ def test_status_lists_what_could_not_be_read() -> None:
 
 
 def test_schema_is_json_schema() -> None:
-    """The schema names its draft, and has the model's types."""
+    """The schema names its draft, and defines the model's types."""
     schema = Ctl([]).json("schema")
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert {"Device", "DeviceList", "Devices", "Status", "Pci"} <= set(schema["$defs"])
@@ -290,9 +294,9 @@ def test_schema_is_json_schema() -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) -> None:
-    """A copy that replaces nothing is scanned to the same tree and the same XML.
+    """A recording with unchanged values is scanned to the same tree and the same XML.
 
-    But for `broken`: a directory in the place of an attribute cannot be read, and so not copied.
+    The host `broken` has a directory in place of an attribute, which cannot be recorded.
     """
     copy = tmp_path / "copy"
     result = on(host).run("record", "--raw", str(copy))
@@ -306,7 +310,7 @@ def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) 
 
 
 def test_record_of_a_host_gives_the_same_tree_without_its_uuids(tmp_path: Path) -> None:
-    """The copy has the same shape, and nothing of what identifies the machine."""
+    """The recording has the same tree, and no value that identifies the machine."""
     copy = tmp_path / "copy"
     done = on("vgpu-pf").json("record", "--json", str(copy))
     recorded = Ctl(["--sysroot", str(copy)])
@@ -322,7 +326,7 @@ def test_record_of_a_host_gives_the_same_tree_without_its_uuids(tmp_path: Path) 
 
 
 def test_record_into_a_directory_with_something_in_it_fails(tmp_path: Path) -> None:
-    """A recording never mixes with what was there."""
+    """A recording is never mixed with existing files."""
     (tmp_path / "something").touch()
     result = on("vgpu-pf").run("record", str(tmp_path), status=1)
     assert result.stderr == (
@@ -332,14 +336,14 @@ def test_record_into_a_directory_with_something_in_it_fails(tmp_path: Path) -> N
 
 
 def test_one_unknown_device_among_several_fails_the_command() -> None:
-    """There is no half of an answer."""
+    """The command prints no partial answer."""
     result = on("vgpu-pf").run("show", CARD, "nobody", status=1)
     assert result.stdout == ""
     assert "no device named 'nobody'" in result.stderr
 
 
 def test_device_that_the_format_does_not_show_exits_1() -> None:
-    """It is said that the device is there, and that the format is what lacks it."""
+    """The error says that the device exists, and that only this format lacks it."""
     result = on("empty").run("dumpxml", "--format", "libvirt", "block_zram0", status=1)
     assert result.stdout == ""
     assert result.stderr == (
@@ -348,8 +352,8 @@ def test_device_that_the_format_does_not_show_exits_1() -> None:
     assert on("empty").out("dumpxml", "block_zram0").startswith("<device>")
 
 
-def test_no_daemon_exits_3_and_says_both_ways_on(tmp_path: Path) -> None:
-    """Who has no daemon learns which socket was tried, how to start one, and how to do without."""
+def test_no_daemon_exits_3_and_names_both_remedies(tmp_path: Path) -> None:
+    """The error has the socket, how to start a daemon, and how to work without one."""
     path = tmp_path / "nobody.sock"
     for ctl in (Ctl(["--socket", str(path)]), Ctl([])):
         result = CliRunner(env={"NODEDEVD_SOCKET": str(path)}).invoke(
@@ -364,36 +368,38 @@ def test_no_daemon_exits_3_and_says_both_ways_on(tmp_path: Path) -> None:
 
 
 def test_not_a_sysroot_exits_1(tmp_path: Path) -> None:
-    """A directory without sys/ is a slip, not an empty host."""
+    """A directory without sys/ is a mistake, not an empty host."""
     result = Ctl(["--sysroot", str(tmp_path)]).run("list", status=1)
     assert result.stderr == f"nodedevctl: {tmp_path} is not a sysroot: it has no directory sys/\n"
 
 
 def test_sysroot_together_with_socket_is_wrong_usage(tmp_path: Path) -> None:
-    """A daemon serves its own sysroot; asking for another is a misunderstanding."""
+    """A daemon serves its own sysroot and no other."""
     result = Ctl(["--sysroot", "/", "--socket", str(tmp_path)]).run("list", status=2)
-    assert "--sysroot scans without a daemon; leave out --socket" in result.stderr
+    assert "--sysroot scans without a daemon; omit --socket" in result.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_shows_an_example_line_by_line(command: str) -> None:
-    """Every command's help has an example to copy, and the exit statuses."""
+    """Every command's help fits 80 columns, and has an example and the exit statuses."""
     out = Ctl([]).out(command, "--help")
     assert "\n  Example" in out
     assert any(line.startswith("    nodedevctl ") for line in out.splitlines())
-    assert "Exit status: 0 done" in out
+    assert "Exit status: 0 " in out
     assert "\\b" not in out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
 
 
 def test_help_lists_every_command() -> None:
-    """The first thing a user sees shows all there is."""
+    """The list has every command, with its whole first sentence."""
     out = Ctl([]).out("--help")
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == sorted(COMMANDS)
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
 
 
 def test_host_without_devices_is_shown_as_one(tmp_path: Path) -> None:
-    """An empty /sys is a host with nothing but itself; every command copes."""
+    """A host with an empty /sys has one device, and every command works."""
     Tree(tmp_path).directory("/sys")
     ctl = Ctl(["--sysroot", str(tmp_path)])
     assert ctl.out("list") == "computer\n"
@@ -402,8 +408,8 @@ def test_host_without_devices_is_shown_as_one(tmp_path: Path) -> None:
     assert len(ctl.json("show", "--all")["devices"]) == 1
 
 
-def test_socket_that_nobody_listens_on_is_no_daemon(tmp_path: Path) -> None:
-    """A stale socket file is told from a missing one."""
+def test_socket_without_listener_is_no_daemon(tmp_path: Path) -> None:
+    """The error for a stale socket differs from that for a missing one."""
     path = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))

@@ -24,7 +24,7 @@ PAGE = (REPOSITORY / "docs" / "doctor.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Return a host with a card that is an mdev parent."""
+    """Return a host with one card, which is an mdev parent with one type."""
     return mdev_card(tmp_path / "host")
 
 
@@ -33,24 +33,24 @@ def doctor(tree: Tree, *options: str, status: int) -> str:
     return Ctl(["--sysroot", tree.root]).run("doctor", *options, status=status).stdout
 
 
-def test_command_on_a_healthy_host_says_one_line(tree: Tree) -> None:
-    """Calm: nothing to do, nothing to read."""
+def test_command_on_a_healthy_host_prints_one_line(tree: Tree) -> None:
+    """There is nothing else to read."""
     out = doctor(tree, status=0)
-    assert out == "Nothing stands in the way: 2 devices were looked at.\n"
+    assert out == "No problems found, 2 devices checked.\n"
 
 
-def test_notes_alone_stand_in_no_way(tmp_path: Path) -> None:
-    """They are shown, and the exit status is that of a healthy host."""
+def test_notes_alone_are_no_problem(tmp_path: Path) -> None:
+    """They are printed, and the exit status is that of a healthy host."""
     tree = Tree(tmp_path)
     tree.pci(CARD, vendor=0x8086, device=1, class_=0x020000)
     first, advice, last = doctor(tree, status=0).splitlines()
-    assert first == "note: no IOMMU: no PCI device can be given to a VM [iommu-off]"
+    assert first == "note: no IOMMU: PCI devices cannot be assigned to a VM [iommu-off]"
     assert "intel_iommu=on" in advice
-    assert last.startswith("Nothing stands in the way: 2 devices")
+    assert last == "No problems found, 2 devices checked."
 
 
-def test_same_finding_of_many_devices_is_told_once(tmp_path: Path) -> None:
-    """The functions of a card are alike; JSON has each by itself."""
+def test_same_finding_of_many_devices_is_printed_once(tmp_path: Path) -> None:
+    """The text has one line for all functions of a card; JSON has each of them."""
     tree = Tree(tmp_path)
     for number in range(6):
         parent = tree.device(f"/sys/devices/virtual/mtty/mtty{number}", class_="mtty")
@@ -58,7 +58,7 @@ def test_same_finding_of_many_devices_is_told_once(tmp_path: Path) -> None:
     out = doctor(tree, status=5)
     assert out.splitlines()[0] == (
         "warning: mtty_mtty0, mtty_mtty1, mtty_mtty2, mtty_mtty3 and 2 more: it is listed as an"
-        " mdev parent, and offers no types [parent-without-types]"
+        " mdev parent, but offers no types [parent-without-types]"
     )
     assert len(out.splitlines()) == 2
     report = json.loads(doctor(tree, "--json", status=5))
@@ -66,7 +66,7 @@ def test_same_finding_of_many_devices_is_told_once(tmp_path: Path) -> None:
 
 
 def test_control_characters_of_a_host_stay_out_of_the_terminal(tree: Tree) -> None:
-    """A driver's nonsense is shown, and does nothing."""
+    """They are printed escaped."""
     tree.mdev_type(CARD, "a", available="\x1b[2J")
     out = doctor(tree, status=5)
     assert "\x1b" not in out
@@ -74,8 +74,8 @@ def test_control_characters_of_a_host_stay_out_of_the_terminal(tree: Tree) -> No
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_recorded_host_is_examined_without_its_processes(host: str) -> None:
-    """Nothing is said of udevd, root or a daemon; worst come first; the JSON is the report."""
+def test_sample_host_is_checked_without_its_processes(host: str) -> None:
+    """There are no findings about udevd, root or a daemon; the JSON is the report."""
     result = CliRunner().invoke(main, [*on(host).options, "doctor", "--json"])
     report = msgspec.json.decode(result.stdout, type=Report, strict=True)
     live = {"udevd-not-running", "not-root", "no-daemon"}
@@ -102,27 +102,27 @@ HOSTS_WITH_FINDINGS: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("host", HOSTS_WITH_FINDINGS)
-def test_recorded_host_has_the_findings_that_were_made_into_it(host: str) -> None:
-    """What is wrong is found, and nothing else is."""
+def test_sample_host_has_exactly_its_built_in_findings(host: str) -> None:
+    """Every problem of the host is found, and no other."""
     report = CliRunner().invoke(main, [*on(host).options, "doctor", "--json"])
     found = {one["code"] for one in json.loads(report.stdout)["findings"]}
     assert found == HOSTS_WITH_FINDINGS[host]
 
 
-def test_page_and_code_know_the_same_findings() -> None:
-    """Every code has its row, and no row is of a code that is gone."""
+def test_page_lists_exactly_the_codes() -> None:
+    """Every code has a row, and every row a code."""
     rows = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE)
     assert rows == list(get_args(Code))
 
 
 def test_page_shows_what_the_command_prints() -> None:
-    """The example is real."""
+    """The example is real output."""
     (example,) = re.findall(r"^```\n\$ nodedevctl (.*)\n((?:.*\n)*?)```", PAGE, re.MULTILINE)
     assert Ctl([]).out(*example[0].split()) == example[1]
 
 
-def test_page_tells_the_severities_and_the_exit_status() -> None:
-    """What a script has to know stands there."""
+def test_page_explains_the_severities_and_the_exit_status() -> None:
+    """Scripts depend on both."""
     for severity in get_args(Severity):
         assert f"`{severity}`" in PAGE
     assert "exit status is 5" in PAGE

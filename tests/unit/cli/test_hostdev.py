@@ -1,4 +1,4 @@
-"""nodedevctl hostdev: what a user types and sees."""
+"""nodedevctl hostdev: its output and its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UUID = "c0ffee00-0000-4000-8000-000000000001"
 
 
 def test_xml_is_printed_and_notes_go_to_standard_error() -> None:
-    """So that the output can be given to virsh as it is."""
+    """The output can be given to virsh as it is."""
     result = on("vgpu-pf").run(
         *("hostdev", MDEV, "--display", "on", "--ramfb", "--address", "pci:05:00.0")
     )
@@ -53,19 +53,19 @@ def test_xml_is_printed_and_notes_go_to_standard_error() -> None:
     ],
 )
 def test_options_reach_the_xml(host: str, arguments: list[str], start: str) -> None:
-    """Without a note, nothing but the XML is printed."""
+    """Without a note, only the XML is printed."""
     assert on(host).out("hostdev", *arguments).startswith(start)
 
 
 def test_boot_order_is_written_with_a_note() -> None:
-    """The rest of the domain has to go with it."""
+    """The note says what the rest of the domain must have."""
     result = on("vdpa-smartnic").run("hostdev", "3b:00.5", "--boot-order", "3")
     assert "<boot order='3'/>\n" in result.stdout
     assert "note: with a boot order" in result.stderr
 
 
 def test_json_has_xml_model_and_notes() -> None:
-    """Notes are in it alone: standard error is empty."""
+    """The notes are in the object; standard error is empty."""
     text = on("samples").out("hostdev", UUID, "--not-created", "--arch", "s390x", "--json")
     found = msgspec.json.decode(text, type=HostDev)
     assert (found.type, found.model) == ("mdev", "vfio-ccw")
@@ -79,15 +79,15 @@ def test_json_has_xml_model_and_notes() -> None:
         ([MDEV, "--model", "vfio-platform"], "'vfio-platform' is not one of"),
         ([MDEV, "--display", "yes"], "'yes' is not one of"),
         ([MDEV, "--boot-order", "0"], "0 is not in the range"),
-        ([MDEV, "--address", "05:00.0"], "it is pci:0000:05:00.0 or ccw:fe.0.0001"),
-        ([MDEV, "--type", "nvidia-283"], "add --not-created"),
-        ([MDEV, "--arch", "s390x"], "add --not-created"),
-        (["gpu", "--not-created"], "is named by its uuid"),
+        ([MDEV, "--address", "05:00.0"], "'05:00.0' is no address; give one like pci:0000:05:00.0"),
+        ([MDEV, "--type", "nvidia-283"], "need --not-created"),
+        ([MDEV, "--arch", "s390x"], "need --not-created"),
+        (["gpu", "--not-created"], "'gpu' is no UUID"),
         ([], "Missing argument 'DEVICE'"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], error: str) -> None:
-    """Before any host is scanned."""
+    """The error comes before any host is scanned."""
     result = Ctl(["--sysroot", "/nowhere"]).run("hostdev", *arguments, status=2)
     assert result.stdout == ""
     assert error in result.stderr

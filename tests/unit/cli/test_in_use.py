@@ -40,7 +40,10 @@ pci_0000_02_00_0                           unknown  -    -
     )
     assert result.stderr.splitlines() == [
         "unknown for pci_0000_01_00_0, pci_0000_01_00_1: " + REASONS["group-shared"],
-        f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']} (4 could not; ask as root)",
+        (
+            f"unknown for pci_0000_02_00_0: {REASONS['processes-unseen']}"
+            " (4 processes; run this as root)"
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema, against everything that is printed as JSON."""
+"""The JSON Schema, checked against all JSON that the commands print."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def validator_of(name: str) -> Draft202012Validator:
 
 @pytest.fixture(params=HOSTS)
 def sysroot(request: pytest.FixtureRequest) -> str:
-    """Return the path of each recorded host in turn."""
+    """Return the path of each sample host in turn."""
     return str(FIXTURES / request.param)
 
 
 def test_schema_is_a_schema_of_its_draft() -> None:
-    """The printed schema is that of the module, and JSON Schema takes it for one."""
+    """The printed schema is the one of the module, and a valid JSON Schema."""
     schema = printed("schema")
     assert schema == json_schema()
     assert schema["$id"].endswith(f":{VERSION}")
@@ -57,7 +57,7 @@ def test_schema_is_a_schema_of_its_draft() -> None:
 
 
 def test_schema_defines_every_capability_by_its_type() -> None:
-    """A capability is told by its member `type`; all kinds there are can be told."""
+    """The member `type` tells capabilities apart, for every kind."""
     capability = json_schema()["$defs"]["Device"]["properties"]["capabilities"]["items"]
     assert set(capability["discriminator"]["mapping"]) == {kind.name for kind in KINDS}
 
@@ -72,14 +72,14 @@ def test_schema_defines_every_capability_by_its_type() -> None:
     ],
 )
 def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definition: str) -> None:
-    """What the commands print is what the schema says, under the name it has there."""
+    """The output of each command is valid against the schema and its own definition."""
     document = printed("--sysroot", sysroot, *command)
     validator().validate(document)
     validator_of(definition).validate(document)
 
 
 def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
-    """`show DEVICE` prints a valid document, which decodes to the very device scanned."""
+    """`show DEVICE` prints a valid document, which decodes to the scanned device."""
     embedded = Embedded(sysroot)
     for device in embedded.tree:
         text = embedded.describe_json(device.name)
@@ -91,7 +91,7 @@ def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
 
 
 def device_document() -> dict[str, Any]:
-    """Return a device with an mdev parent's capability."""
+    """Return the document of a device that is an mdev parent."""
     document: dict[str, Any] = printed(
         "--sysroot", str(FIXTURES / "vgpu-pf"), "show", "0000:02:00.0"
     )
@@ -116,7 +116,7 @@ def device_document() -> dict[str, Any]:
     ],
 )
 def test_document_with_a_wrong_value_is_not_valid(path: list[str | int], value: object) -> None:
-    """A field of a wrong type is found by the schema, and by the model when it decodes."""
+    """The schema, and the model when it decodes, reject a field of a wrong type."""
     document: Any = device_document()
     validator().validate(document)
     *way, last = path
@@ -134,7 +134,7 @@ def test_document_with_a_wrong_value_is_not_valid(path: list[str | int], value: 
 
 @pytest.mark.parametrize("field", Device.__struct_fields__)
 def test_document_without_a_field_is_not_valid(field: str) -> None:
-    """Every field is always there: null is a value, absence is not."""
+    """Every field is always present; an absent value is null."""
     document = device_document()
     del document[field]
     with pytest.raises(ValidationError):

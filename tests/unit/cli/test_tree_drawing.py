@@ -1,4 +1,4 @@
-"""drawing: the tree as `virsh nodedev-list --tree` draws it."""
+"""tree_drawing: the tree as `virsh nodedev-list --tree` draws it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nodedevd.cli.tree_drawing import draw, sort_key
 
 
 def lines(*drawn: str) -> str:
-    """Join lines; `~` stands for a blank at the end of one."""
+    """Join lines; `~` stands for a trailing blank."""
     return "".join(f"{line.replace('~', ' ')}\n" for line in drawn)
 
 
 def test_tree_is_drawn_as_virsh_does() -> None:
-    """Blank for blank what virsh 11.3 prints, but for the newline that ends its command."""
+    """The output is that of virsh 11.3, except for its final empty line."""
     assert draw(
         {
             "USB_upper": "computer",
@@ -37,17 +37,17 @@ def test_tree_is_drawn_as_virsh_does() -> None:
 
 
 def test_single_root_is_a_name_and_an_empty_line() -> None:
-    """A host of which nothing is known but itself."""
+    """A host may have no device but itself."""
     assert draw({"computer": None}) == "computer\n\n"
 
 
 def test_no_device_draws_nothing() -> None:
-    """An empty tree has no line."""
+    """The output is empty."""
     assert draw({}) == ""
 
 
 def test_deep_tree_is_indented_by_four_a_level() -> None:
-    """A last child has no line beside its own children."""
+    """There is no line beside the children of a last child."""
     assert draw({"a": None, "b": "a", "c": "b", "d": "c"}) == lines(
         "a",
         "  |",
@@ -61,7 +61,7 @@ def test_deep_tree_is_indented_by_four_a_level() -> None:
 
 
 def test_siblings_below_siblings_keep_their_lines_apart() -> None:
-    """A line goes on beside the children of all but the last."""
+    """A line continues beside the children of every child but the last."""
     assert draw({"a": None, "b": "a", "c": "b", "d": "b", "e": "a", "f": "e"}) == lines(
         "a",
         "  |",
@@ -78,20 +78,20 @@ def test_siblings_below_siblings_keep_their_lines_apart() -> None:
 
 
 def test_orphan_is_drawn_as_a_root() -> None:
-    """A device whose parent is not shown is not left out."""
+    """A device whose parent is not drawn is not left out."""
     assert draw({"computer": None, "orphan": "gone", "child": "orphan"}) == lines(
         "computer", "", "orphan", "  |", "  +- child", "~~~~"
     )
 
 
 def test_names_are_sorted_without_regard_to_case() -> None:
-    """Thus does virsh; among equals, capitals come first."""
+    """Virsh sorts this way; among equal names, capitals come first."""
     assert sorted(["b", "B", "a", "C"], key=sort_key) == ["a", "B", "b", "C"]
 
 
 @given(st.lists(st.integers(0, 30), max_size=30))
 def test_every_device_of_any_tree_is_drawn_once(above: list[int]) -> None:
-    """Each name stands on one line, four blanks deeper than its parent."""
+    """Each name has a line of its own, four blanks deeper than its parent."""
     parents: dict[str, str | None] = {"d0": None}
     for number, parent in enumerate(above, start=1):
         parents[f"d{number}"] = f"d{parent % number}"

@@ -15,35 +15,35 @@ pci_0000_5e_00_0  -     -               0          0     0       -        -     
 """  # noqa: E501
 
 
-def test_fits_prints_cards_and_a_verdict() -> None:
-    """Two are listed, one is sure."""
+def test_fits_prints_cards_and_an_answer() -> None:
+    """A type is listed on several functions, and one vGPU certainly fits."""
     result = on("vgpu-vendor-vfio").run("fits", "--type", "l40s-4q", "--count", "2", status=5)
-    assert result.stdout == FITS + "perhaps: 1 of l40s-4q fit for sure, 2 may\n"
+    assert result.stdout == FITS + "perhaps: 2 x l40s-4q may fit, 1 for certain\n"
 
 
 @pytest.mark.parametrize(
-    ("host", "arguments", "status", "verdict"),
+    ("host", "arguments", "status", "answer"),
     [
-        ("vgpu-sriov", ["A2-4Q"], 0, "yes: 1 of A2-4Q fit"),
-        ("vgpu-sriov", ["A2-4Q", "--count", "3"], 5, "no: only 2 of A2-4Q fit"),
-        ("vgpu-sriov", ["A2-8Q"], 5, "no: nothing of A2-8Q fits"),
-        ("samples", ["mtty-1", "--count", "21"], 0, "yes: 21 of mtty-1 fit"),
-        ("igpu-gvtg", ["GVTg_V5_4"], 5, "no: nothing of GVTg_V5_4 fits"),
+        ("vgpu-sriov", ["A2-4Q"], 0, "yes: 1 x A2-4Q fits"),
+        ("vgpu-sriov", ["A2-4Q", "--count", "3"], 5, "no: at most 2 x A2-4Q fit"),
+        ("vgpu-sriov", ["A2-8Q"], 5, "no: A2-8Q fits nowhere"),
+        ("samples", ["mtty-1", "--count", "21"], 0, "yes: 21 x mtty-1 fit"),
+        ("igpu-gvtg", ["GVTg_V5_4"], 5, "no: GVTg_V5_4 fits nowhere"),
     ],
 )
-def test_fits_ends_by_its_verdict(
-    host: str, arguments: list[str], status: int, verdict: str
+def test_fits_exits_by_its_answer(
+    host: str, arguments: list[str], status: int, answer: str
 ) -> None:
-    """A script needs the exit status alone."""
+    """The exit status alone is enough for a script."""
     result = on(host).run("fits", "--type", *arguments, status=status)
-    assert result.stdout.splitlines()[-1] == verdict
+    assert result.stdout.splitlines()[-1] == answer
 
 
 @pytest.mark.parametrize(
     ("host", "wanted", "why"),
     [
         ("vgpu-sriov", "A2-8Q", "NVIDIA A2-4Q active"),
-        ("vgpu-two-generations", "A2-8Q", "it has no such type"),
+        ("vgpu-two-generations", "A2-8Q", "the card has no such type"),
         ("vgpu-two-generations", "A2-8Q", "not listed beside NVIDIA L40S-8Q"),
         ("vgpu-vendor-vfio", "A2-8Q", "no virtual function is enabled"),
         ("igpu-gvtg", "GVTg_V5_4", "full"),
@@ -51,21 +51,21 @@ def test_fits_ends_by_its_verdict(
     ],
 )
 def test_fits_says_why_not(host: str, wanted: str, why: str) -> None:
-    """Every reason in words."""
+    """Each reason is printed in words."""
     result = on(host).run("fits", "--type", wanted, status=5)
     assert any(line.endswith(f"  {why}") for line in result.stdout.splitlines())
 
 
 def test_fits_of_an_unknown_type_is_a_failure_that_names_others() -> None:
-    """A typing error does not look like a full host."""
+    """A misspelled type must not look like a full host."""
     result = on("vgpu-pf").run("fits", "--type", "P40-5C", status=1)
     assert result.stderr.startswith(
-        "nodedevctl: no device offers a type 'P40-5C'; there are GRID P40-"
+        "nodedevctl: no device offers the type 'P40-5C'; offered are GRID P40-"
     )
 
 
 def test_fits_as_json_leads_to_the_function_to_use() -> None:
-    """As the example in the help has it."""
+    """The example in the help works."""
     found = on("vgpu-sriov").json("fits", "--type", "A2-4Q", "--json")
     assert (found["answer"], found["cards"][0]["places"][0]["device"]) == (
         "yes",
@@ -75,12 +75,12 @@ def test_fits_as_json_leads_to_the_function_to_use() -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--type", "x", "--count", "0"]])
 def test_fits_without_a_question_is_wrong_usage(arguments: list[str]) -> None:
-    """It needs a type, and a number from 1 on."""
+    """The type is required, and the count is at least 1."""
     on("vgpu-pf").run("fits", *arguments, status=2)
 
 
 def test_types_shows_profiles_of_functions_beside_mdev_types() -> None:
-    """One table for both frameworks."""
+    """One table lists both frameworks."""
     lines = on("vgpu-two-generations").out("types").splitlines()
     assert [line.split()[:4] for line in lines if "8Q" in line or "-8C" in line] == [
         ["pci_0000_16_00_0", "nvidia-285", "GRID", "P40-8C"],
@@ -92,7 +92,7 @@ def test_types_shows_profiles_of_functions_beside_mdev_types() -> None:
 
 
 def test_types_as_json_tell_framework_and_facts() -> None:
-    """A tool needs to know which file to write to, and need not parse the name."""
+    """Tools know which file to write to, without parsing the name."""
     offers = on("vgpu-two-generations").json("types", "--json")
     assert {(one["framework"], one["parent"][:14]) for one in offers} == {
         ("mdev", "pci_0000_16_00"),
@@ -116,7 +116,7 @@ def test_types_as_json_tell_framework_and_facts() -> None:
 
 
 def test_tree_shows_the_profile_of_a_function() -> None:
-    """By name, or by its number where nobody tells the name."""
+    """It shows the name of the profile, or its number if no name is known."""
     lines = on("vgpu-vendor-vfio").out("tree").splitlines()
     assert "  |   +- pci_0000_26_00_4 [NVIDIA L40S-2Q]" in lines
     assert "  |   +- pci_0000_26_00_6 [1155]" in lines
@@ -124,7 +124,7 @@ def test_tree_shows_the_profile_of_a_function() -> None:
 
 
 def test_resolve_prints_device_parent_and_type() -> None:
-    """A line a device."""
+    """There is one line for each device."""
     lines = on("vgpu-sriov").out("resolve", "/dev/vfio/64").splitlines()
     assert lines[0].split("  ")[0] == "DEVICE"
     assert re.split("  +", lines[1]) == [
@@ -140,6 +140,6 @@ def test_resolve_prints_device_parent_and_type() -> None:
 
 
 def test_resolve_of_nothing_is_a_failure() -> None:
-    """With the names that resemble it."""
+    """The error names the identifier."""
     result = on("server-storage-fc").run("resolve", "/dev/vfio/7000", status=1)
     assert result.stderr == "nodedevctl: no device named '/dev/vfio/7000'\n"

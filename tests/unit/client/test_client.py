@@ -235,7 +235,7 @@ def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None
             with pytest.raises(TimedOut) as late:
                 client.dump_xml()
             assert isinstance(late.value, TimeoutError)
-            assert str(late.value) == f"not within 0.1 s: an answer on {server.path}"
+            assert str(late.value) == f"timed out after 0.1 s waiting for a reply on {server.path}"
         assert client.dump_xml() == "good"
 
 

@@ -1,4 +1,4 @@
-"""The follower: what uevents tell, lost ones, late ones, and reads that do not return."""
+"""Follower: from an event to the published tree, with lost events, late ones, and hanging reads."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import NotASysroot
-from nodedevd.follow import follower, supervisor
-from nodedevd.follow.follower import Follower, Options
-from nodedevd.host.events.udev import EventsLost
+from nodedevd.follow import follower, missed, pending, sources, supervisor
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.pending import Scan
+from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
@@ -35,9 +37,9 @@ VFS = ["0000:01:00.4", "0000:01:00.5"]
 
 
 class Live:
-    """A fake host, and a follower that has read it."""
+    """A fake host and its follower."""
 
-    def __init__(self, root: Path, options: Options, sysroot: Sysroot | None = None) -> None:
+    def __init__(self, root: Path, options: FollowOptions, sysroot: Sysroot | None = None) -> None:
         self.tree = Tree(root)
         self.store = Store()
         self.monitors = FakeMonitors()
@@ -46,16 +48,16 @@ class Live:
 
     @property
     def monitor(self) -> FakeMonitor:
-        """The monitor in use."""
+        """The monitor that is open."""
         return self.monitors.current
 
     def pci(self, address: str, **more: object) -> str:
-        """Make a PCI function, or make it anew."""
+        """Make a PCI function, or replace it."""
         words = {"vendor": 0x10DE, "device": 0x25B6, "class_": 0x030200, **more}
         return self.tree.pci(address, **words)  # type: ignore[arg-type]
 
     def remove(self, path: str) -> None:
-        """Remove a device as the kernel does: with the links to it."""
+        """Remove a device and the links to it, as the kernel does."""
         for link in ("sys/bus/pci/devices", "sys/bus/mdev/devices", "sys/class/mdev_bus"):
             where = Path(self.tree.root, link, path.rpartition("/")[2])
             if where.is_symlink():
@@ -67,15 +69,19 @@ class Live:
         return self.store.snapshot.lookup(name)
 
     def has(self, path: str) -> bool:
-        """Tell whether the tree has a device at a path."""
+        """Return whether the tree has a device at a path."""
         return self.store.snapshot.at(path) is not None
 
     def true_to_the_host(self) -> bool:
-        """Tell whether the tree is what a fresh scan gives."""
+        """Return whether the tree equals a new scan."""
         return list(self.store.snapshot) == list(scan(Sysroot(self.sysroot.root)))
 
+    def reconcile(self) -> None:
+        """Request a planned scan of the whole host."""
+        self.follower.pending.request(Scan.RECONCILE)
+
     async def until_true_to_the_host(self) -> None:
-        """Wait until the tree is what a fresh scan gives."""
+        """Wait until the tree equals a new scan."""
         await eventually(self.true_to_the_host)
 
 
@@ -88,9 +94,9 @@ async def following(
     start: bool = True,
     **options: object,
 ) -> AsyncIterator[Live]:
-    """Build a host and follow it; there is no reconcile unless it is asked for."""
+    """Build a host and follow it; by default without reconciles."""
     settings = {"events": "kernel", "reconcile_seconds": 0.0, "stuck_seconds": 0.2, **options}
-    live = Live(root, Options(**settings), sysroot)  # type: ignore[arg-type]
+    live = Live(root, FollowOptions(**settings), sysroot)  # type: ignore[arg-type]
     live.tree.directory("/sys/bus")
     build(live)
     try:
@@ -110,14 +116,14 @@ def card_with_mdev(live: Live) -> None:
 
 
 def parent_of(device: Device) -> MdevParent:
-    """Return what an mdev parent offers."""
+    """Return the mdev_parent capability of a device."""
     found = device.capability(MdevParent)
     assert found is not None
     return found
 
 
 def available(device: Device) -> int | None:
-    """Return how many more of a parent's first type there can be."""
+    """Return available_instances of a parent's first type."""
     return parent_of(device).types[0].available_instances
 
 
@@ -125,7 +131,7 @@ def available(device: Device) -> int | None:
 
 
 class Interrupted(Sysroot):
-    """A host that changes when something is listed or read for the first time."""
+    """A host that changes when a path is listed or read for the first time."""
 
     def __init__(self, root: Path, path: str, change: Callable[[], None]) -> None:
         super().__init__(str(root))
@@ -150,8 +156,8 @@ class Interrupted(Sysroot):
             change()
 
 
-async def test_uevent_during_the_first_scan_is_acted_upon_after_it(tmp_path: Path) -> None:
-    """The monitor is open before the scan: what comes once a directory was listed is found."""
+async def test_uevent_during_the_first_scan_is_read_after_it(tmp_path: Path) -> None:
+    """The monitor is open before the scan: a device that appears during it is found."""
 
     def arrive() -> None:
         live.monitor.uevent("add", live.pci(SOUND))
@@ -162,12 +168,12 @@ async def test_uevent_during_the_first_scan_is_acted_upon_after_it(tmp_path: Pat
         await live.follower.start()
         await eventually(lambda: len(live.store.snapshot) == 3)
         assert live.true_to_the_host()
-        assert live.follower.counters.rescans == 0
+        assert live.follower.followed.rescans == 0
 
 
 async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
-    """A host that cannot be read at all ends the start, and leaves nothing open."""
-    live = Live(tmp_path / "nowhere", Options(events="kernel"))
+    """The start fails, and leaves no monitor open."""
+    live = Live(tmp_path / "nowhere", FollowOptions(events="kernel"))
     with pytest.raises(NotASysroot):
         await live.follower.start()
     await live.follower.close(5)
@@ -175,9 +181,9 @@ async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_recorded_host_has_no_monitor(tmp_path: Path) -> None:
-    """What happens on this host does not concern another one."""
+    """Uevents of this machine say nothing about a recorded host."""
     async with following(tmp_path, events="auto") as live:
-        assert live.follower.event_source == "none"
+        assert live.follower.sources.event_source == "none"
         assert live.monitors.tries == 0
 
 
@@ -185,35 +191,35 @@ async def test_recorded_host_has_no_monitor(tmp_path: Path) -> None:
 
 
 async def test_added_device_is_in_the_tree(tmp_path: Path) -> None:
-    """A uevent is enough: nothing else is read again, and its time is known."""
+    """Only the device is read; status has the number and the time of the uevents."""
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 1
-        assert live.follower.counters.updates == 1
-        assert live.follower.counters.rescans == 0
-        assert live.follower.counters.last_event is not None
+        assert live.follower.followed.events == 1
+        assert live.follower.followed.updates == 1
+        assert live.follower.followed.rescans == 0
+        assert live.follower.followed.last_event is not None
 
 
 async def test_burst_is_one_update(tmp_path: Path) -> None:
-    """Events that come together are acted upon together."""
+    """One job reads the devices of all uevents that arrive together."""
     async with following(tmp_path) as live:
         paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
         live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 32
-        assert live.follower.counters.updates == 1
+        assert live.follower.followed.events == 32
+        assert live.follower.followed.updates == 1
 
 
 async def test_change_without_add_adds(tmp_path: Path) -> None:
-    """Whatever the action, what is there is put in."""
+    """The action does not matter: a device that exists is added."""
     async with following(tmp_path) as live:
         live.monitor.uevent("change", live.pci(CARD))
         await live.until_true_to_the_host()
 
 
 async def test_remove_of_a_device_that_is_back_keeps_it(tmp_path: Path) -> None:
-    """Events tell where to look, not what is there."""
+    """A uevent says which device to read, not whether it exists."""
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         path = live.get(CARD).path
         assert path is not None
@@ -227,7 +233,7 @@ async def test_remove_of_a_device_that_is_back_keeps_it(tmp_path: Path) -> None:
 
 
 async def test_removed_subtree_leaves_nothing(tmp_path: Path) -> None:
-    """One event for the top is enough, if the others are late."""
+    """One uevent for the top is enough while the others are late."""
     bridge = "0000:00:01.0"
 
     def build(live: Live) -> None:
@@ -249,7 +255,7 @@ async def test_removed_subtree_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_parent_after_its_child_takes_it_over(tmp_path: Path) -> None:
-    """A child that was told of first hangs below the root until its parent is there."""
+    """A child whose uevent comes first is below the root until its parent is added."""
     bridge = "0000:00:01.0"
     async with following(tmp_path) as live:
         path = live.pci(bridge, class_=0x060400)
@@ -263,7 +269,7 @@ async def test_parent_after_its_child_takes_it_over(tmp_path: Path) -> None:
 
 
 async def test_change_of_mdev_state_makes_a_parent_and_unmakes_it(tmp_path: Path) -> None:
-    """A class device is in the tree only while the mdev core has it."""
+    """A class device is in the tree only while it is registered with the mdev core."""
     async with following(tmp_path) as live:
         path = live.tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
         live.monitor.uevent("add", path, "mtty")
@@ -280,7 +286,7 @@ async def test_change_of_mdev_state_makes_a_parent_and_unmakes_it(tmp_path: Path
 
 
 async def test_moved_device_takes_its_descendants_along(tmp_path: Path) -> None:
-    """DEVPATH_OLD says where it was, also of what came below it just before."""
+    """DEVPATH_OLD also applies to a device that was added below the old path just before."""
 
     def build(live: Live) -> None:
         old = live.tree.device("/sys/devices/virtual/mtty/old", class_="mtty")
@@ -307,35 +313,35 @@ async def test_moved_device_takes_its_descendants_along(tmp_path: Path) -> None:
         assert live.has(f"{new}/{OTHER_UUID}")
 
 
-async def test_too_many_uevents_to_remember_are_one_scan(
+async def test_too_many_uevents_for_the_queue_are_one_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits to be acted upon is bounded."""
-    monkeypatch.setattr(follower, "UEVENTS_AT_MOST", 10)
+    """The queue of uevents has a capacity."""
+    monkeypatch.setattr(pending, "UEVENTS_AT_MOST", 10)
     async with following(tmp_path) as live:
         paths = [live.pci(f"0000:02:{slot:02x}.0") for slot in range(32)]
         live.monitor.feed(*[Uevent("add", path, "pci") for path in paths])
         await live.until_true_to_the_host()
-        assert live.follower.counters.rescans == 1
-        assert live.follower.counters.overflows == 0
+        assert live.follower.followed.rescans == 1
+        assert live.follower.followed.overflows == 0
 
 
 async def test_change_that_changes_nothing_makes_no_generation(tmp_path: Path) -> None:
-    """`udevadm trigger` is no news."""
+    """`udevadm trigger` publishes nothing."""
     async with following(tmp_path, card_with_mdev) as live:
         generation = live.store.snapshot.generation
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: live.follower.counters.updates == 1)
+        await eventually(lambda: live.follower.followed.updates == 1)
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
         assert live.store.snapshot.generation == generation + 1
 
 
-# -- what changes in silence ---------------------------------------------------------------
+# -- changes without an event ----------------------------------------------------------------
 
 
 async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
-    """The kernel links mdev_type after the last uevent; it is looked for until it is there."""
+    """The kernel links mdev_type after the last uevent: the mdev is read until it has it."""
 
     def build(live: Live) -> None:
         live.pci(CARD)
@@ -356,11 +362,11 @@ async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
         live.tree.kernel_link(f"{path}/mdev_type", kind)
         await eventually(lambda: state() == "complete")
         await live.until_true_to_the_host()
-        await eventually(lambda: not live.follower._retries)
+        await eventually(lambda: not live.follower.rereads._tasks)
 
 
-async def test_mdev_that_goes_before_it_is_complete_is_forgotten(tmp_path: Path) -> None:
-    """What never gets its type is looked for no longer than it lives."""
+async def test_mdev_that_goes_before_it_is_complete_is_read_no_more(tmp_path: Path) -> None:
+    """An mdev that never gets its type is read again only while it exists."""
 
     def build(live: Live) -> None:
         live.pci(CARD)
@@ -373,11 +379,11 @@ async def test_mdev_that_goes_before_it_is_complete_is_forgotten(tmp_path: Path)
         live.remove(path)
         live.monitor.uevent("remove", path, "mdev")
         await live.until_true_to_the_host()
-        await eventually(lambda: not live.follower._retries)
+        await eventually(lambda: not live.follower.rereads._tasks)
 
 
 async def test_counts_that_come_back_late_are_read_again(tmp_path: Path) -> None:
-    """The kernel frees an mdev's slot a moment after the uevent, and tells nobody."""
+    """The kernel frees an mdev's slot a moment after the uevent, without another one."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
         live.remove(f"{live.tree.resolve(CARD)}/{UUID}")
         kind = f"{live.tree.resolve(CARD)}/mdev_supported_types/nvidia-1"
@@ -387,11 +393,11 @@ async def test_counts_that_come_back_late_are_read_again(tmp_path: Path) -> None
         assert available(live.get(CARD)) == 1
         live.tree.attributes(kind, {"available_instances": 2})
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 1
+        assert live.follower.followed.events == 1
 
 
 async def test_mdev_changes_the_counts_of_every_parent_of_its_card(tmp_path: Path) -> None:
-    """Virtual functions share what the card has: one mdev, and all of them are read again."""
+    """Virtual functions share the capacity of the card: one mdev has all of them read again."""
     functions = ["0000:01:00.4", "0000:01:00.5", "0000:01:00.6"]
 
     def build(live: Live) -> None:
@@ -409,7 +415,7 @@ async def test_mdev_changes_the_counts_of_every_parent_of_its_card(tmp_path: Pat
         live.monitor.uevent("add", path, "mdev")
         await live.until_true_to_the_host()
         assert [available(live.get(function)) for function in functions] == [0, 0, 0]
-        assert live.follower.counters.rescans == 0
+        assert live.follower.followed.rescans == 0
 
 
 async def test_virtual_function_linked_after_its_add_is_listed_by_its_physical_one(
@@ -428,27 +434,27 @@ async def test_virtual_function_linked_after_its_add_is_listed_by_its_physical_o
 # -- counts on request ---------------------------------------------------------------------
 
 
-async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Path) -> None:
-    """What is found is a change like any other; counts just read are not read again."""
+async def test_stale_counts_are_read_for_a_client(tmp_path: Path) -> None:
+    """A new count is published as a change; counts that were just read are not read again."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
         generation = live.store.snapshot.generation
         live.tree.mdev_type(CARD, "nvidia-1", available=7)
         assert available(live.get(CARD)) == 1
-        fresh = live.follower.fresh([live.get(CARD)])
+        fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
-        assert live.follower.fresh([live.get(UUID), live.get("computer")]) is None
+        assert live.follower.volatile.refresh([live.get(UUID), live.get("computer")]) is None
 
 
-async def test_device_is_young_until_its_counts_may_be_too_old(tmp_path: Path) -> None:
-    """What has none may be served for ever; until then `fresh` finds nothing to read."""
+async def test_device_is_fresh_until_its_counts_are_too_old(tmp_path: Path) -> None:
+    """A device without counts is fresh for ever; a fresh device needs no refresh."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
-        began = live.follower._read_at[live.tree.resolve(CARD)]
-        assert live.follower.young_until(live.get(CARD)) == began + 60
-        assert live.follower.fresh([live.get(CARD)]) is None
-        assert live.follower.young_until(live.get("computer")) == math.inf
+        began = live.follower.volatile._read_at[live.tree.resolve(CARD)]
+        assert live.follower.volatile.fresh_until(live.get(CARD)) == began + 60
+        assert live.follower.volatile.refresh([live.get(CARD)]) is None
+        assert live.follower.volatile.fresh_until(live.get("computer")) == math.inf
 
 
 def card_with_vendor_vfio(live: Live) -> None:
@@ -471,38 +477,38 @@ def profiles(live: Live) -> list[str | None]:
     return [None if one is None or one.current is None else one.current.name for one in found]
 
 
-async def test_profile_set_without_an_event_is_found_for_who_asks(tmp_path: Path) -> None:
-    """With what it leaves for the other functions of the card, of which nobody asked."""
+async def test_profile_set_without_an_event_is_found_for_a_client(tmp_path: Path) -> None:
+    """The other functions of the card, which share its capacity, are read with it."""
     async with following(tmp_path, card_with_vendor_vfio, count_age_seconds=0.0) as live:
         first, second = map(live.tree.resolve, VFS)
         live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
         live.tree.attributes(second, {"nvidia/creatable_vgpu_types": ""})
         assert profiles(live) == [None, None]
-        fresh = live.follower.fresh([live.get(VFS[0])])
+        fresh = live.follower.volatile.refresh([live.get(VFS[0])])
         assert fresh is not None
         await fresh
-        # Nobody lists it any more but the function itself.
+        # Only the function itself still lists this type.
         assert profiles(live) == ["NVIDIA L40S-2Q", None]
         assert live.true_to_the_host()
 
 
 async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: Path) -> None:
-    """Also if nobody asks."""
+    """Without a request."""
     async with following(tmp_path, card_with_vendor_vfio) as live:
         path = live.tree.resolve(VFS[1])
         live.tree.attributes(path, {"nvidia/current_vgpu_type": 1148})
-        live.follower.reconcile()
+        live.reconcile()
         await eventually(lambda: profiles(live) == [None, "NVIDIA L40S-2Q"])
 
 
-async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Path) -> None:
-    """Within the bound nobody waits."""
+async def test_fresh_counts_are_not_read_again(tmp_path: Path) -> None:
+    """The client does not wait."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
-        assert live.follower.fresh([live.get(CARD)]) is None
+        assert live.follower.volatile.refresh([live.get(CARD)]) is None
 
 
-async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: Path) -> None:
-    """Those that were asked for a while ago, and would be too old for the next who asks."""
+async def test_parents_requested_again_and_again_are_read_together(tmp_path: Path) -> None:
+    """Parents that were requested shortly before and are stale are read in the same job."""
     other = "0000:00:1d.0"
 
     def two_parents(live: Live) -> None:
@@ -515,10 +521,10 @@ async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: 
         root = tmp_path / str(asked_before)
         async with following(root, two_parents, count_age_seconds=60.0) as live:
             if asked_before:
-                assert live.follower.fresh([live.get(other)]) is None
-            live.follower._read_at.clear()  # as if it were long ago
+                assert live.follower.volatile.refresh([live.get(other)]) is None
+            live.follower.volatile._read_at.clear()  # as if they were read long ago
             live.tree.mdev_type(other, "nvidia-1", available=5)
-            fresh = live.follower.fresh([live.get(CARD)])
+            fresh = live.follower.volatile.refresh([live.get(CARD)])
             assert fresh is not None
             await fresh
             assert available(live.get(other)) == expected
@@ -527,9 +533,9 @@ async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: 
 async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
     tmp_path: Path,
 ) -> None:
-    """Who waits is cancelled alone."""
+    """Cancelling one request leaves the others waiting."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
-        waits = [live.follower.fresh([live.get(CARD)]) for _ in range(2)]
+        waits = [live.follower.volatile.refresh([live.get(CARD)]) for _ in range(2)]
         assert waits[0] is not None
         assert waits[1] is not None
         waits[0].cancel()
@@ -538,7 +544,7 @@ async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
 
 
 async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> None:
-    """A read that began before the request is no answer to it."""
+    """A job that began before the request may have read the old value."""
     asked: list[asyncio.Future[None] | None] = []
     loop = asyncio.get_running_loop()
     count = f"/sys/devices/pci0000:00/{CARD}/mdev_supported_types/nvidia-1/available_instances"
@@ -549,12 +555,12 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
         done.result()
 
     async def ask() -> None:
-        asked.append(live.follower.fresh([live.get(CARD)]))
+        asked.append(live.follower.volatile.refresh([live.get(CARD)]))
 
     sysroot = Interrupted(tmp_path, count, lambda: None)
     async with following(tmp_path, card_with_mdev, sysroot=sysroot, count_age_seconds=0.0) as live:
         sysroot._change = change_and_ask
-        first = live.follower.fresh([live.get(CARD)])
+        first = live.follower.volatile.refresh([live.get(CARD)])
         assert first is not None
         await first
         assert asked[0] is not None
@@ -566,25 +572,25 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
 # -- lost uevents --------------------------------------------------------------------------
 
 
-async def test_overflow_is_counted_logged_once_and_made_good(
+async def test_overflow_is_counted_and_logged_once_and_the_host_read_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was lost is found by a scan; a burst of errors is one line."""
+    """A scan finds the lost changes; a burst of errors is one line of the log."""
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         live.pci(SOUND)
         with caplog.at_level(logging.WARNING):
             for _ in range(5):
                 live.monitor.overflow()
             await live.until_true_to_the_host()
-        assert live.follower.counters.overflows == 5
-        assert live.follower.counters.last_event is None
+        assert live.follower.followed.overflows == 5
+        assert live.follower.followed.last_event is None
         assert [record.message for record in caplog.records] == [
-            "uevents were lost (ENOBUFS): reading the whole host again"
+            "lost uevents (ENOBUFS): reading the whole host again"
         ]
 
 
 async def test_scan_after_an_overflow_waits_until_the_socket_is_drained(tmp_path: Path) -> None:
-    """Until then the kernel drops what happens, and does not say so again."""
+    """Until then the kernel drops events without another error."""
     waiting: list[int] = []
     sysroot = Interrupted(tmp_path, "/sys/bus/pci/devices", lambda: None)
     async with following(tmp_path, lambda live: live.pci(CARD), sysroot=sysroot) as live:
@@ -592,99 +598,102 @@ async def test_scan_after_an_overflow_waits_until_the_socket_is_drained(tmp_path
         path = live.tree.resolve(CARD)
         live.monitor.feed(
             EventsLost("ENOBUFS", overflow=True, usable=True),
-            *[Uevent("change", path, "pci")] * (2 * follower.DRAIN_AT_ONCE),
+            *[Uevent("change", path, "pci")] * (2 * sources.DRAIN_AT_ONCE),
         )
-        await eventually(lambda: live.follower.counters.rescans == 1)
+        await eventually(lambda: live.follower.followed.rescans == 1)
         assert waiting == [0]
-        assert live.follower.counters.updates == 0
+        assert live.follower.followed.updates == 0
 
 
-async def test_record_that_makes_no_sense_costs_a_scan(tmp_path: Path) -> None:
-    """It may have told of anything; the monitor goes on."""
+async def test_event_that_cannot_be_parsed_costs_a_scan(tmp_path: Path) -> None:
+    """It may have been about any device; the monitor stays open."""
     async with following(tmp_path) as live:
         live.pci(CARD)
         live.monitor.feed(EventsLost("EINVAL", overflow=False, usable=True))
         await live.until_true_to_the_host()
         live.monitor.uevent("add", live.pci(SOUND))
         await live.until_true_to_the_host()
-        assert live.follower.counters.monitor_errors == 1
-        assert live.follower.counters.overflows == 0
+        assert live.follower.followed.monitor_errors == 1
+        assert live.follower.followed.overflows == 0
         assert len(live.monitors.opened) == 1
 
 
-async def test_monitor_that_breaks_is_opened_anew(
+async def test_broken_monitor_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it is open the host is scanned once, and once more when it is."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    """The host is scanned at once, and again when the monitor is open."""
+    monkeypatch.setattr(sources, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path) as live:
         broken = live.monitor
         broken.feed(EventsLost("EBADF", overflow=False, usable=False))
         await eventually(lambda: broken.closed and len(live.monitors.opened) == 2)
         live.monitor.uevent("add", live.pci(CARD))
         await live.until_true_to_the_host()
-        assert live.follower.event_source == "kernel"
-        assert live.follower.counters.monitor_errors == 1
+        assert live.follower.sources.event_source == "kernel"
+        assert live.follower.followed.monitor_errors == 1
 
 
 async def test_monitor_that_cannot_be_opened_is_tried_again_and_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The host is served without; what happened meanwhile is found once it is open."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    """The host is served meanwhile; changes are found by the scan after the monitor opens."""
+    monkeypatch.setattr(sources, "REOPEN_SECONDS", 0.01)
     async with following(tmp_path, start=False) as live:
         live.monitors.refusals = 5
         await live.follower.start()
-        assert live.follower.event_source == "none"
+        assert live.follower.sources.event_source == "none"
         live.pci(CARD)
-        live.follower.reconcile()  # which tries no further chain of its own
-        await eventually(lambda: live.follower.event_source == "kernel")
+        live.reconcile()  # which starts no second series of attempts
+        await eventually(lambda: live.follower.sources.event_source == "kernel")
         await live.until_true_to_the_host()
         assert live.monitors.tries == 6
-        said = [record for record in caplog.records if "no uevents from kernel" in record.message]
+        said = [record for record in caplog.records if "cannot receive uevents" in record.message]
         assert len(said) == 1
 
 
 # -- the reconcile -------------------------------------------------------------------------
 
 
-async def test_reconcile_counts_what_no_uevent_told_but_not_what_was_late(
+async def test_reconcile_counts_a_change_without_a_uevent_but_not_a_late_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Both are in the tree at once; only one was missed, and the log names it."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    """Both are published at once; only one is missed, and the log names it."""
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path, reconcile_seconds=3600.0) as live:
         late, silent = live.pci(CARD), live.pci(SOUND)
         with caplog.at_level(logging.INFO):
-            live.follower.reconcile()
+            live.reconcile()
             await eventually(lambda: live.has(late) and live.has(silent))
             live.monitor.uevent("add", late)
-            await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.follower.counters.missed == 1
-        assert "changes no uevent told of: pci_0000_01_00_1 added" in caplog.messages
+            await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.follower.followed.missed_changes == 1
+        assert (
+            "the reconcile found changes without an event: pci_0000_01_00_1 added"
+            in caplog.messages
+        )
 
 
 async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change that a uevent told of before the scan began is no missed one."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    """A change whose uevent arrived before the scan is not missed."""
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path) as live:
-        told, silent = live.pci(CARD), live.pci(SOUND)
-        live.monitor.uevent("add", told)
-        live.follower._on_readable()
-        live.follower.reconcile()
-        await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.has(told)
+        reported, silent = live.pci(CARD), live.pci(SOUND)
+        live.monitor.uevent("add", reported)
+        live.follower.sources.uevents._on_readable(live.monitor)
+        live.reconcile()
+        await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.has(reported)
         assert live.has(silent)
-        assert live.follower.counters.missed == 1
+        assert live.follower.followed.missed_changes == 1
 
 
-async def test_late_uevent_of_an_mdev_speaks_for_its_card(
+async def test_late_uevent_of_an_mdev_explains_the_counts_of_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The counts that changed with the mdev are not missed either."""
-    monkeypatch.setattr(follower, "LATE_EVENT_SECONDS", 0.2)
+    """The counts that changed with the mdev are not missed."""
+    monkeypatch.setattr(missed, "LATE_EVENT_SECONDS", 0.2)
     functions = ["0000:01:00.4", "0000:01:00.5"]
 
     def build(live: Live) -> None:
@@ -700,49 +709,49 @@ async def test_late_uevent_of_an_mdev_speaks_for_its_card(
             live.tree.mdev_type(function, "nvidia-1", available=0)
         path = live.tree.mdev(functions[0], UUID, "nvidia-1")
         live.pci("0000:09:00.0")
-        live.follower.reconcile()
+        live.reconcile()
         await live.until_true_to_the_host()
         live.monitor.uevent("add", path, "mdev")
-        await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.follower.counters.missed == 1
+        await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.follower.followed.missed_changes == 1
 
 
 async def test_reconcile_comes_by_itself(tmp_path: Path) -> None:
-    """Without any uevent the tree is right after one interval."""
+    """Without any uevent the tree is correct after one interval."""
     async with following(tmp_path, events="none", reconcile_seconds=0.02) as live:
         live.pci(CARD)
         await live.until_true_to_the_host()
-        assert live.follower.counters.rescans > 0
+        assert live.follower.followed.rescans > 0
 
 
 async def test_host_that_cannot_be_read_keeps_its_tree_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A /sys that is not there for a moment costs freshness, and one line in the log."""
-    monkeypatch.setattr(follower, "REOPEN_SECONDS", 0.01)
+    """While /sys is missing the tree is stale, and the log has one line."""
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.01)
     root = tmp_path / "host"
     async with following(root, card_with_mdev) as live:
         before = list(live.store.snapshot)
         shutil.move(root / "sys", root / "away")
-        live.follower.reconcile()
+        live.reconcile()
         await eventually(lambda: bool(caplog.records))
         assert list(live.store.snapshot) == before
         shutil.move(root / "away", root / "sys")
         live.pci(SOUND)
         await live.until_true_to_the_host()
-        assert caplog.messages == ["reading the host failed; trying again"]
+        assert caplog.messages == ["cannot read the host: trying again every 0.01 s"]
 
 
 # -- reads that do not return --------------------------------------------------------------
 
 
 def attribute(live: Live, address: str, name: str = "numa_node") -> str:
-    """Return where an attribute of a PCI function lies."""
+    """Return the path of an attribute of a PCI function."""
     return live.tree.at(f"{live.tree.resolve(address)}/{name}")
 
 
 async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) -> None:
-    """Others are followed meanwhile; the device says so, and is fresh when the read returns."""
+    """Other devices are followed meanwhile; the device has a fault until the read returns."""
 
     def build(live: Live) -> None:
         live.pci(CARD)
@@ -765,7 +774,7 @@ async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) ->
 
 
 async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: Path) -> None:
-    """What was never read is shown by its path and subsystem alone, until it can be read."""
+    """The device is shown with its path and subsystem alone until it can be read."""
 
     def build(live: Live) -> None:
         live.pci(CARD)
@@ -781,8 +790,8 @@ async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: P
         await live.until_true_to_the_host()
 
 
-async def test_overflow_while_a_read_hangs_is_made_good_without_it(tmp_path: Path) -> None:
-    """A scan of the whole host leaves the device out as an update does."""
+async def test_scan_after_an_overflow_leaves_out_a_read_that_hangs(tmp_path: Path) -> None:
+    """A scan of the whole host leaves the device out, as an update does."""
 
     def build(live: Live) -> None:
         live.pci(CARD)
@@ -800,7 +809,7 @@ async def test_overflow_while_a_read_hangs_is_made_good_without_it(tmp_path: Pat
 
 
 async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None:
-    """Each holds a thread; the others of the host are still followed."""
+    """Each keeps a thread; the other devices are still followed."""
     functions = [f"0000:01:{slot:02x}.0" for slot in range(20)]
 
     def build(live: Live) -> None:
@@ -821,10 +830,10 @@ async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None
         await live.until_true_to_the_host()
 
 
-async def test_no_more_threads_hang_than_may_and_clients_are_answered(
+async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound nothing is read, and counts are served as they are."""
+    """Beyond the limit nothing is read, and stale counts are served."""
     monkeypatch.setattr(supervisor, "STUCK_AT_MOST", 2)
     functions = [f"0000:01:{slot:02x}.0" for slot in range(3)]
 
@@ -838,7 +847,7 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
         for function in functions:
             live.monitor.uevent("change", live.tree.resolve(function))
         await eventually(lambda: len(live.follower.reads.hanging) == 2)
-        fresh = live.follower.fresh([live.get(CARD)])
+        fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         for one in stuck:
@@ -848,7 +857,7 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
 
 
 async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -> None:
-    """One that took longer than it may is given more time, or it would never be read."""
+    """After its read returned the device gets more time, or it would never be read."""
     async with following(tmp_path, lambda live: live.pci(CARD), stuck_seconds=0.05) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
@@ -860,8 +869,8 @@ async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -
         assert live.follower.reads.limit(live.tree.resolve(CARD)) > 2 * before
 
 
-async def test_close_leaves_a_read_that_hangs_behind(tmp_path: Path) -> None:
-    """The end does not wait for it."""
+async def test_close_does_not_wait_for_a_read_that_hangs(tmp_path: Path) -> None:
+    """The stop does not wait for it."""
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))

@@ -1,7 +1,7 @@
-"""Whatever happens to a host, in whatever order it is told: in the end the tree is the host.
+"""Whatever happens to a host, in whatever order events report it, the tree ends equal to the host.
 
-A machine of random changes, told, told late, lost in an overflow or never told. A watcher
-that applies what it hears to its first snapshot has the published one at every generation.
+Random changes are reported, reported late, lost in an overflow, or not reported at all. A watcher
+that applies its events to its first snapshot has the published snapshot at every generation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodedevd.follow.follower import Follower, Options
+from nodedevd.follow.follower import Follower
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.pending import Scan
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
@@ -34,9 +36,9 @@ CLASS_PARENT = "/sys/devices/virtual/mtty/mtty"
 
 
 class Host:
-    """A host that changes as a kernel would change it; each word returns its uevents.
+    """A host that changes as a kernel would change it; each method returns its uevents.
 
-    What cannot be done now, such as removing what is not there, is nothing, and tells nothing.
+    A change that is not possible now, such as removing a missing device, does nothing.
     """
 
     def __init__(self, root: str) -> None:
@@ -45,11 +47,11 @@ class Host:
         self.late: set[str] = set()
 
     def there(self, path: str) -> bool:
-        """Tell whether a device is there."""
+        """Return whether a device exists."""
         return Path(self.tree.at(path)).is_dir()
 
     def path(self, address: str) -> str:
-        """Return where a PCI function is, or would be."""
+        """Return the path of a PCI function, whether or not it exists."""
         bridge = f"/sys/devices/pci0000:00/{BRIDGE}"
         return bridge if address == BRIDGE else f"{bridge}/{address}"
 
@@ -58,7 +60,7 @@ class Host:
         return [*map(self.path, FUNCTIONS), CLASS_PARENT]
 
     def plug(self, number: int) -> list[Uevent]:
-        """Add or change a PCI function; its bridge comes with it, and may be told of later."""
+        """Add or change a PCI function, and its bridge, whose uevent may come later."""
         address = FUNCTIONS[number % len(FUNCTIONS)]
         uevents = []
         for one in (BRIDGE, address):
@@ -79,7 +81,7 @@ class Host:
         return uevents[::-1] if number % 2 else uevents
 
     def unplug(self, number: int) -> list[Uevent]:
-        """Remove a PCI function, or the bridge, with all that is below."""
+        """Remove a PCI function or the bridge, with everything below it."""
         address = [BRIDGE, *FUNCTIONS][number % 4]
         path = self.path(address)
         if not self.there(path):
@@ -134,7 +136,7 @@ class Host:
         return [Uevent("add", mdev, "mdev"), Uevent("bind", mdev, "mdev")]
 
     def complete(self, number: int) -> list[Uevent]:
-        """Link the types that are late, and tell nobody."""
+        """Link the types that are late, without a uevent."""
         for mdev in sorted(self.late):
             kind = f"{mdev.rpartition('/')[0]}/mdev_supported_types/type-0"
             self.tree.kernel_link(f"{kind}/devices/{mdev.rpartition('/')[2]}", mdev)
@@ -171,19 +173,19 @@ class Host:
 
 
 class Recorded(Store):
-    """A store that keeps every snapshot it published, by generation."""
+    """A store that keeps every published snapshot, by generation."""
 
     def __init__(self) -> None:
         super().__init__()
         self.published: dict[int, Snapshot] = {}
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Serve, and keep."""
+        """Publish, and keep the snapshot."""
         super().begin(snapshot)
         self.published[snapshot.generation] = snapshot
 
     def publish(self, update: Update) -> None:
-        """Serve, and keep."""
+        """Publish, and keep the snapshot."""
         self.published[update.snapshot.generation] = update.snapshot
         super().publish(update)
 
@@ -204,7 +206,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(CHANGES),
         st.integers(0, 11),
-        st.sampled_from(["told"] * 8 + ["late", "late", "lost", "silent"]),
+        st.sampled_from(["reported"] * 8 + ["late", "late", "lost", "silent"]),
         st.sampled_from(["go on", "yield", "wait", "wait", "wait", "reconcile"]),
     ),
     max_size=25,
@@ -214,10 +216,10 @@ STEPS = st.lists(
 async def live_through(
     root: str, steps: list[tuple[Callable[[Host, int], list[Uevent]], int, str, str]]
 ) -> None:
-    """Change a host step by step, and check the tree in the end, and what a watcher made of it."""
+    """Change a host step by step; check the tree in the end, and the mirror of a watcher."""
     host = Host(root)
     store, monitors = Recorded(), FakeMonitors()
-    options = Options(events="kernel", reconcile_seconds=0.0)
+    options = FollowOptions(events="kernel", reconcile_seconds=0.0)
     follower = Follower(Sysroot(root), store, options, open_monitor=monitors)
     await follower.start()
     watch = Watch(store, Filter(), snapshot=True, content="json")
@@ -235,29 +237,29 @@ async def live_through(
     try:
         late: list[Uevent] = []
         silent = False
-        for change, number, told, then in steps:
+        for change, number, report, then in steps:
             uevents = change(host, number)
-            if told == "told":
+            if report == "reported":
                 monitors.current.feed(*late, *uevents)
                 late = []
-            elif told == "late":
+            elif report == "late":
                 late += uevents
-            elif told == "lost":
+            elif report == "lost":
                 monitors.current.overflow()
             else:
                 silent = True
             if then == "reconcile":
-                follower.reconcile()
+                follower.pending.request(Scan.RECONCILE)
             if then != "go on":
                 await asyncio.sleep(0.005 if then == "wait" else 0)
             listen()
         monitors.current.feed(*late, *host.complete(0))
         if silent:
-            follower.reconcile()
+            follower.pending.request(Scan.RECONCILE)
         await eventually(lambda: as_it_is() and not monitors.current.waiting)
         listen()
         assert mirror.devices == {one.name: one for one in store.snapshot}
-        assert follower.counters.monitor_errors == 0
+        assert follower.followed.monitor_errors == 0
     finally:
         watch.close()
         await follower.close(5)
@@ -265,9 +267,9 @@ async def live_through(
 
 @settings(derandomize=True, max_examples=examples(2.5))
 @given(STEPS)
-def test_tree_is_the_host_whatever_happened(
+def test_tree_equals_the_host_whatever_happened(
     steps: list[tuple[Callable[[Host, int], list[Uevent]], int, str, str]],
 ) -> None:
-    """After quiet, and a scan for what nobody told, the tree is what a fresh scan gives."""
+    """Once it is quiet, and a reconcile found the silent changes, the tree equals a new scan."""
     with tempfile.TemporaryDirectory() as root:
         asyncio.run(live_through(root, steps))

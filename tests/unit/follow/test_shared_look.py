@@ -1,4 +1,4 @@
-"""shared_look: one look at the processes at a time, shared by all who asked before it began."""
+"""shared_look: one look at the processes at a time, shared by all calls that came before it."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nodedevd.follow.shared_look import SharedLook, look_in_time
-from nodedevd.host.processes import Seen
+from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.in_use import Look
+from nodedevd.questions.in_use import VfioUsage
 from tests.support.hosts import FIXTURES
 from tests.support.running import PATIENCE_SECONDS
 
 
 class Looks:
-    """Looks that stay until they are let go; each tells its number as unseen processes."""
+    """Looks that block until they are released; each returns its number as `unseen`."""
 
     def __init__(self) -> None:
         self.begun = 0
         self._begun = threading.Semaphore(0)
         self._go = threading.Semaphore(0)
 
-    def __call__(self) -> Look:
-        """Look."""
+    def __call__(self) -> VfioUsage:
+        """Block until released."""
         self.begun += 1
         number = self.begun
         self._begun.release()
         assert self._go.acquire(timeout=PATIENCE_SECONDS)
-        return Look(seen=Seen((), number, hidden=False))
+        return VfioUsage(processes=ProcessScan((), number, hidden=False))
 
     async def wait_begun(self) -> None:
         """Wait until one more has begun."""
         assert await asyncio.to_thread(self._begun.acquire, timeout=PATIENCE_SECONDS)
 
     def end(self) -> None:
-        """Let one end."""
+        """Release one."""
         self._go.release()
 
 
 @asynccontextmanager
 async def looking(looks: Looks, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[SharedLook]:
-    """Yield one, whose thread ends."""
+    """Yield a SharedLook, and end its thread."""
     shared = SharedLook(looks, seconds)
     try:
         yield shared
@@ -54,8 +54,8 @@ async def looking(looks: Looks, seconds: float = PATIENCE_SECONDS) -> AsyncItera
         await shared.close(PATIENCE_SECONDS)
 
 
-async def test_all_who_ask_during_a_look_share_the_next() -> None:
-    """What began before a question is no answer to it, and a crowd costs one look."""
+async def test_calls_during_a_look_share_the_next_one() -> None:
+    """A look that began before a call does not answer it; many calls cost one look."""
     looks = Looks()
     async with looking(looks) as shared:
         first = asyncio.ensure_future(shared.look())
@@ -71,7 +71,7 @@ async def test_all_who_ask_during_a_look_share_the_next() -> None:
 
 
 async def test_look_that_does_not_return_answers_unknown() -> None:
-    """Who asks is not kept waiting for a dead file system; afterwards all is well again."""
+    """A caller does not wait for a dead file system; the next look starts when that one returns."""
     looks = Looks()
     async with looking(looks, seconds=0.01) as shared:
         for _ in range(2):
@@ -79,10 +79,10 @@ async def test_look_that_does_not_return_answers_unknown() -> None:
         assert looks.begun == 1
 
 
-async def test_question_after_a_look_that_failed_is_answered() -> None:
-    """An error is its askers' alone."""
+async def test_call_after_a_look_that_failed_is_answered() -> None:
+    """The error is raised to the callers of that look only."""
 
-    def fail() -> Look:
+    def fail() -> VfioUsage:
         raise OSError("no /proc")
 
     shared = SharedLook(fail)
@@ -92,8 +92,8 @@ async def test_question_after_a_look_that_failed_is_answered() -> None:
     await shared.close(PATIENCE_SECONDS)
 
 
-async def test_client_that_goes_away_takes_nobody_along() -> None:
-    """Its own wait is cancelled, and the look goes on for the others."""
+async def test_client_that_disconnects_cancels_only_its_own_call() -> None:
+    """Its call is cancelled, and the look goes on for the others."""
     looks = Looks()
     async with looking(looks) as shared:
         gone = asyncio.ensure_future(shared.look())
@@ -108,6 +108,6 @@ async def test_client_that_goes_away_takes_nobody_along() -> None:
         assert (await stays).unseen == 2
 
 
-def test_look_without_a_loop_is_made_in_time() -> None:
-    """As nodedevctl looks: a recorded host's processes are not here."""
+def test_look_without_a_running_loop() -> None:
+    """As nodedevctl does; the processes of a recorded host are not on this machine."""
     assert look_in_time(Sysroot(str(FIXTURES / "vgpu-pf"))).reason == "other-host"

@@ -16,7 +16,7 @@ from tests.support.running import PATIENCE_SECONDS
 
 
 class Gate:
-    """A function that stays in its call until it is let go."""
+    """A function that blocks until it is opened."""
 
     def __init__(self) -> None:
         self._entered = threading.Event()
@@ -29,26 +29,32 @@ class Gate:
         return "through"
 
     def wait_entered(self) -> None:
-        """Wait until it is called."""
+        """Wait until it runs."""
         assert self._entered.wait(PATIENCE_SECONDS)
 
     def open(self) -> None:
-        """Let it go."""
+        """Let it return."""
         self._open.set()
 
 
 @pytest.fixture
 def thread() -> Iterator[WorkerThread]:
-    """Return a thread, which has to be idle in the end."""
+    """Return a thread, and check that it ends."""
     thread = WorkerThread()
     yield thread
-    assert thread.close(PATIENCE_SECONDS)
+    thread.close(PATIENCE_SECONDS)
+    assert ended(thread)
+
+
+def ended(thread: WorkerThread) -> bool:
+    """Return whether a thread has ended."""
+    return not thread._thread.is_alive()
 
 
 async def test_function_runs_in_another_thread_and_its_result_is_awaited(
     thread: WorkerThread,
 ) -> None:
-    """The loop's own thread never enters the function."""
+    """The thread of the loop does not run it."""
 
     def where(*, at: str) -> tuple[str, int]:
         return at, threading.get_ident()
@@ -59,7 +65,7 @@ async def test_function_runs_in_another_thread_and_its_result_is_awaited(
 
 
 async def test_loop_goes_on_while_a_function_blocks(thread: WorkerThread) -> None:
-    """What is scheduled meanwhile happens, and may be what the function waits for."""
+    """Callbacks run meanwhile, also one that the function waits for."""
     gate = Gate()
     future = thread.run(gate)
     asyncio.get_running_loop().call_soon(gate.open)
@@ -67,7 +73,7 @@ async def test_loop_goes_on_while_a_function_blocks(thread: WorkerThread) -> Non
 
 
 async def test_functions_run_one_after_another_in_order(thread: WorkerThread) -> None:
-    """No two at once, and none overtakes another."""
+    """No two run at once, and none overtakes another."""
     steps: list[str] = []
 
     def step(name: str) -> None:
@@ -84,7 +90,7 @@ async def test_functions_run_one_after_another_in_order(thread: WorkerThread) ->
 async def test_exception_of_a_function_reaches_its_caller_alone(
     thread: WorkerThread, error: BaseException
 ) -> None:
-    """Whatever is raised is raised where it is awaited; the thread lives on."""
+    """Any exception is raised where the function is awaited; the thread lives on."""
 
     def fail() -> None:
         raise error
@@ -96,13 +102,13 @@ async def test_exception_of_a_function_reaches_its_caller_alone(
 
 
 async def test_stop_iteration_reaches_its_caller_as_a_runtime_error(thread: WorkerThread) -> None:
-    """A future takes no StopIteration; the caller is answered all the same."""
+    """A future refuses StopIteration, so the caller gets a RuntimeError."""
     with pytest.raises(RuntimeError, match="StopIteration"):
         await thread.run(next, iter(()))
 
 
-async def test_cancelling_a_running_function_lets_it_end_unheard(thread: WorkerThread) -> None:
-    """Nothing is reported to the loop's exception handler, and the next one runs."""
+async def test_cancelling_a_running_function_drops_its_result(thread: WorkerThread) -> None:
+    """The loop's exception handler is not called, and the next function runs."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     gate = Gate()
@@ -116,8 +122,8 @@ async def test_cancelling_a_running_function_lets_it_end_unheard(thread: WorkerT
     assert reported == []
 
 
-async def test_cancelled_function_that_fails_is_unheard_too(thread: WorkerThread) -> None:
-    """An exception for nobody goes nowhere."""
+async def test_exception_of_a_cancelled_function_is_dropped(thread: WorkerThread) -> None:
+    """Its exception is dropped."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     gate = Gate()
@@ -136,7 +142,7 @@ async def test_cancelled_function_that_fails_is_unheard_too(thread: WorkerThread
 
 
 async def test_function_cancelled_while_it_waits_never_starts(thread: WorkerThread) -> None:
-    """Nobody wants its result, so the host is not read for it."""
+    """The host is not read for a result that nothing waits for."""
     started: list[str] = []
     gate = Gate()
     running = thread.run(gate)
@@ -149,7 +155,7 @@ async def test_function_cancelled_while_it_waits_never_starts(thread: WorkerThre
 
 
 def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: WorkerThread) -> None:
-    """A result for a loop that is gone is dropped."""
+    """A result for a closed loop is dropped."""
     gate = Gate()
 
     async def abandon() -> None:
@@ -164,33 +170,33 @@ def test_loop_closed_meanwhile_harms_neither_thread_nor_next_loop(thread: Worker
     assert asyncio.run(use()) == 7
 
 
-async def test_result_is_not_kept_once_its_caller_let_it_go(thread: WorkerThread) -> None:
-    """An idle thread holds no old tree in memory."""
+async def test_result_is_not_kept_by_the_thread(thread: WorkerThread) -> None:
+    """An idle thread keeps no old tree in memory."""
 
     class Tree:
         pass
 
     gone = threading.Event()
     weakref.finalize(await thread.run(Tree), gone.set)
-    # The loop's own handle of the call that settled the future goes with its next turn.
+    # The loop keeps its handle of the call that settled the future until its next turn.
     await asyncio.sleep(0)
     assert gone.wait(PATIENCE_SECONDS)
 
 
-async def test_close_waits_for_what_is_under_way() -> None:
-    """What was asked for before is answered."""
+async def test_close_waits_for_the_running_function() -> None:
+    """A function that runs is completed."""
     thread = WorkerThread()
     gate = Gate()
     future = thread.run(gate)
     gate.wait_entered()
     gate.open()
-    assert thread.close(PATIENCE_SECONDS)
+    thread.close(PATIENCE_SECONDS)
+    assert ended(thread)
     assert await future == "through"
-    assert thread.close(0)
 
 
 async def test_run_after_close_is_refused() -> None:
-    """A future that nobody settles would be waited for without end."""
+    """Its future would never be settled."""
     thread = WorkerThread()
     thread.close(PATIENCE_SECONDS)
     with pytest.raises(RuntimeError, match="closed"):
@@ -198,13 +204,15 @@ async def test_run_after_close_is_refused() -> None:
 
 
 async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
-    """A read that does not return is not waited for; should it return, the thread ends."""
+    """Close does not wait for a read that hangs; when the read returns, the thread ends."""
     fifo = tmp_path / "attribute"
     os.mkfifo(fifo)
     thread = WorkerThread()
     future = thread.run(fifo.read_bytes)
     with fifo.open("wb") as writer:  # both ends are open: it is in read(2), or soon will be
-        assert not thread.close(0)
+        thread.close(0)
+        assert not ended(thread)
         writer.write(b"late")
     assert await future == b"late"
-    assert thread.close(PATIENCE_SECONDS)
+    thread.close(PATIENCE_SECONDS)
+    assert ended(thread)

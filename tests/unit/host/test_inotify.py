@@ -1,4 +1,4 @@
-"""A directory is watched before it is there, while it is, and when it comes again."""
+"""inotify: a directory is watched before it exists, while it exists, and when it is made again."""
 
 from __future__ import annotations
 
@@ -16,164 +16,169 @@ from tests.support.running import PATIENCE_SECONDS
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Return the path of the directory that is watched; it is not there."""
+    """Return the path of the watched directory, which does not exist."""
     return tmp_path / "etc" / "mdevctl.d"
 
 
 @pytest.fixture
 def monitor(directory: Path, tmp_path: Path) -> Iterator[DirectoryMonitor]:
-    """Return a monitor from before there was anything."""
+    """Return a monitor that was opened before the directory existed."""
     monitor = DirectoryMonitor(str(directory), str(tmp_path))
     yield monitor
     monitor.close()
 
 
-def told(monitor: DirectoryMonitor) -> bool:
-    """Wait until something is told, and return what is made of it."""
+def drained(monitor: DirectoryMonitor) -> bool:
+    """Take what has arrived, and return whether any of it concerns the directory."""
+    return bool(list(monitor.drain()))
+
+
+def reported(monitor: DirectoryMonitor) -> bool:
+    """Wait for an event; return whether it concerns the directory."""
     ready, _, _ = select.select([monitor], [], [], PATIENCE_SECONDS)
-    assert ready, "nothing was told"
-    return monitor.drain()
+    assert ready, "no event arrived"
+    return drained(monitor)
 
 
 def silent(monitor: DirectoryMonitor) -> bool:
-    """Tell whether nothing is told; the kernel tells in the same moment, or never."""
+    """Return whether there is no event; the kernel sends it at once, or never."""
     return not select.select([monitor], [], [], 0)[0]
 
 
-def test_directory_that_is_there_is_watched(tmp_path: Path) -> None:
-    """Together with those in it: a file written, in place or anew, renamed, or deleted."""
+def test_existing_directory_is_watched(tmp_path: Path) -> None:
+    """With its subdirectories: a file is written, in place or anew, renamed, or deleted."""
     parent = tmp_path / "mdevctl.d" / "mtty"
     parent.mkdir(parents=True)
     file = parent / "uuid"
     monitor = DirectoryMonitor(str(tmp_path / "mdevctl.d"), str(tmp_path))
-    assert not monitor.drain()
+    assert not drained(monitor)
     file.write_text("one")
-    assert told(monitor)
+    assert reported(monitor)
     file.write_text("two")
-    assert told(monitor)
+    assert reported(monitor)
     (tmp_path / "aside").write_text("three")
     (tmp_path / "aside").rename(file)
-    assert told(monitor)
+    assert reported(monitor)
     file.unlink()
-    assert told(monitor)
+    assert reported(monitor)
     parent.rmdir()
-    assert told(monitor)
+    assert reported(monitor)
     monitor.close()
 
 
 def test_directory_that_comes_later_is_watched(directory: Path, monitor: DirectoryMonitor) -> None:
-    """Step by step, and all at once."""
+    """One level after another."""
     directory.parent.mkdir()
-    assert told(monitor)
+    assert reported(monitor)
     directory.mkdir()
-    assert told(monitor)
+    assert reported(monitor)
     (directory / "mtty").mkdir()
-    assert told(monitor)
+    assert reported(monitor)
     (directory / "mtty" / "uuid").write_text("one")
-    assert told(monitor)
+    assert reported(monitor)
 
 
-def test_directory_that_comes_with_all_in_it_is_watched(
+def test_directory_that_comes_with_subdirectories_is_watched(
     directory: Path, monitor: DirectoryMonitor
 ) -> None:
-    """What was made before the monitor could look is watched from then on."""
+    """A subdirectory that was made before the monitor saw its parent is watched, too."""
     (directory / "mtty").mkdir(parents=True)
     file = directory / "mtty" / "uuid"
     file.write_text("one")
-    assert told(monitor)
-    monitor.drain()
+    assert reported(monitor)
+    drained(monitor)
     file.write_text("two")
-    assert told(monitor)
+    assert reported(monitor)
 
 
 def test_directory_that_goes_and_comes_is_watched(
     directory: Path, monitor: DirectoryMonitor, tmp_path: Path
 ) -> None:
-    """Deleted, renamed, or replaced together with what is above it."""
+    """Deleted, renamed, or replaced together with its parent."""
     (directory / "mtty").mkdir(parents=True)
-    assert told(monitor)
+    assert reported(monitor)
     shutil.rmtree(directory)
-    assert told(monitor)
+    assert reported(monitor)
     (directory / "mtty").mkdir(parents=True)
-    assert told(monitor)
+    assert reported(monitor)
     directory.parent.rename(tmp_path / "aside")
-    assert told(monitor)
+    assert reported(monitor)
     (directory / "mtty").mkdir(parents=True)
-    assert told(monitor)
-    monitor.drain()
+    assert reported(monitor)
+    drained(monitor)
     (directory / "mtty" / "uuid").write_text("one")
-    assert told(monitor)
+    assert reported(monitor)
 
 
 def test_directory_renamed_into_place_is_watched(
     directory: Path, monitor: DirectoryMonitor, tmp_path: Path
 ) -> None:
-    """So is one below it."""
+    """So is a subdirectory."""
     directory.mkdir(parents=True)
-    assert told(monitor)
+    assert reported(monitor)
     (tmp_path / "aside").mkdir()
     (tmp_path / "aside").rename(directory / "mtty")
-    assert told(monitor)
-    monitor.drain()
+    assert reported(monitor)
+    drained(monitor)
     (directory / "mtty" / "uuid").write_text("one")
-    assert told(monitor)
+    assert reported(monitor)
 
 
-def test_neighbours_of_the_directory_are_not_told_of(
+def test_neighbours_of_the_directory_are_not_reported(
     directory: Path, monitor: DirectoryMonitor, tmp_path: Path
 ) -> None:
-    """A file written beside it, or beside what it lies in, is no change."""
+    """A file written beside it or beside its parent is no change."""
     directory.mkdir(parents=True)
-    assert told(monitor)
+    assert reported(monitor)
     (tmp_path / "passwd").write_text("")
     (directory.parent / "passwd").write_text("")
     (directory.parent / "mdevctl.d~").mkdir()
-    assert not told(monitor)
+    assert not reported(monitor)
     assert silent(monitor)
 
 
-def test_file_that_is_only_read_is_not_told_of(directory: Path, monitor: DirectoryMonitor) -> None:
-    """The daemon would wake itself for ever."""
+def test_file_that_is_only_read_is_not_reported(directory: Path, monitor: DirectoryMonitor) -> None:
+    """The daemon would wake itself without end."""
     (directory / "mtty").mkdir(parents=True)
     (directory / "mtty" / "uuid").write_text("one")
-    assert told(monitor)
-    monitor.drain()
+    assert reported(monitor)
+    drained(monitor)
     assert (directory / "mtty" / "uuid").read_text() == "one"
     assert os.listdir(directory) == ["mtty"]
     assert silent(monitor)
 
 
 def test_drain_without_events_is_no_change(monitor: DirectoryMonitor) -> None:
-    """And does not block."""
+    """It does not block."""
     assert silent(monitor)
-    assert not monitor.drain()
+    assert not drained(monitor)
 
 
 def test_full_queue_is_a_change_and_all_is_watched_again(
     directory: Path, monitor: DirectoryMonitor
 ) -> None:
-    """The kernel drops what is too much, and says so: anything may have come and gone."""
+    """The kernel reports that it dropped events: anything may have changed."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if most > 100_000:
         pytest.skip(f"the queue holds {most} events")
     parent = directory / "mtty"
     parent.mkdir(parents=True)
-    assert told(monitor)
-    monitor.drain()
+    assert reported(monitor)
+    drained(monitor)
     names = [parent / "one", parent / "other"]
     names[0].write_text("")
-    for number in range(most):  # two events each, none like the one before
+    for number in range(most):  # two events each, none equal to the one before
         names[number % 2].rename(names[(number + 1) % 2])
-    (directory / "late").mkdir()  # of this nothing is told
-    assert told(monitor)
-    monitor.drain()
+    (directory / "late").mkdir()  # its event is dropped
+    assert reported(monitor)
+    drained(monitor)
     assert silent(monitor)
     (directory / "late" / "uuid").write_text("one")
-    assert told(monitor)
+    assert reported(monitor)
 
 
 def test_closed_monitor_has_given_its_descriptor_back(tmp_path: Path) -> None:
-    """No descriptor stays."""
+    """The descriptor is closed."""
     monitor = DirectoryMonitor(str(tmp_path / "d"), str(tmp_path))
     descriptor = monitor.fileno()
     monitor.close()

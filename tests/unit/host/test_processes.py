@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.processes import Process, Seen, look
+from nodedevd.host.processes import Process, ProcessScan, scan_processes
 from tests.support.holder import STAND_IN
 
 NODE = "/dev/vfio/12"
@@ -53,9 +53,9 @@ class FakeProc:
             (directory / "fdinfo" / str(number)).write_text(f"pos:\t0\nflags:\t0100002\n{text}")
         return directory
 
-    def look(self, nodes: Mapping[str, int | None] | None = None) -> Seen:
+    def look(self, nodes: Mapping[str, int | None] | None = None) -> ProcessScan:
         """Look through all of them."""
-        return look({NODE: STAND_IN} if nodes is None else nodes, proc=str(self.root))
+        return scan_processes({NODE: STAND_IN} if nodes is None else nodes, proc=str(self.root))
 
 
 @pytest.fixture
@@ -67,15 +67,15 @@ def proc(tmp_path: Path) -> FakeProc:
 def test_node_without_number_is_recognised_by_its_path(proc: FakeProc) -> None:
     """Where sysfs tells no number, the text of the link has to do."""
     proc.process({0: "/dev/null", 7: NODE})
-    (holding,) = proc.look({NODE: None}).holdings
+    (holding,) = proc.look({NODE: None}).open_files
     assert (holding.process, holding.nodes) == (QEMU, frozenset({NODE}))
-    assert proc.look({"/dev/vfio/13": None}).holdings == ()
+    assert proc.look({"/dev/vfio/13": None}).open_files == ()
 
 
 def test_path_of_a_node_with_another_number_is_not_it(proc: FakeProc, tmp_path: Path) -> None:
     """A group's number is given to another group later: the path alone proves nothing."""
     proc.process({7: "/dev/null"})
-    assert proc.look({"/dev/null": STAND_IN}).holdings == ()
+    assert proc.look({"/dev/null": STAND_IN}).open_files == ()
 
 
 def test_sockets_pipes_and_files_are_no_nodes(proc: FakeProc, tmp_path: Path) -> None:
@@ -85,23 +85,23 @@ def test_sockets_pipes_and_files_are_no_nodes(proc: FakeProc, tmp_path: Path) ->
         {0: "pipe:[1]", 1: "socket:[2]", 2: str(tmp_path / "file"), 3: "/gone (deleted)"}
         | {4: "anon_inode:[eventfd]", 5: "anon_inode:kvm-vm"}
     )
-    assert proc.look() == Seen((), 0, hidden=False)
+    assert proc.look() == ProcessScan((), 0, hidden=False)
 
 
 def test_vfio_device_tells_its_path_by_fdinfo(proc: FakeProc) -> None:
     """Since Linux 6.18 the kernel says which device a process got from a group."""
     proc.process({9: VFIO_DEVICE}, {9: f"vfio-device-syspath: {CARD}\n"})
-    (holding,) = proc.look().holdings
+    (holding,) = proc.look().open_files
     assert holding.devices == {CARD}
     assert not holding.nodes
-    assert holding.untold == 0
+    assert holding.unidentified == 0
 
 
 def test_vfio_device_of_an_older_kernel_is_untold(proc: FakeProc) -> None:
     """Without that line it is known that there is one, and not which."""
     proc.process({9: VFIO_DEVICE})
-    (holding,) = proc.look().holdings
-    assert holding.untold == 1
+    (holding,) = proc.look().open_files
+    assert holding.unidentified == 1
     assert not holding.devices
 
 
@@ -116,13 +116,13 @@ def test_process_that_vanishes_is_quiet(proc: FakeProc, monkeypatch: pytest.Monk
         return readlink(path)
 
     monkeypatch.setattr(os, "readlink", vanishing)
-    assert proc.look({NODE: None}) == Seen((), 0, hidden=False)
+    assert proc.look({NODE: None}) == ProcessScan((), 0, hidden=False)
 
 
 def test_process_without_name_that_ended_meanwhile_is_told(proc: FakeProc) -> None:
     """It held the node a moment ago; only its name cannot be had any more."""
     (proc.process({7: NODE}) / "comm").unlink()
-    (holding,) = proc.look({NODE: None}).holdings
+    (holding,) = proc.look({NODE: None}).open_files
     assert holding.process == Process(100, "?")
 
 
@@ -153,5 +153,5 @@ def test_progress_is_told_of_each_process(proc: FakeProc) -> None:
     for pid in (100, 101, 102):
         proc.process({}, pid=pid)
     told: list[tuple[int, int]] = []
-    look({}, proc=str(proc.root), progress=lambda done, of: told.append((done, of)))
+    scan_processes({}, proc=str(proc.root), progress=lambda done, of: told.append((done, of)))
     assert told == [(0, 3), (1, 3), (2, 3)]

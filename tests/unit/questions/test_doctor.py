@@ -1,4 +1,4 @@
-"""doctor: each thing that can stand in the way, on a host where it does."""
+"""doctor: every problem that it can find, on a host that has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nodedevd.questions.doctor import (
     Finding,
     Severity,
     diagnose,
-    differing,
+    differences,
 )
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
@@ -33,12 +33,12 @@ VF = "0000:3b:00.4"
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Return a host with a card that is an mdev parent."""
+    """Return a host with one card, which is an mdev parent with one type."""
     return mdev_card(tmp_path / "host")
 
 
 def examined(tree: Tree, **facts: bool) -> tuple[Finding, ...]:
-    """Return what is found on a host, of which this much is otherwise than in its files."""
+    """Return the findings for a host; `facts` replace those in its files."""
     sysroot = Sysroot(tree.root)
     snapshot = scan(sysroot)
     known = msgspec.structs.replace(read_host(sysroot), **facts)
@@ -46,12 +46,12 @@ def examined(tree: Tree, **facts: bool) -> tuple[Finding, ...]:
 
 
 def codes(findings: Iterable[Finding]) -> list[tuple[Severity, Code, str | None]]:
-    """Return findings in short."""
+    """Return severity, code and device of each finding."""
     return [(one.severity, one.code, one.device) for one in findings]
 
 
 def test_healthy_host_has_no_findings(tree: Tree) -> None:
-    """An mdev that is there, a definition that waits for nobody: all is well."""
+    """An mdev exists, and a definition has no autostart."""
     tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
     tree.definition(CARD, UUID, "nvidia-1", start="auto")
     tree.definition(CARD, "83c32df7-d52e-4ec1-9668-1f3c7e4df107", "nvidia-1")
@@ -62,7 +62,7 @@ def test_healthy_host_has_no_findings(tree: Tree) -> None:
 
 
 def test_definition_on_a_host_without_mdev_is_found(tree: Tree) -> None:
-    """Somebody wants mdevs, and the kernel has none."""
+    """A definition needs mdev, but the kernel does not have it."""
     for path in (f"{tree.resolve(CARD)}/mdev_supported_types", "/sys/class/mdev_bus"):
         tree.remove(path)
     assert examined(tree) == ()
@@ -86,7 +86,7 @@ def test_gvt_without_its_module_is_found(tmp_path: Path, value: str, found: bool
 
 
 def test_nvidia_virtual_function_that_takes_no_vgpu_is_found(tmp_path: Path) -> None:
-    """It has neither types nor NVIDIA's interface without mdev: the host driver is not there."""
+    """With neither types nor vendor VFIO, the host driver is missing."""
     tree = Tree(tmp_path)
     tree.pci(CARD, driver="nvidia", iommu_group=1, **NVIDIA_CARD)
     vf = tree.pci(VF, driver="nvidia", iommu_group=2, **NVIDIA_CARD)
@@ -100,7 +100,7 @@ def test_nvidia_virtual_function_that_takes_no_vgpu_is_found(tmp_path: Path) -> 
 
 
 def test_host_without_iommu_is_noted(tmp_path: Path) -> None:
-    """A laptop, or a VM, is well without; a group or an IOMMU is proof that there is one."""
+    """A laptop or a VM may need none; a group or an entry in sysfs proves one."""
     tree = Tree(tmp_path)
     tree.pci(CARD, vendor=0x8086, device=1, class_=0x020000)
     assert codes(examined(tree)) == [("note", "iommu-off", None)]
@@ -110,7 +110,7 @@ def test_host_without_iommu_is_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("want", ["driver", "virtual function", "card"])
 def test_device_for_vms_on_a_host_without_iommu_is_found(tmp_path: Path, want: str) -> None:
-    """Somebody means to give devices to VMs, and it will fail."""
+    """A device is meant for VMs, and assigning it will fail."""
     tree = Tree(tmp_path)
     driver = "vfio-pci" if want == "driver" else None
     vendor = 0x10DE if want == "card" else 0x15B3
@@ -124,13 +124,13 @@ def test_device_for_vms_on_a_host_without_iommu_is_found(tmp_path: Path, want: s
 
 
 def test_host_without_pci_needs_no_iommu(tmp_path: Path) -> None:
-    """Channel devices have none."""
+    """Channel devices use none."""
     Tree(tmp_path).directory("/sys")
     assert examined(Tree(tmp_path)) == ()
 
 
 def test_udevd_that_does_not_run_is_found(tree: Tree) -> None:
-    """On this machine; of a recorded one nobody can tell."""
+    """For another host it is unknown."""
     assert codes(examined(tree, udevd=False)) == [("warning", "udevd-not-running", None)]
     assert examined(tree) == ()
 
@@ -139,7 +139,7 @@ def test_udevd_that_does_not_run_is_found(tree: Tree) -> None:
 
 
 def test_parent_without_types_is_found(tree: Tree) -> None:
-    """The kernel lists it, and its driver offers nothing: the directory empty, or not there."""
+    """The kernel lists it, but the directory of types is empty or missing."""
     tree.remove(f"{tree.resolve(CARD)}/mdev_supported_types/nvidia-1")
     assert codes(examined(tree)) == [("warning", "parent-without-types", CARD_NAME)]
     tree.remove(f"{tree.resolve(CARD)}/mdev_supported_types")
@@ -147,13 +147,13 @@ def test_parent_without_types_is_found(tree: Tree) -> None:
 
 
 def test_parent_that_the_class_does_not_list_is_found(tree: Tree) -> None:
-    """Libvirt and mdevctl would not find it."""
+    """Libvirt and mdevctl cannot find it."""
     tree.remove(f"/sys/class/mdev_bus/{CARD}")
     assert codes(examined(tree)) == [("warning", "parent-not-listed", CARD_NAME)]
 
 
 def test_link_of_the_class_that_leads_nowhere_is_found(tree: Tree) -> None:
-    """The other way round: the class has what the tree has not."""
+    """The class lists a device that is not in the tree."""
     tree.link("/sys/class/mdev_bus/gone", "../../devices/gone")
     (finding,) = examined(tree)
     assert (finding.severity, finding.code) == ("warning", "parent-dangling")
@@ -166,7 +166,7 @@ def test_link_of_the_class_that_leads_nowhere_is_found(tree: Tree) -> None:
 def test_card_without_virtual_functions_is_found(
     tmp_path: Path, driver: str, severity: Severity | None
 ) -> None:
-    """Cards since Ampere are divided by virtual functions; passed on as a whole, not at all."""
+    """Cards since Ampere need virtual functions, unless they are assigned as a whole."""
     tree = Tree(tmp_path)
     tree.pci(CARD, driver=driver, iommu_group=1, **NVIDIA_CARD)
     tree.sriov(CARD, total=16)
@@ -178,7 +178,7 @@ def test_card_without_virtual_functions_is_found(
 
 
 def test_older_card_and_other_devices_need_no_virtual_functions(tree: Tree) -> None:
-    """A parent with types is one itself; a network card without is as its owner wants it."""
+    """An older card is a parent itself; a network card may be used without."""
     tree.sriov(CARD, total=16)
     tree.pci("0000:01:00.0", vendor=0x15B3, device=1, class_=0x020000, iommu_group=3)
     tree.sriov("0000:01:00.0", total=8)
@@ -189,7 +189,7 @@ def test_older_card_and_other_devices_need_no_virtual_functions(tree: Tree) -> N
 
 
 def test_half_made_mdev_is_found(tree: Tree) -> None:
-    """Without a type it is not finished; the advice names the file that removes it."""
+    """It has no type; the remedy names the file that removes it."""
     path = tree.mdev(CARD, UUID, None)
     (finding,) = examined(tree)
     assert (finding.severity, finding.code, finding.device) == ("warning", "mdev-incomplete", MDEV)
@@ -214,14 +214,14 @@ def test_mdev_whose_removal_does_not_end_is_found(tree: Tree) -> None:
 def test_definition_that_cannot_be_started_is_found(
     tree: Tree, start: str, severity: Severity, parent: str, type_id: str, code: Code
 ) -> None:
-    """One that is to start by itself stands in the way; another is noted."""
+    """With autostart it is a warning, otherwise a note."""
     tree.mdev_type(CARD, "nvidia-3", available=0)
     tree.definition(parent, UUID, type_id, start=start)
     assert codes(examined(tree)) == [(severity, code, MDEV)]
 
 
 def test_definition_that_was_not_started_is_found(tree: Tree) -> None:
-    """It is to start with its parent, which is there; one that is not is nobody's concern."""
+    """It has autostart, and its parent is present."""
     tree.definition(CARD, UUID, "nvidia-1", start="auto")
     (finding,) = examined(tree)
     assert (finding.severity, finding.code) == ("warning", "definition-not-started")
@@ -231,7 +231,7 @@ def test_definition_that_was_not_started_is_found(tree: Tree) -> None:
 
 
 def test_definition_that_cannot_be_read_is_found(tree: Tree) -> None:
-    """Cut off, of an active mdev and of none; and one that mdevctl would not find."""
+    """Truncated files, and one with a name that mdevctl does not accept."""
     tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
     other = "83c32df7-d52e-4ec1-9668-1f3c7e4df107"
     for uuid in (UUID, other):
@@ -248,7 +248,7 @@ def test_definition_that_cannot_be_read_is_found(tree: Tree) -> None:
 
 
 def test_attribute_that_cannot_be_read_is_found(tree: Tree) -> None:
-    """Of a parent or an mdev it stands in the way, of another device it is noted."""
+    """For a parent or an mdev it is a warning, for other devices a note."""
     for name in ("a", "b", "c", "d"):
         tree.mdev_type(CARD, name, available="many")
     other = tree.pci("0000:01:00.0", vendor=0x15B3, device=1, class_=0x020000, iommu_group=3)
@@ -265,28 +265,28 @@ def test_attribute_that_cannot_be_read_is_found(tree: Tree) -> None:
 
 
 def test_directory_that_cannot_be_listed_is_found(tree: Tree) -> None:
-    """There may be devices that nobody sees."""
+    """Devices may be missing."""
     sysroot = FaultySysroot(tree.root, errors={"/sys/class/net": 13})
     snapshot = scan(sysroot)
     found = diagnose(snapshot, read_host(sysroot))
     assert codes(found) == [("warning", "directory-unreadable", None)]
 
 
-def test_user_is_told_what_only_root_may_read(tree: Tree) -> None:
-    """A note; the same for root would be a driver's refusal, and is a finding."""
+def test_attributes_that_only_root_may_read_are_a_note(tree: Tree) -> None:
+    """For a user it is a note; for root the driver refuses it, which is a warning."""
     attribute = f"{tree.resolve(CARD)}/mdev_supported_types/nvidia-1/available_instances"
     sysroot = FaultySysroot(tree.root, errors={attribute: 13})
     snapshot = scan(sysroot)
     facts = read_host(sysroot)
     user = diagnose(snapshot, msgspec.structs.replace(facts, root=False))
     assert codes(user) == [("note", "not-root", None)]
-    assert user[0].text == "not root: 1 attributes may not be read"
+    assert user[0].text == "not root: 1 attributes cannot be read"
     root = diagnose(snapshot, msgspec.structs.replace(facts, root=True))
     assert codes(root) == [("warning", "attribute-unreadable", CARD_NAME)]
 
 
 def test_defect_is_a_problem(tree: Tree) -> None:
-    """What nodedevd did wrong itself is said as such."""
+    """A defect of nodedevd is reported as such."""
     snapshot = scan(Sysroot(tree.root))
     card = snapshot.lookup(CARD)
     broken = msgspec.structs.replace(card, errors=(Fault("pci", "internal", "KeyError()"),))
@@ -295,7 +295,7 @@ def test_defect_is_a_problem(tree: Tree) -> None:
 
 
 def test_read_that_hangs_is_found_and_the_rest_is_read(tree: Tree) -> None:
-    """The scan goes on without the device, and says so once."""
+    """The scan continues without the device, and reports it once."""
     path = tree.resolve(CARD)
     stuck = StuckAttribute(tree.at(f"{path}/numa_node"))
     snapshot, hanging = scan_in_time(Sysroot(tree.root), stuck_seconds=0.05)
@@ -319,21 +319,21 @@ HEALTHY = HostFacts(
 
 
 def status_with(**fields: object) -> Status:
-    """Return the status of a healthy daemon, but for these fields."""
+    """Return the status of a healthy daemon, except for these fields."""
     times = ScanTimes(finished=now(), seconds=0.1)
     status = build_status(Snapshot(), sysroot="/", started=now(), last_scan=times)
     healthy: dict[str, object] = {"event_source": "udev", "privileged": True}
     return msgspec.structs.replace(status, **{**healthy, **fields})
 
 
-def told(view: DaemonView) -> list[tuple[Severity, Code, str | None]]:
-    """Return what is found of a daemon on a healthy host."""
+def findings_for(view: DaemonView) -> list[tuple[Severity, Code, str | None]]:
+    """Return the findings for a daemon on a healthy host."""
     return codes(diagnose(Snapshot(), HEALTHY, daemon=view))
 
 
 def test_healthy_daemon_has_no_findings() -> None:
-    """It runs as root, hears udev, and shows what there is."""
-    assert told(DaemonView(("/run/s",), status_with())) == []
+    """It runs as root, receives events of udevd, and has the same devices."""
+    assert findings_for(DaemonView(("/run/s",), status_with())) == []
 
 
 @pytest.mark.parametrize(
@@ -353,12 +353,12 @@ def test_healthy_daemon_has_no_findings() -> None:
 def test_daemon_in_trouble_is_found(
     fields: dict[str, object], severity: Severity, code: Code
 ) -> None:
-    """Each by what its status says."""
-    assert told(DaemonView(("/run/s",), status_with(**fields))) == [(severity, code, None)]
+    """Each finding comes from a field of its status."""
+    assert findings_for(DaemonView(("/run/s",), status_with(**fields))) == [(severity, code, None)]
 
 
 def test_kernel_events_are_right_without_udevd() -> None:
-    """In a container there is nobody else to tell of changes."""
+    """In a container there is no other source of events."""
     view = DaemonView(("/run/s",), status_with(event_source="kernel"))
     facts = msgspec.structs.replace(HEALTHY, udevd=False)
     found = diagnose(Snapshot(), facts, daemon=view)
@@ -366,32 +366,34 @@ def test_kernel_events_are_right_without_udevd() -> None:
 
 
 def test_daemon_that_does_not_answer_is_found() -> None:
-    """None there, or one that this user may not ask; or two."""
-    assert told(DaemonView(("/run/s",), reason="no such file")) == [("warning", "no-daemon", None)]
+    """There is no daemon, or this user may not ask it; or there are two."""
+    assert findings_for(DaemonView(("/run/s",), reason="no such file")) == [
+        ("warning", "no-daemon", None)
+    ]
     barred = DaemonView(("/run/s",), reason="permission denied", refused=True)
-    assert told(barred) == [("warning", "socket-refused", None)]
+    assert findings_for(barred) == [("warning", "socket-refused", None)]
     two = DaemonView(("/run/s", "/run/user/s"), status_with(), others=("/run/user/s",))
-    assert told(two) == [("note", "several-daemons", None)]
+    assert findings_for(two) == [("note", "several-daemons", None)]
 
 
-def test_devices_that_the_daemon_shows_otherwise_are_told(tree: Tree) -> None:
-    """One that it lacks, one that it has still, one that changed."""
+def test_devices_that_the_daemon_serves_differently_are_found(tree: Tree) -> None:
+    """The daemon lacks a device, still has one, or has another state of one."""
     before = scan(Sysroot(tree.root))
-    assert differing(before, before) == ()
+    assert differences(before, before) == ()
     tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
     after = scan(Sysroot(tree.root))
-    changed = (CARD_NAME, "shows it with another capabilities")
-    assert differing(after, before) == ((MDEV, "has no such device"), changed)
-    assert differing(before, after) == ((MDEV, "has it still"), changed)
-    view = DaemonView(("/run/s",), status_with(), differing=differing(after, before))
-    assert told(view) == [
+    changed = (CARD_NAME, "and a new scan differ in its capabilities")
+    assert differences(after, before) == ((MDEV, "does not have it, but a new scan does"), changed)
+    assert differences(before, after) == ((MDEV, "still has it, but a new scan does not"), changed)
+    view = DaemonView(("/run/s",), status_with(), differences=differences(after, before))
+    assert findings_for(view) == [
         ("warning", "daemon-differs", MDEV),
         ("warning", "daemon-differs", CARD_NAME),
     ]
 
 
 def test_device_that_was_not_read_whole_is_not_compared(tree: Tree) -> None:
-    """A daemon that is root reads more than who asks."""
+    """A daemon that is root reads more than other users."""
     before = scan(Sysroot(tree.root))
     tree.file(f"{tree.resolve(CARD)}/numa_node", "far\n")
-    assert differing(scan(Sysroot(tree.root)), before) == ()
+    assert differences(scan(Sysroot(tree.root)), before) == ()

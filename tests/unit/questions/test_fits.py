@@ -1,4 +1,4 @@
-"""fits: where a type of vGPU fits, on recorded hosts and on cards of every state."""
+"""fits: the room for a vGPU type, on sample hosts and on cards in every state."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ A2, L40S, L40S_IDLE, P40 = "08:00.0", "26:00.0", "5e:00.0", "16:00.0"
 
 
 def host(name: str) -> Snapshot:
-    """Scan a recorded host."""
+    """Scan a sample host."""
     return scan(Sysroot(str(FIXTURES / name)))
 
 
 def card(found: Fits, address: str) -> Card:
-    """Return what is said of a card."""
+    """Return the answer for one card."""
     name = "pci_0000_" + address.translate(str.maketrans(":.", "__"))
     return next(one for one in found.cards if one.card == name)
 
@@ -37,7 +37,7 @@ def gist(one: Card) -> tuple[int | None, int, int, int | None, str | None]:
 
 
 def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
-    """Fourteen functions say 1; two of four 4 GB vGPUs are there, so two fit."""
+    """Fourteen functions report 1 each; two of four 4 GB vGPUs exist, so two fit."""
     snapshot = host("vgpu-sriov")
     found = fits(snapshot, "NVIDIA A2-4Q", 2)
     assert (found.answer, len(found.cards)) == ("yes", 1)
@@ -50,14 +50,14 @@ def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
 
 
 def test_types_of_the_same_size_share_the_memory() -> None:
-    """A 4C takes as much as the 4Qs that are there."""
+    """A 4C takes as much memory as an existing 4Q."""
     one = card(fits(host("vgpu-sriov"), "nvidia-754"), A2)
     assert gist(one) == (2, 2, 0, 4, None)
     assert one.others == ("NVIDIA A2-4Q",)
 
 
 def test_type_of_another_size_is_kept_out_by_what_is_active() -> None:
-    """The reason names what is in the way."""
+    """The active types are named as the reason."""
     found = fits(host("vgpu-sriov"), "A2-8Q")
     one = card(found, A2)
     assert (found.answer, one.reason, one.others) == (
@@ -66,7 +66,7 @@ def test_type_of_another_size_is_kept_out_by_what_is_active() -> None:
 
 
 def test_physical_function_that_is_the_parent_is_taken_at_its_word() -> None:
-    """There is nothing to add up."""
+    """With one function, the count of the driver is the answer."""
     snapshot = host("vgpu-two-generations")
     assert gist(card(fits(snapshot, "GRID P40-8C", 2), P40)) == (2, 2, 1, 3, None)
     assert fits(snapshot, "GRID P40-8C", 2).answer == "yes"
@@ -74,7 +74,7 @@ def test_physical_function_that_is_the_parent_is_taken_at_its_word() -> None:
 
 
 def test_cards_of_two_generations_answer_side_by_side() -> None:
-    """Each by its own framework, and each says why it is none."""
+    """Each card answers by its own framework, with its own reason."""
     found = fits(host("vgpu-two-generations"), "l40s-4q")
     assert found.answer == "yes"
     assert [(one.card, one.reason) for one in found.cards] == [
@@ -91,7 +91,7 @@ def test_cards_of_two_generations_answer_side_by_side() -> None:
 
 
 def test_without_a_ceiling_one_is_certain_and_more_are_not() -> None:
-    """With vendor VFIO five functions list it, and nobody tells how many fit together."""
+    """With vendor VFIO, five functions list the type; how many fit together is unknown."""
     snapshot = host("vgpu-vendor-vfio")
     assert gist(card(fits(snapshot, "NVIDIA L40S-4Q"), L40S)) == (5, 1, 1, None, None)
     assert fits(snapshot, "NVIDIA L40S-4Q", 1).answer == "yes"
@@ -100,7 +100,7 @@ def test_without_a_ceiling_one_is_certain_and_more_are_not() -> None:
 
 
 def test_profile_that_no_function_lists_is_not_called_unknown_to_the_host() -> None:
-    """It may just not fit beside the others, which is no error."""
+    """It may only not fit beside the active ones, so this is no error."""
     found = fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-24Q")
     assert found.answer == "no"
     one = card(found, L40S)
@@ -111,19 +111,19 @@ def test_profile_that_no_function_lists_is_not_called_unknown_to_the_host() -> N
 
 
 def test_card_without_virtual_functions_says_so() -> None:
-    """What it would offer is not known before they are there."""
+    """The types are unknown until virtual functions are enabled."""
     one = card(fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-4Q"), L40S_IDLE)
     assert (gist(one), one.places) == ((0, 0, 0, None, "no-vf-enabled"), ())
 
 
 def test_network_card_without_virtual_functions_is_no_vgpu_card() -> None:
-    """SR-IOV alone makes none."""
+    """SR-IOV alone does not make a vGPU card."""
     assert {one.card for one in fits(host("vgpu-sriov"), "A2-4Q").cards} == {"pci_0000_08_00_0"}
 
 
 @pytest.mark.parametrize("wanted", ["no-such-type", "NVIDIA A2-3Q", "", "x" * 10_000])
-def test_type_that_nobody_has_is_an_error_with_those_there_are(wanted: str) -> None:
-    """A typing error is not answered with "it does not fit"."""
+def test_type_that_no_device_offers_is_an_error_with_offered_types(wanted: str) -> None:
+    """A misspelled type is not answered with "no"."""
     with pytest.raises(NoSuchType) as caught:
         fits(host("vgpu-sriov"), wanted)
     assert caught.value.offered == (
@@ -132,8 +132,8 @@ def test_type_that_nobody_has_is_an_error_with_those_there_are(wanted: str) -> N
 
 
 def test_host_without_vgpus_has_no_type_at_all() -> None:
-    """The error says where to look on."""
-    with pytest.raises(NoSuchType, match="or any: see nodedevctl doctor") as caught:
+    """The error says what to do next."""
+    with pytest.raises(NoSuchType, match="or any other; run nodedevctl doctor") as caught:
         fits(host("empty"), "nvidia-1")
     assert caught.value.offered == ()
 
@@ -157,7 +157,7 @@ def a2(
     functions: int = 4,
     descriptions: bool = True,
 ) -> Snapshot:
-    """Make an A2 whose functions offer types so, the first of them with these mdevs."""
+    """Build an A2 whose functions offer these types, with these mdevs on the first ones."""
     pf = "0000:08:00.0"
     tree.pci(pf, vendor=0x10DE, device=0x25B6, class_=0x030200, driver="nvidia")
     vfs = [f"0000:08:{number >> 3:02x}.{number & 7}" for number in range(1, 1 + functions)]
@@ -183,45 +183,45 @@ def a2(
 
 
 def test_card_that_is_full_of_the_type_is_full(tree: Tree) -> None:
-    """Nothing else is in its way."""
+    """No other type is active."""
     found = fits(a2(tree, {"8Q": 2}, {}), "A2-8Q")
     assert (found.answer, gist(card(found, A2))) == ("no", (0, 0, 2, 2, "full"))
 
 
-def test_driver_that_has_none_left_for_no_seen_reason_is_quoted(tree: Tree) -> None:
-    """No reason is made up."""
+def test_driver_that_reports_none_available_without_reason_is_quoted(tree: Tree) -> None:
+    """No reason is invented."""
     assert gist(card(fits(a2(tree, {}, {"8Q": 0}), "A2-8Q"), A2)) == (
         0, 0, 0, 2, "none-available",
     )  # fmt: skip
 
 
-def test_mixed_sizes_bound_what_is_free_but_promise_one_alone(tree: Tree) -> None:
-    """8 GB of 16 are taken, in pieces that nobody knows."""
+def test_mixed_sizes_bound_the_room_and_promise_only_one(tree: Tree) -> None:
+    """8 of 16 GB are in use, and the rest may be fragmented."""
     snapshot = a2(tree, {"4Q": 1, "2Q": 2}, {"2Q": 1, "4Q": 1}, functions=8)
     assert gist(card(fits(snapshot, "A2-4Q"), A2)) == (2, 1, 1, 4, None)
     assert fits(snapshot, "A2-4Q", 2).answer == "perhaps"
     assert fits(snapshot, "A2-4Q", 3).answer == "no"
 
 
-def test_types_without_descriptions_promise_one_alone(tree: Tree) -> None:
-    """The ceiling is only there."""
+def test_types_without_descriptions_promise_only_one(tree: Tree) -> None:
+    """The ceiling is in the description only."""
     found = fits(a2(tree, {}, {"4Q": 1}, descriptions=False), "A2-4Q", 2)
     assert (found.answer, gist(card(found, A2))) == ("perhaps", (4, 1, 0, None, None))
 
 
-def test_driver_is_believed_that_one_fits_even_if_the_memory_says_no(tree: Tree) -> None:
-    """It knows better than a computation."""
+def test_available_count_of_the_driver_wins_over_the_memory(tree: Tree) -> None:
+    """The driver's count wins over the computed room."""
     assert gist(card(fits(a2(tree, {"8Q": 2}, {"8Q": 1}), "A2-8Q"), A2)) == (1, 1, 2, 2, None)
 
 
 def test_count_that_cannot_be_read_is_unknown_and_not_none(tree: Tree) -> None:
-    """The answer may be yes as well."""
+    """The answer is perhaps, not no."""
     found = fits(a2(tree, {}, {"8Q": "?"}), "A2-8Q")
     assert (found.answer, gist(card(found, A2))) == ("perhaps", (None, 0, 0, 2, "unknown"))
 
 
 def test_function_whose_list_is_missing_is_unknown(tree: Tree) -> None:
-    """With vendor VFIO, too; and no type is said to be missing."""
+    """The same holds for vendor VFIO; the type is not reported as missing."""
     tree.pci(
         "0000:26:00.4", vendor=0x10DE, device=0x26B9, class_=0x030200,
         attributes={"nvidia/current_vgpu_type": 0},
@@ -230,8 +230,8 @@ def test_function_whose_list_is_missing_is_unknown(tree: Tree) -> None:
     assert (found.answer, [one.reason for one in found.cards]) == ("perhaps", ["unknown"])
 
 
-def test_profile_that_cannot_be_told_leaves_the_function_unknown(tree: Tree) -> None:
-    """It may have one, and then nothing can be set on it."""
+def test_profile_that_cannot_be_read_leaves_the_function_unknown(tree: Tree) -> None:
+    """A profile may be set, and then no other can be."""
     tree.pci(
         "0000:26:00.4", vendor=0x10DE, device=0x26B9, class_=0x030200,
         attributes={
@@ -246,7 +246,7 @@ def test_profile_that_cannot_be_told_leaves_the_function_unknown(tree: Tree) -> 
 
 
 def test_function_that_holds_a_profile_offers_no_other(tree: Tree) -> None:
-    """Even if its driver goes on listing some."""
+    """This holds even if the driver still lists some."""
     tree.pci(
         "0000:26:00.4", vendor=0x10DE, device=0x26B9, class_=0x030200,
         attributes={
@@ -262,12 +262,12 @@ def test_function_that_holds_a_profile_offers_no_other(tree: Tree) -> None:
 
 
 def test_gvtg_without_names_is_asked_for_by_the_name_it_would_have() -> None:
-    """As Linux 6.1 calls it."""
+    """That is the name of Linux 6.1."""
     found = fits(host("igpu-gvtg"), "GVTg_V5_4")
     assert (found.answer, found.cards[0].reason, found.cards[0].active) == ("no", "full", 1)
 
 
 def test_answer_reads_back_from_json(tmp_path: Path) -> None:
-    """What a client gets is what was said."""
+    """A client decodes the same answer."""
     found = fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-4Q", 2)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Fits) == found

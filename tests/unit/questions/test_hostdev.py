@@ -1,4 +1,4 @@
-"""hostdev: the XML that hands a device to a guest, and what libvirt says to it."""
+"""hostdev: the XML that assigns a device to a guest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nodedevd.questions.hostdev import (
     Reason,
     hostdev,
     parse_address,
-    parse_planned,
+    parse_new_mdev,
 )
 from nodedevd.tree.read import scan
 from tests.support.golden import Golden
@@ -50,12 +50,12 @@ OTHER = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c02"
 
 
 def here(name: str = UUID, *, machine: str = "x86_64", **options: Any) -> HostDev:
-    """Hand over a device of the host that a test has built."""
+    """Assign a device of the host that the test has built."""
     return hostdev(scan(Sysroot()), HostDevRequest(name=name, **options), machine=machine)
 
 
 def refusal(host: str | None, name: str, **options: Any) -> NotAssignable:
-    """Return the error that says why a device cannot be handed over."""
+    """Return the error that says why a device cannot be assigned."""
     with pytest.raises(NotAssignable) as refused:
         here(name, **options) if host is None else on(host, name, **options)
     assert refused.value.detail in str(refused.value)
@@ -73,8 +73,8 @@ EVERYTHING: Mapping[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("host", sorted({host for host, _, _ in DEVICES}))
-def test_devices_of_host_handed_over_give_their_golden_xml(host: str, golden: Golden) -> None:
-    """Every combination of options, with its notes, is the text that was read by a person."""
+def test_assigned_devices_of_a_host_have_their_golden_xml(host: str, golden: Golden) -> None:
+    """Every combination of options, with its notes, equals the reviewed text."""
     text = ""
     for case in ACCEPTED:
         if case[0] == host and "model" not in dict(case[2]):
@@ -86,20 +86,20 @@ def test_devices_of_host_handed_over_give_their_golden_xml(host: str, golden: Go
 
 @pytest.mark.parametrize("device", DEVICES[:3], ids=str)
 def test_model_that_is_the_device_api_changes_nothing(device: tuple[str, str, str]) -> None:
-    """It is a check; the XML has it anyway."""
+    """It is only a check; the XML has this model anyway."""
     host, name, model = device
     assert on(host, name, model=model) == on(host, name)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-def test_no_ramfb_is_what_there_is_anyway(device: tuple[str, str, str | None]) -> None:
-    """A client may say so of any device."""
+def test_ramfb_false_is_the_default(device: tuple[str, str, str | None]) -> None:
+    """A client may pass false for any device."""
     assert on(*device[:2], ramfb=False) == on(*device[:2])
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_combination_that_is_not_accepted_is_refused(device: tuple[str, str, str | None]) -> None:
-    """All values of all options, with each other: what does not fit is never let through."""
+    """Of all values of all options, exactly the accepted combinations pass."""
     host, name, _ = device
     fits = {options for one, other, options in ACCEPTED if (one, other) == (host, name)}
     found = set()
@@ -132,7 +132,7 @@ def test_combination_that_is_not_accepted_is_refused(device: tuple[str, str, str
     ],
 )
 def test_mdev_goes_by_any_of_its_names(name: str) -> None:
-    """Whatever it is called, it is handed over by its uuid."""
+    """For every form of its name, the XML has its UUID."""
     found = on("samples", name)
     assert (found.type, found.model) == ("mdev", "vfio-pci")
     assert find(parse(found.xml), "source/address").get("uuid") == MBOCHS[1]
@@ -140,7 +140,7 @@ def test_mdev_goes_by_any_of_its_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["3b:00.5", "0000:3b:00.5", "pci_0000_3b_00_5"])
 def test_pci_function_goes_by_any_of_its_names(name: str) -> None:
-    """Whatever it is called, it is handed over by its address."""
+    """For every form of its name, the XML has its address."""
     found = on("vdpa-smartnic", name)
     assert (found.type, found.model) == ("pci", None)
     assert attributes(find(parse(found.xml), "source/address")) == {
@@ -152,7 +152,7 @@ def test_pci_function_goes_by_any_of_its_names(name: str) -> None:
 
 
 def test_unknown_device_is_no_such_device() -> None:
-    """With the nearest names."""
+    """The error has the nearest names."""
     with pytest.raises(NoSuchDevice) as missing:
         on("vdpa-smartnic", "0000:3b:00.6")
     assert "pci_0000_3b_00_5" in missing.value.nearest
@@ -167,14 +167,14 @@ def test_unknown_device_is_no_such_device() -> None:
     ],
 )
 def test_address_that_is_none_is_an_invalid_parameter(text: str) -> None:
-    """So is slot 0 of bus 0, which libvirt takes for none at all."""
+    """So is slot 0 of bus 0, which libvirt takes for no address."""
     with pytest.raises(InvalidParameter) as invalid:
         on(*MBOCHS[:2], address=text)
     assert invalid.value.parameter == "address"
 
 
 def test_address_is_read_in_either_case() -> None:
-    """As the kernel and lspci write it."""
+    """The kernel and lspci write lower case, users may not."""
     assert parse_address("pci:0A:1F.7") == parse_address("pci:0000:0a:1f.7")
     assert parse_address("ccw:FE.0.00AB") == parse_address("ccw:fe.0.00ab")
 
@@ -186,8 +186,8 @@ def test_address_is_read_in_either_case() -> None:
     ("host", "name", "reason", "detail"),
     [
         ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520014", "inactive", "mdevctl start -u b1ae8b"),
-        ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520015", "inactive", "has to offer its type"),
-        ("vgpu-sriov", "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04", "inactive", "has to be there"),
+        ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520015", "inactive", "must offer its type"),
+        ("vgpu-sriov", "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04", "inactive", "must be present"),
         ("broken", "aaaaaaaa-0000-4000-8000-000000000001", "incomplete", "nodedevctl wait"),
         ("broken", "aaaaaaaa-0000-4000-8000-000000000004", "removing", "create another one"),
         ("broken", "mdev_not_a_uuid", "no-address", "by its UUID"),
@@ -207,18 +207,18 @@ def test_address_is_read_in_either_case() -> None:
         ("samples", "computer", "kind", "neither a PCI function nor an mdev"),
     ],
 )
-def test_device_that_cannot_be_handed_over_says_why(
+def test_device_that_cannot_be_assigned_says_why(
     host: str, name: str, reason: str, detail: str
 ) -> None:
-    """By a word for programs, and by a sentence with what to do next."""
+    """The error has a reason for programs, and a sentence with the remedy."""
     error = refusal(host, name)
     assert (error.code, error.reason) == ("not-assignable", reason)
     assert error.name == snapshot_of(host).lookup(name).name
     assert detail in error.detail
 
 
-def test_protocol_tells_of_every_reason() -> None:
-    """Each of them, and no other."""
+def test_protocol_documents_every_reason() -> None:
+    """The table has every reason, and no other."""
     text = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
     section = text.partition("### HostDev\n")[2].partition("\n### ")[0]
     rows = section.partition("| reason | |\n| --- | --- |\n")[2].partition("\n\n")[0]
@@ -227,7 +227,7 @@ def test_protocol_tells_of_every_reason() -> None:
 
 
 def test_definition_without_capacity_says_so() -> None:
-    """What mdevctl needs first is told with its command."""
+    """The error has the command of mdevctl, and what it needs first."""
     error = refusal("vgpu-sriov", "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03_c12a2c15")
     assert "0000:08:00.6 needs a free instance of its type" in error.detail
     assert "mdevctl start -u c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03 -p 0000:08:00.6" in error.detail
@@ -235,7 +235,7 @@ def test_definition_without_capacity_says_so() -> None:
 
 @pytest.fixture
 def card(tree: Tree) -> str:
-    """Return a PCI function that offers one type; it is in an IOMMU group."""
+    """Return a PCI function in an IOMMU group that offers one type."""
     path = tree.pci(
         "0000:00:02.0",
         vendor=0x10DE,
@@ -248,29 +248,29 @@ def card(tree: Tree) -> str:
     return tree.mdev_parent(path)
 
 
-def test_mdev_without_a_driver_cannot_be_handed_over(tree: Tree, card: str) -> None:
-    """Nobody would answer the guest."""
+def test_mdev_without_a_driver_cannot_be_assigned(tree: Tree, card: str) -> None:
+    """No driver would serve the guest."""
     tree.mdev(card, UUID, "nvidia-746")
     assert refusal(None, UUID).reason == "no-driver"
 
 
-def test_mdev_without_a_group_is_handed_over_with_a_note(tree: Tree, card: str) -> None:
-    """Libvirt asks for the group, the kernel can do without."""
+def test_mdev_without_a_group_is_assigned_with_a_note(tree: Tree, card: str) -> None:
+    """Libvirt needs the group, the kernel does not."""
     tree.mdev(card, UUID, "nvidia-746", driver="nvidia", vfio=0)
     assert "CONFIG_VFIO_GROUP" in here().notes[0]
 
 
-def test_mdev_with_a_group_that_cannot_be_read_is_handed_over_with_a_note(
+def test_mdev_with_a_group_that_cannot_be_read_is_assigned_with_a_note(
     tree: Tree, card: str
 ) -> None:
-    """Unknown is not the same as none."""
+    """An unknown group is not a missing group."""
     path = tree.mdev(card, UUID, "nvidia-746", driver="nvidia")
     tree.kernel_link(f"{path}/iommu_group", "/sys/kernel/iommu_groups/odd")
     assert here().notes == ("its VFIO group cannot be read",)
 
 
 def test_unknown_device_api_asks_for_the_model(tree: Tree, card: str) -> None:
-    """It is not guessed for an mdev that is there; who knows may say."""
+    """For an existing mdev it is not guessed; the user may give it."""
     tree.mdev_type(card, "nvidia-747", device_api=None)
     tree.mdev(card, UUID, "nvidia-747", driver="nvidia", iommu_group=2)
     error = refusal(None, UUID)
@@ -278,35 +278,35 @@ def test_unknown_device_api_asks_for_the_model(tree: Tree, card: str) -> None:
     assert "--model" in error.detail
     found = here(model="vfio-pci")
     assert found.model == "vfio-pci"
-    assert found.notes == ("its device_api cannot be read: that it is vfio-pci is not checked",)
+    assert found.notes == ("its device_api cannot be read: the model vfio-pci is not checked",)
 
 
 @pytest.mark.parametrize("api", ["vfio-platform", "vfio-amba", "vfio-odd"])
 @pytest.mark.parametrize("model", [None, "vfio-pci"])
-def test_device_api_without_a_model_cannot_be_handed_over(
+def test_device_api_without_a_model_cannot_be_assigned(
     tree: Tree, card: str, api: str, model: Any
 ) -> None:
-    """Whatever is asked for: libvirt has no word for it."""
+    """Libvirt has no model for it, so no option helps."""
     tree.mdev_type(card, "odd-1", device_api=api)
     tree.mdev(card, UUID, "odd-1", driver="odd", iommu_group=2)
     error = refusal(None, UUID, model=model)
     assert error.reason == "api-unsupported"
-    assert f"{api!r}, and libvirt knows vfio-pci, vfio-ccw, vfio-ap alone" in error.detail
+    assert f"{api!r}, but libvirt supports only vfio-pci, vfio-ccw, vfio-ap" in error.detail
 
 
 def test_model_that_is_not_the_device_api_does_not_fit(tree: Tree, card: str) -> None:
-    """The error names what it is."""
+    """The error names the device_api."""
     tree.mdev(card, UUID, "nvidia-746", driver="nvidia", iommu_group=2)
     with pytest.raises(DoesNotFit) as misfit:
         here(model="vfio-ccw")
     assert misfit.value.code == "does-not-fit"
     assert str(misfit.value) == (
-        f"model does not fit {NAME}: its device_api is vfio-pci; leave the model out"
+        f"model does not fit {NAME}: its device_api is vfio-pci; omit the model"
     )
 
 
-def test_bridge_is_told_by_its_header_alone(tree: Tree) -> None:
-    """Whatever class it says it has."""
+def test_bridge_is_recognised_by_its_header_alone(tree: Tree) -> None:
+    """Its class may be another one."""
     tree.pci(
         "0000:00:03.0",
         vendor=0x8086,
@@ -318,43 +318,43 @@ def test_bridge_is_told_by_its_header_alone(tree: Tree) -> None:
     assert refusal(None, "00:03.0").reason == "bridge"
 
 
-def test_function_that_the_iommu_does_not_reach_is_told_from_no_iommu(
+def test_function_that_the_iommu_does_not_cover_differs_from_no_iommu(
     tree: Tree, card: str
 ) -> None:
-    """The others of the host are in groups."""
+    """Other devices of the host are in groups."""
     tree.pci("0000:00:03.0", vendor=0x8086, device=0x1, class_=0x020000)
     error = refusal(None, "00:03.0")
     assert error.reason == "no-iommu-group"
-    assert "the IOMMU does not reach it" in error.detail
+    assert "the IOMMU does not cover it" in error.detail
 
 
 @pytest.mark.parametrize(
     ("name", "options", "parameter", "detail"),
     [
-        (MBOCHS, {"managed": True}, "managed", "says nothing for an mdev"),
+        (MBOCHS, {"managed": True}, "managed", "but not mdevs"),
         (MBOCHS, {"ramfb": True}, "ramfb", "add --display on"),
         (MBOCHS, {"ramfb": True, "display": False}, "ramfb", "add --display on"),
-        (MBOCHS, {"boot_order": 1}, "boot_order", "boots from no such mdev"),
-        (MBOCHS, {"address": CCW}, "address", "in a guest its address is pci:…"),
+        (MBOCHS, {"boot_order": 1}, "boot_order", "cannot boot from it"),
+        (MBOCHS, {"address": CCW}, "address", "give an address pci:…"),
         (DASD, {"model": "vfio-pci"}, "model", "its device_api is vfio-ccw"),
-        (DASD, {"display": True}, "display", "it is vfio-ccw"),
-        (DASD, {"address": PCI}, "address", "in a guest its address is ccw:…"),
-        (CRYPTO, {"display": False}, "display", "it is vfio-ap"),
-        (CRYPTO, {"ramfb": True}, "ramfb", "it is vfio-ap"),
-        (CRYPTO, {"boot_order": 1}, "boot_order", "boots from no such mdev"),
-        (CRYPTO, {"address": CCW}, "address", "in a guest it has no address"),
-        (FUNCTION, {"model": "vfio-pci"}, "model", "mdevs alone have a model"),
+        (DASD, {"display": True}, "display", "it is an mdev of vfio-ccw"),
+        (DASD, {"address": PCI}, "address", "give an address ccw:…"),
+        (CRYPTO, {"display": False}, "display", "it is an mdev of vfio-ap"),
+        (CRYPTO, {"ramfb": True}, "ramfb", "it is an mdev of vfio-ap"),
+        (CRYPTO, {"boot_order": 1}, "boot_order", "cannot boot from it"),
+        (CRYPTO, {"address": CCW}, "address", "has no address in a guest"),
+        (FUNCTION, {"model": "vfio-pci"}, "model", "only mdevs have a model"),
         (FUNCTION, {"display": True}, "display", "it is a PCI function"),
         (FUNCTION, {"ramfb": True}, "ramfb", "it is a PCI function"),
-        (FUNCTION, {"address": CCW}, "address", "in a guest its address is pci:…"),
-        (VGPU, {"managed": True}, "managed", "its driver nvidia gives to VFIO"),
-        (VGPU, {"model": "vfio-pci"}, "model", "mdevs alone have a model"),
+        (FUNCTION, {"address": CCW}, "address", "give an address pci:…"),
+        (VGPU, {"managed": True}, "managed", "must stay with its driver nvidia"),
+        (VGPU, {"model": "vfio-pci"}, "model", "only mdevs have a model"),
     ],
 )
 def test_option_that_does_not_fit_is_named(
     name: tuple[str, str, str | None], options: dict[str, Any], parameter: str, detail: str
 ) -> None:
-    """With what the device is, or what has to go with it."""
+    """The error says what the device is, or which option is missing."""
     with pytest.raises(DoesNotFit) as misfit:
         on(*name[:2], **options)
     assert misfit.value.parameter == parameter
@@ -365,13 +365,13 @@ def test_option_that_does_not_fit_is_named(
 
 
 def test_group_with_others_names_them() -> None:
-    """All of them have to go with the function; one that is not in the tree is named, too."""
+    """All devices of a group are assigned together; those outside the tree are named, too."""
     (note, _) = on("igpu-gvtg", "0000:00:1f.6").notes
-    assert note.startswith("IOMMU group 3 has pci_0000_00_1f_0 (no driver), too: each has to be")
+    assert note.startswith("IOMMU group 3 also has pci_0000_00_1f_0 (no driver): bind each of them")
 
 
-def test_group_names_bridges_not_and_strangers_as_the_kernel_does(tree: Tree) -> None:
-    """VFIO lets bridges alone; what is not in the tree is still in the group."""
+def test_group_names_devices_outside_the_tree_but_no_bridges(tree: Tree) -> None:
+    """VFIO ignores bridges; a device outside the tree is still in the group."""
     tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000, iommu_group=7)
     tree.pci("0000:00:04.0", vendor=1, device=1, class_=0x020000, iommu_group=7, driver="e1000e")
     tree.pci(
@@ -384,15 +384,15 @@ def test_group_names_bridges_not_and_strangers_as_the_kernel_does(tree: Tree) ->
     )
     tree.kernel_link("/sys/kernel/iommu_groups/7/devices/stranger", "/sys/devices/stranger")
     (note,) = here("00:03.0").notes
-    assert note.startswith("IOMMU group 7 has pci_0000_00_04_0 (e1000e), stranger, too: ")
+    assert note.startswith("IOMMU group 7 also has pci_0000_00_04_0 (e1000e), stranger: ")
 
 
 def test_group_that_cannot_be_read_is_a_note(tree: Tree) -> None:
-    """Unknown is not the same as none."""
+    """An unknown group is not a missing group."""
     path = tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000)
     tree.kernel_link(f"{path}/iommu_group", "/sys/kernel/iommu_groups/odd")
     assert here("00:03.0").notes == (
-        "its IOMMU group cannot be read: what has to go with it is unknown",
+        "its IOMMU group cannot be read: other devices of the group are unknown",
     )
 
 
@@ -404,22 +404,22 @@ def test_class_that_cannot_be_read_is_a_note() -> None:
     pci = msgspec.structs.replace(pci, class_code=None)
     device = msgspec.structs.replace(device, capabilities=(pci,))
     found = hostdev(Snapshot([device]), HostDevRequest(name=device.name), machine="x86_64")
-    assert found.notes == ("its class cannot be read: that it is no bridge is not checked",)
+    assert found.notes == ("its class cannot be read: whether it is a bridge is not checked",)
 
 
-def test_managed_function_tells_what_the_host_loses() -> None:
-    """Libvirt takes it from its driver, and all that hangs on it."""
+def test_managed_function_notes_what_the_host_loses() -> None:
+    """Libvirt unbinds the driver, and the devices below it disappear."""
     (note,) = on("vdpa-smartnic", "0000:3b:00.3").notes
     assert note == (
-        "libvirt takes it from its driver mlx5_core:"
+        "libvirt unbinds it from its driver mlx5_core;"
         " the host loses vdpa_vdpa1, net_eth1_02_00_00_00_3b_01"
     )
 
 
-def test_function_that_is_not_managed_tells_how_to_take_it_from_its_driver() -> None:
-    """One that vfio-pci has already needs nothing."""
+def test_function_that_is_not_managed_notes_how_to_unbind_it() -> None:
+    """A function that is bound to vfio-pci needs nothing."""
     (note,) = on("vdpa-smartnic", "0000:3b:00.3", managed=False).notes
-    assert "virsh nodedev-detach pci_0000_3b_00_3: the host loses" in note
+    assert "virsh nodedev-detach pci_0000_3b_00_3; the host loses" in note
     assert on("vdpa-smartnic", "0000:3b:00.5", managed=False).notes == ()
 
 
@@ -427,13 +427,13 @@ def test_function_that_is_not_managed_tells_how_to_take_it_from_its_driver() -> 
 def test_function_without_a_driver_of_the_host_needs_no_note(
     tree: Tree, driver: str | None
 ) -> None:
-    """It has none, or one of VFIO, of which there are several."""
+    """It has no driver, or one of the VFIO drivers."""
     tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000, iommu_group=7, driver=driver)
     assert here("00:03.0").notes == here("00:03.0", managed=False).notes == ()
 
 
-def test_parent_of_mdevs_is_told_to_be_one(tree: Tree, card: str) -> None:
-    """Whole in a guest, it cannot be divided here."""
+def test_parent_of_mdevs_has_a_note(tree: Tree, card: str) -> None:
+    """While it is in a guest, the host cannot divide it."""
     assert "it is an mdev parent" in here("00:02.0").notes[0]
 
 
@@ -441,7 +441,7 @@ def test_parent_of_mdevs_is_told_to_be_one(tree: Tree, card: str) -> None:
 
 
 def test_function_with_a_profile_keeps_its_driver() -> None:
-    """It is VFIO's already: libvirt must not touch it, and there is nothing to be done before."""
+    """It is bound to VFIO already, so libvirt must not bind it."""
     found = on("vgpu-two-generations", "0000:26:00.7")
     assert parse(found.xml).get("managed") == "no"
     assert found.notes == ()
@@ -453,16 +453,16 @@ def test_function_with_a_profile_keeps_its_driver() -> None:
     [
         (
             "ID    : vGPU Name\n1148  : NVIDIA L40S-2Q\n",
-            "nvidia/current_vgpu_type, 1148 for NVIDIA",
+            "nvidia/current_vgpu_type, for example 1148 for NVIDIA",
         ),
-        ("ID    : vGPU Name\n", "none fits now"),
+        ("ID    : vGPU Name\n", "no profile fits now"),
         (None, "write the id of one to /sys/bus/pci/devices/0000:00:03.4/nvidia/current_vgpu_type"),
     ],
 )
 def test_function_without_a_profile_names_the_file(
     tree: Tree, creatable: str | None, detail: str
 ) -> None:
-    """And a profile, if there is one to be had, or to be read."""
+    """The error also names a profile, if one can be read."""
     path = tree.pci(
         "0000:00:03.4", vendor=0x10DE, device=1, class_=0x030200, driver="nvidia", iommu_group=3
     )
@@ -475,14 +475,14 @@ def test_function_without_a_profile_names_the_file(
 
 
 def test_profile_that_cannot_be_read_is_a_note(tree: Tree) -> None:
-    """Unknown is not the same as none; the driver is left where it is in any case."""
+    """An unknown profile is not a missing profile; the function keeps its driver."""
     path = tree.pci(
         "0000:00:03.4", vendor=0x10DE, device=1, class_=0x030200, driver="nvidia", iommu_group=3
     )
     tree.file(f"{path}/nvidia/current_vgpu_type", "odd\n")
     found = here("00:03.4")
     assert parse(found.xml).get("managed") == "no"
-    assert found.notes == ("its vGPU profile cannot be read: that one is set is not checked",)
+    assert found.notes == ("its vGPU profile cannot be read: whether one is set is not checked",)
 
 
 # -- an mdev that is not created yet -----------------------------------------------------
@@ -508,17 +508,37 @@ def test_profile_that_cannot_be_read_is_a_note(tree: Tree) -> None:
         ("samples", {"type": "vfio_ap-passthrough"}, "vfio-ap", "the type's driver, vfio_ap"),
         ("samples", {"type": "vfio_ccw-io"}, "vfio-ccw", "the type's driver, vfio_ccw"),
         ("samples", {"type": "nvidia-746", "arch": "s390x"}, "vfio-pci", "type's driver, nvidia"),
-        ("samples", {"type": "odd-1", "model": "vfio-ccw"}, "vfio-ccw", "no parent here offers"),
-        ("samples", {"type": "odd-1"}, "vfio-pci", "the architecture x86_64, this machine's"),
-        ("samples", {}, "vfio-pci", "the architecture x86_64, this machine's"),
-        ("samples", {"arch": "s390x"}, "vfio-ccw", "the architecture s390x; --type or --model"),
-        ("samples", {"arch": "aarch64"}, "vfio-pci", "the architecture aarch64; --type or --model"),
+        (
+            "samples",
+            {"type": "odd-1", "model": "vfio-ccw"},
+            "vfio-ccw",
+            "no parent on this host offers",
+        ),
+        (
+            "samples",
+            {"type": "odd-1"},
+            "vfio-pci",
+            "the architecture x86_64 of this host; give --type or --model",
+        ),
+        ("samples", {}, "vfio-pci", "the architecture x86_64 of this host; give --type or --model"),
+        (
+            "samples",
+            {"arch": "s390x"},
+            "vfio-ccw",
+            "the architecture s390x; give --type or --model",
+        ),
+        (
+            "samples",
+            {"arch": "aarch64"},
+            "vfio-pci",
+            "the architecture aarch64; give --type or --model",
+        ),
     ],
 )
-def test_model_of_an_mdev_to_come_is_found(
+def test_model_of_a_new_mdev_is_found(
     host: str, options: dict[str, Any], model: str, note: str | None
 ) -> None:
-    """As asked for, by the type as it is offered, by its driver, by the architecture."""
+    """It comes from the options, the offered type, its driver, or the architecture."""
     found = on(host, UUID.upper(), not_created=True, **options)
     assert (found.type, found.model) == ("mdev", model)
     assert find(parse(found.xml), "source/address").get("uuid") == UUID
@@ -527,42 +547,45 @@ def test_model_of_an_mdev_to_come_is_found(
 
 
 def test_guess_is_from_the_machine_it_runs_on(tree: Tree) -> None:
-    """If nothing else is said."""
+    """The default architecture is that of this host."""
     found = here(machine="s390x", not_created=True)
     assert found.model == "vfio-ccw"
     (note,) = found.notes
-    assert note.startswith("the model vfio-ccw is a guess from the architecture s390x, this mach")
+    assert note.startswith("the model vfio-ccw is a guess from the architecture s390x of this host")
 
 
 def test_type_that_is_offered_as_two_apis_asks_for_the_model(tree: Tree, card: str) -> None:
-    """There is nothing to prefer; one of the two is right, a third is not."""
+    """Either of the two is accepted, a third is not."""
     other = tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000)
     tree.mdev_type(other, "odd-1", name="NVIDIA A2-4Q", device_api="vfio-ccw")
     tree.mdev_parent(other)
     error = refusal(None, UUID, not_created=True, type="NVIDIA A2-4Q")
     assert error.reason == "api-unknown"
-    assert "is offered here as vfio-ccw, vfio-pci; choose with --model" in error.detail
+    assert (
+        "this host offers the type 'NVIDIA A2-4Q' as vfio-ccw, vfio-pci; choose with --model"
+        in error.detail
+    )
     asked: dict[str, Any] = {"not_created": True, "type": "NVIDIA A2-4Q"}
     assert here(model="vfio-ccw", **asked).model == "vfio-ccw"
-    with pytest.raises(DoesNotFit, match="offered here as vfio-ccw, vfio-pci"):
+    with pytest.raises(DoesNotFit, match="as vfio-ccw, vfio-pci"):
         here(model="vfio-ap", **asked)
 
 
 def test_type_that_is_offered_as_another_api_does_not_fit() -> None:
-    """The host knows better than who asks."""
+    """The type of the host decides."""
     with pytest.raises(DoesNotFit, match="its device_api is vfio-pci"):
         on("samples", UUID, not_created=True, type="mtty-1", model="vfio-ccw")
 
 
-def test_mdev_to_come_that_is_there_is_refused() -> None:
-    """Its XML is to be had without a guess."""
+def test_new_mdev_that_exists_is_refused() -> None:
+    """Its XML needs no guess."""
     error = refusal("samples", MBOCHS[1], not_created=True)
     assert error.reason == "exists"
-    assert "leave out --not-created" in error.detail
+    assert "omit --not-created" in error.detail
 
 
-def test_mdev_to_come_that_is_defined_takes_the_type_of_its_definition() -> None:
-    """It is not there yet, which is what was said."""
+def test_new_mdev_with_a_definition_takes_its_type() -> None:
+    """A definition does not make the mdev exist."""
     found = on("vgpu-sriov", "c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03", not_created=True, arch="s390x")
     assert found.model == "vfio-pci"
     (note,) = found.notes
@@ -570,29 +593,29 @@ def test_mdev_to_come_that_is_defined_takes_the_type_of_its_definition() -> None
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "0000:3b:00.5", f"mdev_{UUID}_parent", UUID[:-1]])
-def test_mdev_to_come_without_a_uuid_is_an_invalid_parameter(name: str) -> None:
-    """Nothing else names a device that is not there."""
+def test_new_mdev_without_a_uuid_is_an_invalid_parameter(name: str) -> None:
+    """Only the UUID identifies a device that does not exist yet."""
     with pytest.raises(InvalidParameter) as invalid:
         on("samples", name, not_created=True)
     assert invalid.value.parameter == "name"
 
 
-def test_uuid_of_an_mdev_to_come_may_have_its_prefix() -> None:
-    """As the device will be called."""
-    assert parse_planned(NAME) == parse_planned(f"mdev_{UUID}") == UUID
+def test_uuid_of_a_new_mdev_may_have_its_prefix() -> None:
+    """That is the name of the future device."""
+    assert parse_new_mdev(NAME) == parse_new_mdev(f"mdev_{UUID}") == UUID
 
 
 @pytest.mark.parametrize("parameter", ["type", "arch"])
-def test_type_and_arch_of_an_mdev_that_is_there_are_invalid(parameter: str) -> None:
-    """They would say what the host says better."""
+def test_type_and_arch_of_an_existing_mdev_are_invalid(parameter: str) -> None:
+    """Both are read from the host."""
     with pytest.raises(InvalidParameter) as invalid:
         on("samples", MBOCHS[1], **{parameter: "x86_64"})
     assert invalid.value.parameter == parameter
 
 
 @pytest.mark.parametrize("host", ["broken", "samples", "vgpu-sriov", "s390x-full", "empty"])
-def test_every_device_is_handed_over_or_says_why(host: str) -> None:
-    """No device of a host, however broken, brings about anything else."""
+def test_every_device_is_assigned_or_says_why(host: str) -> None:
+    """No device, however broken, raises another error."""
     for device in snapshot_of(host):
         with suppress(NotAssignable):
             found = on(host, device.name)

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import pytest
 
-from nodedevd.host.processes import Process, Seen
+from nodedevd.host.processes import Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.in_use import REASONS, InUse, Look, Reason, look
+from nodedevd.questions.in_use import REASONS, InUse, Reason, VfioUsage, read_usage
 from nodedevd.tree.read import scan
 from tests.support.trees import Tree
 from tests.support.vfio_host import BRIDGE, OTHER, QEMU, Host, held
@@ -24,7 +24,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path / "host")
 
 
-def answer(look: Look, path: str) -> tuple[str, str | None, tuple[Process, ...]]:
+def answer(look: VfioUsage, path: str) -> tuple[str, str | None, tuple[Process, ...]]:
     """Return what is told of a device."""
     use = look.use("it", path)
     return use.open, use.reason, use.holders
@@ -72,7 +72,7 @@ def test_device_that_is_not_bound_to_vfio_is_not_open(host: Host) -> None:
 
 def test_device_of_a_shared_group_that_is_held_is_unknown(host: Host) -> None:
     """The group has two devices that can be had from it: which one is, its node does not tell."""
-    seen = host.look(held("1", untold=1))
+    seen = host.look(held("1", unidentified=1))
     for path in (host.card, host.sound):
         assert answer(seen, path) == ("unknown", "group-shared", (QEMU,))
     assert answer(host.look(held("1")), host.card) == ("unknown", "group-shared", (QEMU,))
@@ -94,15 +94,15 @@ def test_device_alone_in_its_group_but_for_bridges_is_told(host: Host) -> None:
 
 def test_device_got_from_a_group_that_is_closed_is_untold(host: Host) -> None:
     """A process with a VFIO device, and no node, may have any."""
-    seen = host.look(held(untold=1))
+    seen = host.look(held(unidentified=1))
     assert answer(seen, host.nic) == ("unknown", "device-untold", (QEMU,))
     assert answer(seen, host.parent) == ("no", "no-node", ())
 
 
 def test_device_besides_those_of_the_groups_held_is_untold(host: Host) -> None:
     """A process with more devices than its nodes give it may have any besides."""
-    assert answer(host.look(held("3", untold=1)), host.nic) == ("no", None, ())
-    seen = host.look(held("3", "devices/vfio7", untold=2))
+    assert answer(host.look(held("3", unidentified=1)), host.nic) == ("no", None, ())
+    seen = host.look(held("3", "devices/vfio7", unidentified=2))
     assert answer(seen, host.nic) == ("unknown", "device-untold", (QEMU,))
     assert answer(seen, host.mdev) == ("yes", None, (QEMU,))
 
@@ -138,7 +138,7 @@ def test_without_names_all_that_vfio_drives_is_told_of(host: Host) -> None:
 
 def test_devices_of_a_recorded_host_are_unknown(host: Host) -> None:
     """Its processes are not here, so nothing can be said of any device."""
-    seen = look(host.sysroot)
+    seen = read_usage(host.sysroot)
     for path in (host.mdev, host.parent):
         assert answer(seen, path) == ("unknown", "other-host", ())
 
@@ -152,5 +152,7 @@ def test_host_without_vfio_has_no_nodes(tmp_path: Path) -> None:
     """No module, no classes, no devices."""
     tree = Tree(tmp_path)
     tree.directory("/sys")
-    assert look(Sysroot(tree.root)).nodes == {}
-    assert Look(seen=Seen((), 0, hidden=False)).of(Snapshot(), None) == InUse(1, 0, ())
+    assert read_usage(Sysroot(tree.root)).nodes == {}
+    assert VfioUsage(processes=ProcessScan((), 0, hidden=False)).of(Snapshot(), None) == InUse(
+        1, 0, ()
+    )

@@ -1,4 +1,4 @@
-"""resolve: which device is meant by what other tools call it."""
+"""resolve: the devices that another tool's identifier refers to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MDEV = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
 
 
 def host(name: str) -> Snapshot:
-    """Scan a recorded host."""
+    """Scan a sample host."""
     return scan(Sysroot(str(FIXTURES / name)))
 
 
 def names(snapshot: Snapshot, text: str) -> list[str]:
-    """Return the names of the devices that are meant."""
+    """Return the names of the resolved devices."""
     return [one.name for one in resolve(snapshot, text).devices]
 
 
@@ -35,7 +35,7 @@ def names(snapshot: Snapshot, text: str) -> list[str]:
     ],
 )
 def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
-    """With all that one needs to go on."""
+    """The answer has its type, group, node and parent."""
     (found,) = resolve(host("vgpu-sriov"), text).devices
     assert found == Resolved(
         name=MDEV,
@@ -55,7 +55,7 @@ def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["32", "/dev/vfio/devices/vfio0", "0000:26:00.4", "26:00.4"])
 def test_function_with_a_profile_has_that_for_its_type(text: str) -> None:
-    """With vendor VFIO it is the function that a guest gets."""
+    """With vendor VFIO, the virtual function is what a guest gets."""
     (found,) = resolve(host("vgpu-vendor-vfio"), text).devices
     assert (found.name, found.pci_function) == ("pci_0000_26_00_4", "pci_0000_26_00_4")
     assert (found.type, found.type_name) == ("1148", "NVIDIA L40S-2Q")
@@ -63,7 +63,7 @@ def test_function_with_a_profile_has_that_for_its_type(text: str) -> None:
 
 
 def test_group_of_several_devices_means_all_of_them(tree: Tree) -> None:
-    """They can only be handed out together."""
+    """They can only be assigned together."""
     for function in range(3):
         tree.pci(
             f"0000:05:00.{function}", vendor=1, device=2, class_=0, iommu_group=7 + (function > 1)
@@ -74,14 +74,14 @@ def test_group_of_several_devices_means_all_of_them(tree: Tree) -> None:
 
 @pytest.mark.parametrize("text", ["sda", "/dev/sda", "/sys/class/block/sda"])
 def test_disk_is_found_by_kernel_name_and_node(text: str) -> None:
-    """And leads to the PCI function that it hangs at."""
+    """The answer has the PCI function above it."""
     (found,) = resolve(host("server-storage-fc"), text).devices
     assert found.capabilities == ("storage",)
     assert found.pci_function == "pci_0000_00_17_0"
 
 
-def test_disk_is_found_by_a_link_of_udevs() -> None:
-    """As /dev/disk/by-id has them."""
+def test_disk_is_found_by_a_link_of_udev() -> None:
+    """The links of /dev/disk/by-id, for example."""
     snapshot = host("server-storage-fc")
     device = next(one for one in snapshot if "storage" in one.types and one.devlinks)
     for link in device.devlinks:
@@ -89,13 +89,13 @@ def test_disk_is_found_by_a_link_of_udevs() -> None:
 
 
 def test_interface_is_found_by_its_name() -> None:
-    """Below a vDPA device, it leads to the virtual function."""
+    """Below a vDPA device, the PCI function is the virtual function."""
     (found,) = resolve(host("vdpa-smartnic"), "eth1").devices
     assert (found.capabilities, found.pci_function) == (("net",), "pci_0000_3b_00_3")
 
 
 def test_mdev_that_is_only_defined_is_found_by_its_uuid() -> None:
-    """It has a type, and neither group nor node."""
+    """It has a type, but neither group nor node."""
     (found,) = resolve(host("vgpu-sriov"), "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04").devices
     assert (found.type, found.iommu_group, found.vfio_device) == ("nvidia-746", None, None)
 
@@ -108,7 +108,7 @@ def test_mdev_that_is_only_defined_is_found_by_its_uuid() -> None:
         *("vfio0", "0000:08:00.4/..", "/dev/vfio/devices/../64"),
     ],
 )
-def test_what_means_nothing_is_no_such_device(text: str) -> None:
-    """Hostile texts included."""
+def test_unknown_identifier_is_no_such_device(text: str) -> None:
+    """Hostile texts are among the examples."""
     with pytest.raises(NoSuchDevice):
         resolve(host("vgpu-sriov"), text)

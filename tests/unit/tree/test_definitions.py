@@ -330,29 +330,29 @@ async def test_counts_of_a_stopped_mdev_are_read_again_late(tmp_path: Path) -> N
         await eventually(lambda: not live.get(UUID).active)
         live.tree.attributes(kind, {"available_instances": 2})
         await live.until_true_to_the_host()
-        assert live.follower.counters.events == 1
+        assert live.follower.followed.events == 1
 
 
 async def test_definitions_found_by_the_reconcile_were_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inotify tells of them, before it or while it is at work; of an mdev that started, udev."""
-    monkeypatch.setattr("nodedevd.follow.follower.LATE_EVENT_SECONDS", 0.2)
+    monkeypatch.setattr("nodedevd.follow.missed.LATE_EVENT_SECONDS", 0.2)
     async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
         parent = live.tree.device("/sys/devices/virtual/mtty/mtty", class_="mtty")
         live.tree.mdev_type(parent, TYPE)
         live.tree.mdev_parent(parent)
         live.tree.definition("mtty", UUID, TYPE)
         live.monitor.uevent("add", parent, "mtty")
-        live.follower.reconcile()
+        live.reconcile()
         await live.until_true_to_the_host()
         path = live.tree.mdev(parent, UUID, TYPE)
         live.pci("0000:09:00.0")
-        live.follower.reconcile()
+        live.reconcile()
         await live.until_true_to_the_host()
         live.monitor.uevent("add", path, "mdev")
-        await eventually(lambda: live.follower.counters.missed > 0)
-        assert live.follower.counters.missed == 1
+        await eventually(lambda: live.follower.followed.missed_changes > 0)
+        assert live.follower.followed.missed_changes == 1
 
 
 async def test_host_without_inotify_is_followed_all_the_same(
@@ -363,10 +363,10 @@ async def test_host_without_inotify_is_followed_all_the_same(
     def refused(path: str, top: str) -> DirectoryMonitor:
         raise OSError(24, "inotify_init1")
 
-    monkeypatch.setattr("nodedevd.follow.follower.DirectoryMonitor", refused)
+    monkeypatch.setattr("nodedevd.follow.sources.DirectoryMonitor", refused)
     async with following(tmp_path, lambda live: live.tree.directory(DIRECTORY)) as live:
         live.tree.definition("mtty", UUID, TYPE)
-        live.follower.reconcile()
+        live.reconcile()
         await live.until_true_to_the_host()
         assert live.get(UUID).path == f"{DIRECTORY}/mtty/{UUID}"
-    assert any(one.startswith("no inotify") for one in caplog.messages)
+    assert any("cannot receive inotify events" in one for one in caplog.messages)

@@ -1,6 +1,6 @@
-"""The two protocols in which daemons are asked here: Varlink, and libvirt's own.
+"""The two protocols in which the daemons are called: Varlink, and libvirt's own.
 
-The requests are bytes, made before anything is timed; the C program `load` sends them.
+The requests are bytes, encoded before anything is timed. The C program `load` sends them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from nodedevd.server.libvirt.protocol import Header, MessageType, Procedure
 from nodedevd.server.varlink.interface import NAME as INTERFACE
 
 
-class Face(ABC):
-    """A socket, and how to ask there.
+class Protocol(ABC):
+    """A socket, and the requests of one protocol.
 
     Attributes:
-        framing: as `load` knows it.
-        greeting: requests that come first on a connection.
-        names: the request for the names of all devices.
-        watch: the request to be told of changes.
+        framing: framing of messages, as an argument of `load`.
+        greeting: requests at the start of a connection.
+        names: request for the names of all devices.
+        watch: request for events.
     """
 
     framing: str
@@ -43,23 +43,23 @@ class Face(ABC):
 
     @abstractmethod
     def everything(self, names: Sequence[str]) -> list[bytes]:
-        """Return the requests by which a client gets every device's XML."""
+        """Return the requests for the XML of every device."""
 
     @abstractmethod
     def cut(self, data: bytearray) -> bytes | None:
-        """Take the first whole message off what was received; None if there is none."""
+        """Remove the first complete message from the received data; None if there is none."""
 
     @abstractmethod
     def read_names(self, reply: bytes) -> list[str]:
-        """Return the names in a reply. Raises ValueError for an error."""
+        """Return the names in a reply. Raises ValueError for an error reply."""
 
     @abstractmethod
     def read_event(self, message: bytes) -> tuple[str, str] | None:
-        """Return what happened, `added` or `removed`, and the device's name."""
+        """Return the event, `added` or `removed`, and the device's name; None if it is no event."""
 
 
-class Varlink(Face):
-    """nodedevd's own."""
+class Varlink(Protocol):
+    """nodedevd's own protocol."""
 
     framing = "nul"
     greeting = ()
@@ -89,7 +89,7 @@ class Varlink(Face):
         return bytes(message)
 
     def read(self, reply: bytes) -> Any:
-        """Return the parameters of a reply. Raises ValueError for an error."""
+        """Return the parameters of a reply. Raises ValueError for an error reply."""
         message = json.loads(reply)
         if "error" in message:
             raise ValueError(reply[:200])
@@ -104,8 +104,8 @@ class Varlink(Face):
         return None if name is None else (event["event"], name)
 
 
-class Rpc(Face):
-    """libvirt's: packets with a header of six words, and XDR."""
+class Rpc(Protocol):
+    """libvirt's protocol: packets with a header of six words, and XDR."""
 
     framing = "xdr"
 
@@ -147,7 +147,7 @@ class Rpc(Face):
         return list(xdr.decode(remote.LIST_ALL.result, self._payload(reply)).devices)
 
     def read_xml(self, reply: bytes) -> str:
-        """Return the XML of a reply. Raises ValueError for an error."""
+        """Return the XML in a reply. Raises ValueError for an error reply."""
         return xdr.decode(remote.GET_XML_DESC.result, self._payload(reply))
 
     def read_event(self, message: bytes) -> tuple[str, str] | None:
@@ -159,16 +159,16 @@ class Rpc(Face):
 
 
 class Connection:
-    """A connection that is asked from here. Raises OSError when there is nobody."""
+    """A connection for single calls. Raises OSError if no daemon listens."""
 
-    def __init__(self, face: Face, timeout_seconds: float) -> None:
-        self._face = face
+    def __init__(self, protocol: Protocol, timeout_seconds: float) -> None:
+        self._protocol = protocol
         self._data = bytearray()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_seconds)
         try:
-            self._socket.connect(str(face.path))
-            for request in face.greeting:
+            self._socket.connect(str(protocol.path))
+            for request in protocol.greeting:
                 self.ask(request)
         except BaseException:
             self._socket.close()
@@ -187,7 +187,7 @@ class Connection:
 
     def receive(self) -> bytes:
         """Return the next message. Raises ConnectionError, TimeoutError."""
-        while (message := self._face.cut(self._data)) is None:
+        while (message := self._protocol.cut(self._data)) is None:
             data = self._socket.recv(1 << 20)
             if not data:
                 raise ConnectionError("the daemon closed the connection")

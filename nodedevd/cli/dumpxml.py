@@ -1,0 +1,34 @@
+"""nodedevctl dumpxml: devices as XML."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from nodedevd.cli.options import Context, epilog, names_or_all
+from nodedevd.formats import Format
+
+
+@click.command(
+    epilog=epilog("Example:", "nodedevctl dumpxml mdev_83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")
+)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.option("--all", "all_devices", is_flag=True, help="Print all devices.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(get_args(Format)),
+    default="nodedevd",
+    show_default=True,
+    help="nodedevd prints every device and all its properties; libvirt prints what"
+    " virsh nodedev-dumpxml prints, for the devices that libvirt shows.",
+)
+@click.pass_obj
+def dumpxml(context: Context, devices: tuple[str, ...], all_devices: bool, form: Format) -> None:
+    """Print devices as XML.
+
+    One device is printed as <device>. Several devices, or all, are printed as one document
+    <devices>.
+    """
+    click.echo(context.source().dump_xml(names_or_all(devices, all_devices), form=form), nl=False)

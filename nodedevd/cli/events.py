@@ -1,0 +1,108 @@
+"""nodedevctl events: changes as they happen."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import click
+
+from nodedevd.cli.options import (
+    EXIT_STATUS_WITH_TIMEOUT,
+    EXIT_TIMEOUT,
+    Context,
+    cap_option,
+    epilog,
+    json_option,
+    split_capabilities,
+    timeout_option,
+)
+from nodedevd.client import Event
+from nodedevd.client.deadline import Deadline
+
+_CHANGES = ("added", "changed", "removed")
+
+
+@click.command(
+    epilog=epilog(
+        "Examples: all changes with their time; the next mdev that is created, as XML",
+        "nodedevctl events --timestamp",
+        "nodedevctl events --cap mdev_child --event added --count 1 --xml",
+        exit_status=EXIT_STATUS_WITH_TIMEOUT,
+    )
+)
+@cap_option
+@click.option(
+    "--device", "names", multiple=True, metavar="DEVICE", help="Only this device; may be repeated."
+)
+@click.option(
+    "--event",
+    "kinds",
+    multiple=True,
+    type=click.Choice(_CHANGES),
+    help="Only events of this kind; may be repeated.",
+)
+@click.option(
+    "--initial", is_flag=True, help='First print the present devices as "present", then "ready".'
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N changes.")
+@timeout_option
+@click.option("--timestamp", is_flag=True, help="Print the time (UTC) before each event.")
+@click.option("--xml", "as_xml", is_flag=True, help="Print the XML of the device after each event.")
+@json_option
+@click.pass_obj
+def events(
+    context: Context,
+    capabilities: tuple[str, ...],
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    initial: bool,
+    count: int | None,
+    timeout: float | None,
+    timestamp: bool,
+    as_xml: bool,
+    as_json: bool,
+) -> None:
+    """Print changes as they happen.
+
+    Each line has the event (added, changed or removed), the device and, for a change, the
+    changed parts. With --json, each line is one JSON object. The command runs until Ctrl-C,
+    --count or --timeout.
+
+    "resync" means that changes were lost because this command read them too slowly: discard
+    everything read before it.
+    """
+    watch = context.client().watch(
+        capabilities=split_capabilities(capabilities),
+        names=names or None,
+        snapshot=initial,
+        content="xml" if as_xml else "json" if as_json else "none",
+    )
+    deadline = Deadline(timeout)
+    marks = ("present", "ready", "resync") if initial else ("resync",)
+    changes = 0
+    with watch, suppress(KeyboardInterrupt):
+        while count is None or changes < count:
+            event = watch.next(deadline.left)
+            if event is None:
+                if count is not None or not changes:
+                    sys.exit(EXIT_TIMEOUT)
+                return
+            if event.event not in (*marks, *(kinds or _CHANGES)):
+                continue
+            if event.event in _CHANGES:
+                changes += 1
+            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
+            if event.xml is not None and not as_json:
+                click.echo(event.xml, nl=False)
+            sys.stdout.flush()
+
+
+def _stamp(wanted: bool) -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0000: " if wanted else ""
+
+
+def _line(event: Event) -> str:
+    parts = f" ({', '.join(event.parts)})" if event.parts else ""
+    return f"{event.event:<7} {event.name or ''}{parts}".rstrip()

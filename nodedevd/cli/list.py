@@ -1,0 +1,53 @@
+"""nodedevctl list: the names of devices."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from nodedevd.cli.options import (
+    Context,
+    cap_option,
+    epilog,
+    json_option,
+    print_json,
+    split_capabilities,
+)
+from nodedevd.cli.tree_drawing import sort_key
+
+
+@click.command(
+    "list",
+    epilog=epilog(
+        "Example: the devices that can be divided into mediated devices",
+        "nodedevctl list --cap mdev_parent",
+    ),
+)
+@cap_option
+@click.option(
+    "--inactive",
+    is_flag=True,
+    help="List only inactive mdevs: mdevctl has a definition, the device does not exist.",
+)
+@click.option("--all", "all_devices", is_flag=True, help="Also list inactive mdevs.")
+@json_option
+@click.pass_obj
+def list_command(
+    context: Context,
+    capabilities: tuple[str, ...],
+    inactive: bool,
+    all_devices: bool,
+    as_json: bool,
+) -> None:
+    """List the names of devices, one a line."""
+    if inactive and all_devices:
+        raise click.UsageError("--inactive and --all exclude each other; give one of them")
+    found = context.source().list(split_capabilities(capabilities))
+    if not all_devices:
+        devices = tuple([entry for entry in found.devices if entry.active is not inactive])
+        found = msgspec.structs.replace(found, devices=devices)
+    if as_json:
+        print_json(msgspec.json.encode(found))
+        return
+    for name in sorted((entry.name for entry in found.devices), key=sort_key):
+        click.echo(name)

@@ -1,0 +1,65 @@
+"""nodedevctl status: the state of the daemon, and its read errors."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from nodedevd.cli.options import Context, epilog, json_option, print_json
+from nodedevd.model.status import Status
+from nodedevd.text import printable, table
+
+
+@click.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
+@json_option
+@click.pass_obj
+def status(context: Context, as_json: bool) -> None:
+    """Show the state of the daemon and its read errors."""
+    answer = context.source().status()
+    if as_json:
+        print_json(msgspec.json.encode(answer))
+        return
+    click.echo(_text(answer, from_daemon=context.sysroot is None), nl=False)
+
+
+def _text(answer: Status, *, from_daemon: bool) -> str:
+    counts = ", ".join(f"{number} {kind}" for kind, number in answer.capabilities.items() if number)
+    lines = {
+        "Version": answer.version,
+        "Host": answer.sysroot,
+        "Devices": f"{answer.devices} ({counts})",
+        "Generation": str(answer.generation),
+        "Last scan": f"{answer.last_scan.finished:%Y-%m-%d %H:%M:%S} UTC,"
+        f" took {answer.last_scan.seconds:.3f} s",
+    }
+    if from_daemon:
+        lines["Started"] = f"{answer.started:%Y-%m-%d %H:%M:%S} UTC, process {answer.pid}"
+        lines["Events"] = _events(answer)
+        lines["Missed"] = (
+            f"{answer.missed_changes} changes without an event, {answer.overflows} overflows,"
+            f" {answer.monitor_errors} monitor errors"
+        )
+        lines["Rescans"] = f"{answer.rescans}, planned reconciles included"
+        lines["Clients"] = (
+            f"{answer.clients} connected, {answer.watchers} watching, {answer.calls} calls answered"
+        )
+    if not answer.privileged:
+        lines["Privileges"] = "not root: attributes that only root can read are unknown"
+    lines["Read errors"] = str(answer.error_count)
+    text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
+    for read in answer.unanswered_reads:
+        text += f"A read of {printable(read.path)} has not returned for {read.seconds:.1f} s.\n"
+    if answer.errors:
+        rows = [
+            (error.device or "-", error.attribute or ".", error.code, error.detail)
+            for error in answer.errors
+        ]
+        text += "\n" + table(("DEVICE", "ATTRIBUTE", "ERROR", "DETAIL"), rows)
+    return text
+
+
+def _events(answer: Status) -> str:
+    if answer.event_source == "none":
+        return "none: only the periodic reconcile finds changes"
+    last = "" if answer.last_event is None else f", last {answer.last_event:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{answer.events} from {answer.event_source}{last}, in {answer.updates} updates"

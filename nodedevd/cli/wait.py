@@ -1,0 +1,100 @@
+"""nodedevctl wait: blocks until a condition holds."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from nodedevd.cli.options import (
+    EXIT_STATUS_WITH_TIMEOUT,
+    EXIT_TIMEOUT,
+    Context,
+    cap_option,
+    epilog,
+    split_capabilities,
+    timeout_option,
+)
+from nodedevd.client import TimedOut, at_least, available, present
+from nodedevd.client import gone as is_gone
+from nodedevd.text import printable
+
+
+@click.command(
+    epilog=epilog(
+        "Examples: 16 functions offer types; a type is available; an mdev is gone",
+        "nodedevctl wait --cap mdev_parent --count 16 --timeout 60",
+        "nodedevctl wait --parent 0000:3b:00.4 --type nvidia-746 --available 1",
+        "nodedevctl wait --gone mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001",
+        exit_status=EXIT_STATUS_WITH_TIMEOUT,
+    )
+)
+@cap_option
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --cap: wait for at least N devices.",
+)
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    help="Wait until this device is present; an mdev must be complete.",
+)
+@click.option("--gone", metavar="DEVICE", help="Wait until this device is not present.")
+@click.option(
+    "--parent",
+    metavar="DEVICE",
+    help="With --type: an mdev parent, or a virtual function with vendor VFIO.",
+)
+@click.option(
+    "--type", "type_id", metavar="TYPE", help="With --parent: ID or name of the vGPU type."
+)
+@click.option(
+    "--available",
+    "instances",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --type: wait until at least N instances can be created.",
+)
+@timeout_option
+@click.pass_obj
+def wait(
+    context: Context,
+    capabilities: tuple[str, ...],
+    count: int,
+    device: str | None,
+    gone: str | None,
+    parent: str | None,
+    type_id: str | None,
+    instances: int,
+    timeout: float | None,
+) -> None:
+    """Wait until devices are present or gone, or a type is available.
+
+    Give one condition: --cap, --device, --gone, or --parent with --type. If it already holds,
+    the command exits at once. It cannot miss a change, because it reads the present devices
+    and all changes from one stream.
+    """
+    given = [bool(capabilities), device is not None, gone is not None, parent is not None]
+    if sum(given) != 1 or (parent is None) != (type_id is None):
+        raise click.UsageError("give one of --cap, --device, --gone, or --parent with --type")
+    if capabilities:
+        condition = at_least(count, *(split_capabilities(capabilities) or ()))
+    elif device is not None:
+        condition = present(device)
+    elif gone is not None:
+        condition = is_gone(gone)
+    else:
+        assert parent is not None
+        assert type_id is not None
+        condition = available(parent, type_id, instances)
+    try:
+        context.client().wait_for(condition, timeout)
+    except TimedOut as error:
+        click.echo(f"nodedevctl: {printable(str(error))}", err=True)
+        sys.exit(EXIT_TIMEOUT)

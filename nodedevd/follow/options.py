@@ -1,0 +1,28 @@
+"""FollowOptions: how closely the host is followed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from nodedevd.follow.supervisor import STUCK_SECONDS
+from nodedevd.host.events.udev import RECEIVE_BUFFER_BYTES
+
+EventChoice = Literal["auto", "udev", "kernel", "none"]
+"""Whose uevents to receive. `auto`: udevd's if it runs, else the kernel's; none for a recorded
+host."""
+
+
+class FollowOptions(msgspec.Struct, frozen=True):
+    """How closely the host is followed."""
+
+    events: EventChoice = "auto"
+    reconcile_seconds: float = 300.0
+    """interval between planned scans of the whole host; 0: no planned scans"""
+    count_age_seconds: float = 1.0
+    """maximum age of volatile values when a client reads them"""
+    buffer_bytes: int = RECEIVE_BUFFER_BYTES
+    """requested size of the receive buffer for uevents"""
+    stuck_seconds: float = STUCK_SECONDS
+    """time after which a device whose read hangs is left out"""

@@ -1,0 +1,131 @@
+"""Pending: collects what the next job has to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from nodedevd.host.events.uevent import Uevent
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.tree.touched import touched_paths
+
+COALESCE_SECONDS = 0.002
+"""How long the first uevent of a burst waits for the others."""
+UEVENTS_AT_MOST = 16_384
+"""Capacity for uevents; beyond it the whole host is read instead."""
+
+
+class Scan(IntEnum):
+    """Whether a job reads the whole host, and why; a higher value includes the lower ones."""
+
+    NONE = 0
+    RECONCILE = 1
+    """a planned scan: every change that it finds should have been reported by an event"""
+    RESCAN = 2
+    """changes were lost, or nothing has been read yet"""
+
+
+@dataclass
+class Work:
+    """What one job reads."""
+
+    scan: Scan = Scan.NONE
+    touched: set[str] = field(default_factory=set)
+    """paths of devices to read completely"""
+    recount: set[str] = field(default_factory=set)
+    """paths of devices of which only the volatile values are read"""
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    """clients' requests that end with this job"""
+
+    def __bool__(self) -> bool:
+        return bool(self.scan or self.touched or self.recount)
+
+    def done(self) -> None:
+        """End the requests that wait for this job."""
+        for future in self.waiting:
+            settle(future)
+
+
+class Pending:
+    """What the next job has to read. Sources, rereads and clients add to it; a job takes it all."""
+
+    def __init__(self) -> None:
+        self._work = Work()
+        self._uevents: dict[Uevent, None] = {}
+        self._added = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return bool(self._uevents or self._work)
+
+    @property
+    def scan(self) -> Scan:
+        """Whether the next job reads the whole host."""
+        return self._work.scan
+
+    def add(self, uevents: Sequence[Uevent]) -> None:
+        """Have the devices read that these uevents can have changed."""
+        self._uevents.update(dict.fromkeys(uevents))
+        if len(self._uevents) > UEVENTS_AT_MOST:
+            self._uevents.clear()
+            self._work.scan = Scan.RESCAN
+        self._added.set()
+
+    def touch(self, paths: Iterable[str]) -> None:
+        """Have the devices at these paths read."""
+        self._work.touched.update(paths)
+        self._added.set()
+
+    def recount(self, paths: Iterable[str]) -> asyncio.Future[None]:
+        """Have volatile values read; return a future that ends with the job that reads them.
+
+        Each call has a future of its own, since a client that disconnects cancels it.
+        """
+        self._work.recount.update(paths)
+        future = asyncio.get_running_loop().create_future()
+        self._work.waiting.append(future)
+        self._added.set()
+        return future
+
+    def request(self, scan: Scan) -> None:
+        """Have the whole host read."""
+        self._work.scan = max(self._work.scan, scan)
+        self._added.set()
+
+    async def wait(self) -> None:
+        """Return when there is something to read and its burst is over."""
+        while not self:
+            self._added.clear()
+            await self._added.wait()
+        if not self._work.waiting:  # A client waits for no burst.
+            await asyncio.sleep(COALESCE_SECONDS)
+
+    def paths(self, snapshot: Snapshot) -> set[str]:
+        """Return the paths of the devices that the next job reads completely."""
+        return touched_paths(self._uevents, snapshot) | self._work.touched
+
+    def take(self, snapshot: Snapshot) -> Work:
+        """Return all of it, for a job that changes this snapshot."""
+        work, self._work = self._work, Work()
+        work.touched |= touched_paths(self._uevents, snapshot)
+        self._uevents.clear()
+        return work
+
+    def put_back(self, work: Work) -> None:
+        """Add what a job took and did not finish."""
+        self.request(work.scan)
+        self._work.touched |= work.touched
+        self._work.recount |= work.recount
+        self._work.waiting[:0] = work.waiting
+
+    def close(self) -> None:
+        """Cancel the requests that wait."""
+        for future in self._work.waiting:
+            future.cancel()
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """End a request, unless it has ended."""
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,105 @@
+"""Rereads: has read again later what changes after its last event.
+
+An mdev without a type, until the kernel has linked it; the counts of a parent that lost an mdev;
+the whole host, at every reconcile. What clients request is in `volatile`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterable
+from itertools import chain, repeat
+
+from nodedevd.follow.pending import Pending, Scan
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.model.changes import Change, Changed, Removed
+from nodedevd.model.device import Device
+from nodedevd.model.store import Store
+from nodedevd.tree.update import sharing_functions
+
+INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0)
+"""Backoff of the retries for an mdev without a type; the last delay repeats."""
+AFTER_REMOVAL_SECONDS = (0.1, 0.9)
+"""Delays between the reads of a parent's counts after it lost an mdev."""
+
+
+class Rereads:
+    """Reads nothing itself: puts paths into `pending` when they are due."""
+
+    def __init__(self, pending: Pending, store: Store, reconcile_seconds: float) -> None:
+        self._pending = pending
+        self._store = store
+        self._reconcile_seconds = reconcile_seconds
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """by the path that a task has read again"""
+
+    def start(self) -> None:
+        """Start to reconcile, unless the interval is 0."""
+        if self._reconcile_seconds > 0:
+            self._schedule("/", self._reconcile())
+
+    def close(self) -> None:
+        """Have nothing read again."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def after(self, changes: Iterable[Change]) -> None:
+        """Schedule what these changes call for."""
+        for change in changes:
+            if not isinstance(change, Removed) and _is_incomplete(change.device):
+                self._complete(change.device)
+            if isinstance(change, Removed):
+                self._recount_parent(change.device)
+            elif isinstance(change, Changed) and change.moved:
+                # A defined mdev was stopped, and only its definition is left.
+                self._recount_parent(change.before)
+
+    def _complete(self, device: Device) -> None:
+        path = device.path or ""
+        if path not in self._tasks:
+            self._schedule(path, self._until_complete(path))
+
+    async def _until_complete(self, path: str) -> None:
+        """Retry an mdev: the kernel links its type after its last uevent."""
+        for delay in chain(INCOMPLETE_SECONDS, repeat(INCOMPLETE_SECONDS[-1])):
+            await asyncio.sleep(delay)
+            if not _is_incomplete(self._store.snapshot.at(path)):
+                return
+            self._pending.touch({path, path.rpartition("/")[0]})
+
+    def _recount_parent(self, mdev: Device) -> None:
+        child = mdev.capability(MdevChild)
+        if child is not None and child.parent_path is not None:
+            self._schedule(child.parent_path, self._recount(child.parent_path))
+
+    async def _recount(self, parent_path: str) -> None:
+        """Read a parent again: the kernel frees the slot of an mdev after its last uevent."""
+        for delay in AFTER_REMOVAL_SECONDS:
+            await asyncio.sleep(delay)
+            snapshot = self._store.snapshot
+            parent = snapshot.at(parent_path)
+            if parent is not None:
+                self._pending.touch(sharing_functions(parent, snapshot))
+
+    async def _reconcile(self) -> None:
+        while True:
+            # Jitter keeps the hosts of a cluster from scanning at the same moment.
+            await asyncio.sleep(self._reconcile_seconds * random.uniform(0.9, 1.1))
+            self._pending.request(Scan.RECONCILE)
+
+    def _schedule(self, path: str, rereads: Coroutine[object, object, None]) -> None:
+        """Run this for a path, instead of what runs for it now."""
+        if path in self._tasks:
+            self._tasks[path].cancel()
+        task = self._tasks[path] = asyncio.create_task(rereads)
+        task.add_done_callback(lambda _: self._forget(path, task))
+
+    def _forget(self, path: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(path) is task:
+            del self._tasks[path]
+
+
+def _is_incomplete(device: Device | None) -> bool:
+    child = None if device is None else device.capability(MdevChild)
+    return child is not None and child.state == "incomplete"

@@ -1,0 +1,82 @@
+"""VolatileValues: has the values that change without an event read again when a client needs them.
+
+These are the counts of an mdev parent and the profile of a vGPU. They are read when a client is
+about to see them and they are older than the options allow, never on a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+from nodedevd.follow.options import FollowOptions
+from nodedevd.follow.pending import Pending, Work, settle
+from nodedevd.model.device import Device
+from nodedevd.model.freshness import Freshness
+from nodedevd.model.snapshot import Snapshot
+
+READ_BESIDES = 64
+"""Devices that are read together with those that a client requests."""
+
+
+class VolatileValues(Freshness):
+    """Knows when the volatile values of each device were read, and requests them again."""
+
+    def __init__(self, pending: Pending, options: FollowOptions) -> None:
+        self._pending = pending
+        self._maximum_age = options.count_age_seconds
+        self._timeout = 2 * options.stuck_seconds
+        self._read_at: dict[str, float] = {}
+        self._requested_at: dict[str, float] = {}
+
+    def refresh(self, devices: Iterable[Device]) -> asyncio.Future[None] | None:
+        """Have the volatile values of these devices read again where they are too old.
+
+        Returns a future that ends when the store has them, None if all are recent enough.
+        """
+        paths = [one.path for one in devices if one.is_volatile and one.path is not None]
+        if not paths:
+            return None
+        time_now = time.monotonic()
+        oldest = time_now - self._maximum_age
+        self._requested_at.update(dict.fromkeys(paths, time_now))
+        stale = [path for path in paths if self._read_at.get(path, 0.0) < oldest]
+        if not stale:
+            return None
+        future = self._pending.recount([*stale, *self._stale_besides(oldest)])
+        # With every thread stuck, stale values are better than no reply.
+        timer = asyncio.get_running_loop().call_later(self._timeout, settle, future)
+        future.add_done_callback(lambda _: timer.cancel())
+        return future
+
+    def fresh_until(self, device: Device) -> float:
+        """Return when the values of a device become too old, as time.monotonic()."""
+        if not device.is_volatile:
+            return math.inf
+        return self._read_at.get(device.path or "", 0.0) + self._maximum_age
+
+    def note(self, work: Work, snapshot: Snapshot, began: float) -> None:
+        """Note what a job read into a snapshot, and when it began, as time.monotonic()."""
+        if work.scan:
+            volatile = [device.path for device in snapshot if device.is_volatile]
+            self._read_at = {path: began for path in volatile if path is not None}
+            return
+        for path in work.touched | work.recount:
+            device = snapshot.at(path)
+            if device is not None and device.is_volatile:
+                self._read_at[path] = began
+            else:
+                self._read_at.pop(path, None)
+
+    def _stale_besides(self, oldest: float) -> Iterable[str]:
+        """Return devices that clients requested recently, and whose values are stale by now.
+
+        To read one of them besides takes less time than a job of its own at its next request.
+        """
+        since = oldest - self._maximum_age
+        self._requested_at = {path: at for path, at in self._requested_at.items() if at > since}
+        stale = (path for path in self._requested_at if self._read_at.get(path, 0.0) < oldest)
+        return islice(stale, READ_BESIDES)

@@ -1,0 +1,114 @@
+"""Pending: what is added is taken once, in one job, after its burst."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from nodedevd.follow import pending as module
+from nodedevd.follow.pending import Pending, Scan, Work
+from nodedevd.host.events.uevent import Uevent
+from nodedevd.model.snapshot import Snapshot
+
+NOTHING = Snapshot()
+FOREVER = 3600.0
+
+
+async def returns(pending: Pending) -> bool:
+    """Return whether waiting ends at once."""
+    try:
+        await asyncio.wait_for(pending.wait(), 0.01)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_everything_is_taken_at_once_and_only_once() -> None:
+    """A uevent of an mdev touches its parent, too."""
+    pending = Pending()
+    pending.add([Uevent("add", "/sys/devices/a/uuid", "mdev")])
+    pending.touch(["/sys/devices/b"])
+    waiting = pending.recount(["/sys/devices/c"])
+    paths = {"/sys/devices/a/uuid", "/sys/devices/a", "/sys/devices/b"}
+    assert pending.paths(NOTHING) == paths
+    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, [waiting])
+    assert not pending
+    assert pending.take(NOTHING) == Work()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_rescan_includes_a_reconcile(order: int) -> None:
+    """After a loss nobody can say that a change should have been reported."""
+    pending = Pending()
+    for scan in (Scan.RECONCILE, Scan.RESCAN)[::order]:
+        pending.request(scan)
+    assert pending.scan is Scan.RESCAN
+    assert pending.take(NOTHING).scan is Scan.RESCAN
+    assert pending.take(NOTHING).scan is Scan.NONE
+
+
+async def test_too_many_uevents_become_a_rescan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory they take is bounded."""
+    monkeypatch.setattr(module, "UEVENTS_AT_MOST", 10)
+    pending = Pending()
+    pending.add([Uevent("add", f"/sys/devices/{number}", "pci") for number in range(10)])
+    assert pending.scan is Scan.NONE
+    pending.add([Uevent("add", "/sys/devices/10", "pci")])
+    assert pending.take(NOTHING) == Work(Scan.RESCAN)
+
+
+async def test_uevent_waits_for_its_burst_and_a_client_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a client requests takes along what waits."""
+    monkeypatch.setattr(module, "COALESCE_SECONDS", FOREVER)
+    pending = Pending()
+    assert not await returns(pending)
+    pending.add([Uevent("add", "/sys/devices/a", "pci")])
+    assert not await returns(pending)
+    pending.recount(["/sys/devices/b"])
+    assert await returns(pending)
+
+
+async def test_wait_goes_on_while_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path is nothing, and so is what was taken."""
+    monkeypatch.setattr(module, "COALESCE_SECONDS", 0.0)
+    pending = Pending()
+    pending.touch([])
+    assert not await returns(pending)
+    pending.touch(["/sys/devices/a"])
+    assert await returns(pending)
+    pending.take(NOTHING)
+    assert not await returns(pending)
+
+
+async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> None:
+    """A job that failed loses nothing."""
+    pending = Pending()
+    pending.request(Scan.RECONCILE)
+    pending.touch(["/sys/devices/a"])
+    first = pending.recount(["/sys/devices/b"])
+    work = pending.take(NOTHING)
+    pending.touch(["/sys/devices/c"])
+    second = pending.recount(["/sys/devices/d"])
+    pending.put_back(work)
+    assert pending.take(NOTHING) == Work(
+        Scan.RECONCILE,
+        {"/sys/devices/a", "/sys/devices/c"},
+        {"/sys/devices/b", "/sys/devices/d"},
+        [first, second],
+    )
+
+
+async def test_request_ends_with_the_job_that_took_it() -> None:
+    """Not with the job before; a request that a client cancelled does not matter."""
+    pending = Pending()
+    first, gone = pending.recount([]), pending.recount([])
+    work = pending.take(NOTHING)
+    second = pending.recount([])
+    gone.cancel()
+    work.done()
+    assert (first.done(), gone.cancelled(), second.done()) == (True, True, False)
+    pending.close()
+    assert second.cancelled()
