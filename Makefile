@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSROOT ?= /
 ARGS ?=
+# One worker for each processor; ARGS="-n 0" runs the tests in one process.
+PYTEST = $(BIN)/python -m pytest -W error -n auto --dist worksteal
 # make run ONCE=1 ends by itself, as it does where there is no terminal.
 ONCE ?=
 # Debian's packages with the tools some tests run.
@@ -20,7 +22,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test packages vm-test vm-image lint check bench bench-quick bench-curve format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -51,9 +53,12 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=PATH) and sh
 	echo "  $(CURDIR)/$(BIN)/nodedevctl --help"
 	wait $$daemon
 
-test: $(VENV)/installed-test packages ## install what the tests need, and run them (ARGS=… for pytest)
+test: $(VENV)/installed-test packages ## install what the tests need, and run all of them (ARGS=… for pytest)
 	@# Tests run make, which is no part of this one.
-	env -u MAKEFLAGS $(BIN)/python -m pytest -W error $(ARGS)
+	env -u MAKEFLAGS $(PYTEST) $(ARGS)
+
+test-unit: $(VENV)/installed-test ## run the tests that start no process, with fewer random examples
+	@$(PYTEST) --hypothesis-profile=quick tests/unit $(ARGS)
 
 packages: ## install Debian's packages with the tools that tests run
 	@missing=""

@@ -492,7 +492,7 @@ def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+@pytest.mark.needs("namespaces")
 def test_events_of_the_real_kernel_are_printed(tmp_path: Path) -> None:
     """An interface of this kernel is added, changes its address, and is removed."""
     path = tmp_path / "nodedevd.sock"

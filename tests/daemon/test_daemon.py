@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,12 +18,11 @@ from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.tree.read import scan
 from tests.support.hosts import host_file
-from tests.support.running import COMMAND, REPOSITORY, Running, running, started
+from tests.support.running import COMMAND, REPOSITORY, running, started
 from tests.support.trees import Tree
 
 HOST = host_file("vgpu-pf")
 NOBODY = 65534
-ACTIVATE = shutil.which("systemd-socket-activate")
 
 
 def devices_of(path: Path) -> int:
@@ -119,10 +116,9 @@ def test_socket_is_open_to_all_by_default(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "nodedevd.sock").stat().st_mode) == 0o666
 
 
+@pytest.mark.needs("root")
 def test_socket_mode_and_group_are_as_asked_for(tmp_path: Path) -> None:
     """--socket-mode and --socket-group restrict which users can connect."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may give a socket to any group")
     with running(tmp_path, HOST, "--socket-mode", "660", "--socket-group", "daemon"):
         status = (tmp_path / "nodedevd.sock").stat()
     assert stat.S_IMODE(status.st_mode) == 0o660
@@ -248,16 +244,15 @@ def test_watchdog_of_another_process_is_not_fed(tmp_path: Path) -> None:
 
 def activated(path: Path) -> list[str]:
     """Return a command that listens on a path and starts a daemon for the first client."""
-    assert ACTIVATE is not None
-    return [ACTIVATE, "--listen", str(path), "-E", "NOTIFY_SOCKET", *COMMAND]
+    return ["systemd-socket-activate", "--listen", str(path), "-E", "NOTIFY_SOCKET", *COMMAND]
 
 
-@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not installed")
+@pytest.mark.needs("systemd-socket-activate")
 def test_socket_of_systemd_is_served_and_left_in_place(tmp_path: Path) -> None:
     """The client that caused the start is answered; systemd removes the file, not the daemon."""
     path = tmp_path / "activated.sock"
     with started(tmp_path, "--sysroot", str(HOST), command=activated(path)) as daemon:
-        wait_listening(daemon, path)
+        daemon.wait_logged("Listening on")
         assert devices_of(path) == devices_on(HOST)
         daemon.wait_notified("READY=1")
         assert "serving on the socket" in daemon.log
@@ -265,13 +260,13 @@ def test_socket_of_systemd_is_served_and_left_in_place(tmp_path: Path) -> None:
     assert stat.S_ISSOCK(path.stat().st_mode)
 
 
-@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not installed")
+@pytest.mark.needs("systemd-socket-activate")
 def test_socket_option_wins_over_a_socket_of_systemd(tmp_path: Path) -> None:
     """The daemon serves on the path of --socket."""
     path, wanted = tmp_path / "activated.sock", tmp_path / "wanted.sock"
     arguments = ("--sysroot", str(HOST), "--socket", str(wanted))
     with started(tmp_path, *arguments, command=activated(path)) as daemon:
-        wait_listening(daemon, path)
+        daemon.wait_logged("Listening on")
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             daemon.wait_notified("READY=1")
@@ -280,20 +275,7 @@ def test_socket_option_wins_over_a_socket_of_systemd(tmp_path: Path) -> None:
     assert not wanted.exists()
 
 
-def wait_listening(daemon: Running, path: Path) -> None:
-    """Wait until the wrapper logs that it listens."""
-    with subprocess.Popen(
-        ["tail", "--pid", str(daemon.process.pid), "-n", "+1", "-F", str(daemon.log_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as tail:
-        assert tail.stdout is not None
-        assert any("Listening on" in line for line in tail.stdout), f"nobody listens on {path}"
-        tail.kill()
-
-
-# Imports come first: another user may not be able to read the directory of this Python.
+# Its Python may lie where nobody else can go: it has imported all before it becomes somebody else.
 UNPRIVILEGED = f"""
 import importlib.readers, os, nodedevd.__main__
 os.setgroups([])
@@ -306,8 +288,6 @@ nodedevd.__main__.main()
 @pytest.fixture
 def home_of_nobody() -> Iterator[Path]:
     """Return a directory that an unprivileged user owns."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a daemon as somebody else")
     if any(path.stat().st_mode & 0o005 != 0o005 for path in (REPOSITORY, *REPOSITORY.parents)):
         pytest.skip("this checkout lies where nobody else can go")
     with tempfile.TemporaryDirectory(prefix="nodedevd-") as directory:
@@ -315,6 +295,7 @@ def home_of_nobody() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.mark.needs("root")
 def test_unprivileged_daemon_serves_in_the_users_runtime_directory(home_of_nobody: Path) -> None:
     """The daemon runs without root, and status says so."""
     environment = {"HOME": str(home_of_nobody), "XDG_RUNTIME_DIR": str(home_of_nobody)}

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.support import domains
-from tests.support.domains import HAS_QEMU_DRIVER, VIRSH
+from tests.support.domains import HAS_QEMU_DRIVER
 from tests.support.guides import DOCS, Shell, examples
 from tests.support.hosts import unpacked
 from tests.support.running import REPOSITORY
@@ -50,7 +50,7 @@ def test_commands_on_sample_hosts_print_what_is_shown(tmp_path: Path) -> None:
     Shell(tmp_path).console(*consoles, start_in=REPOSITORY)
 
 
-@pytest.mark.skipif(VIRSH is None, reason="virsh is not installed")
+@pytest.mark.needs("virsh")
 @pytest.mark.parametrize("name", REAL)
 def test_commands_on_the_real_host_print_what_is_shown(name: str, tmp_path: Path) -> None:
     """A copy of a sample host stands in for the real one."""

@@ -27,7 +27,6 @@ from tests.support.running import REPOSITORY, Running, running
 PYTHON = DOCS / "python.md"
 BOOT = DOCS / "guides" / "wait-at-boot.md"
 SCHEDULER = DOCS / "guides" / "feed-a-scheduler.md"
-ANALYZE = shutil.which("systemd-analyze")
 
 
 def console(text: str) -> Example:
@@ -179,10 +178,9 @@ def test_wait_of_the_unit_for_boot_ends_well(tmp_path: Path) -> None:
             assert done.returncode == 0, line
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+@pytest.mark.needs("systemd-analyze")
 def test_units_of_the_guide_for_boot_pass_systemd_analyze_verify(tmp_path: Path) -> None:
     """They are checked beside nodedevd's own units and a service that needs the card."""
-    assert ANALYZE is not None
     for path in (REPOSITORY / "systemd").iterdir():
         shutil.copy(path, tmp_path)
     consumer = tmp_path / "libvirtd.service"
@@ -199,7 +197,7 @@ def test_units_of_the_guide_for_boot_pass_systemd_analyze_verify(tmp_path: Path)
 
     def verify(name: str) -> tuple[int, str]:
         done = subprocess.run(
-            [ANALYZE, "--no-pager", "--man=no", "verify", str(tmp_path / name)],
+            ["systemd-analyze", "--no-pager", "--man=no", "verify", str(tmp_path / name)],
             env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:", "SYSTEMD_COLORS": "0"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

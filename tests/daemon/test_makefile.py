@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -22,7 +24,7 @@ PATIENCE_SECONDS = 60
 
 TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split()
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+pytestmark = pytest.mark.needs("make")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -53,7 +55,6 @@ def project(tmp_path: Path) -> Path:
     """Return a directory with the Makefile, and the programs installed as if by `make run`."""
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
-    (tmp_path / "temporary").mkdir()
     for name, module in (("nodedevd", "__main__"), ("nodedevctl", "cli.main"), ("pip", "none")):
         code = f"from nodedevd.{module} import main; main()"
         program = programs / name
@@ -65,6 +66,13 @@ def project(tmp_path: Path) -> Path:
         shutil.copy(REPOSITORY / name, tmp_path)
     (tmp_path / ".venv/installed").touch()
     return tmp_path
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """Return a directory with a short path: that of a Unix socket has at most 107 bytes."""
+    with TemporaryDirectory(prefix="run-") as name:
+        yield Path(name)
 
 
 def test_help_lists_every_target() -> None:
@@ -85,13 +93,13 @@ def test_target_has_a_recipe_that_bash_understands(target: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_run_shows_what_the_daemon_knows_and_ends(project: Path) -> None:
+def test_run_shows_what_the_daemon_knows_and_ends(project: Path, short_directory: Path) -> None:
     """Without a terminal `make run` shows a host and leaves nothing behind."""
-    output = make("run", f"SYSROOT={SYSROOT}", directory=project, TMPDIR=str(project / "temporary"))
+    output = make("run", f"SYSROOT={SYSROOT}", directory=project, TMPDIR=str(short_directory))
     for command in ("status", "tree", "dumpxml"):
         assert f"$ nodedevctl {command}" in output
     assert "<capability type='mdev_parent'>" in output
-    assert list((project / "temporary").iterdir()) == []
+    assert list(short_directory.iterdir()) == []
 
 
 def test_run_of_a_directory_that_is_no_host_fails_with_the_reason(project: Path) -> None:
@@ -100,12 +108,14 @@ def test_run_of_a_directory_that_is_no_host_fails_with_the_reason(project: Path)
         make("run", f"SYSROOT={project}", directory=project)
 
 
-def test_run_that_is_interrupted_ends_without_an_error(project: Path) -> None:
+def test_run_that_is_interrupted_ends_without_an_error(
+    project: Path, short_directory: Path
+) -> None:
     """Ctrl-C is the way to end `make run`: the daemon stops, and make does not complain."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(project)
-        more = environment(TMPDIR=str(project / "temporary"))
+        more = environment(TMPDIR=str(short_directory))
         os.execvpe("make", ["make", "run", f"SYSROOT={SYSROOT}"], more)
     output = read_terminal(terminal, "nodedevctl --help")
     os.write(terminal, b"\x03")
@@ -114,7 +124,7 @@ def test_run_that_is_interrupted_ends_without_an_error(project: Path) -> None:
     os.waitpid(pid, 0)
     assert "stopping" in output
     assert "***" not in output
-    assert list((project / "temporary").iterdir()) == []
+    assert list(short_directory.iterdir()) == []
 
 
 def read_terminal(terminal: int, until: str | None) -> str:

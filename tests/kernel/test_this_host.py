@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.net import Net
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.resolve import resolve
 from nodedevd.tree.read import scan
+from nodedevd.tree.record import record
+from tests.support.ctl import Ctl
+from tests.support.real_devices import others_may_change
 from tests.support.xml import validate
 
 PCI_DEVICES = "/sys/bus/pci/devices"
 LSPCI = shutil.which("lspci")
-
-needs_pci = pytest.mark.skipif(not os.path.isdir(PCI_DEVICES), reason="this machine has no PCI bus")
-needs_lspci = pytest.mark.skipif(LSPCI is None, reason="lspci (Debian: pciutils) is missing")
 
 
 @pytest.fixture(scope="module")
 def snapshot() -> Snapshot:
     """Return the scan of this machine."""
     return scan(Sysroot())
+
+
+def names_of_all(devices: Iterable[Device]) -> list[str]:
+    """Return the names of the devices, without those that other programs make meanwhile."""
+    return [one.name for one in devices if not others_may_change(one.name)]
 
 
 def functions(snapshot: Snapshot) -> dict[str, tuple[Device, Pci]]:
@@ -60,7 +70,7 @@ def number(text: str) -> int:
     return int(text.rpartition("[")[2].rstrip("]"), 16)
 
 
-@needs_pci
+@pytest.mark.needs("PCI")
 def test_every_pci_device_of_this_host_is_in_the_tree(snapshot: Snapshot) -> None:
     """The tree has all functions the kernel lists, and no other, each at its own path."""
     found = functions(snapshot)
@@ -72,8 +82,7 @@ def test_every_pci_device_of_this_host_is_in_the_tree(snapshot: Snapshot) -> Non
         assert snapshot.get(device.parent) is not None
 
 
-@needs_pci
-@needs_lspci
+@pytest.mark.needs("PCI", "lspci")
 def test_pci_devices_of_this_host_are_what_lspci_says(snapshot: Snapshot) -> None:
     """Class, vendor, device, subsystem, revision and driver equal those of lspci."""
     found = functions(snapshot)
@@ -115,4 +124,51 @@ def test_scan_of_this_host_meets_no_defect(snapshot: Snapshot) -> None:
 
 def test_two_scans_of_this_host_have_the_same_names(snapshot: Snapshot) -> None:
     """Names depend on what there is, not on when it is looked at."""
-    assert scan(Sysroot()).names == snapshot.names
+    assert names_of_all(scan(Sysroot())) == names_of_all(snapshot)
+
+
+def test_this_machine_without_a_daemon_is_examined(tmp_path: Path) -> None:
+    """Among the findings of this machine is the missing daemon."""
+    path = str(tmp_path / "socket")
+    report = json.loads(Ctl(["--socket", path]).run("doctor", "--json", status=5).stdout)
+    (finding,) = [one for one in report["findings"] if one["code"] == "no-daemon"]
+    assert path in finding["text"]
+    assert report["sysroot"] == "/"
+
+
+@pytest.mark.needs("loopback")
+def test_every_interface_and_disk_of_this_machine_is_found(snapshot: Snapshot) -> None:
+    """Kernel names and nodes are resolved."""
+
+    def names(text: str) -> list[str]:
+        return [one.name for one in resolve(snapshot, text).devices]
+
+    devices = [one for one in snapshot if one.subsystem in ("net", "block")]
+    assert any(one.subsystem == "net" for one in devices)
+    for device in devices:
+        assert names(device.sysname or "") == [device.name]
+        if device.devnode is not None:
+            assert device.name in names(device.devnode)
+
+
+def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
+    """The host the tests run on, whatever it is."""
+    recorded = record("/", str(tmp_path), raw=True)
+    blamed = {path.rpartition("/")[0] for path in recorded.lost}
+    copy, original = scan(Sysroot(str(tmp_path))), scan(Sysroot())
+    names = names_of_all(original)
+    assert names_of_all(copy) == names
+    for name in names:
+        new, old = copy.lookup(name), original.lookup(name)
+        if (old.path or old.name) not in blamed:
+            assert new == without_features(old)
+    assert recorded.devices == len(copy)
+
+
+def without_features(device: Device) -> Device:
+    """Leave out what is in no file."""
+    capabilities = tuple(
+        msgspec.structs.replace(one, features=None) if isinstance(one, Net) else one
+        for one in device.capabilities
+    )
+    return msgspec.structs.replace(device, capabilities=capabilities)

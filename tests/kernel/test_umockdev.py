@@ -13,13 +13,12 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.net import Net
 from nodedevd.kinds.shared.vfio import VfioDevice
-from tests.support import umockdev
 from tests.support.running import started
 from tests.support.trees import Tree
 from tests.support.umockdev import Testbed
-from tests.support.watcher import Watcher, scanned, shown
+from tests.support.watcher import Watcher, devices_by_scan, devices_of_daemon
 
-pytestmark = pytest.mark.skipif(not umockdev.installed(), reason=umockdev.needed)
+pytestmark = pytest.mark.needs("umockdev")
 
 BRIDGE, GPU, OTHER = "0000:00:01.0", "0000:01:00.0", "0000:01:00.1"
 GPU_NAME, OTHER_NAME, BRIDGE_NAME = "pci_0000_01_00_0", "pci_0000_01_00_1", "pci_0000_00_01_0"
@@ -54,7 +53,7 @@ def follow(directory: Path, testbed: Testbed) -> Iterator[Watcher]:
             yield watcher
             testbed.uevent("add", testbed.tree.net("fence0", address=""), "net")
             watcher.expect("added net_fence0")
-            assert shown(path) == scanned(environment=testbed.environment)
+            assert devices_of_daemon(path) == devices_by_scan(environment=testbed.environment)
             status = watcher.status()
             assert (status.event_source, status.overflows) == ("udev", 0)
             assert (status.missed_changes, status.error_count) == (0, 0)

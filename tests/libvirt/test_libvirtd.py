@@ -20,9 +20,7 @@ from tests.support.trees import Tree
 # On `broken` it never ends: the list of capabilities of a PCI function there is a loop.
 COMPARED = sorted(set(HOSTS) - {"broken"})
 
-missing = libvirtd.missing()
-missing_here = libvirtd.missing_udevd()
-needs_libvirtd = pytest.mark.skipif(missing is not None, reason=str(missing))
+needs_libvirtd = pytest.mark.needs("libvirtd")
 
 
 ODD = "odd"
@@ -99,7 +97,7 @@ def test_host_is_as_libvirtd_shows_it(host: str, roots: Mapping[str, Path]) -> N
     compare(libvirt_shows(roots[host]), ours(roots[host]), roots[host])
 
 
-@pytest.mark.skipif(missing_here is not None, reason=str(missing_here))
+@pytest.mark.needs("libvirtd", "udevd")
 def test_this_machine_is_as_libvirtd_shows_it(tmp_path: Path) -> None:
     """With an udevd that has looked at its devices."""
     theirs, own = libvirtd.dump_here(tmp_path)

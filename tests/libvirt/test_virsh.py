@@ -25,33 +25,21 @@ from nodedevd.cli.tree_drawing import draw
 from nodedevd.client import Client
 from nodedevd.errors import NoSuchDevice
 from nodedevd.server.libvirt.conversation import SPOKEN
-from tests.daemon.test_daemon import ACTIVATE, wait_listening
-from tests.daemon.test_units import UNITS, analyze, needs_analyze, unit
 from tests.support import namespace
 from tests.support.hosts import HOSTS, host_file, unpacked
+from tests.support.needs import DEBIAN_PYTHON
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
+from tests.support.units import UNITS, analyze, unit
 from tests.unit.server.libvirt.test_session import VERSION, WORDS, serving, words_of
 
 VIRSH = shutil.which("virsh")
-PYTHON = Path("/usr/bin/python3")
-"""Debian's, which has Debian's libvirt-python."""
 CARD = "pci_0000_02_00_0"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
 VIRSH_9 = 22
 """virsh 9.0 has so many of the words for --cap."""
 
-needs_virsh = pytest.mark.skipif(VIRSH is None, reason="virsh is not installed")
-
-
-def has_libvirt_python() -> bool:
-    """Tell whether Debian's Python has libvirt's module."""
-    command = [str(PYTHON), "-c", "import libvirt"]
-    return PYTHON.exists() and subprocess.run(command, capture_output=True).returncode == 0
-
-
-needs_python = pytest.mark.skipif(
-    not has_libvirt_python(), reason="libvirt-python is not installed"
-)
+needs_virsh = pytest.mark.needs("virsh")
+needs_python = pytest.mark.needs("libvirt-python")
 
 
 class Served:
@@ -523,7 +511,7 @@ def test_counts_are_fresh_in_xml(tmp_path: Path) -> None:
 
 
 @needs_virsh
-@pytest.mark.skipif(not namespace.work(), reason=namespace.needed)
+@pytest.mark.needs("namespaces")
 def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
     """Without a path in its URI; with -r it takes the other socket."""
     sockets = {"": "virtnodedevd-sock", "-ro": "virtnodedevd-sock-ro"}
@@ -545,15 +533,21 @@ def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
 
 
 @needs_virsh
-@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not installed")
+@pytest.mark.needs("systemd-socket-activate")
 def test_sockets_of_systemd_are_told_apart_by_their_names(tmp_path: Path) -> None:
     """`libvirt` and `libvirt-ro` are for libvirt's clients, another is for ours."""
     names = {"libvirt-ro": "libvirt-ro", "varlink": "nodedevd.sock", "libvirt": "libvirt"}
     listen = [f"--listen={tmp_path / path}" for path in names.values()]
-    command = [str(ACTIVATE), *listen, f"--fdname={':'.join(names)}", "-E", "NOTIFY_SOCKET"]
+    command = [
+        "systemd-socket-activate",
+        *listen,
+        f"--fdname={':'.join(names)}",
+        "-E",
+        "NOTIFY_SOCKET",
+    ]
     arguments = ("--sysroot", str(host_file("vgpu-pf")))
     with started(tmp_path, *arguments, command=[*command, *COMMAND]) as daemon:
-        wait_listening(daemon, tmp_path / "libvirt")
+        daemon.wait_logged("Listening on")
         found = Served(tmp_path, daemon)
         assert found.printed("nodedev-dumpxml", CARD) == found.xml()[CARD]
         uri = f"nodedev:///system?socket={tmp_path / 'libvirt-ro'}"
@@ -574,7 +568,7 @@ def test_units_listen_where_libvirt_looks() -> None:
         assert conflicts >= {f"virtnodedevd{one}" for one in (".service", ".socket", "-ro.socket")}
 
 
-@needs_analyze
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("name", ["nodedevd-libvirt.socket", "nodedevd-libvirt-ro.socket"])
 def test_unit_passes_systemd_analyze_verify(tmp_path: Path, name: str) -> None:
     """Systemd knows every setting and has nothing to say."""
@@ -591,7 +585,12 @@ def test_unit_passes_systemd_analyze_verify(tmp_path: Path, name: str) -> None:
 def python(script: str, *arguments: str) -> Any:
     """Run a script on Debian's Python, and return the JSON that it prints."""
     done = subprocess.run(
-        [str(PYTHON), "-c", f"import json, libvirt, sys\n{textwrap.dedent(script)}", *arguments],
+        [
+            str(DEBIAN_PYTHON),
+            "-c",
+            f"import json, libvirt, sys\n{textwrap.dedent(script)}",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -603,7 +602,7 @@ def python(script: str, *arguments: str) -> Any:
 @contextmanager
 def started_python(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start a script on Debian's Python; it is gone in the end."""
-    command = [str(PYTHON), "-c", f"import json, libvirt, sys\n{textwrap.dedent(script)}"]
+    command = [str(DEBIAN_PYTHON), "-c", f"import json, libvirt, sys\n{textwrap.dedent(script)}"]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as client:
         try:
             yield client

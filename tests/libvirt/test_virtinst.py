@@ -21,7 +21,7 @@ from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.model.device import Device
 from nodedevd.names import parse_pci
 from nodedevd.tree.read import scan
-from tests.libvirt.test_virsh import needs_python, served
+from tests.libvirt.test_virsh import served
 from tests.support.hosts import HOSTS, host_file
 
 PYTHON = "/usr/bin/python3"
@@ -31,10 +31,7 @@ CAPABILITIES_REFUSED = (
     "this function is not supported by the connection driver: CONNECT_GET_CAPABILITIES"
 )
 
-pytestmark = pytest.mark.skipif(
-    not Path("/usr/share/virt-manager/virtinst/nodedev.py").exists(),
-    reason="virt-manager's parser is in Debian's package virtinst",
-)
+pytestmark = pytest.mark.needs("virtinst")
 
 
 def run_virtinst(*arguments: str, text: str | None = None) -> Any:
@@ -100,7 +97,7 @@ def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
     compare(devices, run_virtinst(text=json.dumps(documents)))
 
 
-@needs_python
+@pytest.mark.needs("libvirt-python")
 @pytest.mark.parametrize("host", sorted(HOSTS))
 def test_virt_manager_lists_every_device_on_a_connection(host: str, tmp_path: Path) -> None:
     """All are there, as in their documents; only a hypervisor's capabilities are refused."""

@@ -18,8 +18,7 @@ class FaultySysroot(Sysroot):
 
     def __init__(
         self,
-        root: str = "/",
-        *,
+        *root: str,
         errors: Mapping[str, int] | None = None,
         vanishing: str | None = None,
         at: int = 1,
@@ -33,7 +32,7 @@ class FaultySysroot(Sysroot):
                 it, or itself, is read.
             at: The number of that read, from 1.
         """
-        super().__init__(root)
+        super().__init__(*root)
         self.reads: list[str] = []
         self._errors = dict(errors or {})
         self._vanishing = vanishing

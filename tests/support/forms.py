@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 from nodedevd.client import AsyncClient, AsyncWatch, Client, Event
+from tests.support.checked_loop import CheckedLoop
 
 Form: TypeAlias = Callable[..., Client]
 """Makes a client, as `Client` does."""
@@ -48,7 +49,7 @@ class _Watch:
 
 class _Client:
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._runner = asyncio.Runner(debug=True)
+        self._runner = asyncio.Runner(loop_factory=CheckedLoop)
         self._client = AsyncClient(*arguments, **options)
         try:
             self._runner.run(self._client.__aenter__())
@@ -89,3 +90,8 @@ def on_asyncio(path: str | None = None, **options: Any) -> Client:
 
 
 FORMS: list[Form] = [blocking, on_asyncio]
+
+
+def line(event: Event) -> str:
+    """Return an event and its device as one line."""
+    return f"{event.event} {event.name or ''}".strip()

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 from tests.support.running import PATIENCE_SECONDS
 
 STAND_IN = os.makedev(1, 7)
-"""The number of /dev/full, which nobody keeps open."""
-
-needs_nodes = "needs root, and the kernel's leave to make device nodes and namespaces"
+"""The number of /dev/full, which no program keeps open, in the place of a VFIO device's."""
+STAND_IN_IN_SYSFS = Path("/sys/class/mem/full")
 
 _HOLD = (
     "import os, sys; os.open(sys.argv[1], eval(sys.argv[2])); print('held', flush=True); input()"
@@ -24,7 +24,7 @@ _HOLD = (
 
 @cache
 def can_make_nodes() -> bool:
-    """Tell whether this process may make device nodes, and mount file systems of its own."""
+    """Return whether this process may make device nodes, and mount file systems of its own."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "mknod"))):
         return False
     script = "mount -t tmpfs -o dev tmpfs /mnt; mknod /mnt/node c 1 7; : > /mnt/node || true"

@@ -57,29 +57,22 @@ class Printed(NamedTuple):
 
 
 def missing() -> str | None:
-    """Tell why no libvirtd can be run here, None if one can."""
+    """Return what is missing to run a libvirtd here, None if nothing is."""
     if os.geteuid() != 0:
-        return "needs root, for namespaces of its own"
+        return "root, for a libvirtd in namespaces of its own"
     if not LIBVIRTD.exists() or _driver() is None:
-        return "needs Debian's package libvirt-daemon"
+        return "libvirtd (Debian: libvirt-daemon)"
     if not MDEVCTL.exists() or not DEFINITIONS.exists():
-        return "needs Debian's package mdevctl"
+        return "mdevctl (Debian: mdevctl)"
     if shutil.which("ip") is None:
-        return "needs Debian's package iproute2"
+        return "ip (Debian: iproute2)"
     if not PCI_IDS.exists():
-        return "needs Debian's package pci.ids"
+        return "pci.ids (Debian: pci.ids)"
     mounts = ["sh", "-c", "mount -t tmpfs none /run && mount -t sysfs none /sys"]
     tried = subprocess.run([*NAMESPACES, *mounts], capture_output=True, check=False)
     if tried.returncode != 0:
-        return "needs namespaces, which this machine does not give"
+        return "a kernel that permits mount, network and process namespaces"
     return None
-
-
-def missing_udevd() -> str | None:
-    """Tell why this machine's own devices cannot be shown by a libvirtd, None if they can."""
-    if not UDEVD.exists():
-        return "needs Debian's package udev"
-    return missing()
 
 
 def dump(root: Path) -> dict[str, str]:

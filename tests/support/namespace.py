@@ -19,12 +19,10 @@ from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 _UNSHARE = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-euc")
 _SETUP = "mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run; echo ready; read end || true"
 
-needed = "needs root, and the kernel's leave to make namespaces"
-
 
 @cache
-def work() -> bool:
-    """Tell whether this process may make namespaces, and has the tools."""
+def can_make() -> bool:
+    """Return whether this process may make namespaces, and has the tools."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         return False
     done = subprocess.run([*_UNSHARE, _SETUP], stdin=subprocess.DEVNULL, capture_output=True)

@@ -1,30 +1,39 @@
-"""Devices of the machine the tests run on, whose uevents root may bring about."""
+"""Devices of this machine: one whose uevents root may ask for, and those that others change."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+import re
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-import pytest
+
+def others_may_change(name: str) -> bool:
+    """Return whether other programs, or tests beside this one, may make and change a device."""
+    return re.match("block_(zram|loop|dm|nbd|ram|md)", name) is not None
 
 
-def real_device() -> tuple[str, str, Callable[[], None]]:
-    """Return path and subsystem of a device, and what has the kernel send `change` for it.
+class RealDevice(NamedTuple):
+    """A device that stays as it is."""
 
-    Skips the test where there is none, or no right to do it. Nothing about it changes: see
-    Documentation/ABI/testing/sysfs-uevent.
-    """
+    path: str
+    """its directory in sysfs"""
+    subsystem: str
+
+    def change(self) -> None:
+        """Have the kernel send a uevent `change`: Documentation/ABI/testing/sysfs-uevent."""
+        Path(self.path, "uevent").write_text("change")
+
+
+@cache
+def find() -> RealDevice | None:
+    """Return such a device, None if there is none or this process may not ask."""
     if os.geteuid() != 0:
-        pytest.skip("only root may ask the kernel for uevents")
+        return None
     for directory in ("/sys/bus/pci/devices", "/sys/class/net"):
         for link in sorted(Path(directory).glob("*")):
             path = link.resolve()
             if os.access(path / "uevent", os.W_OK):
-                return str(path), Path(directory).parts[3], partial(_change, path / "uevent")
-    pytest.skip("no device whose uevents can be asked for")
-
-
-def _change(uevent: Path) -> None:
-    uevent.write_text("change")
+                return RealDevice(str(path), Path(directory).parts[3])
+    return None

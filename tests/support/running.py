@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,14 @@ class Running:
     def wait_notified(self, assignment: str, times: int = 1) -> None:
         """Wait until it has notified this, so many times."""
         self.wait_until(lambda: self.notified.count(assignment) >= times)
+
+    def wait_logged(self, words: str) -> None:
+        """Wait until these words are in the log; its end fails the test."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while words not in self.log:
+            assert self.process.poll() is None, f"it ended with status {self.process.returncode}"
+            assert time.monotonic() < deadline, f"not logged: {words}"
+            time.sleep(0.005)
 
     def wait_ended(self) -> int:
         """Wait for its end and return its exit status."""

@@ -108,10 +108,15 @@ class Tree:
     def file(self, path: str, content: str | bytes = b"") -> str:
         """Write a file, exactly as given; a file or link in its place is replaced."""
         self.directory(os.path.dirname(path))
-        if os.path.islink(self.at(path)):
-            os.unlink(self.at(path))
-        with open(self.at(path), "wb") as stream:
+        where = self.at(path)
+        if os.path.islink(where):
+            os.unlink(where)
+        # A daemon that reads meanwhile finds the old value or the new one, and no part.
+        new = f"{where}.new" if os.path.exists(where) else where
+        with open(new, "wb") as stream:
             stream.write(os.fsencode(content) if isinstance(content, str) else content)
+        if new != where:
+            os.replace(new, where)
         return path
 
     def link(self, path: str, target: str) -> str:

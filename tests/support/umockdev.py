@@ -24,11 +24,9 @@ _MAGIC = 0xFEEDCAFE
 # those that are compared in the kernel are in network order
 _HEADER = struct.Struct("=8s4sIII16s")
 
-needed = "needs umockdev"
 
-
-def installed() -> bool:
-    """Tell whether the preload library is there."""
+def is_installed() -> bool:
+    """Return whether the preload library is there."""
     try:
         ctypes.CDLL(_PRELOAD)
     except OSError:

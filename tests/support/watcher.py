@@ -1,4 +1,4 @@
-"""A watcher of a daemon: what it was told, event by event, and waiting for what is to come."""
+"""A watcher of a daemon: waits for events, one by one, and knows the devices after each."""
 
 from __future__ import annotations
 
@@ -29,28 +29,38 @@ def line(event: Event) -> str:
 
 
 class Watcher:
-    """Is told of every change from the moment it is made.
+    """Watches a daemon's devices, and compares what it reports with what a test expects.
+
+    A machine has other devices than the test's, and some values settle late, as an interface's
+    speed. Both are let pass; of the test's own devices every event counts, and in its order.
 
     Attributes:
-        devices: every device as it was last told, by name.
+        devices: every device as it was last reported, by name.
     """
 
-    def __init__(self, socket_path: Path, *, ours: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        *,
+        is_ours: Callable[[str], bool] = lambda name: True,
+        settles: Callable[[Event], bool] = lambda event: False,
+    ) -> None:
         """Begin to watch.
 
         Args:
             socket_path: The daemon's socket.
-            ours: Tells by a device's name whether the test has to do with it; others, which
-                somebody else on this machine may change, are not told of.
+            is_ours: Whether a device of this name is the test's.
+            settles: Whether an event of such a device may come at any time, any number of times.
         """
         self._path = str(socket_path)
-        self._ours = ours or (lambda name: True)
+        self._is_ours = is_ours
+        self._settles = settles
         with Client(self._path) as client:
             self._watch = client.watch()
         self.devices: dict[str, Device] = {}
         self._generation = 0
-        while (told := self._next()).event != "ready":
-            assert told.event == "present"
+        while (event := self._next()).event != "ready":
+            assert event.event == "present"
 
     def __enter__(self) -> Watcher:
         return self
@@ -63,53 +73,73 @@ class Watcher:
     ) -> None:
         self._watch.close()
 
+    @property
+    def ours(self) -> set[str]:
+        """The names of the test's devices that are there."""
+        return set(filter(self._is_ours, self.devices))
+
     def expect(self, *lines: str) -> None:
         """Wait for exactly these events, in this order."""
-        told = [line(self._told()) for _ in lines]
-        assert told == list(lines), f"told {told}, not {list(lines)}"
+        reported: list[str] = []
+        for wanted in lines:
+            event = self._next_of_ours()
+            while line(event) != wanted and self._settles(event):
+                event = self._next_of_ours()
+            reported.append(line(event))
+        assert reported == list(lines), f"reported {reported}, expected {list(lines)}"
+
+    def expect_in_any_order(self, *lines: str) -> None:
+        """Wait for exactly these events."""
+        missing = list(lines)
+        while missing:
+            event = self._next_of_ours()
+            if line(event) in missing:
+                missing.remove(line(event))
+            else:
+                assert self._settles(event), f"reported {line(event)}, expected {missing}"
 
     def until(self, condition: Callable[[], bool]) -> list[str]:
-        """Wait until a condition on the devices holds; return what was told up to then."""
+        """Wait until a condition on the devices holds; return the events up to then."""
         lines = []
         while not condition():
-            lines.append(line(self._told()))
+            lines.append(line(self._next_of_ours()))
         return lines
 
     def status(self) -> Status:
-        """Ask the daemon how it is doing."""
+        """Ask the daemon for its status."""
         with Client(self._path) as client:
             return client.status()
 
     def until_status(self, condition: Callable[[Status], bool]) -> None:
-        """Ask for the status again and again until it is as wanted."""
+        """Ask for the status again and again until a condition on it holds."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition(status := self.status()):
             assert time.monotonic() < deadline, status
 
-    def _told(self) -> Event:
+    def _next_of_ours(self) -> Event:
         while True:
-            told = self._next()
-            if self._ours(told.name or ""):
-                return told
+            event = self._next()
+            if self._is_ours(event.name or ""):
+                return event
 
     def _next(self) -> Event:
-        told = self._watch.next(PATIENCE_SECONDS)
-        assert told is not None, "nothing was told"
-        if told.event in ("added", "changed", "removed"):
-            assert told.generation > self._generation
-            assert (told.name in self.devices) == (told.event != "added")
-        self._generation = told.generation
-        if told.event == "removed":
-            del self.devices[told.name or ""]
-        elif told.device is not None:
-            self.devices[told.device.name] = told.device
-        return told
+        event = self._watch.next(PATIENCE_SECONDS)
+        assert event is not None, f"no event within {PATIENCE_SECONDS} s"
+        if event.event in ("added", "changed", "removed"):
+            assert event.generation > self._generation
+            assert (event.name in self.devices) == (event.event != "added")
+        self._generation = event.generation
+        if event.event == "removed":
+            del self.devices[event.name or ""]
+        elif event.device is not None:
+            self.devices[event.device.name] = event.device
+        return event
 
 
-def scanned(
+def devices_by_scan(
     *, enter: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return what `nodedevctl --sysroot / show --all` tells, by the names of the devices."""
+    """Return the devices of `nodedevctl --sysroot / show --all`, by name."""
     done = subprocess.run(
         [*enter, *NODEDEVCTL, "--sysroot", "/", "show", "--all"],
         env={"PYTHONPATH": str(REPOSITORY), **(environment or {})},
@@ -120,8 +150,8 @@ def scanned(
     return {device["name"]: device for device in json.loads(done.stdout)["devices"]}
 
 
-def shown(socket_path: Path) -> dict[str, Any]:
-    """Return what the daemon tells of all devices, by their names."""
+def devices_of_daemon(socket_path: Path) -> dict[str, Any]:
+    """Return the devices that a daemon shows, by name."""
     with Client(str(socket_path)) as client:
         devices = json.loads(client.snapshot_json())["devices"]
     return {device["name"]: device for device in devices}

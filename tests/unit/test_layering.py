@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,16 @@ def modules() -> Iterator[str]:
 MODULES = list(modules())
 
 
-def source(module: str) -> ast.Module:
-    """Parse a module."""
+def source(module: str) -> tuple[ast.AST, ...]:
+    """Return the syntax tree of a module: the module, and all below it."""
     path = PACKAGE.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return parse(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+
+
+@cache
+def parse(file: Path) -> tuple[ast.AST, ...]:
+    """Parse a file once."""
+    return tuple(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def folder(module: str) -> str:
@@ -72,7 +78,7 @@ def below(name: str) -> set[str]:
 
 def imported(module: str) -> Iterator[str]:
     """Return what a module imports, wherever in it: nodedevd's by module, others by package."""
-    for node in ast.walk(source(module)):
+    for node in source(module):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +118,9 @@ def test_every_folder_is_in_a_layer() -> None:
 )
 def test_folder_says_what_may_enter_it(name: str) -> None:
     """The first line of its `__init__` is a sentence."""
-    first = (ast.get_docstring(source(name)) or "").partition("\n")[0]
+    module = source(name)[0]
+    assert isinstance(module, ast.Module)
+    first = (ast.get_docstring(module) or "").partition("\n")[0]
     assert first.startswith(f"{name}: ")
     assert first.endswith(".")
 
@@ -130,9 +138,7 @@ def test_event_loop_is_known_at_the_edges_alone() -> None:
     assert set(importers("asyncio")) <= ASYNCHRONOUS
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
     found = {
-        module
-        for module in MODULES
-        if any(isinstance(node, waiting) for node in ast.walk(source(module)))
+        module for module in MODULES if any(isinstance(node, waiting) for node in source(module))
     }
     assert found <= COROUTINES
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from nodedevd import systemd
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY
+from tests.support.running import PATIENCE_SECONDS
 
 FIRST = 500  # instead of 3, which pytest uses
-ACTIVATE = shutil.which("systemd-socket-activate")
 
 
 @pytest.fixture
@@ -139,43 +135,6 @@ def test_no_socket_activation_hands_over_nothing(monkeypatch: pytest.MonkeyPatch
     for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         monkeypatch.delenv(variable, raising=False)
     assert systemd.listen_sockets() == []
-
-
-SERVE = """
-from nodedevd.systemd import listen_sockets
-
-sockets = dict(listen_sockets())
-for name in sorted(sockets):
-    connection, _ = sockets[name].accept()
-    connection.sendall(name.encode())
-"""
-
-
-@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not installed")
-def test_named_sockets_of_systemd_socket_activate_are_served(tmp_path: Path) -> None:
-    """The clients that caused the start are answered, each on its socket."""
-    assert ACTIVATE is not None
-    paths = {"libvirt": tmp_path / "a.sock", "varlink": tmp_path / "b.sock"}
-    listen = [f"--listen={path}" for path in paths.values()]
-    names = f"--fdname={':'.join(paths)}"
-    with subprocess.Popen(
-        [ACTIVATE, *listen, names, sys.executable, "-c", SERVE],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            for _ in paths:
-                assert any("Listening on" in line for line in process.stderr)
-            for name, path in paths.items():
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.settimeout(PATIENCE_SECONDS)
-                    client.connect(str(path))
-                    assert client.recv(100) == name.encode()
-            assert process.wait(PATIENCE_SECONDS) == 0
-        finally:
-            process.kill()
 
 
 @pytest.fixture

@@ -59,7 +59,8 @@ class _Profile(NamedTuple):
 _VENDOR = re.compile(r"(?:(?:grid|nvidia)[ _-]+)+", re.IGNORECASE)
 # Product names have blanks, dashes and digits; what counts is the end: -4Q, -2B4, -1-5CME.
 _PROFILE = re.compile(r".*?[0-9A-Za-z]-(?:([1-9])-)?([0-9]{1,4})([ABCQ])[A-Z0-9]{0,7}")
-_ITEM = re.compile(r"\s*([a-z_]+)\s*[=:]\s*([^,\n]*?)\s*(?:,|\n|\Z)")
+# Nothing is matched twice, so a page of letters or blanks takes no longer than one of facts.
+_ITEM = re.compile(r"(?<![a-z_])([a-z_]++)\s*+[=:]\s*+([^,\n]*)")
 _SIZE = re.compile(r"([0-9]{1,9})\s*([KMGT])i?B?", re.IGNORECASE)
 _COUNT = re.compile("[0-9]{1,9}")
 _RESOLUTION = re.compile("[0-9]{1,6}x[0-9]{1,6}")
@@ -93,7 +94,7 @@ def type_facts(name: str | None, description: str | None) -> TypeFacts | None:
     said = _ITEM.findall((description or "")[:_DESCRIBED_AT_MOST])
     for key, what in said:
         field = _FIELDS.get(key)
-        value = None if field is None else _value(field, what)
+        value = None if field is None else _value(field, what.rstrip())
         if field is not None and value is not None:
             found.setdefault(field, value)
     text = (name or "").strip()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.daemon.test_cli import on
+from tests.support.ctl import on
 
 FITS = """\
 CARD              TYPE  NAME            AVAILABLE  SURE  ACTIVE  CEILING  WHERE                WHY NOT

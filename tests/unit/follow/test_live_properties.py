@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodedevd.follow.follower import Follower
@@ -25,6 +25,7 @@ from nodedevd.server.varlink.watch import Filter, Watch
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import FakeMonitors, eventually
+from tests.support.search import examples
 from tests.support.trees import Tree
 from tests.support.watching import Mirror
 
@@ -264,12 +265,7 @@ async def live_through(
         await follower.close(5)
 
 
-@settings(
-    derandomize=True,
-    max_examples=250,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(derandomize=True, max_examples=examples(2.5))
 @given(STEPS)
 def test_tree_equals_the_host_whatever_happened(
     steps: list[tuple[Callable[[Host, int], list[Uevent]], int, str, str]],

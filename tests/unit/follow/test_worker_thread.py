@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.follow.worker_thread import WorkerThread
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY
+from tests.support.running import PATIENCE_SECONDS
 
 
 class Gate:
@@ -218,33 +216,3 @@ async def test_close_leaves_a_function_that_is_stuck(tmp_path: Path) -> None:
     assert await future == b"late"
     thread.close(PATIENCE_SECONDS)
     assert ended(thread)
-
-
-STUCK = """
-import asyncio, sys, threading
-from nodedevd.follow.worker_thread import WorkerThread
-
-async def main():
-    thread, entered = WorkerThread(), threading.Event()
-    thread.run(lambda: (entered.set(), open(sys.argv[1]).read()))
-    entered.wait()
-    thread.close(0)
-    print("alive:", thread._thread.is_alive())
-
-asyncio.run(main())
-"""
-
-
-def test_stuck_function_does_not_hold_up_the_exit_of_the_interpreter(tmp_path: Path) -> None:
-    """The process exits with status 0 and no message."""
-    fifo = tmp_path / "attribute"
-    os.mkfifo(fifo)
-    ended = subprocess.run(
-        [sys.executable, "-c", STUCK, str(fifo)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "alive: True\n", "")

@@ -83,13 +83,6 @@ def test_kernel_without_devlink_is_enoent(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(door.asked) == 1
 
 
-def test_real_kernel_knows_no_such_card() -> None:
-    """Whether or not this kernel has devlink, and whoever asks, the answer is an errno."""
-    expected = "|".join(map(os.strerror, (errno.ENOENT, errno.ENODEV, errno.EPERM)))
-    with pytest.raises(OSError, match=expected):
-        devlink.is_switchdev("pci", "ffff:ff:1f.7")
-
-
 @given(st.binary(max_size=64))
 def test_any_bytes_end(data: bytes) -> None:
     """What is cut off, or makes no sense, is left out: nothing raises, and nothing loops."""

@@ -6,7 +6,6 @@ import os
 import select
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -176,21 +175,6 @@ def test_full_queue_is_a_change_and_all_is_watched_again(
     assert silent(monitor)
     (directory / "late" / "uuid").write_text("one")
     assert reported(monitor)
-
-
-def test_refused_inotify_instance_is_an_error(tmp_path: Path) -> None:
-    """The error is the kernel's."""
-    instances = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    if instances > 10_000:
-        pytest.skip(f"{instances} instances are allowed")
-    with ExitStack() as stack, pytest.raises(OSError, match="inotify_init1"):
-        take(stack, instances + 1, tmp_path)
-
-
-def take(stack: ExitStack, count: int, top: Path) -> None:
-    """Open so many monitors."""
-    for _ in range(count):
-        stack.callback(DirectoryMonitor(str(top / "d"), str(top)).close)
 
 
 def test_closed_monitor_has_given_its_descriptor_back(tmp_path: Path) -> None:

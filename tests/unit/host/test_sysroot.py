@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from pyfakefs.fake_filesystem import FakeFilesystem
 
 from nodedevd.errors import BadArchive, NotASysroot
 from nodedevd.host.archive.disk import pack, unpack, write_archive
@@ -25,15 +24,10 @@ from tests.support.trees import Tree
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
 
 
-@pytest.fixture(params=["real directory", "fake directory", "fake root"])
+@pytest.fixture(params=["tree", "live_tree"])
 def host(request: pytest.FixtureRequest) -> Tree:
-    """Return a host on a real disk, in pyfakefs, and as pyfakefs' own root."""
-    if request.param == "real directory":
-        root = str(request.getfixturevalue("tmp_path"))
-    else:
-        fs: FakeFilesystem = request.getfixturevalue("fs")
-        root = fs.root_dir_name if request.param == "fake root" else "/a/host"
-    tree = Tree(root)
+    """Return a host below a directory, and one at the root."""
+    tree: Tree = request.getfixturevalue(request.param)
     gpu = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, driver="i915")
     tree.mdev_type(gpu, "i915-GVTg_V5_4", name="GVTg_V5_4")
     return tree
@@ -46,7 +40,7 @@ def failure(read: Callable[[str], object], path: str) -> int | None:
     return caught.value.errno
 
 
-# The same on a real disk and in pyfakefs
+# The same below a directory and at the root
 
 
 def test_file_is_read_whole_or_in_part(host: Tree) -> None:

@@ -480,7 +480,7 @@ def test_type_that_cannot_be_read_does_not_stand_for_others(tree: Tree) -> None:
 def test_recording_reads_the_types_of_every_device(tree: Tree) -> None:
     """Its files are for others to read, too."""
     paths = _alike(tree)
-    sysroot = RecordingSysroot()
+    sysroot = RecordingSysroot(tree.root)
     scan(sysroot)
     for path in paths:
         assert f"{path}/mdev_supported_types/type-1/description" in sysroot.files

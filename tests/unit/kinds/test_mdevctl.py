@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,9 +25,6 @@ UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 OTHER = "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
 PARENT = "0000:00:02.0"
 PATH = f"{DIRECTORY}/{PARENT}/{UUID}"
-
-_IN_NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-euc")
-_AS_ETC = 'mount --bind "$0" /etc/mdevctl.d; exec mdevctl list --defined --dumpjson'
 
 
 def read(tree: Tree, content: str | bytes) -> Definition | None:
@@ -183,44 +177,3 @@ def test_directory_that_cannot_be_listed_is_a_fault(
     tree.definition(PARENT, UUID, "t")
     sysroot = FaultySysroot(errors={directory: number})
     assert [(fault.attribute, fault.code) for fault in found(sysroot)[1]] == [(directory, code)]
-
-
-# The real one
-
-
-def test_mdevctl_reads_the_same(tmp_path: Path) -> None:
-    """What mdevctl lists as defined is what is found and read."""
-    if shutil.which("mdevctl") is None or not os.path.isdir("/etc/mdevctl.d"):
-        pytest.skip("mdevctl is not installed")
-    tree = Tree(tmp_path)
-    tree.definition(PARENT, UUID, "t-1", start="auto", attributes=[("b", "1"), ("a", "2")])
-    tree.definition(PARENT, OTHER, "t-2", start="whatever", attributes=[("b", "1"), ("b", "1")])
-    tree.definition("mtty", UUID, "")
-    tree.file(f"{DIRECTORY}/matrix/{OTHER}", '{"start":"manual","mdev_type":"t","attrs":null}')
-    tree.file(f"{DIRECTORY}/matrix/{OTHER}.old", "{")
-    tree.directory(f"{DIRECTORY}/matrix/{UUID}")
-    for name in ("callouts", "notifiers"):  # without which it does not run
-        tree.directory(f"{DIRECTORY}/scripts.d/{name}")
-    done = subprocess.run(
-        [*_IN_NAMESPACE, _AS_ETC, tree.at(DIRECTORY)], capture_output=True, text=True
-    )
-    if done.returncode != 0 and "unshare" in done.stderr:
-        pytest.skip(f"no mount namespace: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    theirs = {
-        (parent, uuid): (one["mdev_type"], one["start"] == "auto", one["attrs"])
-        for entry in json.loads(done.stdout)
-        for parent, definitions in entry.items()
-        for definition in definitions
-        for uuid, one in definition.items()
-    }
-    sysroot = Sysroot(str(tmp_path))
-    ours = {}
-    for path in find_definitions(sysroot, []):
-        definition = read_definition(sysroot, path)
-        if definition is not None:
-            parent, uuid = path.split("/")[-2:]
-            attributes = [{one.name: one.value} for one in definition.attributes]
-            ours[parent, uuid] = (definition.mdev_type, definition.autostart, attributes)
-    assert ours == theirs
-    assert len(ours) == 4

@@ -263,7 +263,7 @@ def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
 
 
 def test_features_are_told_of_an_interface_that_the_kernel_knows(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked by name and index; XML has libvirt's words in their order."""
     asked = []
@@ -273,9 +273,10 @@ def test_features_are_told_of_an_interface_that_the_kernel_knows(
         return frozenset({"tx-udp_tnl-segmentation", "rx-gro", "rx-checksum", "highdma"})
 
     monkeypatch.setattr("nodedevd.host.sysroot.active_features", active_features)
-    path = tree.net("eth0", parent="/sys/devices/pci0000:00/nic")
-    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
-    tree.directory("/sys/devices/pci0000:00/nic/infiniband/mlx5_0")
+    monkeypatch.setattr("nodedevd.host.sysroot.is_switchdev", lambda bus, device: False)
+    path = live_tree.net("eth0", parent="/sys/devices/pci0000:00/nic")
+    live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    live_tree.directory("/sys/devices/pci0000:00/nic/infiniband/mlx5_0")
     found = device()
     assert asked == [("eth0", 2)]
     assert net(found).features == ("rx", "gro", "rdma", "txudptnl")
@@ -286,19 +287,19 @@ def test_features_are_told_of_an_interface_that_the_kernel_knows(
 
 @pytest.mark.parametrize("uevent", ["INTERFACE=eth0\n", "IFINDEX=2\n", "IFINDEX=-2\n"])
 def test_features_of_an_interface_without_an_index_are_unknown(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, uevent: str
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch, uevent: str
 ) -> None:
     """The kernel would be asked of another one."""
     monkeypatch.setattr(
         "nodedevd.host.sysroot.active_features", lambda interface, index: {"rx-gro"}
     )
-    tree.file(f"{tree.net('eth0')}/uevent", uevent)
+    live_tree.file(f"{live_tree.net('eth0')}/uevent", uevent)
     assert (net(device()).features, device().errors) == (None, ())
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENODEV, errno.EPERM])
 def test_features_that_the_kernel_does_not_tell_are_unknown(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """That is no fault: many drivers have none to tell."""
 
@@ -306,8 +307,8 @@ def test_features_that_the_kernel_does_not_tell_are_unknown(
         raise OSError(number, "")
 
     monkeypatch.setattr("nodedevd.host.sysroot.active_features", active_features)
-    path = tree.net("eth0")
-    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    path = live_tree.net("eth0")
+    live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     assert (net(device()).features, device().errors) == (None, ())
 
 
@@ -323,14 +324,14 @@ def test_features_of_a_recorded_host_are_unknown(
 
 @pytest.mark.parametrize("function", ["0000:08:00.0", "0000:08:00.4"])
 def test_switchdev_is_a_mode_of_the_physical_function(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, function: str
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     """The interface of a virtual function has the mode of its card."""
-    tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
-    tree.pci("0000:08:00.4", vendor=0x15B3, device=0x101E, class_=0x020000)
-    tree.sriov("0000:08:00.0", ["0000:08:00.4"])
-    path = tree.net("eth0", parent=function)
-    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    live_tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
+    live_tree.pci("0000:08:00.4", vendor=0x15B3, device=0x101E, class_=0x020000)
+    live_tree.sriov("0000:08:00.0", ["0000:08:00.4"])
+    path = live_tree.net("eth0", parent=function)
+    live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     asked = []
 
     def is_switchdev(bus: str, device: str) -> bool:
@@ -351,7 +352,7 @@ def test_switchdev_is_a_mode_of_the_physical_function(
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EPERM])
 def test_mode_that_cannot_be_asked_for_is_a_fault_only_if_refused(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Most cards have no switch, which is no fault; not to be allowed to ask is one."""
 
@@ -362,9 +363,9 @@ def test_mode_that_cannot_be_asked_for_is_a_fault_only_if_refused(
         "nodedevd.host.sysroot.active_features", lambda interface, index: frozenset()
     )
     monkeypatch.setattr("nodedevd.host.sysroot.is_switchdev", is_switchdev)
-    tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
-    path = tree.net("eth0", parent="0000:08:00.0")
-    tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    live_tree.pci("0000:08:00.0", vendor=0x15B3, device=0x101D, class_=0x020000)
+    path = live_tree.net("eth0", parent="0000:08:00.0")
+    live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     found = read_device(Sysroot(), path)
     assert found is not None
     (capability,) = found.capabilities

@@ -105,9 +105,9 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
     assert scan(Sysroot()).names == ("computer",)
 
 
-def test_target_removed_while_read_is_no_device(tree: Tree) -> None:
+def test_target_removed_while_read_is_no_device(live_tree: Tree) -> None:
     """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
-    target(tree)
+    target(live_tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
     assert whole is not None
@@ -115,5 +115,5 @@ def test_target_removed_while_read_is_no_device(tree: Tree) -> None:
     assert count == 3  # itself, uevent, the name of the port
     for at in range(1, count + 1):
         assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, LISTED_IN) is None
-        target(tree)
+        target(live_tree)
     assert read_device(Sysroot(), PATH, LISTED_IN) == whole

@@ -171,6 +171,13 @@ def test_any_text_at_all_is_read_without_an_error(
     assert found is None or found != TypeFacts()
 
 
+@pytest.mark.parametrize("text", ["x" * 4096, " " * 4096, f"a={' ' * 4000}b"], ids=["x", " ", "="])
+def test_long_texts_without_facts_are_read_fast(text: str) -> None:
+    """A search that begins anew at every letter would take a tenth of a second for each."""
+    for number in range(300):
+        assert type_facts(None, f"{number} {text}") is None
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyfakefs.fake_filesystem_unittest import Patcher
 
 from nodedevd.errors import InvalidParameter, NoSuchDevice
 from nodedevd.host.sysroot import Sysroot
@@ -28,8 +29,8 @@ MTTY = "/sys/devices/virtual/mtty/mtty"
 
 def build() -> Snapshot:
     """Scan a host with two PCI functions, two mdev parents and an mdev."""
-    with Patcher():
-        tree = Tree("/")
+    with TemporaryDirectory() as root:
+        tree = Tree(root)
         gpu = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
         tree.pci("10000:e0:06.0", parent="pci10000:e0", vendor=1, device=2, class_=3)
         tree.mdev_type(gpu, "i915-GVTg_V5_4")
@@ -38,7 +39,7 @@ def build() -> Snapshot:
         tree.mdev_type(mtty, "mtty-1", name="Single port serial")
         tree.mdev_parent(mtty)
         tree.mdev(gpu, UUID, "i915-GVTg_V5_4")
-        return scan(Sysroot())
+        return scan(Sysroot(root))
 
 
 HOST = build()

@@ -1,17 +1,14 @@
-"""hostdev: the XML that assigns a device to a guest, checked with libvirt."""
+"""hostdev: the XML that assigns a device to a guest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
-from itertools import product
 from typing import Any, get_args
 
 import msgspec
 import pytest
-from lxml import etree
 
 from nodedevd.errors import DoesNotFit, InvalidParameter, NoSuchDevice, NotAssignable
 from nodedevd.host.sysroot import Sysroot
@@ -27,10 +24,22 @@ from nodedevd.questions.hostdev import (
     parse_new_mdev,
 )
 from nodedevd.tree.read import scan
-from tests.support import domains
-from tests.support.domains import HAS_QEMU_DRIVER, SCHEMA, VIRSH, hostdev_of
 from tests.support.golden import Golden
-from tests.support.hosts import host_file
+from tests.support.hostdev_cases import (
+    ACCEPTED,
+    CCW,
+    CRYPTO,
+    DASD,
+    DEVICES,
+    FUNCTION,
+    MBOCHS,
+    PCI,
+    VGPU,
+    combinations,
+    label,
+    on,
+    snapshot_of,
+)
 from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, parse
@@ -38,32 +47,6 @@ from tests.support.xml import attributes, find, parse
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
 OTHER = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c02"
-PCI = "pci:0000:05:00.0"
-CCW = "ccw:fe.0.0001"
-
-MBOCHS = ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520013", "vfio-pci")
-DASD = ("s390x-ap-ccw", "d8a5e2f1-0c7b-4d36-8e19-5f2a7b6c3d03", "vfio-ccw")
-CRYPTO = ("s390x-ap-ccw", "6b8a0c39-7b3f-4a0e-b9b6-2f3f1c9d0a01", "vfio-ap")
-FUNCTION = ("vdpa-smartnic", "0000:3b:00.5", None)
-VGPU = ("vgpu-vendor-vfio", "0000:26:00.4", None)
-DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
-
-
-@cache
-def snapshot_of(host: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(host))))
-
-
-@cache
-def schema() -> etree.RelaxNG:
-    """Return libvirt's schema of domains."""
-    return etree.RelaxNG(etree.parse(str(SCHEMA)))
-
-
-def on(host: str, name: str, **options: Any) -> HostDev:
-    """Assign a device of a sample host."""
-    return hostdev(snapshot_of(host), HostDevRequest(name=name, **options), machine="x86_64")
 
 
 def here(name: str = UUID, *, machine: str = "x86_64", **options: Any) -> HostDev:
@@ -79,40 +62,6 @@ def refusal(host: str | None, name: str, **options: Any) -> NotAssignable:
     return refused.value
 
 
-# -- every combination -------------------------------------------------------------------
-
-Case = tuple[str, str, tuple[tuple[str, Any], ...]]
-
-
-def combinations(**options: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
-    """Yield every combination of values; None leaves an option out."""
-    for values in product(*options.values()):
-        chosen = dict(zip(options, values, strict=True))
-        yield {name: value for name, value in chosen.items() if value is not None}
-
-
-def accepted() -> Iterator[Case]:
-    """Yield every accepted combination of options for each kind of device."""
-    for host, name, model in DEVICES:
-        options: dict[str, tuple[Any, ...]] = {"model": (None, model)}
-        if model is None:
-            options |= {"managed": (None, False) if host == VGPU[0] else (None, True, False)}
-        if model in (None, "vfio-pci"):
-            options |= {"address": (None, PCI)}
-        if model == "vfio-ccw":
-            options |= {"address": (None, CCW)}
-        if model in (None, "vfio-ccw"):
-            options |= {"boot_order": (None, 1)}
-        if model != "vfio-pci":
-            chosen = list(combinations(**options))
-        else:
-            shown = [{}, {"display": False}, {"display": True}, {"display": True, "ramfb": True}]
-            chosen = [{**one, **other} for one in combinations(**options) for other in shown]
-        for one in {tuple(sorted(one.items())) for one in chosen}:
-            yield host, name, one
-
-
-ACCEPTED = sorted(accepted(), key=str)
 EVERYTHING: Mapping[str, tuple[Any, ...]] = {
     "model": (None, *MODELS),
     "managed": (None, True, False),
@@ -121,25 +70,6 @@ EVERYTHING: Mapping[str, tuple[Any, ...]] = {
     "boot_order": (None, 1),
     "address": (None, PCI, CCW),
 }
-
-
-def label(case: Case) -> str:
-    """Return the command line of a case."""
-    _, name, options = case
-    words = [name]
-    for option, value in options:
-        text = {True: "on", False: "off"}.get(value, str(value)) if option == "display" else value
-        if option == "managed":
-            text = "yes" if value else "no"
-        flag = f"--{option.replace('_', '-')}"
-        words.append(flag if option == "ramfb" else f"{flag} {text}")
-    return " ".join(words)
-
-
-def xml_of(case: Case) -> str:
-    """Return the XML of a case."""
-    host, name, options = case
-    return on(host, name, **dict(options)).xml
 
 
 @pytest.mark.parametrize("host", sorted({host for host, _, _ in DEVICES}))
@@ -184,91 +114,6 @@ def test_combination_that_is_not_accepted_is_refused(device: tuple[str, str, str
         else:
             assert misfit in options
     assert found == fits
-
-
-@pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
-@pytest.mark.parametrize("case", ACCEPTED, ids=label)
-def test_libvirts_schema_accepts_the_device(case: Case) -> None:
-    """The device is in a minimal domain."""
-    schema().assertValid(parse(domains.domain("guest", xml_of(case), kind="kvm")))
-
-
-@pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
-def test_libvirts_schema_refuses_what_is_no_device() -> None:
-    """A schema that accepts everything would prove nothing."""
-    text = domains.domain("guest", on(*MBOCHS[:2]).xml, kind="kvm")
-    assert schema().validate(parse(text))
-    assert not schema().validate(parse(text.replace("<source>", "<source><odd/>")))
-    assert not schema().validate(parse(text.replace("vfio-pci", "vfio-platform")))
-
-
-def same(one: etree._Element, other: etree._Element) -> bool:
-    """Return whether two elements are equal, except for white space and order of attributes."""
-    return (
-        (one.tag, attributes(one), (one.text or "").strip())
-        == (other.tag, attributes(other), (other.text or "").strip())
-        and len(one) == len(other)
-        and all(map(same, one, other))
-    )
-
-
-@pytest.fixture(scope="module")
-def defined() -> dict[str, str]:
-    """Return the domains that libvirt's test driver makes of all cases."""
-    return domains.defined({label(case): xml_of(case) for case in ACCEPTED})
-
-
-@pytest.mark.skipif(VIRSH is None, reason="virsh is not installed")
-@pytest.mark.parametrize("case", ACCEPTED, ids=label)
-def test_virsh_defines_a_domain_with_the_device(case: Case, defined: dict[str, str]) -> None:
-    """The domain has the device as written."""
-    assert same(hostdev_of(defined[label(case)]), parse(xml_of(case)))
-
-
-PLAIN = [case for case in ACCEPTED if case[0] != "s390x-ap-ccw"]
-
-
-@pytest.fixture(scope="module")
-def defined_by_qemu() -> dict[str, str]:
-    """Return the domains that libvirt's QEMU driver makes of the cases for x86_64."""
-    return domains.defined({label(case): xml_of(case) for case in PLAIN}, kind="qemu")
-
-
-@pytest.mark.skipif(not HAS_QEMU_DRIVER, reason="needs Debian's package qemu-system-x86")
-@pytest.mark.parametrize("case", PLAIN, ids=label)
-def test_qemu_driver_defines_a_domain_with_the_device(
-    case: Case, defined_by_qemu: dict[str, str]
-) -> None:
-    """The domain has the device as written, plus an address and display defaults."""
-    wanted, found = parse(xml_of(case)), hostdev_of(defined_by_qemu[label(case)])
-    assert attributes(wanted).items() <= attributes(found).items()
-    for element in wanted:
-        assert same(find(found, str(element.tag)), element)
-
-
-@pytest.mark.skipif(not HAS_QEMU_DRIVER, reason="needs Debian's package qemu-system-x86")
-def test_qemu_driver_boots_from_no_mdev_of_vfio_pci() -> None:
-    """So hostdev refuses it, although the schema and the test driver accept it."""
-    text = on(*MBOCHS[:2]).xml.replace("</source>\n", "</source>\n<boot order='1'/>\n")
-    assert "booting from assigned devices" in domains.defined({"boot": text}, kind="qemu")["boot"]
-    with pytest.raises(DoesNotFit, match="an mdev of vfio-pci, and libvirt cannot boot from it"):
-        on(*MBOCHS[:2], boot_order=1)
-
-
-@pytest.mark.skipif(VIRSH is None, reason="virsh is not installed")
-@pytest.mark.parametrize(("device", "address"), [(MBOCHS, CCW), (DASD, PCI), (FUNCTION, CCW)])
-def test_address_of_another_bus_is_refused_by_libvirt_as_by_hostdev(
-    device: tuple[str, str, str | None], address: str
-) -> None:
-    """The error comes before the domain is defined."""
-    host, name, _ = device
-    with pytest.raises(DoesNotFit, match="give an address"):
-        on(host, name, address=address)
-    element = "<address type='ccw' cssid='0xfe' ssid='0x0' devno='0x0001'/>"
-    if address == PCI:
-        element = "<address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/>"
-    text = on(host, name).xml.replace("</source>\n", f"</source>\n{element}\n")
-    assert "error: Failed to define domain" in domains.defined({"guest": text})["guest"]
 
 
 # -- names and addresses -----------------------------------------------------------------
@@ -334,7 +179,7 @@ def test_address_is_read_in_either_case() -> None:
     assert parse_address("ccw:FE.0.00AB") == parse_address("ccw:fe.0.00ab")
 
 
-# -- devices that cannot be assigned -----------------------------------------------------
+# -- what cannot be handed over ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from nodedevd.errors import NoSuchDevice
@@ -114,15 +112,3 @@ def test_unknown_identifier_is_no_such_device(text: str) -> None:
     """Hostile texts are among the examples."""
     with pytest.raises(NoSuchDevice):
         resolve(host("vgpu-sriov"), text)
-
-
-@pytest.mark.skipif(not os.path.isdir("/sys/class/net/lo"), reason="/sys is not a real one here")
-def test_every_interface_and_disk_of_this_machine_is_found() -> None:
-    """Kernel names and nodes are resolved."""
-    snapshot = scan(Sysroot())
-    devices = [one for one in snapshot if one.subsystem in ("net", "block")]
-    assert any(one.subsystem == "net" for one in devices)
-    for device in devices:
-        assert names(snapshot, device.sysname or "") == [device.name]
-        if device.devnode is not None:
-            assert device.name in names(snapshot, device.devnode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,7 @@ from nodedevd.tree.read import scan
 from nodedevd.tree.update import update
 from tests.support.fake_monitor import eventually
 from tests.support.faulty import FaultySysroot
-from tests.support.running import running
 from tests.support.trees import Tree
-from tests.support.watcher import Watcher
 from tests.unit.follow.test_follower import Live, card_with_mdev, following
 from tests.unit.tree.test_graft import follow
 
@@ -316,56 +313,6 @@ def test_definitions_that_cannot_be_listed_are_an_error_of_the_scan(tmp_path: Pa
     assert [fault.attribute for fault in snapshot.errors] == [f"{DIRECTORY}/{ABSENT}"]
 
 
-# With a daemon
-
-
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Host, Watcher]]:
-    """Return a host, and who watches a daemon on it; no reconcile helps."""
-    host = Host(tmp_path / "host")
-    host.offer(FIRST)
-    options = ("--reconcile", "0", "--count-age", "0")
-    with (
-        running(tmp_path, tmp_path / "host", *options),
-        Watcher(tmp_path / "nodedevd.sock") as watcher,
-    ):
-        yield host, watcher
-
-
-def test_daemon_tells_of_definitions_as_they_change(watched: tuple[Host, Watcher]) -> None:
-    """From before the first of them to after the last."""
-    host, watcher = watched
-    path = host.tree.definition(FIRST, UUID, TYPE)
-    watcher.expect(f"added {NAME}")
-    assert watcher.devices[NAME].parent == FIRST_NAME
-    host.tree.definition(FIRST, UUID, TYPE, start="auto", attributes=[("a", "1")])
-    watcher.until(lambda: _mdev(watcher).attributes != ())
-    assert _mdev(watcher).autostart is True
-    host.tree.file(path, "{")
-    watcher.until(lambda: watcher.devices[NAME].errors != ())
-    assert _mdev(watcher).mdev_type is None
-    host.tree.definition(ABSENT, UUID, TYPE)
-    watcher.until(lambda: len(watcher.devices) == 4)
-    host.tree.remove(DIRECTORY)
-    watcher.until(lambda: len(watcher.devices) == 2)
-    host.tree.definition(FIRST, UUID, TYPE)
-    watcher.expect(f"added {NAME}")
-    assert watcher.status().missed_changes == 0
-
-
-def test_daemon_has_an_mdev_read_again_when_it_is_defined(
-    tmp_path: Path, watched: tuple[Host, Watcher]
-) -> None:
-    """No uevent tells of it."""
-    host, watcher = watched
-    host.tree.mdev(FIRST, UUID, TYPE)
-    path = host.tree.definition(FIRST, UUID, TYPE)
-    watcher.expect(f"added {NAME}")
-    assert (_mdev(watcher).state, _mdev(watcher).defined) == ("complete", True)
-    host.tree.remove(path)
-    watcher.until(lambda: not _mdev(watcher).defined)
-
-
 async def test_counts_of_a_stopped_mdev_are_read_again_late(tmp_path: Path) -> None:
     """The slot is freed late, whether or not the definition stays."""
 
@@ -423,9 +370,3 @@ async def test_host_without_inotify_is_followed_all_the_same(
         await live.until_true_to_the_host()
         assert live.get(UUID).path == f"{DIRECTORY}/mtty/{UUID}"
     assert any("cannot receive inotify events" in one for one in caplog.messages)
-
-
-def _mdev(watcher: Watcher) -> MdevChild:
-    found = watcher.devices[NAME].capability(MdevChild)
-    assert found is not None
-    return found

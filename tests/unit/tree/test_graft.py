@@ -16,6 +16,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
 from nodedevd.tree.graft import Reading, Update, assemble, graft
+from tests.support.search import examples
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 # Names that come out alike, also one above the other, and one that is taken for ever.
@@ -127,7 +128,7 @@ STEP = st.tuples(
 )
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=examples(4))
 @given(st.lists(STEP, max_size=6))
 def test_any_steps_lead_where_one_would_have_led(
     steps: list[tuple[set[str], dict[str, str | None]]],
@@ -145,7 +146,7 @@ def test_any_steps_lead_where_one_would_have_led(
         snapshot = update.snapshot
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(derandomize=True, max_examples=examples(1))
 @given(st.permutations(PATHS))
 def test_order_of_readings_does_not_matter(paths: list[str]) -> None:
     """Names and parents are the same, whoever was read first."""

@@ -26,6 +26,7 @@ from nodedevd.tree import read as scanning
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.hosts import host_file, unpacked
+from tests.support.search import cases
 from tests.support.trees import Tree
 from tests.support.xml import validate
 
@@ -239,7 +240,7 @@ def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
     scan(sysroot)
     count = len([read for read in sysroot.reads if f"{read}/".startswith(f"{path}/")])
     assert count > 20
-    for at in range(1, count + 1):
+    for at in cases(range(1, count + 1)):
         copy = tmp_path / f"copy-{at}"
         shutil.copytree(host, copy, symlinks=True)
         found = scan(FaultySysroot(str(copy), vanishing=path, at=at))
@@ -259,7 +260,7 @@ def test_any_read_may_fail_and_costs_only_its_device(host: str, number: int) -> 
     whole = FaultySysroot(file)
     devices = {device.path: device for device in scan(whole)}
     listings = ("/sys/bus", "/sys/class", "/sys/kernel", "/usr", "/etc")
-    for path in sorted(set(whole.reads)):
+    for path in cases(sorted(set(whole.reads))):
         found = scan(FaultySysroot(file, errors={path: number}))
         well(found)
         if path.startswith(listings):

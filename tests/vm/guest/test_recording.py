@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.support.watcher import shown
+from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
 
 
@@ -19,7 +19,7 @@ def test_host_is_recorded(tmp_path: Path) -> None:
         watcher.until(lambda: vm.complete(watcher.devices, *uuids.values()))
     vm.assert_true()
     done = vm.nodedevctl("record", str(tmp_path / "host.ttar"), "--raw", "--json")
-    told = shown(vm.SOCKET)
+    told = devices_of_daemon(vm.SOCKET)
     assert (done["devices"], done["lost"]) == (len(told), [])
     shutil.copy(tmp_path / "host.ttar", vm.OUT)
     (vm.OUT / "devices.json").write_text(json.dumps(told))

@@ -9,7 +9,7 @@ from pathlib import Path
 from nodedevd.client import Client
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.system import System
-from tests.support.watcher import shown
+from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
 
 SERVICE = "nodedevd.service"
@@ -40,7 +40,7 @@ def test_first_client_starts_the_service() -> None:
 
 def test_confinement_hides_nothing() -> None:
     """The daemon does not need what its unit takes: a process without limits sees no more."""
-    told, true = shown(vm.SOCKET), vm.fresh()
+    told, true = devices_of_daemon(vm.SOCKET), vm.fresh()
     assert told == true
     assert all(device["errors"] == [] for device in told.values())
     with Client(str(vm.SOCKET)) as client:

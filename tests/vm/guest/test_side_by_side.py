@@ -13,7 +13,7 @@ import pytest
 
 from tests.libvirt.comparison import compare, expected, listed, seen
 from tests.libvirt.deviations import DEVIATIONS, Shown
-from tests.support.watcher import shown
+from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
 
 ROOT = Path("/")
@@ -33,7 +33,7 @@ class Both:
         self.theirs = dumped(vm.LIBVIRTD, names)
         self.ours = vm.documents(vm.run("nodedevctl", "dumpxml", "--all", "--format=libvirt"))
         self.served = dumped(vm.NODEDEVD, sorted(self.ours))
-        self.native = shown(vm.SOCKET)
+        self.native = devices_of_daemon(vm.SOCKET)
 
 
 def dumped(uri: str, names: list[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from nodedevd.client import Client
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
-from tests.support.watcher import Watcher, shown
+from tests.support.watcher import Watcher, devices_of_daemon
 
 SOCKET = Path("/run/nodedevd/org.nodedevd.Devices")
 LIBVIRTD = "nodedev:///system?socket=/run/libvirt/libvirt-sock"
@@ -139,7 +139,7 @@ FENCE = "net_fence0_52_54_00_00_00_ff"
 def watching(*prefixes: str) -> Iterator[Watcher]:
     """Be told by the daemon of changes: all, or those of devices whose names begin so."""
     ours = (*prefixes, FENCE) if prefixes else ("",)
-    with Watcher(SOCKET, ours=lambda name: name.startswith(ours)) as watcher:
+    with Watcher(SOCKET, is_ours=lambda name: name.startswith(ours)) as watcher:
         yield watcher
 
 
@@ -183,7 +183,7 @@ def assert_true() -> None:
     settle()
     with watching() as watcher:
         fence(watcher)
-    told, true = shown(SOCKET), fresh()
+    told, true = devices_of_daemon(SOCKET), fresh()
     assert sorted(told) == sorted(true)
     assert {name: one for name, one in told.items() if one != true[name]} == {}
 

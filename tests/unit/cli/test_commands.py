@@ -1,21 +1,15 @@
-"""nodedevctl: the output of its commands, with a daemon and without."""
+"""nodedevctl: the output of its commands, without a daemon."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from lxml import etree
 
 from nodedevd.cli.embedded import Embedded
@@ -23,8 +17,9 @@ from nodedevd.cli.main import main
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
+from tests.support.ctl import Ctl, on
 from tests.support.hosts import HOSTS, host_file
-from tests.support.running import REPOSITORY, running
+from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 
 COMMANDS = [
@@ -59,89 +54,6 @@ mdpy_mdpy      mdpy-xga       mdpy-xga            vfio-pci  3          0       v
 mtty_mtty      mtty-1         Single port serial  vfio-pci  21         1       -
 mtty_mtty      mtty-2         Dual port serial    vfio-pci  10         1       -
 """  # noqa: E501
-
-
-@dataclass
-class Ctl:
-    """Runs nodedevctl with the options that come before the command."""
-
-    options: Sequence[str]
-
-    def run(self, *arguments: str, status: int = 0) -> Result:
-        """Run a command, which must exit with this status."""
-        result = CliRunner().invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
-        assert result.exit_code == status, result.output
-        return result
-
-    def out(self, *arguments: str) -> str:
-        """Return what a command prints on standard output; standard error must be empty."""
-        result = self.run(*arguments)
-        assert result.stderr == ""
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        """Return the decoded JSON that a command prints."""
-        return json.loads(self.out(*arguments))
-
-
-def on(host: str) -> Ctl:
-    """Return nodedevctl on a sample host, without a daemon."""
-    return Ctl(["--sysroot", str(host_file(host))])
-
-
-@pytest.fixture(scope="module", params=HOSTS)
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Ctl, Ctl]]:
-    """Return nodedevctl on each sample host, without a daemon and with one."""
-    directory = tmp_path_factory.mktemp("daemon")
-    with running(directory, host_file(request.param)):
-        yield on(request.param), Ctl(["--socket", str(directory / "nodedevd.sock")])
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "list",
-        "list --json",
-        "list --cap system,pci",
-        "list --cap mdev_types,mdev --json",
-        "tree",
-        "dumpxml --all",
-        "dumpxml computer",
-        "dumpxml --all --format libvirt",
-        "dumpxml computer computer",
-        "show --all",
-        "show computer",
-        "types",
-        "types --json",
-        "schema",
-    ],
-)
-def test_output_through_a_daemon_equals_the_embedded_one(
-    both: tuple[Ctl, Ctl], command: str
-) -> None:
-    """The output does not depend on the source of the devices."""
-    embedded, through_daemon = both
-    assert through_daemon.out(*command.split()) == embedded.out(*command.split()) != ""
-
-
-def test_several_devices_through_a_daemon_equal_the_embedded_ones(both: tuple[Ctl, Ctl]) -> None:
-    """All devices by name, in reverse order, are printed in the given order."""
-    embedded, through_daemon = both
-    names = embedded.out("list").split()[::-1]
-    for command in ("show", "dumpxml"):
-        assert through_daemon.out(command, *names) == embedded.out(command, *names)
-    shown = embedded.json("show", *names)
-    assert [device["name"] for device in shown["devices"]] == names
-
-
-def test_each_device_through_a_daemon_equals_the_embedded_one(both: tuple[Ctl, Ctl]) -> None:
-    """Every device of a host is found by its name and by its path."""
-    embedded, through_daemon = both
-    for device in embedded.json("show", "--all")["devices"]:
-        assert through_daemon.json("show", device["name"]) == device
-        assert embedded.json("show", device["path"] or "computer") == device
 
 
 def test_list_prints_a_name_a_line() -> None:
@@ -365,23 +277,6 @@ def test_status_without_a_daemon_is_that_of_the_scan() -> None:
     assert "Clients:" not in out
 
 
-def test_status_of_a_daemon_has_its_process_and_clients(both: tuple[Ctl, Ctl]) -> None:
-    """It has the process of the daemon, its clients and its events."""
-    embedded, through_daemon = both
-    status = msgspec.json.decode(through_daemon.out("status", "--json"), type=Status)
-    assert status.clients == 1
-    assert status.calls >= 1
-    text = through_daemon.out("status")
-    assert f"process {status.pid}\n" in text
-    assert "Events:      none: only the periodic reconcile finds changes\n" in text
-    missed = "0 changes without an event, 0 overflows, 0 monitor errors"
-    assert f"Missed:      {missed}\nRescans:     0, planned reconciles included\n" in text
-    alike = ("version", "sysroot", "devices", "capabilities", "error_count", "errors", "privileged")
-    other = msgspec.json.decode(embedded.out("status", "--json"), type=Status)
-    for field in alike:
-        assert getattr(status, field) == getattr(other, field)
-
-
 def test_status_lists_what_could_not_be_read() -> None:
     """Each read error has a line with device, attribute, code and detail."""
     out = on("broken").out("status")
@@ -467,15 +362,6 @@ def test_record_into_a_directory_with_something_in_it_fails(tmp_path: Path) -> N
     assert [one.name for one in tmp_path.iterdir()] == ["something"]
 
 
-@pytest.mark.parametrize("command", ["show", "dumpxml", "types"])
-def test_unknown_device_exits_1_and_names_the_nearest(both: tuple[Ctl, Ctl], command: str) -> None:
-    """The error has similar names, with a daemon and without."""
-    for ctl in both:
-        result = ctl.run(command, "compute", status=1)
-        assert result.stderr == ("nodedevctl: no device named 'compute'; did you mean computer?\n")
-        assert result.stdout == ""
-
-
 def test_one_unknown_device_among_several_fails_the_command() -> None:
     """The command prints no partial answer."""
     result = on("vgpu-pf").run("show", CARD, "nobody", status=1)
@@ -541,31 +427,6 @@ def test_sysroot_together_with_socket_is_wrong_usage(tmp_path: Path) -> None:
     assert "--sysroot scans without a daemon; omit --socket" in result.stderr
 
 
-def test_answer_of_a_daemon_of_another_version_is_an_error_of_one_line(tmp_path: Path) -> None:
-    """An answer that cannot be decoded gives no traceback."""
-    path = tmp_path / "other.sock"
-    child = r"""
-import socket, sys
-with socket.socket(socket.AF_UNIX) as server:
-    server.bind(sys.argv[1])
-    server.listen()
-    print(flush=True)
-    client, _ = server.accept()
-    client.recv(1 << 16)
-    client.sendall(b'{"parameters":{"generation":"new","devices":[]}}\0')
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", child, str(path)], stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        result = Ctl(["--socket", str(path)]).run("list", status=1)
-    assert result.stderr.startswith(
-        "nodedevctl: cannot understand the answer of a daemon of another version: "
-    )
-    assert len(result.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_shows_an_example_line_by_line(command: str) -> None:
     """Every command's help fits 80 columns, and has an example and the exit statuses."""
@@ -583,28 +444,6 @@ def test_help_lists_every_command() -> None:
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == sorted(COMMANDS)
     assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
-
-
-@pytest.mark.parametrize("arguments", [["list"], ["show", "--all"], ["types"], ["tree"]])
-def test_closed_pipe_prints_no_traceback(arguments: list[str]) -> None:
-    """`nodedevctl list | head -1` is no error."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", "from nodedevd.cli.main import main; main()"),
-                *("--sysroot", str(host_file("vgpu-sriov")), *arguments),
-            ],
-            cwd=REPOSITORY,
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert done.stderr == b""
-    assert done.returncode == 1
 
 
 def test_host_without_devices_is_shown_as_one(tmp_path: Path) -> None:

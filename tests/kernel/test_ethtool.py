@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +13,8 @@ from nodedevd.tree.read import read_device
 
 LOOPBACK = "lo"
 
-needs_loopback = pytest.mark.skipif(
-    not Path(f"/sys/class/net/{LOOPBACK}").exists(), reason="needs a loopback interface"
-)
 
-
-@needs_loopback
+@pytest.mark.needs("loopback")
 def test_features_of_the_loopback_are_those_its_driver_has() -> None:
     """drivers/net/loopback.c: these can be switched off by nobody."""
     active = active_features(LOOPBACK, socket.if_nametoindex(LOOPBACK))
@@ -28,7 +23,7 @@ def test_features_of_the_loopback_are_those_its_driver_has() -> None:
     assert "rx" in words(active)
 
 
-@needs_loopback
+@pytest.mark.needs("loopback")
 def test_interface_of_another_index_is_none() -> None:
     """A name may lead to another interface in the namespace of /sys."""
     with pytest.raises(OSError, match="No such device") as caught:
@@ -43,7 +38,7 @@ def test_name_of_no_interface_is_an_error(name: str) -> None:
         active_features(name, 1)
 
 
-@needs_loopback
+@pytest.mark.needs("loopback")
 def test_loopback_of_this_host_shows_its_features() -> None:
     """From the kernel's answer to libvirt's words, by a scan's own way."""
     reading = read_device(Sysroot(), "/sys/devices/virtual/net/lo", ["/sys/class/net"])

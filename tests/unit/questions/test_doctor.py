@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 
-from nodedevd.cli.main import main
 from nodedevd.follow.supervisor import scan_in_time
 from nodedevd.host.facts import HostFacts, read_host
 from nodedevd.host.faults import Fault
@@ -26,38 +18,23 @@ from nodedevd.questions.doctor import (
     Code,
     DaemonView,
     Finding,
-    Report,
     Severity,
     diagnose,
     differences,
 )
 from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
-from tests.support.holder import can_make_nodes, needs_nodes
-from tests.support.hosts import HOSTS, host_file
-from tests.support.running import REPOSITORY, running, started
+from tests.support.mdev_card import CARD, CARD_NAME, MDEV, NVIDIA_CARD, UUID, mdev_card
 from tests.support.stuck import StuckAttribute
-from tests.support.this_host import nodedevctl, on
 from tests.support.trees import Tree
 
-PAGE = (REPOSITORY / "docs" / "doctor.md").read_text(encoding="utf-8")
-CARD, VF = "0000:3b:00.0", "0000:3b:00.4"
-CARD_NAME = "pci_0000_3b_00_0"
-UUID = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
-MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
-OPTIONS: dict[str, Any] = {"vendor": 0x10DE, "device": 0x2235, "class_": 0x030200}
-
-needs_root = pytest.mark.skipif(not can_make_nodes(), reason=needs_nodes)
+VF = "0000:3b:00.4"
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     """Return a host with one card, which is an mdev parent with one type."""
-    tree = Tree(tmp_path / "host")
-    tree.pci(CARD, driver="nvidia", iommu_group=1, **OPTIONS)
-    tree.mdev_parent(CARD)
-    tree.mdev_type(CARD, "nvidia-1")
-    return tree
+    return mdev_card(tmp_path / "host")
 
 
 def examined(tree: Tree, **facts: bool) -> tuple[Finding, ...]:
@@ -111,8 +88,8 @@ def test_gvt_without_its_module_is_found(tmp_path: Path, value: str, found: bool
 def test_nvidia_virtual_function_that_takes_no_vgpu_is_found(tmp_path: Path) -> None:
     """With neither types nor vendor VFIO, the host driver is missing."""
     tree = Tree(tmp_path)
-    tree.pci(CARD, driver="nvidia", iommu_group=1, **OPTIONS)
-    vf = tree.pci(VF, driver="nvidia", iommu_group=2, **OPTIONS)
+    tree.pci(CARD, driver="nvidia", iommu_group=1, **NVIDIA_CARD)
+    vf = tree.pci(VF, driver="nvidia", iommu_group=2, **NVIDIA_CARD)
     tree.sriov(CARD, [VF])
     (finding,) = examined(tree)
     assert (finding.severity, finding.code) == ("warning", "no-mdev")
@@ -191,7 +168,7 @@ def test_card_without_virtual_functions_is_found(
 ) -> None:
     """Cards since Ampere need virtual functions, unless they are assigned as a whole."""
     tree = Tree(tmp_path)
-    tree.pci(CARD, driver=driver, iommu_group=1, **OPTIONS)
+    tree.pci(CARD, driver=driver, iommu_group=1, **NVIDIA_CARD)
     tree.sriov(CARD, total=16)
     found = examined(tree)
     assert codes(found) == (
@@ -267,7 +244,7 @@ def test_definition_that_cannot_be_read_is_found(tree: Tree) -> None:
     ]
 
 
-# -- read errors -----------------------------------------------------------------------
+# -- what cannot be read ---------------------------------------------------------------
 
 
 def test_attribute_that_cannot_be_read_is_found(tree: Tree) -> None:
@@ -420,177 +397,3 @@ def test_device_that_was_not_read_whole_is_not_compared(tree: Tree) -> None:
     before = scan(Sysroot(tree.root))
     tree.file(f"{tree.resolve(CARD)}/numa_node", "far\n")
     assert differences(scan(Sysroot(tree.root)), before) == ()
-
-
-# -- the command -----------------------------------------------------------------------
-
-
-def run(*arguments: str, status: int) -> str:
-    """Run nodedevctl, which must exit with this status, and return its output."""
-    result = CliRunner().invoke(main, arguments, prog_name="nodedevctl")
-    assert result.exit_code == status, result.output
-    return result.stdout
-
-
-def test_command_on_a_healthy_host_prints_one_line(tree: Tree) -> None:
-    """There is nothing else to read."""
-    out = run("--sysroot", tree.root, "doctor", status=0)
-    assert out == "No problems found, 2 devices checked.\n"
-
-
-def test_notes_alone_are_no_problem(tmp_path: Path) -> None:
-    """They are printed, and the exit status is that of a healthy host."""
-    tree = Tree(tmp_path)
-    tree.pci(CARD, vendor=0x8086, device=1, class_=0x020000)
-    first, advice, last = run("--sysroot", tree.root, "doctor", status=0).splitlines()
-    assert first == "note: no IOMMU: PCI devices cannot be assigned to a VM [iommu-off]"
-    assert "intel_iommu=on" in advice
-    assert last == "No problems found, 2 devices checked."
-
-
-def test_same_finding_of_many_devices_is_printed_once(tmp_path: Path) -> None:
-    """The text has one line for all functions of a card; JSON has each of them."""
-    tree = Tree(tmp_path)
-    for number in range(6):
-        parent = tree.device(f"/sys/devices/virtual/mtty/mtty{number}", class_="mtty")
-        tree.mdev_parent(parent)
-    out = run("--sysroot", tree.root, "doctor", status=5)
-    assert out.splitlines()[0] == (
-        "warning: mtty_mtty0, mtty_mtty1, mtty_mtty2, mtty_mtty3 and 2 more: it is listed as an"
-        " mdev parent, but offers no types [parent-without-types]"
-    )
-    assert len(out.splitlines()) == 2
-    report = json.loads(run("--sysroot", tree.root, "doctor", "--json", status=5))
-    assert [one["device"] for one in report["findings"]] == [f"mtty_mtty{n}" for n in range(6)]
-
-
-def test_control_characters_of_a_host_stay_out_of_the_terminal(tree: Tree) -> None:
-    """They are printed escaped."""
-    tree.mdev_type(CARD, "a", available="\x1b[2J")
-    out = run("--sysroot", tree.root, "doctor", status=5)
-    assert "\x1b" not in out
-    assert r"\x1b[2J" in out
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_sample_host_is_checked_without_its_processes(host: str) -> None:
-    """There are no findings about udevd, root or a daemon; the JSON is the report."""
-    result = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
-    report = msgspec.json.decode(result.stdout, type=Report, strict=True)
-    live = {"udevd-not-running", "not-root", "no-daemon"}
-    assert live.isdisjoint(one.code for one in report.findings)
-    order = [get_args(Severity).index(one.severity) for one in report.findings]
-    assert order == sorted(order)
-    assert result.exit_code == (0 if report.healthy else 5)
-
-
-HOSTS_WITH_FINDINGS: dict[str, set[str]] = {
-    "vgpu-pf": set(),
-    "igpu-gvtg": set(),
-    "s390x-ap-ccw": set(),
-    "s390x-full": set(),
-    "server-storage-fc": set(),
-    "laptop-usb-wifi": {"iommu-off"},
-    "vgpu-sriov": {
-        "definition-not-started",
-        "definition-without-parent",
-        "definition-without-capacity",
-    },
-    "samples": {"definition-not-started", "definition-without-type", "iommu-off"},
-}
-
-
-@pytest.mark.parametrize("host", HOSTS_WITH_FINDINGS)
-def test_sample_host_has_exactly_its_built_in_findings(host: str) -> None:
-    """Every problem of the host is found, and no other."""
-    report = CliRunner().invoke(main, ["--sysroot", str(host_file(host)), "doctor", "--json"])
-    found = {one["code"] for one in json.loads(report.stdout)["findings"]}
-    assert found == HOSTS_WITH_FINDINGS[host]
-
-
-def test_this_machine_without_a_daemon_is_examined(tmp_path: Path) -> None:
-    """Among the findings of this machine is the missing daemon."""
-    path = str(tmp_path / "socket")
-    report = json.loads(run("--socket", path, "doctor", "--json", status=5))
-    (finding,) = [one for one in report["findings"] if one["code"] == "no-daemon"]
-    assert path in finding["text"]
-    assert report["sysroot"] == "/"
-
-
-def test_this_machine_with_a_daemon_is_as_the_daemon_shows_it(tmp_path: Path) -> None:
-    """It was just scanned, so there is no difference; it receives no events."""
-    path = tmp_path / "nodedevd.sock"
-    with running(tmp_path, Path("/"), "--events", "none"):
-        report = json.loads(run("--socket", str(path), "doctor", "--json", status=5))
-    found = {one["code"] for one in report["findings"]}
-    assert "no-events" in found
-    assert found.isdisjoint({"no-daemon", "daemon-differs", "daemon-other-version"})
-
-
-def test_daemon_of_another_host_is_no_answer_for_this_one(tmp_path: Path) -> None:
-    """Its devices are not compared."""
-    path = tmp_path / "nodedevd.sock"
-    with running(tmp_path, host_file("vgpu-pf")):
-        report = json.loads(run("--socket", str(path), "doctor", "--json", status=5))
-    found = {one["code"] for one in report["findings"]}
-    assert "daemon-other-host" in found
-    assert "daemon-differs" not in found
-
-
-@needs_root
-def test_daemon_that_missed_a_change_is_found(tree: Tree, tmp_path: Path) -> None:
-    """It received no event, and a new scan has an mdev that it lacks."""
-    path = str(tmp_path / "socket")
-    options = ("--socket", path, "--events", "none", "--reconcile", "0")
-    command = [*on(tree), sys.executable, "-m", "nodedevd"]
-    with started(tmp_path, *options, command=command) as daemon:
-        daemon.wait_notified("READY=1")
-        tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
-        report = nodedevctl(tree, "--socket", path, "doctor", "--json", status=5)
-    differences = {one["device"] for one in report["findings"] if one["code"] == "daemon-differs"}
-    assert differences == {MDEV, CARD_NAME}
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_socket_that_is_not_for_this_user_is_found(tmp_path: Path) -> None:
-    """The finding says that there is a daemon, and how to get access."""
-    # Modules may lie where nobody else can go: they are imported first.
-    code = (
-        "import os, sys, nodedevd.cli.main, nodedevd.follow.supervisor, nodedevd.host.events.udev\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "nodedevd.cli.main.main(sys.argv[1:])"
-    )
-    with running(tmp_path, Path("/"), "--events", "none"):
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", code),
-                *("--socket", str(tmp_path / "nodedevd.sock"), "doctor", "--json"),
-            ],
-            cwd=REPOSITORY,
-            capture_output=True,
-        )
-    assert done.returncode == 5, done.stderr
-    found = {one["code"] for one in json.loads(done.stdout)["findings"]}
-    assert {"socket-refused", "not-root"} <= found
-
-
-# -- the page --------------------------------------------------------------------------
-
-
-def test_page_lists_exactly_the_codes() -> None:
-    """Every code has a row, and every row a code."""
-    rows = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE)
-    assert rows == list(get_args(Code))
-
-
-def test_page_shows_what_the_command_prints() -> None:
-    """The example is real output."""
-    (example,) = re.findall(r"^```\n\$ nodedevctl (.*)\n((?:.*\n)*?)```", PAGE, re.MULTILINE)
-    assert run(*example[0].split(), status=0) == example[1]
-
-
-def test_page_explains_the_severities_and_the_exit_status() -> None:
-    """Scripts depend on both."""
-    for severity in get_args(Severity):
-        assert f"`{severity}`" in PAGE
-    assert "exit status is 5" in PAGE

@@ -1,0 +1,41 @@
+"""nodedevctl in this process: what a user types, prints and gets as an exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from nodedevd.cli.main import main
+from tests.support.hosts import host_file
+
+
+@dataclass
+class Ctl:
+    """Runs nodedevctl with the options that come before the command."""
+
+    options: Sequence[str]
+
+    def run(self, *arguments: str, status: int = 0) -> Result:
+        """Run a command, which must exit with this status."""
+        result = CliRunner().invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
+        assert result.exit_code == status, result.output
+        return result
+
+    def out(self, *arguments: str) -> str:
+        """Return what a command prints on standard output; standard error must be empty."""
+        result = self.run(*arguments)
+        assert result.stderr == ""
+        return result.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Return the decoded JSON that a command prints."""
+        return json.loads(self.out(*arguments))
+
+
+def on(host: str) -> Ctl:
+    """Return nodedevctl on a sample host, without a daemon."""
+    return Ctl(["--sysroot", str(host_file(host))])
