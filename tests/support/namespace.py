@@ -72,7 +72,7 @@ class Namespace:
         return done.stdout
 
     def ip(self, command: str) -> None:
-        """Run ip(8)."""
+        """Run the command `ip`."""
         self.run("ip", *command.split())
 
     def python(self, code: str) -> str:
