@@ -1,4 +1,4 @@
-"""What a machine has once, for one of these tests at a time."""
+"""Locks on what a machine has only once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.alone import alone_with
-from tests.support.holder import STAND_IN_IN_SYSFS
+from tests.support.holder import DEV_FULL_IN_SYSFS
 
 
 @pytest.fixture
-def stand_in_alone() -> Iterator[None]:
-    """Keep the device that stands in for VFIO's to this test."""
-    with alone_with(STAND_IN_IN_SYSFS):
+def dev_full_alone() -> Iterator[None]:
+    """Let no other test open /dev/full, which these tests use as a VFIO device."""
+    with alone_with(DEV_FULL_IN_SYSFS):
         yield

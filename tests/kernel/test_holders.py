@@ -17,12 +17,12 @@ import pytest
 
 from nodedevd.client import Client
 from nodedevd.questions.in_use import Use, read_usage
-from tests.support.holder import STAND_IN, holding
+from tests.support.holder import DEV_FULL, holding
 from tests.support.running import REPOSITORY, started
 from tests.support.this_host import nodedevctl, on
 from tests.support.vfio_host import UUID, Host
 
-pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("stand_in_alone")]
+pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("dev_full_alone")]
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def host(tmp_path: Path) -> Host:
 
 
 @contextmanager
-def stand_in(host: Host) -> Iterator[int]:
-    """Give the mdev's group the stand-in's number, and have a process hold such a node.
+def group_held(host: Host) -> Iterator[int]:
+    """Give the mdev's group the number of /dev/full, and let a process open such a node.
 
     It runs in a mount namespace of its own, and as another user, as QEMU does.
     """
-    host.tree.vfio_group(3, (os.major(STAND_IN), os.minor(STAND_IN)))
+    host.tree.vfio_group(3, (os.major(DEV_FULL), os.minor(DEV_FULL)))
     script = "mount -t tmpfs -o dev,mode=755 tmpfs /mnt; mknod -m 666 /mnt/3 c 1 7;"
     script += 'exec setpriv --reuid=65534 --regid=65534 --clear-groups "$0" "$@"'
     with holding("/mnt/3", before=["unshare", "--mount", "sh", "-ec", script]) as pid:
@@ -46,7 +46,7 @@ def stand_in(host: Host) -> Iterator[int]:
 
 def test_real_process_that_holds_the_group_is_told(host: Host) -> None:
     """From the number in sysfs to a process in a mount namespace of its own, and back."""
-    with stand_in(host) as pid:
+    with group_held(host) as pid:
         (holder,) = read_usage(host.sysroot, proc="/proc").use("it", host.mdev).holders
         assert holder.pid == pid
     assert read_usage(host.sysroot, proc="/proc").use("it", host.mdev).open != "yes"
@@ -62,7 +62,7 @@ def in_use(host: Host, *arguments: str, before: tuple[str, ...] = ()) -> dict[st
 
 def test_command_without_a_daemon_tells_who_has_the_device_open(host: Host) -> None:
     """`nodedevctl --sysroot / in-use` scans, and looks at the processes itself."""
-    with stand_in(host) as pid:
+    with group_held(host) as pid:
         device = in_use(host, "--sysroot", "/")
     assert device["open"] == "yes"
     assert [one["pid"] for one in device["holders"]] == [pid]
@@ -93,7 +93,7 @@ def test_daemon_that_may_not_look_leaves_it_to_the_command(host: Host, tmp_path:
     path = str(tmp_path / "socket")
     command = [*on(host.tree, *bounded("nodedevd.service")), sys.executable, "-m", "nodedevd"]
     with (
-        stand_in(host) as pid,
+        group_held(host) as pid,
         started(tmp_path, "--socket", path, "--events", "none", command=command) as daemon,
     ):
         daemon.wait_notified("READY=1")
@@ -109,7 +109,7 @@ def test_daemon_with_the_drop_in_tells_who_has_the_device_open(host: Host, tmp_p
     before = bounded("nodedevd.service", "nodedevd-in-use.conf")
     command = [*on(host.tree, *before), sys.executable, "-m", "nodedevd"]
     with (
-        stand_in(host) as pid,
+        group_held(host) as pid,
         started(tmp_path, "--socket", path, "--events", "none", command=command) as daemon,
     ):
         daemon.wait_notified("READY=1")
@@ -125,7 +125,7 @@ def test_user_is_told_that_a_device_is_open_but_not_by_whom(host: Host, tmp_path
         os.chmod(directory, 0o755)
         path = f"{directory}/socket"
         with (
-            stand_in(host) as pid,
+            group_held(host) as pid,
             started(tmp_path, "--socket", path, "--events", "none", command=command) as daemon,
         ):
             daemon.wait_notified("READY=1")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from nodedevd.host.processes import ProcessScan, scan_processes
-from tests.support.holder import STAND_IN, holding
+from tests.support.holder import DEV_FULL, holding
 from tests.support.running import REPOSITORY
 
-pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("stand_in_alone")]
+pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("dev_full_alone")]
 
 NODE = "/dev/vfio/12"
 NOBODY = 65534
@@ -29,11 +29,11 @@ def held_by(seen: ProcessScan) -> dict[int, frozenset[str]]:
 
 @pytest.fixture
 def node() -> Iterator[str]:
-    """Return a character device node of the stand-in's number, under a name of its own."""
+    """Return a device node with the number of /dev/full and another name."""
     with tempfile.TemporaryDirectory(prefix="nodedevd-") as directory:
         os.chmod(directory, 0o755)
-        path = f"{directory}/stand-in"
-        os.mknod(path, stat.S_IFCHR, STAND_IN)
+        path = f"{directory}/node"
+        os.mknod(path, stat.S_IFCHR, DEV_FULL)
         os.chmod(path, 0o666)
         yield path
 
@@ -55,13 +55,13 @@ def guarded() -> int:
 def test_process_that_holds_a_node_is_found_by_its_number(node: str) -> None:
     """Whatever name it opened it by; and not any more when it has closed it."""
     with holding(node) as pid:
-        seen = scan_processes({NODE: STAND_IN})
+        seen = scan_processes({NODE: DEV_FULL})
         assert held_by(seen) == {pid: {NODE}}
         (found,) = seen.open_files
         assert found.process.process == Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
         assert seen.unseen == guarded()
         assert not seen.hidden
-    assert held_by(scan_processes({NODE: STAND_IN})) == {}
+    assert held_by(scan_processes({NODE: DEV_FULL})) == {}
 
 
 def test_process_in_a_private_mount_namespace_is_found() -> None:
@@ -69,18 +69,18 @@ def test_process_in_a_private_mount_namespace_is_found() -> None:
     script = 'mount -t tmpfs -o dev tmpfs /mnt; mknod /mnt/12 c 1 7; exec "$0" "$@"'
     with holding("/mnt/12", before=["unshare", "--mount", "sh", "-ec", script]) as pid:
         assert not os.path.exists("/mnt/12")
-        assert held_by(scan_processes({NODE: STAND_IN})) == {pid: {NODE}}
+        assert held_by(scan_processes({NODE: DEV_FULL})) == {pid: {NODE}}
 
 
 def test_node_that_is_only_named_is_not_open(node: str) -> None:
     """O_PATH gives a descriptor by which the device is not in use."""
     with holding(node, flags="os.O_PATH"):
-        assert held_by(scan_processes({NODE: STAND_IN})) == {}
+        assert held_by(scan_processes({NODE: DEV_FULL})) == {}
 
 
 LOOK = f"""
 from nodedevd.host.processes import scan_processes
-seen = scan_processes({{{NODE!r}: {STAND_IN}}})
+seen = scan_processes({{{NODE!r}: {DEV_FULL}}})
 print(len(seen.open_files), seen.unseen, seen.hidden)
 """
 

@@ -1,4 +1,4 @@
-"""What a machine has once, for one test at a time."""
+"""A lock on something that a machine has only once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def alone_with(directory: Path) -> Iterator[None]:
-    """Wait until no other test on this machine uses what a directory of sysfs stands for.
+    """Lock a directory of sysfs; another test that locks it waits.
 
-    The lock is the kernel's: it holds for other workers and other checkouts, and goes with the
-    process.
+    Other workers and other checkouts wait, too, and the lock goes when the process ends.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""A process that holds a device node open: a stand-in for a VM's."""
+"""A process that keeps a device node open, as the process of a VM does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tests.support.running import PATIENCE_SECONDS
 
-STAND_IN = os.makedev(1, 7)
-"""The number of /dev/full, which no program keeps open, in the place of a VFIO device's."""
-STAND_IN_IN_SYSFS = Path("/sys/class/mem/full")
+DEV_FULL = os.makedev(1, 7)
+"""The number of /dev/full, which no program keeps open; tests use it as that of a VFIO device."""
+DEV_FULL_IN_SYSFS = Path("/sys/class/mem/full")
 
 _HOLD = (
     "import os, sys; os.open(sys.argv[1], eval(sys.argv[2])); print('held', flush=True); input()"

@@ -1,7 +1,7 @@
-"""Network namespaces of a test's own, each with its own /sys/class/net, uevents and /run.
+"""Network namespaces of a test, each with its own /sys/class/net, uevents and /run.
 
-The kernel tells uevents of interfaces in their namespace alone; those of other devices, as
-zram, it tells in all of them. See network_namespaces(7), mount_namespaces(7).
+The kernel sends the uevents of an interface to its namespace alone, and those of other devices,
+such as zram, to all namespaces. See network_namespaces(7), mount_namespaces(7).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def can_make() -> bool:
 
 
 class Namespace:
-    """A network namespace and a mount namespace; what is in them goes with them."""
+    """A network namespace and a mount namespace; their interfaces and mounts go with them."""
 
     def __enter__(self) -> Namespace:
         self._holder = subprocess.Popen(
@@ -50,16 +50,16 @@ class Namespace:
 
     @property
     def pid(self) -> int:
-        """A process in it, by which `ip link set … netns` knows it."""
+        """The process that keeps the namespaces, for `ip link set … netns`."""
         return self._holder.pid
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What stands in front of a command that is to run in it."""
+        """The words in front of a command that runs it in the namespaces."""
         return ("nsenter", f"--target={self.pid}", "--net", "--mount", "--")
 
     def run(self, *command: str, text: str | None = None) -> str:
-        """Run a command and return its output; a failure fails the test."""
+        """Run a command that must succeed; return its output."""
         done = subprocess.run(
             [*self.enter, *command],
             input=text,
@@ -72,7 +72,7 @@ class Namespace:
         return done.stdout
 
     def ip(self, command: str) -> None:
-        """Change interfaces as the command line tool of this name does."""
+        """Run the command `ip`."""
         self.run("ip", *command.split())
 
     def python(self, code: str) -> str:
@@ -80,5 +80,5 @@ class Namespace:
         return self.run(sys.executable, "-W", "error", "-c", code)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, as an attribute in sysfs."""
+        """Write a file, such as an attribute in sysfs."""
         self.run("tee", path, text=text)

@@ -1,4 +1,4 @@
-"""A daemon as a process of its own, on a sysroot and a socket below a directory of the test's."""
+"""A daemon as a process, with its socket and log in a directory of the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "nodedevd")
 PATIENCE_SECONDS = 30.0
-"""After so long a test fails; what it waits for comes at once, or never."""
+"""When a test gives up; a condition that it waits for is met at once, or never."""
 
 
 class Running:
@@ -48,32 +48,32 @@ class Running:
 
     @property
     def log(self) -> str:
-        """All that it has logged."""
+        """The log up to now."""
         return self.log_path.read_text()
 
     @property
     def notified(self) -> list[str]:
-        """All that it has told its service manager, sd_notify(3), one assignment an item."""
+        """The assignments that it has sent to its service manager, see sd_notify(3)."""
         return self._notified.decode().split("\n")[:-1]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what a notification brings about; its end fails the test."""
+        """Wait until a condition on the notifications holds; fail if the daemon ends."""
         notify, end = self._notify.fileno(), os.pidfd_open(self.process.pid)
         try:
             while not condition():
                 ready, _, _ = select.select([notify, end], [], [], PATIENCE_SECONDS)
-                assert ready, "nothing was notified"
+                assert ready, f"no notification within {PATIENCE_SECONDS} s"
                 assert notify in ready, f"it ended with exit status {self.process.wait()}"
                 self._notified += self._notify.recv(1 << 16) + b"\n"
         finally:
             os.close(end)
 
     def wait_notified(self, assignment: str, times: int = 1) -> None:
-        """Wait until it has notified this, so many times."""
+        """Wait until it has sent this assignment so many times."""
         self.wait_until(lambda: self.notified.count(assignment) >= times)
 
     def wait_logged(self, words: str) -> None:
-        """Wait until these words are in the log; its end fails the test."""
+        """Wait until these words are in the log; fail if the daemon ends."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while words not in self.log:
             assert self.process.poll() is None, f"it ended with status {self.process.returncode}"
@@ -85,7 +85,7 @@ class Running:
         return self.process.wait(PATIENCE_SECONDS)
 
     def drain(self) -> None:
-        """Take what it had notified before it ended."""
+        """Receive the notifications that it sent before it ended."""
         with suppress(BlockingIOError):
             while True:
                 self._notified += self._notify.recv(1 << 16, socket.MSG_DONTWAIT) + b"\n"
@@ -96,7 +96,7 @@ class Running:
         return self.wait_ended()
 
     def clear_away(self) -> None:
-        """Leave nothing of it."""
+        """Kill it if it still runs."""
         self._notify.close()
         if self.process.poll() is None:
             self.process.kill()
@@ -110,9 +110,9 @@ def started(
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = COMMAND,
 ) -> Iterator[Running]:
-    """Start a daemon with these arguments, ready or not; it is gone in the end.
+    """Start a daemon with these arguments, and do not wait until it is ready.
 
-    `directory` takes its log. A test that fails shows it.
+    It is killed in the end. Its log is in `directory`, and in the message of a test that fails.
     """
     daemon = Running(directory, [*command, *arguments], environment or {})
     try:
@@ -133,10 +133,10 @@ def running(
     socket_path: Path | None = None,
     command: Sequence[str] = COMMAND,
 ) -> Iterator[Running]:
-    """Start a daemon, wait until it serves, and stop it by SIGTERM: its exit status is 0.
+    """Start a daemon, wait until it serves, and stop it by SIGTERM; its exit status must be 0.
 
-    The socket is `nodedevd.sock` in the directory, unless another is given. A test that has
-    ended it itself is free to.
+    The socket is `nodedevd.sock` in the directory, unless another is given. The test may stop
+    the daemon itself.
     """
     path = socket_path or directory / "nodedevd.sock"
     arguments = ("--sysroot", str(sysroot), "--socket", str(path), *options)

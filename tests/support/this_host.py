@@ -1,4 +1,4 @@
-"""A made host in the place of this machine's own /sys, for one process and its children."""
+"""A sample host in the place of this machine's /sys, for one process and its children."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ CTL = "from nodedevd.cli.main import main; main()"
 
 
 def on(tree: Tree, *before: str) -> list[str]:
-    """Return what a command begins with that is to take a tree's /sys for its own; needs root.
+    """Return the words in front of a command that let it see a tree's /sys; needs root.
 
-    It runs in a mount namespace of its own, with the processes of this machine. `before` is
-    what comes then, as `setpriv`.
+    The command runs in a mount namespace of its own, and sees the processes of this machine.
+    `before` are further words, such as `setpriv`.
     """
     script = 'mount --bind "$SYS" /sys; exec "$0" "$@"'
     return ["env", f"SYS={tree.at('/sys')}", "unshare", "--mount", "sh", "-ec", script, *before]
 
 
 def nodedevctl(tree: Tree, *arguments: str, before: tuple[str, ...] = (), status: int = 0) -> Any:
-    """Run nodedevctl on a tree as on this machine; return the JSON it prints."""
+    """Run nodedevctl with a tree as this machine; return the JSON that it prints."""
     done = subprocess.run(
         [*on(tree, *before), sys.executable, "-W", "error", "-c", CTL, *arguments],
         cwd=REPOSITORY,

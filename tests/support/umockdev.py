@@ -38,8 +38,8 @@ class Testbed:
     """A host below a directory.
 
     Attributes:
-        tree: the words that build it.
-        environment: what leads a process there.
+        tree: builds the host.
+        environment: the variables that lead a process to the host.
     """
 
     __test__ = False
@@ -53,7 +53,7 @@ class Testbed:
         self.environment = {"LD_PRELOAD": _PRELOAD, "UMOCKDEV_DIR": str(directory)}
 
     def uevent(self, action: str, path: str, subsystem: str, **properties: str) -> None:
-        """Tell all who listen what udevd tells when it has worked on a uevent."""
+        """Send the message that udevd sends when it has processed a uevent."""
         self.send(self.message(action, path, subsystem, **properties))
 
     def message(self, action: str, path: str, subsystem: str, **properties: str) -> bytes:
@@ -61,7 +61,7 @@ class Testbed:
         return udev_message(action, path, subsystem, next(self._numbers), **properties)
 
     def send(self, message: bytes) -> None:
-        """Send a message to all who listen."""
+        """Send a message to every process that listens."""
         for listener in self._directory.glob("event*"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.connect(str(listener))
@@ -69,7 +69,7 @@ class Testbed:
 
 
 def udev_message(action: str, path: str, subsystem: str, number: int, **properties: str) -> bytes:
-    """Return what udevd sends when it has worked on the uevent of this number."""
+    """Return the message of udevd for the uevent with this sequence number."""
     values = {
         "ACTION": action,
         "DEVPATH": path.removeprefix("/sys"),

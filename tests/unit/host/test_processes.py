@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.host.processes import Process, ProcessScan, scan_processes
-from tests.support.holder import STAND_IN
+from tests.support.holder import DEV_FULL
 
 NODE = "/dev/vfio/12"
 CARD = "/sys/devices/pci0000:00/0000:00:02.0/0000:3b:00.0"
@@ -55,7 +55,7 @@ class FakeProc:
 
     def look(self, nodes: Mapping[str, int | None] | None = None) -> ProcessScan:
         """Look through all of them."""
-        return scan_processes({NODE: STAND_IN} if nodes is None else nodes, proc=str(self.root))
+        return scan_processes({NODE: DEV_FULL} if nodes is None else nodes, proc=str(self.root))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_node_without_number_is_recognised_by_its_path(proc: FakeProc) -> None:
 def test_path_of_a_node_with_another_number_is_not_it(proc: FakeProc, tmp_path: Path) -> None:
     """A group's number is given to another group later: the path alone proves nothing."""
     proc.process({7: "/dev/null"})
-    assert proc.look({"/dev/null": STAND_IN}).open_files == ()
+    assert proc.look({"/dev/null": DEV_FULL}).open_files == ()
 
 
 def test_sockets_pipes_and_files_are_no_nodes(proc: FakeProc, tmp_path: Path) -> None:
