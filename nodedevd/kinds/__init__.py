@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, get_args
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.kinds.ccw import Ccw
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.css import Css
@@ -64,8 +64,13 @@ KIND_OF: dict[type[Capability], Kind[Any]] = {
 
 KINDS: tuple[Kind[Any], ...] = tuple(KIND_OF.values())
 
+LIBVIRT_FORMS: dict[type[Capability], LibvirtForm[Any]] = {
+    kind.capability: kind.libvirt for kind in KINDS if kind.libvirt is not None
+}
+"""How libvirt shows the kinds that it has."""
+
 WORDS: dict[str, str] = {
-    **{word: kind.name for kind in KINDS for word in (kind.name, *kind.words)},
+    **{word: kind.name for kind in KINDS for word in kind.words},
     **{word: word for kind in KINDS for word in kind.nested},
 }
 """Every word a filter takes, with the kind or the nested part it stands for."""

@@ -7,7 +7,7 @@ ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/vfio_ap_drv.c
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 
@@ -29,4 +29,11 @@ def write(cap: ApMatrix, out: Out) -> None:
         out.empty("feature", name=feature)
 
 
-KIND = Kind(capability=ApMatrix, read=read, write=write, subsystems=frozenset({"matrix"}))
+KIND = Kind(
+    capability=ApMatrix,
+    read=read,
+    write=write,
+    subsystems=frozenset({"matrix"}),
+    # It shows nothing but the mdev types.
+    libvirt=LibvirtForm("ap_matrix", bit=20, write=lambda cap, out: None),
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 _NAME = re.compile(r"([0-9a-f]{2})\.([0-9a-f]{4})")
@@ -34,4 +34,10 @@ def write(cap: ApQueue, out: Out) -> None:
     out.text("ap-domain", f"0x{cap.domain:04x}")
 
 
-KIND = Kind(capability=ApQueue, read=read, write=write, subsystems=frozenset({"ap"}))
+KIND = Kind(
+    capability=ApQueue,
+    read=read,
+    write=write,
+    subsystems=frozenset({"ap"}),
+    libvirt=LibvirtForm("ap_queue", bit=19, write=write),
+)

@@ -1,10 +1,10 @@
-"""What every capability kind is made of: a value, a reader, a writer, and its words."""
+"""What a kind is made of: the struct of its capability, and what is done with such a capability."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -39,7 +39,44 @@ def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> No
 C = TypeVar("C", bound=Capability)
 
 NameOf: TypeAlias = Callable[[str], str | None]
-"""Gives the name of the device at a sysfs path, None if that is no device of the tree."""
+"""Returns the name of the device at a sysfs path, None if the tree has no such device."""
+
+
+class DeviceLike(Protocol):
+    """A device, as far as kinds need to know it; `model.device.Device` is one."""
+
+    @property
+    def capabilities(self) -> tuple[Any, ...]:
+        """The capabilities of the device."""
+
+    @property
+    def driver(self) -> str | None:
+        """The name of the bound driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtForm(Generic[C]):
+    """How libvirt shows a kind; `docs/formats.md` describes the format.
+
+    Attributes:
+        type: libvirt's name of the kind.
+        bit: number of the bit that stands for it in filters, VIR_CONNECT_LIST_NODE_DEVICES_CAP_….
+        write: writes the elements of `<capability>` that libvirt has, in libvirt's order.
+        write_rest: writes the elements that libvirt has behind the mdev types of a device.
+        shown: whether libvirt lists a device with this capability.
+        suffix: what libvirt's name of the device has behind the kernel's; None: no difference.
+        nested_bits: the bits of those parts in `Kind.nested` that libvirt's filters know.
+        within_others: whether the elements stand inside the capability that the device has besides.
+    """
+
+    type: str
+    bit: int
+    write: Callable[[C, Out], None]
+    write_rest: Callable[[C, Out], None] | None = None
+    shown: Callable[[C, DeviceLike], bool] = lambda capability, device: True
+    suffix: Callable[[C], str] | None = None
+    nested_bits: Mapping[str, int] = field(default_factory=dict)
+    within_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +88,7 @@ class Kind(Generic[C]):
         read: reads it from a device's directory; None: this device is not one.
         write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
         subsystems: which devices are asked; None: all of them.
-        words: further words for it in a filter (libvirt's).
+        libvirt: how libvirt shows it; None: libvirt has no such kind.
         nested: filter words for parts that such a capability may have, each with its test.
         identifying: attributes that tell this very machine from another of its model, such as
             serial numbers; a recording replaces their content.
@@ -66,7 +103,7 @@ class Kind(Generic[C]):
     read: Callable[[Node], C | None]
     write: Callable[[C, Out], None]
     subsystems: frozenset[str] | None = None
-    words: tuple[str, ...] = ()
+    libvirt: LibvirtForm[C] | None = None
     nested: Mapping[str, Callable[[C], bool]] = field(default_factory=dict)
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
@@ -78,3 +115,10 @@ class Kind(Generic[C]):
     def name(self) -> str:
         """The capability's type, as in XML and JSON."""
         return str(self.capability.__struct_config__.tag)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The names of the kind in a filter: its own, and libvirt's if that differs."""
+        if self.libvirt is None or self.libvirt.type == self.name:
+            return (self.name,)
+        return (self.name, self.libvirt.type)

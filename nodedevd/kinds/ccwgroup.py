@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.kinds.shared.ccw import State, read_address, read_state, write_address
 from nodedevd.names import device_name
 from nodedevd.xml_writer import Out
@@ -102,4 +102,14 @@ def write(cap: CcwGroup, out: Out) -> None:
             out.value("chpid", cap.qeth.chpid, "chpid")
 
 
-KIND = Kind(capability=CcwGroup, read=read, write=write, subsystems=frozenset({"ccwgroup"}))
+def _shown_by_libvirt(cap: CcwGroup, device: DeviceLike) -> bool:
+    return None not in (cap.address, cap.qeth) and len(cap.members) > 0
+
+
+KIND = Kind(
+    capability=CcwGroup,
+    read=read,
+    write=write,
+    subsystems=frozenset({"ccwgroup"}),
+    libvirt=LibvirtForm("ccwgroup", bit=22, write=write, shown=_shown_by_libvirt),
+)

@@ -13,7 +13,7 @@ import re
 from typing import Literal, TypeAlias
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 MinorType: TypeAlias = Literal["primary", "control", "render"]
@@ -40,4 +40,10 @@ def write(cap: Drm, out: Out) -> None:
     out.text("type", cap.minor_type)
 
 
-KIND = Kind(capability=Drm, read=read, write=write, subsystems=frozenset({"drm"}))
+KIND = Kind(
+    capability=Drm,
+    read=read,
+    write=write,
+    subsystems=frozenset({"drm"}),
+    libvirt=LibvirtForm("drm", bit=12, write=write),
+)

@@ -16,7 +16,7 @@ from nodedevd.host.faults import Fault
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind, NameOf
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, NameOf
 from nodedevd.kinds.shared.mdevctl import (
     Definition,
     MdevAttribute,
@@ -259,12 +259,35 @@ def write(cap: MdevChild, out: Out) -> None:
         out.text("waitsFor", cap.waits_for)
 
 
+def write_as_libvirt(cap: MdevChild, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
+    out.empty("type", id="" if cap.mdev_type is None else cap.mdev_type.id)
+    out.text("uuid", cap.uuid)
+    out.text("parent_addr", cap.parent_addr)
+    if cap.iommu_group is not None:
+        out.empty("iommuGroup", number=str(cap.iommu_group))
+    for one in cap.attributes:
+        out.empty("attr", name=one.name, value=one.value)
+
+
+def _shown_by_libvirt(cap: MdevChild, device: DeviceLike) -> bool:
+    """Return whether type and group are known; libvirt waits a second for them, then gives up."""
+    return cap.mdev_type is not None and (cap.iommu_group is not None or cap.state == "inactive")
+
+
 KIND = Kind(
     capability=MdevChild,
     read=read,
     write=write,
     subsystems=frozenset({"mdev"}),
-    words=("mdev",),
     link=link,
     tree_path=tree_path,
+    libvirt=LibvirtForm(
+        "mdev",
+        bit=14,
+        write=write_as_libvirt,
+        shown=_shown_by_libvirt,
+        # Since 7.7: one uuid can be defined for two parents.
+        suffix=lambda cap: cap.parent_addr,
+    ),
 )

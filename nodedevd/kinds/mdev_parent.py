@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -146,4 +146,40 @@ def write(cap: MdevParent, out: Out) -> None:
                 out.empty("device", uuid=uuid)
 
 
-KIND = Kind(capability=MdevParent, read=read, write=write, words=("mdev_types",), recount=recount)
+def write_as_libvirt(cap: MdevParent, out: Out) -> None:
+    """Write the types that are complete; libvirt does not list a device with one that is not."""
+    types = [
+        (one, one.device_api, one.available_instances)
+        for one in cap.types
+        if one.device_api is not None and one.available_instances is not None
+    ]
+    if not types:
+        return
+    with out.begin("capability", type="mdev_types"):
+        for one, device_api, available_instances in types:
+            with out.begin("type", id=one.id):
+                if one.name:
+                    out.text("name", one.name)
+                out.text("deviceAPI", device_api)
+                out.text("availableInstances", available_instances)
+
+
+def _shown_by_libvirt(cap: MdevParent, device: DeviceLike) -> bool:
+    """Return whether there are types, or the device has nothing else to be listed for."""
+    return len(cap.types) > 0 or len(device.capabilities) == 1
+
+
+KIND = Kind(
+    capability=MdevParent,
+    read=read,
+    write=write,
+    recount=recount,
+    # libvirt knows one parent that is nothing else, mtty, and nests the types of it twice.
+    libvirt=LibvirtForm(
+        "mdev_types",
+        bit=13,
+        write=write_as_libvirt,
+        shown=_shown_by_libvirt,
+        within_others=True,
+    ),
+)

@@ -16,7 +16,7 @@ import msgspec
 from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -112,8 +112,8 @@ def _read_speed(node: Node) -> int | None:
     return number or None
 
 
-def write(cap: Net, out: Out) -> None:
-    """Write in libvirt's order; what libvirt lacks comes last."""
+def write_as_libvirt(cap: Net, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
     out.text("interface", cap.interface)
     out.value("address", cap.address, "address")
     attributes = {}
@@ -123,6 +123,15 @@ def write(cap: Net, out: Out) -> None:
     for feature in cap.features or ():
         out.empty("feature", name=feature)
     out.empty("capability", type=cap.medium)
+
+
+def _shown_by_libvirt(cap: Net, device: DeviceLike) -> bool:
+    return cap.devtype in (None, "wlan") and cap.link.state is not None
+
+
+def write(cap: Net, out: Out) -> None:
+    """Write what libvirt shows, then the kernel's DEVTYPE."""
+    write_as_libvirt(cap, out)
     if cap.devtype is not None:
         out.text("devtype", cap.devtype)
 
@@ -134,4 +143,5 @@ KIND = Kind(
     subsystems=frozenset({"net"}),
     identifying=frozenset({"address"}),
     suffix=lambda cap: cap.address,
+    libvirt=LibvirtForm("net", bit=4, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 _ADDRESS = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,20})")
@@ -63,16 +63,27 @@ def read(node: Node) -> Scsi | None:
     )
 
 
-def write(cap: Scsi, out: Out) -> None:
-    """Write in libvirt's order; what libvirt lacks comes last."""
+def write_as_libvirt(cap: Scsi, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
     out.text("host", cap.host)
     out.text("bus", cap.bus)
     out.text("target", cap.target)
     out.text("lun", cap.lun)
     out.value("type", cap.scsi_type, "type")
+
+
+def write(cap: Scsi, out: Out) -> None:
+    """Write what libvirt shows, then what the unit calls itself."""
+    write_as_libvirt(cap, out)
     out.value("vendor", cap.vendor, "vendor")
     out.value("model", cap.model, "model")
     out.value("rev", cap.rev, "rev")
 
 
-KIND = Kind(capability=Scsi, read=read, write=write, subsystems=frozenset({"scsi"}))
+KIND = Kind(
+    capability=Scsi,
+    read=read,
+    write=write,
+    subsystems=frozenset({"scsi"}),
+    libvirt=LibvirtForm("scsi", bit=7, write=write_as_libvirt),
+)

@@ -7,7 +7,7 @@ ABI    drivers/scsi/sg.c; sg(4)
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -29,4 +29,10 @@ def write(cap: ScsiGeneric, out: Out) -> None:
     out.text("char", cap.char)
 
 
-KIND = Kind(capability=ScsiGeneric, read=read, write=write, subsystems=frozenset({"scsi_generic"}))
+KIND = Kind(
+    capability=ScsiGeneric,
+    read=read,
+    write=write,
+    subsystems=frozenset({"scsi_generic"}),
+    libvirt=LibvirtForm("scsi_generic", bit=11, write=write),
+)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.kinds.shared.wwn import read_wwn
 from nodedevd.xml_writer import Out
 
@@ -95,11 +96,10 @@ def _read_vport_ops(node: Node, places: tuple[str, str]) -> VportOps | None:
     return None
 
 
-def write(cap: ScsiHost, out: Out) -> None:
-    """Write in libvirt's order; what libvirt lacks comes last."""
-    scsi_host, fc_host = (f"{one}/host{cap.host}" for one in ("scsi_host", "fc_host"))
+def _write_host(cap: ScsiHost, out: Out) -> None:
+    fc_host = f"fc_host/host{cap.host}"
     out.text("host", cap.host)
-    out.value("unique_id", cap.unique_id, f"{scsi_host}/unique_id")
+    out.value("unique_id", cap.unique_id, f"scsi_host/host{cap.host}/unique_id")
     if cap.fc_host is not None:
         with out.begin("capability", type="fc_host"):
             out.value("wwnn", cap.fc_host.wwnn, f"{fc_host}/node_name")
@@ -109,7 +109,6 @@ def write(cap: ScsiHost, out: Out) -> None:
         with out.begin("capability", type="vport_ops"):
             _write_number("max_vports", cap.vport_ops.max_vports, out)
             _write_number("vports", cap.vport_ops.vports, out)
-    out.value("proc_name", cap.proc_name, f"{scsi_host}/proc_name")
 
 
 def _write_number(tag: str, value: int | None, out: Out) -> None:
@@ -117,6 +116,22 @@ def _write_number(tag: str, value: int | None, out: Out) -> None:
         out.empty(tag, state="unknown")  # wherever it was to be found
     else:
         out.text(tag, value)
+
+
+def write_as_libvirt(cap: ScsiHost, out: Out) -> None:
+    """Write what libvirt shows, in its order; parts that are not complete are left out."""
+    fc_host, vport_ops = cap.fc_host, cap.vport_ops
+    if (fc_host is not None and None in (fc_host.wwnn, fc_host.wwpn)) or (
+        vport_ops is not None and None in (vport_ops.max_vports, vport_ops.vports)
+    ):
+        cap = replace(cap, fc_host=None, vport_ops=None)
+    _write_host(cap, out)
+
+
+def write(cap: ScsiHost, out: Out) -> None:
+    """Write what libvirt shows, then the name of the driver."""
+    _write_host(cap, out)
+    out.value("proc_name", cap.proc_name, f"scsi_host/host{cap.host}/proc_name")
 
 
 KIND = Kind(
@@ -129,4 +144,7 @@ KIND = Kind(
         "vports": lambda cap: cap.vport_ops is not None,
     },
     identifying=frozenset({"node_name", "port_name", "fabric_name"}),
+    libvirt=LibvirtForm(
+        "scsi_host", bit=5, write=write_as_libvirt, nested_bits={"fc_host": 9, "vports": 10}
+    ),
 )

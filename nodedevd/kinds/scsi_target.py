@@ -8,9 +8,10 @@ ABI    drivers/scsi/scsi_scan.c, drivers/scsi/scsi_transport_fc.c: a target behi
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.kinds.shared.wwn import read_wwn
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
@@ -65,6 +66,13 @@ def write(cap: ScsiTarget, out: Out) -> None:
             out.value("wwpn", wwpn, _port_name(port.rport))
 
 
+def write_as_libvirt(cap: ScsiTarget, out: Out) -> None:
+    """Write without a remote port whose name cannot be read."""
+    if cap.fc_remote_port is not None and cap.fc_remote_port.wwpn is None:
+        cap = replace(cap, fc_remote_port=None)
+    write(cap, out)
+
+
 KIND = Kind(
     capability=ScsiTarget,
     read=read,
@@ -72,4 +80,5 @@ KIND = Kind(
     subsystems=frozenset({"scsi"}),
     nested={"fc_remote_port": lambda cap: cap.fc_remote_port is not None},
     identifying=frozenset({"port_name"}),
+    libvirt=LibvirtForm("scsi_target", bit=6, write=write_as_libvirt),
 )

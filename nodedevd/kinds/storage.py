@@ -12,9 +12,10 @@ import re
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -180,6 +181,20 @@ def _write_size(tag: str, cap: Storage, out: Out) -> None:
         out.text("num_blocks", cap.size_bytes // cap.logical_block_size)
 
 
+def write_as_libvirt(cap: Storage, out: Out) -> None:
+    """Write a drive of whose medium nothing is known as one without a medium."""
+    removable = cap.removable
+    if removable is not None and removable.media_available is None:
+        removable = replace(removable, media_available=False)
+        cap = replace(cap, removable=removable, size_bytes=0, logical_block_size=None)
+    write(cap, out)
+
+
+def _shown_by_libvirt(cap: Storage, device: DeviceLike) -> bool:
+    # The serial number of a DASD is its uid, and every DASD has one.
+    return cap.drive_type is not None and (cap.drive_type != "dasd" or cap.serial is not None)
+
+
 KIND = Kind(
     capability=Storage,
     read=read,
@@ -187,4 +202,5 @@ KIND = Kind(
     subsystems=frozenset({"block"}),
     identifying=frozenset({"serial", "uid"}),
     suffix=lambda cap: cap.serial,
+    libvirt=LibvirtForm("storage", bit=8, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

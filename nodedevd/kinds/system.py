@@ -7,12 +7,15 @@ ABI    Documentation/ABI/testing/sysfs-firmware-dmi-entries, drivers/firmware/dm
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 DMI = "/sys/devices/virtual/dmi/id"
+
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 class Hardware(msgspec.Struct, frozen=True, gc=False):
@@ -86,6 +89,12 @@ def write(cap: System, out: Out) -> None:
         out.value("release_date", cap.firmware.release_date, "bios_date")
 
 
+def write_as_libvirt(cap: System, out: Out) -> None:
+    """Write with a uuid always, in lower case; a host without DMI has one of zeros."""
+    hardware = replace(cap.hardware, uuid=(cap.hardware.uuid or _NO_UUID).lower())
+    write(replace(cap, hardware=hardware), out)
+
+
 # No subsystem: the scan reads the one device that has it by hand.
 KIND = Kind(
     capability=System,
@@ -93,4 +102,5 @@ KIND = Kind(
     write=write,
     subsystems=frozenset(),
     identifying=frozenset({"product_serial", "product_uuid"}),
+    libvirt=LibvirtForm("system", bit=0, write=write_as_libvirt),
 )

@@ -8,7 +8,7 @@ ABI    Documentation/ABI/testing/sysfs-bus-usb; the numbers are those of the int
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 
@@ -48,13 +48,24 @@ def _read_byte(node: Node, attribute: str) -> int | None:
     return number
 
 
-def write(cap: Usb, out: Out) -> None:
-    """Write in libvirt's order, in decimal as libvirt does."""
+def write_as_libvirt(cap: Usb, out: Out) -> None:
+    """Write what libvirt shows, in its order, in decimal."""
     out.value("number", cap.number, "bInterfaceNumber")
     out.value("class", cap.interface_class, "bInterfaceClass")
     out.value("subclass", cap.interface_subclass, "bInterfaceSubClass")
     out.value("protocol", cap.interface_protocol, "bInterfaceProtocol")
+
+
+def write(cap: Usb, out: Out) -> None:
+    """Write what libvirt shows, then the description."""
+    write_as_libvirt(cap, out)
     out.value("description", cap.description, "interface")
 
 
-KIND = Kind(capability=Usb, read=read, write=write, subsystems=frozenset({"usb"}))
+KIND = Kind(
+    capability=Usb,
+    read=read,
+    write=write,
+    subsystems=frozenset({"usb"}),
+    libvirt=LibvirtForm("usb", bit=3, write=write_as_libvirt),
+)

@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
+from nodedevd.kinds.base import (
+    Capability,
+    DeviceLike,
+    HardwareId,
+    Kind,
+    LibvirtForm,
+    write_id,
+)
 from nodedevd.xml_writer import Out
 
 _SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
@@ -68,12 +75,21 @@ def _read_speed(node: Node) -> float | None:
     return float(text)
 
 
-def write(cap: UsbDevice, out: Out) -> None:
-    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+def write_as_libvirt(cap: UsbDevice, out: Out) -> None:
+    """Write what libvirt shows, in its order and number formats."""
     out.value("bus", cap.bus, "busnum")
     out.value("device", cap.device, "devnum")
     write_id("product", cap.product, "idProduct", out)
     write_id("vendor", cap.vendor, "idVendor", out)
+
+
+def _shown_by_libvirt(cap: UsbDevice, device: DeviceLike) -> bool:
+    return None not in (cap.bus, cap.device, cap.product, cap.vendor)
+
+
+def write(cap: UsbDevice, out: Out) -> None:
+    """Write what libvirt shows, then serial number and speed."""
+    write_as_libvirt(cap, out)
     out.value("serial", cap.serial, "serial")
     speed = None if cap.speed_mbit is None else f"{cap.speed_mbit:.10g}"
     out.value("speed", speed, "speed")
@@ -85,4 +101,5 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"usb"}),
     identifying=frozenset({"serial"}),
+    libvirt=LibvirtForm("usb_device", bit=2, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

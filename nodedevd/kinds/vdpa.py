@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 _VHOST = re.compile("vhost-vdpa-[0-9]+")
@@ -36,4 +36,10 @@ def write(cap: Vdpa, out: Out) -> None:
         out.text("chardev", cap.chardev)
 
 
-KIND = Kind(capability=Vdpa, read=read, write=write, subsystems=frozenset({"vdpa"}))
+KIND = Kind(
+    capability=Vdpa,
+    read=read,
+    write=write,
+    subsystems=frozenset({"vdpa"}),
+    libvirt=LibvirtForm("vdpa", bit=17, write=write),
+)

@@ -15,12 +15,20 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.pci_ids import PciIds
-from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
-from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress
-from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
+from nodedevd.kinds.base import (
+    Capability,
+    DeviceLike,
+    HardwareId,
+    Kind,
+    LibvirtForm,
+    write_id,
+)
+from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress, write_express
+from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, parse_vpd, write_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import PciAddress, parse_pci
 from nodedevd.text import printable_path
@@ -237,7 +245,17 @@ def address_of(name: str) -> PciAddress | None:
 
 
 def write(cap: Pci, out: Out) -> None:
-    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    """Write what libvirt shows, then what it does not."""
+    _write_function(cap, out)
+    _write_surroundings(cap, out)
+    out.value("revision", cap.revision, "revision")
+    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
+    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    write_vfio_device(cap.vfio_device, out)
+
+
+def _write_function(cap: Pci, out: Out) -> None:
+    """Write what stands before the mdev types in libvirt's order."""
     out.value("class", cap.class_code, "class")
     address = None if cap.address is None else address_of(cap.address)
     if address is not None:
@@ -262,8 +280,12 @@ def write(cap: Pci, out: Out) -> None:
             out.empty("capability", **attributes)
     if cap.bridge is not None:
         out.empty("capability", type=cap.bridge)
+
+
+def _write_surroundings(cap: Pci, out: Out) -> None:
+    """Write what stands behind the mdev types in libvirt's order."""
     if cap.vpd is not None:
-        _write_vpd(cap.vpd, out)
+        write_vpd(cap.vpd, out)
     elif VPD in out.unknown:
         out.empty("capability", type="vpd", state="unknown")
     if cap.iommu_group is not None:
@@ -277,13 +299,9 @@ def write(cap: Pci, out: Out) -> None:
     elif "numa_node" in out.unknown:
         out.empty("numa", state="unknown")
     if cap.pci_express is not None:
-        _write_express(cap.pci_express, out)
+        write_express(cap.pci_express, out)
     elif "config" in out.unknown:
         out.empty("pci-express", state="unknown")
-    out.value("revision", cap.revision, "revision")
-    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
-    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
-    write_vfio_device(cap.vfio_device, out)
 
 
 def write_address(text: str, out: Out) -> None:
@@ -295,47 +313,25 @@ def write_address(text: str, out: Out) -> None:
     out.empty("address", **address.attributes)
 
 
-def _write_vpd(vpd: Vpd, out: Out) -> None:
-    with out.begin("capability", type="vpd"):
-        if vpd.name is not None:
-            out.text("name", vpd.name)
-        fixed, free = vpd.read_only, vpd.read_write
-        if fixed is not None:
-            with out.begin("fields", access="readonly"):
-                for tag, value in (
-                    ("change_level", fixed.change_level),
-                    ("manufacture_id", fixed.manufacture_id),
-                    ("part_number", fixed.part_number),
-                    ("serial_number", fixed.serial_number),
-                ):
-                    if value is not None:
-                        out.text(tag, value)
-                _write_fields("vendor_field", fixed.vendor_fields, out)
-        if free is not None:
-            with out.begin("fields", access="readwrite"):
-                if free.asset_tag is not None:
-                    out.text("asset_tag", free.asset_tag)
-                _write_fields("vendor_field", free.vendor_fields, out)
-                _write_fields("system_field", free.system_fields, out)
+def write_as_libvirt(cap: Pci, out: Out) -> None:
+    """Write without a `maxCount` of 0."""
+    functions = cap.virtual_functions
+    if functions is not None and functions.maximum == 0:
+        cap = replace(cap, virtual_functions=replace(functions, maximum=None))
+    _write_function(cap, out)
 
 
-def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
-    for field in fields:
-        out.text(tag, field.value, index=field.index)
+def _write_rest_as_libvirt(cap: Pci, out: Out) -> None:
+    """Write without those members of the IOMMU group that are not PCI functions."""
+    group = cap.iommu_group
+    if group is not None and None in map(address_of, group.devices):
+        members = [name for name in group.devices if address_of(name) is not None]
+        cap = replace(cap, iommu_group=replace(group, devices=tuple(members)))
+    _write_surroundings(cap, out)
 
 
-def _write_express(express: PciExpress, out: Out) -> None:
-    if express.capability is None or express.status is None:
-        out.empty("pci-express")
-        return
-    with out.begin("pci-express"):
-        for validity, link in (("cap", express.capability), ("sta", express.status)):
-            attributes = {"validity": validity}
-            if link.port is not None:
-                attributes["port"] = str(link.port)
-            if link.speed is not None:
-                attributes["speed"] = f"{link.speed:g}"
-            out.empty("link", **attributes, width=str(link.width))
+def _shown_by_libvirt(cap: Pci, device: DeviceLike) -> bool:
+    return None not in (cap.address, cap.class_code, cap.product, cap.vendor)
 
 
 KIND = Kind(
@@ -345,4 +341,12 @@ KIND = Kind(
     subsystems=frozenset({"pci"}),
     identifying=frozenset({VPD}),
     nested={"vpd": lambda cap: cap.vpd is not None},
+    libvirt=LibvirtForm(
+        "pci",
+        bit=1,
+        write=write_as_libvirt,
+        write_rest=_write_rest_as_libvirt,
+        shown=_shown_by_libvirt,
+        nested_bits={"vpd": 21},
+    ),
 )

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from nodedevd.xml_writer import Out
+
 CONFIG_SIZE = 256
 """Bytes that hold the header and the capability list."""
 
@@ -117,3 +119,18 @@ class PciConfig:
             self.problem = ("refused", "only root reads beyond the first 64 bytes")
         else:
             self.problem = ("malformed", f"capability at 0x{position:02x} is cut off")
+
+
+def write_express(express: PciExpress, out: Out) -> None:
+    """Write `<pci-express>`, with both ends of the link where there is one."""
+    if express.capability is None or express.status is None:
+        out.empty("pci-express")
+        return
+    with out.begin("pci-express"):
+        for validity, link in (("cap", express.capability), ("sta", express.status)):
+            attributes = {"validity": validity}
+            if link.port is not None:
+                attributes["port"] = str(link.port)
+            if link.speed is not None:
+                attributes["speed"] = f"{link.speed:g}"
+            out.empty("link", **attributes, width=str(link.width))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from nodedevd.xml_writer import Out
+
 VPD_SIZE = 32 << 10
 """Bytes that the 15 bits of an address can reach."""
 
@@ -174,6 +176,36 @@ def _fields_of(data: bytes, section: int, start: int, end: int) -> Iterator[_Fie
             return  # the rest is free
         yield field
         start = field.end
+
+
+def write_vpd(vpd: Vpd, out: Out) -> None:
+    """Write `<capability type='vpd'>`."""
+    with out.begin("capability", type="vpd"):
+        if vpd.name is not None:
+            out.text("name", vpd.name)
+        fixed, free = vpd.read_only, vpd.read_write
+        if fixed is not None:
+            with out.begin("fields", access="readonly"):
+                for tag, value in (
+                    ("change_level", fixed.change_level),
+                    ("manufacture_id", fixed.manufacture_id),
+                    ("part_number", fixed.part_number),
+                    ("serial_number", fixed.serial_number),
+                ):
+                    if value is not None:
+                        out.text(tag, value)
+                _write_fields("vendor_field", fixed.vendor_fields, out)
+        if free is not None:
+            with out.begin("fields", access="readwrite"):
+                if free.asset_tag is not None:
+                    out.text("asset_tag", free.asset_tag)
+                _write_fields("vendor_field", free.vendor_fields, out)
+                _write_fields("system_field", free.system_fields, out)
+
+
+def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
+    for field in fields:
+        out.text(tag, field.value, index=field.index)
 
 
 def without_identity(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from lxml import etree
 
 import nodedevd
 from nodedevd import kinds
-from nodedevd.kinds import KIND_OF, KINDS, WORDS, AnyCapability
+from nodedevd.kinds import KIND_OF, KINDS, LIBVIRT_FORMS, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability, Kind
 from tests.support.golden import DIRECTORY
 from tests.support.running import REPOSITORY
@@ -45,10 +45,10 @@ def test_union_and_tuple_hold_the_same_kinds_in_one_order() -> None:
 
 def test_words_are_unique_and_lead_to_their_kind() -> None:
     """No word of a filter means two kinds."""
-    words = [word for kind in KINDS for word in (kind.name, *kind.words, *kind.nested)]
+    words = [word for kind in KINDS for word in (*kind.words, *kind.nested)]
     assert len(words) == len(set(words)) == len(WORDS)
     for kind in KINDS:
-        assert {WORDS[word] for word in (kind.name, *kind.words)} == {kind.name}
+        assert {WORDS[word] for word in kind.words} == {kind.name}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
@@ -103,3 +103,19 @@ def test_kind_is_described(name: str) -> None:
     assert len(defined) == 1, (
         f"define {name} in {SCHEMA.relative_to(Path(nodedevd.__file__).parent)}"
     )
+
+
+def test_libvirts_kinds_have_libvirts_bits() -> None:
+    """The words stand in the order of VIR_CONNECT_LIST_NODE_DEVICES_CAP_… of libvirt 11.3."""
+    forms = LIBVIRT_FORMS.values()
+    bits = [(form.bit, form.type) for form in forms]
+    bits += [(bit, word) for form in forms for word, bit in form.nested_bits.items()]
+    words = (
+        *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
+        *("storage", "fc_host", "vports", "scsi_generic", "drm", "mdev_types", "mdev", "ccw"),
+        *("css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "vpd", "ccwgroup", "ccwgroup_member"),
+    )
+    assert sorted(bits) == list(enumerate(words))
+    for kind in KINDS:
+        if kind.libvirt is not None:
+            assert kind.libvirt.nested_bits.keys() <= kind.nested.keys()
