@@ -27,6 +27,7 @@ from nodedevd.host.events.rtnetlink import LinkMonitor
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model.changes import Change, Changed, Removed
 from nodedevd.model.device import Device
@@ -35,7 +36,7 @@ from nodedevd.model.status import ScanTimes, now
 from nodedevd.model.store import Store
 from nodedevd.tree.read import rescan
 from nodedevd.tree.touched import touched_paths
-from nodedevd.tree.update import sharing_functions, update
+from nodedevd.tree.update import update
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.update import neighbours
+from nodedevd.tree.related import neighbours
 
 log = logging.getLogger(__name__)
 

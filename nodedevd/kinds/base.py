@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -42,16 +42,55 @@ NameOf: TypeAlias = Callable[[str], str | None]
 """Returns the name of the device at a sysfs path, None if the tree has no such device."""
 
 
+Other = TypeVar("Other", bound=Capability)
+
+
 class DeviceLike(Protocol):
-    """A device, as far as kinds need to know it; `model.device.Device` is one."""
+    """What a kind may ask about a device; `model.device.Device` has it."""
 
     @property
-    def capabilities(self) -> tuple[Any, ...]:
-        """The capabilities of the device."""
+    def path(self) -> str | None:
+        """The sysfs path."""
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the parent."""
 
     @property
     def driver(self) -> str | None:
         """The name of the bound driver."""
+
+    @property
+    def capabilities(self) -> tuple[Any, ...]:
+        """All capabilities of the device."""
+
+    def capability(self, kind: type[Other]) -> Other | None:
+        """Return the capability of a kind."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the device is present, and not only defined."""
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether it has values that change without an event."""
+
+
+class TreeLike(Protocol):
+    """What a kind may ask about the other devices; `model.snapshot.Snapshot` has it."""
+
+    def get(self, name: str) -> DeviceLike | None:
+        """Return the device of this name."""
+
+    def at(self, path: str | None) -> DeviceLike | None:
+        """Return the device at this path."""
+
+    def below(self, path: str) -> Sequence[str]:
+        """Return the paths of all devices below a path."""
+
+
+Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str]]
+"""Returns the paths of other devices, for the capability of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +135,8 @@ class Kind(Generic[C]):
         link: puts in what is only known with the whole tree at hand: names of other devices.
         recount: reads what changes without an event, and nothing else; the same object if nothing
             is different, None if the device has to be read as a whole.
+        neighbours: the devices whose description changes when such a device comes or goes.
+        dependents: the devices whose description changes when such a capability does.
         tree_path: the sysfs path such a device has, or would have, if its own path is none.
     """
 
@@ -109,6 +150,8 @@ class Kind(Generic[C]):
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
     recount: Callable[[Sysroot, str, C], C | None] | None = None
+    neighbours: Related[C] | None = None
+    dependents: Related[C] | None = None
     tree_path: Callable[[C], str | None] | None = None
 
     @property

@@ -8,12 +8,13 @@ ABI    Documentation/arch/s390/driver-model.rst, section 1.1; drivers/s390/cio/c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
 from nodedevd.kinds.shared.ccw import State, read_address, read_state, write_address
 from nodedevd.names import device_name
 from nodedevd.xml_writer import Out
@@ -88,6 +89,14 @@ def _read_qeth(node: Node) -> Qeth | None:
     )
 
 
+def neighbours(cap: CcwGroup, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the members, which name the group they are in."""
+    for member in cap.members:
+        found = tree.get(member.device)
+        if found is not None and found.path is not None:
+            yield found.path
+
+
 def write(cap: CcwGroup, out: Out) -> None:
     """Write in libvirt's order and number formats."""
     out.value("state", cap.state, "online")
@@ -111,5 +120,6 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"ccwgroup"}),
+    neighbours=neighbours,
     libvirt=LibvirtForm("ccwgroup", bit=22, write=write, shown=_shown_by_libvirt),
 )

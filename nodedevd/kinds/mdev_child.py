@@ -7,6 +7,7 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -16,11 +17,20 @@ from nodedevd.host.faults import Fault
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, NameOf
+from nodedevd.kinds.base import (
+    Capability,
+    DeviceLike,
+    Kind,
+    LibvirtForm,
+    NameOf,
+    TreeLike,
+)
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.mdevctl import (
     Definition,
     MdevAttribute,
     definition_path,
+    definitions_directory,
     read_definition,
     unread,
 )
@@ -228,6 +238,20 @@ def tree_path(cap: MdevChild) -> str | None:
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
+def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the parent, the parents that share its counts, and the definitions for all of them.
+
+    An inactive mdev takes nothing from a parent, and has none.
+    """
+    if cap.parent_path is None or not device.active:
+        return
+    yield cap.parent_path
+    parent = tree.at(cap.parent_path)
+    for path in () if parent is None else sharing_functions(parent, tree):
+        yield path
+        yield from tree.below(definitions_directory(path))
+
+
 def write(cap: MdevChild, out: Out) -> None:
     """Write the mdev's identity, type, parent and VFIO handles."""
     out.text("uuid", cap.uuid)
@@ -281,6 +305,7 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"mdev"}),
     link=link,
+    neighbours=neighbours,
     tree_path=tree_path,
     libvirt=LibvirtForm(
         "mdev",

@@ -6,13 +6,16 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec.structs import replace
 
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
+from nodedevd.kinds.shared.mdevctl import definitions_directory
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -127,6 +130,11 @@ def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
     return cap if tuple(types) == cap.types else replace(cap, types=tuple(types))
 
 
+def definitions(cap: MdevParent, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
+    """Return the inactive mdevs that are defined for this parent: they may wait for it."""
+    return tree.below(definitions_directory(device.path or ""))
+
+
 def write(cap: MdevParent, out: Out) -> None:
     """Write each type with its active mdevs, then all mdevs of the device."""
     for one in cap.types:
@@ -174,6 +182,8 @@ KIND = Kind(
     read=read,
     write=write,
     recount=recount,
+    neighbours=definitions,
+    dependents=definitions,
     # libvirt knows one parent that is nothing else, mtty, and nests the types of it twice.
     libvirt=LibvirtForm(
         "mdev_types",

@@ -9,12 +9,13 @@ ABI    drivers/scsi/scsi_sysfs.c, drivers/scsi/scsi_transport_fc.c: a class devi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind, LibvirtForm
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
 from nodedevd.kinds.shared.wwn import read_wwn
 from nodedevd.xml_writer import Out
 
@@ -96,6 +97,13 @@ def _read_vport_ops(node: Node, places: tuple[str, str]) -> VportOps | None:
     return None
 
 
+def neighbours(cap: ScsiHost, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the adapter of a virtual port, which counts its virtual ports."""
+    above = tree.get(device.parent or "")
+    if above is not None and above.path is not None and above.capability(ScsiHost) is not None:
+        yield above.path
+
+
 def _write_host(cap: ScsiHost, out: Out) -> None:
     fc_host = f"fc_host/host{cap.host}"
     out.text("host", cap.host)
@@ -144,6 +152,7 @@ KIND = Kind(
         "vports": lambda cap: cap.vport_ops is not None,
     },
     identifying=frozenset({"node_name", "port_name", "fabric_name"}),
+    neighbours=neighbours,
     libvirt=LibvirtForm(
         "scsi_host", bit=5, write=write_as_libvirt, nested_bits={"fc_host": 9, "vports": 10}
     ),

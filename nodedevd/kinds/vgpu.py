@@ -9,13 +9,15 @@ ABI    none in the kernel; NVIDIA vGPU software user guide, "Creating an NVIDIA 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, TreeLike
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.xml_writer import Out
 
@@ -146,6 +148,11 @@ def recount(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
     return cap if found == cap else found
 
 
+def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the other functions of the card: a profile that is set leaves less for them."""
+    return sharing_functions(device, tree)
+
+
 def write(cap: Vgpu, out: Out) -> None:
     """Write the profile that is set, and those that could be."""
     if cap.current is not None:
@@ -178,4 +185,5 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"pci"}),
     recount=recount,
+    dependents=dependents,
 )

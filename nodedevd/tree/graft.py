@@ -13,7 +13,7 @@ import msgspec
 
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, AnyCapability
-from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.kinds.shared.mdevctl import definitions_directory
 from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -85,7 +85,7 @@ def graft(
     for path in moved if len(old) else ():
         below.update(old.below(path))
         # Definitions hang at it by its kernel name.
-        below.update(old.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}"))
+        below.update(old.below(definitions_directory(path)))
     devices: dict[str, Device] = {}
     for path, reading in read.items():
         devices[path] = _device(reading, names)

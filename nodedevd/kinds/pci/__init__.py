@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -25,12 +25,13 @@ from nodedevd.kinds.base import (
     HardwareId,
     Kind,
     LibvirtForm,
+    TreeLike,
     write_id,
 )
 from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress, write_express
 from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, parse_vpd, write_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
-from nodedevd.names import PciAddress, parse_pci
+from nodedevd.names import PciAddress, device_name, parse_pci
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -235,6 +236,22 @@ def _hex(number: int | None, digits: int) -> str | None:
     return None if number is None else f"0x{number:0{digits}x}"
 
 
+def neighbours(cap: Pci, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the physical function of a virtual one, and the members of the IOMMU group."""
+    addresses = [] if cap.physical_function is None else [cap.physical_function]
+    if cap.iommu_group is not None:
+        addresses += [one for one in cap.iommu_group.devices if one != cap.address]
+    for address in addresses:
+        found = find_function(address, tree)
+        if found is not None and found.path is not None:
+            yield found.path
+
+
+def find_function(address: str | None, tree: TreeLike) -> DeviceLike | None:
+    """Return the PCI function of this address, None if the tree has no such device."""
+    return None if address is None else tree.get(device_name("pci", address))
+
+
 @lru_cache(maxsize=1024)
 def address_of(name: str) -> PciAddress | None:
     """Read the kernel's name of a device, None if it is no address of PCI.
@@ -341,6 +358,7 @@ KIND = Kind(
     subsystems=frozenset({"pci"}),
     identifying=frozenset({VPD}),
     nested={"vpd": lambda cap: cap.vpd is not None},
+    neighbours=neighbours,
     libvirt=LibvirtForm(
         "pci",
         bit=1,

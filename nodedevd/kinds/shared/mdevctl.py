@@ -47,6 +47,11 @@ class _File(msgspec.Struct):
     attrs: list[dict[str, str]] | None = None
 
 
+def definitions_directory(parent_path: str) -> str:
+    """Return the directory with the definitions of the mdevs of a parent, given its sysfs path."""
+    return f"{DIRECTORY}/{parent_path.rpartition('/')[2]}"
+
+
 def definition_path(parent: str, uuid: str) -> str:
     """Return where the definition of an mdev lies, given its parent's kernel name."""
     return f"{DIRECTORY}/{parent}/{uuid}"
