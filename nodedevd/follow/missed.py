@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Set
 
-from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.related import neighbours
+from nodedevd.tree.touched import reporting_paths
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +35,9 @@ class Missed:
         """Strike off the devices at these paths, and what changes with them in silence."""
         for change in tuple(self._suspects.values()):
             device = change.device
-            paths = {device.path, f"/sys/class/{device.subsystem}/{device.sysname}"}
+            paths = reporting_paths(device)
             if isinstance(change, Changed):
-                paths.add(change.before.path)
-            if device.capability(MdevChild) is not None:
-                paths.add(DEFINITIONS)
+                paths.add(change.before.path or "")
             if told.isdisjoint(paths):
                 continue
             self._suspects.pop(device.path or "", None)

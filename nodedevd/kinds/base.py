@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.xml_writer import Out
@@ -119,6 +120,26 @@ class LibvirtForm(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
+class Definable(Generic[C]):
+    """What a kind adds whose devices mdevctl can define, and start later.
+
+    Attributes:
+        read: reads a device from its definition, the file at a path; None: there is no such file,
+            or the device is active.
+        defined: whether a device has a definition.
+        autostart: whether mdevctl starts it along with its parent.
+        inactive: the capability as the definition alone gives it.
+        tree_path: the sysfs path that the device has when it is active; None: its parent is absent.
+    """
+
+    read: Callable[[Sysroot, str, list[Fault]], C | None]
+    defined: Callable[[C], bool]
+    autostart: Callable[[C], bool]
+    inactive: Callable[[C], C]
+    tree_path: Callable[[C], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Kind(Generic[C]):
     """One capability kind; see `docs/adding-a-capability.md`.
 
@@ -137,7 +158,8 @@ class Kind(Generic[C]):
             is different, None if the device has to be read as a whole.
         neighbours: the devices whose description changes when such a device comes or goes.
         dependents: the devices whose description changes when such a capability does.
-        tree_path: the sysfs path such a device has, or would have, if its own path is none.
+        definable: for a kind with definitions, which has inactive devices, too.
+        profile: the name, or else the id, of the vGPU profile that is set, for lists.
     """
 
     capability: type[C]
@@ -152,7 +174,8 @@ class Kind(Generic[C]):
     recount: Callable[[Sysroot, str, C], C | None] | None = None
     neighbours: Related[C] | None = None
     dependents: Related[C] | None = None
-    tree_path: Callable[[C], str | None] | None = None
+    definable: Definable[C] | None = None
+    profile: Callable[[C], str | None] | None = None
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import (
     Capability,
+    Definable,
     DeviceLike,
     Kind,
     LibvirtForm,
@@ -234,7 +235,7 @@ def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
 
 
 def tree_path(cap: MdevChild) -> str | None:
-    """Return where a defined mdev would appear; None if its parent is not there."""
+    """Return the path that an mdev has when it is active; None if its parent is absent."""
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
@@ -306,7 +307,15 @@ KIND = Kind(
     subsystems=frozenset({"mdev"}),
     link=link,
     neighbours=neighbours,
-    tree_path=tree_path,
+    definable=Definable(
+        read=read_inactive,
+        defined=lambda cap: cap.defined,
+        autostart=lambda cap: cap.autostart is True,
+        inactive=lambda cap: msgspec.structs.replace(
+            cap, state="inactive", iommu_group=None, vfio_device=None
+        ),
+        tree_path=tree_path,
+    ),
     libvirt=LibvirtForm(
         "mdev",
         bit=14,

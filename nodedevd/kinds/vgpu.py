@@ -153,6 +153,11 @@ def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
     return sharing_functions(device, tree)
 
 
+def profile(cap: Vgpu) -> str | None:
+    """Return the name of the profile that is set, or else its id."""
+    return None if cap.current is None else cap.current.name or cap.current.id
+
+
 def write(cap: Vgpu, out: Out) -> None:
     """Write the profile that is set, and those that could be."""
     if cap.current is not None:
@@ -186,4 +191,5 @@ KIND = Kind(
     subsystems=frozenset({"pci"}),
     recount=recount,
     dependents=dependents,
+    profile=profile,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
 
 
@@ -21,17 +21,21 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """name, or else id, of the vGPU profile that is set on a function; None of all others"""
 
 
+_PROFILE_OF = {kind.capability: kind.profile for kind in KINDS if kind.profile is not None}
+
+
 def entry(device: Device) -> Entry:
-    """Return what a list tells of a device."""
-    vgpu = device.capability(Vgpu)
-    profile = None if vgpu is None or vgpu.current is None else vgpu.current
+    """Return the entry of a device."""
+    profiles = [
+        _PROFILE_OF[type(one)](one) for one in device.capabilities if type(one) in _PROFILE_OF
+    ]
     return Entry(
         device.name,
         device.parent,
         device.path,
         device.types,
         device.active,
-        None if profile is None else profile.name or profile.id,
+        profiles[0] if profiles else None,
     )
 
 

@@ -182,9 +182,9 @@ def _device(source: Reading | Device, names: _Names) -> Device:
 def tree_path(source: Reading | Device) -> str:
     """Return the path that says whose child a device is: its own, unless it is only defined."""
     for capability in source.capabilities:
-        of_kind = KIND_OF[type(capability)].tree_path
-        if of_kind is not None:
-            return of_kind(capability) or ""
+        definable = KIND_OF[type(capability)].definable
+        if definable is not None:
+            return definable.tree_path(capability) or ""
     return source.path or ""
 
 

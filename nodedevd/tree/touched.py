@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from nodedevd.host.events.uevent import Uevent
+from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.model.definitions import is_definable
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 _WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
@@ -39,3 +42,14 @@ def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
     if uevent.old_path is not None and uevent.old_path != uevent.path:
         yield uevent.old_path
         yield from snapshot.below(uevent.old_path)
+
+
+def reporting_paths(device: Device) -> set[str]:
+    """Return the paths that events about a device can have.
+
+    Its own; its link's in /sys/class, for rtnetlink; that of all definitions, for inotify.
+    """
+    paths = {device.path or "", f"/sys/class/{device.subsystem}/{device.sysname}"}
+    if is_definable(device):
+        paths.add(DEFINITIONS)
+    return paths

@@ -12,19 +12,16 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from msgspec.structs import replace
-
 from nodedevd.errors import NoSuchDevice
 from nodedevd.formats import FORMATS
 from nodedevd.kinds import KIND_OF, LIBVIRT_FORMS
-from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.scsi_host import ScsiHost
-from nodedevd.kinds.shared.mdevctl import definition_path
-from nodedevd.kinds.system import System
 from nodedevd.model.changes import Added, Removed
+from nodedevd.model.definitions import as_defined, has_autostart, is_defined
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
+from nodedevd.names import ROOT
 from nodedevd.server.reply_cache import ReplyCache
 
 _BITS: Final = {form.type: 1 << form.bit for form in LIBVIRT_FORMS.values()} | {
@@ -146,7 +143,7 @@ class NodeDevices:
     def xml(self, device: Device, *, inactive: bool = False) -> str:
         """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
         if inactive:
-            return str(_LIBVIRT.written(self._placed(_as_defined(device))))
+            return str(_LIBVIRT.written(self._placed(as_defined(device))))
         return self.store.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
@@ -228,14 +225,12 @@ class NodeDevices:
 
 def is_persistent(device: Device) -> bool:
     """Tell whether a device outlives a reboot by a definition of its own; the host does."""
-    mdev = device.capability(MdevChild)
-    return device.capability(System) is not None if mdev is None else mdev.defined
+    return device.name == ROOT or is_defined(device)
 
 
 def starts_itself(device: Device) -> bool:
     """Tell whether a device is started together with its parent; the host is always there."""
-    mdev = device.capability(MdevChild)
-    return device.capability(System) is not None if mdev is None else mdev.autostart is True
+    return device.name == ROOT or has_autostart(device)
 
 
 def _is(device: Device | None, *, active: bool) -> bool:
@@ -255,19 +250,3 @@ def _bits(device: Device) -> int:
                 1 << bit for word, bit in form.nested_bits.items() if nested[word](capability)
             )
     return bits
-
-
-def _as_defined(device: Device) -> Device:
-    mdev = device.capability(MdevChild)
-    if mdev is None or not device.active:
-        return device
-    defined = replace(mdev, state="inactive", iommu_group=None, vfio_device=None)
-    others = [defined if one is mdev else one for one in device.capabilities]
-    return replace(
-        device,
-        path=definition_path(mdev.parent_addr, mdev.uuid),
-        driver=None,
-        devnode=None,
-        devlinks=(),
-        capabilities=tuple(others),
-    )
