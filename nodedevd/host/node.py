@@ -8,24 +8,19 @@ touches nothing but that one attribute.
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault, FaultCode
+from nodedevd.host.faults import ABSENT, Fault, FaultCode, fault_of
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
 from nodedevd.text import printable_path
 
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
-_REFUSED = frozenset({errno.EACCES, errno.EPERM})
-_GONE = _ABSENT | {errno.ENODEV, errno.ENXIO}
-# Where Python knows two names for a number, the kernel's.
-_NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+_GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
 # int() takes more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
 _INT64_MAX = 2**63 - 1
@@ -54,7 +49,7 @@ class Node:
             if error.errno in _GONE:
                 raise NodeGone(path) from None
             self.entries = frozenset()
-            self.fault("", *_describe(error))
+            self.faults.append(fault_of("", error))
         self.subsystem = subsystem or self.link_name("subsystem")
 
     def fault(
@@ -178,8 +173,8 @@ class Node:
     def _failed(self, attribute: str, error: OSError, *, promised: bool = False) -> None:
         if error.errno in _GONE and not self.sysroot.exists(self.path):
             raise NodeGone(self.path) from None
-        if error.errno not in _ABSENT:
-            self.fault(attribute, *_describe(error))
+        if error.errno not in ABSENT:
+            self.faults.append(fault_of(printable_path(attribute), error))
         elif promised:
             self.fault(attribute, "absent", "")
 
@@ -190,12 +185,3 @@ def parse_number(text: str, base: int = 10) -> int | None:
         return None
     number = int(text, base)
     return number if number <= _INT64_MAX else None
-
-
-def _describe(error: OSError) -> tuple[FaultCode, str]:
-    name = _NAMES.get(error.errno or 0, str(error.errno))
-    if error.errno in _REFUSED:
-        return "refused", name
-    if error.errno in (errno.EISDIR, errno.ELOOP):
-        return "malformed", name
-    return "unreadable", f"{name}: {os.strerror(error.errno or 0)}"

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Fault, fault_of
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
@@ -33,7 +33,6 @@ from nodedevd.kinds.shared.mdevctl import (
     definition_path,
     definitions_directory,
     read_definition,
-    unread,
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import is_uuid
@@ -119,7 +118,7 @@ def _read_definition(
     try:
         definition = read_definition(sysroot, path)
     except OSError as error:
-        faults.append(unread(attribute, error))
+        faults.append(fault_of(attribute, error))
         return True, None
     except ValueError as error:
         faults.append(Fault(attribute, "malformed", str(error)))

@@ -9,7 +9,6 @@ A node is never opened for that: an open would itself be a use, and the one that
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -17,6 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.host import processes
+from nodedevd.host.listing import names_in
 from nodedevd.host.processes import Holding, Process, Seen
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
@@ -167,7 +167,7 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
     nodes: dict[str, Sequence[str]] = {}
     numbers: dict[str, int | None] = {}
     bound = set()
-    for name in _names(sysroot, _DEVICES):
+    for name in names_in(sysroot, _DEVICES):
         try:
             child = sysroot.target(f"{_DEVICES}/{name}")
         except OSError:
@@ -178,7 +178,7 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
         if number is not None:  # before Linux 6.6 it has no node of its own
             nodes[_DEVICE_NODES + name] = [path]
             numbers[_DEVICE_NODES + name] = number
-    for name in _names(sysroot, _GROUPS):
+    for name in names_in(sysroot, _GROUPS):
         members = _members(sysroot, name.removeprefix(_NOIOMMU))
         node = f"/dev/vfio/{name}"
         nodes[node] = [
@@ -189,15 +189,6 @@ def look(sysroot: Sysroot, *, proc: str | None = None, progress: Progress | None
         return Look(nodes, reason="other-host")
     seen = processes.look(numbers, proc=proc or processes.PROC, progress=progress)
     return Look(nodes, seen)
-
-
-def _names(sysroot: Sysroot, directory: str) -> list[str]:
-    try:
-        return sorted(sysroot.listdir(directory))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return []
-        raise
 
 
 def _number(sysroot: Sysroot, path: str) -> int | None:
@@ -212,7 +203,7 @@ def _members(sysroot: Sysroot, group: str) -> list[str]:
     """Return the paths of the devices in an IOMMU group."""
     directory = f"/sys/kernel/iommu_groups/{group}/devices"
     members = []
-    for name in _names(sysroot, directory):
+    for name in names_in(sysroot, directory):
         try:
             members.append(sysroot.target(f"{directory}/{name}"))
         except OSError:

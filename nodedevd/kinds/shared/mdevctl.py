@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from nodedevd.host.faults import Fault
+from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -89,28 +90,12 @@ def find_definitions(sysroot: Sysroot, faults: list[Fault]) -> Iterator[str]:
     Directories that cannot be listed, and uuids in upper case, which mdevctl does not write and
     the kernel would not find, are added to `faults` by their path.
     """
-    for parent in _names(sysroot, DIRECTORY, faults):
+    for parent in readable_names_in(sysroot, DIRECTORY, faults):
         if parent == _SCRIPTS:
             continue
-        for name in _names(sysroot, f"{DIRECTORY}/{parent}", faults):
+        for name in readable_names_in(sysroot, f"{DIRECTORY}/{parent}", faults):
             path = definition_path(parent, name)
             if is_uuid(name) and name == name.lower():
                 yield path
             elif is_uuid(name):
                 faults.append(Fault(printable_path(path), "malformed", "a UUID in upper case"))
-
-
-def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
-    try:
-        return sorted(sysroot.listdir(directory))
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            faults.append(unread(printable_path(directory), error))
-        return []
-
-
-def unread(attribute: str, error: OSError) -> Fault:
-    """Return what an error of a file or directory is as a fault."""
-    refused = error.errno in (errno.EACCES, errno.EPERM)
-    code = errno.errorcode.get(error.errno or 0, "?")
-    return Fault(attribute, "refused" if refused else "unreadable", code)
