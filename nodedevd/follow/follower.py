@@ -455,7 +455,7 @@ class Follower:
                         self._sysroot,
                         snapshot,
                         touched,
-                        recount=recount,
+                        volatile=recount,
                         job=job,
                         unanswered=left,
                     )

@@ -64,6 +64,9 @@ KIND_OF: dict[type[Capability], Kind[Any]] = {
 
 KINDS: tuple[Kind[Any], ...] = tuple(KIND_OF.values())
 
+SUBSYSTEMS: frozenset[str] = frozenset().union(*(kind.subsystems or () for kind in KINDS))
+"""Buses and classes with devices of some kind."""
+
 LIBVIRT_FORMS: dict[type[Capability], LibvirtForm[Any]] = {
     kind.capability: kind.libvirt for kind in KINDS if kind.libvirt is not None
 }

@@ -15,7 +15,7 @@ from nodedevd.xml_writer import Out
 
 
 class Capability(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """What a device can do: a frozen value, told apart by its `type` (the struct's tag)."""
+    """What a device can do: a frozen value; `type`, the tag of the struct, is its kind."""
 
 
 class HardwareId(msgspec.Struct, frozen=True, gc=False):
@@ -24,11 +24,11 @@ class HardwareId(msgspec.Struct, frozen=True, gc=False):
     id: str
     """0x and four hex digits"""
     name: str | None = None
-    """as a database of such ids has it, or else the hardware itself"""
+    """from a database of such ids, or else from the hardware itself"""
 
 
 def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> None:
-    """Write an id as libvirt does: the name is the text of the element."""
+    """Write an id in libvirt's form: the name is the text of the element."""
     if value is None:
         out.value(tag, None, attribute)
     elif value.name is None:
@@ -38,11 +38,6 @@ def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> No
 
 
 C = TypeVar("C", bound=Capability)
-
-NameOf: TypeAlias = Callable[[str], str | None]
-"""Returns the name of the device at a sysfs path, None if the tree has no such device."""
-
-
 Other = TypeVar("Other", bound=Capability)
 
 
@@ -90,8 +85,11 @@ class TreeLike(Protocol):
         """Return the paths of all devices below a path."""
 
 
+NameOf: TypeAlias = Callable[[str], str | None]
+"""Returns the name of the device at a sysfs path, None if the tree has no such device."""
+
 Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str]]
-"""Returns the paths of other devices, for the capability of a device."""
+"""Returns the paths of other devices, for a capability and the device that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +98,13 @@ class LibvirtForm(Generic[C]):
 
     Attributes:
         type: libvirt's name of the kind.
-        bit: number of the bit that stands for it in filters, VIR_CONNECT_LIST_NODE_DEVICES_CAP_….
+        bit: the number of its bit in filters, VIR_CONNECT_LIST_NODE_DEVICES_CAP_….
         write: writes the elements of `<capability>` that libvirt has, in libvirt's order.
-        write_rest: writes the elements that libvirt has behind the mdev types of a device.
+        write_rest: writes those elements that libvirt has after the device's mdev types.
         shown: whether libvirt lists a device with this capability.
-        suffix: what libvirt's name of the device has behind the kernel's; None: no difference.
+        suffix: what libvirt's name of the device ends with, where it is not the name used here.
         nested_bits: the bits of those parts in `Kind.nested` that libvirt's filters know.
-        within_others: whether the elements stand inside the capability that the device has besides.
+        within_others: whether the elements are a part of the device's other capability, if any.
     """
 
     type: str
@@ -121,15 +119,15 @@ class LibvirtForm(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Definable(Generic[C]):
-    """What a kind adds whose devices mdevctl can define, and start later.
+    """What a kind has besides if mdevctl can define its devices, and start them later.
 
     Attributes:
-        read: reads a device from its definition, the file at a path; None: there is no such file,
-            or the device is active.
+        read: reads an inactive device from its definition, the file at a path; None: the file is
+            missing, or the device is active.
         defined: whether a device has a definition.
         autostart: whether mdevctl starts it along with its parent.
-        inactive: the capability as the definition alone gives it.
-        tree_path: the sysfs path that the device has when it is active; None: its parent is absent.
+        inactive: the capability that its definition alone describes.
+        tree_path: the sysfs path that it has when it is active; None: its parent is missing.
     """
 
     read: Callable[[Sysroot, str, list[Fault]], C | None]
@@ -141,25 +139,25 @@ class Definable(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[C]):
-    """One capability kind; see `docs/adding-a-capability.md`.
+    """One kind of capability; `docs/adding-a-capability.md` shows how to add one.
 
     Attributes:
         capability: the struct.
-        read: reads it from a device's directory; None: this device is not one.
-        write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
-        subsystems: which devices are asked; None: all of them.
+        read: reads it from a device's directory; None: the device has no such capability.
+        write: writes the elements of `<capability type='…'>`; `Out` escapes them.
+        subsystems: the buses and classes whose devices are read; None: all.
         libvirt: how libvirt shows it; None: libvirt has no such kind.
-        nested: filter words for parts that such a capability may have, each with its test.
-        identifying: attributes that tell this very machine from another of its model, such as
-            serial numbers; a recording replaces their content.
-        suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
-        link: puts in what is only known with the whole tree at hand: names of other devices.
-        recount: reads what changes without an event, and nothing else; the same object if nothing
-            is different, None if the device has to be read as a whole.
+        nested: parts that such a capability can have, by their word in filters, with a test.
+        identifying: attributes that identify this one machine, such as serial numbers; a
+            recording replaces their content.
+        suffix: what the device's name ends with, after the kernel's name.
+        link: returns the capability with the names of other devices filled in.
+        reread_volatile: reads only the values that change without an event; returns the same
+            object if they are the same, None if the whole device has to be read.
         neighbours: the devices whose description changes when such a device comes or goes.
-        dependents: the devices whose description changes when such a capability does.
-        definable: for a kind with definitions, which has inactive devices, too.
-        profile: the name, or else the id, of the vGPU profile that is set, for lists.
+        dependents: the devices whose description changes when this capability does.
+        definable: for a kind that mdevctl defines, whose devices can be inactive.
+        profile: the name or id of the vGPU profile that is set, for lists.
     """
 
     capability: type[C]
@@ -171,7 +169,7 @@ class Kind(Generic[C]):
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
-    recount: Callable[[Sysroot, str, C], C | None] | None = None
+    reread_volatile: Callable[[Sysroot, str, C], C | None] | None = None
     neighbours: Related[C] | None = None
     dependents: Related[C] | None = None
     definable: Definable[C] | None = None
@@ -179,7 +177,7 @@ class Kind(Generic[C]):
 
     @property
     def name(self) -> str:
-        """The capability's type, as in XML and JSON."""
+        """The type of the capability, as in XML and JSON."""
         return str(self.capability.__struct_config__.tag)
 
     @property

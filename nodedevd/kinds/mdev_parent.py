@@ -110,7 +110,7 @@ def read_type(
     return found
 
 
-def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
+def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
     """Read what changes without an event, and nothing else: how many are available.
 
     The same object if nothing is different; None if the device has to be read as a whole.
@@ -181,7 +181,7 @@ KIND = Kind(
     capability=MdevParent,
     read=read,
     write=write,
-    recount=recount,
+    reread_volatile=reread_volatile,
     neighbours=definitions,
     dependents=definitions,
     # libvirt knows one parent that is nothing else, mtty, and nests the types of it twice.

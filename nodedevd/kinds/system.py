@@ -9,7 +9,10 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from nodedevd.errors import NodeGone
+from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
@@ -51,7 +54,7 @@ class System(Capability, frozen=True, gc=False, tag="system"):
     firmware: Firmware = Firmware()
 
 
-def read(node: Node) -> System | None:
+def read(node: Node) -> System:
     """Read the DMI identification; `node` is the directory it lies in."""
 
     def attribute(name: str) -> str | None:
@@ -75,6 +78,15 @@ def read(node: Node) -> System | None:
     )
 
 
+def read_host(sysroot: Sysroot) -> tuple[System, tuple[Fault, ...]]:
+    """Read the host, with faults of attributes in the DMI directory; empty without DMI."""
+    try:
+        node = Node(sysroot, DMI, subsystem="dmi")
+        return read(node), tuple(node.faults)
+    except NodeGone:
+        return System(), ()
+
+
 def write(cap: System, out: Out) -> None:
     """Write product, hardware, firmware, in libvirt's order."""
     out.value("product", cap.product, "product_name")
@@ -95,7 +107,7 @@ def write_as_libvirt(cap: System, out: Out) -> None:
     write(replace(cap, hardware=hardware), out)
 
 
-# No subsystem: the scan reads the one device that has it by hand.
+# No subsystem: the one device of this kind is the root of the tree, see `read_host`.
 KIND = Kind(
     capability=System,
     read=read,

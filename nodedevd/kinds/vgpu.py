@@ -136,7 +136,7 @@ def _listed_beside(node: Node) -> tuple[VgpuType, ...]:
     return tuple(found.values())
 
 
-def recount(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
+def reread_volatile(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
     """Read it again: no event tells when a profile is set, or what that leaves for others."""
     try:
         node = Node(sysroot, path, subsystem="pci")
@@ -189,7 +189,7 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"pci"}),
-    recount=recount,
+    reread_volatile=reread_volatile,
     dependents=dependents,
     profile=profile,
 )

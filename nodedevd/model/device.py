@@ -63,7 +63,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_volatile(self) -> bool:
         """Whether something about it changes without an event, as what is available."""
-        return not _COUNTED.isdisjoint(map(type, self.capabilities))
+        return not _VOLATILE.isdisjoint(map(type, self.capabilities))
 
     @property
     def words(self) -> frozenset[str]:
@@ -94,7 +94,9 @@ _TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
 _NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
 
 
-_COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
+_VOLATILE = frozenset(
+    kind.capability for kind in KIND_OF.values() if kind.reread_volatile is not None
+)
 
 
 def filter_words(words: Iterable[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""update: reads again only what events can have touched. Blocking; runs off the event loop."""
+"""update: reads the devices again that events can have changed. Blocking; off the event loop."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import operator
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
-from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds import KIND_OF, KINDS
-from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import (
     definition_path,
     definitions_directory,
     find_definitions,
 )
+from nodedevd.model.definitions import is_defined
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid
+from nodedevd.tree.find import is_listed_parent, may_be_device
 from nodedevd.tree.graft import Reading, Update, graft
 from nodedevd.tree.read import Job, read_all, without_orphans
 from nodedevd.tree.related import related
-
-_SUBSYSTEMS = frozenset(
-    subsystem for kind in KINDS if kind.subsystems is not None for subsystem in kind.subsystems
-)
 
 
 def update(
@@ -32,20 +29,26 @@ def update(
     old: Snapshot,
     touched: Set[str],
     *,
-    recount: Set[str] = frozenset(),
+    volatile: Set[str] = frozenset(),
     job: Job | None = None,
     unanswered: Set[str] = frozenset(),
 ) -> Update:
-    """Read the devices at these paths, and those that change with them without an event.
+    """Read some devices again, and those that change along with them without an event.
 
-    Of the devices at the paths `recount` only what changes without an event is read.
+    Args:
+        sysroot: The host.
+        old: The tree as it was.
+        touched: Paths to read: of devices, of links in /sys/class, or of mdevctl's directory.
+        volatile: Paths of devices of which only volatile values are read.
+        job: Where to report progress.
+        unanswered: Paths of devices whose read hangs, to be left as they were.
 
-    A path may be that of the device's link in /sys/class, or that of mdevctl's directory.
+    Raises Abandoned.
     """
     job = job or Job()
     sysroot.forget()
     touched = {path for one in touched for path in _devices(sysroot, old, one)}
-    readings, doubtful = _recount(sysroot, old, recount - touched - unanswered, job)
+    readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - unanswered, job)
     touched |= doubtful
     first = _read(sysroot, old, touched, job, unanswered, readings)
     # The kernel sends an event for a device, and none for those that change along with it.
@@ -57,25 +60,25 @@ def update(
     return Update(second.snapshot, (*first.changes, *second.changes))
 
 
-def _recount(
+def _reread_volatile(
     sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job
 ) -> tuple[list[Reading], set[str]]:
-    """Read counts; return the devices with other ones, and the paths to be read as a whole."""
+    """Return the devices whose volatile values differ, and the paths to read as a whole."""
     readings = []
     doubtful = set()
     for path in paths:
-        job.begin(path)
+        job.start_device(path)
         device = old.at(path)
         if device is None:
             continue
         capabilities = []
         for capability in device.capabilities:
-            recount = KIND_OF[type(capability)].recount
-            counted = capability if recount is None else recount(sysroot, path, capability)
-            if counted is None:
+            reread = KIND_OF[type(capability)].reread_volatile
+            new = capability if reread is None else reread(sysroot, path, capability)
+            if new is None:
                 doubtful.add(path)
                 break
-            capabilities.append(counted)
+            capabilities.append(new)
         else:
             if any(map(operator.is_not, capabilities, device.capabilities)):
                 readings.append(Reading.of(device, tuple(capabilities)))
@@ -90,61 +93,46 @@ def _read(
     unanswered: Set[str],
     besides: Iterable[Reading] = (),
 ) -> Update:
-    listed = {path: _listed_in(sysroot, path) for path in paths}
-    found = {path: listed[path] for path in paths if listed[path] or _concerns(sysroot, old, path)}
+    listed = {path: [MDEV_BUS] if is_listed_parent(sysroot, path) else [] for path in paths}
+    found = {
+        path: directories
+        for path, directories in listed.items()
+        if directories or old.at(path) is not None or may_be_device(sysroot, path)
+    }
     read = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
     readings, gone = without_orphans(sysroot, found, read)
-    # Of what was below them the kernel may not have told yet.
+    # The events of the devices below may still be on their way.
     below = {one for path in gone for one in old.below(path)}
     return graft(old, gone={*found, *below}, readings=[*besides, *readings])
 
 
 def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
-    """Return the paths of the devices that a path stands for."""
+    """Return the paths of the devices that a touched path stands for."""
     if path == DEFINITIONS:
-        yield from old.below(DEFINITIONS)
-        for definition in find_definitions(sysroot, []):
-            yield definition
-            uuid = definition.rpartition("/")[2]
-            yield from _links_to(sysroot, f"{MDEV_DEVICES}/{uuid}")
-        # The device of a definition that was deleted.
-        for device in old.select(["mdev_child"]):
-            child = device.capability(MdevChild)
-            if child is not None and child.defined and device.path is not None:
-                yield device.path
+        yield from _defined(sysroot, old)
     elif path.startswith("/sys/class/"):
-        # Only what is known: a new interface is told by a uevent, once udevd has named it.
-        yield from [one for one in _links_to(sysroot, path) if old.at(one) is not None]
+        # A new interface is left to its uevent, which comes once udevd has named it.
+        yield from [one for one in _target(sysroot, path) if old.at(one) is not None]
     else:
         yield path
-        # What is defined is one device, there or not: it starts and stops in one change.
+        # An mdev and its definition are one device, which starts or stops in one change.
         parent, _, name = path.rpartition("/")
         if is_uuid(name):
             yield definition_path(parent.rpartition("/")[2], name)
         yield from old.below(definitions_directory(path))
 
 
-def _links_to(sysroot: Sysroot, link: str) -> Iterator[str]:
+def _defined(sysroot: Sysroot, old: Snapshot) -> Iterator[str]:
+    """Return the paths of all definitions, and of the devices that have one, or had one."""
+    yield from old.below(DEFINITIONS)
+    for definition in find_definitions(sysroot, []):
+        yield definition
+        yield from _target(sysroot, f"{MDEV_DEVICES}/{definition.rpartition('/')[2]}")
+    for device in old:
+        if device.path is not None and is_defined(device):
+            yield device.path
+
+
+def _target(sysroot: Sysroot, link: str) -> Iterator[str]:
     with suppress(OSError):
         yield sysroot.target(link)
-
-
-def _concerns(sysroot: Sysroot, old: Snapshot, path: str) -> bool:
-    """Tell whether a path is, was or can be a device of the tree."""
-    if path.startswith(f"{DEFINITIONS}/"):
-        return True
-    if old.at(path) is not None or sysroot.exists(f"{path}/{MDEV_TYPES}"):
-        return True
-    try:
-        return sysroot.read_link(f"{path}/subsystem").rpartition("/")[2] in _SUBSYSTEMS
-    except OSError:
-        return False
-
-
-def _listed_in(sysroot: Sysroot, path: str) -> list[str]:
-    """Tell whether the kernel lists a device as an mdev parent."""
-    link = f"{MDEV_BUS}/{path.rpartition('/')[2]}"
-    try:
-        return [MDEV_BUS] if sysroot.target(link) == path else []
-    except OSError:
-        return []

@@ -14,7 +14,7 @@ import pytest
 
 from nodedevd.client import Client
 from nodedevd.model.status import Status
-from nodedevd.tree.read import UNANSWERED
+from nodedevd.tree.read import STALE
 from nodedevd.varlink import encode_call
 from tests.support.real_devices import real_device
 from tests.support.running import running, started
@@ -141,7 +141,7 @@ def test_read_that_hangs_at_the_first_scan_delays_the_start_and_no_more(
     with running(tmp_path, Path(host.root), "--reconcile", "0"):
         status = status_when(path, "unanswered_reads", 1)
         assert [read.path for read in status.unanswered_reads] == [host.resolve(CARD)]
-        assert errors_of(path, CARD) == [msgspec.to_builtins(UNANSWERED)]
+        assert errors_of(path, CARD) == [msgspec.to_builtins(STALE)]
         assert errors_of(path, SOUND) == []
         with watching(path) as watcher:
             stuck.free()
@@ -168,7 +168,7 @@ def test_read_that_hangs_later_costs_the_others_nothing(tmp_path: Path, host: Tr
             assert watcher.receive()["name"] == "pci_0000_02_00_0"
         status = status_when(path, "unanswered_reads", 1)
         assert len(status.unanswered_reads) == 1
-        assert errors_of(path, CARD) == [msgspec.to_builtins(UNANSWERED)]
+        assert errors_of(path, CARD) == [msgspec.to_builtins(STALE)]
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.log
     assert not path.exists()

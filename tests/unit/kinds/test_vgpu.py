@@ -8,7 +8,7 @@ from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vgpu_types import type_facts
-from nodedevd.kinds.vgpu import Vgpu, VgpuType, recount
+from nodedevd.kinds.vgpu import Vgpu, VgpuType, reread_volatile
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.update import update
@@ -220,15 +220,15 @@ def test_recount_of_what_is_the_same_is_the_same_object(tree: Tree) -> None:
     """Nothing is published when nothing changed."""
     card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
     cap = vgpu(found())
-    assert recount(Sysroot(), tree.resolve(VF), cap) is cap
+    assert reread_volatile(Sysroot(), tree.resolve(VF), cap) is cap
     tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "1147\n")
-    counted = recount(Sysroot(), tree.resolve(VF), cap)
+    counted = reread_volatile(Sysroot(), tree.resolve(VF), cap)
     assert counted is not None
     assert counted.current == Q1
     tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "?\n")
-    assert recount(Sysroot(), tree.resolve(VF), cap) is None
+    assert reread_volatile(Sysroot(), tree.resolve(VF), cap) is None
     tree.remove(tree.resolve(VF))
-    assert recount(Sysroot(), "/sys/devices/pci0000:00/0000:26:00.4", cap) is None
+    assert reread_volatile(Sysroot(), "/sys/devices/pci0000:00/0000:26:00.4", cap) is None
 
 
 def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: Tree) -> None:
@@ -244,7 +244,7 @@ def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: T
     tree.attributes(one, {"nvidia/current_vgpu_type": 1148})
     tree.attributes(other, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name\n"})
 
-    result = update(sysroot, before, set(), recount={one})
+    result = update(sysroot, before, set(), volatile={one})
 
     assert [change.device.name for change in result.changes] == [
         "pci_0000_26_00_4",

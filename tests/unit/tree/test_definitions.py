@@ -281,7 +281,7 @@ def test_counts_read_on_request_are_told_by_definitions_too(host: Host) -> None:
     host.tree.definition(FIRST, UUID, TYPE)
     host.scan()
     host.offer(FIRST, available=0)
-    new = update(host.sysroot, host.snapshot, set(), recount={path})
+    new = update(host.sysroot, host.snapshot, set(), volatile={path})
     assert [change.device.name for change in new.changes] == [FIRST_NAME, NAME]
     assert list(new.snapshot) == list(scan(host.sysroot))
 

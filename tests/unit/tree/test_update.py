@@ -13,7 +13,7 @@ from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import UNANSWERED, Job, rescan, scan
+from nodedevd.tree.read import STALE, Job, rescan, scan
 from nodedevd.tree.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
@@ -223,7 +223,7 @@ def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
     assert device is not None
     assert before is not None
     assert device.capabilities == before.capabilities
-    assert device.errors == (UNANSWERED,)
+    assert device.errors == (STALE,)
     assert not [read for read in sysroot.reads if "numa_node" in read]
 
 
@@ -244,7 +244,7 @@ def test_recount_reads_counts_alone(tmp_path: Path) -> None:
     paths = {old.lookup(address).path or "" for address in (FIRST, SECOND)}
     tree.mdev_type(FIRST, "nvidia-1", available=0)
     sysroot.reads.clear()
-    new = update(sysroot, old, set(), recount=paths)
+    new = update(sysroot, old, set(), volatile=paths)
     counts = {f"{path}/mdev_supported_types/nvidia-1/available_instances" for path in paths}
     assert set(sysroot.reads) == counts
     assert [(type(change), change.device.name) for change in new.changes] == [
@@ -268,7 +268,7 @@ def test_count_that_cannot_be_told_has_its_device_read_as_a_whole(
         tree.remove(f"{path}/mdev_supported_types/nvidia-1")
     else:
         tree.file(attribute, content)
-    new = update(sysroot, old, set(), recount={path}).snapshot
+    new = update(sysroot, old, set(), volatile={path}).snapshot
     assert new.lookup(FIRST) == scan(Sysroot(str(tmp_path))).lookup(FIRST)
     assert new.lookup(FIRST) != old.lookup(FIRST)
 
