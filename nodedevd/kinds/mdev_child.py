@@ -199,8 +199,8 @@ def _read_type(node: Node) -> MdevChildType | None:
         return None
     found = _type(there)
     node.faults += _faults_of_type(there)
-    if not there.faults and not node.sysroot.every_read_counts:
-        node.sysroot.alike[target] = found  # for the other mdevs of this parent and type
+    if not there.faults:
+        node.sysroot.keep(target, found)  # for the other mdevs of this parent and type
     return found
 
 

@@ -63,7 +63,7 @@ def read(node: Node) -> MdevParent | None:
 
 def _model(node: Node) -> tuple[str, ...] | None:
     """Return what says that two PCI functions offer the same types; None if nothing does."""
-    if node.sysroot.every_read_counts or "PCI_ID" not in node.uevent:
+    if "PCI_ID" not in node.uevent:
         return None
     ids = [node.uevent.get(name, "") for name in ("DRIVER", "PCI_ID", "PCI_SUBSYS_ID")]
     return (*ids, "physfn" if "physfn" in node.entries else "")
@@ -103,7 +103,7 @@ def read_type(
     if (available, devices) != (found.available_instances, found.devices):
         found = replace(found, available_instances=available, devices=devices)
     if model is not None and len(node.faults) == faults:
-        node.sysroot.alike[*model, name] = found
+        node.sysroot.keep((*model, name), found)
     if found.device_api is None and found.available_instances is None and not node.names(path):
         del node.faults[faults:]
         return None
