@@ -75,8 +75,3 @@ def written(device: Device) -> Out:
             if form.write_rest is not None:
                 form.write_rest(main, out)
     return out
-
-
-def device_xml(device: Device) -> str:
-    """Return the XML of one device that is `placed`."""
-    return str(written(device))

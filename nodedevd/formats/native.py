@@ -5,8 +5,6 @@ Described in `docs/xml.md`, checked by `schemas/nodedevd.rng`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from nodedevd.kinds import KIND_OF
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -21,11 +19,6 @@ def shows(device: Device) -> bool:
 def placed(device: Device, snapshot: Snapshot) -> Device:
     """Return the device, whose name and parent are this format's."""
     return device
-
-
-def device_xml(device: Device, *, depth: int = 0) -> str:
-    """Return the XML of one device; `depth` is the number of levels it stands in."""
-    return written(device).at(depth)
 
 
 def written(device: Device) -> Out:
@@ -68,8 +61,3 @@ def opening(generation: int) -> str:
 
 
 CLOSING = "</devices>\n"
-
-
-def document(devices: Iterable[Device], generation: int) -> str:
-    """Return one document of several devices."""
-    return opening(generation) + "".join(device_xml(one, depth=1) for one in devices) + CLOSING

@@ -57,11 +57,6 @@ class Update(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
 
 
-def assemble(computer: Device, readings: Iterable[Reading]) -> Snapshot:
-    """Build the tree of a whole host."""
-    return graft(Snapshot([computer], generation=0), readings=readings).snapshot
-
-
 def graft(
     old: Snapshot,
     *,

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
-from tests.support.xml import validate
+from tests.support.xml import native_document, native_xml, validate
 
 PCI_DEVICES = "/sys/bus/pci/devices"
 LSPCI = shutil.which("lspci")
@@ -103,8 +102,8 @@ def test_pci_devices_of_this_host_are_what_lspci_says(snapshot: Snapshot) -> Non
 def test_every_device_of_this_host_is_valid_xml(snapshot: Snapshot) -> None:
     """The schema takes each device alone, and all of them in one document."""
     for device in snapshot:
-        assert validate(native.device_xml(device)).findtext("name") == device.name
-    assert len(validate(native.document(snapshot, snapshot.generation))) == len(snapshot)
+        assert validate(native_xml(device)).findtext("name") == device.name
+    assert len(validate(native_document(snapshot, snapshot.generation))) == len(snapshot)
 
 
 def test_scan_of_this_host_meets_no_defect(snapshot: Snapshot) -> None:

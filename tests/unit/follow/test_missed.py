@@ -14,7 +14,8 @@ from nodedevd.kinds.system import System
 from nodedevd.model.changes import Change
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.graft import Reading, assemble, graft
+from nodedevd.tree.graft import Reading, graft
+from tests.support.readings import assemble
 
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())
 EMPTY = assemble(COMPUTER, [])

@@ -24,7 +24,7 @@ from nodedevd.tree.read import scan
 from tests.support.golden import Golden
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.trees import Express, Tree
-from tests.support.xml import parse
+from tests.support.xml import libvirt_xml, parse
 from tests.unit.formats.test_native import devices
 
 SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
@@ -81,7 +81,7 @@ def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) 
     if not libvirt.shows(device):
         return
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    text = libvirt.device_xml(libvirt.placed(device, Snapshot([computer, device])))
+    text = libvirt_xml(libvirt.placed(device, Snapshot([computer, device])))
     root = parse(text)
     assert len(root.findall("capability")) == 1
     assert "unknown'" not in re.sub("<link state='unknown'/>", "", text)
@@ -259,7 +259,7 @@ def test_device_that_is_not_there_is_no_such_device(tree: Tree) -> None:
 def test_host_without_dmi_has_a_uuid_of_zeros(fs: FakeFilesystem) -> None:
     """The one element of the format that is always there."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    uuid = parse(libvirt.device_xml(computer)).findtext("capability/hardware/uuid")
+    uuid = parse(libvirt_xml(computer)).findtext("capability/hardware/uuid")
     assert uuid == "00000000-0000-0000-0000-000000000000"
 
 

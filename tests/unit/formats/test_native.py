@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import AnyCapability
 from nodedevd.kinds.ap_card import ApCard
@@ -41,7 +40,7 @@ from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from tests.support.golden import DIRECTORY
 from tests.support.running import REPOSITORY
-from tests.support.xml import attributes, find, valid, validate
+from tests.support.xml import attributes, find, native_document, native_xml, valid, validate
 
 ROOT = REPOSITORY
 
@@ -294,7 +293,7 @@ def devices(draw: st.DrawFn) -> Device:
 @given(devices())
 def test_any_device_is_valid(device: Device) -> None:
     """Whatever its host says, the document is one, and its schema takes it."""
-    root = validate(native.device_xml(device))
+    root = validate(native_xml(device))
     assert root.findtext("name") == device.name
     assert tuple(one.get("type") for one in root.findall("capability")) == device.types
     assert len(root.findall("errors/error")) == len(device.errors)
@@ -303,7 +302,7 @@ def test_any_device_is_valid(device: Device) -> None:
 @given(st.lists(devices(), max_size=3), number)
 def test_document_holds_its_devices(several: list[Device], generation: int) -> None:
     """Each stands one level deeper, and is the same as alone."""
-    document = native.document(several, generation)
+    document = native_document(several, generation)
     root = validate(document)
     assert root.get("generation") == str(generation)
     assert [one.findtext("name") for one in root] == [device.name for device in several]
@@ -312,11 +311,11 @@ def test_document_holds_its_devices(several: list[Device], generation: int) -> N
 def test_document_indents_its_devices() -> None:
     """A device in a document is the device alone, two blanks further in."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    assert native.device_xml(computer) == MINIMAL
-    assert native.document([computer], 7) == (
+    assert native_xml(computer) == MINIMAL
+    assert native_document([computer], 7) == (
         f"<devices generation='7'>\n{textwrap.indent(MINIMAL, '  ')}</devices>\n"
     )
-    assert native.document([], 1) == "<devices generation='1'>\n</devices>\n"
+    assert native_document([], 1) == "<devices generation='1'>\n</devices>\n"
 
 
 def test_every_part_of_a_device_has_its_place() -> None:
@@ -336,7 +335,7 @@ def test_every_part_of_a_device_has_its_place() -> None:
         devnode="/dev/thing",
         devlinks=("/dev/by-id/a&b",),
     )
-    document = native.device_xml(device)
+    document = native_xml(device)
     validate(document)
     assert document == (
         "<device>\n"
@@ -365,7 +364,7 @@ def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
     device = Device(
         "x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,), None, ()
     )
-    root = validate(native.device_xml(device))
+    root = validate(native_xml(device))
     assert attributes(find(root, "capability/type[@id='a']/name")) == {"state": "unknown"}
     assert root.find("capability/type[@id='b']/name") is None
 

@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccw import Ccw
@@ -15,7 +14,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/css0/0.0.0010/0.0.bd00"
 GROUP = "/sys/devices/qeth/0.0.bd00"
@@ -55,7 +54,7 @@ def test_whole_device_shows_each_field(tree: Tree) -> None:
         cutype="1731/01",
         devtype="1732/01",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='ccw'>\n"
@@ -78,7 +77,7 @@ def test_device_that_is_offline_is_shown(tree: Tree) -> None:
     ccw(tree, online=0)
     found = device()
     assert (capability(found).state, found.errors) == ("offline", ())
-    assert validate(native.device_xml(found)).findtext("capability/state") == "offline"
+    assert validate(native_xml(found)).findtext("capability/state") == "offline"
 
 
 def test_filter_finds_members_of_groups(tree: Tree) -> None:
@@ -102,7 +101,7 @@ def test_numbers_of_an_address_are_hex(
     ccw(tree, path=f"/sys/devices/css0/0.0.0001/{address}")
     (found,) = scan(Sysroot()).select(["ccw"])
     assert capability(found).address == address
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     tags = ("cssid", "ssid", "devno")
     assert tuple(root.findtext(f"capability/{tag}") for tag in tags) == numbers
 
@@ -114,7 +113,7 @@ def test_device_whose_name_is_no_address_is_shown_without(tree: Tree, name: str)
     (found,) = scan(Sysroot()).select(["ccw"])
     assert (capability(found).address, capability(found).state) == (None, "online")
     assert [(one.attribute, one.code) for one in found.errors] == [("", "malformed")]
-    assert validate(native.device_xml(found)).find("capability/devno") is None
+    assert validate(native_xml(found)).find("capability/devno") is None
 
 
 @pytest.mark.parametrize("online", ["2", "-1", "yes", "01"])
@@ -124,14 +123,14 @@ def test_state_that_makes_no_sense_is_a_fault(tree: Tree, online: str) -> None:
     found = device()
     assert capability(found).state is None
     assert found.errors == (Fault("online", "malformed", online),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_missing_state_is_a_fault(tree: Tree) -> None:
     """The ABI promises it; the device is shown."""
     ccw(tree, online=None)
     assert device().errors == (Fault("online", "absent", ""),)
-    validate(native.device_xml(device()))
+    validate(native_xml(device()))
 
 
 def test_device_of_unknown_types_has_none(tree: Tree) -> None:
@@ -140,7 +139,7 @@ def test_device_of_unknown_types_has_none(tree: Tree) -> None:
     found = device()
     assert (capability(found).cutype, capability(found).devtype) == (None, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/cutype") is None
     assert root.find("capability/devtype") is None
 
@@ -157,7 +156,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     ccw(tree, group=GROUP)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = [one.tag for one in root.findall("capability/*[@state='unknown']")]
     assert unknown == ([] if element is None else [element])
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found

@@ -6,13 +6,12 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.drm import Drm, MinorType
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 DIRECTORY = "/sys/devices/pci0000:00/0000:00:02.0/drm"
 
@@ -51,7 +50,7 @@ def test_type_of_a_node_is_told_by_its_name(
     found = scan(Sysroot()).lookup(f"drm_{name}")
     assert (found.path, found.types, found.errors) == (path, ("drm",), ())
     assert found.capability(Drm) == Drm(minor_type=minor_type)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert f"  <devnode type='dev'>/dev/dri/{name}</devnode>\n" in text
     assert text.endswith(

@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
@@ -17,7 +16,7 @@ from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import RecordingSysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import find, validate
+from tests.support.xml import find, native_xml, validate
 
 UUIDS = (
     "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01",
@@ -64,7 +63,7 @@ def test_parent_with_active_mdevs_shows_each_field(tree: Tree, parent: str) -> N
         ),
     )
     assert (found.name, found.parent, found.errors) == ("mtty_mtty", "computer", ())
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -102,7 +101,7 @@ def test_pci_parent_has_two_capabilities_side_by_side(tree: Tree) -> None:
     tree.mdev_type(path, "i915-GVTg_V5_4")
     found = device(path=tree.mdev_parent(path))
     assert found.types == ("pci", "mdev_parent")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_device_without_types_is_no_parent(tree: Tree) -> None:
@@ -120,7 +119,7 @@ def test_parent_on_mdev_bus_without_types_keeps_the_capability(tree: Tree) -> No
     found = device(path=path)
     assert found.capability(MdevParent) == MdevParent(types=(), children=())
     assert found.errors == (Fault("mdev_supported_types", "absent", ""),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("listing", ["class", "bus", "pci", "mdev", "none"])
@@ -158,7 +157,7 @@ def test_description_of_several_lines_stays_as_it_is(tree: Tree, parent: str) ->
     tree.mdev_type(parent, "mtty-3", description="low_gm_size: 128MB\nfence: 4\n\n")
     found = device()
     assert types(found)["mtty-3"].description == "low_gm_size: 128MB\nfence: 4\n\n"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext(".//type[@id='mtty-3']/description") == (
         "low_gm_size: 128MB\nfence: 4\n\n"
     )
@@ -176,7 +175,7 @@ def test_empty_name_and_description_are_values(tree: Tree, parent: str) -> None:
     tree.mdev_type(parent, "mtty-3", name=b"", description=b"\n")
     found = device()
     assert (types(found)["mtty-3"].name, types(found)["mtty-3"].description) == ("", "")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find(".//type[@id='mtty-3']/name") is not None
 
 
@@ -190,7 +189,7 @@ def test_texts_that_are_no_utf8_are_shown_escaped(tree: Tree, parent: str) -> No
         Fault("mdev_supported_types/mtty-3/name", "malformed", "not UTF-8"),
         Fault("mdev_supported_types/mtty-3/description", "malformed", "not UTF-8"),
     )
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_control_characters_are_replaced_in_xml_alone(tree: Tree, parent: str) -> None:
@@ -198,7 +197,7 @@ def test_control_characters_are_replaced_in_xml_alone(tree: Tree, parent: str) -
     tree.mdev_type(parent, "mtty-3", name=b"Bell\x07 \x1b[31m \x00\n")
     found = device()
     assert types(found)["mtty-3"].name == "Bell\x07 \x1b[31m \x00"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext(".//type[@id='mtty-3']/name") == "Bell\ufffd \ufffd[31m \ufffd"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
@@ -209,7 +208,7 @@ def test_type_id_of_any_characters_passes_through(tree: Tree, parent: str, type_
     tree.mdev_type(parent, type_id, name="Odd")
     found = device()
     assert sorted(types(found)) == sorted(["mtty-1", type_id])
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert type_id in [one.get("id") for one in root.findall("capability/type")]
 
 
@@ -249,7 +248,7 @@ def test_available_instances_that_is_no_number_is_unknown(
     assert types(found)["mtty-1"].available_instances == 24
     attribute = "mdev_supported_types/mtty-3/available_instances"
     assert found.errors == (Fault(attribute, "malformed", detail),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     shown = find(root, ".//type[@id='mtty-3']/availableInstances")
     assert (shown.get("state"), shown.text) == ("unknown", None)
 
@@ -260,7 +259,7 @@ def test_available_instances_of_any_size_is_a_number(tree: Tree, parent: str, co
     tree.mdev_type(parent, "mtty-3", available=content)
     found = device()
     assert (types(found)["mtty-3"].available_instances, found.errors) == (int(content), ())
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("missing", ["device_api", "available_instances"])
@@ -273,7 +272,7 @@ def test_promised_attribute_that_is_absent_is_a_fault(
     assert getattr(types(found)["mtty-1"], missing) is None
     assert types(found)["mtty-1"].description == "one port"
     assert found.errors == (Fault(f"mdev_supported_types/mtty-1/{missing}", "absent", ""),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", TYPE_ATTRIBUTES)
@@ -303,7 +302,7 @@ def test_one_attribute_that_fails_costs_no_other(
     relative = f"mdev_supported_types/mtty-1/{attribute}"
     assert [msgspec.structs.astuple(fault) for fault in found.errors] == [(relative, code, detail)]
     element = {"device_api": "deviceAPI", "available_instances": "availableInstances"}
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = root.findall(".//*[@state='unknown']")
     assert [one.tag for one in unknown] == [element.get(attribute, attribute)]
     data = msgspec.json.decode(msgspec.json.encode(found))
@@ -317,7 +316,7 @@ def test_types_that_cannot_be_listed_are_a_fault(tree: Tree, parent: str) -> Non
     found = device(FaultySysroot(errors={TYPES: errno.EACCES}))
     assert found.capability(MdevParent) == MdevParent(types=(), children=(UUIDS[0],))
     assert found.errors == (Fault("mdev_supported_types", "refused", "EACCES"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
@@ -330,7 +329,7 @@ def test_type_that_goes_between_list_and_read_costs_no_other(
     found = device(FaultySysroot(errors={f"{TYPES}/mtty-1{file}": number for file in files}))
     assert list(types(found)) == ["mtty-2"]
     assert "internal" not in [fault.code for fault in found.errors]
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_type_directory_removed_while_read_costs_no_other(tree: Tree, parent: str) -> None:
@@ -345,7 +344,7 @@ def test_type_directory_removed_while_read_costs_no_other(tree: Tree, parent: st
         found = device(FaultySysroot(vanishing=type_path, at=at))
         assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", None, None, "vfio-pci", 12, ())
         assert "internal" not in [fault.code for fault in found.errors]
-        validate(native.device_xml(found))
+        validate(native_xml(found))
         tree.mdev_type(
             parent, "mtty-1", name="Single port serial", description="one port", available=24
         )
@@ -394,7 +393,7 @@ def test_half_made_mdev_is_a_child_of_no_type(tree: Tree, parent: str) -> None:
     capability = found.capability(MdevParent)
     assert capability is not None
     assert (capability.children, types(found)["mtty-1"].devices) == ((UUIDS[0],), ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.get("uuid") for one in root.findall("capability/children/device")] == [UUIDS[0]]
     assert root.findtext("capability/type/activeInstances") == "0"
 

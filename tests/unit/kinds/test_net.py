@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host import ethtool
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
@@ -17,7 +16,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 PATH = "/sys/devices/virtual/net/eth0"
 NAME = "net_eth0_52_54_00_12_34_56"
@@ -52,7 +51,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
         features=None,
         medium="80203",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -76,7 +75,7 @@ def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) ->
     found = device()
     assert (net(found).devtype, found.errors) == (devtype, ())
     medium = "80211" if devtype == "wlan" else "80203"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert attributes(find(root, "capability/capability")) == {"type": medium}
     assert root.findtext("capability/devtype") == devtype
 
@@ -91,7 +90,7 @@ def test_speed_of_a_link_that_is_not_up_is_not_asked(tree: Tree, state: str) -> 
     found = device(sysroot=sysroot)
     assert net(found).link == NetLink(state=state, speed=None)
     assert f"{PATH}/speed" not in sysroot.reads
-    link = find(validate(native.device_xml(found)), "capability/link")
+    link = find(validate(native_xml(found)), "capability/link")
     assert (attributes(link), found.errors) == ({"state": state}, ())
 
 
@@ -101,7 +100,7 @@ def test_speed_that_the_driver_does_not_know_is_left_out(tree: Tree, speed: str)
     tree.net("eth0", attributes={"speed": speed})
     found = device()
     assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
-    assert "speed" not in attributes(find(validate(native.device_xml(found)), "capability/link"))
+    assert "speed" not in attributes(find(validate(native_xml(found)), "capability/link"))
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
@@ -119,7 +118,7 @@ def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
     found = device()
     assert net(found).link == NetLink(state="up", speed=None)
     assert found.errors == (Fault("speed", "malformed", speed),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -144,7 +143,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
         medium="80203",
     )
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = [one.tag for one in root.findall(".//*[@state='unknown']")]
     assert unknown == {"address": ["address"], "operstate": ["link"]}.get(attribute, [])
 
@@ -154,7 +153,7 @@ def test_interface_without_address_has_none_in_its_name(tree: Tree) -> None:
     tree.net("tun0", address="", operstate="unknown")
     found = device("net_tun0")
     assert (net(found).address, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/address") is None
+    assert validate(native_xml(found)).find("capability/address") is None
 
 
 def test_interface_without_address_attribute_has_none(tree: Tree) -> None:
@@ -170,7 +169,7 @@ def test_address_of_infiniband_is_told_whole(tree: Tree) -> None:
     tree.net("ib0", address=address)
     found = device(f"net_ib0_{address.replace(':', '_')}")
     assert net(found).address == address
-    assert validate(native.device_xml(found)).findtext("capability/address") == address
+    assert validate(native_xml(found)).findtext("capability/address") == address
 
 
 def test_address_that_makes_no_sense_is_told_as_it_is(tree: Tree) -> None:
@@ -178,7 +177,7 @@ def test_address_that_makes_no_sense_is_told_as_it_is(tree: Tree) -> None:
     tree.net("eth0", address="<no & address>")
     found = device("net_eth0__no___address_")
     assert net(found).address == "<no & address>"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/address") == "<no & address>"
 
 
@@ -188,7 +187,7 @@ def test_state_that_is_absent_is_a_fault(tree: Tree) -> None:
     found = device()
     assert net(found).link == NetLink(state=None, speed=None)
     assert found.errors == (Fault("operstate", "absent", ""),)
-    link = find(validate(native.device_xml(found)), "capability/link")
+    link = find(validate(native_xml(found)), "capability/link")
     assert attributes(link) == {"state": "unknown"}
     data = msgspec.json.decode(msgspec.json.encode(found))
     assert data["capabilities"][0]["link"] == {"state": None, "speed": None}
@@ -203,7 +202,7 @@ def test_interface_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     found = next(one for one in snapshot if one.capability(Net) is not None)
     assert net(found).interface == r"e\xff'<"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
-    assert validate(native.device_xml(found)).findtext("capability/interface") == r"e\xff'<"
+    assert validate(native_xml(found)).findtext("capability/interface") == r"e\xff'<"
 
 
 def test_two_interfaces_of_one_address_keep_apart(tree: Tree) -> None:
@@ -279,7 +278,7 @@ def test_features_are_told_of_an_interface_that_the_kernel_knows(
     found = device()
     assert asked == [("eth0", 2)]
     assert net(found).features == ("rx", "gro", "rdma", "txudptnl")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     shown = [attributes(one)["name"] for one in root.findall("capability/feature")]
     assert shown == ["rx", "gro", "rdma", "txudptnl"]
 

@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import libvirt, native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
@@ -20,7 +19,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space
 from tests.support.vpd import END, resource, vital_product_data
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, libvirt_xml, native_xml, validate
 
 ADDRESS = "0000:05:00.0"
 PATH = f"/sys/devices/pci0000:00/{ADDRESS}"
@@ -96,7 +95,7 @@ def test_whole_function_shows_each_field(tree: Tree) -> None:
             vfio_device=None,
         ),
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -174,7 +173,7 @@ def test_id_in_neither_place_is_unknown(tree: Tree, name: str) -> None:
     found = device()
     assert found.errors == (Fault(name, "absent", ""),)
     tag = {"device": "product"}.get(name, name)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [tag]
     field = {"class": "class_code", "device": "product"}.get(name, name)
     assert getattr(pci(found), field) is None
@@ -189,7 +188,7 @@ def test_id_that_is_no_number_is_unknown(tree: Tree, name: str, content: str) ->
     tree.file(f"{PATH}/{name}", f"{content}\n")
     found = device()
     assert found.errors == (Fault(name, "malformed", content),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EINVAL, errno.ENODEV])
@@ -207,7 +206,7 @@ def test_function_without_subsystem_ids_has_none(tree: Tree) -> None:
     found = device(path=path)
     assert (pci(found).subsystem_vendor, pci(found).subsystem_product) == (None, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/subsystem_vendor") is None
 
 
@@ -221,7 +220,7 @@ def test_host_without_pci_ids_has_no_names(tree: Tree) -> None:
     """The names are an extra; the ids are what counts."""
     found = device(path=make(tree))
     assert pci(found).vendor == HardwareId("0xabcd", None)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert find(root, "capability/vendor").text is None
 
 
@@ -235,7 +234,7 @@ def test_revision_without_config_is_that_of_its_attribute(tree: Tree) -> None:
     tree.remove(f"{PATH}/revision")
     found = device()
     assert (pci(found).revision, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/revision") is None
+    assert validate(native_xml(found)).find("capability/revision") is None
 
 
 def test_revision_that_is_no_number_is_unknown(tree: Tree) -> None:
@@ -245,7 +244,7 @@ def test_revision_that_is_no_number_is_unknown(tree: Tree) -> None:
     tree.file(f"{PATH}/revision", "0x100\n")
     found = device()
     assert found.errors == (Fault("revision", "malformed", "0x100"),)
-    element = find(validate(native.device_xml(found)), "capability/revision")
+    element = find(validate(native_xml(found)), "capability/revision")
     assert element.get("state") == "unknown"
 
 
@@ -265,7 +264,7 @@ def test_address_of_any_domain_is_read(
     """Domains behind Intel VMD have five digits."""
     found = device(path=make(tree, address))
     assert (found.name, pci(found).address) == (name, address)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     tags = ["domain", "bus", "slot", "function"]
     assert [root.findtext(f"capability/{tag}") for tag in tags] == numbers
 
@@ -278,7 +277,7 @@ def test_device_whose_name_is_no_address_is_shown(tree: Tree) -> None:
     found = device(path=odd)
     assert (found.name, pci(found).address) == ("pci_thing", None)
     assert found.errors == (Fault("", "malformed", "the name of a PCI function is its address"),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/domain") is None
     assert device(path=path).errors == ()
 
@@ -294,7 +293,7 @@ def test_virtual_function_names_its_physical_one(tree: Tree) -> None:
     found = device(path=vf)
     assert (pci(found).physical_function, pci(found).virtual_functions) == (ADDRESS, None)
     address = find(
-        validate(native.device_xml(found)), "capability/capability[@type='phys_function']/address"
+        validate(native_xml(found)), "capability/capability[@type='phys_function']/address"
     )
     assert attributes(address) == {
         "domain": "0x0000",
@@ -309,7 +308,7 @@ def test_physical_function_without_vfs_shows_what_it_could_have(tree: Tree) -> N
     tree.sriov(make(tree), total=63)
     found = device()
     assert pci(found).virtual_functions == VirtualFunctions(63, ())
-    element = find(validate(native.device_xml(found)), "capability/capability")
+    element = find(validate(native_xml(found)), "capability/capability")
     assert (attributes(element), len(element)) == (
         {"type": "virt_functions", "maxCount": "63"},
         0,
@@ -334,7 +333,7 @@ def test_virtual_functions_are_in_the_order_of_their_numbers(tree: Tree) -> None
         None, tuple(f"0000:05:{index:02x}.0" for index in [0, 2, 9, 10, 11])
     )
     assert found.errors == ()
-    element = find(validate(native.device_xml(found)), "capability/capability")
+    element = find(validate(native_xml(found)), "capability/capability")
     assert element.get("maxCount") is None
 
 
@@ -356,7 +355,7 @@ def test_maximum_of_virtual_functions_that_is_no_number_is_a_fault(tree: Tree) -
     found = device()
     assert pci(found).virtual_functions == VirtualFunctions(None, ("0000:05:10.0",))
     assert found.errors == (Fault("sriov_totalvfs", "malformed", "many"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 # IOMMU group and NUMA node
@@ -369,7 +368,7 @@ def test_iommu_group_lists_all_members_sorted(tree: Tree) -> None:
     tree.device("/sys/devices/platform/arm-smmu.1", bus="platform", iommu_group=7)
     found = device(path=path)
     assert pci(found).iommu_group == IommuGroup(7, ("0000:00:02.0", ADDRESS, "arm-smmu.1"))
-    group = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    group = find(validate(native_xml(found)), "capability/iommuGroup")
     assert [(one.tag, one.get("bus"), one.get("name")) for one in group] == [
         ("address", "0x00", None),
         ("address", "0x05", None),
@@ -384,7 +383,7 @@ def test_iommu_group_that_is_gone_keeps_its_number(tree: Tree) -> None:
     found = device()
     assert pci(found).iommu_group == IommuGroup(404, ())
     assert found.errors == (Fault("iommu_group/devices", "absent", "dangling"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_iommu_group_without_number_is_unknown(tree: Tree) -> None:
@@ -394,7 +393,7 @@ def test_iommu_group_without_number_is_unknown(tree: Tree) -> None:
     found = device()
     assert pci(found).iommu_group is None
     assert found.errors == (Fault("iommu_group", "malformed", "none"),)
-    element = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    element = find(validate(native_xml(found)), "capability/iommuGroup")
     assert attributes(element) == {"state": "unknown"}
 
 
@@ -402,7 +401,7 @@ def test_numa_node_of_none_is_absent(tree: Tree) -> None:
     """-1 is the kernel's word for none, and no fault."""
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, numa_node=-1))
     assert (pci(found).numa_node, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/numa") is None
+    assert validate(native_xml(found)).find("capability/numa") is None
 
 
 @pytest.mark.parametrize("content", ["many", "-2", "", "1 2"])
@@ -411,7 +410,7 @@ def test_numa_node_that_is_no_number_is_unknown(tree: Tree, content: str) -> Non
     tree.file(f"{make(tree)}/numa_node", f"{content}\n")
     found = device()
     assert found.errors == (Fault("numa_node", "malformed", content),)
-    element = find(validate(native.device_xml(found)), "capability/numa")
+    element = find(validate(native_xml(found)), "capability/numa")
     assert attributes(element) == {"state": "unknown"}
 
 
@@ -429,7 +428,7 @@ def test_header_type_tells_bridges(
     config = config_space(1, 2, 3, header_type=header_type | multifunction)
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, config=config))
     assert (pci(found).bridge, found.errors) == (bridge, ())
-    inner = validate(native.device_xml(found)).findall("capability/capability")
+    inner = validate(native_xml(found)).findall("capability/capability")
     assert [one.get("type") for one in inner] == ([bridge] if bridge else [])
 
 
@@ -438,7 +437,7 @@ def test_port_without_link_has_an_empty_pci_express(tree: Tree, port_type: int) 
     """Integrated endpoints and event collectors are PCI Express, and have no link."""
     found = device(path=make(tree, express=Express(port_type, 3, 8, 0, 3, 8)))
     assert pci(found).pci_express == PciExpress()
-    element = find(validate(native.device_xml(found)), "capability/pci-express")
+    element = find(validate(native_xml(found)), "capability/pci-express")
     assert (len(element), attributes(element)) == (0, {})
 
 
@@ -464,7 +463,7 @@ def test_link_speed_is_told_by_its_code(
     found = device(path=make(tree, express=Express(0, code, 16, 255, code, 63)))
     assert pci(found).pci_express == PciExpress(PciLink(speed, 16, 255), PciLink(speed, 63))
     assert found.errors == ()
-    links = validate(native.device_xml(found)).findall("capability/pci-express/link")
+    links = validate(native_xml(found)).findall("capability/pci-express/link")
     assert [(one.get("speed"), one.get("width"), one.get("port")) for one in links] == [
         (shown, "16", "255"),
         (shown, "63", None),
@@ -475,7 +474,7 @@ def test_conventional_pci_has_no_pci_express(tree: Tree) -> None:
     """A capability list without that capability says so, and is no fault."""
     found = device(path=make(tree))
     assert (pci(found).pci_express, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/pci-express") is None
+    assert validate(native_xml(found)).find("capability/pci-express") is None
 
 
 @pytest.mark.parametrize(
@@ -498,7 +497,7 @@ def test_config_that_ends_early_leaves_pci_express_unknown(
     found = device()
     assert [msgspec.structs.astuple(one) for one in found.errors] == [("config", code, detail)]
     assert (pci(found).pci_express, pci(found).revision) == (None, "0xa1")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["pci-express"]
     data = msgspec.json.decode(msgspec.json.encode(found))
     assert data["capabilities"][0]["pci_express"] is None
@@ -528,7 +527,7 @@ def test_config_that_cannot_be_read_leaves_the_rest(tree: Tree, number: int) -> 
     found = device(FaultySysroot(errors={f"{PATH}/config": number}))
     assert pci(found) == msgspec.structs.replace(whole, pci_express=None)
     assert [fault.attribute for fault in found.errors] == ["config"]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["pci-express"]
 
 
@@ -540,7 +539,7 @@ def test_capability_list_that_loops_ends(tree: Tree) -> None:
     found = device(path=path)
     assert found.errors == (Fault("config", "malformed", "capability list breaks at 0x40"),)
     assert pci(found).bridge is None
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_function_that_fell_off_the_bus_is_told(tree: Tree) -> None:
@@ -599,7 +598,7 @@ def test_directory_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
     found = device(FaultySysroot(errors={PATH: errno.EACCES}))
     assert pci(found).address == ADDRESS
     assert found.errors[0] == Fault("", "refused", "EACCES")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 # Vital Product Data
@@ -616,7 +615,7 @@ def test_vital_product_data_stands_before_the_group(tree: Tree) -> None:
     assert found.words == {"pci", "vpd"}
     assert found.errors == ()
     assert pci(found).vpd == parse_vpd(VPD)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert (
         "    <capability type='vpd'>\n"
@@ -669,7 +668,7 @@ def test_vital_product_data_that_cannot_be_read_is_unknown(
     tree.attributes(make(tree), {"vpd": VPD})
     found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [("vpd", code)]
-    part = find(validate(native.device_xml(found)), "capability/capability")
+    part = find(validate(native_xml(found)), "capability/capability")
     assert attributes(part) == {"type": "vpd", "state": "unknown"}
 
 
@@ -688,7 +687,7 @@ def test_function_bound_to_vfio_shows_its_vfio_device(tree: Tree) -> None:
     tree.vfio_device(path, 7)
     found = device(path=path)
     assert pci(found).vfio_device == VfioDevice("vfio7", "/dev/vfio/devices/vfio7")
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert "    <vfioDevice name='vfio7' node='/dev/vfio/devices/vfio7'/>\n" in text
-    assert "vfioDevice" not in libvirt.device_xml(found)
+    assert "vfioDevice" not in libvirt_xml(found)

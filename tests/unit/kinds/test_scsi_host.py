@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost, VportOps
@@ -16,7 +15,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ADAPTER = "/sys/devices/pci0000:00/0000:00:01.0"
 PATH = f"{ADAPTER}/host5"
@@ -69,7 +68,7 @@ def test_whole_adapter_shows_each_field(tree: Tree) -> None:
         vport_ops=VportOps(max_vports=127, vports=2),
         proc_name="qla2xxx",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='scsi_host'>\n"
@@ -97,7 +96,7 @@ def test_plain_adapter_has_neither_part(tree: Tree) -> None:
     assert host(found) == ScsiHost(0, None, None, None, None)
     assert found.words == {"scsi_host"}
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in find(root, "capability")] == ["host"]
 
 
@@ -111,7 +110,7 @@ def test_virtual_port_is_a_host_below_its_adapter(tree: Tree) -> None:
     assert found.parent == "scsi_host5"
     assert (host(found).vport_ops, found.errors) == (None, ())
     assert host(found).fc_host == FcHost("2000001b32894bd0", "2100001b32894bd0", None)
-    assert validate(native.device_xml(found)).find(".//fabric_wwn") is None
+    assert validate(native_xml(found)).find(".//fabric_wwn") is None
 
 
 def test_virtual_ports_may_be_told_by_the_host_itself(tree: Tree) -> None:
@@ -144,7 +143,7 @@ def test_absent_name_of_a_port_is_a_fault(tree: Tree, name: str) -> None:
     assert found.errors == (Fault(f"fc_host/host5/{name}", "absent", ""),)
     assert host(found).vport_ops == VportOps(127, 2)
     tag = {"node_name": "wwnn", "port_name": "wwpn"}[name]
-    shown = find(validate(native.device_xml(found)), f".//{tag}")
+    shown = find(validate(native_xml(found)), f".//{tag}")
     assert attributes(shown) == {"state": "unknown"}
 
 
@@ -158,7 +157,7 @@ def test_name_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
     found = device()
     assert found.errors == (Fault("fc_host/host5/node_name", "malformed", text),)
     assert host(found).fc_host == FcHost(None, "2100001b32894bd0", "2001000dec9877c1")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -181,7 +180,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     adapter(tree)
     found = device(sysroot=FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 

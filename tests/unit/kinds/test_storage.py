@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.storage import Removable, Storage
@@ -16,7 +15,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 HOST = "/sys/devices/pci0000:00/0000:00:17.0"
 LUN = f"{HOST}/ata1/host0/target0:0:0/0:0:0:0"
@@ -65,7 +64,7 @@ def test_whole_disk_shows_each_field(tree: Tree) -> None:
         size_bytes=1000204886016,
         logical_block_size=512,
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='storage'>\n"
@@ -90,7 +89,7 @@ def test_size_counts_sectors_of_512_bytes_always(tree: Tree, block_size: int, bl
     found = device()
     assert storage(found).size_bytes == 4 << 30
     assert storage(found).logical_block_size == block_size
-    assert validate(native.device_xml(found)).findtext("capability/num_blocks") == str(blocks)
+    assert validate(native_xml(found)).findtext("capability/num_blocks") == str(blocks)
 
 
 def test_size_zero_is_a_size(tree: Tree) -> None:
@@ -98,7 +97,7 @@ def test_size_zero_is_a_size(tree: Tree) -> None:
     tree.block("zram0", size=0, block_size=4096)
     found = device("block_zram0")
     assert (storage(found).size_bytes, found.errors) == (0, ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/size") == root.findtext("capability/num_blocks") == "0"
 
 
@@ -142,7 +141,7 @@ def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     found = next(one for one in snapshot if one.capability(Storage) is not None)
     assert storage(found).block == r"/dev/sd\xff"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
@@ -151,7 +150,7 @@ def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
     tree.attributes(LUN, {"model": "  Two Words      ", "vendor": "        "})
     found = device()
     assert (storage(found).model, storage(found).vendor) == ("Two Words", None)
-    assert validate(native.device_xml(found)).find("capability/vendor") is None
+    assert validate(native_xml(found)).find("capability/vendor") is None
 
 
 def test_disk_that_is_no_hardware_has_no_model(tree: Tree) -> None:
@@ -177,7 +176,7 @@ def test_missing_queue_leaves_out_blocks(tree: Tree) -> None:
     found = device()
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (1 << 20, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/logical_block_size") is None
     assert root.find("capability/num_blocks") is None
 
@@ -185,7 +184,7 @@ def test_missing_queue_leaves_out_blocks(tree: Tree) -> None:
 def test_block_size_zero_divides_nothing(tree: Tree) -> None:
     """A driver's zero is told, and no number of blocks is made of it."""
     disk(tree, block_size=0)
-    root = validate(native.device_xml(device()))
+    root = validate(native_xml(device()))
     assert root.findtext("capability/logical_block_size") == "0"
     assert root.find("capability/num_blocks") is None
 
@@ -196,7 +195,7 @@ def test_absent_size_is_a_fault(tree: Tree) -> None:
     found = device()
     assert storage(found).size_bytes is None
     assert found.errors == (Fault("size", "absent", ""),)
-    size = find(validate(native.device_xml(found)), "capability/size")
+    size = find(validate(native_xml(found)), "capability/size")
     assert attributes(size) == {"state": "unknown"}
 
 
@@ -207,7 +206,7 @@ def test_size_that_makes_no_sense_is_a_fault(tree: Tree, size: str) -> None:
     found = device()
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (None, 512)
     assert found.errors == (Fault("size", "malformed", size),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_largest_size_can_be_told(tree: Tree) -> None:
@@ -216,7 +215,7 @@ def test_largest_size_can_be_told(tree: Tree) -> None:
     found = device()
     data = msgspec.json.encode(found)
     assert msgspec.json.decode(data, type=Device) == found
-    assert validate(native.device_xml(found)).findtext("capability/size") == str((1 << 72) - 512)
+    assert validate(native_xml(found)).findtext("capability/size") == str((1 << 72) - 512)
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -236,7 +235,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     disk(tree)
     found = device(sysroot=FaultySysroot(errors={f"{path}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     fields = msgspec.json.decode(msgspec.json.encode(found))["capabilities"][0]
     assert {key for key, value in fields.items() if value is None} == {
@@ -308,7 +307,7 @@ def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
         tree.udev(path, properties)
     found = device(f"block_{name.replace('-', '_')}")
     assert (storage(found).drive_type, found.errors) == (kind, ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/drive_type") == kind
 
 
@@ -359,7 +358,7 @@ def test_udevs_serial_number_comes_first(tree: Tree) -> None:
     path = tree.block("vda", attributes={"serial": "guest-1"})
     tree.udev(path, {"ID_SERIAL": "guest <1>"})
     found = device("block_vda_guest__1_")
-    assert validate(native.device_xml(found)).findtext("capability/serial") == "guest <1>"
+    assert validate(native_xml(found)).findtext("capability/serial") == "guest <1>"
 
 
 def test_serial_number_that_cannot_be_read_is_a_fault(tree: Tree) -> None:
@@ -399,7 +398,7 @@ def test_medium_is_told_with_its_size_and_label(
     """A drive's size is that of what lies in it."""
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=True, media_label=label)
-    removable = find(validate(native.device_xml(found)), "capability/capability")
+    removable = find(validate(native_xml(found)), "capability/capability")
     assert attributes(removable) == {"type": "removable"}
     texts = {one.tag: one.text for one in removable}
     assert texts == {
@@ -427,7 +426,7 @@ def test_drive_without_a_medium_holds_nothing(
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=False, media_label=None)
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (0, None)
-    removable = find(validate(native.device_xml(found)), "capability/capability")
+    removable = find(validate(native_xml(found)), "capability/capability")
     assert {one.tag: one.text for one in removable} == {"media_available": "0", "media_size": "0"}
 
 
@@ -436,7 +435,7 @@ def test_drive_that_udev_has_not_seen_has_an_unknown_medium(tree: Tree) -> None:
     found = drive(tree, {})
     assert storage(found).removable == Removable(media_available=None, media_label=None)
     assert storage(found).size_bytes == 2097151 * 512
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find(".//media_available") is None
     assert root.findtext(".//media_size") == str(2097151 * 512)
 
@@ -446,7 +445,7 @@ def test_other_drive_has_its_size_as_any_disk(tree: Tree, name: str, removable: 
     """A stick is removable as a whole; a drive that says it is not holds what it holds."""
     found = drive(tree, {}, name=name, removable=removable)
     assert storage(found).removable is None
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/size") == str(2097151 * 512)
     assert root.find("capability/capability") is None
 
@@ -456,5 +455,5 @@ def test_size_of_a_medium_that_cannot_be_read_is_unknown(tree: Tree) -> None:
     drive(tree, {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1"})
     path = "/sys/devices/virtual/block/sr0"
     found = device("block_sr0", FaultySysroot(errors={f"{path}/size": errno.EIO}))
-    size = find(validate(native.device_xml(found)), ".//media_size")
+    size = find(validate(native_xml(found)), ".//media_size")
     assert attributes(size) == {"state": "unknown"}

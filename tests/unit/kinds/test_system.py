@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.system import DMI, Firmware, Hardware, System
@@ -16,7 +15,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_computer
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ALL = {
     "sys_vendor": "ACME",
@@ -71,7 +70,7 @@ def test_host_with_all_attributes_shows_each(tree: Tree) -> None:
         devnode=None,
         devlinks=(),
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text == (
         "<device>\n"
@@ -99,7 +98,7 @@ def test_host_without_dmi_has_an_empty_system(tree: Tree) -> None:
     tree.directory("/sys/devices")
     device = read_computer(Sysroot())
     assert (system(device), device.errors) == (System(), ())
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text == EMPTY
 
@@ -139,7 +138,7 @@ def test_one_attribute_that_fails_costs_no_other(
     assert [msgspec.to_builtins(fault) for fault in device.errors] == [
         {"attribute": name, "code": code, "detail": detail}
     ]
-    text = native.device_xml(device)
+    text = native_xml(device)
     root = validate(text)
     assert len(root.findall(".//*[@state='unknown']")) == 1
     left = {element.text for element in find(root, "capability").iter() if not len(element)}
@@ -153,7 +152,7 @@ def test_serial_and_uuid_refused_are_unknown(tree: Tree) -> None:
     tree.dmi(**ALL)
     errors = dict.fromkeys([f"{DMI}/product_serial", f"{DMI}/product_uuid"], errno.EACCES)
     device = read_computer(FaultySysroot(errors=errors))
-    hardware = find(validate(native.device_xml(device)), "capability/hardware")
+    hardware = find(validate(native_xml(device)), "capability/hardware")
     assert [(one.tag, one.text, attributes(one)) for one in hardware] == [
         ("vendor", "ACME", {}),
         ("version", "Rev 2", {}),
@@ -176,7 +175,7 @@ def test_text_that_is_no_utf8_is_shown_escaped(tree: Tree) -> None:
     device = read_computer(Sysroot())
     assert system(device).hardware.vendor == "M\\xfcller & S\\xf6hne"
     assert device.errors == (Fault("sys_vendor", "malformed", "not UTF-8"),)
-    validate(native.device_xml(device))
+    validate(native_xml(device))
 
 
 def test_control_characters_do_not_break_the_xml(tree: Tree) -> None:
@@ -184,7 +183,7 @@ def test_control_characters_do_not_break_the_xml(tree: Tree) -> None:
     tree.file(f"{DMI}/product_name", b"Box\x02\x1b[31m\n")
     device = read_computer(Sysroot())
     assert system(device).product == "Box\x02\x1b[31m"
-    root = validate(native.device_xml(device))
+    root = validate(native_xml(device))
     assert root.findtext("capability/product") == "Box\ufffd\ufffd[31m"
 
 

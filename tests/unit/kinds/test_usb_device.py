@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
@@ -18,7 +17,7 @@ from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import record
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 PATH = "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1.4"
 LISTED_IN = ["/sys/bus/usb/devices"]
@@ -74,7 +73,7 @@ def test_whole_device_shows_each_field_without_udevd(tree: Tree) -> None:
         serial="4C53",
         speed_mbit=480.0,
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='usb_device'>\n"
@@ -105,7 +104,7 @@ def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
     assert usb(found).product == HardwareId("0x5581", None)
     assert usb(found).serial is None
     assert found.errors == ()
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert "<product id='0x5581'/>\n" in text
     assert "<vendor id='0x0781'/>\n" in text
@@ -115,7 +114,7 @@ def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
 def test_strings_of_a_device_are_escaped(tree: Tree) -> None:
     """Whatever a device calls itself, it is text and nothing else."""
     stick(tree, product="<a & 'b'>", serial="\x01")
-    root = validate(native.device_xml(device()))
+    root = validate(native_xml(device()))
     assert root.findtext("capability/product") == "<a & 'b'>"
     assert root.findtext("capability/serial") == "\ufffd"
 
@@ -129,7 +128,7 @@ def test_speed_is_in_mbit(tree: Tree, speed: str, mbit: float | None, text: str 
     stick(tree, speed=speed)
     found = device()
     assert (usb(found).speed_mbit, found.errors) == (mbit, ())
-    assert validate(native.device_xml(found)).findtext("capability/speed") == text
+    assert validate(native_xml(found)).findtext("capability/speed") == text
 
 
 @pytest.mark.parametrize("speed", ["", "fast", "-1", "1e3", "480 ", "9" * 9])
@@ -139,7 +138,7 @@ def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
     found = device()
     assert (usb(found).speed_mbit, usb(found).bus) == (None, 1)
     assert found.errors == (Fault("speed", "malformed", speed),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", ["idVendor", "idProduct"])
@@ -156,7 +155,7 @@ def test_id_that_is_no_16_bit_number_is_a_fault(
     assert wrong is None
     assert right is not None
     assert found.errors == (Fault(attribute, "malformed", detail),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", ["busnum", "devnum", "idVendor", "idProduct"])
@@ -165,7 +164,7 @@ def test_missing_number_is_a_fault(tree: Tree, attribute: str) -> None:
     stick(tree, **{attribute: None})
     found = device()
     assert found.errors == (Fault(attribute, "absent", ""),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert len(root.findall("capability/*[@state='unknown']")) == 1
 
 
@@ -188,7 +187,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     stick(tree)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     assert attributes(find(root, f"capability/{element}")) == {"state": "unknown"}
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/pci0000:3a/0000:3b:00.2/vdpa0"
 
@@ -29,7 +28,7 @@ def test_device_of_vhost_vdpa_shows_its_node(tree: Tree) -> None:
     found = vdpa(tree, "vhost-vdpa-12", driver="vhost_vdpa")
     assert (found.path, found.driver, found.errors) == (PATH, "vhost_vdpa", ())
     assert found.capability(Vdpa) == Vdpa(chardev="/dev/vhost-vdpa-12")
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.endswith(
         "  <capability type='vdpa'>\n"
@@ -44,10 +43,8 @@ def test_device_without_such_a_child_has_no_node(tree: Tree, children: tuple[str
     """Bound to virtio_vdpa or to nothing, it is a device all the same."""
     found = vdpa(tree, *children)
     assert (found.capability(Vdpa), found.errors) == (Vdpa(chardev=None), ())
-    assert native.device_xml(found).endswith(
-        "  <capability type='vdpa'>\n  </capability>\n</device>\n"
-    )
-    validate(native.device_xml(found))
+    assert native_xml(found).endswith("  <capability type='vdpa'>\n  </capability>\n</device>\n")
+    validate(native_xml(found))
 
 
 def test_device_removed_while_read_is_no_device(tree: Tree) -> None:

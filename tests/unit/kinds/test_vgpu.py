@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vgpu_types import type_facts
@@ -14,7 +13,7 @@ from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PF, VF, OTHER = "0000:26:00.0", "0000:26:00.4", "0000:26:00.5"
 LISTED = "ID    : vGPU Name\n1147  : NVIDIA L40S-1Q\n1148  : NVIDIA L40S-2Q"
@@ -71,7 +70,7 @@ def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
     assert vgpu(device) == Vgpu(
         current=None, creatable=(Q1, Q2), params=None, placement_id=None, gpu_instance_id=None
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text.endswith(
         "  <capability type='vgpu'>\n"
@@ -110,7 +109,7 @@ def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
         placement_id="12",
         gpu_instance_id="3",
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert "    <current id='1148'>\n      <name>NVIDIA L40S-2Q</name>\n" in text
     assert text.endswith(
@@ -142,8 +141,8 @@ def test_profile_that_nobody_lists_has_its_number_alone(tree: Tree) -> None:
     device = found()
     assert vgpu(device).current == VgpuType("1155", None, None)
     assert device.errors == ()
-    assert "    <current id='1155'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <current id='1155'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 @pytest.mark.parametrize("files", [{}, {"vgpu_params": "x"}], ids=["none", "others"])
@@ -160,8 +159,8 @@ def test_profile_that_is_no_number_is_unknown(tree: Tree, text: str) -> None:
     device = found()
     assert (vgpu(device).current, vgpu(device).creatable) == (None, (Q1, Q2))
     assert device.errors == (Fault("nvidia/current_vgpu_type", "malformed", text or "empty"),)
-    assert "    <current state='unknown'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <current state='unknown'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
@@ -182,8 +181,8 @@ def test_list_that_is_missing_is_unknown_and_not_empty(tree: Tree) -> None:
     device = found()
     assert vgpu(device).creatable is None
     assert device.errors == (Fault("nvidia/creatable_vgpu_types", "absent", ""),)
-    assert "    <creatable state='unknown'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <creatable state='unknown'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 @pytest.mark.parametrize("name", ["current_vgpu_type", "creatable_vgpu_types", "placement_id"])

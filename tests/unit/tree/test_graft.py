@@ -15,7 +15,8 @@ from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
-from nodedevd.tree.graft import Reading, Update, assemble, graft
+from nodedevd.tree.graft import Reading, Update, graft
+from tests.support.readings import assemble
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 # Names that come out alike, also one above the other, and one that is taken for ever.

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from nodedevd.errors import NotASysroot
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
@@ -27,7 +26,7 @@ from nodedevd.tree.read import scan
 from tests.support.faulty import FaultySysroot
 from tests.support.hosts import build
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_document, native_xml, validate
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -60,7 +59,7 @@ def well(snapshot: Snapshot) -> None:
     """Fail the test for a defect, a document that is invalid, or a parent that is none."""
     faults = [*snapshot.errors, *(fault for device in snapshot for fault in device.errors)]
     assert [fault for fault in faults if fault.code == "internal"] == []
-    validate(native.document(snapshot, snapshot.generation))
+    validate(native_document(snapshot, snapshot.generation))
     assert {device.parent for device in snapshot} <= {None, *snapshot.names}
 
 
@@ -197,7 +196,7 @@ def test_defect_in_one_kind_costs_that_capability_alone(
     assert device.errors == (Fault("pci", "internal", "ZeroDivisionError('a defect')"),)
     assert [record.getMessage() for record in caplog.records] == [f"{GPU}: reading pci failed"]
     assert caplog.records[0].exc_info is not None
-    validate(native.device_xml(device))
+    validate(native_xml(device))
 
 
 def test_progress_is_told_of_each_device(tree: Tree) -> None:
