@@ -21,11 +21,11 @@ class ApCard(Capability, frozen=True, gc=False, tag="ap_card"):
     adapter: int
     """its number"""
     card_type: str | None
-    """type, as CEX7C, from its driver; None while none is bound"""
+    """type, such as CEX7C; None while no driver is bound"""
 
 
 def read(node: Node) -> ApCard | None:
-    """Read an adapter; a queue, the other thing on the bus, is none."""
+    """Read an adapter; None for a queue, the other kind of device on the bus."""
     match = _NAME.fullmatch(node.sysname)
     if match is None:
         return None

@@ -20,17 +20,17 @@ class Ccw(Capability, frozen=True, gc=False, tag="ccw"):
     state: State | None
     """online; None is unknown"""
     address: str | None
-    """cssid.ssid.devno; None if the kernel's name for it is no such address"""
+    """cssid.ssid.devno; None if the kernel's name is not such an address"""
     group_device: str | None
-    """name of the ccwgroup device it is a member of; None: of none"""
+    """name of the ccwgroup device that it is a member of, if any"""
     cutype: str | None
     """cutype: type and model of the control unit"""
     devtype: str | None
-    """devtype: type and model of the device; n/a where the control unit is all there is"""
+    """devtype: type and model of the device; n/a for a control unit alone"""
 
 
 def read(node: Node) -> Ccw:
-    """Read a device; every one of the bus is."""
+    """Read a device of the bus; each has the capability."""
     group = node.link_name("group_device")
     return Ccw(
         state=read_state(node),
@@ -55,7 +55,7 @@ def _shown_by_libvirt(cap: Ccw, device: DeviceLike) -> bool:
 
 
 def write(cap: Ccw, out: Out) -> None:
-    """Write what libvirt shows, then the types."""
+    """Write what libvirt shows, then types and models."""
     write_as_libvirt(cap, out)
     out.value("cutype", cap.cutype, "cutype")
     out.value("devtype", cap.devtype, "devtype")

@@ -17,15 +17,15 @@ class Css(Capability, frozen=True, gc=False, tag="css"):
     """A subchannel, with any driver or none."""
 
     address: str | None
-    """cssid.ssid.number; None if the kernel's name for it is no such address"""
+    """cssid.ssid.number; None if the kernel's name is not such an address"""
     channel_dev_addr: str | None
-    """dev_busid: the address of the device behind it; None: there is none"""
+    """dev_busid: address of the device behind it, if any"""
     subchannel_type: int | None
     """type: 0 I/O, 1 CHSC, 2 message, 3 ADM"""
 
 
 def read(node: Node) -> Css:
-    """Read a subchannel; every device of the bus is one."""
+    """Read a subchannel; each device of the bus is one."""
     return Css(
         address=read_address(node),
         channel_dev_addr=_read_dev_busid(node),

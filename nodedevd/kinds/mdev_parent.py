@@ -1,4 +1,4 @@
-"""mdev_parent: a device that can be divided into mediated devices, on any bus or none.
+"""mdev_parent: a device of any bus or class that can be divided into mediated devices.
 
 Reads  mdev_supported_types/<type>/{name,description,device_api,available_instances,devices/}
 ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
@@ -23,33 +23,33 @@ from nodedevd.xml_writer import Out
 
 
 class MdevType(msgspec.Struct, frozen=True, gc=False):
-    """One type a parent offers; the directory `mdev_supported_types/<id>`."""
+    """One type that a parent offers; the directory `mdev_supported_types/<id>`."""
 
     id: str
     name: str | None
-    """name; kernels before 6.1 leave it to the driver"""
+    """name; optional before Linux 6.1"""
     description: str | None
-    """description, raw; its form is the driver's own"""
+    """description, as the driver words it"""
     facts: TypeFacts | None
-    """what name and description say, as far as they are understood"""
+    """facts parsed from name and description"""
     device_api: str | None
     """device_api: vfio-pci, vfio-ccw, vfio-ap; None is unknown"""
     available_instances: int | None
-    """available_instances: how many more could be created now; None is unknown"""
+    """available_instances: how many more can be created now; None is unknown"""
     devices: tuple[str, ...]
-    """devices/: the uuids of the active mdevs of this type, sorted"""
+    """devices/: uuids of the active mdevs of this type, sorted"""
 
 
 class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
-    """The types on offer and the mdevs there are."""
+    """An mdev parent, with its types and mdevs."""
 
     types: tuple[MdevType, ...]
     children: tuple[str, ...]
-    """uuids of all mdevs below this device, half-made ones included, sorted"""
+    """uuids of all active mdevs of this parent, including incomplete ones, sorted"""
 
 
 def read(node: Node) -> MdevParent | None:
-    """Read a device that has types, or that the kernel lists as a parent."""
+    """Read a device that has types, or that the kernel lists as a parent; None for others."""
     if not node.has(MDEV_TYPES):
         if MDEV_BUS not in node.listed_in:
             return None
@@ -62,7 +62,7 @@ def read(node: Node) -> MdevParent | None:
 
 
 def _model(node: Node) -> tuple[str, ...] | None:
-    """Return what says that two PCI functions offer the same types; None if nothing does."""
+    """Return a key that is equal for PCI functions with the same types; None if there is none."""
     if "PCI_ID" not in node.uevent:
         return None
     ids = [node.uevent.get(name, "") for name in ("DRIVER", "PCI_ID", "PCI_SUBSYS_ID")]
@@ -72,11 +72,11 @@ def _model(node: Node) -> tuple[str, ...] | None:
 def read_type(
     node: Node, name: str, unplaced: set[str], model: tuple[str, ...] | None = None
 ) -> MdevType | None:
-    """Read one type; None if it is gone again, or is no directory.
+    """Read one type; None if it is gone, or is not a directory.
 
-    Mdevs of the type are among the device's children that have no type yet, `unplaced`, and
-    are taken from them; with none left, none need be looked for. What a type is called, and is,
-    is read once for all devices of the same driver and model.
+    `unplaced` are the mdevs of the parent whose type is not known yet. Those of this type are
+    removed from it; once it is empty, `devices/` is not listed any more. The texts of a type
+    are read once for all devices of the same driver and model.
     """
     path = f"{MDEV_TYPES}/{name}"
     faults = len(node.faults)
@@ -97,7 +97,7 @@ def read_type(
     available = node.read_number(f"{path}/available_instances", promised=True)
     if known is not None and available is None:
         del node.faults[faults:]
-        return read_type(node, name, unplaced)  # it may be no type at all
+        return read_type(node, name, unplaced)  # it may not be a type
     devices = tuple(map(printable_path, node.names(f"{path}/devices"))) if unplaced else ()
     unplaced.difference_update(devices)
     if (available, devices) != (found.available_instances, found.devices):
@@ -111,9 +111,9 @@ def read_type(
 
 
 def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
-    """Read what changes without an event, and nothing else: how many are available.
+    """Read only `available_instances`, which changes without an event.
 
-    The same object if nothing is different; None if the device has to be read as a whole.
+    Returns the same object if the counts are the same, None if one cannot be read.
     """
     types = []
     for one in cap.types:
@@ -131,12 +131,12 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent 
 
 
 def definitions(cap: MdevParent, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
-    """Return the inactive mdevs that are defined for this parent: they may wait for it."""
+    """Return the inactive mdevs that are defined for this parent: they may be waiting for it."""
     return tree.below(definitions_directory(device.path or ""))
 
 
 def write(cap: MdevParent, out: Out) -> None:
-    """Write each type with its active mdevs, then all mdevs of the device."""
+    """Write each type with its active mdevs, then all mdevs of the parent."""
     for one in cap.types:
         path = f"{MDEV_TYPES}/{one.id}"
         with out.begin("type", id=one.id):
@@ -155,7 +155,7 @@ def write(cap: MdevParent, out: Out) -> None:
 
 
 def write_as_libvirt(cap: MdevParent, out: Out) -> None:
-    """Write the types that are complete; libvirt does not list a device with one that is not."""
+    """Write the complete types; libvirt does not list a device with an incomplete one."""
     types = [
         (one, one.device_api, one.available_instances)
         for one in cap.types
@@ -173,7 +173,7 @@ def write_as_libvirt(cap: MdevParent, out: Out) -> None:
 
 
 def _shown_by_libvirt(cap: MdevParent, device: DeviceLike) -> bool:
-    """Return whether there are types, or the device has nothing else to be listed for."""
+    """Return whether it has types, or is the only capability of the device."""
     return len(cap.types) > 0 or len(device.capabilities) == 1
 
 
@@ -184,7 +184,7 @@ KIND = Kind(
     reread_volatile=reread_volatile,
     neighbours=definitions,
     dependents=definitions,
-    # libvirt knows one parent that is nothing else, mtty, and nests the types of it twice.
+    # libvirt knows one device that is only a parent, mtty, and nests its types twice.
     libvirt=LibvirtForm(
         "mdev_types",
         bit=13,

@@ -1,4 +1,4 @@
-"""scsi: a SCSI logical unit: a disk, a tape, an enclosure; ATA and USB disks, too.
+"""scsi: a SCSI logical unit: a disk, a tape, an enclosure; also ATA and USB disks.
 
 Reads  uevent (DEVTYPE), type, vendor, model, rev
 ABI    drivers/scsi/scsi_sysfs.c; numbers of types: SCSI Primary Commands, peripheral device type
@@ -35,17 +35,17 @@ class Scsi(Capability, frozen=True, gc=False, tag="scsi"):
     target: int
     lun: int
     scsi_type: str | None
-    """type, by libvirt's word; None for one that has none"""
+    """type, as libvirt's word; None for types without a word"""
     vendor: str | None
     """vendor"""
     model: str | None
     """model"""
     rev: str | None
-    """rev: the revision of its firmware"""
+    """rev: firmware revision"""
 
 
 def read(node: Node) -> Scsi | None:
-    """Read a logical unit; DEVTYPE tells it from the other devices of its bus."""
+    """Read a logical unit; other devices of the bus have another DEVTYPE."""
     match = _ADDRESS.fullmatch(node.sysname)
     if match is None or node.uevent.get("DEVTYPE") != "scsi_device":
         return None
@@ -73,7 +73,7 @@ def write_as_libvirt(cap: Scsi, out: Out) -> None:
 
 
 def write(cap: Scsi, out: Out) -> None:
-    """Write what libvirt shows, then what the unit calls itself."""
+    """Write what libvirt shows, then vendor, model and firmware."""
     write_as_libvirt(cap, out)
     out.value("vendor", cap.vendor, "vendor")
     out.value("model", cap.model, "model")

@@ -1,4 +1,4 @@
-"""scsi_generic: the node by which a SCSI device, of whatever type, is sent commands directly.
+"""scsi_generic: the node that passes commands to a SCSI device of any type.
 
 Reads  uevent (DEVNAME)
 ABI    drivers/scsi/sg.c; sg(4)
@@ -20,7 +20,7 @@ class ScsiGeneric(Capability, frozen=True, gc=False, tag="scsi_generic"):
 
 
 def read(node: Node) -> ScsiGeneric:
-    """Read one; every device of the class is."""
+    """Read a device of the class; each has the capability."""
     return ScsiGeneric(char=f"/dev/{node.uevent.get('DEVNAME') or printable_path(node.sysname)}")
 
 

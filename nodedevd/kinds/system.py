@@ -22,7 +22,7 @@ _NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 class Hardware(msgspec.Struct, frozen=True, gc=False):
-    """Who made the host. Serial and uuid can be read by root alone."""
+    """The host's hardware. Only root can read serial and uuid."""
 
     vendor: str | None = None
     """sys_vendor"""
@@ -46,7 +46,7 @@ class Firmware(msgspec.Struct, frozen=True, gc=False):
 
 
 class System(Capability, frozen=True, gc=False, tag="system"):
-    """The host; everything is None where there is no DMI (s390x, most of ARM, many VMs)."""
+    """The host; all fields are None without DMI (s390x, most of ARM, many VMs)."""
 
     product: str | None = None
     """product_name"""
@@ -55,11 +55,11 @@ class System(Capability, frozen=True, gc=False, tag="system"):
 
 
 def read(node: Node) -> System:
-    """Read the DMI identification; `node` is the directory it lies in."""
+    """Read the DMI identification; `node` is its directory."""
 
     def attribute(name: str) -> str | None:
         text = node.read(name)
-        # Firmware pads with blanks, and an empty string says no more than an absent one.
+        # Firmware pads with blanks, and an empty string means the same as an absent one.
         return text.strip() or None if text is not None else None
 
     return System(
@@ -88,7 +88,7 @@ def read_host(sysroot: Sysroot) -> tuple[System, tuple[Fault, ...]]:
 
 
 def write(cap: System, out: Out) -> None:
-    """Write product, hardware, firmware, in libvirt's order."""
+    """Write as libvirt does."""
     out.value("product", cap.product, "product_name")
     with out.begin("hardware"):
         out.value("vendor", cap.hardware.vendor, "sys_vendor")
@@ -102,7 +102,7 @@ def write(cap: System, out: Out) -> None:
 
 
 def write_as_libvirt(cap: System, out: Out) -> None:
-    """Write with a uuid always, in lower case; a host without DMI has one of zeros."""
+    """Write with a uuid in lower case; it is zeros if the host has none."""
     hardware = replace(cap.hardware, uuid=(cap.hardware.uuid or _NO_UUID).lower())
     write(replace(cap, hardware=hardware), out)
 

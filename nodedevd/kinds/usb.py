@@ -1,4 +1,4 @@
-"""usb: an interface of a USB device, which is what a driver binds to.
+"""usb: an interface of a USB device; drivers bind to interfaces.
 
 Reads  bInterfaceNumber, bInterfaceClass, bInterfaceSubClass, bInterfaceProtocol, interface
 ABI    Documentation/ABI/testing/sysfs-bus-usb; the numbers are those of the interface
@@ -13,7 +13,7 @@ from nodedevd.xml_writer import Out
 
 
 class Usb(Capability, frozen=True, gc=False, tag="usb"):
-    """A USB interface. A number that could not be told is None."""
+    """A USB interface. A number that is unknown is None."""
 
     number: int | None
     """bInterfaceNumber"""
@@ -24,11 +24,11 @@ class Usb(Capability, frozen=True, gc=False, tag="usb"):
     interface_protocol: int | None
     """bInterfaceProtocol"""
     description: str | None
-    """interface, as the device calls it; most do not"""
+    """interface: the device's name for it; most devices have none"""
 
 
 def read(node: Node) -> Usb | None:
-    """Read an interface, whose name has a colon; a whole device is none."""
+    """Read an interface, whose name has a colon; None for a whole device."""
     if ":" not in node.sysname:
         return None
     return Usb(

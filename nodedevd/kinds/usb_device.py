@@ -1,7 +1,7 @@
-"""usb_device: a USB device or hub, root hubs included.
+"""usb_device: a USB device or hub, including root hubs.
 
 Reads  busnum, devnum, idVendor, idProduct, manufacturer, product, serial, speed,
-       and the names that udev's hardware database has for the ids
+       and the names of the ids in udev's hardware database
 ABI    Documentation/ABI/stable/sysfs-bus-usb, testing/sysfs-bus-usb
 """
 
@@ -24,24 +24,24 @@ _SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
 
 
 class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
-    """A USB device. A number or id that could not be told is None."""
+    """A USB device. A number or id that is unknown is None."""
 
     bus: int | None
     """busnum"""
     device: int | None
-    """devnum: its number on the bus, another one each time it is plugged in"""
+    """devnum: its number on the bus, which differs each time it is plugged in"""
     product: HardwareId | None
     """idProduct"""
     vendor: HardwareId | None
     """idVendor"""
     serial: str | None
-    """serial, which many devices do not have"""
+    """serial; many devices have none"""
     speed_mbit: float | None
-    """speed in Mbit/s: 1.5, 12, 480, 5000, …; None where the kernel does not know"""
+    """speed in Mbit/s: 1.5, 12, 480, 5000, …; None if the kernel does not know it"""
 
 
 def read(node: Node) -> UsbDevice | None:
-    """Read a device; an interface of one, whose name has a colon, is none."""
+    """Read a device; None for an interface, whose name has a colon."""
     if ":" in node.sysname:
         return None
     return UsbDevice(

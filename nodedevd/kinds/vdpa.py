@@ -1,4 +1,4 @@
-"""vdpa: a vDPA device, whose data path is that of virtio.
+"""vdpa: a vDPA device, whose data path is virtio's.
 
 Reads  the name of the child vhost-vdpa-<N>
 ABI    Documentation/ABI/testing/sysfs-bus-vdpa; drivers/vhost/vdpa.c, vhost_vdpa_probe
@@ -19,11 +19,11 @@ class Vdpa(Capability, frozen=True, gc=False, tag="vdpa"):
     """A vDPA device."""
 
     chardev: str | None
-    """/dev/<name of the child vhost-vdpa-*>; None while another driver than vhost_vdpa is bound"""
+    """/dev/<name of the child vhost-vdpa-*>; None unless the driver vhost_vdpa is bound"""
 
 
 def read(node: Node) -> Vdpa:
-    """Read one; every device of the bus is."""
+    """Read a device of the bus; each has the capability."""
     for name in sorted(node.entries):
         if _VHOST.fullmatch(name) and node.has(name):
             return Vdpa(chardev=f"/dev/{name}")

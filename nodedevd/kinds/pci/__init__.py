@@ -1,4 +1,4 @@
-"""pci: a PCI function, with its place in SR-IOV, IOMMU, NUMA and PCI Express.
+"""pci: a PCI function, with its SR-IOV, IOMMU group, NUMA node and PCI Express link.
 
 Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
        sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node, vpd,
@@ -50,18 +50,18 @@ class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
 
 
 class IommuGroup(msgspec.Struct, frozen=True, gc=False):
-    """The devices that can only be handed out together."""
+    """The devices that can only be assigned together."""
 
     number: int
     devices: tuple[str, ...]
-    """kernel names, this device's own included, sorted"""
+    """kernel names, including this device's own, sorted"""
 
 
 class Pci(Capability, frozen=True, gc=False, tag="pci"):
-    """A PCI function. An id that could not be told is None."""
+    """A PCI function. An id that is unknown is None."""
 
     address: str | None
-    """domain:bus:slot.function; None if the kernel's name for it is no PCI address"""
+    """domain:bus:slot.function; None if the kernel's name is not a PCI address"""
     class_code: str | None
     """0x and six hex digits: class, subclass, programming interface"""
     vendor: HardwareId | None
@@ -75,19 +75,19 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     virtual_functions: VirtualFunctions | None
     """on a PF; None without SR-IOV"""
     bridge: Literal["pci-bridge", "cardbus-bridge"] | None
-    """by the header type of config space"""
+    """from the header type in config space"""
     vpd: Vpd | None
-    """Vital Product Data; None where the board has none"""
+    """Vital Product Data; None if the board has none"""
     iommu_group: IommuGroup | None
     numa_node: int | None
     pci_express: PciExpress | None
-    """None on conventional PCI, and where config space cannot be read far enough"""
+    """None on conventional PCI, and if config space cannot be read far enough"""
     vfio_device: VfioDevice | None
-    """None unless a driver of VFIO is bound: vfio-pci, or a vendor's own"""
+    """None unless a VFIO driver is bound: vfio-pci, or a vendor's own"""
 
 
 def read(node: Node) -> Pci:
-    """Read a PCI function; every device of the bus is one, whatever else is wrong with it."""
+    """Read a PCI function; each device of the bus is one, even with a malformed name."""
     if parse_pci(node.sysname) is None:
         node.fault("", "malformed", "the name of a PCI function is its address")
         address = None
@@ -97,7 +97,7 @@ def read(node: Node) -> Pci:
     subvendor_text, subdevice_text = _ids(node, "PCI_SUBSYS_ID")
     vendor = _read_id(node, "vendor", vendor_text, 4)
     device = _read_id(node, "device", device_text, 4)
-    # Functions without subsystem ids, bridges mostly, say 0000:0000.
+    # Functions without subsystem ids, mostly bridges, have 0000:0000.
     subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
     subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
     ids = _hardware_ids(node.sysroot.pci_ids, vendor, device, subvendor, subdevice)
@@ -127,13 +127,13 @@ def read(node: Node) -> Pci:
 
 
 def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
-    """Split a pair of ids as `uevent` has them, VVVV:DDDD."""
+    """Return a pair of ids from a variable in `uevent`, VVVV:DDDD."""
     vendor, colon, device = node.uevent.get(variable, "").partition(":")
     return (vendor, device) if colon else (None, None)
 
 
 def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
-    """Take an id from the uevent, or else from the attribute of its own."""
+    """Return an id from the uevent, or else from its own attribute."""
     if text is not None and _ID.fullmatch(text):
         return int(text, 16)
     promised = attribute in ("class", "vendor", "device")
@@ -161,7 +161,7 @@ def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
 
 
 def _read_vpd(node: Node) -> Vpd | None:
-    # By these the kernel says that it found none that has an end: EIO before Linux 5.15.
+    # The kernel found no VPD with an end tag; EIO before Linux 5.15.
     data = node.read_bytes(VPD, size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
     if not data:
         return None
@@ -193,7 +193,7 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
 
 def _read_numa_node(node: Node) -> int | None:
     text = node.read("numa_node")
-    if text is None or text == "-1":  # the kernel's word for "none"
+    if text is None or text == "-1":  # no node
         return None
     number = parse_number(text)
     if number is None:
@@ -216,7 +216,7 @@ def _hardware_ids(
     subvendor: int | None,
     subdevice: int | None,
 ) -> _HardwareIds:
-    """Return ids with their names; the functions of a card, and cards of a model, share theirs."""
+    """Return ids with names; functions of a card, and cards of a model, share the result."""
     return _HardwareIds(
         _named(names.vendor, vendor),
         _named(names.device, vendor, device),
@@ -226,7 +226,7 @@ def _hardware_ids(
 
 
 def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId | None:
-    """Return the last of these ids with its name, which takes all of them to be found."""
+    """Return the last of these ids with its name, which depends on all of them."""
     if ids[-1] is None:
         return None
     return HardwareId(f"0x{ids[-1]:04x}", None if None in ids else name_of(*ids))
@@ -254,15 +254,15 @@ def find_function(address: str | None, tree: TreeLike) -> DeviceLike | None:
 
 @lru_cache(maxsize=1024)
 def address_of(name: str) -> PciAddress | None:
-    """Read the kernel's name of a device, None if it is no address of PCI.
+    """Parse the kernel's name of a device; None if it is not a PCI address.
 
-    One device's is written in several places. What a client sent is none to be kept.
+    Cached, since one address is written in several places: not for text from clients.
     """
     return parse_pci(name)
 
 
 def write(cap: Pci, out: Out) -> None:
-    """Write what libvirt shows, then what it does not."""
+    """Write what libvirt shows, then the other fields."""
     _write_function(cap, out)
     _write_surroundings(cap, out)
     out.value("revision", cap.revision, "revision")
@@ -272,7 +272,7 @@ def write(cap: Pci, out: Out) -> None:
 
 
 def _write_function(cap: Pci, out: Out) -> None:
-    """Write what stands before the mdev types in libvirt's order."""
+    """Write the elements that libvirt has before the mdev types."""
     out.value("class", cap.class_code, "class")
     address = None if cap.address is None else address_of(cap.address)
     if address is not None:
@@ -300,7 +300,7 @@ def _write_function(cap: Pci, out: Out) -> None:
 
 
 def _write_surroundings(cap: Pci, out: Out) -> None:
-    """Write what stands behind the mdev types in libvirt's order."""
+    """Write the elements that libvirt has after the mdev types."""
     if cap.vpd is not None:
         write_vpd(cap.vpd, out)
     elif VPD in out.unknown:
@@ -322,7 +322,7 @@ def _write_surroundings(cap: Pci, out: Out) -> None:
 
 
 def write_address(text: str, out: Out) -> None:
-    """Write `<address …/>`; a device that is not on PCI is named as the kernel does."""
+    """Write `<address …/>`; for a device that is not on PCI, `<device …/>` with its kernel name."""
     address = address_of(text)
     if address is None:
         out.empty("device", name=text)
@@ -331,7 +331,7 @@ def write_address(text: str, out: Out) -> None:
 
 
 def write_as_libvirt(cap: Pci, out: Out) -> None:
-    """Write without a `maxCount` of 0."""
+    """Write the function without a `maxCount` of 0."""
     functions = cap.virtual_functions
     if functions is not None and functions.maximum == 0:
         cap = replace(cap, virtual_functions=replace(functions, maximum=None))
@@ -339,7 +339,7 @@ def write_as_libvirt(cap: Pci, out: Out) -> None:
 
 
 def _write_rest_as_libvirt(cap: Pci, out: Out) -> None:
-    """Write without those members of the IOMMU group that are not PCI functions."""
+    """Write the rest without those members of the IOMMU group that are not on PCI."""
     group = cap.iommu_group
     if group is not None and None in map(address_of, group.devices):
         members = [name for name in group.devices if address_of(name) is not None]

@@ -1,4 +1,4 @@
-"""PCI configuration space: what its first 256 bytes say about a function.
+"""config: parses the first 256 bytes of a function's configuration space.
 
 Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification, chapter 7.
 Offsets and bits are those of Linux's include/uapi/linux/pci_regs.h.
@@ -13,9 +13,9 @@ import msgspec
 from nodedevd.xml_writer import Out
 
 CONFIG_SIZE = 256
-"""Bytes that hold the header and the capability list."""
+"""Bytes with the header and the capability list."""
 
-_HEADER_SIZE = 64  # all that a reader without CAP_SYS_ADMIN is given
+_HEADER_SIZE = 64  # a reader without CAP_SYS_ADMIN gets no more
 _REVISION = 0x08
 _STATUS = 0x06
 _STATUS_CAPABILITY_LIST = 0x10
@@ -35,24 +35,24 @@ class PciLink(msgspec.Struct, frozen=True, gc=False):
     """One end of a PCI Express link."""
 
     speed: float | None
-    """GT/s a lane; None when there is no link, and for speeds not yet standardised"""
+    """GT/s a lane; None without a link, and for speeds not yet standardised"""
     width: int
-    """lanes; 0 when there is no link"""
+    """lanes; 0 without a link"""
     port: int | None = None
-    """port number, of the capability alone"""
+    """port number; only in the capability"""
 
 
 class PciExpress(msgspec.Struct, frozen=True, gc=False):
-    """What the link can do and what it does; both None where there is none by design."""
+    """The link; both parts are None for an endpoint integrated in the root complex."""
 
     capability: PciLink | None = None
-    """Link Capabilities"""
+    """Link Capabilities: what the link supports"""
     status: PciLink | None = None
-    """Link Status, at the time of the read"""
+    """Link Status: what it uses, at the time of the read"""
 
 
 class PciConfig:
-    """A function's configuration space, as far as it was readable; empty bytes know nothing."""
+    """A function's configuration space, as far as it is readable; possibly empty."""
 
     def __init__(self, data: bytes) -> None:
         self.revision: int | None = None
@@ -65,7 +65,7 @@ class PciConfig:
         if len(data) < _HEADER_SIZE:
             self.problem = ("malformed", f"{len(data)} bytes, expected at least {_HEADER_SIZE}")
             return
-        # The ids alone are no proof: those of a virtual function are all ones by design.
+        # The ids alone prove nothing: those of a virtual function are all ones by design.
         if data[:_HEADER_SIZE] == b"\xff" * _HEADER_SIZE:
             self.problem = ("unreadable", "all ones: the function does not answer")
             return

@@ -1,4 +1,4 @@
-"""SR-IOV: the functions of one card, which share what it has to give.
+"""sriov: the functions of one card, which share its memory and its vGPUs.
 
 ABI    Documentation/PCI/pci-iov-howto.rst, Documentation/ABI/testing/sysfs-bus-pci
 """
@@ -12,9 +12,9 @@ from nodedevd.kinds.pci import Pci, find_function
 
 
 def sharing_functions(device: DeviceLike, tree: TreeLike) -> Iterator[str]:
-    """Return the path of a device, and of all functions of its card that offer vGPUs, too.
+    """Return the paths of a device and of all functions of its card that offer vGPUs.
 
-    A vGPU that is created on one of them leaves less for the others.
+    A vGPU on one of them leaves less for the others.
     """
     if device.path is not None:
         yield device.path
