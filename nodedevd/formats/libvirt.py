@@ -59,7 +59,7 @@ def _name(device: Device) -> str:
 
 
 def written(device: Device) -> Out:
-    """Return the document of one device that is `placed`."""
+    """Return the XML of one device that is `placed`."""
     main = _main(device)
     assert main is not None, f"libvirt does not show {device.name}"
     form = LIBVIRT_FORMS[type(main)]

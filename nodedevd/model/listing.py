@@ -1,4 +1,4 @@
-"""Source: where a tool has its devices from, a daemon or a scan of its own."""
+"""listing: devices as the methods of the interface return them, in brief or in full."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     path: str | None
     capabilities: tuple[str, ...]
     active: bool
-    """False for an mdev that is defined, but not there"""
+    """False for a defined mdev that is not started"""
     profile: str | None
-    """name, or else id, of the vGPU profile that is set on a function; None of all others"""
+    """name or id of the vGPU profile that is set on a function; None for other devices"""
 
 
 _PROFILE_OF = {kind.capability: kind.profile for kind in KINDS if kind.profile is not None}
@@ -40,14 +40,14 @@ def entry(device: Device) -> Entry:
 
 
 class DeviceList(msgspec.Struct, frozen=True, gc=False):
-    """Devices in brief, at one generation."""
+    """Devices in brief, at one generation of the tree."""
 
     generation: int
     devices: tuple[Entry, ...]
 
 
 class Devices(msgspec.Struct, frozen=True, gc=False):
-    """Devices in full, at one generation."""
+    """Devices in full, at one generation of the tree."""
 
     generation: int
     devices: tuple[Device, ...]

@@ -105,7 +105,7 @@ def check(old: Snapshot, update: Update, expected: Snapshot) -> None:
     """Check an update against the tree it has to come to."""
     new = update.snapshot
     assert list(new) == list(expected)
-    assert new.contested == expected.contested
+    assert new.shared_names == expected.shared_names
     assert set(new.paths) == {device.path for device in new if device.path is not None}
     assert all(new.at(device.path) is device for device in new if device.path is not None)
     assert follow(old, update.changes) == {device.name: device for device in new}
@@ -173,7 +173,7 @@ def test_smallest_path_has_the_name_and_its_heir_gets_it() -> None:
     assert child is not None
     assert child.parent == "v_1"
     assert child.capabilities[0].parent == "v_1"  # type: ignore[union-attr]
-    assert update.snapshot.contested == {}
+    assert update.snapshot.shared_names == {}
 
 
 def test_device_called_computer_does_not_become_the_root() -> None:

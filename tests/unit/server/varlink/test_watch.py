@@ -405,7 +405,7 @@ def change(store: Store, number: int) -> None:
         devices=[after],
         changes=1,
         errors=store.snapshot.errors,
-        contested=store.snapshot.contested,
+        shared_names=store.snapshot.shared_names,
     )
     store.publish(Update(snapshot, (Changed(before, after),)))
 
