@@ -2,7 +2,7 @@
 
 It has graphics cards with virtual functions that offer mdev types, network cards with virtual
 functions that offer none, mdevs, SCSI adapters with disks, interfaces, and functions of which
-there is nothing more to say. Numbers are made up, shapes are those of the recorded hosts.
+there is nothing more to say. Numbers are made up, shapes are those of the sample hosts.
 """
 
 from __future__ import annotations

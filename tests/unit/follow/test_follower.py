@@ -50,7 +50,7 @@ class Live:
         return self.monitors.current
 
     def pci(self, address: str, **more: object) -> str:
-        """Make a PCI function, or make it anew."""
+        """Make a PCI function, or make it again."""
         words = {"vendor": 0x10DE, "device": 0x25B6, "class_": 0x030200, **more}
         return self.tree.pci(address, **words)  # type: ignore[arg-type]
 

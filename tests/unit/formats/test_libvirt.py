@@ -1,4 +1,4 @@
-"""The format libvirt: which devices it has, what they are called, and what it makes of each."""
+"""The format libvirt: which devices it lists, with which names and elements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MDEV = "mdev_c0ffee00_0000_4000_8000_000000000001"
 
 
 def snapshot_of(host: str) -> Snapshot:
-    """Scan a recorded host."""
+    """Scan a sample host."""
     return scan(Sysroot(str(FIXTURES / host)))
 
 
@@ -68,7 +68,7 @@ def test_every_parent_is_a_device_that_is_shown(host: str) -> None:
 
 @pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))  # where a uuid is none
 def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
-    """What the document calls a device is a name to ask for it by."""
+    """Every name in the document is accepted by a lookup."""
     snapshot = snapshot_of(host)
     for device in snapshot:
         if libvirt.shows(device):
@@ -77,7 +77,7 @@ def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
 
 @given(devices())
 def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) -> None:
-    """Whatever its host says; and what could not be told is left out."""
+    """For every device; unknown values are left out."""
     if not libvirt.shows(device):
         return
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
@@ -93,7 +93,7 @@ def test_every_kind_is_libvirts() -> None:
 
 
 def _refused(element: etree._Element) -> bool:
-    """Tell of which documents of its own libvirt's schema of version 9.0 knows nothing."""
+    """Return whether libvirt 9.0 writes such a document, and its own schema does not accept it."""
     kind = element.find("capability")
     assert kind is not None
     return (
@@ -109,7 +109,7 @@ def _refused(element: etree._Element) -> bool:
 @pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
 @pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))
 def test_libvirts_schema_takes_every_device(host: str) -> None:
-    """Each by itself, but for those that it refuses of libvirt's own, too."""
+    """Each alone, except documents that it refuses from libvirt, too."""
     schema = etree.RelaxNG(etree.parse(str(SCHEMA)))
     for device in parse(dump(snapshot_of(host), None, "libvirt")):
         alone = parse(etree.tostring(device, encoding=str))
@@ -119,7 +119,7 @@ def test_libvirts_schema_takes_every_device(host: str) -> None:
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason="needs Debian's package libvirt0")
 def test_libvirts_schema_refuses_what_is_not_libvirts() -> None:
-    """A schema that takes everything would tell nothing."""
+    """A schema that accepts every document would prove nothing."""
     schema = etree.RelaxNG(etree.parse(str(SCHEMA)))
     device = dump(snapshot_of("vgpu-pf"), ["pci_0000_02_00_0"], "libvirt")
     assert schema.validate(parse(device))
@@ -174,7 +174,7 @@ def test_mdev_that_is_defined_alone_is_shown_as_libvirt_shows_it(tree: Tree) -> 
 
 
 def test_types_stand_between_the_functions_and_the_group_of_a_pci_device(tree: Tree) -> None:
-    """In libvirt's order, with libvirt's elements alone."""
+    """In libvirt's order, with only libvirt's elements."""
     parent = tree.pci(
         "0000:00:02.0",
         vendor=0x8086,
@@ -257,14 +257,14 @@ def test_device_that_is_not_there_is_no_such_device(tree: Tree) -> None:
 
 
 def test_host_without_dmi_has_a_uuid_of_zeros(fs: FakeFilesystem) -> None:
-    """The one element of the format that is always there."""
+    """It is the one element of the format that is never left out."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
     uuid = parse(libvirt_xml(computer)).findtext("capability/hardware/uuid")
     assert uuid == "00000000-0000-0000-0000-000000000000"
 
 
 def test_parent_that_is_shown_or_hidden_changes_the_text_of_its_children(tree: Tree) -> None:
-    """Text that was kept for a device is not given out below another parent."""
+    """Cached text of a device is not used after its parent changes."""
     tree.net("br0", devtype="bridge")
     before = scanned(tree)
     bridge = before.lookup("/sys/class/net/br0")

@@ -1,4 +1,4 @@
-"""native: the XML of any device is valid by its schema, and says what the device says."""
+"""native: the XML of any device is valid by its schema, and has all values of the device."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ faults = st.builds(
 
 
 def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
-    """Return the attributes that a reader leaves a fault of when it leaves them out."""
+    """Return the attributes whose absence is a fault."""
     missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
     missing |= {"fc_host/host5/node_name", "fc_host/host5/port_name"}
     missing.add("../fc_remote_ports/rport-5:0-0/port_name")
@@ -270,7 +270,7 @@ def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
 
 @st.composite
 def devices(draw: st.DrawFn) -> Device:
-    """Draw a device, with a fault for what it must have and has not."""
+    """Draw a device, with a fault for each promised attribute that is missing."""
     has = draw(capabilities)
     missing = draw(st.permutations(sorted(blamed(has))))
     return Device(
@@ -292,7 +292,7 @@ def devices(draw: st.DrawFn) -> Device:
 
 @given(devices())
 def test_any_device_is_valid(device: Device) -> None:
-    """Whatever its host says, the document is one, and its schema takes it."""
+    """For every device, the document is well-formed, and its schema accepts it."""
     root = validate(native_xml(device))
     assert root.findtext("name") == device.name
     assert tuple(one.get("type") for one in root.findall("capability")) == device.types
@@ -301,7 +301,7 @@ def test_any_device_is_valid(device: Device) -> None:
 
 @given(st.lists(devices(), max_size=3), number)
 def test_document_holds_its_devices(several: list[Device], generation: int) -> None:
-    """Each stands one level deeper, and is the same as alone."""
+    """Each is indented by one level, and the same otherwise."""
     document = native_document(several, generation)
     root = validate(document)
     assert root.get("generation") == str(generation)
@@ -309,7 +309,7 @@ def test_document_holds_its_devices(several: list[Device], generation: int) -> N
 
 
 def test_document_indents_its_devices() -> None:
-    """A device in a document is the device alone, two blanks further in."""
+    """A device in a document is indented by two blanks, and the same otherwise."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
     assert native_xml(computer) == MINIMAL
     assert native_document([computer], 7) == (
@@ -358,7 +358,7 @@ def test_every_part_of_a_device_has_its_place() -> None:
 
 
 def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
-    """A fault of one type's attribute is none of another's."""
+    """A fault of one type's attribute does not affect another type."""
     types = tuple(MdevType(one, None, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
     fault = Fault("mdev_supported_types/a/name", "unreadable", "EIO")
     device = Device(
@@ -393,7 +393,7 @@ def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
     ],
 )
 def test_schema_refuses_what_nodedevd_never_writes(document: str) -> None:
-    """A schema that takes everything would test nothing."""
+    """A schema that accepts every document would test nothing."""
     assert valid(MINIMAL)
     assert not valid(document)
 

@@ -60,7 +60,7 @@ def test_other_name_is_no_card(tree: Tree, name: str) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
 def test_type_that_cannot_be_read_is_unknown(tree: Tree, number: int, code: str) -> None:
-    """It costs nothing but itself."""
+    """The other values are read."""
     card(tree)
     found = scan(FaultySysroot(errors={f"{PATH}/type": number})).lookup("ap_card0a")
     assert found.capability(ApCard) == ApCard(adapter=10, card_type=None)
@@ -70,7 +70,7 @@ def test_type_that_cannot_be_read_is_unknown(tree: Tree, number: int, code: str)
 
 
 def test_card_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a card goes, it is dropped quietly, and nothing raises."""
+    """A card removed at any point of its read is dropped, without an error."""
     for at in (1, 2, 3):  # itself, type, driver
         card(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

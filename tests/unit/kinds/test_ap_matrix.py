@@ -1,4 +1,4 @@
-"""ap_matrix: the device that crypto queues are handed to guests by."""
+"""ap_matrix: the device whose mdevs assign crypto queues to guests."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_driver_that_tells_no_features_has_none(tree: Tree, features: str | None
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
 def test_features_that_cannot_be_read_cost_nothing_else(tree: Tree, number: int, code: str) -> None:
-    """The device is shown without, and says why."""
+    """The device is shown without the value, with an error."""
     matrix(tree)
     found = device(FaultySysroot(errors={f"{PATH}/features": number}))
     assert found.capability(ApMatrix) == ApMatrix(features=())
@@ -76,7 +76,7 @@ def test_features_that_cannot_be_read_cost_nothing_else(tree: Tree, number: int,
 
 
 def test_matrix_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading the driver goes, it is dropped quietly, and nothing raises."""
+    """A matrix device removed at any point of its read is dropped, without an error."""
     for at in (1, 2, 3):  # itself, features, driver
         matrix(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

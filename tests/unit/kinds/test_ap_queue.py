@@ -47,7 +47,7 @@ def test_other_name_is_no_queue(tree: Tree, name: str) -> None:
 
 
 def test_queue_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a queue goes, it is dropped quietly, and nothing raises."""
+    """A queue removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, driver
         queue(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

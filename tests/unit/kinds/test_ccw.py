@@ -21,7 +21,7 @@ GROUP = "/sys/devices/qeth/0.0.bd00"
 
 
 def ccw(tree: Tree, *, path: str = PATH, group: str | None = None, **changed: Value | None) -> str:
-    """Make a device that is online; an attribute of None is left out."""
+    """Make a device that is online; attributes that are None are left out."""
     values = {"online": 1, "cutype": "1731/01", "devtype": "1732/01", **changed}
     present = {key: value for key, value in values.items() if value is not None}
     tree.device(path, bus="ccw", driver="qeth", attributes=present)
@@ -43,7 +43,7 @@ def capability(of: Device) -> Ccw:
 
 
 def test_whole_device_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in libvirt's order, its own last."""
+    """Every attribute is in its field; XML has libvirt's elements in its order, then the others."""
     ccw(tree, group=GROUP)
     found = device()
     assert (found.path, found.driver, found.errors) == (PATH, "qeth", ())
@@ -108,7 +108,7 @@ def test_numbers_of_an_address_are_hex(
 
 @pytest.mark.parametrize("name", ["0.0.bd0", "0.4.bd00", "100.0.bd00", "0.0.BD00", "x"])
 def test_device_whose_name_is_no_address_is_shown_without(tree: Tree, name: str) -> None:
-    """The rest of it is as good as ever."""
+    """The other values are read."""
     ccw(tree, path=f"/sys/devices/css0/0.0.0001/{name}")
     (found,) = scan(Sysroot()).select(["ccw"])
     assert (capability(found).address, capability(found).state) == (None, "online")
@@ -118,7 +118,7 @@ def test_device_whose_name_is_no_address_is_shown_without(tree: Tree, name: str)
 
 @pytest.mark.parametrize("online", ["2", "-1", "yes", "01"])
 def test_state_that_makes_no_sense_is_a_fault(tree: Tree, online: str) -> None:
-    """The kernel says 0 or 1."""
+    """The kernel's values are 0 and 1."""
     ccw(tree, online=online)
     found = device()
     assert capability(found).state is None
@@ -134,7 +134,7 @@ def test_missing_state_is_a_fault(tree: Tree) -> None:
 
 
 def test_device_of_unknown_types_has_none(tree: Tree) -> None:
-    """What the kernel does not tell is left out."""
+    """Attributes that the kernel does not have are left out."""
     ccw(tree, cutype=None, devtype="")
     found = device()
     assert (capability(found).cutype, capability(found).devtype) == (None, None)
@@ -163,7 +163,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_device_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     listed_in = ["/sys/bus/ccw/devices"]
     ccw(tree, group=GROUP)
     reads = FaultySysroot()

@@ -22,7 +22,7 @@ PATH = "/sys/devices/qeth/0.0.bd00"
 def group(
     tree: Tree, *, devtype: str | None = "qeth_layer2", members: int = 3, **changed: Value | None
 ) -> str:
-    """Make a group; an attribute of None is left out."""
+    """Make a group; attributes that are None are left out."""
     values = {"online": 1, "card_type": "OSD_1000", "chpid": "7A", **changed}
     tree.device(
         PATH,
@@ -50,7 +50,7 @@ def ccwgroup(of: Device) -> CcwGroup:
 
 
 def test_whole_group_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML is libvirt's."""
+    """Every attribute is in its field; XML is the same as libvirt's."""
     group(tree)
     found = device()
     assert (found.path, found.driver, found.errors) == (PATH, "qeth", ())
@@ -103,7 +103,7 @@ def test_devtype_tells_the_layer_of_qeth(tree: Tree, devtype: str) -> None:
 
 @pytest.mark.parametrize("devtype", [None, "lcs"])
 def test_group_of_another_driver_is_shown_without_qeth(tree: Tree, devtype: str | None) -> None:
-    """It has no channel path to tell, and misses none."""
+    """It has no channel path, and this is not a fault."""
     group(tree, devtype=devtype, card_type=None, chpid=None)
     found = device()
     assert (ccwgroup(found).qeth, found.errors) == (None, ())
@@ -130,7 +130,7 @@ def test_missing_attribute_is_a_fault(tree: Tree, attribute: str) -> None:
 
 
 def test_state_that_makes_no_sense_is_a_fault(tree: Tree) -> None:
-    """The kernel says 0 or 1."""
+    """The kernel's values are 0 and 1."""
     group(tree, online="maybe")
     assert ccwgroup(device()).state is None
     assert device().errors == (Fault("online", "malformed", "maybe"),)
@@ -138,7 +138,7 @@ def test_state_that_makes_no_sense_is_a_fault(tree: Tree) -> None:
 
 
 def test_member_that_is_no_link_is_left_out(tree: Tree) -> None:
-    """The others are told, and the odd one is a fault."""
+    """The other members are read, and the malformed one is a fault."""
     group(tree)
     tree.file(f"{PATH}/cdev1", "no link")
     found = device()
@@ -148,7 +148,7 @@ def test_member_that_is_no_link_is_left_out(tree: Tree) -> None:
 
 
 def test_group_whose_name_is_no_address_is_shown_without(tree: Tree) -> None:
-    """Its members are told all the same."""
+    """Its members are read all the same."""
     tree.device("/sys/devices/qeth/odd", bus="ccwgroup", attributes={"online": 0})
     (found,) = scan(Sysroot()).select(["ccwgroup"])
     assert (ccwgroup(found).address, ccwgroup(found).state) == (None, "offline")
@@ -175,7 +175,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_group_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a group goes, it is dropped quietly, and nothing raises."""
+    """A group removed at any point of its read is dropped, without an error."""
     listed_in = ["/sys/bus/ccwgroup/devices"]
     group(tree)
     reads = FaultySysroot()

@@ -21,7 +21,7 @@ PATH = "/sys/devices/css0/0.0.0070"
 def subchannel(
     tree: Tree, *, path: str = PATH, driver: str | None = "io_subchannel", **changed: Value | None
 ) -> str:
-    """Make an I/O subchannel; an attribute of None is left out."""
+    """Make an I/O subchannel; attributes that are None are left out."""
     values = {"type": 0, "dev_busid": "0.0.2b09", **changed}
     present = {key: value for key, value in values.items() if value is not None}
     return tree.device(path, bus="css", driver=driver, attributes=present)
@@ -67,7 +67,7 @@ def test_whole_subchannel_shows_each_field(tree: Tree) -> None:
     ("driver", "kind"), [("chsc_subchannel", 1), ("eadm_subchannel", 3), ("vfio_ccw", 0), (None, 0)]
 )
 def test_subchannel_of_any_driver_is_shown(tree: Tree, driver: str | None, kind: int) -> None:
-    """CHSC and ADM subchannels are none that I/O goes by, and are there."""
+    """CHSC and ADM subchannels carry no I/O, and are devices all the same."""
     subchannel(tree, driver=driver, type=kind, dev_busid="none")
     found = device()
     assert (found.driver, found.errors) == (driver, ())
@@ -95,7 +95,7 @@ def test_kernel_that_tells_little_is_no_fault(tree: Tree) -> None:
 
 
 def test_subchannel_whose_name_is_no_address_is_shown_without(tree: Tree) -> None:
-    """The rest of it is as good as ever."""
+    """The other values are read."""
     subchannel(tree, path="/sys/devices/css0/defunct")
     (found,) = scan(Sysroot()).select(["css"])
     assert (css(found).address, css(found).channel_dev_addr) == (None, "0.0.2b09")
@@ -105,7 +105,7 @@ def test_subchannel_whose_name_is_no_address_is_shown_without(tree: Tree) -> Non
 
 @pytest.mark.parametrize("text", ["0.0.2b0", "0:0:2b09", "", "nobody"])
 def test_device_address_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
-    """Nonsense is no address, and costs nothing else."""
+    """A malformed address is unknown; the other values are read."""
     subchannel(tree, dev_busid=text)
     found = device()
     assert (css(found).channel_dev_addr, css(found).subchannel_type) == (None, 0)
@@ -129,7 +129,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_subchannel_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a subchannel goes, it is dropped quietly, and nothing raises."""
+    """A subchannel removed at any point of its read is dropped, without an error."""
     for at in range(1, 5):  # itself, dev_busid, type, driver
         subchannel(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

@@ -76,7 +76,7 @@ def test_connector_and_all_else_of_the_class_is_no_device(tree: Tree, name: str)
 
 
 def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
-    """Nothing in it is needed to know the type."""
+    """The type does not depend on it."""
     path = minor(tree, "renderD128", 128)
     snapshot = scan(FaultySysroot(errors={f"{path}/uevent": errno.EIO}))
     found = snapshot.lookup("drm_renderD128")
@@ -85,7 +85,7 @@ def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
 
 
 def test_node_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a node goes, it is dropped quietly, and nothing raises."""
+    """A node removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, uevent
         path = minor(tree, "card0", 0)
         sysroot = FaultySysroot(vanishing=path, at=at)

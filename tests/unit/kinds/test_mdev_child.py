@@ -1,4 +1,4 @@
-"""mdev_child: one mediated device, whole, half made, or on its way out."""
+"""mdev_child: one mediated device, complete, incomplete, or being removed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make(tree: Tree) -> str:
 
 
 def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     make(tree)
     found = device()
     assert found == Device(
@@ -167,7 +167,7 @@ def test_mdev_whose_type_link_dangles_is_incomplete(tree: Tree, parent: str) -> 
 
 
 def test_type_that_is_no_link_is_a_fault(tree: Tree, parent: str) -> None:
-    """A file where the ABI has a link says nothing."""
+    """A file in place of the link is a fault."""
     tree.mdev(PARENT, UUID, None)
     tree.file(f"{PATH}/mdev_type", "nvidia-746\n")
     found = device()
@@ -251,7 +251,7 @@ def test_group_whose_name_is_no_number_is_unknown(tree: Tree, parent: str, group
 
 
 def test_dangling_driver_and_group_keep_their_names(tree: Tree, parent: str) -> None:
-    """A link's text is what names them; what lies behind is not asked."""
+    """Their names are in the text of the links; the targets are not read."""
     make(tree)
     tree.remove("/sys/bus/mdev/drivers/nvidia-vgpu-vfio")
     tree.remove("/sys/kernel/iommu_groups/64")
@@ -261,7 +261,7 @@ def test_dangling_driver_and_group_keep_their_names(tree: Tree, parent: str) -> 
 
 
 def test_name_that_is_no_uuid_is_a_fault(tree: Tree, parent: str) -> None:
-    """The kernel names mdevs by their UUID; another name is shown, and blamed."""
+    """The kernel names mdevs by their UUID; another name is shown, with a fault."""
     tree.mdev(PARENT, "not-a-uuid", "nvidia-746")
     found = scan(Sysroot()).lookup("mdev_not_a_uuid")
     assert mdev(found).uuid == "not-a-uuid"
@@ -280,7 +280,7 @@ def test_name_that_is_no_uuid_is_a_fault(tree: Tree, parent: str) -> None:
 def test_mdev_below_a_device_of_no_type_hangs_on_the_root(
     tree: Tree, path: str, name: str, address: str
 ) -> None:
-    """The parent is no device of the tree: its address and path are told all the same."""
+    """The parent is not a device of the tree: its address and path are known all the same."""
     tree.device(path)
     tree.mdev(path, UUID, None, driver="odd")
     found = device()
@@ -311,7 +311,7 @@ def test_vendor_attributes_are_left_alone(tree: Tree, parent: str) -> None:
 
 
 def test_mdev_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
-    """Whenever in its reading an mdev goes, it is dropped quietly, and nothing raises."""
+    """An mdev removed at any point of its read is dropped, without an error."""
     make(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -325,7 +325,7 @@ def test_mdev_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
 
 
 def test_mdev_whose_parent_vanishes_is_no_device(tree: Tree, parent: str) -> None:
-    """With the parent goes the type, and the mdev: no half of it is left."""
+    """The type and the mdev go with the parent: no incomplete mdev is left."""
     make(tree)
     reads = FaultySysroot()
     assert read_device(reads, PATH, LISTED_IN) is not None
@@ -339,7 +339,7 @@ def test_mdev_whose_parent_vanishes_is_no_device(tree: Tree, parent: str) -> Non
 
 
 def test_link_to_an_mdev_that_is_gone_is_no_device(tree: Tree, parent: str) -> None:
-    """The bus may still list what has no directory any more."""
+    """The bus may still list a device whose directory is gone."""
     path = make(tree)
     tree.remove(path)
     assert NAME not in scan(Sysroot()).names
@@ -368,7 +368,7 @@ def test_whole_mdev_shows_its_definition(tree: Tree, parent: str) -> None:
 
 
 def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
-    """It has the type its definition names, and nothing of a device."""
+    """It has the type of its definition, and no value of a device."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746", attributes=[("a", "1"), ("b", "2")])
     found = device()
     assert (found.subsystem, found.sysname, found.driver) == ("mdev", UUID, None)
@@ -426,7 +426,7 @@ def test_definition_for_another_parent_is_another_device(tree: Tree, parent: str
     ["nvidia-1", "", ".", "..", "../..", "/", "nvidia-746/", "nvidia-746\0", "x" * 5000, "\udbff"],
 )
 def test_type_that_is_not_offered_is_waited_for(tree: Tree, parent: str, type_id: str) -> None:
-    """A definition may have any text for it; none leads out of the parent's types."""
+    """A definition can have any text as type; none leads out of the parent's types."""
     tree.file(DEFINITION, json.dumps({"mdev_type": type_id, "start": "auto"}))
     found = device()
     if type_id == "\udbff":  # half a character is no JSON
@@ -440,7 +440,7 @@ def test_type_that_is_not_offered_is_waited_for(tree: Tree, parent: str, type_id
 
 
 def test_definition_whose_parent_has_no_capacity_waits_for_it(tree: Tree, parent: str) -> None:
-    """What is available is 0."""
+    """The parent has no instance left."""
     tree.mdev_type(parent, "nvidia-746", available=0)
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device()
@@ -449,7 +449,7 @@ def test_definition_whose_parent_has_no_capacity_waits_for_it(tree: Tree, parent
 
 
 def test_definition_whose_parent_is_absent_waits_for_it(tree: Tree) -> None:
-    """Nothing more is known of its type than its id."""
+    """Only the id of its type is known."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device()
     assert found.parent == "computer"
@@ -461,7 +461,7 @@ def test_definition_whose_parent_is_absent_waits_for_it(tree: Tree) -> None:
 
 
 def test_capacity_that_cannot_be_read_is_not_waited_for(tree: Tree, parent: str) -> None:
-    """It is unknown, and an error says so."""
+    """It is unknown, with an error."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device(FaultySysroot(errors={f"{TYPE}/available_instances": errno.EIO}))
     assert mdev(found).waits_for is None
@@ -477,7 +477,7 @@ def test_capacity_that_cannot_be_read_is_not_waited_for(tree: Tree, parent: str)
 def test_definition_that_cannot_be_read_is_unknown(
     tree: Tree, parent: str, active: bool, number: int, code: str
 ) -> None:
-    """Defined it is; what it says is not told, and the error names the file."""
+    """It is defined; the content is unknown, and the error names the file."""
     if active:
         make(tree)
     tree.file(DEFINITION, '{"mdev_type"')

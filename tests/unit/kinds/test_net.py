@@ -36,7 +36,7 @@ def net(of: Device) -> Net:
 
 
 def test_whole_interface_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:01:00.0", vendor=0x10EC, device=0x8168, class_=0x020000)
     path = tree.net("eth0", parent="0000:01:00.0", attributes={"speed": 2500})
     found = device()
@@ -70,7 +70,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
 
 @pytest.mark.parametrize("devtype", ["bridge", "bond", "vlan", "vxlan", "wlan", "wwan", "gadget"])
 def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) -> None:
-    """Whatever kind the kernel says it is, the interface is shown."""
+    """Interfaces of every DEVTYPE are shown."""
     tree.net("eth0", devtype=devtype)
     found = device()
     assert (net(found).devtype, found.errors) == (devtype, ())
@@ -84,7 +84,7 @@ def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) ->
     "state", ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant"]
 )
 def test_speed_of_a_link_that_is_not_up_is_not_asked(tree: Tree, state: str) -> None:
-    """A driver may keep the speed of a link that is down; it is nobody's."""
+    """A driver may keep the speed of a link that is down; it is not shown."""
     tree.net("eth0", operstate=state, attributes={"speed": 1000})
     sysroot = FaultySysroot(errors={f"{PATH}/speed": errno.EINVAL})
     found = device(sysroot=sysroot)
@@ -96,7 +96,7 @@ def test_speed_of_a_link_that_is_not_up_is_not_asked(tree: Tree, state: str) -> 
 
 @pytest.mark.parametrize("speed", ["-1", "0"])
 def test_speed_that_the_driver_does_not_know_is_left_out(tree: Tree, speed: str) -> None:
-    """-1 is SPEED_UNKNOWN of ethtool; 0 is what some drivers say for it."""
+    """-1 is SPEED_UNKNOWN of ethtool; some drivers have 0 instead."""
     tree.net("eth0", attributes={"speed": speed})
     found = device()
     assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
@@ -105,7 +105,7 @@ def test_speed_that_the_driver_does_not_know_is_left_out(tree: Tree, speed: str)
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_speed_of_a_driver_that_has_none_is_no_fault(tree: Tree, number: int) -> None:
-    """A link that is up may still have no speed to tell, as that of a tunnel."""
+    """A link that is up may have no speed, such as that of a tunnel."""
     tree.net("eth0", attributes={"speed": 1000})
     found = device(sysroot=FaultySysroot(errors={f"{PATH}/speed": number}))
     assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
@@ -113,7 +113,7 @@ def test_speed_of_a_driver_that_has_none_is_no_fault(tree: Tree, number: int) ->
 
 @pytest.mark.parametrize("speed", ["", "fast", "-2", "10.5", "1000\n1000", "9" * 30])
 def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
-    """Nonsense costs the speed alone, and is shown as what is wrong."""
+    """Only the speed is unknown, with an error that has the text."""
     tree.net("eth0", attributes={"speed": speed})
     found = device()
     assert net(found).link == NetLink(state="up", speed=None)
@@ -173,7 +173,7 @@ def test_address_of_infiniband_is_told_whole(tree: Tree) -> None:
 
 
 def test_address_that_makes_no_sense_is_told_as_it_is(tree: Tree) -> None:
-    """The kernel formats addresses of many lengths: none is judged, and XML stays whole."""
+    """The kernel prints addresses of many lengths: all are accepted, and the XML stays valid."""
     tree.net("eth0", address="<no & address>")
     found = device("net_eth0__no___address_")
     assert net(found).address == "<no & address>"
@@ -229,7 +229,7 @@ def test_file_among_the_interfaces_is_none(tree: Tree) -> None:
 
 
 def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading an interface goes, it is dropped quietly, and nothing raises."""
+    """An interface removed at any point of its read is dropped, without an error."""
     tree.net("eth0", attributes={"speed": 1000})
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -253,7 +253,7 @@ def test_interface_that_is_being_unregistered_is_no_device(tree: Tree) -> None:
 
 
 def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
-    """The class may still list what has no directory any more."""
+    """The class may still list a device whose directory is gone."""
     tree.remove(tree.net("eth0"))
     assert scan(Sysroot()).names == ("computer",)
 
@@ -299,7 +299,7 @@ def test_features_of_an_interface_without_an_index_are_unknown(
 def test_features_that_the_kernel_does_not_tell_are_unknown(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """That is no fault: many drivers have none to tell."""
+    """This is not a fault: many drivers report none."""
 
     def active_features(interface: str, index: int) -> frozenset[str]:
         raise OSError(number, "")
@@ -313,7 +313,7 @@ def test_features_that_the_kernel_does_not_tell_are_unknown(
 def test_features_of_a_recorded_host_are_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This host's kernel knows nothing of that one's interfaces."""
+    """The kernel of this machine does not know the interfaces of a sample host."""
     on = frozenset({"rx-gro"})
     monkeypatch.setattr("nodedevd.host.sysroot.active_features", lambda interface, index: on)
     assert Sysroot(str(tmp_path)).ethtool_features("lo", 1) is None

@@ -53,7 +53,7 @@ def pci(of: Device) -> Pci:
 
 
 def test_whole_function_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has libvirt's order, then what libvirt lacks."""
+    """Every attribute is in its field; XML has libvirt's elements in its order, then the others."""
     tree.pci("0000:00:1c.0", vendor=0x8086, device=0xA33C, class_=0x060400)
     path = tree.pci(
         ADDRESS,
@@ -201,7 +201,7 @@ def test_uevent_that_fails_is_a_fault_and_no_loss(tree: Tree, number: int) -> No
 
 
 def test_function_without_subsystem_ids_has_none(tree: Tree) -> None:
-    """Bridges say 0000:0000, which is nobody's id."""
+    """Bridges have 0000:0000, which is not an id."""
     path = tree.pci("0000:00:1c.0", vendor=0x8086, device=0xA33C, class_=0x060400)
     found = device(path=path)
     assert (pci(found).subsystem_vendor, pci(found).subsystem_product) == (None, None)
@@ -211,13 +211,13 @@ def test_function_without_subsystem_ids_has_none(tree: Tree) -> None:
 
 
 def test_subsystem_product_of_zero_is_an_id(tree: Tree) -> None:
-    """Only the vendor 0000 is nobody."""
+    """Only 0000 as vendor means that there is no id."""
     path = tree.pci(ADDRESS, vendor=1, device=2, class_=3, subsystem=(0x8086, 0))
     assert pci(device(path=path)).subsystem_product == HardwareId("0x0000")
 
 
 def test_host_without_pci_ids_has_no_names(tree: Tree) -> None:
-    """The names are an extra; the ids are what counts."""
+    """The ids are known without the names."""
     found = device(path=make(tree))
     assert pci(found).vendor == HardwareId("0xabcd", None)
     root = validate(native_xml(found))
@@ -316,7 +316,7 @@ def test_physical_function_without_vfs_shows_what_it_could_have(tree: Tree) -> N
 
 
 def test_function_with_no_room_for_vfs_has_no_sriov(tree: Tree) -> None:
-    """A maximum of 0 is what a card says whose SR-IOV is switched off."""
+    """A card whose SR-IOV is switched off has a maximum of 0."""
     tree.sriov(make(tree), total=0)
     assert pci(device()).virtual_functions is None
 
@@ -338,7 +338,7 @@ def test_virtual_functions_are_in_the_order_of_their_numbers(tree: Tree) -> None
 
 
 def test_link_to_a_virtual_function_that_fails_costs_no_other(tree: Tree) -> None:
-    """One VF whose link is refused leaves the others."""
+    """A VF whose link is refused does not affect the others."""
     path = make(tree)
     tree.link(f"{path}/virtfn0", "../0000:05:10.0")
     tree.link(f"{path}/virtfn1", "../0000:05:10.1")
@@ -377,7 +377,7 @@ def test_iommu_group_lists_all_members_sorted(tree: Tree) -> None:
 
 
 def test_iommu_group_that_is_gone_keeps_its_number(tree: Tree) -> None:
-    """The link names the group; who is in it cannot be told any more."""
+    """The link names the group; its members are unknown."""
     path = make(tree)
     tree.link(f"{path}/iommu_group", "../../../kernel/iommu_groups/404")
     found = device()
@@ -398,7 +398,7 @@ def test_iommu_group_without_number_is_unknown(tree: Tree) -> None:
 
 
 def test_numa_node_of_none_is_absent(tree: Tree) -> None:
-    """-1 is the kernel's word for none, and no fault."""
+    """-1 stands for no node, and is not a fault."""
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, numa_node=-1))
     assert (pci(found).numa_node, found.errors) == (None, ())
     assert validate(native_xml(found)).find("capability/numa") is None
@@ -406,7 +406,7 @@ def test_numa_node_of_none_is_absent(tree: Tree) -> None:
 
 @pytest.mark.parametrize("content", ["many", "-2", "", "1 2"])
 def test_numa_node_that_is_no_number_is_unknown(tree: Tree, content: str) -> None:
-    """What is no number is told as a fault."""
+    """Text that is not a number is a fault."""
     tree.file(f"{make(tree)}/numa_node", f"{content}\n")
     found = device()
     assert found.errors == (Fault("numa_node", "malformed", content),)
@@ -424,7 +424,7 @@ def test_numa_node_that_is_no_number_is_unknown(tree: Tree, content: str) -> Non
 def test_header_type_tells_bridges(
     tree: Tree, header_type: int, bridge: str | None, multifunction: int
 ) -> None:
-    """The seven low bits of byte 0x0e; the eighth says that there are more functions."""
+    """The type is the seven low bits of byte 0x0e; the eighth marks several functions."""
     config = config_space(1, 2, 3, header_type=header_type | multifunction)
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, config=config))
     assert (pci(found).bridge, found.errors) == (bridge, ())
@@ -459,7 +459,7 @@ def test_port_without_link_has_an_empty_pci_express(tree: Tree, port_type: int) 
 def test_link_speed_is_told_by_its_code(
     tree: Tree, code: int, speed: float | None, shown: str | None
 ) -> None:
-    """A code that no standard has yet is no speed, and no fault; the width is told anyway."""
+    """The speed of a code that no standard has is unknown, without a fault."""
     found = device(path=make(tree, express=Express(0, code, 16, 255, code, 63)))
     assert pci(found).pci_express == PciExpress(PciLink(speed, 16, 255), PciLink(speed, 63))
     assert found.errors == ()
@@ -471,7 +471,7 @@ def test_link_speed_is_told_by_its_code(
 
 
 def test_conventional_pci_has_no_pci_express(tree: Tree) -> None:
-    """A capability list without that capability says so, and is no fault."""
+    """A capability list without that capability is not a fault."""
     found = device(path=make(tree))
     assert (pci(found).pci_express, found.errors) == (None, ())
     assert validate(native_xml(found)).find("capability/pci-express") is None
@@ -490,7 +490,7 @@ def test_conventional_pci_has_no_pci_express(tree: Tree) -> None:
 def test_config_that_ends_early_leaves_pci_express_unknown(
     tree: Tree, size: int, code: str, detail: str
 ) -> None:
-    """What is beyond the end cannot be told; what is before it can."""
+    """Values beyond the end are unknown; those before it are read."""
     path = make(tree, express=Express(0, 3, 8, 0, 3, 8))
     whole = config_space(0xABCD, 0x1234, 0x020001, express=Express(0, 3, 8), revision=0xA1)
     tree.file(f"{path}/config", whole[:size])
@@ -513,7 +513,7 @@ def test_config_of_either_whole_size_is_read(tree: Tree, size: int) -> None:
 
 
 def test_empty_config_says_nothing(tree: Tree) -> None:
-    """A config of no bytes, as of a recorded host, is like none."""
+    """An empty config, as in a recording, is the same as a missing one."""
     tree.file(f"{make(tree)}/config", b"")
     found = device()
     assert (pci(found).bridge, pci(found).pci_express, found.errors) == (None, None, ())
@@ -567,7 +567,7 @@ def test_virtual_function_whose_ids_are_all_ones_is_read(tree: Tree) -> None:
 
 
 def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a function goes, it is dropped quietly, and nothing raises."""
+    """A function removed at any point of its read is dropped, without an error."""
 
     def build() -> None:
         path = tree.pci(ADDRESS, vendor=1, device=2, class_=3, driver="odd", iommu_group=1)
@@ -586,14 +586,14 @@ def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
 
 
 def test_attribute_that_goes_alone_is_absent(tree: Tree) -> None:
-    """What was listed and is not there any more, below a device that stays, is no fault."""
+    """An attribute that is removed after the listing, of a device that stays, is not a fault."""
     make(tree)
     found = device(FaultySysroot(errors={f"{PATH}/numa_node": errno.ENOENT}))
     assert (pci(found).numa_node, found.errors) == (None, ())
 
 
 def test_directory_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
-    """A function whose directory is refused is shown, with all that it cannot tell."""
+    """A function whose directory is refused is shown, with its errors."""
     make(tree)
     found = device(FaultySysroot(errors={PATH: errno.EACCES}))
     assert pci(found).address == ADDRESS
@@ -643,7 +643,7 @@ def test_vital_product_data_longer_than_a_page_is_read_whole(tree: Tree) -> None
 
 
 def test_vital_product_data_is_read_no_further_than_it_can_reach(tree: Tree) -> None:
-    """What has no end within 32 KiB has none."""
+    """Data without an end within 32 KiB has no end."""
     data = vital_product_data("Board", {})[:-1] + resource(0x85, bytes(40000)) + bytes([END])
     tree.attributes(make(tree), {"vpd": data})
     assert [(one.attribute, one.code) for one in device().errors] == [("vpd", "malformed")]
@@ -651,7 +651,7 @@ def test_vital_product_data_is_read_no_further_than_it_can_reach(tree: Tree) -> 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.EIO])
 def test_board_without_vital_product_data_has_none(tree: Tree, number: int) -> None:
-    """The kernel finds that out when it reads; an empty file says the same."""
+    """The kernel reports it at the read; an empty file means the same."""
     tree.attributes(make(tree), {"vpd": b""})
     assert (pci(device()).vpd, device().errors) == (None, ())
     found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
@@ -673,7 +673,7 @@ def test_vital_product_data_that_cannot_be_read_is_unknown(
 
 
 def test_vital_product_data_of_a_wrong_checksum_is_unknown(tree: Tree) -> None:
-    """Nothing of it can be trusted."""
+    """None of its values is used."""
     tree.attributes(make(tree), {"vpd": VPD.replace(b"PN-1", b"PN-2")})
     found = device()
     assert found.errors == (Fault("vpd", "malformed", "the checksum is wrong"),)

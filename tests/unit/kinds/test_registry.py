@@ -38,7 +38,7 @@ def test_every_module_is_a_kind_in_the_registry() -> None:
 
 
 def test_union_and_tuple_hold_the_same_kinds_in_one_order() -> None:
-    """What JSON decodes is what the registry reads and writes."""
+    """JSON decodes the kinds that the registry reads and writes."""
     assert get_args(AnyCapability) == tuple(kind.capability for kind in KINDS)
     assert [KIND_OF[kind.capability].name for kind in KINDS] == NAMES
 
@@ -53,14 +53,14 @@ def test_words_are_unique_and_lead_to_their_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_capability_is_a_frozen_value(kind: Kind[Capability]) -> None:
-    """Values cross threads, so nothing in them may change."""
+    """Values cross threads, so they must not change."""
     config = kind.capability.__struct_config__
     assert (config.frozen, config.gc, config.tag_field) == (True, False, "type")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kind_tells_what_it_reads(name: str) -> None:
-    """The docstring says what is read, and which ABI says so."""
+    """The docstring has what is read, and the ABI that documents it."""
     doc = importlib.import_module(f"nodedevd.kinds.{name}").__doc__ or ""
     assert doc.startswith(f"{name}: ")
     assert "\nReads  " in doc
@@ -75,7 +75,7 @@ def test_kind_has_its_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_kind_occurs_in_a_recorded_host(name: str) -> None:
+def test_kind_occurs_in_a_sample_host(name: str) -> None:
     """Each is seen in the golden of some host."""
     goldens = sorted(DIRECTORY.glob("*/devices.json"))
     assert goldens
@@ -85,7 +85,7 @@ def test_kind_occurs_in_a_recorded_host(name: str) -> None:
         for device in json.loads(path.read_text(encoding="utf-8"))["devices"]
         for capability in device["capabilities"]
     }
-    assert name in types, f"no recorded host has a {name}: see docs/fixtures.md"
+    assert name in types, f"no sample host has a {name}: see docs/fixtures.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

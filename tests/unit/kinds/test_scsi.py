@@ -41,7 +41,7 @@ def capability(of: Device) -> Scsi:
 
 
 def test_whole_unit_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     assert unit(tree) == PATH
     found = device()
     assert (found.path, found.parent, found.driver) == (PATH, "scsi_target0_0_3", "sd")
@@ -82,7 +82,7 @@ def test_whole_unit_shows_each_field(tree: Tree) -> None:
     ],
 )
 def test_type_has_its_word_or_none(tree: Tree, number: int, word: str | None) -> None:
-    """A type that nobody has a word for is no fault."""
+    """A type without a word is not a fault."""
     unit(tree, type_=number)
     found = device()
     assert (capability(found).scsi_type, found.errors) == (word, ())
@@ -100,13 +100,13 @@ def test_largest_number_of_a_unit_can_be_told(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["0:0:3", "0:0:3:x", "0:0:3:1:2", "-1:0:3:1", "0:0:3:", "0x0:0:0"])
 def test_device_whose_name_is_no_address_is_none(tree: Tree, name: str) -> None:
-    """The address is what a unit is known by."""
+    """The address identifies a unit."""
     tree.device(f"{ADAPTER}/{name}", bus="scsi", uevent={"DEVTYPE": "scsi_device"})
     assert scan(Sysroot()).names == ("computer",)
 
 
 def test_device_of_another_type_is_none(tree: Tree) -> None:
-    """What it is its DEVTYPE says."""
+    """Its DEVTYPE is another one."""
     tree.device(PATH, bus="scsi")
     assert scan(Sysroot()).names == ("computer",)
 
@@ -134,7 +134,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_unit_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     unit(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

@@ -60,7 +60,7 @@ def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
 
 
 def test_node_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a node goes, it is dropped quietly, and nothing raises."""
+    """A node removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, uevent
         node(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

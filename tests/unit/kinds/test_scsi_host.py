@@ -51,7 +51,7 @@ def host(of: Device) -> ScsiHost:
 
 
 def test_whole_adapter_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:00:01.0", vendor=0x1077, device=0x2261, class_=0x0C0400)
     adapter(tree)
     found = device()
@@ -101,7 +101,7 @@ def test_plain_adapter_has_neither_part(tree: Tree) -> None:
 
 
 def test_virtual_port_is_a_host_below_its_adapter(tree: Tree) -> None:
-    """NPIV makes a host of its own; one that is in no fabric yet has none to tell."""
+    """NPIV makes a host of its own; one that is not in a fabric has no fabric name."""
     adapter(tree)
     fc: Attributes = {**FC_VALUES, "fabric_name": "0xffffffffffffffff"}
     virtual = tree.device(f"{PATH}/vport-5:0-0")
@@ -124,7 +124,7 @@ def test_virtual_ports_may_be_told_by_the_host_itself(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["host", "host5x", "hostess", "Host5", "host" + "9" * 11])
 def test_device_whose_name_is_no_hosts_is_none(tree: Tree, name: str) -> None:
-    """The number is what a host is known by."""
+    """The number identifies a host."""
     tree.device(f"{ADAPTER}/{name}", bus="scsi", uevent={"DEVTYPE": "scsi_host"})
     assert scan(Sysroot()).names == ("computer",)
 
@@ -137,7 +137,7 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["node_name", "port_name"])
 def test_absent_name_of_a_port_is_a_fault(tree: Tree, name: str) -> None:
-    """Every port has both; what is missing costs nothing else."""
+    """Every port has both; a missing one does not affect other values."""
     adapter(tree, **{name: None})
     found = device()
     assert found.errors == (Fault(f"fc_host/host5/{name}", "absent", ""),)
@@ -186,7 +186,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_adapter_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     adapter(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

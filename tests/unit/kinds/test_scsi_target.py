@@ -60,7 +60,7 @@ def test_target_behind_a_port_shows_each_field(tree: Tree) -> None:
 
 
 def test_target_of_a_plain_host_has_no_port(tree: Tree) -> None:
-    """Nothing above it is a remote port."""
+    """It is not below a remote port."""
     scsi.target(tree, scsi.host(tree, 5, above=ADAPTER), "5:0:0")
     found = device()
     assert found.capability(ScsiTarget) == ScsiTarget("target5:0:0", None)
@@ -105,7 +105,7 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
 
 
 def test_target_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     target(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

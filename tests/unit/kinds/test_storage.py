@@ -43,7 +43,7 @@ def storage(of: Device) -> Storage:
 
 
 def test_whole_disk_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:00:17.0", vendor=0x8086, device=0xA352, class_=0x010601)
     tree.udev(
         disk(tree, size=1953525168),
@@ -84,7 +84,7 @@ def test_whole_disk_shows_each_field(tree: Tree) -> None:
 
 @pytest.mark.parametrize(("block_size", "blocks"), [(512, 8388608), (4096, 1048576)])
 def test_size_counts_sectors_of_512_bytes_always(tree: Tree, block_size: int, blocks: int) -> None:
-    """A disk of 4096-byte blocks has its size told in sectors, as any other."""
+    """The kernel reports the size of a disk with 4096-byte blocks in sectors, as of any other."""
     disk(tree, size=8388608, block_size=block_size)
     found = device()
     assert storage(found).size_bytes == 4 << 30
@@ -93,7 +93,7 @@ def test_size_counts_sectors_of_512_bytes_always(tree: Tree, block_size: int, bl
 
 
 def test_size_zero_is_a_size(tree: Tree) -> None:
-    """An unused zram, or a drive without its medium, is there and holds nothing."""
+    """An unused zram and a drive without a medium are present, with a size of 0."""
     tree.block("zram0", size=0, block_size=4096)
     found = device("block_zram0")
     assert (storage(found).size_bytes, found.errors) == (0, ())
@@ -145,7 +145,7 @@ def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
 
 
 def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
-    """SCSI and NVMe pad to a fixed width; nothing but padding is nothing."""
+    """SCSI and NVMe pad to a fixed width; padding alone is no value."""
     disk(tree)
     tree.attributes(LUN, {"model": "  Two Words      ", "vendor": "        "})
     found = device()
@@ -154,7 +154,7 @@ def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
 
 
 def test_disk_that_is_no_hardware_has_no_model(tree: Tree) -> None:
-    """Without `device` there is nothing to have a model."""
+    """A device without `device` has no model."""
     tree.block("zram0", size=8)
     sysroot = FaultySysroot()
     found = device("block_zram0", sysroot)
@@ -182,7 +182,7 @@ def test_missing_queue_leaves_out_blocks(tree: Tree) -> None:
 
 
 def test_block_size_zero_divides_nothing(tree: Tree) -> None:
-    """A driver's zero is told, and no number of blocks is made of it."""
+    """A block size of 0 is shown, without a number of blocks."""
     disk(tree, block_size=0)
     root = validate(native_xml(device()))
     assert root.findtext("capability/logical_block_size") == "0"
@@ -201,7 +201,7 @@ def test_absent_size_is_a_fault(tree: Tree) -> None:
 
 @pytest.mark.parametrize("size", ["-1", "big", "0x10", "1 2", "9" * 20])
 def test_size_that_makes_no_sense_is_a_fault(tree: Tree, size: str) -> None:
-    """Nonsense is no size, and costs nothing else."""
+    """A malformed size is unknown; the other values are read."""
     disk(tree, size=size)
     found = device()
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (None, 512)
@@ -253,7 +253,7 @@ def test_uevent_that_cannot_be_read_leaves_the_kernels_name(tree: Tree) -> None:
 
 
 def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a disk goes, it is dropped quietly, and nothing raises."""
+    """A disk removed at any point of its read is dropped, without an error."""
     disk(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -301,7 +301,7 @@ def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
 def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
     tree: Tree, name: str, properties: dict[str, str], kind: str | None
 ) -> None:
-    """What is no drive has no kind, and is shown all the same."""
+    """A device that is not a drive has no type, and is shown all the same."""
     path = tree.block(name, attributes={"loop/backing_file": "/image"}, number=(240, 0))
     if properties:
         tree.udev(path, properties)
@@ -317,7 +317,7 @@ def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
 def test_kind_of_drive_is_told_by_what_is_behind_it(
     tree: Tree, number: str, kind: str | None
 ) -> None:
-    """Without udev a SCSI device's type, and a card's, say what it is."""
+    """Without udev, the type is that of the SCSI device or of the card."""
     behind = tree.device(LUN, attributes={"type": number})
     tree.block("sda", above=f"{behind}/block", device=behind)
     assert storage(device()).drive_type == kind
@@ -337,7 +337,7 @@ def test_serial_number_is_told_without_udev(tree: Tree, properties: dict[str, st
 
 
 def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
-    """It lies beside the disk; empty, it is none."""
+    """It is an attribute of the disk; an empty one is no value."""
     tree.block("vda", attributes={"serial": "guest-1"})
     tree.block("vdb", attributes={"serial": b""})
     snapshot = scan(Sysroot())
@@ -346,7 +346,7 @@ def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
 
 
 def test_serial_number_of_a_dasd_is_its_uid(tree: Tree) -> None:
-    """What udev says of it is not unique."""
+    """The serial number that udev has for a DASD is not unique."""
     behind = tree.device("/sys/devices/css0/0.0.0001", attributes={"uid": "IBM.750000000A.0a00.01"})
     tree.udev(tree.block("dasda", device=behind), {"ID_SERIAL": "0X0001"})
     found = device("block_dasda_IBM_750000000A_0a00_01")
@@ -374,7 +374,7 @@ def test_serial_number_that_cannot_be_read_is_a_fault(tree: Tree) -> None:
 def drive(
     tree: Tree, properties: dict[str, str], *, name: str = "sr0", removable: str = "1"
 ) -> Device:
-    """Make a drive of 2048-byte blocks, with what udev knows of it, and read it."""
+    """Make a drive with 2048-byte blocks and an entry in udev's database, and read it."""
     path = tree.block(
         name, size=2097151, block_size=2048, number=(11, 0), attributes={"removable": removable}
     )
@@ -395,7 +395,7 @@ def drive(
 def test_medium_is_told_with_its_size_and_label(
     tree: Tree, name: str, properties: dict[str, str], label: str | None
 ) -> None:
-    """A drive's size is that of what lies in it."""
+    """The size of a drive is that of its medium."""
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=True, media_label=label)
     removable = find(validate(native_xml(found)), "capability/capability")
@@ -422,7 +422,7 @@ def test_medium_is_told_with_its_size_and_label(
 def test_drive_without_a_medium_holds_nothing(
     tree: Tree, name: str, properties: dict[str, str]
 ) -> None:
-    """The kernel goes on telling a size; it is that of no medium."""
+    """Without a medium, the kernel's size is stale."""
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=False, media_label=None)
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (0, None)
@@ -431,7 +431,7 @@ def test_drive_without_a_medium_holds_nothing(
 
 
 def test_drive_that_udev_has_not_seen_has_an_unknown_medium(tree: Tree) -> None:
-    """The kernel does not say whether there is one; its size may be that of the last one."""
+    """The kernel does not report the medium; its size may be stale."""
     found = drive(tree, {})
     assert storage(found).removable == Removable(media_available=None, media_label=None)
     assert storage(found).size_bytes == 2097151 * 512
@@ -442,7 +442,7 @@ def test_drive_that_udev_has_not_seen_has_an_unknown_medium(tree: Tree) -> None:
 
 @pytest.mark.parametrize(("name", "removable"), [("sr0", "0"), ("sda", "1"), ("sr0", "odd")])
 def test_other_drive_has_its_size_as_any_disk(tree: Tree, name: str, removable: str) -> None:
-    """A stick is removable as a whole; a drive that says it is not holds what it holds."""
+    """A stick is removable as a whole; a drive that is not removable always has its medium."""
     found = drive(tree, {}, name=name, removable=removable)
     assert storage(found).removable is None
     root = validate(native_xml(found))
@@ -451,7 +451,7 @@ def test_other_drive_has_its_size_as_any_disk(tree: Tree, name: str, removable: 
 
 
 def test_size_of_a_medium_that_cannot_be_read_is_unknown(tree: Tree) -> None:
-    """It is there, and its size is not told."""
+    """It is present, and its size is unknown."""
     drive(tree, {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1"})
     path = "/sys/devices/virtual/block/sr0"
     found = device("block_sr0", FaultySysroot(errors={f"{path}/size": errno.EIO}))

@@ -105,7 +105,7 @@ def test_host_without_dmi_has_an_empty_system(tree: Tree) -> None:
 
 @pytest.mark.parametrize("content", ["", "   "])
 def test_attributes_that_say_nothing_are_absent(tree: Tree, content: str) -> None:
-    """An empty line, or blanks a firmware pads with, say as much as no file."""
+    """An empty line, or only blanks, means the same as a missing file."""
     tree.dmi(**dict.fromkeys(ALL, content))
     device = read_computer(Sysroot())
     assert (system(device), device.errors) == (System(), ())
@@ -132,7 +132,7 @@ def test_text_padded_by_firmware_is_stripped(tree: Tree) -> None:
 def test_one_attribute_that_fails_costs_no_other(
     tree: Tree, name: str, number: int, code: str, detail: str
 ) -> None:
-    """What one file refuses is unknown, with the reason; all others are read."""
+    """The value of a file that is refused is unknown, with the reason; the others are read."""
     tree.dmi(**ALL)
     device = read_computer(FaultySysroot(errors={f"{DMI}/{name}": number}))
     assert [msgspec.to_builtins(fault) for fault in device.errors] == [
@@ -148,7 +148,7 @@ def test_one_attribute_that_fails_costs_no_other(
 
 
 def test_serial_and_uuid_refused_are_unknown(tree: Tree) -> None:
-    """Without root these two are refused, and XML and JSON say so."""
+    """Without root these two are refused, and XML and JSON show it."""
     tree.dmi(**ALL)
     errors = dict.fromkeys([f"{DMI}/product_serial", f"{DMI}/product_uuid"], errno.EACCES)
     device = read_computer(FaultySysroot(errors=errors))
@@ -170,7 +170,7 @@ def test_serial_and_uuid_refused_are_unknown(tree: Tree) -> None:
 
 
 def test_text_that_is_no_utf8_is_shown_escaped(tree: Tree) -> None:
-    """Odd bytes are kept legible, and blamed on the attribute."""
+    """Bytes that are not UTF-8 are escaped, with a fault."""
     tree.file(f"{DMI}/sys_vendor", b"M\xfcller & S\xf6hne\n")
     device = read_computer(Sysroot())
     assert system(device).hardware.vendor == "M\\xfcller & S\\xf6hne"
@@ -179,7 +179,7 @@ def test_text_that_is_no_utf8_is_shown_escaped(tree: Tree) -> None:
 
 
 def test_control_characters_do_not_break_the_xml(tree: Tree) -> None:
-    """What XML cannot hold is replaced there, and kept in the value."""
+    """Characters that XML cannot represent are replaced there, and kept in the value."""
     tree.file(f"{DMI}/product_name", b"Box\x02\x1b[31m\n")
     device = read_computer(Sysroot())
     assert system(device).product == "Box\x02\x1b[31m"
@@ -195,7 +195,7 @@ def test_long_text_is_read_whole(tree: Tree, size: int) -> None:
 
 
 def test_directory_in_place_of_an_attribute_is_a_fault(tmp_path: Path) -> None:
-    """What is no file is not read as one."""
+    """A directory is not read as a file."""
     tree = Tree(tmp_path)  # a real one: pyfakefs answers EBADF
     tree.dmi(product_name="Box 9000")
     tree.directory(f"{DMI}/sys_vendor")
@@ -213,7 +213,7 @@ def test_dmi_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
 
 
 def test_dmi_that_vanishes_leaves_the_root(tree: Tree) -> None:
-    """Whenever the table goes, `computer` stays."""
+    """When the table is removed at any point of the read, `computer` stays."""
     tree.dmi(**ALL)
     sysroot = FaultySysroot(vanishing=DMI, at=3)
     device = read_computer(sysroot)

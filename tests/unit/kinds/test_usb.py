@@ -27,7 +27,7 @@ CODES: dict[str, Value] = {
 
 
 def interface(tree: Tree, **changed: Value | None) -> str:
-    """Make an interface; an attribute of None is left out."""
+    """Make an interface; attributes that are None are left out."""
     values = {key: value for key, value in {**CODES, **changed}.items() if value is not None}
     uevent = {"DEVTYPE": "usb_interface"}
     return tree.device(PATH, bus="usb", driver="btusb", uevent=uevent, attributes=values)
@@ -73,7 +73,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
 
 
 def test_interface_without_a_name_has_no_description(tree: Tree) -> None:
-    """Most have none, and some an empty one."""
+    """Most interfaces have no description, and some an empty one."""
     interface(tree)
     assert (usb(device()).description, device().errors) == (None, ())
     interface(tree, interface="")
@@ -81,7 +81,7 @@ def test_interface_without_a_name_has_no_description(tree: Tree) -> None:
 
 
 def test_device_and_interface_are_told_apart_by_name(tree: Tree) -> None:
-    """The one has no colon, the other has, whatever their uevents say."""
+    """The name of an interface has a colon, that of a device does not; uevents are not used."""
     path = interface(tree)
     tree.file(f"{path}/uevent")
     tree.device(path.rpartition("/")[0], bus="usb")
@@ -127,7 +127,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading an interface goes, it is dropped quietly, and nothing raises."""
+    """An interface removed at any point of its read is dropped, without an error."""
     interface(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

@@ -35,7 +35,7 @@ ATTRIBUTES: dict[str, Value] = {
 
 
 def stick(tree: Tree, **changed: Value | None) -> str:
-    """Make a device; an attribute of None is left out."""
+    """Make a device; attributes that are None are left out."""
     values = {key: value for key, value in {**ATTRIBUTES, **changed}.items() if value is not None}
     return tree.device(
         PATH,
@@ -89,7 +89,7 @@ def test_whole_device_shows_each_field_without_udevd(tree: Tree) -> None:
 
 
 def test_name_of_udevs_hardware_database_comes_first(tree: Tree) -> None:
-    """What the database knows says more than what the device calls itself."""
+    """The database has better names than the device itself."""
     names = {"ID_MODEL_FROM_DATABASE": "Ultra USB 3.0", "ID_VENDOR_FROM_DATABASE": "SanDisk Corp."}
     tree.udev(stick(tree), names)
     found = usb(device())
@@ -112,7 +112,7 @@ def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
 
 
 def test_strings_of_a_device_are_escaped(tree: Tree) -> None:
-    """Whatever a device calls itself, it is text and nothing else."""
+    """Any name of a device is text, and is escaped."""
     stick(tree, product="<a & 'b'>", serial="\x01")
     root = validate(native_xml(device()))
     assert root.findtext("capability/product") == "<a & 'b'>"
@@ -124,7 +124,7 @@ def test_strings_of_a_device_are_escaped(tree: Tree) -> None:
     [("1.5", 1.5, "1.5"), ("12", 12.0, "12"), ("20000", 20000.0, "20000"), ("unknown", None, None)],
 )
 def test_speed_is_in_mbit(tree: Tree, speed: str, mbit: float | None, text: str | None) -> None:
-    """One speed is no whole number, and `unknown` is the kernel's word for none."""
+    """One speed is not an integer, and the kernel has `unknown` for an unknown speed."""
     stick(tree, speed=speed)
     found = device()
     assert (usb(found).speed_mbit, found.errors) == (mbit, ())
@@ -133,7 +133,7 @@ def test_speed_is_in_mbit(tree: Tree, speed: str, mbit: float | None, text: str 
 
 @pytest.mark.parametrize("speed", ["", "fast", "-1", "1e3", "480 ", "9" * 9])
 def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
-    """Nonsense is no speed, and costs nothing else."""
+    """A malformed speed is unknown; the other values are read."""
     stick(tree, speed=speed)
     found = device()
     assert (usb(found).speed_mbit, usb(found).bus) == (None, 1)
@@ -146,7 +146,7 @@ def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
 def test_id_that_is_no_16_bit_number_is_a_fault(
     tree: Tree, attribute: str, text: str, detail: str
 ) -> None:
-    """An id has four hex digits; the other one is as good as ever."""
+    """An id has four hex digits; the other id is read."""
     stick(tree, **{attribute: text})
     found = device()
     wrong, right = usb(found).vendor, usb(found).product
@@ -194,7 +194,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
 
 
 def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
-    """The kernel's name tells a device from an interface."""
+    """Devices and interfaces differ in their kernel names."""
     stick(tree)
     found = device(FaultySysroot(errors={f"{PATH}/uevent": errno.EIO}))
     assert usb(found).product == HardwareId("0x5581", "Ultra")
@@ -203,7 +203,7 @@ def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
 
 
 def test_serial_number_is_not_recorded(tmp_path: Path) -> None:
-    """It tells this stick from all others of its model."""
+    """The serial number identifies this stick among others of its model."""
     tree = Tree(tmp_path / "host")
     stick(tree)
     record(str(tmp_path / "host"), str(tmp_path / "copy"))
@@ -214,7 +214,7 @@ def test_serial_number_is_not_recorded(tmp_path: Path) -> None:
 
 
 def test_device_unplugged_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     stick(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

@@ -16,7 +16,7 @@ PATH = "/sys/devices/pci0000:3a/0000:3b:00.2/vdpa0"
 
 
 def vdpa(tree: Tree, *children: str, driver: str | None = None) -> Device:
-    """Make a device with these children, and return what a scan finds."""
+    """Make a device with these children, scan, and return it."""
     tree.device(PATH, bus="vdpa", driver=driver)
     for child in children:
         tree.device(f"{PATH}/{child}")
@@ -40,7 +40,7 @@ def test_device_of_vhost_vdpa_shows_its_node(tree: Tree) -> None:
 
 @pytest.mark.parametrize("children", [(), ("virtio0",), ("vhost-vdpa",), ("vhost-vdpa-x",)])
 def test_device_without_such_a_child_has_no_node(tree: Tree, children: tuple[str, ...]) -> None:
-    """Bound to virtio_vdpa or to nothing, it is a device all the same."""
+    """Bound to virtio_vdpa or unbound, it is a device all the same."""
     found = vdpa(tree, *children)
     assert (found.capability(Vdpa), found.errors) == (Vdpa(chardev=None), ())
     assert native_xml(found).endswith("  <capability type='vdpa'>\n  </capability>\n</device>\n")
@@ -48,7 +48,7 @@ def test_device_without_such_a_child_has_no_node(tree: Tree, children: tuple[str
 
 
 def test_device_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, driver
         vdpa(tree, "vhost-vdpa-0", driver="vhost_vdpa")
         sysroot = FaultySysroot(vanishing=PATH, at=at)

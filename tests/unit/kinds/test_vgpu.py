@@ -54,7 +54,7 @@ def vgpu(device: Device) -> Vgpu:
 
 
 def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
-    """Zero is no profile, and empty files say nothing."""
+    """Zero means no profile, and empty files no value."""
     card(
         tree,
         {
@@ -90,7 +90,7 @@ def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
 
 
 def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
-    """All that the driver says about one vGPU."""
+    """All values of one vGPU are read."""
     card(
         tree,
         {
@@ -122,7 +122,7 @@ def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
 
 
 def test_profile_is_named_by_another_function_of_the_card(tree: Tree) -> None:
-    """A function with a profile lists nothing, and its own is named elsewhere."""
+    """A function with a profile lists none; other functions list the name of its profile."""
     card(
         tree,
         {"creatable_vgpu_types": "ID    : vGPU Name", "current_vgpu_type": 1148},
@@ -154,7 +154,7 @@ def test_function_without_the_interface_is_none(tree: Tree, files: dict[str, str
 
 @pytest.mark.parametrize("text", ["x", "-1", "", "0x47c", "1 2"])
 def test_profile_that_is_no_number_is_unknown(tree: Tree, text: str) -> None:
-    """It is not taken for none: the error says so, in XML, too."""
+    """It is not shown as unset: there is an error, in XML, too."""
     card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": text})
     device = found()
     assert (vgpu(device).current, vgpu(device).creatable) == (None, (Q1, Q2))
@@ -164,7 +164,7 @@ def test_profile_that_is_no_number_is_unknown(tree: Tree, text: str) -> None:
 
 
 def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
-    """One line that makes no sense costs itself alone, and is told."""
+    """A malformed line is left out, with an error."""
     text = f"{LISTED}\nno number: NVIDIA\n\n1149  : NVIDIA L40S: 3Q"
     card(tree, {"creatable_vgpu_types": text, "current_vgpu_type": 0})
     device = found()
@@ -176,7 +176,7 @@ def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
 
 
 def test_list_that_is_missing_is_unknown_and_not_empty(tree: Tree) -> None:
-    """Nobody is told that nothing could be made."""
+    """They are unknown, not empty."""
     card(tree, {"current_vgpu_type": 0})
     device = found()
     assert vgpu(device).creatable is None
@@ -187,7 +187,7 @@ def test_list_that_is_missing_is_unknown_and_not_empty(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["current_vgpu_type", "creatable_vgpu_types", "placement_id"])
 def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) -> None:
-    """An error of the driver's costs its one value."""
+    """An error of the driver makes one value unknown."""
     card(
         tree,
         {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1148, "placement_id": "7"},
@@ -202,7 +202,7 @@ def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) ->
 
 
 def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     files: Attributes = {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1150}
     at = 1
     while True:
@@ -215,8 +215,8 @@ def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
     assert at > 5
 
 
-def test_recount_of_what_is_the_same_is_the_same_object(tree: Tree) -> None:
-    """Nothing is published when nothing changed."""
+def test_same_volatile_values_are_the_same_object(tree: Tree) -> None:
+    """The same values are the same object, so nothing is published."""
     card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
     cap = vgpu(found())
     assert reread_volatile(Sysroot(), tree.resolve(VF), cap) is cap
@@ -231,7 +231,7 @@ def test_recount_of_what_is_the_same_is_the_same_object(tree: Tree) -> None:
 
 
 def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: Tree) -> None:
-    """No event tells of it: who asks for the one finds what is left on all of them."""
+    """There is no event: a request for one function rereads all functions of its card."""
     card(
         tree,
         {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},

@@ -20,7 +20,7 @@ CARD = "pci_0000_02_00_0"
 
 
 def snapshot_of(host: str, *, generation: int = 1) -> Snapshot:
-    """Scan a recorded host."""
+    """Scan a sample host."""
     return Snapshot(scan(Sysroot(str(FIXTURES / host))), generation=generation)
 
 

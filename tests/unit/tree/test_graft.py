@@ -1,4 +1,4 @@
-"""Putting readings into a tree: any way there leads to the same tree, and the changes tell it."""
+"""graft: any order of steps leads to the same tree, and the changes lead from tree to tree."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ COMPUTER = computer()
 
 
 def reading(path: str, driver: str | None = None) -> Reading:
-    """Return what could have been read at a path: an mdev, or a parent of some."""
+    """Return a reading of an mdev or an mdev parent at a path."""
     parent_path, _, sysname = path.rpartition("/")
     capability: MdevParent | MdevChild = MdevParent(types=(), children=())
     if sysname == UUID:
@@ -82,7 +82,7 @@ def reading(path: str, driver: str | None = None) -> Reading:
 
 
 def follow(old: Snapshot, changes: Iterable[Change]) -> dict[str, Device]:
-    """Apply changes one by one, as a watcher does, and check that each can be applied."""
+    """Apply changes in order, as a watcher does, and check that each can be applied."""
     devices = {device.name: device for device in old}
     for change in changes:
         name = change.device.name
@@ -133,7 +133,7 @@ STEP = st.tuples(
 def test_any_steps_lead_where_one_would_have_led(
     steps: list[tuple[set[str], dict[str, str | None]]],
 ) -> None:
-    """The tree depends on nothing but what was read last; the changes lead from old to new."""
+    """The tree depends only on the last readings; the changes lead from tree to tree."""
     there: dict[str, Reading] = {}
     snapshot = assemble(COMPUTER, [])
     for gone, drivers in steps:
@@ -149,13 +149,13 @@ def test_any_steps_lead_where_one_would_have_led(
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.permutations(PATHS))
 def test_order_of_readings_does_not_matter(paths: list[str]) -> None:
-    """Names and parents are the same, whoever was read first."""
+    """Names and parents do not depend on the order of readings."""
     expected = assemble(COMPUTER, map(reading, sorted(PATHS)))
     assert list(assemble(COMPUTER, map(reading, paths))) == list(expected)
 
 
 def test_smallest_path_has_the_name_and_its_heir_gets_it() -> None:
-    """The heir is the device of that name from then on, and its old name goes."""
+    """The next device has that name from then on, and its old name is gone."""
     first, second = "/sys/devices/v-1", "/sys/devices/v.1"
     old = assemble(COMPUTER, [reading(first), reading(second), reading(f"{second}/{UUID}")])
     apart = distinct_name("v_1", second)
@@ -177,14 +177,14 @@ def test_smallest_path_has_the_name_and_its_heir_gets_it() -> None:
 
 
 def test_device_called_computer_does_not_become_the_root() -> None:
-    """The root's name is never given away."""
+    """No other device gets the root's name."""
     snapshot = assemble(COMPUTER, [reading("/sys/devices/computer")])
     assert snapshot.get("computer") is COMPUTER
     assert len(snapshot) == 2
 
 
 def test_computer_that_is_the_same_stays_the_same_object() -> None:
-    """A scan that finds nothing new is no new snapshot; other DMI data is a change."""
+    """A scan without differences makes no new snapshot; other DMI data is a change."""
     old = assemble(COMPUTER, [reading(TOPS[0])])
     same = computer()
     update = graft(old, gone=old.paths, readings=[reading(TOPS[0])], computer=same)

@@ -1,4 +1,4 @@
-"""Which devices a uevent has read again."""
+"""touched: the devices to read again after a uevent, and the paths of events about a device."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 def test_uevents_touch_what_can_have_changed(
     snapshot: Snapshot, uevents: list[Uevent], touched: set[str]
 ) -> None:
-    """The device, what hangs below it if that can be another, and for an mdev its parent."""
+    """The device; those below it, if they can have changed; the parent of an mdev."""
     assert touched_paths(uevents, snapshot) == touched
 
 
