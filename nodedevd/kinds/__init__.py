@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TypeAlias, get_args
 
+from nodedevd.kinds.accel import Accel
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
@@ -45,6 +46,7 @@ AnyCapability: TypeAlias = (
     | UsbDevice
     | Usb
     | Drm
+    | Accel
     | ScsiGeneric
     | Vdpa
     | Ccw

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.hosts_accel import accel_npu
 from tests.support.hosts_laptop import laptop_usb_wifi
 from tests.support.hosts_s390x import s390x_full
 from tests.support.hosts_storage import server_storage_fc
@@ -725,6 +726,7 @@ def _broken_mdevs(tree: Tree) -> None:
 
 
 HOSTS: Mapping[str, Callable[[Tree], None]] = {
+    "accel-npu": accel_npu,
     "broken": broken,
     "empty": empty,
     "igpu-gvtg": igpu_gvtg,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import AnyCapability
+from nodedevd.kinds.accel import Accel
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
@@ -215,6 +216,7 @@ usb_device = st.builds(
 )
 usb = st.builds(Usb, byte, byte, byte, byte, maybe)
 drm = st.builds(Drm, st.sampled_from(["primary", "control", "render"]))
+accel = st.builds(Accel, text.map(lambda end: f"/dev/x{end}"), maybe, maybe)
 scsi_generic = st.builds(ScsiGeneric, text.map(lambda end: f"/dev/x{end}"))
 vdpa = st.builds(Vdpa, st.none() | st.integers(0).map(lambda n: f"/dev/vhost-vdpa-{n}"))
 ccw_address = st.none() | st.from_regex(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}", fullmatch=True)
@@ -243,7 +245,7 @@ capabilities = st.one_of(
     st.tuples(usb_device), st.tuples(usb), st.tuples(drm), st.tuples(scsi_generic),
     st.tuples(vdpa), st.tuples(ccw), st.tuples(css, mdev_parent), st.tuples(css),
     st.tuples(ccwgroup), st.tuples(ap_card), st.tuples(ap_queue),
-    st.tuples(ap_matrix, mdev_parent), st.just(()),
+    st.tuples(ap_matrix, mdev_parent), st.tuples(accel), st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
