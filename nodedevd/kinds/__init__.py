@@ -18,6 +18,7 @@ from nodedevd.kinds.ccw import Ccw
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.infiniband import Infiniband
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.net import Net
@@ -42,6 +43,7 @@ AnyCapability: TypeAlias = (
     | MdevChild
     | Vgpu
     | Net
+    | Infiniband
     | Storage
     | UsbDevice
     | Usb

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.support.hosts_accel import accel_npu
+from tests.support.hosts_infiniband import infiniband_hca
 from tests.support.hosts_laptop import laptop_usb_wifi
 from tests.support.hosts_s390x import s390x_full
 from tests.support.hosts_storage import server_storage_fc
@@ -730,6 +731,7 @@ HOSTS: Mapping[str, Callable[[Tree], None]] = {
     "broken": broken,
     "empty": empty,
     "igpu-gvtg": igpu_gvtg,
+    "infiniband-hca": infiniband_hca,
     "laptop-usb-wifi": laptop_usb_wifi,
     "s390x-ap-ccw": s390x_ap_ccw,
     "s390x-full": s390x_full,

@@ -89,7 +89,7 @@ def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) 
 
 def test_every_kind_is_libvirts() -> None:
     """A kind that libvirt does not have is to be named here."""
-    assert {kind.name for kind in KINDS if kind.libvirt is None} == {"accel", "vgpu"}
+    assert {kind.name for kind in KINDS if kind.libvirt is None} == {"accel", "infiniband", "vgpu"}
 
 
 def _refused(element: etree._Element) -> bool:

@@ -20,6 +20,7 @@ from nodedevd.kinds.ccw import Ccw
 from nodedevd.kinds.ccwgroup import CcwGroup, CcwMember, Qeth
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.infiniband import Infiniband, InfinibandPort, InfinibandRate
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.net import Net, NetLink
@@ -216,6 +217,13 @@ usb_device = st.builds(
 )
 usb = st.builds(Usb, byte, byte, byte, byte, maybe)
 drm = st.builds(Drm, st.sampled_from(["primary", "control", "render"]))
+rate = st.builds(
+    InfinibandRate, st.integers(0, 9999).map(lambda halves: halves / 2), number, st.none() | text
+)
+port = st.builds(InfinibandPort, number, maybe, maybe, maybe, st.none() | number, st.none() | rate)
+infiniband = st.builds(
+    Infiniband, maybe, maybe, maybe, maybe, maybe, maybe, st.lists(port, max_size=2).map(tuple)
+)
 accel = st.builds(Accel, text.map(lambda end: f"/dev/x{end}"), maybe, maybe)
 scsi_generic = st.builds(ScsiGeneric, text.map(lambda end: f"/dev/x{end}"))
 vdpa = st.builds(Vdpa, st.none() | st.integers(0).map(lambda n: f"/dev/vhost-vdpa-{n}"))
@@ -245,7 +253,8 @@ capabilities = st.one_of(
     st.tuples(usb_device), st.tuples(usb), st.tuples(drm), st.tuples(scsi_generic),
     st.tuples(vdpa), st.tuples(ccw), st.tuples(css, mdev_parent), st.tuples(css),
     st.tuples(ccwgroup), st.tuples(ap_card), st.tuples(ap_queue),
-    st.tuples(ap_matrix, mdev_parent), st.tuples(accel), st.just(()),
+    st.tuples(ap_matrix, mdev_parent), st.tuples(accel), st.tuples(infiniband),
+    st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
@@ -255,18 +264,23 @@ faults = st.builds(
 )
 
 
-def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
+def promised(of: tuple[AnyCapability, ...]) -> set[str]:
     """Return the attributes whose absence is a fault."""
     missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
     missing |= {"fc_host/host5/node_name", "fc_host/host5/port_name"}
     missing.add("../fc_remote_ports/rport-5:0-0/port_name")
     missing |= {"busnum", "devnum", "idVendor", "idProduct", "online", "card_type", "chpid"}
+    missing |= {"node_type", "node_guid", "sys_image_guid"}
     missing |= {f"bInterface{code}" for code in ("Number", "Class", "SubClass", "Protocol")}
     for capability in of:
         if isinstance(capability, MdevParent):
             for one in capability.types:
                 missing.add(f"mdev_supported_types/{one.id}/device_api")
                 missing.add(f"mdev_supported_types/{one.id}/available_instances")
+        if isinstance(capability, Infiniband):
+            for port in capability.ports:
+                names = ("state", "phys_state", "link_layer")
+                missing |= {f"ports/{port.number}/{name}" for name in names}
     return missing
 
 
@@ -274,7 +288,7 @@ def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
 def devices(draw: st.DrawFn) -> Device:
     """Draw a device, with a fault for each promised attribute that is missing."""
     has = draw(capabilities)
-    missing = draw(st.permutations(sorted(blamed(has))))
+    missing = draw(st.permutations(sorted(promised(has))))
     return Device(
         name=draw(name),
         path=draw(st.none() | path),
