@@ -6,7 +6,6 @@ import click
 import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json
-from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 from nodedevd.questions.vgpus import CAPABILITIES, Offer, VgpuFunction, vgpu_functions
 from nodedevd.text import table
@@ -41,15 +40,13 @@ def types(context: Context, parents: tuple[str, ...], as_json: bool) -> None:
         else:
             offers += [(device, function, one) for one in function.offers]
     if as_json:
-        print_json(msgspec.json.encode([_offer(*offer) for offer in offers]))
+        print_json(msgspec.json.encode([_offer(function, one) for _, function, one in offers]))
         return
     heading = ("PARENT", "TYPE", "NAME", "API", "AVAILABLE", "ACTIVE", "DESCRIPTION")
     click.echo(table(heading, [_row(device, one) for device, _, one in offers]), nl=False)
 
 
-def _offer(device: Device, function: VgpuFunction, one: Offer) -> dict[str, object]:
-    parent = device.capability(MdevParent)
-    mdevs = {} if parent is None else {kind.id: kind.devices for kind in parent.types}
+def _offer(function: VgpuFunction, one: Offer) -> dict[str, object]:
     return {
         "parent": function.device,
         "framework": function.framework,
@@ -60,7 +57,7 @@ def _offer(device: Device, function: VgpuFunction, one: Offer) -> dict[str, obje
         "device_api": one.device_api,
         "available_instances": one.available,
         "active_instances": one.active,
-        "devices": mdevs.get(one.id, ()),
+        "devices": one.mdevs,
     }
 
 

@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Set
 
-from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.update import neighbours
+from nodedevd.tree.related import neighbours
+from nodedevd.tree.touched import reporting_paths
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +48,9 @@ class MissedChanges:
         """Drop the changes at these paths, and the neighbours that change with them."""
         for change in tuple(self._unexplained.values()):
             device = change.device
-            paths = {device.path, f"/sys/class/{device.subsystem}/{device.sysname}"}
+            paths = reporting_paths(device)
             if isinstance(change, Changed):
-                paths.add(change.before.path)
-            if device.capability(MdevChild) is not None:
-                paths.add(DEFINITIONS)
+                paths.add(change.before.path or "")
             if reported.isdisjoint(paths):
                 continue
             self._unexplained.pop(device.path or "", None)

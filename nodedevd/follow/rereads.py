@@ -13,10 +13,10 @@ from itertools import chain, repeat
 
 from nodedevd.follow.pending import Pending, Scan
 from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.model.changes import Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
-from nodedevd.tree.update import sharing_functions
 
 INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0)
 """Backoff of the retries for an mdev without a type; the last delay repeats."""

@@ -1,4 +1,4 @@
-"""formats: the XML of a device, a module for each format; `docs/formats.md` compares them."""
+"""formats: the XML of devices, with one module for each format."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Format: TypeAlias = Literal["nodedevd", "libvirt"]
 
 
 class XmlFormat(Protocol):
-    """What the module of a format has."""
+    """The functions that the module of a format has; `docs/formats.md` compares the formats."""
 
     def shows(self, device: Device) -> bool:
-        """Tell whether the format knows such a device."""
+        """Return whether the format shows the device."""
 
     def placed(self, device: Device, snapshot: Snapshot) -> Device:
-        """Return a device that is shown with the name and the parent it has in the format."""
+        """Return a device that is shown with its name and its parent in the format."""
 
     def written(self, device: Device) -> Out:
-        """Return the document of one device that is placed."""
+        """Return the XML of one device that is `placed`."""
 
 
 FORMATS: Mapping[Format, XmlFormat] = {"nodedevd": native, "libvirt": libvirt}
 
 
 def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> list[Device]:
-    """Return the devices of these names, each once; without names all that the format shows.
+    """Return the devices of these names, each once; for None all devices that the format shows.
 
     Raises NoSuchDevice, and NotInFormat for a device that the format does not show.
     """
@@ -47,13 +47,13 @@ def select(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> lis
 
 
 def device_xml(device: Device, snapshot: Snapshot, form: Format, *, depth: int = 0) -> str:
-    """Return the XML of one device that the format shows."""
+    """Return the XML of a device that the format shows, indented by `depth` levels."""
     format_ = FORMATS[form]
     return format_.written(format_.placed(device, snapshot)).at(depth)
 
 
 def dump(snapshot: Snapshot, names: Sequence[str] | None, form: Format) -> str:
-    """Return one `<device>` for one name, and a document for none or several.
+    """Return `<device>` for one name; `<devices>` for several names, and for None with all.
 
     Raises NoSuchDevice, NotInFormat.
     """

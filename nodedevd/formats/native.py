@@ -1,11 +1,9 @@
-"""Native format: `virsh nodedev-dumpxml`-style, one `<capability>` for each of a device's.
+"""The native format: in the style of `virsh nodedev-dumpxml`, with all capabilities of a device.
 
-Described in `docs/xml.md`, checked by `schemas/nodedevd.rng`.
+`docs/xml.md` describes it, `nodedevd.rng` is its schema.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from nodedevd.kinds import KIND_OF
 from nodedevd.model.device import Device
@@ -14,22 +12,17 @@ from nodedevd.xml_writer import Out
 
 
 def shows(device: Device) -> bool:
-    """Tell whether the device is shown: every one is."""
+    """Return whether the format shows the device: it shows all."""
     return True
 
 
 def placed(device: Device, snapshot: Snapshot) -> Device:
-    """Return the device, whose name and parent are this format's."""
+    """Return the device, whose name and parent are those of this format."""
     return device
 
 
-def device_xml(device: Device, *, depth: int = 0) -> str:
-    """Return the XML of one device; `depth` is the number of levels it stands in."""
-    return written(device).at(depth)
-
-
 def written(device: Device) -> Out:
-    """Return the document of one device."""
+    """Return the XML of one device."""
     out = Out(unknown=frozenset([fault.attribute for fault in device.errors]))
     with out.begin("device"):
         write_head(device, out)
@@ -47,7 +40,7 @@ def written(device: Device) -> Out:
 
 
 def write_head(device: Device, out: Out) -> None:
-    """Write what comes before the capabilities, in libvirt's order."""
+    """Write the elements before the capabilities, in libvirt's order."""
     out.text("name", device.name)
     if device.path is not None:
         out.text("path", device.path)
@@ -63,13 +56,8 @@ def write_head(device: Device, out: Out) -> None:
 
 
 def opening(generation: int) -> str:
-    """Return the start tag of a document of several devices."""
+    """Return the start tag of a document with several devices."""
     return f"<devices generation='{generation}'>\n"
 
 
 CLOSING = "</devices>\n"
-
-
-def document(devices: Iterable[Device], generation: int) -> str:
-    """Return one document of several devices."""
-    return opening(generation) + "".join(device_xml(one, depth=1) for one in devices) + CLOSING

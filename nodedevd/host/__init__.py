@@ -1,1 +1,1 @@
-"""host: the machine as files and sockets; what is here knows no kind of device."""
+"""host: access to the machine by files and sockets, without knowledge of any kind of device."""

@@ -1,6 +1,6 @@
-"""devlink: whether the switch inside a network card is driven as one.
+"""devlink: asks whether a network card is in switchdev mode. Needs CAP_NET_ADMIN.
 
-Source: devlink-dev(8), include/uapi/linux/{devlink,genetlink}.h. It takes CAP_NET_ADMIN.
+Source: devlink-dev(8), include/uapi/linux/{devlink,genetlink}.h
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ _RECEIVE_BYTES = 1 << 16
 
 
 def is_switchdev(bus: str, device: str) -> bool:
-    """Tell whether the device of this kernel name is in switchdev mode. Blocking.
+    """Return whether the device of this kernel name is in switchdev mode. Blocking.
 
-    Raises OSError: ENOENT without devlink in the kernel, ENODEV for a device it does not know,
+    Raises OSError: ENOENT if the kernel has no devlink, ENODEV for a device without devlink,
     EOPNOTSUPP for one without a switch, EPERM.
     """
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, _GENERIC) as door:
+    with socket.socket(socket.AF_NETLINK, kind, _GENERIC) as channel:
         name = netlink.attribute(_FAMILY_NAME, b"devlink\0")
-        family = _ask(door, _CONTROLLER, _GET_FAMILY, name).get(_FAMILY_ID, b"")
+        family = _request(channel, _CONTROLLER, _GET_FAMILY, name).get(_FAMILY_ID, b"")
         which = _text(_BUS_NAME, bus) + _text(_DEV_NAME, device)
-        answer = _ask(door, _number(family), _ESWITCH_GET, which)
+        answer = _request(channel, _number(family), _ESWITCH_GET, which)
     return _number(answer.get(_ESWITCH_MODE, b"\0\0")) == _SWITCHDEV
 
 
-def _ask(door: socket.socket, family: int, command: int, content: bytes) -> Mapping[int, bytes]:
-    """Ask one thing; return the attributes of the answer. Raises OSError."""
-    door.sendto(netlink.message(family, _GENL.pack(command, 1, 0) + content), (0, 0))
-    for kind, answer in netlink.messages(door.recv(_RECEIVE_BYTES)):
+def _request(
+    channel: socket.socket, family: int, command: int, content: bytes
+) -> Mapping[int, bytes]:
+    """Send a request, and return the attributes of the reply. Raises OSError."""
+    channel.sendto(netlink.message(family, _GENL.pack(command, 1, 0) + content), (0, 0))
+    for kind, answer in netlink.messages(channel.recv(_RECEIVE_BYTES)):
         if kind == netlink.ERROR and len(answer) >= 4:
             (number,) = struct.unpack_from("=i", answer)
             raise OSError(-number, os.strerror(-number))

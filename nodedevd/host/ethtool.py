@@ -1,7 +1,7 @@
-"""ethtool: what a network interface's driver does on the way of a packet.
+"""ethtool: the active offload features of a network interface, by ioctl.
 
-Source: ethtool(8), Linux's include/uapi/linux/ethtool.h. Features are asked for by name: their
-numbers are not the same in any two kernels.
+Source: ethtool(8), Linux's include/uapi/linux/ethtool.h. Features have names, since their
+numbers differ from kernel to kernel.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _MOST_FEATURES = 4096  # 64 in Linux 6.12
 _NAME_SIZE = 16  # IFNAMSIZ
 
 RDMA = "rdma"
-"""No feature of ethtool's: that there is an InfiniBand device beside the interface."""
+"""Not a feature of ethtool: the interface's device also has an InfiniBand device."""
 
 SWITCHDEV = "switchdev"
-"""Nor this: that the switch in the interface's card is driven as one, as devlink tells."""
+"""Not a feature of ethtool: the card is in switchdev mode, see `devlink`."""
 
-# libvirt's words in its order; a word holds when any of the kernel's does.
+# libvirt's words in its order; each stands for any of the kernel's features beside it.
 _WORDS: dict[str, frozenset[str]] = {
     "rx": frozenset({"rx-checksum"}),
     "tx": frozenset(
@@ -64,30 +64,30 @@ _WORDS: dict[str, frozenset[str]] = {
 
 
 def words(active: frozenset[str]) -> tuple[str, ...]:
-    """Return libvirt's words for the kernel's features that are active, in libvirt's order."""
+    """Return libvirt's words for the active features of the kernel, in libvirt's order."""
     return tuple([word for word, names in _WORDS.items() if not names.isdisjoint(active)])
 
 
 def active_features(interface: str, index: int) -> frozenset[str]:
-    """Return the kernel's names of an interface's active features.
+    """Return the kernel's names of an interface's active features. Blocking.
 
-    The interface is that of this name and index in the process's network namespace. Blocking.
-    Raises OSError: ENODEV if there is none, EOPNOTSUPP for one that has no features to tell.
+    The interface has this name and index in the network namespace of the process. Raises
+    OSError: ENODEV if there is no such interface, EOPNOTSUPP if it reports no features.
     """
-    if socket.if_nametoindex(interface) != index:  # /sys may show another namespace
+    if socket.if_nametoindex(interface) != index:  # /sys may be of another namespace
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface)
-    # Any socket will do; those of the Internet are forbidden by the unit.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
-        count = _count(door, interface)
-        names = _ask(
-            door,
+    # Any socket works; the unit forbids those of the Internet.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        count = _count(channel, interface)
+        names = _request(
+            channel,
             interface,
             struct.pack("=III", _GSTRINGS, _SS_FEATURES, count) + bytes(count * _STRING_SIZE),
         )[12:]
         blocks = (count + 31) // 32
-        bits = _ask(door, interface, struct.pack("=II", _GFEATURES, blocks) + bytes(blocks * 16))[
-            8:
-        ]
+        bits = _request(
+            channel, interface, struct.pack("=II", _GFEATURES, blocks) + bytes(blocks * 16)
+        )[8:]
     return frozenset(
         name.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
         for number, name in enumerate(
@@ -97,21 +97,21 @@ def active_features(interface: str, index: int) -> frozenset[str]:
     )
 
 
-def _count(door: socket.socket, interface: str) -> int:
-    question = struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_FEATURES, 0)
-    mask, count = struct.unpack("=8xQI", _ask(door, interface, question))
+def _count(channel: socket.socket, interface: str) -> int:
+    request = struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_FEATURES, 0)
+    mask, count = struct.unpack("=8xQI", _request(channel, interface, request))
     return min(int(count), _MOST_FEATURES) if mask else 0
 
 
 def _active(bits: bytes, number: int) -> bool:
-    """Tell whether a feature is active: in 32 bits each available, requested, active, fixed."""
+    """Return whether a feature is active; a block is 32 bits each: available, requested, active."""
     (active,) = struct.unpack_from("=8xI", bits, number // 32 * 16)
     return bool(active >> number % 32 & 1)
 
 
-def _ask(door: socket.socket, interface: str, question: bytes) -> bytes:
-    """Have the kernel answer a question in its place. Raises OSError."""
-    place = ctypes.create_string_buffer(question, len(question))
+def _request(channel: socket.socket, interface: str, request: bytes) -> bytes:
+    """Send a request, and return what the kernel writes over it. Raises OSError."""
+    buffer = ctypes.create_string_buffer(request, len(request))
     name = interface.encode("utf-8", "surrogateescape")[: _NAME_SIZE - 1]
-    fcntl.ioctl(door, _SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(place)))
-    return place.raw
+    fcntl.ioctl(channel, _SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(buffer)))
+    return buffer.raw

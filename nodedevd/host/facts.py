@@ -1,4 +1,4 @@
-"""host_facts: what a host has and lacks besides its devices, for `doctor` to judge.
+"""facts: what `doctor` needs to know of a host, besides its devices.
 
 Reads  /sys/module/{mdev,i915/parameters/enable_gvt}, /sys/bus/mdev, /sys/class/mdev_bus,
        /sys/class/iommu, /run/udev/control
@@ -10,54 +10,56 @@ import os
 
 import msgspec
 
+from nodedevd.host.listing import readable_names_in
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.sysroot import Sysroot
 
+_IOMMUS = "/sys/class/iommu"
+
 
 class HostFacts(msgspec.Struct, frozen=True):
-    """What no device shows. Of a recorded host, what processes would tell is None."""
+    """Facts that no device shows; None for those of processes, on a recorded host."""
 
     mdev: bool
     """whether the kernel has mdev, built in or loaded"""
     listed_parents: frozenset[str]
-    """where the links of /sys/class/mdev_bus lead"""
+    """targets of the links in /sys/class/mdev_bus"""
     iommus: bool
-    """whether /sys/class/iommu has any"""
+    """whether /sys/class/iommu has any entry"""
     gvt: bool
-    """whether i915 was asked for GVT-g: enable_gvt"""
+    """whether i915 is loaded with enable_gvt, for GVT-g"""
     udevd: bool | None = None
-    """whether udevd runs"""
+    """whether udevd is running"""
     root: bool | None = None
     """whether this process is root"""
 
 
 def read_host(sysroot: Sysroot) -> HostFacts:
-    """Read them. What cannot be read is taken for absent."""
+    """Read the facts. A file that cannot be read counts as absent."""
     from nodedevd.host.events.udev import running  # pyudev is slow to import
 
     live = sysroot.root == "/"
     return HostFacts(
         mdev=any(map(sysroot.exists, ("/sys/module/mdev", "/sys/bus/mdev", MDEV_BUS))),
         listed_parents=frozenset(_targets(sysroot, MDEV_BUS)),
-        iommus=bool(_names(sysroot, "/sys/class/iommu")),
+        # By `exists`, so that a recording keeps them.
+        iommus=bool([one for one in _entries(sysroot, _IOMMUS) if sysroot.exists(one)]),
         gvt=_flag(sysroot, "/sys/module/i915/parameters/enable_gvt"),
         udevd=running() if live else None,
         root=os.geteuid() == 0 if live else None,
     )
 
 
-def _names(sysroot: Sysroot, directory: str) -> list[str]:
-    try:
-        return sorted(sysroot.names(directory))
-    except OSError:
-        return []
+def _entries(sysroot: Sysroot, directory: str) -> list[str]:
+    names = readable_names_in(sysroot, directory, faults=[])
+    return [f"{directory}/{name}" for name in names]
 
 
 def _targets(sysroot: Sysroot, directory: str) -> list[str]:
     targets = []
-    for name in _names(sysroot, directory):
+    for link in _entries(sysroot, directory):
         try:
-            targets.append(sysroot.target(f"{directory}/{name}"))
+            targets.append(sysroot.target(link))
         except OSError:
             continue
     return targets

@@ -1,4 +1,4 @@
-"""netlink: the parts of its packets, messages and attributes, without I/O.
+"""netlink: parses and builds messages and attributes, without I/O.
 
 Source: netlink(7), include/uapi/linux/netlink.h
 """
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 ERROR = 2
-"""NLMSG_ERROR, the type of a message that is an error or an acknowledgement."""
+"""NLMSG_ERROR, the type of an error or acknowledgement"""
 REQUEST = 1
 """NLM_F_REQUEST"""
 
@@ -19,7 +19,7 @@ _TYPE = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
 def messages(packet: bytes) -> Iterator[tuple[int, bytes]]:
-    """Return each message's type and content; what is cut off is left out."""
+    """Return type and content of each message in a packet, up to one that is cut off."""
     while len(packet) >= _HEADER.size:
         length, kind, *_ = _HEADER.unpack_from(packet)
         if length < _HEADER.size or length > len(packet):
@@ -29,7 +29,7 @@ def messages(packet: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Return each attribute's type and value; what is cut off is left out."""
+    """Return type and value of each attribute, up to one that is cut off."""
     while len(data) >= _ATTRIBUTE.size:
         length, kind = _ATTRIBUTE.unpack_from(data)
         if length < _ATTRIBUTE.size or length > len(data):
@@ -39,12 +39,12 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def message(kind: int, content: bytes, *, flags: int = REQUEST) -> bytes:
-    """Return a packet of one message."""
+    """Return a packet with one message."""
     return _HEADER.pack(_HEADER.size + len(content), kind, flags, 1, 0) + content
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """Return an attribute, padded for the next."""
+    """Return an attribute, padded to the start of the next."""
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, kind) + value + bytes(_aligned(length) - length)
 

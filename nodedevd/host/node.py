@@ -1,38 +1,33 @@
-"""Node: one device's directory in sysfs, and the three outcomes of reading below it.
+"""Node: one device's directory in sysfs, and the three outcomes of a read below it.
 
-Absent is `None`. A device that went away raises `NodeGone`. What is there and cannot be
-told (the driver refuses, the text is nonsense) is `None` too, but leaves a `Fault`, and
-touches nothing but that one attribute.
+An attribute that is absent is `None`. If the device is gone, a read raises `NodeGone`. An
+attribute that cannot be read or makes no sense is `None` too, and leaves a `Fault`; the other
+attributes are not affected.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault, FaultCode
+from nodedevd.host.faults import ABSENT, Fault, FaultCode, fault_of
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
 from nodedevd.text import printable_path
 
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
-_REFUSED = frozenset({errno.EACCES, errno.EPERM})
-_GONE = _ABSENT | {errno.ENODEV, errno.ENXIO}
-# Where Python knows two names for a number, the kernel's.
-_NAMES = {**errno.errorcode, errno.EAGAIN: "EAGAIN", errno.EOPNOTSUPP: "EOPNOTSUPP"}
-# int() takes more: blanks, signs, underscores, digits of other scripts, 0x twice.
+_GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
+# int() accepts more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
 _INT64_MAX = 2**63 - 1
 
 
 class Node:
-    """A device's directory: its listing, read once, and what lies below it."""
+    """A device's directory: its listing, which is read once, and its attributes."""
 
     def __init__(
         self,
@@ -46,7 +41,7 @@ class Node:
         self.path = path
         self.sysname = path.rpartition("/")[2]
         self.listed_in = frozenset(listed_in)
-        """The directories that led here, such as `/sys/class/mdev_bus`."""
+        """the directories that list the device, such as `/sys/class/mdev_bus`"""
         self.faults: list[Fault] = []
         try:
             self.entries = frozenset(sysroot.listdir(path))
@@ -54,16 +49,11 @@ class Node:
             if error.errno in _GONE:
                 raise NodeGone(path) from None
             self.entries = frozenset()
-            self.fault("", *_describe(error))
+            self.faults.append(fault_of("", error))
         self.subsystem = subsystem or self.link_name("subsystem")
 
-    def fault(
-        self,
-        attribute: str,
-        code: FaultCode,
-        detail: str,
-    ) -> None:
-        """Note that an attribute could not be told."""
+    def fault(self, attribute: str, code: FaultCode, detail: str) -> None:
+        """Add a fault of an attribute."""
         self.faults.append(Fault(printable_path(attribute), code, detail))
 
     def read(
@@ -71,9 +61,12 @@ class Node:
     ) -> str | None:
         r"""Read an attribute as text, without its last newline.
 
-        Bytes that are not UTF-8 come out as `\xNN` and leave a fault. `promised` says
-        that the ABI has this attribute always: absent or empty, it leaves a fault. `absent`
-        are the errnos by which a driver says that it has no such thing to tell.
+        Bytes that are not UTF-8 become `\xNN` and leave a fault.
+
+        Args:
+            attribute: Its path, relative to the device's.
+            promised: Whether the ABI promises it: absent or empty, it leaves a fault.
+            absent: The errnos with which drivers report that they have no such value.
         """
         data = self.read_bytes(attribute, promised=promised, absent=absent)
         if data is None:
@@ -97,7 +90,7 @@ class Node:
 
     @cached_property
     def udev(self) -> UdevData:
-        """What udevd knows of the device; nothing where it has not seen it, or does not run."""
+        """The entry in udevd's database; empty if it has none, or udevd is not running."""
         name = device_id(self.subsystem, self.sysname, self.uevent)
         try:
             data = self.sysroot.read(f"{UDEV_DATA}/{name}")
@@ -113,7 +106,7 @@ class Node:
         promised: bool = False,
         absent: Collection[int] = (),
     ) -> bytes | None:
-        """Read an attribute as it is, whole or its first `size` bytes."""
+        """Read an attribute as bytes, all or the first `size`; `read` has the other arguments."""
         if "/" not in attribute and attribute not in self.entries:
             if promised:
                 self.fault(attribute, "absent", "")
@@ -126,12 +119,12 @@ class Node:
             return None
 
     def read_padded(self, attribute: str) -> str | None:
-        """Read text that its driver pads to a fixed width; None where there are blanks alone."""
+        """Read text that the driver pads with blanks to a fixed width; None if it is blank."""
         text = self.read(attribute)
         return None if text is None else text.strip() or None
 
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:
-        """Read an attribute as a number that is not negative; anything else is a fault."""
+        """Read an attribute as an unsigned number; other text is a fault."""
         text = self.read(attribute, promised=promised)
         if text is None:
             return None
@@ -141,11 +134,11 @@ class Node:
         return number
 
     def link(self, attribute: str) -> str | None:
-        """Return the path a link points at, whether or not something is there."""
+        """Return the path that a link points at, whether or not it exists."""
         return self._follow(attribute, self.sysroot.target)
 
     def link_name(self, attribute: str) -> str | None:
-        """Return the last component of the path a link points at."""
+        """Return the last component of the path that a link points at."""
         name = self._follow(attribute, self.sysroot.target_name)
         return None if name is None else printable_path(name)
 
@@ -162,11 +155,11 @@ class Node:
             return None
 
     def has(self, attribute: str) -> bool:
-        """Tell whether the device had this entry when its directory was listed."""
+        """Return whether the device's directory has this entry."""
         return attribute in self.entries and self.sysroot.saw(f"{self.path}/{attribute}")
 
     def names(self, directory: str) -> list[str]:
-        """List a directory below the device, sorted; one that is not there is empty."""
+        """List a directory below the device, sorted; a missing one is empty."""
         if "/" not in directory and directory not in self.entries:
             return []
         try:
@@ -178,24 +171,15 @@ class Node:
     def _failed(self, attribute: str, error: OSError, *, promised: bool = False) -> None:
         if error.errno in _GONE and not self.sysroot.exists(self.path):
             raise NodeGone(self.path) from None
-        if error.errno not in _ABSENT:
-            self.fault(attribute, *_describe(error))
+        if error.errno not in ABSENT:
+            self.faults.append(fault_of(printable_path(attribute), error))
         elif promised:
             self.fault(attribute, "absent", "")
 
 
 def parse_number(text: str, base: int = 10) -> int | None:
-    """Read an unsigned number as the kernel prints it, `0x` allowed for base 16."""
+    """Parse an unsigned number in the kernel's form, with or without `0x` for base 16."""
     if _NUMBER[base].fullmatch(text) is None:
         return None
     number = int(text, base)
     return number if number <= _INT64_MAX else None
-
-
-def _describe(error: OSError) -> tuple[FaultCode, str]:
-    name = _NAMES.get(error.errno or 0, str(error.errno))
-    if error.errno in _REFUSED:
-        return "refused", name
-    if error.errno in (errno.EISDIR, errno.ELOOP):
-        return "malformed", name
-    return "unreadable", f"{name}: {os.strerror(error.errno or 0)}"

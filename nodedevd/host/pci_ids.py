@@ -1,7 +1,7 @@
-"""Names of PCI vendors and devices, from the `pci.ids` database (https://pci-ids.ucw.cz).
+"""pci_ids: names of PCI vendors and devices in the database `pci.ids` (https://pci-ids.ucw.cz).
 
-The file has 38,000 lines, a host some ten vendors: a vendor's section is found in the raw
-bytes when it is first asked for, and only that section is parsed.
+The file has 38,000 lines, and a host some ten vendors: the section of a vendor is searched in
+the raw bytes and parsed when it is first needed.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 PATHS = ("/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
-"""Where Debian and Fedora keep the database."""
+"""Paths of the database on Debian and Fedora."""
 
 
 _Key: TypeAlias = tuple[int, ...]
 
 
 class PciIds:
-    """One database, given as the bytes of its file; empty bytes know no name."""
+    """A database, given as the bytes of its file; it has no names if these are empty."""
 
     def __init__(self, data: bytes) -> None:
         self._data = b"\n" + data
@@ -32,7 +32,7 @@ class PciIds:
         return self._section(vendor).get((device,))
 
     def subsystem(self, vendor: int, device: int, subvendor: int, subdevice: int) -> str | None:
-        """Return a board's name; as for lspci, one that repeats the chip's ids has its name."""
+        """Return a board's name; as in lspci, one with the ids of its chip has the chip's name."""
         if (vendor, device) == (subvendor, subdevice):
             return self.device(vendor, device)
         return self._section(vendor).get((device, subvendor, subdevice))

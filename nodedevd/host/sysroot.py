@@ -40,8 +40,6 @@ class Sysroot:
 
     loop_thread: ClassVar[int | None] = None
     """The thread of the event loop: a read from there would stall every client."""
-    every_read_counts: ClassVar[bool] = False
-    """Whether everything has to be read, even what equals something read before."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root)
@@ -79,6 +77,10 @@ class Sysroot:
         self.alike.clear()
         self._real.clear()
         self._plain.clear()
+
+    def keep(self, key: object, value: Any) -> None:
+        """Keep what was read for one of several that are the same, in `alike`."""
+        self.alike[key] = value
 
     # -- the three reads ---------------------------------------------------------------
 

@@ -1,11 +1,10 @@
-"""udevdb: what udevd's rules found out about a device, from its database.
+"""udev_db: the properties and links of a device in udevd's database.
 
 Reads  /run/udev/data/<id>, one small file a device
-Form   E:KEY=VALUE a property, S:LINK a symbolic link below /dev; other lines are udevd's own.
+Form   E:KEY=VALUE is a property, S:LINK a symbolic link below /dev; udevd uses the other lines.
        systemd's src/libsystemd/sd-device writes it, libudev reads it.
 
-The files are read as they are: it is the same for a live and a recorded host, and a tenth of
-what asking libudev for one device costs.
+To read the files works for a live and a recorded host, and takes a tenth of libudev's time.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ DIRECTORY = "/run/udev/data"
 
 
 class UdevData(msgspec.Struct, frozen=True):
-    """One device's entry; an empty one where udevd has not seen the device, or does not run."""
+    """The entry of a device; empty if udevd does not know the device or is not running."""
 
     properties: Mapping[str, str] = {}
     links: tuple[str, ...] = ()
-    """paths of symbolic links to the device's node, sorted"""
+    """paths of the symbolic links to the device node, sorted"""
 
 
 def parse(text: str) -> UdevData:
-    """Read an entry."""
+    """Parse an entry."""
     properties = {}
     links = []
     for line in text.splitlines():
@@ -40,7 +39,7 @@ def parse(text: str) -> UdevData:
 
 
 def device_id(subsystem: str | None, sysname: str, uevent: Mapping[str, str]) -> str:
-    """Return the name of a device's entry: by number, interface index, or kernel name."""
+    """Return the name of a device's entry: by device number, interface index, or kernel name."""
     if "MAJOR" in uevent and "MINOR" in uevent:
         kind = "b" if subsystem == "block" else "c"
         return f"{kind}{uevent['MAJOR']}:{uevent['MINOR']}"

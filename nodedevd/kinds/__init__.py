@@ -1,44 +1,24 @@
-"""kinds: every kind of capability, a file each, and the list of them in the order of XML and JSON.
+"""kinds: one file for each kind of capability, and the registry of them.
 
-A new kind is one file, and its name here, twice: in the tuple and in the union that
-msgspec decodes and describes. `tests/test_registry.py` holds the two together.
+A new kind is a file, its import, and a line in `AnyCapability`: a type checker and msgspec both
+need that union written out, and everything else here is derived from it.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import sys
+from typing import Any, TypeAlias, get_args
 
-from nodedevd.kinds import (
-    ap_card,
-    ap_matrix,
-    ap_queue,
-    ccw,
-    ccwgroup,
-    css,
-    drm,
-    mdev_child,
-    mdev_parent,
-    net,
-    pci,
-    scsi,
-    scsi_generic,
-    scsi_host,
-    scsi_target,
-    storage,
-    system,
-    usb,
-    usb_device,
-    vdpa,
-    vgpu,
-)
+from nodedevd.kinds.accel import Accel
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.kinds.ccw import Ccw
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.infiniband import Infiniband
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.net import Net
@@ -54,30 +34,6 @@ from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.kinds.vgpu import Vgpu
 
-KINDS: tuple[Kind[Any], ...] = (
-    system.KIND,
-    pci.KIND,
-    css.KIND,
-    ap_matrix.KIND,
-    mdev_parent.KIND,
-    mdev_child.KIND,
-    vgpu.KIND,
-    net.KIND,
-    storage.KIND,
-    usb_device.KIND,
-    usb.KIND,
-    drm.KIND,
-    scsi_generic.KIND,
-    vdpa.KIND,
-    ccw.KIND,
-    ccwgroup.KIND,
-    ap_card.KIND,
-    ap_queue.KIND,
-    scsi_host.KIND,
-    scsi_target.KIND,
-    scsi.KIND,
-)
-
 AnyCapability: TypeAlias = (
     System
     | Pci
@@ -87,10 +43,12 @@ AnyCapability: TypeAlias = (
     | MdevChild
     | Vgpu
     | Net
+    | Infiniband
     | Storage
     | UsbDevice
     | Usb
     | Drm
+    | Accel
     | ScsiGeneric
     | Vdpa
     | Ccw
@@ -101,11 +59,25 @@ AnyCapability: TypeAlias = (
     | ScsiTarget
     | Scsi
 )
+"""The kinds, in the order of XML and JSON."""
 
-KIND_OF: dict[type[Capability], Kind[Any]] = {kind.capability: kind for kind in KINDS}
+KIND_OF: dict[type[Capability], Kind[Any]] = {
+    capability: sys.modules[capability.__module__].KIND for capability in get_args(AnyCapability)
+}
+"""The kind of each capability: the `KIND` in the capability's module."""
+
+KINDS: tuple[Kind[Any], ...] = tuple(KIND_OF.values())
+
+SUBSYSTEMS: frozenset[str] = frozenset().union(*(kind.subsystems or () for kind in KINDS))
+"""Buses and classes with devices of some kind."""
+
+LIBVIRT_FORMS: dict[type[Capability], LibvirtForm[Any]] = {
+    kind.capability: kind.libvirt for kind in KINDS if kind.libvirt is not None
+}
+"""How libvirt shows the kinds that it has."""
 
 WORDS: dict[str, str] = {
-    **{word: kind.name for kind in KINDS for word in (kind.name, *kind.words)},
+    **{word: kind.name for kind in KINDS for word in kind.words},
     **{word: word for kind in KINDS for word in kind.nested},
 }
 """Every word a filter takes, with the kind or the nested part it stands for."""

@@ -1,4 +1,4 @@
-"""ap_matrix: the device that AP queues are handed to guests by; its mdevs are mdev_parent's.
+"""ap_matrix: the device whose mdevs assign AP queues to guests; `mdev_parent` has their types.
 
 Reads  features
 ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/vfio_ap_drv.c
@@ -7,7 +7,7 @@ ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/vfio_ap_drv.c
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 
@@ -15,18 +15,25 @@ class ApMatrix(Capability, frozen=True, gc=False, tag="ap_matrix"):
     """The AP matrix device, /sys/devices/vfio_ap/matrix."""
 
     features: tuple[str, ...]
-    """features: what the driver can do, as dyn, sorted; none before Linux 6.10"""
+    """features of the driver, such as dyn, sorted; empty before Linux 6.10"""
 
 
 def read(node: Node) -> ApMatrix:
-    """Read it; the one device of its bus is it."""
+    """Read the one device of its bus."""
     return ApMatrix(features=tuple(sorted(set((node.read("features") or "").split()))))
 
 
 def write(cap: ApMatrix, out: Out) -> None:
-    """Write what the driver can do; libvirt has nothing but the mdev types."""
+    """Write the features of the driver."""
     for feature in cap.features:
         out.empty("feature", name=feature)
 
 
-KIND = Kind(capability=ApMatrix, read=read, write=write, subsystems=frozenset({"matrix"}))
+KIND = Kind(
+    capability=ApMatrix,
+    read=read,
+    write=write,
+    subsystems=frozenset({"matrix"}),
+    # libvirt shows nothing but the mdev types.
+    libvirt=LibvirtForm("ap_matrix", bit=20, write=lambda cap, out: None),
+)

@@ -1,20 +1,21 @@
-"""What every capability kind is made of: a value, a reader, a writer, and its words."""
+"""What a kind is made of: the struct of its capability, and what is done with such a capability."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.xml_writer import Out
 
 
 class Capability(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """What a device can do: a frozen value, told apart by its `type` (the struct's tag)."""
+    """What a device can do: a frozen value; `type`, the tag of the struct, is its kind."""
 
 
 class HardwareId(msgspec.Struct, frozen=True, gc=False):
@@ -23,11 +24,11 @@ class HardwareId(msgspec.Struct, frozen=True, gc=False):
     id: str
     """0x and four hex digits"""
     name: str | None = None
-    """as a database of such ids has it, or else the hardware itself"""
+    """from a database of such ids, or else from the hardware itself"""
 
 
 def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> None:
-    """Write an id as libvirt does: the name is the text of the element."""
+    """Write an id in libvirt's form: the name is the text of the element."""
     if value is None:
         out.value(tag, None, attribute)
     elif value.name is None:
@@ -37,44 +38,151 @@ def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> No
 
 
 C = TypeVar("C", bound=Capability)
+Other = TypeVar("Other", bound=Capability)
+
+
+class DeviceLike(Protocol):
+    """What a kind may ask about a device; `model.device.Device` has it."""
+
+    @property
+    def path(self) -> str | None:
+        """The sysfs path."""
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the parent."""
+
+    @property
+    def driver(self) -> str | None:
+        """The name of the bound driver."""
+
+    @property
+    def capabilities(self) -> tuple[Any, ...]:
+        """All capabilities of the device."""
+
+    def capability(self, kind: type[Other]) -> Other | None:
+        """Return the capability of a kind."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the device is present, and not only defined."""
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether it has values that change without an event."""
+
+
+class TreeLike(Protocol):
+    """What a kind may ask about the other devices; `model.snapshot.Snapshot` has it."""
+
+    def get(self, name: str) -> DeviceLike | None:
+        """Return the device of this name."""
+
+    def at(self, path: str | None) -> DeviceLike | None:
+        """Return the device at this path."""
+
+    def below(self, path: str) -> Sequence[str]:
+        """Return the paths of all devices below a path."""
+
 
 NameOf: TypeAlias = Callable[[str], str | None]
-"""Gives the name of the device at a sysfs path, None if that is no device of the tree."""
+"""Returns the name of the device at a sysfs path, None if the tree has no such device."""
+
+Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str]]
+"""Returns the paths of other devices, for a capability and the device that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtForm(Generic[C]):
+    """How libvirt shows a kind; `docs/formats.md` describes the format.
+
+    Attributes:
+        type: libvirt's name of the kind.
+        bit: the number of its bit in filters, VIR_CONNECT_LIST_NODE_DEVICES_CAP_….
+        write: writes the elements of `<capability>` that libvirt has, in libvirt's order.
+        write_rest: writes those elements that libvirt has after the device's mdev types.
+        shown: whether libvirt lists a device with this capability.
+        suffix: what libvirt's name of the device ends with, where it is not the name used here.
+        nested_bits: the bits of those parts in `Kind.nested` that libvirt's filters know.
+        within_others: whether the elements are a part of the device's other capability, if any.
+    """
+
+    type: str
+    bit: int
+    write: Callable[[C, Out], None]
+    write_rest: Callable[[C, Out], None] | None = None
+    shown: Callable[[C, DeviceLike], bool] = lambda capability, device: True
+    suffix: Callable[[C], str] | None = None
+    nested_bits: Mapping[str, int] = field(default_factory=dict)
+    within_others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Definable(Generic[C]):
+    """What a kind has besides if mdevctl can define its devices, and start them later.
+
+    Attributes:
+        read: reads an inactive device from its definition, the file at a path; None: the file is
+            missing, or the device is active.
+        defined: whether a device has a definition.
+        autostart: whether mdevctl starts it along with its parent.
+        inactive: the capability that its definition alone describes.
+        tree_path: the sysfs path that it has when it is active; None: its parent is missing.
+    """
+
+    read: Callable[[Sysroot, str, list[Fault]], C | None]
+    defined: Callable[[C], bool]
+    autostart: Callable[[C], bool]
+    inactive: Callable[[C], C]
+    tree_path: Callable[[C], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[C]):
-    """One capability kind; see `docs/adding-a-capability.md`.
+    """One kind of capability; `docs/adding-a-kind.md` shows how to add one.
 
     Attributes:
         capability: the struct.
-        read: reads it from a device's directory; None: this device is not one.
-        write: fills `<capability type='…'>`; content only, escaping is the `Out`'s work.
-        subsystems: which devices are asked; None: all of them.
-        words: further words for it in a filter (libvirt's).
-        nested: filter words for parts that such a capability may have, each with its test.
-        identifying: attributes that tell this very machine from another of its model, such as
-            serial numbers; a recording replaces their content.
-        suffix: what libvirt's name of such a device has behind the kernel's; None: nothing.
-        link: puts in what is only known with the whole tree at hand: names of other devices.
-        recount: reads what changes without an event, and nothing else; the same object if nothing
-            is different, None if the device has to be read as a whole.
-        tree_path: the sysfs path such a device has, or would have, if its own path is none.
+        read: reads it from a device's directory; None: the device has no such capability.
+        write: writes the elements of `<capability type='…'>`; `Out` escapes them.
+        subsystems: the buses and classes whose devices are read; None: all.
+        libvirt: how libvirt shows it; None: libvirt has no such kind.
+        nested: parts that such a capability can have, by their word in filters, with a test.
+        identifying: attributes that identify this one machine, such as serial numbers; a
+            recording replaces their content.
+        suffix: what the device's name ends with, after the kernel's name.
+        link: returns the capability with the names of other devices filled in.
+        reread_volatile: reads only the values that change without an event; returns the same
+            object if they are the same, None if the whole device has to be read.
+        neighbours: the devices whose description changes when such a device comes or goes.
+        dependents: the devices whose description changes when this capability does.
+        definable: for a kind that mdevctl defines, whose devices can be inactive.
+        profile: the name or id of the vGPU profile that is set, for lists.
     """
 
     capability: type[C]
     read: Callable[[Node], C | None]
     write: Callable[[C, Out], None]
     subsystems: frozenset[str] | None = None
-    words: tuple[str, ...] = ()
+    libvirt: LibvirtForm[C] | None = None
     nested: Mapping[str, Callable[[C], bool]] = field(default_factory=dict)
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
-    recount: Callable[[Sysroot, str, C], C | None] | None = None
-    tree_path: Callable[[C], str | None] | None = None
+    reread_volatile: Callable[[Sysroot, str, C], C | None] | None = None
+    neighbours: Related[C] | None = None
+    dependents: Related[C] | None = None
+    definable: Definable[C] | None = None
+    profile: Callable[[C], str | None] | None = None
 
     @property
     def name(self) -> str:
-        """The capability's type, as in XML and JSON."""
+        """The type of the capability, as in XML and JSON."""
         return str(self.capability.__struct_config__.tag)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The names of the kind in a filter: its own, and libvirt's if that differs."""
+        if self.libvirt is None or self.libvirt.type == self.name:
+            return (self.name,)
+        return (self.name, self.libvirt.type)

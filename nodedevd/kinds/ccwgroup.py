@@ -1,4 +1,4 @@
-"""ccwgroup: CCW devices that work as one, as the three of a network adapter.
+"""ccwgroup: CCW devices that work as one, such as the three of a network adapter.
 
 Reads  the device's name, online, cdev<N> (links), uevent (DEVTYPE), card_type, chpid
 ABI    Documentation/arch/s390/driver-model.rst, section 1.1; drivers/s390/cio/ccwgroup.c;
@@ -8,12 +8,13 @@ ABI    Documentation/arch/s390/driver-model.rst, section 1.1; drivers/s390/cio/c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
 from nodedevd.kinds.shared.ccw import State, read_address, read_state, write_address
 from nodedevd.names import device_name
 from nodedevd.xml_writer import Out
@@ -41,9 +42,9 @@ class Qeth(msgspec.Struct, frozen=True, gc=False):
     """A network adapter of the driver qeth."""
 
     layer: QethType
-    """DEVTYPE; qeth_generic until the driver knows"""
+    """DEVTYPE; qeth_generic until the driver has found the layer"""
     card_type: str | None
-    """card_type, as OSD_10GIG"""
+    """card_type, such as OSD_10GIG"""
     chpid: str | None
     """chpid: the channel path, two hex digits"""
 
@@ -54,15 +55,15 @@ class CcwGroup(Capability, frozen=True, gc=False, tag="ccwgroup"):
     state: State | None
     """online; None is unknown"""
     address: str | None
-    """that of its first member; None if the kernel's name for it is no such address"""
+    """address of its first member; None if the kernel's name is not such an address"""
     members: tuple[CcwMember, ...]
     """in the order of their links"""
     qeth: Qeth | None
-    """None for a group of another driver"""
+    """None for groups of other drivers"""
 
 
 def read(node: Node) -> CcwGroup:
-    """Read a group; every device of the bus is one."""
+    """Read a group; each device of the bus is one."""
     return CcwGroup(
         state=read_state(node),
         address=read_address(node),
@@ -88,8 +89,16 @@ def _read_qeth(node: Node) -> Qeth | None:
     )
 
 
+def neighbours(cap: CcwGroup, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the members, whose `group_device` is this group."""
+    for member in cap.members:
+        found = tree.get(member.device)
+        if found is not None and found.path is not None:
+            yield found.path
+
+
 def write(cap: CcwGroup, out: Out) -> None:
-    """Write in libvirt's order and number formats."""
+    """Write as libvirt does."""
     out.value("state", cap.state, "online")
     write_address(cap.address, out)
     if cap.members:
@@ -102,4 +111,15 @@ def write(cap: CcwGroup, out: Out) -> None:
             out.value("chpid", cap.qeth.chpid, "chpid")
 
 
-KIND = Kind(capability=CcwGroup, read=read, write=write, subsystems=frozenset({"ccwgroup"}))
+def _shown_by_libvirt(cap: CcwGroup, device: DeviceLike) -> bool:
+    return None not in (cap.address, cap.qeth) and len(cap.members) > 0
+
+
+KIND = Kind(
+    capability=CcwGroup,
+    read=read,
+    write=write,
+    subsystems=frozenset({"ccwgroup"}),
+    neighbours=neighbours,
+    libvirt=LibvirtForm("ccwgroup", bit=22, write=write, shown=_shown_by_libvirt),
+)

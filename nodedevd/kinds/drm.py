@@ -1,10 +1,10 @@
-"""drm: a device node of a graphics or compute device; its connectors are no devices of their own.
+"""drm: a device node of a graphics or compute device; connectors are not devices of the tree.
 
 Reads  the device's name: card<N>, controlD<N> or renderD<N>
 ABI    drivers/gpu/drm/drm_sysfs.c, drm_sysfs_minor_alloc; Documentation/gpu/drm-uapi.rst
 
-The name tells what a node is for. Its minor number does not: from 192 on the kernel hands
-them out as they come.
+The type of a node is in its name. It is not in the minor number: from 192 on the kernel assigns
+the next free one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from typing import Literal, TypeAlias
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 MinorType: TypeAlias = Literal["primary", "control", "render"]
@@ -26,11 +26,11 @@ class Drm(Capability, frozen=True, gc=False, tag="drm"):
     """A DRM minor."""
 
     minor_type: MinorType
-    """primary: modesetting and all else; render: rendering alone; control: before Linux 4.11"""
+    """primary: modesetting and all else; render: only rendering; control: before Linux 4.11"""
 
 
 def read(node: Node) -> Drm | None:
-    """Read a minor; a connector, as card0-HDMI-A-1, is none."""
+    """Read a minor; None for a connector, such as card0-HDMI-A-1."""
     match = _NAME.fullmatch(node.sysname)
     return None if match is None else Drm(minor_type=_TYPES[match[1]])
 
@@ -40,4 +40,10 @@ def write(cap: Drm, out: Out) -> None:
     out.text("type", cap.minor_type)
 
 
-KIND = Kind(capability=Drm, read=read, write=write, subsystems=frozenset({"drm"}))
+KIND = Kind(
+    capability=Drm,
+    read=read,
+    write=write,
+    subsystems=frozenset({"drm"}),
+    libvirt=LibvirtForm("drm", bit=12, write=write),
+)

@@ -1,4 +1,4 @@
-"""mdev_child: a mediated device, made from one type of its parent.
+"""mdev_child: a mediated device, of one type of its parent.
 
 Reads  mdev_type (a link), its name and device_api, iommu_group, vfio-dev/vfio<N>/dev, remove;
        /etc/mdevctl.d/<parent>/<uuid>
@@ -7,22 +7,32 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Fault, fault_of
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind, NameOf
+from nodedevd.kinds.base import (
+    Capability,
+    Definable,
+    DeviceLike,
+    Kind,
+    LibvirtForm,
+    NameOf,
+    TreeLike,
+)
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.mdevctl import (
     Definition,
     MdevAttribute,
     definition_path,
+    definitions_directory,
     read_definition,
-    unread,
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import is_uuid
@@ -30,15 +40,15 @@ from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 Missing: TypeAlias = Literal["parent", "type", "capacity"]
-"""parent: not there; type: the parent does not offer it; capacity: available_instances is 0"""
+"""parent: missing; type: the parent does not offer it; capacity: available_instances is 0"""
 
 State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
-"""incomplete: mdev_type is not there (yet); removing: the kernel has taken `remove` away;
+"""incomplete: mdev_type is missing (yet); removing: the kernel has taken `remove` away;
 inactive: there is a definition, but no device"""
 
 
 class MdevChildType(msgspec.Struct, frozen=True, gc=False):
-    """The type an mdev was made from."""
+    """The type of an mdev."""
 
     id: str
     name: str | None
@@ -46,7 +56,7 @@ class MdevChildType(msgspec.Struct, frozen=True, gc=False):
 
 
 class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
-    """One mdev. It has no mdev_type for a moment after it appeared, and none while it goes."""
+    """One mdev. It has no mdev_type right after its creation and during its removal."""
 
     uuid: str
     mdev_type: MdevChildType | None
@@ -54,25 +64,25 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     parent: str | None
     """name of the parent device"""
     parent_addr: str
-    """the parent's kernel name, as libvirt's element of that name: 0000:3b:00.0, matrix"""
+    """kernel name of the parent, libvirt's parent_addr: 0000:3b:00.0, matrix"""
     parent_path: str | None
-    """None for a definition whose parent is not there"""
+    """sysfs path of the parent; None for a definition whose parent is missing"""
     iommu_group: int | None
-    """None where VFIO has no groups, and while no driver is bound"""
+    """None if VFIO has no groups, or while no driver is bound"""
     vfio_device: VfioDevice | None
     state: State
     defined: bool
-    """whether mdevctl has a definition of it, one that can be read or not"""
+    """whether mdevctl has a definition of it, readable or not"""
     autostart: bool | None
-    """whether mdevctl starts it together with its parent; None without a definition"""
+    """whether mdevctl starts it along with its parent; None without a definition"""
     attributes: tuple[MdevAttribute, ...]
-    """what its definition has mdevctl write, in order"""
+    """attributes that mdevctl writes by its definition, in order"""
     waits_for: Missing | None
-    """what an inactive one needs before it can be started"""
+    """what an inactive mdev needs before it can be started"""
 
 
 def read(node: Node) -> MdevChild:
-    """Read an mdev, as far as it is there."""
+    """Read an active mdev, complete or not."""
     if not is_uuid(node.sysname):
         node.fault("", "malformed", "the name of an mdev is a UUID")
     parent_path = node.path.rpartition("/")[0]
@@ -104,11 +114,11 @@ def read(node: Node) -> MdevChild:
 def _read_definition(
     sysroot: Sysroot, path: str, attribute: str, faults: list[Fault]
 ) -> tuple[bool, Definition | None]:
-    """Tell whether there is a definition, and what it says; a fault is the attribute's."""
+    """Return whether there is a definition, and its content; add a fault if it is unreadable."""
     try:
         definition = read_definition(sysroot, path)
     except OSError as error:
-        faults.append(unread(attribute, error))
+        faults.append(fault_of(attribute, error))
         return True, None
     except ValueError as error:
         faults.append(Fault(attribute, "malformed", str(error)))
@@ -117,7 +127,7 @@ def _read_definition(
 
 
 def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
-    """Read the definition at `path`; None if it is gone, or its device is there."""
+    """Read the definition at a path; None if it is gone, or its device is active."""
     parent_addr, uuid = path.split("/")[-2:]
     active = _target(sysroot, f"{MDEV_DEVICES}/{uuid}")
     if active is not None and active.split("/")[-2] == parent_addr:
@@ -156,7 +166,7 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
 
 
 def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
-    """Return the parent's type of this id, which may be any text. Raises NodeGone."""
+    """Return the parent's type of this id, which can be any text. Raises NodeGone."""
     directory = f"{parent_path}/{MDEV_TYPES}"
     try:
         if type_id not in sysroot.listdir(directory):
@@ -175,22 +185,22 @@ def _target(sysroot: Sysroot, link: str) -> str | None:
 
 def _read_type(node: Node) -> MdevChildType | None:
     target = node.link("mdev_type")
-    # The link comes after the device and goes before it; where it leads can go first, too.
+    # The link appears after the device, and goes before it; its target can also go first.
     try:
         if target is None:
             raise NodeGone(node.path)
         known: MdevChildType | None = node.sysroot.alike.get(target)
         if known is not None:
             return known
-        # Read at the link's target: a path through the link could lead out of a sysroot.
+        # Read below the link's target: a path through the link could leave a sysroot.
         there = Node(node.sysroot, target, subsystem="mdev")
     except NodeGone:
         node.fault("mdev_type", "absent", "" if target is None else "dangling")
         return None
     found = _type(there)
     node.faults += _faults_of_type(there)
-    if not there.faults and not node.sysroot.every_read_counts:
-        node.sysroot.alike[target] = found  # for the other mdevs of this parent and type
+    if not there.faults:
+        node.sysroot.keep(target, found)  # for the other mdevs of this parent and type
     return found
 
 
@@ -217,19 +227,33 @@ def _read_iommu_group(node: Node) -> int | None:
 
 
 def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
-    """Put in the parent's name."""
+    """Fill in the name of the parent."""
     if cap.parent_path is None:
         return cap
     return msgspec.structs.replace(cap, parent=name_of(cap.parent_path))
 
 
 def tree_path(cap: MdevChild) -> str | None:
-    """Return where a defined mdev would appear; None if its parent is not there."""
+    """Return the path that an mdev has when it is active; None if its parent is absent."""
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
+def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the parent, the parents that share its counts, and the definitions for all of them.
+
+    An inactive mdev has no neighbours: it takes nothing from its parent.
+    """
+    if cap.parent_path is None or not device.active:
+        return
+    yield cap.parent_path
+    parent = tree.at(cap.parent_path)
+    for path in () if parent is None else sharing_functions(parent, tree):
+        yield path
+        yield from tree.below(definitions_directory(path))
+
+
 def write(cap: MdevChild, out: Out) -> None:
-    """Write the mdev's identity, type, parent and VFIO handles."""
+    """Write type, parent, VFIO group and device, state and definition."""
     out.text("uuid", cap.uuid)
     if cap.mdev_type is None:
         out.empty("type", state="unknown")
@@ -259,12 +283,44 @@ def write(cap: MdevChild, out: Out) -> None:
         out.text("waitsFor", cap.waits_for)
 
 
+def write_as_libvirt(cap: MdevChild, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
+    out.empty("type", id="" if cap.mdev_type is None else cap.mdev_type.id)
+    out.text("uuid", cap.uuid)
+    out.text("parent_addr", cap.parent_addr)
+    if cap.iommu_group is not None:
+        out.empty("iommuGroup", number=str(cap.iommu_group))
+    for one in cap.attributes:
+        out.empty("attr", name=one.name, value=one.value)
+
+
+def _shown_by_libvirt(cap: MdevChild, device: DeviceLike) -> bool:
+    """Return whether type and group are known; libvirt waits a second for them, then ignores it."""
+    return cap.mdev_type is not None and (cap.iommu_group is not None or cap.state == "inactive")
+
+
 KIND = Kind(
     capability=MdevChild,
     read=read,
     write=write,
     subsystems=frozenset({"mdev"}),
-    words=("mdev",),
     link=link,
-    tree_path=tree_path,
+    neighbours=neighbours,
+    definable=Definable(
+        read=read_inactive,
+        defined=lambda cap: cap.defined,
+        autostart=lambda cap: cap.autostart is True,
+        inactive=lambda cap: msgspec.structs.replace(
+            cap, state="inactive", iommu_group=None, vfio_device=None
+        ),
+        tree_path=tree_path,
+    ),
+    libvirt=LibvirtForm(
+        "mdev",
+        bit=14,
+        write=write_as_libvirt,
+        shown=_shown_by_libvirt,
+        # Since 7.7: one uuid can be defined for two parents.
+        suffix=lambda cap: cap.parent_addr,
+    ),
 )

@@ -1,4 +1,4 @@
-"""mdev_parent: a device that can be divided into mediated devices, on any bus or none.
+"""mdev_parent: a device of any bus or class that can be divided into mediated devices.
 
 Reads  mdev_supported_types/<type>/{name,description,device_api,available_instances,devices/}
 ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
@@ -6,13 +6,16 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec.structs import replace
 
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
+from nodedevd.kinds.shared.mdevctl import definitions_directory
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -20,33 +23,33 @@ from nodedevd.xml_writer import Out
 
 
 class MdevType(msgspec.Struct, frozen=True, gc=False):
-    """One type a parent offers; the directory `mdev_supported_types/<id>`."""
+    """One type that a parent offers; the directory `mdev_supported_types/<id>`."""
 
     id: str
     name: str | None
-    """name; kernels before 6.1 leave it to the driver"""
+    """name; optional before Linux 6.1"""
     description: str | None
-    """description, raw; its form is the driver's own"""
+    """description, as the driver words it"""
     facts: TypeFacts | None
-    """what name and description say, as far as they are understood"""
+    """facts parsed from name and description"""
     device_api: str | None
     """device_api: vfio-pci, vfio-ccw, vfio-ap; None is unknown"""
     available_instances: int | None
-    """available_instances: how many more could be created now; None is unknown"""
+    """available_instances: how many more can be created now; None is unknown"""
     devices: tuple[str, ...]
-    """devices/: the uuids of the active mdevs of this type, sorted"""
+    """devices/: uuids of the active mdevs of this type, sorted"""
 
 
 class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
-    """The types on offer and the mdevs there are."""
+    """An mdev parent, with its types and mdevs."""
 
     types: tuple[MdevType, ...]
     children: tuple[str, ...]
-    """uuids of all mdevs below this device, half-made ones included, sorted"""
+    """uuids of all active mdevs of this parent, including incomplete ones, sorted"""
 
 
 def read(node: Node) -> MdevParent | None:
-    """Read a device that has types, or that the kernel lists as a parent."""
+    """Read a device that has types, or that the kernel lists as a parent; None for others."""
     if not node.has(MDEV_TYPES):
         if MDEV_BUS not in node.listed_in:
             return None
@@ -59,8 +62,8 @@ def read(node: Node) -> MdevParent | None:
 
 
 def _model(node: Node) -> tuple[str, ...] | None:
-    """Return what says that two PCI functions offer the same types; None if nothing does."""
-    if node.sysroot.every_read_counts or "PCI_ID" not in node.uevent:
+    """Return a key that is equal for PCI functions with the same types; None if there is none."""
+    if "PCI_ID" not in node.uevent:
         return None
     ids = [node.uevent.get(name, "") for name in ("DRIVER", "PCI_ID", "PCI_SUBSYS_ID")]
     return (*ids, "physfn" if "physfn" in node.entries else "")
@@ -69,11 +72,11 @@ def _model(node: Node) -> tuple[str, ...] | None:
 def read_type(
     node: Node, name: str, unplaced: set[str], model: tuple[str, ...] | None = None
 ) -> MdevType | None:
-    """Read one type; None if it is gone again, or is no directory.
+    """Read one type; None if it is gone, or is not a directory.
 
-    Mdevs of the type are among the device's children that have no type yet, `unplaced`, and
-    are taken from them; with none left, none need be looked for. What a type is called, and is,
-    is read once for all devices of the same driver and model.
+    `unplaced` are the mdevs of the parent whose type is not known yet. Those of this type are
+    removed from it; once it is empty, `devices/` is not listed any more. The texts of a type
+    are read once for all devices of the same driver and model.
     """
     path = f"{MDEV_TYPES}/{name}"
     faults = len(node.faults)
@@ -94,23 +97,23 @@ def read_type(
     available = node.read_number(f"{path}/available_instances", promised=True)
     if known is not None and available is None:
         del node.faults[faults:]
-        return read_type(node, name, unplaced)  # it may be no type at all
+        return read_type(node, name, unplaced)  # it may not be a type
     devices = tuple(map(printable_path, node.names(f"{path}/devices"))) if unplaced else ()
     unplaced.difference_update(devices)
     if (available, devices) != (found.available_instances, found.devices):
         found = replace(found, available_instances=available, devices=devices)
     if model is not None and len(node.faults) == faults:
-        node.sysroot.alike[*model, name] = found
+        node.sysroot.keep((*model, name), found)
     if found.device_api is None and found.available_instances is None and not node.names(path):
         del node.faults[faults:]
         return None
     return found
 
 
-def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
-    """Read what changes without an event, and nothing else: how many are available.
+def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
+    """Read only `available_instances`, which changes without an event.
 
-    The same object if nothing is different; None if the device has to be read as a whole.
+    Returns the same object if the counts are the same, None if one cannot be read.
     """
     types = []
     for one in cap.types:
@@ -127,8 +130,13 @@ def recount(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent | None:
     return cap if tuple(types) == cap.types else replace(cap, types=tuple(types))
 
 
+def definitions(cap: MdevParent, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
+    """Return the inactive mdevs that are defined for this parent: they may be waiting for it."""
+    return tree.below(definitions_directory(device.path or ""))
+
+
 def write(cap: MdevParent, out: Out) -> None:
-    """Write each type with its active mdevs, then all mdevs of the device."""
+    """Write each type with its active mdevs, then all mdevs of the parent."""
     for one in cap.types:
         path = f"{MDEV_TYPES}/{one.id}"
         with out.begin("type", id=one.id):
@@ -146,4 +154,42 @@ def write(cap: MdevParent, out: Out) -> None:
                 out.empty("device", uuid=uuid)
 
 
-KIND = Kind(capability=MdevParent, read=read, write=write, words=("mdev_types",), recount=recount)
+def write_as_libvirt(cap: MdevParent, out: Out) -> None:
+    """Write the complete types; libvirt does not list a device with an incomplete one."""
+    types = [
+        (one, one.device_api, one.available_instances)
+        for one in cap.types
+        if one.device_api is not None and one.available_instances is not None
+    ]
+    if not types:
+        return
+    with out.begin("capability", type="mdev_types"):
+        for one, device_api, available_instances in types:
+            with out.begin("type", id=one.id):
+                if one.name:
+                    out.text("name", one.name)
+                out.text("deviceAPI", device_api)
+                out.text("availableInstances", available_instances)
+
+
+def _shown_by_libvirt(cap: MdevParent, device: DeviceLike) -> bool:
+    """Return whether it has types, or is the only capability of the device."""
+    return len(cap.types) > 0 or len(device.capabilities) == 1
+
+
+KIND = Kind(
+    capability=MdevParent,
+    read=read,
+    write=write,
+    reread_volatile=reread_volatile,
+    neighbours=definitions,
+    dependents=definitions,
+    # libvirt knows one device that is only a parent, mtty, and nests its types twice.
+    libvirt=LibvirtForm(
+        "mdev_types",
+        bit=13,
+        write=write_as_libvirt,
+        shown=_shown_by_libvirt,
+        within_others=True,
+    ),
+)

@@ -1,7 +1,7 @@
-"""net: a network interface, of any kind.
+"""net: a network interface of any kind.
 
-Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, device/infiniband, and
-       on a live host the interface's features
+Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, device/infiniband; on a
+       live host also the interface's features, by ioctl
 ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -27,27 +27,27 @@ class NetLink(msgspec.Struct, frozen=True, gc=False):
     state: str | None
     """operstate: unknown, notpresent, down, lowerlayerdown, testing, dormant, up"""
     speed: int | None
-    """Mbit/s; None while the link is not up, and where the driver does not know"""
+    """Mbit/s; None while the link is not up, or if the driver does not know"""
 
 
 class Net(Capability, frozen=True, gc=False, tag="net"):
     """A network interface."""
 
     interface: str
-    """its name, which an administrator may change"""
+    """its name, which can be changed"""
     address: str | None
-    """hardware address; None where there is none"""
+    """hardware address, if it has one"""
     devtype: str | None
     """the kernel's DEVTYPE: wlan, bridge, bond, vlan, vxlan, …; None for plain Ethernet"""
     link: NetLink
     features: tuple[str, ...] | None
-    """what the driver or the hardware does by itself, in libvirt's words; None is unknown"""
+    """active features of driver and hardware, by libvirt's words; None is unknown"""
     medium: Literal["80203", "80211"]
-    """IEEE 802.3, which stands for all that is not wireless, or 802.11"""
+    """80211: wireless; 80203: everything else"""
 
 
 def read(node: Node) -> Net:
-    """Read an interface."""
+    """Read an interface; each device of the class is one."""
     devtype = node.uevent.get("DEVTYPE")
     state = node.read("operstate", promised=True)
     return Net(
@@ -64,7 +64,7 @@ def _read_address(node: Node) -> str | None:
     faults = len(node.faults)
     text = node.read("address", absent=(errno.EINVAL,))
     if text is None and node.has("address") and len(node.faults) == faults:
-        # EINVAL is the answer of an interface that is being unregistered.
+        # The kernel returns EINVAL while the interface is being unregistered.
         raise NodeGone(node.path)
     return text or None
 
@@ -85,7 +85,7 @@ def _read_features(node: Node) -> tuple[str, ...] | None:
 
 
 def _is_switchdev(node: Node) -> bool:
-    """Tell whether the interface's PCI function, or its physical one, is in switchdev mode."""
+    """Return whether the interface's PCI function, or the physical one, is in switchdev mode."""
     path = node.link("device")
     if path is None:
         return False
@@ -97,12 +97,12 @@ def _is_switchdev(node: Node) -> bool:
     try:
         return node.sysroot.is_switchdev("pci", names[-1].rpartition("/")[2])
     except PermissionError:
-        node.fault("device/switchdev", "refused", "EPERM: devlink takes CAP_NET_ADMIN")
+        node.fault("device/switchdev", "refused", "EPERM: devlink needs CAP_NET_ADMIN")
         return False
 
 
 def _read_speed(node: Node) -> int | None:
-    # EINVAL is how the kernel says that the driver cannot tell, -1 how the driver does.
+    # Unknown speeds: EINVAL from the kernel, EOPNOTSUPP or -1 from the driver.
     text = node.read("speed", absent=(errno.EINVAL, errno.EOPNOTSUPP))
     if text is None or text == "-1":
         return None
@@ -112,8 +112,8 @@ def _read_speed(node: Node) -> int | None:
     return number or None
 
 
-def write(cap: Net, out: Out) -> None:
-    """Write in libvirt's order; what libvirt lacks comes last."""
+def write_as_libvirt(cap: Net, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
     out.text("interface", cap.interface)
     out.value("address", cap.address, "address")
     attributes = {}
@@ -123,6 +123,15 @@ def write(cap: Net, out: Out) -> None:
     for feature in cap.features or ():
         out.empty("feature", name=feature)
     out.empty("capability", type=cap.medium)
+
+
+def _shown_by_libvirt(cap: Net, device: DeviceLike) -> bool:
+    return cap.devtype in (None, "wlan") and cap.link.state is not None
+
+
+def write(cap: Net, out: Out) -> None:
+    """Write what libvirt shows, then the DEVTYPE."""
+    write_as_libvirt(cap, out)
     if cap.devtype is not None:
         out.text("devtype", cap.devtype)
 
@@ -134,4 +143,5 @@ KIND = Kind(
     subsystems=frozenset({"net"}),
     identifying=frozenset({"address"}),
     suffix=lambda cap: cap.address,
+    libvirt=LibvirtForm("net", bit=4, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -1,4 +1,4 @@
-"""scsi: a SCSI logical unit: a disk, a tape, an enclosure; ATA and USB disks, too.
+"""scsi: a SCSI logical unit: a disk, a tape, an enclosure; also ATA and USB disks.
 
 Reads  uevent (DEVTYPE), type, vendor, model, rev
 ABI    drivers/scsi/scsi_sysfs.c; numbers of types: SCSI Primary Commands, peripheral device type
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 _ADDRESS = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,20})")
@@ -35,17 +35,17 @@ class Scsi(Capability, frozen=True, gc=False, tag="scsi"):
     target: int
     lun: int
     scsi_type: str | None
-    """type, by libvirt's word; None for one that has none"""
+    """type, as libvirt's word; None for types without a word"""
     vendor: str | None
     """vendor"""
     model: str | None
     """model"""
     rev: str | None
-    """rev: the revision of its firmware"""
+    """rev: firmware revision"""
 
 
 def read(node: Node) -> Scsi | None:
-    """Read a logical unit; DEVTYPE tells it from the other devices of its bus."""
+    """Read a logical unit; other devices of the bus have another DEVTYPE."""
     match = _ADDRESS.fullmatch(node.sysname)
     if match is None or node.uevent.get("DEVTYPE") != "scsi_device":
         return None
@@ -63,16 +63,27 @@ def read(node: Node) -> Scsi | None:
     )
 
 
-def write(cap: Scsi, out: Out) -> None:
-    """Write in libvirt's order; what libvirt lacks comes last."""
+def write_as_libvirt(cap: Scsi, out: Out) -> None:
+    """Write what libvirt shows, in its order."""
     out.text("host", cap.host)
     out.text("bus", cap.bus)
     out.text("target", cap.target)
     out.text("lun", cap.lun)
     out.value("type", cap.scsi_type, "type")
+
+
+def write(cap: Scsi, out: Out) -> None:
+    """Write what libvirt shows, then vendor, model and firmware."""
+    write_as_libvirt(cap, out)
     out.value("vendor", cap.vendor, "vendor")
     out.value("model", cap.model, "model")
     out.value("rev", cap.rev, "rev")
 
 
-KIND = Kind(capability=Scsi, read=read, write=write, subsystems=frozenset({"scsi"}))
+KIND = Kind(
+    capability=Scsi,
+    read=read,
+    write=write,
+    subsystems=frozenset({"scsi"}),
+    libvirt=LibvirtForm("scsi", bit=7, write=write_as_libvirt),
+)

@@ -1,4 +1,4 @@
-"""scsi_generic: the node by which a SCSI device, of whatever type, is sent commands directly.
+"""scsi_generic: the node that passes commands to a SCSI device of any type.
 
 Reads  uevent (DEVNAME)
 ABI    drivers/scsi/sg.c; sg(4)
@@ -7,7 +7,7 @@ ABI    drivers/scsi/sg.c; sg(4)
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -20,7 +20,7 @@ class ScsiGeneric(Capability, frozen=True, gc=False, tag="scsi_generic"):
 
 
 def read(node: Node) -> ScsiGeneric:
-    """Read one; every device of the class is."""
+    """Read a device of the class; each has the capability."""
     return ScsiGeneric(char=f"/dev/{node.uevent.get('DEVNAME') or printable_path(node.sysname)}")
 
 
@@ -29,4 +29,10 @@ def write(cap: ScsiGeneric, out: Out) -> None:
     out.text("char", cap.char)
 
 
-KIND = Kind(capability=ScsiGeneric, read=read, write=write, subsystems=frozenset({"scsi_generic"}))
+KIND = Kind(
+    capability=ScsiGeneric,
+    read=read,
+    write=write,
+    subsystems=frozenset({"scsi_generic"}),
+    libvirt=LibvirtForm("scsi_generic", bit=11, write=write),
+)

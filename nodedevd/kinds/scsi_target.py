@@ -1,26 +1,27 @@
-"""scsi_target: what a SCSI host is connected to; the logical units lie in it.
+"""scsi_target: a target of a SCSI host; logical units are below it.
 
 Reads  uevent (DEVTYPE), ../fc_remote_ports/<rport>/port_name
 ABI    drivers/scsi/scsi_scan.c, drivers/scsi/scsi_transport_fc.c: a target behind a remote port
-       lies in that port's directory
+       is in that port's directory
 """
 
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.kinds.shared.wwn import read_wwn
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 
 class FcRemotePort(msgspec.Struct, frozen=True, gc=False):
-    """The Fibre Channel port that the target is behind."""
+    """The Fibre Channel port in front of the target."""
 
     rport: str
-    """the kernel's name of it"""
+    """its kernel name"""
     wwpn: str | None
     """port_name, 16 hex digits"""
 
@@ -29,13 +30,13 @@ class ScsiTarget(Capability, frozen=True, gc=False, tag="scsi_target"):
     """A SCSI target."""
 
     target: str
-    """the kernel's name of it: target<host>:<bus>:<target>"""
+    """its kernel name: target<host>:<bus>:<target>"""
     fc_remote_port: FcRemotePort | None
-    """None: it is not on Fibre Channel"""
+    """None if it is not on Fibre Channel"""
 
 
 def read(node: Node) -> ScsiTarget | None:
-    """Read a target; DEVTYPE tells it from the other devices of its bus."""
+    """Read a target; other devices of the bus have another DEVTYPE."""
     if node.uevent.get("DEVTYPE") != "scsi_target":
         return None
     return ScsiTarget(target=printable_path(node.sysname), fc_remote_port=_read_remote_port(node))
@@ -55,7 +56,7 @@ def _port_name(rport: str) -> str:
 
 
 def write(cap: ScsiTarget, out: Out) -> None:
-    """Write in libvirt's order and forms: this one name has its 0x."""
+    """Write as libvirt does, which prints this one World Wide Name with 0x."""
     out.text("target", cap.target)
     port = cap.fc_remote_port
     if port is not None:
@@ -65,6 +66,13 @@ def write(cap: ScsiTarget, out: Out) -> None:
             out.value("wwpn", wwpn, _port_name(port.rport))
 
 
+def write_as_libvirt(cap: ScsiTarget, out: Out) -> None:
+    """Write without a remote port whose name cannot be read."""
+    if cap.fc_remote_port is not None and cap.fc_remote_port.wwpn is None:
+        cap = replace(cap, fc_remote_port=None)
+    write(cap, out)
+
+
 KIND = Kind(
     capability=ScsiTarget,
     read=read,
@@ -72,4 +80,5 @@ KIND = Kind(
     subsystems=frozenset({"scsi"}),
     nested={"fc_remote_port": lambda cap: cap.fc_remote_port is not None},
     identifying=frozenset({"port_name"}),
+    libvirt=LibvirtForm("scsi_target", bit=6, write=write_as_libvirt),
 )

@@ -1,4 +1,4 @@
-"""storage: a block device; partitions are part of it, and no device of their own.
+"""storage: a block device; partitions are not devices of the tree.
 
 Reads  uevent (DEVNAME, DEVTYPE), hidden, size, removable, serial, queue/logical_block_size,
        device/{model,vendor,serial,type,uid}, and udev's database (ID_TYPE, ID_BUS, ID_SERIAL,
@@ -12,19 +12,20 @@ import re
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 _SECTOR_BYTES = 512
-"""The unit of `size`, whatever the device's own blocks are."""
+"""The unit of `size`, whatever the block size of the device."""
 
 DriveType: TypeAlias = Literal["disk", "cdrom", "floppy", "sd", "dasd"]
 
-# What udev calls a drive, and after that what the kernel does: by its name, by its type of
-# MMC card, by its SCSI peripheral device type.
+# The type of a drive is udev's, or else the kernel's: by the name of the device, the type of an
+# MMC card, the SCSI peripheral device type.
 _BY_ID_TYPE: dict[str, DriveType] = {
     "disk": "disk",
     "cd": "cdrom",
@@ -48,12 +49,12 @@ _BY_DEVICE_TYPE: dict[str, DriveType] = {"0": "disk", "5": "cdrom", "SD": "sd"}
 
 
 class Removable(msgspec.Struct, frozen=True, gc=False):
-    """What lies in a drive that is there without it."""
+    """The medium of a drive whose medium can be removed."""
 
     media_available: bool | None
-    """None is unknown: udev alone finds out"""
+    """None is unknown: only udev detects it"""
     media_label: str | None
-    """of its file system"""
+    """label of its file system"""
 
 
 class Storage(Capability, frozen=True, gc=False, tag="storage"):
@@ -64,45 +65,45 @@ class Storage(Capability, frozen=True, gc=False, tag="storage"):
     bus: str | None
     """ID_BUS: ata, scsi, usb, …"""
     drive_type: DriveType | None
-    """None for what is no drive, as loop, md, dm, zram, and for drives of other kinds"""
+    """None for loop, md, dm and zram, which are not drives, and for drives of other types"""
     model: str | None
     """device/model"""
     vendor: str | None
     """device/vendor"""
     serial: str | None
-    """ID_SERIAL, which begins with the model for many; else the serial number by itself"""
+    """ID_SERIAL, which often begins with the model; else the serial number alone"""
     removable: Removable | None
-    """of a CD-ROM or floppy drive; None: there is always a medium"""
+    """medium of a CD-ROM or floppy drive; None for other drives"""
     size_bytes: int | None
     """size; 0 without a medium, and for a device that is not set up, such as an unused zram"""
     logical_block_size: int | None
-    """bytes; None without a medium"""
+    """queue/logical_block_size, in bytes; None without a medium"""
 
 
 def read(node: Node) -> Storage | None:
-    """Read a block device; a partition, and a loop device bound to nothing, are none.
+    """Read a block device; None for a partition, an unbound loop device and a hidden device.
 
-    Nor is one that is hidden: a path of a disk with multipath, that has neither node nor events.
+    A hidden device is one path of a disk with multipath; it has no node and sends no events.
     """
     if node.has("hidden") and node.read("hidden") == "1":
         return None
     if node.uevent.get("DEVTYPE") == "partition":
         return None
     if node.sysname.startswith("loop") and not node.has("loop"):
-        return None  # the directory `loop` is there while a file is bound
+        return None  # the directory `loop` exists while a file is bound
     properties = node.udev.properties
     name = node.uevent.get("DEVNAME") or printable_path(node.sysname).replace("!", "/")
     drive_type = _read_drive_type(node)
     removable = _read_removable(node, drive_type)
     empty = removable is not None and removable.media_available is False
-    # Without a medium the kernel goes on telling of the last one, or of none there ever was.
+    # Without a medium, `size` is stale.
     sectors = 0 if empty else node.read_number("size", promised=True)
     return Storage(
         block=f"/dev/{name}",
         bus=properties.get("ID_BUS") or None,
         drive_type=drive_type,
-        model=_read_behind(node, "model"),
-        vendor=_read_behind(node, "vendor"),
+        model=_read_drive(node, "model"),
+        vendor=_read_drive(node, "vendor"),
         serial=_read_serial(node, drive_type),
         removable=removable,
         size_bytes=None if sectors is None else sectors * _SECTOR_BYTES,
@@ -115,7 +116,7 @@ def _read_drive_type(node: Node) -> DriveType | None:
         return "dasd"
     properties = node.udev.properties
     id_type = properties.get("ID_TYPE", "generic")
-    if id_type != "generic":  # which says nothing
+    if id_type != "generic":  # udev does not know the type
         return _BY_ID_TYPE.get(id_type)
     for name, drive_type in _BY_PROPERTY.items():
         if properties.get(name, "0") != "0":
@@ -123,7 +124,7 @@ def _read_drive_type(node: Node) -> DriveType | None:
     for pattern, drive_type in _BY_NAME:
         if pattern.fullmatch(node.sysname):
             return drive_type
-    return _BY_DEVICE_TYPE.get(_read_behind(node, "type") or "")
+    return _BY_DEVICE_TYPE.get(_read_drive(node, "type") or "")
 
 
 def _read_removable(node: Node, drive_type: DriveType | None) -> Removable | None:
@@ -140,18 +141,18 @@ def _read_removable(node: Node, drive_type: DriveType | None) -> Removable | Non
 
 def _read_serial(node: Node, drive_type: DriveType | None) -> str | None:
     if drive_type == "dasd":
-        return _read_behind(node, "uid")
+        return _read_drive(node, "uid")
     found = node.udev.properties.get("ID_SERIAL")
-    # virtio has it beside the disk, NVMe and MMC behind it, SCSI in no text at all.
-    return found or node.read_padded("serial") or _read_behind(node, "serial")
+    # virtio has it in the disk's directory, NVMe and MMC in device/, SCSI in no text attribute.
+    return found or node.read_padded("serial") or _read_drive(node, "serial")
 
 
-def _read_behind(node: Node, attribute: str) -> str | None:
+def _read_drive(node: Node, attribute: str) -> str | None:
     return node.read_padded(f"device/{attribute}") if "device" in node.entries else None
 
 
 def write(cap: Storage, out: Out) -> None:
-    """Write in libvirt's order."""
+    """Write as libvirt does."""
     out.text("block", cap.block)
     if cap.bus is not None:
         out.text("bus", cap.bus)
@@ -180,6 +181,20 @@ def _write_size(tag: str, cap: Storage, out: Out) -> None:
         out.text("num_blocks", cap.size_bytes // cap.logical_block_size)
 
 
+def write_as_libvirt(cap: Storage, out: Out) -> None:
+    """Write a drive whose medium is unknown as one without a medium."""
+    removable = cap.removable
+    if removable is not None and removable.media_available is None:
+        removable = replace(removable, media_available=False)
+        cap = replace(cap, removable=removable, size_bytes=0, logical_block_size=None)
+    write(cap, out)
+
+
+def _shown_by_libvirt(cap: Storage, device: DeviceLike) -> bool:
+    # The serial number of a DASD is its uid, and every DASD has one.
+    return cap.drive_type is not None and (cap.drive_type != "dasd" or cap.serial is not None)
+
+
 KIND = Kind(
     capability=Storage,
     read=read,
@@ -187,4 +202,5 @@ KIND = Kind(
     subsystems=frozenset({"block"}),
     identifying=frozenset({"serial", "uid"}),
     suffix=lambda cap: cap.serial,
+    libvirt=LibvirtForm("storage", bit=8, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -7,16 +7,22 @@ ABI    Documentation/ABI/testing/sysfs-firmware-dmi-entries, drivers/firmware/dm
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
+from nodedevd.errors import NodeGone
+from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 DMI = "/sys/devices/virtual/dmi/id"
 
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+
 
 class Hardware(msgspec.Struct, frozen=True, gc=False):
-    """Who made the host. Serial and uuid can be read by root alone."""
+    """The host's hardware. Only root can read serial and uuid."""
 
     vendor: str | None = None
     """sys_vendor"""
@@ -40,7 +46,7 @@ class Firmware(msgspec.Struct, frozen=True, gc=False):
 
 
 class System(Capability, frozen=True, gc=False, tag="system"):
-    """The host; everything is None where there is no DMI (s390x, most of ARM, many VMs)."""
+    """The host; all fields are None without DMI (s390x, most of ARM, many VMs)."""
 
     product: str | None = None
     """product_name"""
@@ -48,12 +54,12 @@ class System(Capability, frozen=True, gc=False, tag="system"):
     firmware: Firmware = Firmware()
 
 
-def read(node: Node) -> System | None:
-    """Read the DMI identification; `node` is the directory it lies in."""
+def read(node: Node) -> System:
+    """Read the DMI identification; `node` is its directory."""
 
     def attribute(name: str) -> str | None:
         text = node.read(name)
-        # Firmware pads with blanks, and an empty string says no more than an absent one.
+        # Firmware pads with blanks, and an empty string means the same as an absent one.
         return text.strip() or None if text is not None else None
 
     return System(
@@ -72,8 +78,17 @@ def read(node: Node) -> System | None:
     )
 
 
+def read_host(sysroot: Sysroot) -> tuple[System, tuple[Fault, ...]]:
+    """Read the host, with faults of attributes in the DMI directory; empty without DMI."""
+    try:
+        node = Node(sysroot, DMI, subsystem="dmi")
+        return read(node), tuple(node.faults)
+    except NodeGone:
+        return System(), ()
+
+
 def write(cap: System, out: Out) -> None:
-    """Write product, hardware, firmware, in libvirt's order."""
+    """Write as libvirt does."""
     out.value("product", cap.product, "product_name")
     with out.begin("hardware"):
         out.value("vendor", cap.hardware.vendor, "sys_vendor")
@@ -86,11 +101,18 @@ def write(cap: System, out: Out) -> None:
         out.value("release_date", cap.firmware.release_date, "bios_date")
 
 
-# No subsystem: the scan reads the one device that has it by hand.
+def write_as_libvirt(cap: System, out: Out) -> None:
+    """Write with a uuid in lower case; it is zeros if the host has none."""
+    hardware = replace(cap.hardware, uuid=(cap.hardware.uuid or _NO_UUID).lower())
+    write(replace(cap, hardware=hardware), out)
+
+
+# No subsystem: the one device of this kind is the root of the tree, see `read_host`.
 KIND = Kind(
     capability=System,
     read=read,
     write=write,
     subsystems=frozenset(),
     identifying=frozenset({"product_serial", "product_uuid"}),
+    libvirt=LibvirtForm("system", bit=0, write=write_as_libvirt),
 )

@@ -1,4 +1,4 @@
-"""usb: an interface of a USB device, which is what a driver binds to.
+"""usb: an interface of a USB device; drivers bind to interfaces.
 
 Reads  bInterfaceNumber, bInterfaceClass, bInterfaceSubClass, bInterfaceProtocol, interface
 ABI    Documentation/ABI/testing/sysfs-bus-usb; the numbers are those of the interface
@@ -8,12 +8,12 @@ ABI    Documentation/ABI/testing/sysfs-bus-usb; the numbers are those of the int
 from __future__ import annotations
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 
 class Usb(Capability, frozen=True, gc=False, tag="usb"):
-    """A USB interface. A number that could not be told is None."""
+    """A USB interface. A number that is unknown is None."""
 
     number: int | None
     """bInterfaceNumber"""
@@ -24,11 +24,11 @@ class Usb(Capability, frozen=True, gc=False, tag="usb"):
     interface_protocol: int | None
     """bInterfaceProtocol"""
     description: str | None
-    """interface, as the device calls it; most do not"""
+    """interface: the device's name for it; most devices have none"""
 
 
 def read(node: Node) -> Usb | None:
-    """Read an interface, whose name has a colon; a whole device is none."""
+    """Read an interface, whose name has a colon; None for a whole device."""
     if ":" not in node.sysname:
         return None
     return Usb(
@@ -48,13 +48,24 @@ def _read_byte(node: Node, attribute: str) -> int | None:
     return number
 
 
-def write(cap: Usb, out: Out) -> None:
-    """Write in libvirt's order, in decimal as libvirt does."""
+def write_as_libvirt(cap: Usb, out: Out) -> None:
+    """Write what libvirt shows, in its order, in decimal."""
     out.value("number", cap.number, "bInterfaceNumber")
     out.value("class", cap.interface_class, "bInterfaceClass")
     out.value("subclass", cap.interface_subclass, "bInterfaceSubClass")
     out.value("protocol", cap.interface_protocol, "bInterfaceProtocol")
+
+
+def write(cap: Usb, out: Out) -> None:
+    """Write what libvirt shows, then the description."""
+    write_as_libvirt(cap, out)
     out.value("description", cap.description, "interface")
 
 
-KIND = Kind(capability=Usb, read=read, write=write, subsystems=frozenset({"usb"}))
+KIND = Kind(
+    capability=Usb,
+    read=read,
+    write=write,
+    subsystems=frozenset({"usb"}),
+    libvirt=LibvirtForm("usb", bit=3, write=write_as_libvirt),
+)

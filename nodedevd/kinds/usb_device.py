@@ -1,7 +1,7 @@
-"""usb_device: a USB device or hub, root hubs included.
+"""usb_device: a USB device or hub, including root hubs.
 
 Reads  busnum, devnum, idVendor, idProduct, manufacturer, product, serial, speed,
-       and the names that udev's hardware database has for the ids
+       and the names of the ids in udev's hardware database
 ABI    Documentation/ABI/stable/sysfs-bus-usb, testing/sysfs-bus-usb
 """
 
@@ -10,31 +10,38 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
+from nodedevd.kinds.base import (
+    Capability,
+    DeviceLike,
+    HardwareId,
+    Kind,
+    LibvirtForm,
+    write_id,
+)
 from nodedevd.xml_writer import Out
 
 _SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
 
 
 class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
-    """A USB device. A number or id that could not be told is None."""
+    """A USB device. A number or id that is unknown is None."""
 
     bus: int | None
     """busnum"""
     device: int | None
-    """devnum: its number on the bus, another one each time it is plugged in"""
+    """devnum: its number on the bus, which differs each time it is plugged in"""
     product: HardwareId | None
     """idProduct"""
     vendor: HardwareId | None
     """idVendor"""
     serial: str | None
-    """serial, which many devices do not have"""
+    """serial; many devices have none"""
     speed_mbit: float | None
-    """speed in Mbit/s: 1.5, 12, 480, 5000, …; None where the kernel does not know"""
+    """speed in Mbit/s: 1.5, 12, 480, 5000, …; None if the kernel does not know it"""
 
 
 def read(node: Node) -> UsbDevice | None:
-    """Read a device; an interface of one, whose name has a colon, is none."""
+    """Read a device; None for an interface, whose name has a colon."""
     if ":" in node.sysname:
         return None
     return UsbDevice(
@@ -68,12 +75,21 @@ def _read_speed(node: Node) -> float | None:
     return float(text)
 
 
-def write(cap: UsbDevice, out: Out) -> None:
-    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+def write_as_libvirt(cap: UsbDevice, out: Out) -> None:
+    """Write what libvirt shows, in its order and number formats."""
     out.value("bus", cap.bus, "busnum")
     out.value("device", cap.device, "devnum")
     write_id("product", cap.product, "idProduct", out)
     write_id("vendor", cap.vendor, "idVendor", out)
+
+
+def _shown_by_libvirt(cap: UsbDevice, device: DeviceLike) -> bool:
+    return None not in (cap.bus, cap.device, cap.product, cap.vendor)
+
+
+def write(cap: UsbDevice, out: Out) -> None:
+    """Write what libvirt shows, then serial number and speed."""
+    write_as_libvirt(cap, out)
     out.value("serial", cap.serial, "serial")
     speed = None if cap.speed_mbit is None else f"{cap.speed_mbit:.10g}"
     out.value("speed", speed, "speed")
@@ -85,4 +101,5 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"usb"}),
     identifying=frozenset({"serial"}),
+    libvirt=LibvirtForm("usb_device", bit=2, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -1,4 +1,4 @@
-"""vdpa: a vDPA device, whose data path is that of virtio.
+"""vdpa: a vDPA device, whose data path is virtio's.
 
 Reads  the name of the child vhost-vdpa-<N>
 ABI    Documentation/ABI/testing/sysfs-bus-vdpa; drivers/vhost/vdpa.c, vhost_vdpa_probe
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nodedevd.host.node import Node
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
 
 _VHOST = re.compile("vhost-vdpa-[0-9]+")
@@ -19,11 +19,11 @@ class Vdpa(Capability, frozen=True, gc=False, tag="vdpa"):
     """A vDPA device."""
 
     chardev: str | None
-    """/dev/<name of the child vhost-vdpa-*>; None while another driver than vhost_vdpa is bound"""
+    """/dev/<name of the child vhost-vdpa-*>; None unless the driver vhost_vdpa is bound"""
 
 
 def read(node: Node) -> Vdpa:
-    """Read one; every device of the bus is."""
+    """Read a device of the bus; each has the capability."""
     for name in sorted(node.entries):
         if _VHOST.fullmatch(name) and node.has(name):
             return Vdpa(chardev=f"/dev/{name}")
@@ -36,4 +36,10 @@ def write(cap: Vdpa, out: Out) -> None:
         out.text("chardev", cap.chardev)
 
 
-KIND = Kind(capability=Vdpa, read=read, write=write, subsystems=frozenset({"vdpa"}))
+KIND = Kind(
+    capability=Vdpa,
+    read=read,
+    write=write,
+    subsystems=frozenset({"vdpa"}),
+    libvirt=LibvirtForm("vdpa", bit=17, write=write),
+)

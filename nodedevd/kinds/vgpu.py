@@ -1,4 +1,4 @@
-"""vgpu: a virtual function that can be a vGPU without an mdev, by NVIDIA's vendor VFIO interface.
+"""vgpu: a virtual function that becomes a vGPU without an mdev, by NVIDIA's vendor VFIO interface.
 
 Reads  nvidia/{creatable_vgpu_types,current_vgpu_type,vgpu_params,placement_id,gpu_instance_id},
        and creatable_vgpu_types of the other functions of the card
@@ -9,13 +9,15 @@ ABI    none in the kernel; NVIDIA vGPU software user guide, "Creating an NVIDIA 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, Kind
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, TreeLike
+from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.xml_writer import Out
 
@@ -28,33 +30,33 @@ _HEADER = re.compile(r"\s*ID\s*:.*", re.IGNORECASE)
 
 
 class VgpuType(msgspec.Struct, frozen=True, gc=False):
-    """A profile; it has neither description nor count."""
+    """A profile; the driver gives neither a description nor a count."""
 
     id: str
-    """the decimal number that is written to current_vgpu_type"""
+    """the decimal number to write to current_vgpu_type"""
     name: str | None
-    """None while no function of the card lists it"""
+    """None if no function of the card lists it"""
     facts: TypeFacts | None
-    """what the name says"""
+    """facts in the name"""
 
 
 class Vgpu(Capability, frozen=True, gc=False, tag="vgpu"):
-    """A function that becomes a vGPU when a profile is set on it. It has no UUID."""
+    """A function that becomes a vGPU when a profile is set on it; a vGPU has no UUID."""
 
     current: VgpuType | None
-    """the profile that is set; None: none, or unknown if there is an error that says so"""
+    """the profile that is set; None if none is set, or if there is an error for the attribute"""
     creatable: tuple[VgpuType, ...] | None
-    """profiles that could be set on this function now; None is unknown"""
+    """profiles that can be set on this function now; None is unknown"""
     params: str | None
-    """vgpu_params: the plugin's options; None if there are none"""
+    """vgpu_params: options of the plugin, if any"""
     placement_id: str | None
-    """where on a card with vGPUs of several sizes it lies; None if the driver does not say"""
+    """placement_id: its place on a card with vGPUs of several sizes; None if not reported"""
     gpu_instance_id: str | None
-    """the MIG instance behind it; None if there is none"""
+    """gpu_instance_id: the MIG instance behind it, if any"""
 
 
 def read(node: Node) -> Vgpu | None:
-    """Read a function that carries the interface; others are none."""
+    """Read a function that has the interface; None for others."""
     if DIRECTORY not in node.entries or "current_vgpu_type" not in node.names(DIRECTORY):
         return None
     creatable = _read_creatable(node)
@@ -78,7 +80,7 @@ def _read_creatable(node: Node) -> tuple[VgpuType, ...] | None:
 
 
 def parse_types(text: str) -> tuple[tuple[VgpuType, ...], str | None]:
-    """Read lines `1148  : NVIDIA L40S-2Q` below a heading; also return the first odd one."""
+    """Parse lines `1148  : NVIDIA L40S-2Q` below a heading; also return the first odd line."""
     found = []
     odd = None
     for line in text.splitlines():
@@ -103,15 +105,15 @@ def _read_current(node: Node, creatable: tuple[VgpuType, ...]) -> VgpuType | Non
     for one in creatable:
         if one.id == wanted:
             return one
-    # A function with a profile may list nothing any more: its sisters have the names.
-    for one in _listed_beside(node):
+    # A function with a profile may list no profiles: the other functions list their names.
+    for one in _listed_by_others(node):
         if one.id == wanted:
             return one
     return VgpuType(wanted, None, None)
 
 
-def _listed_beside(node: Node) -> tuple[VgpuType, ...]:
-    """Return what the other functions of the card list, each once."""
+def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
+    """Return the profiles that the other functions of the card list, each once."""
     physfn = node.link("physfn")
     if physfn is None:
         return ()
@@ -128,14 +130,14 @@ def _listed_beside(node: Node) -> tuple[VgpuType, ...]:
         try:
             texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
         except (OSError, UnicodeDecodeError):
-            continue  # a fault of that function's, which tells it itself
+            continue  # a fault of that function, which reports it
     for text in sorted(texts):
         found.update({one.id: one for one in parse_types(text)[0]})
     return tuple(found.values())
 
 
-def recount(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
-    """Read it again: no event tells when a profile is set, or what that leaves for others."""
+def reread_volatile(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
+    """Read the capability again: the kernel sends no event when a profile is set."""
     try:
         node = Node(sysroot, path, subsystem="pci")
         found = read(node)
@@ -146,8 +148,18 @@ def recount(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
     return cap if found == cap else found
 
 
+def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the functions of the card: a profile that is set on one leaves less for the others."""
+    return sharing_functions(device, tree)
+
+
+def profile(cap: Vgpu) -> str | None:
+    """Return the name of the profile that is set, or else its id."""
+    return None if cap.current is None else cap.current.name or cap.current.id
+
+
 def write(cap: Vgpu, out: Out) -> None:
-    """Write the profile that is set, and those that could be."""
+    """Write the profile that is set, and those that can be set."""
     if cap.current is not None:
         _write_type("current", cap.current, out)
     elif CURRENT in out.unknown:
@@ -177,5 +189,7 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"pci"}),
-    recount=recount,
+    reread_volatile=reread_volatile,
+    dependents=dependents,
+    profile=profile,
 )

@@ -1,1 +1,1 @@
-"""model: the frozen values that nodedevd knows a host by, and the store that holds the newest."""
+"""model: the frozen values that describe a host, and the store of the newest ones."""

@@ -1,4 +1,4 @@
-"""Changes: how one snapshot differs from the one before."""
+"""changes: the differences between two snapshots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nodedevd.model.device import Device
 
 
 class Added(NamedTuple):
-    """A device that was not there before."""
+    """A new device."""
 
     device: Device
 
@@ -17,19 +17,19 @@ _FIELDS = ("path", "devnode", "devlinks", "parent", "subsystem", "sysname", "dri
 
 
 class Changed(NamedTuple):
-    """A device that is different now; the name is the same."""
+    """A device of the same name that differs."""
 
     before: Device
     device: Device
 
     @property
     def moved(self) -> bool:
-        """Whether the name is another device's now: an mdev's, or that of its definition."""
+        """Whether the path differs: the device was replaced, or an mdev was started or stopped."""
         return self.before.path != self.device.path
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What differs: fields of the device, and the types of its capabilities."""
+        """The parts that differ: fields of the device, and types of its capabilities."""
         parts = [
             name for name in _FIELDS if getattr(self.before, name) != getattr(self.device, name)
         ]
@@ -41,7 +41,7 @@ class Changed(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """A device that is not there any more, as it was last."""
+    """A device that is no longer present, as it was last."""
 
     device: Device
 

@@ -1,4 +1,4 @@
-"""Device: what nodedevd knows of one node device, as a frozen value."""
+"""Device: a node device, as a frozen value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ C = TypeVar("C", bound=Capability)
 
 
 def is_active(path: str | None) -> bool:
-    """Tell by its path whether a device is there, and not only defined."""
+    """Return whether a device of this path is active, and not only defined."""
     return path is None or path.startswith("/sys/")
 
 
@@ -24,20 +24,20 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     """One node device."""
 
     name: str
-    """by libvirt's rule; unique in a snapshot"""
+    """name by libvirt's rule, unique in a snapshot"""
     path: str | None
-    """sysfs path on its host; None for `computer`"""
+    """sysfs path; of an inactive mdev its definition; None for `computer`"""
     parent: str | None
     """name of the nearest ancestor in the tree; None for `computer`"""
     subsystem: str | None
     """the kernel's bus or class"""
     sysname: str | None
-    """the kernel's own name, the last part of the path"""
+    """kernel name, the last part of the path"""
     driver: str | None
     """name of the bound driver"""
     capabilities: tuple[AnyCapability, ...]
     errors: tuple[Fault, ...]
-    """what could not be told about this device; every null that is not simply absent"""
+    """attributes that could not be read; a null without an error is a value that is absent"""
     devnode: str | None
     """device node below /dev"""
     devlinks: tuple[str, ...]
@@ -57,17 +57,17 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def active(self) -> bool:
-        """Whether the device is there; False for one that is only defined."""
+        """Whether the device is present; False if it is only defined."""
         return is_active(self.path)
 
     @property
     def is_volatile(self) -> bool:
-        """Whether something about it changes without an event, as what is available."""
-        return not _COUNTED.isdisjoint(map(type, self.capabilities))
+        """Whether it has values that change without an event, such as available_instances."""
+        return not _VOLATILE.isdisjoint(map(type, self.capabilities))
 
     @property
     def words(self) -> frozenset[str]:
-        """What filters find the device by: its types, and the parts that those have."""
+        """The words by which a filter selects the device: its types, and parts of them."""
         nested = [
             word
             for capability in self.capabilities
@@ -77,7 +77,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return frozenset((*self.types, *nested))
 
     def passes(self, wanted: Set[str]) -> bool:
-        """Whether the device has one of these words; the same as of `words`, in less time."""
+        """Whether the device has one of these words; the same as with `words`, in less time."""
         for capability in self.capabilities:
             kind = type(capability)
             if _TYPES[kind] in wanted:
@@ -94,11 +94,13 @@ _TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
 _NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
 
 
-_COUNTED = frozenset(kind.capability for kind in KIND_OF.values() if kind.recount is not None)
+_VOLATILE = frozenset(
+    kind.capability for kind in KIND_OF.values() if kind.reread_volatile is not None
+)
 
 
 def filter_words(words: Iterable[str]) -> frozenset[str]:
-    """Return what words of a filter stand for, as `Device.passes` takes them.
+    """Return the kinds and parts that words of a filter stand for, for `Device.passes`.
 
     Raises InvalidParameter.
     """

@@ -1,10 +1,10 @@
-"""Source: where a tool has its devices from, a daemon or a scan of its own."""
+"""listing: devices as the methods of the interface return them, in brief or in full."""
 
 from __future__ import annotations
 
 import msgspec
 
-from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
 
 
@@ -16,34 +16,38 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     path: str | None
     capabilities: tuple[str, ...]
     active: bool
-    """False for an mdev that is defined, but not there"""
+    """False for a defined mdev that is not started"""
     profile: str | None
-    """name, or else id, of the vGPU profile that is set on a function; None of all others"""
+    """name or id of the vGPU profile that is set on a function; None for other devices"""
+
+
+_PROFILE_OF = {kind.capability: kind.profile for kind in KINDS if kind.profile is not None}
 
 
 def entry(device: Device) -> Entry:
-    """Return what a list tells of a device."""
-    vgpu = device.capability(Vgpu)
-    profile = None if vgpu is None or vgpu.current is None else vgpu.current
+    """Return the entry of a device."""
+    profiles = [
+        _PROFILE_OF[type(one)](one) for one in device.capabilities if type(one) in _PROFILE_OF
+    ]
     return Entry(
         device.name,
         device.parent,
         device.path,
         device.types,
         device.active,
-        None if profile is None else profile.name or profile.id,
+        profiles[0] if profiles else None,
     )
 
 
 class DeviceList(msgspec.Struct, frozen=True, gc=False):
-    """Devices in brief, at one generation."""
+    """Devices in brief, at one generation of the tree."""
 
     generation: int
     devices: tuple[Entry, ...]
 
 
 class Devices(msgspec.Struct, frozen=True, gc=False):
-    """Devices in full, at one generation."""
+    """Devices in full, at one generation of the tree."""
 
     generation: int
     devices: tuple[Device, ...]

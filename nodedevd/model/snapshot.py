@@ -1,7 +1,6 @@
-"""Snapshot: all devices of a host, as a frozen value.
+"""Snapshot: all devices of a host at one generation, as a frozen value.
 
-A snapshot is the whole tree at one generation. Nothing in it ever changes; an update makes
-a new one that shares every device that stayed the same.
+An update makes a new snapshot, which shares the devices that stayed the same.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from nodedevd.names import device_name, is_uuid, parse_mdev_name, parse_pci, san
 from nodedevd.sorted_map import SortedMap
 
 _NEAREST = 3
-_NAME_LIMIT = 4096  # PATH_MAX: nobody means a longer name
+_NAME_LIMIT = 4096  # PATH_MAX: no device has a longer name
 _SYS_LINK = re.compile(r"/sys/(?:bus/([^/]+)/devices|class/([^/]+))/([^/]+)")
 
 
@@ -31,13 +30,13 @@ class Snapshot:
         *,
         generation: int = 1,
         errors: tuple[Fault, ...] = (),
-        contested: Mapping[str, frozenset[str]] | None = None,
+        shared_names: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self.generation = generation
         self.errors = errors
-        """directories that could not be listed, by their path: devices may be missing"""
-        self.contested: Mapping[str, frozenset[str]] = contested or {}
-        """names that several devices ask for, with the paths of those"""
+        """faults of directories that could not be listed: devices may be missing"""
+        self.shared_names: Mapping[str, frozenset[str]] = shared_names or {}
+        """names that several devices would have, with the paths of these devices"""
         self._devices = SortedMap({device.name: device for device in devices})
         self._by_path = SortedMap(_by_path(self._devices.values()))
 
@@ -48,10 +47,12 @@ class Snapshot:
         devices: Iterable[Device],
         changes: int,
         errors: tuple[Fault, ...],
-        contested: Mapping[str, frozenset[str]],
+        shared_names: Mapping[str, frozenset[str]],
     ) -> Snapshot:
-        """Return a snapshot without the names `removed`, and with `devices` put in."""
-        new = Snapshot(generation=self.generation + changes, errors=errors, contested=contested)
+        """Return a snapshot without the names `removed`, and with `devices` added or replaced."""
+        new = Snapshot(
+            generation=self.generation + changes, errors=errors, shared_names=shared_names
+        )
         added = {device.name: device for device in devices}
         removed = set(removed)
         old = [device for name in (*removed, *added) if (device := self.get(name)) is not None]
@@ -60,8 +61,8 @@ class Snapshot:
         return new
 
     def numbered(self, generation: int) -> Snapshot:
-        """Return the same snapshot as of another generation."""
-        new = Snapshot(generation=generation, errors=self.errors, contested=self.contested)
+        """Return the same snapshot with another generation."""
+        new = Snapshot(generation=generation, errors=self.errors, shared_names=self.shared_names)
         new._devices, new._by_path = self._devices, self._by_path
         return new
 
@@ -88,9 +89,9 @@ class Snapshot:
         """Return the paths of all devices below a path, parents before children."""
         return self._by_path.between(f"{path}/", f"{path}0")  # "0" follows "/"
 
-    def claimants(self, name: str) -> Iterable[str]:
-        """Return the paths of the devices that ask for this name, the one that has it included."""
-        found = self.contested.get(name)
+    def paths_named(self, name: str) -> Iterable[str]:
+        """Return the paths of all devices that would have this name, and of the one that has it."""
+        found = self.shared_names.get(name)
         if found is None:
             device = self._devices.get(name)
             return () if device is None or device.path is None else (device.path,)
@@ -110,13 +111,13 @@ class Snapshot:
         return found
 
     def by_sysname(self, sysname: str) -> tuple[Device, ...]:
-        """Return the devices of exactly this kernel name, which may be several buses'."""
+        """Return the devices of exactly this kernel name, possibly of several buses."""
         return self._by_sysname.get(sysname, ())
 
     def select(self, capabilities: Iterable[str] | None) -> list[Device]:
-        """Return the devices with any of these capabilities; None is no filter.
+        """Return the devices with any of these capabilities, all devices for None.
 
-        Raises InvalidParameter for a word that names no capability.
+        Raises InvalidParameter for a word that is not a capability.
         """
         if capabilities is None:
             return list(self)
@@ -124,11 +125,11 @@ class Snapshot:
         return [device for device in self if device.passes(wanted)]
 
     def lookup(self, name: str) -> Device:
-        """Find a device by any name it goes by.
+        """Return a device by any of its names.
 
-        Its own name, a uuid, `mdev_<uuid>` with dashes, libvirt's `mdev_<uuid>_<parent>`,
-        a PCI address, or a sysfs path, the links below /sys/bus and /sys/class included.
-        Raises NoSuchDevice with the nearest names.
+        These are its own name, a uuid, `mdev_<uuid>` with dashes, libvirt's
+        `mdev_<uuid>_<parent>`, a PCI address, or a sysfs path, including the links below
+        /sys/bus and /sys/class. Raises NoSuchDevice, with the nearest names.
         """
         device = self._devices.get(name) or self._lookup_other(name)
         if device is None:
@@ -151,7 +152,7 @@ class Snapshot:
                 return found
             if _is_below(found, mdev.parent):
                 return found
-            # One uuid can be defined below several parents.
+            # One uuid can be defined for several parents.
             for device in self.by_sysname(mdev.uuid):
                 if device.subsystem == "mdev" and _is_below(device, mdev.parent):
                     return device
@@ -164,13 +165,13 @@ class Snapshot:
         if likely is not None and (likely.sysname, likely.subsystem) == (sysname, subsystem):
             return likely
         for device in self.by_sysname(sysname):
-            # mdev_bus is no subsystem: its links lead to devices of any.
+            # mdev_bus is not a subsystem: it has links to devices of any subsystem.
             if subsystem in (device.subsystem, "mdev_bus"):
                 return device
         return None
 
     def nearest(self, name: str) -> tuple[str, ...]:
-        """Return the few names that most resemble one that does not exist."""
+        """Return the few names that are most similar to an unknown one."""
         last = name[:_NAME_LIMIT].rstrip("/").rpartition("/")[2]
         wanted = sanitise(last).strip("_")
         if len(wanted) >= 3:
@@ -178,7 +179,7 @@ class Snapshot:
             if found:
                 return tuple(found[:_NEAREST])
         shared: dict[str, int] = {}
-        for prefix in ("", "pci_", "mdev_"):  # an address, or a uuid, lacks it
+        for prefix in ("", "pci_", "mdev_"):  # for an address or a uuid alone
             position = bisect_left(self.names, prefix + wanted)
             for known in self.names[max(0, position - _NEAREST) : position + _NEAREST]:
                 length = _common_prefix(prefix + wanted, known) - len(prefix)
@@ -192,7 +193,7 @@ def _by_path(devices: Iterable[Device]) -> dict[str, Device]:
 
 
 def _is_below(device: Device, parent: str) -> bool:
-    """Tell whether an mdev's parent has this kernel name, as libvirt writes it."""
+    """Return whether an mdev's parent has this kernel name, in libvirt's spelling."""
     above = (device.path or "/").split("/")[-2]
     return sanitise(above) == sanitise(parent)
 

@@ -1,4 +1,4 @@
-"""Status: how the daemon itself is doing, and what it could not read."""
+"""Status: the state of the daemon, and the attributes that it could not read."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nodedevd.kinds import KINDS
 from nodedevd.model.snapshot import Snapshot
 
 ERRORS_SHOWN = 100
-"""Read errors listed in a status; all of them are counted."""
+"""Read errors that a status lists; it counts all of them."""
 
 
 class DeviceFault(Fault, frozen=True, gc=False):
-    """A fault together with the name of its device, None for the scan as a whole."""
+    """A fault with the name of its device, None for a directory of the scan."""
 
     device: str | None = None
 
 
 class ScanTimes(msgspec.Struct, frozen=True, gc=False):
-    """When the snapshot was read, and how long that took."""
+    """The time and the duration of a scan."""
 
     finished: datetime
     """UTC"""
@@ -36,11 +36,11 @@ class UnansweredRead(msgspec.Struct, frozen=True, gc=False):
 
     path: str
     seconds: float
-    """how long ago it began"""
+    """time since it began"""
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """How changes are followed: the part of a status that a single scan has nothing to say to."""
+    """The part of a status about following changes; a single scan has its defaults."""
 
     event_source: str = "none"
     events: int = 0
@@ -55,48 +55,48 @@ class Followed(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """What `GetStatus` answers and `nodedevctl status` shows."""
+    """The reply to `GetStatus`, which `nodedevctl status` prints."""
 
     version: str
     pid: int
     sysroot: str
     privileged: bool
-    """whether it runs as root; without, some attributes are refused by the kernel"""
+    """whether it runs as root; the kernel refuses some attributes to other users"""
     started: datetime
     """UTC"""
     generation: int
-    """of the snapshot in use"""
+    """generation of the current snapshot"""
     devices: int
     capabilities: dict[str, int]
-    """devices by capability"""
+    """number of devices by capability"""
     last_scan: ScanTimes
     event_source: str
-    """udev, kernel, or none: then changes are found by the reconcile alone"""
+    """udev, kernel, or none; with none, only the reconcile finds changes"""
     events: int
     """uevents received"""
     last_event: datetime | None
     """UTC"""
     updates: int
-    """times that what uevents touched was read; one takes in all uevents of a burst"""
+    """reads of devices after events; one for all uevents of a burst"""
     overflows: int
-    """times uevents were lost because the monitor's buffer was full"""
+    """losses of uevents because the monitor's buffer was full"""
     monitor_errors: int
     """other failures of the monitor"""
     rescans: int
     """scans of the whole host after the first"""
     missed_changes: int
-    """changes found by the reconcile, of which no uevent had told"""
+    """changes that the reconcile found, without a uevent"""
     unanswered_reads: tuple[UnansweredRead, ...]
     """reads that hang in a driver"""
     watchers: int
-    """clients that are being told of changes"""
+    """clients that watch for changes"""
     clients: int
     calls: int
     """calls answered since the start"""
     error_count: int
-    """attributes that could not be told"""
+    """attributes that could not be read"""
     errors: tuple[DeviceFault, ...]
-    """the first of them"""
+    """the first of these errors"""
 
 
 def build_status(
@@ -109,7 +109,7 @@ def build_status(
     clients: int = 0,
     calls: int = 0,
 ) -> Status:
-    """Sum up a snapshot and the process that serves it."""
+    """Return the status of a snapshot and the process that serves it."""
     counts = Counter(kind for device in snapshot for kind in device.types)
     errors = [
         DeviceFault(fault.attribute, fault.code, fault.detail, device)
@@ -138,6 +138,6 @@ def build_status(
 
 
 def now() -> datetime:
-    """Return the time, in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)

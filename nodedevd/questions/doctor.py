@@ -24,7 +24,7 @@ from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
-from nodedevd.tree.read import UNANSWERED
+from nodedevd.tree.read import STALE
 
 Severity: TypeAlias = Literal["problem", "warning", "note"]
 """problem: something is broken; warning: something will not work, or may be wrong; note: it may
@@ -378,7 +378,7 @@ def _has_own_finding(device: Device, fault: Fault) -> bool:
     """Return whether another finding reports the same fault in more detail."""
     mdev = device.capability(MdevChild)
     return (
-        fault == UNANSWERED
+        fault == STALE
         or (fault.attribute == MDEV_TYPES and fault.code == "absent")
         or (fault.attribute == "mdev_type" and mdev is not None and mdev.state != "complete")
     )

@@ -9,13 +9,13 @@ Nodes are never opened for this: that would itself be a use, and make a VM fail 
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from nodedevd.host.listing import names_in
 from nodedevd.host.processes import PROC, OpenFiles, Process, ProcessScan, scan_processes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
@@ -177,7 +177,7 @@ def read_usage(
     nodes: dict[str, Sequence[str]] = {}
     numbers: dict[str, int | None] = {}
     bound = set()
-    for name in _names(sysroot, _DEVICES):
+    for name in names_in(sysroot, _DEVICES):
         try:
             child = sysroot.target(f"{_DEVICES}/{name}")
         except OSError:
@@ -188,7 +188,7 @@ def read_usage(
         if number is not None:  # before Linux 6.6 a device has no node of its own
             nodes[_DEVICE_NODES + name] = [path]
             numbers[_DEVICE_NODES + name] = number
-    for name in _names(sysroot, _GROUPS):
+    for name in names_in(sysroot, _GROUPS):
         members = _members(sysroot, name.removeprefix(_NOIOMMU))
         node = f"/dev/vfio/{name}"
         nodes[node] = [
@@ -198,15 +198,6 @@ def read_usage(
     if proc is None and sysroot.root != "/":
         return VfioUsage(nodes, reason="other-host")
     return VfioUsage(nodes, scan_processes(numbers, proc=proc or PROC, progress=progress))
-
-
-def _names(sysroot: Sysroot, directory: str) -> list[str]:
-    try:
-        return sorted(sysroot.listdir(directory))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return []
-        raise
 
 
 def _number(sysroot: Sysroot, path: str) -> int | None:
@@ -221,7 +212,7 @@ def _members(sysroot: Sysroot, group: str) -> list[str]:
     """Return the paths of the devices in an IOMMU group."""
     directory = f"/sys/kernel/iommu_groups/{group}/devices"
     members = []
-    for name in _names(sysroot, directory):
+    for name in names_in(sysroot, directory):
         try:
             members.append(sysroot.target(f"{directory}/{name}"))
         except OSError:

@@ -14,11 +14,11 @@ import msgspec
 
 from nodedevd.errors import NoSuchDevice
 from nodedevd.host.node import parse_number
-from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
+from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
-from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.vgpus import type_of
 
 # noiommu-: the group of a device without an IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
 _GROUP = re.compile(r"(?:/dev/vfio/(?:noiommu-)?|/sys/kernel/iommu_groups/)?([0-9]+)/?")
@@ -80,12 +80,7 @@ def _find(snapshot: Snapshot, text: str) -> list[Device]:
 
 
 def _resolved(snapshot: Snapshot, device: Device) -> Resolved:
-    child, vgpu = device.capability(MdevChild), device.capability(Vgpu)
-    kind: VgpuType | MdevChildType | None = None
-    if child is not None:
-        kind = child.mdev_type
-    elif vgpu is not None:
-        kind = vgpu.current
+    child, kind = device.capability(MdevChild), type_of(device)
     function = next((one for one in _with_ancestors(snapshot, device) if one.capability(Pci)), None)
     return Resolved(
         name=device.name,

@@ -1,7 +1,6 @@
-"""vGPU-capable functions: mdev parents and functions with vendor VFIO, as one model.
+"""vgpus: mdevs and functions with vendor VFIO as one model, whichever framework a card uses.
 
-Who asks which types there are, or where one fits, need not know by which framework a card does it;
-that is told function by function, since a host may have cards of two generations.
+The framework is a property of each function, since a host may have cards of two generations.
 """
 
 from __future__ import annotations
@@ -11,20 +10,21 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
-from nodedevd.kinds.vgpu import CURRENT, Vgpu
+from nodedevd.kinds.vgpu import CURRENT, Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.names import device_name
 
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
-"""The capabilities of such functions, as filter words."""
+"""The capabilities of vGPU-capable functions, as filter words."""
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):
-    """What a function offers of one type."""
+    """A type that a function offers, with its instances."""
 
     id: str
     name: str | None
@@ -33,26 +33,28 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     device_api: str | None
     """None is unknown"""
     available: int | None
-    """how many more the function could hold now; None is unknown"""
+    """number of instances that the function can still create; None is unknown"""
     active: int
-    """how many it holds"""
+    """number of instances on the function"""
+    mdevs: tuple[str, ...]
+    """uuids of the active mdevs of this type, sorted"""
 
 
 class VgpuFunction(msgspec.Struct, frozen=True, gc=False):
-    """A device that can hold vGPUs, or be one."""
+    """A device that can hold vGPUs, or become one."""
 
     device: str
-    """its name"""
+    """name of the device"""
     framework: Framework
     card: str
-    """name of the physical function whose memory it shares with others; its own without SR-IOV"""
+    """name of the physical function whose memory it shares; its own name without SR-IOV"""
     offers: tuple[Offer, ...]
     known: bool
-    """whether all that it offers could be told"""
+    """whether everything that it offers could be read"""
 
 
 def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
-    """Return those of the devices that are vGPU-capable, in their order."""
+    """Return the vGPU-capable functions among devices, in their order."""
     for device in devices:
         parent, vgpu = device.capability(MdevParent), device.capability(Vgpu)
         if parent is not None:
@@ -60,20 +62,28 @@ def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
             known = all(one.available is not None for one in offers)
             yield VgpuFunction(device.name, "mdev", card_of(device), offers, known)
         elif vgpu is not None:
-            known = vgpu.creatable is not None and _is_told(device)
+            known = vgpu.creatable is not None and _current_is_known(device)
             offers = tuple(_vendor_offers(vgpu, known=known))
             yield VgpuFunction(device.name, "vendor-vfio", card_of(device), offers, known)
 
 
 def card_of(device: Device) -> str:
-    """Return the name of the physical function that a device is, or is a virtual function of."""
+    """Return the name of a virtual function's physical function; of others, their own name."""
     pci = device.capability(Pci)
     if pci is None or pci.physical_function is None:
         return device.name
     return device_name("pci", pci.physical_function)
 
 
-def _is_told(device: Device) -> bool:
+def type_of(device: Device) -> MdevChildType | VgpuType | None:
+    """Return the type of an mdev, or the profile set on a function; None if none or unknown."""
+    mdev, vgpu = device.capability(MdevChild), device.capability(Vgpu)
+    if mdev is not None:
+        return mdev.mdev_type
+    return None if vgpu is None else vgpu.current
+
+
+def _current_is_known(device: Device) -> bool:
     return all(error.attribute != CURRENT for error in device.errors)
 
 
@@ -87,11 +97,12 @@ def _mdev_offers(parent: MdevParent) -> Iterator[Offer]:
             device_api=one.device_api,
             available=one.available_instances,
             active=len(one.devices),
+            mdevs=one.devices,
         )
 
 
 def _vendor_offers(vgpu: Vgpu, *, known: bool) -> Iterator[Offer]:
-    """A function holds one vGPU, and what it lists could be made while it holds none."""
+    """A function holds one vGPU; while it holds none, it can create any type that it lists."""
     current = vgpu.current
     offered = {one.id: one for one in vgpu.creatable or ()}
     if current is not None:
@@ -105,4 +116,5 @@ def _vendor_offers(vgpu: Vgpu, *, known: bool) -> Iterator[Offer]:
             device_api="vfio-pci",
             available=int(current is None) if known else None,
             active=int(current is not None and one.id == current.id),
+            mdevs=(),
         )

@@ -1,1 +1,1 @@
-"""tree: turns a host into a tree of devices, and keeps that tree true by reading parts again."""
+"""tree: reads a host into a tree of devices, and updates the tree by reading parts again."""

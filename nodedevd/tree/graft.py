@@ -1,8 +1,8 @@
-"""assembly: puts what was read of devices into a tree, and tells what that changed.
+"""graft: puts readings of devices into a tree, and returns the changes.
 
-Pure: readings and a snapshot in, a snapshot and changes out. A first scan is the change of an
-empty tree, so there is one way to get to a tree, and it depends on nothing but what was read.
-Work grows with what is put in, not with the tree.
+A pure function of a snapshot and readings. A first scan is a change of the empty tree, so every
+tree is made in the same way and depends only on the readings. The time grows with the number of
+readings, not with the size of the tree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, AnyCapability
-from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.kinds.shared.mdevctl import definitions_directory
 from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -21,7 +21,7 @@ from nodedevd.names import ROOT, device_name, distinct_name
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """One device as it was read, before it is named and put into the tree."""
+    """A device as it was read, before it has a name and a parent."""
 
     path: str
     subsystem: str | None
@@ -33,7 +33,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def sysname(self) -> str:
-        """The kernel's name of the device."""
+        """The kernel name of the device."""
         return self.path.rpartition("/")[2]
 
     @classmethod
@@ -51,15 +51,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """A new snapshot, and how it differs from the one before."""
+    """A new snapshot, and its differences from the one before."""
 
     snapshot: Snapshot
     changes: tuple[Change, ...]
-
-
-def assemble(computer: Device, readings: Iterable[Reading]) -> Snapshot:
-    """Build the tree of a whole host."""
-    return graft(Snapshot([computer], generation=0), readings=readings).snapshot
 
 
 def graft(
@@ -70,26 +65,33 @@ def graft(
     computer: Device | None = None,
     errors: tuple[Fault, ...] | None = None,
 ) -> Update:
-    """Take away the devices at the paths `gone`, put in those that were read.
+    """Remove the devices at the paths `gone`, and add or replace those that were read.
 
-    A device that turns out the same is the same object in both snapshots; if nothing is
-    different, so is the snapshot. Each change counts the generation up by one.
+    A device that stays the same is the same object in both snapshots; if all do, so is the
+    snapshot. Each change increments the generation.
+
+    Args:
+        old: The tree before.
+        gone: Paths of devices that are gone, unless there is a reading of them.
+        readings: Devices that were read.
+        computer: The root, if it was read.
+        errors: Faults of directories, if all were listed.
     """
     read = {reading.path: reading for reading in readings}
-    lost = {path for path in gone if path not in read and old.at(path) is not None}
-    names = _Names(old, lost, read)
-    # Who lies below a device that came, went or was renamed may have another parent now.
-    moved = [path for path in (*lost, *read) if names.before(path) != names.after(path)]
+    removed = {path for path in gone if path not in read and old.at(path) is not None}
+    names = _Names(old, removed, read)
+    # A device below one that came, went or was renamed may have another parent now.
+    moved = [path for path in (*removed, *read) if names.before(path) != names.after(path)]
     moved += names.renamed
     below: set[str] = set()
     for path in moved if len(old) else ():
         below.update(old.below(path))
-        # Definitions hang at it by its kernel name.
-        below.update(old.below(f"{DEFINITIONS}/{path.rpartition('/')[2]}"))
+        # The path of a definition has the kernel name of its parent.
+        below.update(old.below(definitions_directory(path)))
     devices: dict[str, Device] = {}
     for path, reading in read.items():
         devices[path] = _device(reading, names)
-    for path in (below | set(names.renamed)) - lost - read.keys():
+    for path in (below | set(names.renamed)) - removed - read.keys():
         device = old.at(path)
         if device is not None:
             devices[path] = _device(device, names)
@@ -100,61 +102,62 @@ def graft(
     if computer is not None:
         before = old.get(computer.name)
         kept.append(before if before is not None and before == computer else computer)
-    return _difference(old, lost, kept, names, old.errors if errors is None else errors)
+    return _difference(old, removed, kept, names, old.errors if errors is None else errors)
 
 
 class _Names:
-    """What devices are called, before and after."""
+    """The names of devices, before and after."""
 
-    def __init__(self, old: Snapshot, lost: set[str], read: Mapping[str, Reading]) -> None:
+    def __init__(self, old: Snapshot, removed: set[str], read: Mapping[str, Reading]) -> None:
         self._old = old
-        self._lost = lost
+        self._removed = removed
         self._new: dict[str, str] = {}
-        self.contested = dict(old.contested)
-        claims: dict[str, set[str]] = {}
-        for path in (*lost, *read):
+        self.shared = dict(old.shared_names)
+        paths_named: dict[str, set[str]] = {}
+        for path in (*removed, *read):
             device = old.at(path)
             if device is not None:
-                claims.setdefault(_wanted(device), set())
+                paths_named.setdefault(_usual_name(device), set())
         for path, reading in read.items():
-            claims.setdefault(_wanted(reading), set()).add(path)
-        for wanted, claimants in claims.items():
-            for path in old.claimants(wanted):
-                if path not in lost and path not in read:
-                    claimants.add(path)
-            self._share(wanted, claimants)
+            paths_named.setdefault(_usual_name(reading), set()).add(path)
+        for name, paths in paths_named.items():
+            for path in old.paths_named(name):
+                if path not in removed and path not in read:
+                    paths.add(path)
+            self._assign(name, paths)
         self.renamed = [
             path for path in self._new if path not in read and self.before(path) != self.after(path)
         ]
 
-    def _share(self, wanted: str, claimants: set[str]) -> None:
-        first = wanted != ROOT
-        for path in claimants if len(claimants) == 1 else sorted(claimants, key=_rank):
-            self._new[path] = wanted if first else distinct_name(wanted, path)
+    def _assign(self, name: str, paths: set[str]) -> None:
+        """Give the first of the devices that would have a name this name, the others another."""
+        first = name != ROOT
+        for path in paths if len(paths) == 1 else sorted(paths, key=_rank):
+            self._new[path] = name if first else distinct_name(name, path)
             first = False
-        if len(claimants) > 1 or (claimants and wanted == ROOT):
-            self.contested[wanted] = frozenset(claimants)
+        if len(paths) > 1 or (paths and name == ROOT):
+            self.shared[name] = frozenset(paths)
         else:
-            self.contested.pop(wanted, None)
+            self.shared.pop(name, None)
 
     def before(self, path: str) -> str | None:
         device = self._old.at(path)
         return None if device is None else device.name
 
     def after(self, path: str) -> str | None:
-        """Return the name of the device at a path, None if there is none."""
-        if path in self._lost:
+        """Return the name of the device at a path, None if there is no such device."""
+        if path in self._removed:
             return None
         return self._new.get(path) or self.before(path)
 
 
 def _rank(path: str) -> tuple[bool, str]:
-    """Return what decides who gets a name: a device that is there before a mere definition."""
+    """Return the sort key of devices with one name: active ones come first, then by path."""
     return not path.startswith("/sys/"), path
 
 
-def _wanted(device: Device | Reading) -> str:
-    """Return the name a device gets if no other one wants it."""
+def _usual_name(device: Device | Reading) -> str:
+    """Return the name that a device has unless another device has it, too."""
     suffix = None
     for capability in device.capabilities:
         suffix_of = KIND_OF[type(capability)].suffix
@@ -180,11 +183,11 @@ def _device(source: Reading | Device, names: _Names) -> Device:
 
 
 def tree_path(source: Reading | Device) -> str:
-    """Return the path that says whose child a device is: its own, unless it is only defined."""
+    """Return the path that determines a device's parent: its own, or the one it has when active."""
     for capability in source.capabilities:
-        of_kind = KIND_OF[type(capability)].tree_path
-        if of_kind is not None:
-            return of_kind(capability) or ""
+        definable = KIND_OF[type(capability)].definable
+        if definable is not None:
+            return definable.tree_path(capability) or ""
     return source.path or ""
 
 
@@ -203,24 +206,24 @@ def _link(capability: AnyCapability, names: _Names) -> AnyCapability:
 
 def _difference(
     old: Snapshot,
-    lost: set[str],
+    removed_paths: set[str],
     devices: Iterable[Device],
     names: _Names,
     errors: tuple[Fault, ...],
 ) -> Update:
     new = {device.name: device for device in devices}
-    vanished = [device for path in lost if (device := old.at(path)) is not None]
+    vanished = [device for path in removed_paths if (device := old.at(path)) is not None]
     vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
     removed = {device.name: device for device in vanished if device.name not in new}
     changes = list(_ordered(old, new, removed))
-    if not changes and errors == old.errors and names.contested == old.contested:
+    if not changes and errors == old.errors and names.shared == old.shared_names:
         return Update(old, ())
     snapshot = old.replaced(
         removed=removed,
         devices=new.values(),
         changes=len(changes),
         errors=errors,
-        contested=names.contested,
+        shared_names=names.shared,
     )
     return Update(snapshot, tuple(changes))
 
@@ -228,9 +231,9 @@ def _difference(
 def _ordered(
     old: Snapshot, new: Mapping[str, Device], removed: Mapping[str, Device]
 ) -> Iterator[Change]:
-    """Parents before children when they come, children before parents when they go.
+    """Return the changes: parents before children, and children before parents for removals.
 
-    What goes goes last: nothing ever hangs below a device that is gone already.
+    Removals come last, so that no device is ever below one that is already removed.
     """
     ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=tree_path)]
     for before, device in ordered:

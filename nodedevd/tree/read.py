@@ -1,11 +1,7 @@
-"""scan: walks a sysroot and builds the tree of its devices. Blocking; runs off the event loop.
-
-Reads  /sys/bus/*/devices, /sys/class/*, /sys/class/mdev_bus, /sys/bus/mdev/devices
-"""
+"""read: reads the devices of a host, all or some. Blocking; runs off the event loop."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -16,54 +12,51 @@ import msgspec
 
 from nodedevd.errors import NodedevError, NodeGone
 from nodedevd.host.faults import Fault
-from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
+from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.kinds import KINDS, AnyCapability, mdev_child, system
+from nodedevd.kinds import KINDS, AnyCapability
 from nodedevd.kinds.base import Kind
-from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.kinds.shared.mdevctl import find_definitions
+from nodedevd.kinds.system import read_host
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.text import printable_path
+from nodedevd.tree.find import find, is_definition
 from nodedevd.tree.graft import Reading, Update, graft
 
 log = logging.getLogger(__name__)
 
-_SUBSYSTEMS = sorted(
-    {subsystem for kind in KINDS if kind.subsystems is not None for subsystem in kind.subsystems}
-)
-
-
-UNANSWERED = Fault("", "unreadable", "a read has not returned; what is shown is older")
+STALE = Fault("", "unreadable", "a read has not returned; the values are stale")
+"""The fault of a device whose read hangs."""
 
 
 class Abandoned(NodedevError):
-    """Nobody waits for this scan any more: another one has taken its place."""
+    """The result of this job is not needed: another job has replaced it."""
 
     code = "abandoned"
 
 
 class Job:
-    """What a scan is at. The scan thread writes, the event loop reads and may abandon it."""
+    """The progress of a scan or update: the reading thread reports it, the event loop reads it."""
 
     def __init__(self) -> None:
         self.path: str | None = None
-        """the device being read"""
+        """the device that is being read"""
         self.since: float = time.monotonic()
-        """time.monotonic() when that began"""
+        """when its read began, as time.monotonic()"""
         self.abandoned = False
+        """set by the event loop, to end the job at the next device"""
 
-    def begin(self, path: str) -> None:
-        """Go on to a device. Raises Abandoned."""
+    def start_device(self, path: str) -> None:
+        """Report that the read of a device begins. Raises Abandoned."""
         if self.abandoned:
             raise Abandoned
         self.path, self.since = path, time.monotonic()
 
 
 def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
-    """Read every device of a host. Raises NotASysroot; nothing else a host does raises."""
+    """Read every device of a host. Raises NotASysroot, whatever the host does."""
     return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
 
 
@@ -75,9 +68,10 @@ def rescan(
     unanswered: Set[str] = frozenset(),
     progress: Progress | None = None,
 ) -> Update:
-    """Read every device of a host, and tell what is not as in `old`.
+    """Read every device of a host, and return the differences from `old`.
 
-    Devices at the paths `unanswered` are left as they were: a read of theirs still hangs.
+    Devices at the paths `unanswered`, whose read hangs, are not read and stay as in `old`.
+    Raises NotASysroot, Abandoned.
     """
     sysroot.check()
     sysroot.forget()
@@ -97,21 +91,21 @@ def rescan(
 def without_orphans(
     sysroot: Sysroot, found: Iterable[str], readings: Sequence[Reading]
 ) -> tuple[list[Reading], set[str]]:
-    """Leave out what was read below a device that was gone when its turn came.
+    """Drop the readings of devices below a device that was gone when its turn came.
 
-    The kernel takes away what is below a device first, so by then that was gone, too.
+    The kernel removes the devices below a device first, so these were gone by then, too.
 
     Returns:
-        The readings left, and the paths of the devices that are gone.
+        The other readings, and the paths of the devices that are gone.
     """
-    read = {reading.path for reading in readings}
+    read = {reading.path: reading for reading in readings}
     gone = {path for path in found if printable_path(path) not in read and not sysroot.exists(path)}
     if not gone:
         return list(readings), gone
-    return [one for one in readings if gone.isdisjoint(_above(one.path))], gone
+    return [one for one in readings if gone.isdisjoint(_ancestors(one.path))], gone
 
 
-def _above(path: str) -> Iterator[str]:
+def _ancestors(path: str) -> Iterator[str]:
     while path := path.rpartition("/")[0]:
         yield path
 
@@ -123,105 +117,28 @@ def read_all(
     job: Job,
     unanswered: Set[str],
 ) -> Iterator[Reading | None]:
-    """Read devices, given by path with the directories that led there; None: there is none."""
+    """Read devices, given by path with the directories that list them; None: not a device."""
     for path, listed_in in found.items():
         if path in unanswered:
-            yield _left_alone(path, listed_in, old.at(printable_path(path)))
+            yield _stale(path, listed_in, old.at(printable_path(path)))
         else:
-            job.begin(path)
-            if path.startswith(f"{DEFINITIONS}/"):
-                yield read_inactive_mdev(sysroot, path)
+            job.start_device(path)
+            if is_definition(path):
+                yield read_inactive(sysroot, path)
             else:
                 yield read_device(sysroot, path, listed_in)
 
 
-def _left_alone(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
+def _stale(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
+    """Return a device as it was read last, with the fault that says so."""
     if before is None:
-        return Reading(
-            printable_path(path), _subsystem(listed_in), None, (), (UNANSWERED,), None, ()
-        )
-    errors = tuple(error for error in before.errors if error != UNANSWERED)
-    return msgspec.structs.replace(
-        Reading.of(before, before.capabilities), errors=(*errors, UNANSWERED)
-    )
-
-
-def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
-    """Return the path of every device to read, with the directories that led to it."""
-    found: dict[str, set[str]] = {}
-    searched = set()
-    for subsystem in _SUBSYSTEMS:
-        for directory in (f"/sys/bus/{subsystem}/devices", f"/sys/class/{subsystem}"):
-            searched.add(directory)
-            for path in _links(sysroot, directory, faults):
-                found.setdefault(path, set()).add(directory)
-    searched.add(MDEV_BUS)
-    for path in _links(sysroot, MDEV_BUS, faults):
-        found.setdefault(path, set()).add(MDEV_BUS)
-    for directory in _device_directories(sysroot, faults):
-        if directory not in searched:
-            for path in _parents_among(sysroot, directory, faults):
-                found.setdefault(path, set()).add(directory)
-    # What an mdev lies in is its parent, even when no directory lists it.
-    for path in [path for path in found if MDEV_DEVICES in found[path]]:
-        parent = path.rpartition("/")[0]
-        if parent not in found and sysroot.exists(f"{parent}/{MDEV_TYPES}"):
-            found[parent] = set()
-    found.update((path, set()) for path in find_definitions(sysroot, faults))
-    return found
-
-
-def _device_directories(sysroot: Sysroot, faults: list[Fault]) -> list[str]:
-    buses = [f"/sys/bus/{name}/devices" for name in _names(sysroot, "/sys/bus", faults)]
-    return buses + [f"/sys/class/{name}" for name in _names(sysroot, "/sys/class", faults)]
-
-
-def _parents_among(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
-    """Return the mdev parents that /sys/class/mdev_bus failed to link.
-
-    Two parents of one kernel name cannot both have their link there.
-    """
-    parents = []
-    for name in _names(sysroot, directory, faults):
-        link = f"{directory}/{name}"
-        if sysroot.exists(f"{link}/{MDEV_TYPES}"):
-            path = _target(sysroot, link)
-            if path is not None:
-                parents.append(path)
-    return parents
-
-
-def _links(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
-    targets = [
-        _target(sysroot, f"{directory}/{name}") for name in _names(sysroot, directory, faults)
-    ]
-    return [path for path in targets if path is not None]
-
-
-def _target(sysroot: Sysroot, link: str) -> str | None:
-    """Follow one link of a directory of devices; None if it leads to none, or is no link."""
-    try:
-        path = sysroot.target(link)
-    except OSError:
-        return None
-    return path if path.startswith("/sys/devices/") else None
-
-
-def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
-    try:
-        return sorted(sysroot.listdir(directory))
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            code = errno.errorcode.get(error.errno or 0, "?")
-            refused = error.errno in (errno.EACCES, errno.EPERM)
-            faults.append(
-                Fault(printable_path(directory), "refused" if refused else "unreadable", code)
-            )
-        return []
+        return Reading(printable_path(path), _subsystem(listed_in), None, (), (STALE,), None, ())
+    errors = tuple(error for error in before.errors if error != STALE)
+    return msgspec.structs.replace(Reading.of(before, before.capabilities), errors=(*errors, STALE))
 
 
 def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> Reading | None:
-    """Read one device; None if it is gone, or has no capability."""
+    """Read one device in sysfs; None if it is gone, or has no capability."""
     try:
         node = Node(sysroot, path, subsystem=_subsystem(listed_in), listed_in=listed_in)
         capabilities = _read_capabilities(node)
@@ -232,7 +149,7 @@ def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> R
         return None
     if not capabilities:
         return None
-    sysroot.saw(path)  # of some nothing is read but their name
+    sysroot.saw(path)  # a recording keeps devices of which nothing but the name is read
     return Reading(
         path=printable_path(path),
         subsystem=node.subsystem,
@@ -268,7 +185,7 @@ def _kinds(subsystem: str | None) -> tuple[Kind[Any], ...]:
 
 
 def _subsystem(listed_in: Iterable[str]) -> str | None:
-    """Tell the subsystem from the directory of a bus or class that lists the device."""
+    """Return the bus or class whose directory lists the device."""
     for directory in listed_in:
         _, _, top, name, *_ = f"{directory}//".split("/")
         if (top == "bus" or top == "class") and directory != MDEV_BUS:
@@ -276,33 +193,35 @@ def _subsystem(listed_in: Iterable[str]) -> str | None:
     return None
 
 
-def read_inactive_mdev(sysroot: Sysroot, path: str) -> Reading | None:
-    """Read the definition of an mdev; None if it is gone, or the mdev is there."""
+def read_inactive(sysroot: Sysroot, path: str) -> Reading | None:
+    """Read an inactive device from its definition; None if that is gone, or it is active."""
     faults: list[Fault] = []
-    capability = mdev_child.read_inactive(sysroot, path, faults)
-    if capability is None:
-        return None
-    return Reading(
-        path=printable_path(path),
-        subsystem="mdev",
-        driver=None,
-        capabilities=(capability,),
-        errors=tuple(faults),
-        devnode=None,
-        devlinks=(),
-    )
+    for subsystem, definable in _DEFINABLE.items():
+        capability = definable.read(sysroot, path, faults)
+        if capability is not None:
+            return Reading(
+                path=printable_path(path),
+                subsystem=subsystem,
+                driver=None,
+                capabilities=(capability,),
+                errors=tuple(faults),
+                devnode=None,
+                devlinks=(),
+            )
+    return None
+
+
+_DEFINABLE = {
+    subsystem: kind.definable
+    for kind in KINDS
+    if kind.definable is not None
+    for subsystem in kind.subsystems or ()
+}
 
 
 def read_computer(sysroot: Sysroot) -> Device:
-    """Read the root of the tree; errors are relative to the DMI directory."""
-    faults: tuple[Fault, ...] = ()
-    capability: system.System | None = None
-    try:
-        node = Node(sysroot, system.DMI, subsystem="dmi")
-        capability = system.read(node)
-        faults = tuple(node.faults)
-    except NodeGone:
-        pass
+    """Read the root of the tree, the host itself; its faults are of the DMI directory."""
+    host, faults = read_host(sysroot)
     return Device(
         name=ROOT,
         path=None,
@@ -310,7 +229,7 @@ def read_computer(sysroot: Sysroot) -> Device:
         subsystem=None,
         sysname=None,
         driver=None,
-        capabilities=(capability or system.System(),),
+        capabilities=(host,),
         errors=faults,
         devnode=None,
         devlinks=(),

@@ -45,8 +45,6 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 class RecordingSysroot(Sysroot):
     """A sysroot that keeps what is read through it."""
 
-    every_read_counts = True
-
     def __init__(self, root: str = "/") -> None:
         super().__init__(root)
         self.files: dict[str, bytes] = {}
@@ -54,6 +52,9 @@ class RecordingSysroot(Sysroot):
         self.directories: set[str] = set()
         self.refused: set[str] = set()
         """files that were listed and could not be read; the copy leaves them out"""
+
+    def keep(self, key: object, value: object) -> None:
+        """Keep nothing: a recording needs every read."""
 
     def read(self, path: str, size: int | None = None) -> bytes:
         """Read, and keep the content; a directory in a file's place is kept as it is."""

@@ -1,27 +1,30 @@
-"""What a uevent can have touched: the devices that are read again."""
+"""touched: the devices that events are about, by path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from nodedevd.host.events.uevent import Uevent
+from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.model.definitions import is_definable
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 _WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
 
 
 def touched_paths(uevents: Iterable[Uevent], snapshot: Snapshot) -> set[str]:
-    """Return the paths of the devices to be read again.
+    """Return the paths of the devices to read again after these uevents.
 
-    The device; its descendants when it went, moved, or got or lost its driver; for an mdev its
-    parent; for VFIO's own child of an mdev the mdev.
+    These are the device; its descendants if it was removed, moved, bound or unbound; the parent
+    of an mdev; the mdev of a VFIO device.
     """
     touched: set[str] = set()
     for uevent in uevents:
         touched.update(_touched(uevent, snapshot))
         old_path = uevent.old_path
         if old_path is not None and old_path != uevent.path:
-            # What came below the old path just before, the snapshot does not know yet.
+            # Devices that were just added below the old path are not in the snapshot yet.
             below = [path for path in touched if path.startswith(f"{old_path}/")]
             touched.update(uevent.path + path[len(old_path) :] for path in below)
     return touched
@@ -39,3 +42,15 @@ def _touched(uevent: Uevent, snapshot: Snapshot) -> Iterator[str]:
     if uevent.old_path is not None and uevent.old_path != uevent.path:
         yield uevent.old_path
         yield from snapshot.below(uevent.old_path)
+
+
+def reporting_paths(device: Device) -> set[str]:
+    """Return the paths that events about a device can have.
+
+    These are its own, its link in /sys/class for rtnetlink, and for a device that mdevctl can
+    define, the directory of definitions for inotify.
+    """
+    paths = {device.path or "", f"/sys/class/{device.subsystem}/{device.sysname}"}
+    if is_definable(device):
+        paths.add(DEFINITIONS)
+    return paths

@@ -22,7 +22,7 @@ ABSENT = "0000:99:00.0"
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[tuple[Tree, Watcher]]:
-    """Return a host, and who watches a daemon on it; no reconcile helps."""
+    """Return a host, and a watcher of a daemon on it, which does not reconcile."""
     tree = Tree(tmp_path / "host")
     tree.pci(PARENT, vendor=0x10DE, device=0x25B6, class_=0x030200)
     tree.mdev_type(PARENT, TYPE, name="A2-4Q")
@@ -59,7 +59,7 @@ def test_daemon_tells_of_definitions_as_they_change(watched: tuple[Tree, Watcher
 def test_daemon_has_an_mdev_read_again_when_it_is_defined(
     tmp_path: Path, watched: tuple[Tree, Watcher]
 ) -> None:
-    """No uevent tells of it."""
+    """There is no uevent for it."""
     tree, watcher = watched
     tree.mdev(PARENT, UUID, TYPE)
     path = tree.definition(PARENT, UUID, TYPE)

@@ -15,7 +15,7 @@ import pytest
 from nodedevd.client import Client
 from nodedevd.host.archive.disk import pack, write_archive
 from nodedevd.model.status import Status
-from nodedevd.tree.read import UNANSWERED
+from nodedevd.tree.read import STALE
 from nodedevd.varlink import encode_call
 from tests.support.real_devices import RealDevice
 from tests.support.running import running, started
@@ -161,7 +161,7 @@ def test_read_that_hangs_at_the_first_scan_delays_the_start_and_no_more(
     with running(tmp_path, Path(host.root), "--reconcile", "0"):
         status = status_when(path, "unanswered_reads", 1)
         assert [read.path for read in status.unanswered_reads] == [host.resolve(CARD)]
-        assert errors_of(path, CARD) == [msgspec.to_builtins(UNANSWERED)]
+        assert errors_of(path, CARD) == [msgspec.to_builtins(STALE)]
         assert errors_of(path, SOUND) == []
         with watching(path) as watcher:
             stuck.free()
@@ -188,7 +188,7 @@ def test_read_that_hangs_later_does_not_delay_other_devices(tmp_path: Path, host
             assert watcher.receive()["name"] == "pci_0000_02_00_0"
         status = status_when(path, "unanswered_reads", 1)
         assert len(status.unanswered_reads) == 1
-        assert errors_of(path, CARD) == [msgspec.to_builtins(UNANSWERED)]
+        assert errors_of(path, CARD) == [msgspec.to_builtins(STALE)]
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.log
     assert not path.exists()

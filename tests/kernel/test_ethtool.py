@@ -16,7 +16,7 @@ LOOPBACK = "lo"
 
 @pytest.mark.needs("loopback")
 def test_features_of_the_loopback_are_those_its_driver_has() -> None:
-    """drivers/net/loopback.c: these can be switched off by nobody."""
+    """drivers/net/loopback.c: these features cannot be switched off."""
     active = active_features(LOOPBACK, socket.if_nametoindex(LOOPBACK))
     assert {"highdma", "loopback", "vlan-challenged", "rx-checksum"} <= active
     assert "" not in active

@@ -25,7 +25,7 @@ _AS_ETC = 'mount --bind "$0" /etc/mdevctl.d; exec mdevctl list --defined --dumpj
 
 @pytest.mark.needs("mdevctl")
 def test_mdevctl_reads_the_same(tmp_path: Path) -> None:
-    """What mdevctl lists as defined is what is found and read."""
+    """The definitions found and read are those that mdevctl lists."""
     tree = Tree(tmp_path)
     tree.definition(PARENT, UUID, "t-1", start="auto", attributes=[("b", "1"), ("a", "2")])
     tree.definition(PARENT, OTHER, "t-2", start="whatever", attributes=[("b", "1"), ("b", "1")])

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.net import Net
 from nodedevd.kinds.pci import Pci
@@ -23,7 +22,7 @@ from nodedevd.tree.read import scan
 from nodedevd.tree.record import record
 from tests.support.ctl import Ctl
 from tests.support.real_devices import others_may_change
-from tests.support.xml import validate
+from tests.support.xml import native_document, native_xml, validate
 
 PCI_DEVICES = "/sys/bus/pci/devices"
 LSPCI = shutil.which("lspci")
@@ -112,8 +111,8 @@ def test_pci_devices_of_this_host_are_what_lspci_says(snapshot: Snapshot) -> Non
 def test_every_device_of_this_host_is_valid_xml(snapshot: Snapshot) -> None:
     """The schema takes each device alone, and all of them in one document."""
     for device in snapshot:
-        assert validate(native.device_xml(device)).findtext("name") == device.name
-    assert len(validate(native.document(snapshot, snapshot.generation))) == len(snapshot)
+        assert validate(native_xml(device)).findtext("name") == device.name
+    assert len(validate(native_document(snapshot, snapshot.generation))) == len(snapshot)
 
 
 def test_scan_of_this_host_meets_no_defect(snapshot: Snapshot) -> None:
@@ -152,7 +151,7 @@ def test_every_interface_and_disk_of_this_machine_is_found(snapshot: Snapshot) -
 
 
 def test_raw_recording_of_this_machine_scans_the_same(tmp_path: Path) -> None:
-    """The host the tests run on, whatever it is."""
+    """The host that the tests run on."""
     recorded = record("/", str(tmp_path), raw=True)
     blamed = {path.rpartition("/")[0] for path in recorded.lost}
     copy, original = scan(Sysroot(str(tmp_path))), scan(Sysroot())

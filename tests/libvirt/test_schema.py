@@ -32,7 +32,7 @@ def document(host: str, names: list[str] | None = None) -> str:
 
 
 def _refused(element: etree._Element) -> bool:
-    """Tell of which documents of its own libvirt's schema of version 9.0 knows nothing."""
+    """Return whether libvirt 9.0 writes such a document, and its own schema does not accept it."""
     kind = element.find("capability")
     assert kind is not None
     return (
@@ -47,7 +47,7 @@ def _refused(element: etree._Element) -> bool:
 
 @pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))
 def test_libvirts_schema_takes_every_device(host: str) -> None:
-    """Each by itself, but for those that it refuses of libvirt's own, too."""
+    """Each alone, except documents that it refuses from libvirt, too."""
     for device in parse(document(host)):
         alone = parse(etree.tostring(device, encoding=str))
         if not _refused(alone):
@@ -55,7 +55,7 @@ def test_libvirts_schema_takes_every_device(host: str) -> None:
 
 
 def test_libvirts_schema_refuses_what_is_not_libvirts() -> None:
-    """A schema that takes everything would tell nothing."""
+    """A schema that accepts every document would prove nothing."""
     device = document("vgpu-pf", ["pci_0000_02_00_0"])
     assert schema().validate(parse(device))
     assert not schema().validate(parse(device.replace("<class>", "<odd/><class>")))

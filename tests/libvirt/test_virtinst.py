@@ -23,6 +23,7 @@ from nodedevd.names import parse_pci
 from nodedevd.tree.read import scan
 from tests.libvirt.test_virsh import served
 from tests.support.hosts import HOSTS, host_file
+from tests.support.xml import libvirt_xml
 
 PYTHON = "/usr/bin/python3"
 READER = Path(__file__).with_name("virtinst_reader.py")
@@ -93,7 +94,7 @@ def compare(devices: list[Device], found: list[dict[str, Any]]) -> None:
 def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
     """Name, parent, type and all that tells the device apart are what the host has."""
     devices = placed(host)
-    documents = [libvirt.device_xml(device) for device in devices]
+    documents = [libvirt_xml(device) for device in devices]
     compare(devices, run_virtinst(text=json.dumps(documents)))
 
 
@@ -102,7 +103,7 @@ def test_virt_manager_finds_type_address_and_parent(host: str) -> None:
 def test_virt_manager_lists_every_device_on_a_connection(host: str, tmp_path: Path) -> None:
     """All are there, as in their documents; only a hypervisor's capabilities are refused."""
     devices = placed(host)
-    documents = [libvirt.device_xml(device) for device in devices]
+    documents = [libvirt_xml(device) for device in devices]
     with served(tmp_path, host_file(host)) as daemon:
         answer = run_virtinst(daemon.uri)
     compare(devices, answer["devices"])

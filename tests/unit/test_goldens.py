@@ -6,14 +6,13 @@ import msgspec
 import pytest
 
 from nodedevd.cli.tree_drawing import draw
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.golden import DIRECTORY, Golden
 from tests.support.hosts import HOSTS, host_file
-from tests.support.xml import validate
+from tests.support.xml import native_document, native_xml, validate
 
 
 @pytest.fixture(params=HOSTS)
@@ -30,14 +29,14 @@ def snapshot(host: str) -> Snapshot:
 
 def test_host_scanned_gives_its_golden_xml(host: str, snapshot: Snapshot, golden: Golden) -> None:
     """The native document of a host equals the golden file and is valid by the schema."""
-    text = native.document(snapshot, snapshot.generation)
+    text = native_document(snapshot, snapshot.generation)
     assert len(validate(text)) == len(snapshot)
     golden.check(f"{host}/native.xml", text)
 
 
 def test_each_device_of_host_alone_is_a_valid_document(snapshot: Snapshot) -> None:
     """A device by itself is valid by the schema, too."""
-    names = [validate(native.device_xml(device)).findtext("name") for device in snapshot]
+    names = [validate(native_xml(device)).findtext("name") for device in snapshot]
     assert names == list(snapshot.names)
 
 

@@ -1,4 +1,4 @@
-"""pci: a PCI function, with its place in SR-IOV, IOMMU, NUMA and PCI Express.
+"""pci: a PCI function, with its SR-IOV, IOMMU group, NUMA node and PCI Express link.
 
 Reads  uevent (else class, vendor, device, subsystem_*), config, physfn, virtfn<N>,
        sriov_totalvfs, iommu_group, /sys/kernel/iommu_groups/<N>/devices, numa_node, vpd,
@@ -10,19 +10,28 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.pci_ids import PciIds
-from nodedevd.kinds.base import Capability, HardwareId, Kind, write_id
-from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress
-from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, VpdField, parse_vpd
+from nodedevd.kinds.base import (
+    Capability,
+    DeviceLike,
+    HardwareId,
+    Kind,
+    LibvirtForm,
+    TreeLike,
+    write_id,
+)
+from nodedevd.kinds.pci.config import CONFIG_SIZE, PciConfig, PciExpress, write_express
+from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, parse_vpd, write_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
-from nodedevd.names import PciAddress, parse_pci
+from nodedevd.names import PciAddress, device_name, parse_pci
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -41,18 +50,18 @@ class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
 
 
 class IommuGroup(msgspec.Struct, frozen=True, gc=False):
-    """The devices that can only be handed out together."""
+    """The devices that can only be assigned together."""
 
     number: int
     devices: tuple[str, ...]
-    """kernel names, this device's own included, sorted"""
+    """kernel names, including this device's own, sorted"""
 
 
 class Pci(Capability, frozen=True, gc=False, tag="pci"):
-    """A PCI function. An id that could not be told is None."""
+    """A PCI function. An id that is unknown is None."""
 
     address: str | None
-    """domain:bus:slot.function; None if the kernel's name for it is no PCI address"""
+    """domain:bus:slot.function; None if the kernel's name is not a PCI address"""
     class_code: str | None
     """0x and six hex digits: class, subclass, programming interface"""
     vendor: HardwareId | None
@@ -66,19 +75,19 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     virtual_functions: VirtualFunctions | None
     """on a PF; None without SR-IOV"""
     bridge: Literal["pci-bridge", "cardbus-bridge"] | None
-    """by the header type of config space"""
+    """from the header type in config space"""
     vpd: Vpd | None
-    """Vital Product Data; None where the board has none"""
+    """Vital Product Data; None if the board has none"""
     iommu_group: IommuGroup | None
     numa_node: int | None
     pci_express: PciExpress | None
-    """None on conventional PCI, and where config space cannot be read far enough"""
+    """None on conventional PCI, and if config space cannot be read far enough"""
     vfio_device: VfioDevice | None
-    """None unless a driver of VFIO is bound: vfio-pci, or a vendor's own"""
+    """None unless a VFIO driver is bound: vfio-pci, or a vendor's own"""
 
 
 def read(node: Node) -> Pci:
-    """Read a PCI function; every device of the bus is one, whatever else is wrong with it."""
+    """Read a PCI function; each device of the bus is one, even with a malformed name."""
     if parse_pci(node.sysname) is None:
         node.fault("", "malformed", "the name of a PCI function is its address")
         address = None
@@ -88,7 +97,7 @@ def read(node: Node) -> Pci:
     subvendor_text, subdevice_text = _ids(node, "PCI_SUBSYS_ID")
     vendor = _read_id(node, "vendor", vendor_text, 4)
     device = _read_id(node, "device", device_text, 4)
-    # Functions without subsystem ids, bridges mostly, say 0000:0000.
+    # Functions without subsystem ids, mostly bridges, have 0000:0000.
     subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
     subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
     ids = _hardware_ids(node.sysroot.pci_ids, vendor, device, subvendor, subdevice)
@@ -118,13 +127,13 @@ def read(node: Node) -> Pci:
 
 
 def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
-    """Split a pair of ids as `uevent` has them, VVVV:DDDD."""
+    """Return a pair of ids from a variable in `uevent`, VVVV:DDDD."""
     vendor, colon, device = node.uevent.get(variable, "").partition(":")
     return (vendor, device) if colon else (None, None)
 
 
 def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
-    """Take an id from the uevent, or else from the attribute of its own."""
+    """Return an id from the uevent, or else from its own attribute."""
     if text is not None and _ID.fullmatch(text):
         return int(text, 16)
     promised = attribute in ("class", "vendor", "device")
@@ -152,7 +161,7 @@ def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
 
 
 def _read_vpd(node: Node) -> Vpd | None:
-    # By these the kernel says that it found none that has an end: EIO before Linux 5.15.
+    # The kernel found no VPD with an end tag; EIO before Linux 5.15.
     data = node.read_bytes(VPD, size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
     if not data:
         return None
@@ -184,7 +193,7 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
 
 def _read_numa_node(node: Node) -> int | None:
     text = node.read("numa_node")
-    if text is None or text == "-1":  # the kernel's word for "none"
+    if text is None or text == "-1":  # no node
         return None
     number = parse_number(text)
     if number is None:
@@ -207,7 +216,7 @@ def _hardware_ids(
     subvendor: int | None,
     subdevice: int | None,
 ) -> _HardwareIds:
-    """Return ids with their names; the functions of a card, and cards of a model, share theirs."""
+    """Return ids with names; functions of a card, and cards of a model, share the result."""
     return _HardwareIds(
         _named(names.vendor, vendor),
         _named(names.device, vendor, device),
@@ -217,7 +226,7 @@ def _hardware_ids(
 
 
 def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId | None:
-    """Return the last of these ids with its name, which takes all of them to be found."""
+    """Return the last of these ids with its name, which depends on all of them."""
     if ids[-1] is None:
         return None
     return HardwareId(f"0x{ids[-1]:04x}", None if None in ids else name_of(*ids))
@@ -227,17 +236,43 @@ def _hex(number: int | None, digits: int) -> str | None:
     return None if number is None else f"0x{number:0{digits}x}"
 
 
+def neighbours(cap: Pci, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the physical function of a virtual one, and the members of the IOMMU group."""
+    addresses = [] if cap.physical_function is None else [cap.physical_function]
+    if cap.iommu_group is not None:
+        addresses += [one for one in cap.iommu_group.devices if one != cap.address]
+    for address in addresses:
+        found = find_function(address, tree)
+        if found is not None and found.path is not None:
+            yield found.path
+
+
+def find_function(address: str | None, tree: TreeLike) -> DeviceLike | None:
+    """Return the PCI function of this address, None if the tree has no such device."""
+    return None if address is None else tree.get(device_name("pci", address))
+
+
 @lru_cache(maxsize=1024)
 def address_of(name: str) -> PciAddress | None:
-    """Read the kernel's name of a device, None if it is no address of PCI.
+    """Parse the kernel's name of a device; None if it is not a PCI address.
 
-    One device's is written in several places. What a client sent is none to be kept.
+    Cached, since one address is written in several places: not for text from clients.
     """
     return parse_pci(name)
 
 
 def write(cap: Pci, out: Out) -> None:
-    """Write in libvirt's order and number formats; what libvirt lacks comes last."""
+    """Write what libvirt shows, then the other fields."""
+    _write_function(cap, out)
+    _write_surroundings(cap, out)
+    out.value("revision", cap.revision, "revision")
+    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
+    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    write_vfio_device(cap.vfio_device, out)
+
+
+def _write_function(cap: Pci, out: Out) -> None:
+    """Write the elements that libvirt has before the mdev types."""
     out.value("class", cap.class_code, "class")
     address = None if cap.address is None else address_of(cap.address)
     if address is not None:
@@ -262,8 +297,12 @@ def write(cap: Pci, out: Out) -> None:
             out.empty("capability", **attributes)
     if cap.bridge is not None:
         out.empty("capability", type=cap.bridge)
+
+
+def _write_surroundings(cap: Pci, out: Out) -> None:
+    """Write the elements that libvirt has after the mdev types."""
     if cap.vpd is not None:
-        _write_vpd(cap.vpd, out)
+        write_vpd(cap.vpd, out)
     elif VPD in out.unknown:
         out.empty("capability", type="vpd", state="unknown")
     if cap.iommu_group is not None:
@@ -277,17 +316,13 @@ def write(cap: Pci, out: Out) -> None:
     elif "numa_node" in out.unknown:
         out.empty("numa", state="unknown")
     if cap.pci_express is not None:
-        _write_express(cap.pci_express, out)
+        write_express(cap.pci_express, out)
     elif "config" in out.unknown:
         out.empty("pci-express", state="unknown")
-    out.value("revision", cap.revision, "revision")
-    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
-    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
-    write_vfio_device(cap.vfio_device, out)
 
 
 def write_address(text: str, out: Out) -> None:
-    """Write `<address …/>`; a device that is not on PCI is named as the kernel does."""
+    """Write `<address …/>`; for a device that is not on PCI, `<device …/>` with its kernel name."""
     address = address_of(text)
     if address is None:
         out.empty("device", name=text)
@@ -295,47 +330,25 @@ def write_address(text: str, out: Out) -> None:
     out.empty("address", **address.attributes)
 
 
-def _write_vpd(vpd: Vpd, out: Out) -> None:
-    with out.begin("capability", type="vpd"):
-        if vpd.name is not None:
-            out.text("name", vpd.name)
-        fixed, free = vpd.read_only, vpd.read_write
-        if fixed is not None:
-            with out.begin("fields", access="readonly"):
-                for tag, value in (
-                    ("change_level", fixed.change_level),
-                    ("manufacture_id", fixed.manufacture_id),
-                    ("part_number", fixed.part_number),
-                    ("serial_number", fixed.serial_number),
-                ):
-                    if value is not None:
-                        out.text(tag, value)
-                _write_fields("vendor_field", fixed.vendor_fields, out)
-        if free is not None:
-            with out.begin("fields", access="readwrite"):
-                if free.asset_tag is not None:
-                    out.text("asset_tag", free.asset_tag)
-                _write_fields("vendor_field", free.vendor_fields, out)
-                _write_fields("system_field", free.system_fields, out)
+def write_as_libvirt(cap: Pci, out: Out) -> None:
+    """Write the function without a `maxCount` of 0."""
+    functions = cap.virtual_functions
+    if functions is not None and functions.maximum == 0:
+        cap = replace(cap, virtual_functions=replace(functions, maximum=None))
+    _write_function(cap, out)
 
 
-def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
-    for field in fields:
-        out.text(tag, field.value, index=field.index)
+def _write_rest_as_libvirt(cap: Pci, out: Out) -> None:
+    """Write the rest without those members of the IOMMU group that are not on PCI."""
+    group = cap.iommu_group
+    if group is not None and None in map(address_of, group.devices):
+        members = [name for name in group.devices if address_of(name) is not None]
+        cap = replace(cap, iommu_group=replace(group, devices=tuple(members)))
+    _write_surroundings(cap, out)
 
 
-def _write_express(express: PciExpress, out: Out) -> None:
-    if express.capability is None or express.status is None:
-        out.empty("pci-express")
-        return
-    with out.begin("pci-express"):
-        for validity, link in (("cap", express.capability), ("sta", express.status)):
-            attributes = {"validity": validity}
-            if link.port is not None:
-                attributes["port"] = str(link.port)
-            if link.speed is not None:
-                attributes["speed"] = f"{link.speed:g}"
-            out.empty("link", **attributes, width=str(link.width))
+def _shown_by_libvirt(cap: Pci, device: DeviceLike) -> bool:
+    return None not in (cap.address, cap.class_code, cap.product, cap.vendor)
 
 
 KIND = Kind(
@@ -345,4 +358,13 @@ KIND = Kind(
     subsystems=frozenset({"pci"}),
     identifying=frozenset({VPD}),
     nested={"vpd": lambda cap: cap.vpd is not None},
+    neighbours=neighbours,
+    libvirt=LibvirtForm(
+        "pci",
+        bit=1,
+        write=write_as_libvirt,
+        write_rest=_write_rest_as_libvirt,
+        shown=_shown_by_libvirt,
+        nested_bits={"vpd": 21},
+    ),
 )

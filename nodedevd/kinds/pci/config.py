@@ -1,4 +1,4 @@
-"""PCI configuration space: what its first 256 bytes say about a function.
+"""config: parses the first 256 bytes of a function's configuration space.
 
 Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification, chapter 7.
 Offsets and bits are those of Linux's include/uapi/linux/pci_regs.h.
@@ -10,10 +10,12 @@ from typing import Literal
 
 import msgspec
 
-CONFIG_SIZE = 256
-"""Bytes that hold the header and the capability list."""
+from nodedevd.xml_writer import Out
 
-_HEADER_SIZE = 64  # all that a reader without CAP_SYS_ADMIN is given
+CONFIG_SIZE = 256
+"""Bytes with the header and the capability list."""
+
+_HEADER_SIZE = 64  # a reader without CAP_SYS_ADMIN gets no more
 _REVISION = 0x08
 _STATUS = 0x06
 _STATUS_CAPABILITY_LIST = 0x10
@@ -33,24 +35,24 @@ class PciLink(msgspec.Struct, frozen=True, gc=False):
     """One end of a PCI Express link."""
 
     speed: float | None
-    """GT/s a lane; None when there is no link, and for speeds not yet standardised"""
+    """GT/s a lane; None without a link, and for speeds not yet standardised"""
     width: int
-    """lanes; 0 when there is no link"""
+    """lanes; 0 without a link"""
     port: int | None = None
-    """port number, of the capability alone"""
+    """port number; only in the capability"""
 
 
 class PciExpress(msgspec.Struct, frozen=True, gc=False):
-    """What the link can do and what it does; both None where there is none by design."""
+    """The link; both parts are None for an endpoint integrated in the root complex."""
 
     capability: PciLink | None = None
-    """Link Capabilities"""
+    """Link Capabilities: what the link supports"""
     status: PciLink | None = None
-    """Link Status, at the time of the read"""
+    """Link Status: what it uses, at the time of the read"""
 
 
 class PciConfig:
-    """A function's configuration space, as far as it was readable; empty bytes know nothing."""
+    """A function's configuration space, as far as it is readable; possibly empty."""
 
     def __init__(self, data: bytes) -> None:
         self.revision: int | None = None
@@ -63,7 +65,7 @@ class PciConfig:
         if len(data) < _HEADER_SIZE:
             self.problem = ("malformed", f"{len(data)} bytes, expected at least {_HEADER_SIZE}")
             return
-        # The ids alone are no proof: those of a virtual function are all ones by design.
+        # The ids alone prove nothing: those of a virtual function are all ones by design.
         if data[:_HEADER_SIZE] == b"\xff" * _HEADER_SIZE:
             self.problem = ("unreadable", "all ones: the function does not answer")
             return
@@ -117,3 +119,18 @@ class PciConfig:
             self.problem = ("refused", "only root reads beyond the first 64 bytes")
         else:
             self.problem = ("malformed", f"capability at 0x{position:02x} is cut off")
+
+
+def write_express(express: PciExpress, out: Out) -> None:
+    """Write `<pci-express>`, with both ends of the link where there is one."""
+    if express.capability is None or express.status is None:
+        out.empty("pci-express")
+        return
+    with out.begin("pci-express"):
+        for validity, link in (("cap", express.capability), ("sta", express.status)):
+            attributes = {"validity": validity}
+            if link.port is not None:
+                attributes["port"] = str(link.port)
+            if link.speed is not None:
+                attributes["speed"] = f"{link.speed:g}"
+            out.empty("link", **attributes, width=str(link.width))

@@ -1,4 +1,4 @@
-"""PCI Vital Product Data: what a maker has stored in a function about the board it is on.
+"""vpd: parses Vital Product Data, which the manufacturer of a board stores in its functions.
 
 Source: PCI Local Bus Specification 3.0, section 6.4 and appendix I. The forms are those of
 resource data in the Plug and Play ISA Specification 1.0a.
@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from nodedevd.xml_writer import Out
+
 VPD_SIZE = 32 << 10
-"""Bytes that the 15 bits of an address can reach."""
+"""The most bytes that a 15-bit address can reach."""
 
 _LARGE = 0x80
 _IDENTIFIER, _READ_ONLY, _READ_WRITE = 0x82, 0x90, 0x91
@@ -24,7 +26,7 @@ _SYSTEM = re.compile("Y[0-9B-Z]")
 
 
 class VpdField(msgspec.Struct, frozen=True, gc=False):
-    """A field whose meaning is the vendor's or the system's own."""
+    """A field whose meaning the vendor or the system defines."""
 
     index: str
     """0-9 or A-Z, the second character of its keyword"""
@@ -32,7 +34,7 @@ class VpdField(msgspec.Struct, frozen=True, gc=False):
 
 
 class VpdReadOnly(msgspec.Struct, frozen=True, gc=False):
-    """What the vendor has written."""
+    """The read-only section, written by the vendor."""
 
     change_level: str | None
     """EC"""
@@ -47,7 +49,7 @@ class VpdReadOnly(msgspec.Struct, frozen=True, gc=False):
 
 
 class VpdReadWrite(msgspec.Struct, frozen=True, gc=False):
-    """What the system's owner may write."""
+    """The read-write section, for the owner of the system."""
 
     asset_tag: str | None
     """YA"""
@@ -58,13 +60,13 @@ class VpdReadWrite(msgspec.Struct, frozen=True, gc=False):
 
 
 class Vpd(msgspec.Struct, frozen=True, gc=False):
-    """Vital Product Data; a field with more than printable ASCII in it is left out."""
+    """Vital Product Data; fields with characters other than printable ASCII are left out."""
 
     name: str | None
     read_only: VpdReadOnly | None
-    """None: it has no field that is known here"""
+    """None if it has no known field"""
     read_write: VpdReadWrite | None
-    """None: there is no such section, or no field in it that is known here"""
+    """None if the section is missing, or has no known field"""
 
 
 class _Field(NamedTuple):
@@ -75,7 +77,7 @@ class _Field(NamedTuple):
 
 
 def parse_vpd(data: bytes) -> Vpd:
-    """Read Vital Product Data. Raises ValueError for what breaks the rules; then none holds."""
+    """Parse Vital Product Data. Raises ValueError if any part is malformed."""
     names = [data[start:end] for tag, start, end in _resources(data) if tag == _IDENTIFIER]
     name = names[-1].strip() if names else b""
     if _NO_PRINTABLE.search(name):
@@ -119,7 +121,7 @@ def _matching(keywords: re.Pattern[str], values: dict[str, str]) -> tuple[VpdFie
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Return tag, start and end of each large resource. Raises ValueError unless they end."""
+    """Return tag, start and end of each large resource. Raises ValueError without an end tag."""
     position = 0
     while position < len(data):
         tag = data[position]
@@ -138,7 +140,7 @@ def _resources(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _fields(data: bytes) -> Iterator[_Field]:
-    """Return the fields of both sections but RV and RW. Raises ValueError."""
+    """Return the fields of both sections except RV and RW. Raises ValueError."""
     tags = set()
     for tag, start, end in _resources(data):
         tags.add(tag)
@@ -151,7 +153,7 @@ def _fields(data: bytes) -> Iterator[_Field]:
 
 
 def _check_sum(data: bytes, start: int, end: int) -> int:
-    """Return where RV begins, which ends a read-only section and has its checksum."""
+    """Return the start of RV, the last field of a read-only section, with its checksum."""
     for field in _fields_of(data, _READ_ONLY, start, end):
         if field.keyword == "RV":
             if field.end != end:
@@ -171,16 +173,46 @@ def _fields_of(data: bytes, section: int, start: int, end: int) -> Iterator[_Fie
             section, data[start : start + 2].decode("latin-1"), value, value + data[start + 2]
         )
         if field.keyword == "RW" and section == _READ_WRITE:
-            return  # the rest is free
+            return  # the rest of the section is unused
         yield field
         start = field.end
 
 
-def without_identity(data: bytes) -> bytes:
-    """Return the same with zeros for letters and digits of what can tell one board from another.
+def write_vpd(vpd: Vpd, out: Out) -> None:
+    """Write `<capability type='vpd'>`."""
+    with out.begin("capability", type="vpd"):
+        if vpd.name is not None:
+            out.text("name", vpd.name)
+        fixed, free = vpd.read_only, vpd.read_write
+        if fixed is not None:
+            with out.begin("fields", access="readonly"):
+                for tag, value in (
+                    ("change_level", fixed.change_level),
+                    ("manufacture_id", fixed.manufacture_id),
+                    ("part_number", fixed.part_number),
+                    ("serial_number", fixed.serial_number),
+                ):
+                    if value is not None:
+                        out.text(tag, value)
+                _write_fields("vendor_field", fixed.vendor_fields, out)
+        if free is not None:
+            with out.begin("fields", access="readwrite"):
+                if free.asset_tag is not None:
+                    out.text("asset_tag", free.asset_tag)
+                _write_fields("vendor_field", free.vendor_fields, out)
+                _write_fields("system_field", free.system_fields, out)
 
-    That is its serial number, its asset tag, and all whose meaning is not known here. What is
-    no valid Vital Product Data becomes nothing at all.
+
+def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
+    for field in fields:
+        out.text(tag, field.value, index=field.index)
+
+
+def without_identity(data: bytes) -> bytes:
+    """Return the data with zeros for letters and digits of fields that can identify the board.
+
+    These are the serial number, the asset tag, and all fields of unknown meaning. Malformed
+    Vital Product Data becomes empty.
     """
     try:
         parse_vpd(data)

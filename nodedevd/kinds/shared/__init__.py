@@ -1,1 +1,1 @@
-"""shared: what several kinds read or write alike."""
+"""shared: parts that several kinds read or write in the same way."""

@@ -1,6 +1,6 @@
-"""ccw_bus: what CCW devices, their groups and subchannels have in common.
+"""ccw: addresses and states of CCW devices, CCW groups and subchannels.
 
-Each is named by its address, `cssid.ssid.devno` in hex, as 0.0.bd00: struct ccw_dev_id and
+The kernel names each by its address, `cssid.ssid.devno` in hex, as 0.0.bd00: struct ccw_dev_id and
 struct subchannel_id of arch/s390.
 """
 
@@ -25,7 +25,7 @@ class CcwAddress(NamedTuple):
     ssid: int
     """subchannel set"""
     devno: int
-    """device number; of a subchannel its own"""
+    """number of the device, or of the subchannel"""
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -38,13 +38,13 @@ class CcwAddress(NamedTuple):
 
 
 def parse_ccw(text: str) -> CcwAddress | None:
-    """Read `cssid.ssid.devno`."""
+    """Parse `cssid.ssid.devno`; None for any other text."""
     match = _ADDRESS.fullmatch(text)
     return None if match is None else CcwAddress(*[int(part, 16) for part in match.groups()])
 
 
 def read_address(node: Node) -> str | None:
-    """Return a device's kernel name, which is its address; anything else is a fault."""
+    """Return the kernel name of a device, which is its address; any other name is a fault."""
     if parse_ccw(node.sysname) is None:
         node.fault("", "malformed", "the name of this device is its address")
         return None
@@ -52,7 +52,7 @@ def read_address(node: Node) -> str | None:
 
 
 def read_state(node: Node) -> State | None:
-    """Read `online` of a device or group."""
+    """Read `online` of a device or group; None is unknown."""
     text = node.read("online", promised=True)
     if text is not None and text not in ("0", "1"):
         node.fault("online", "malformed", text[:80])
@@ -61,7 +61,7 @@ def read_state(node: Node) -> State | None:
 
 
 def write_address(text: str | None, out: Out) -> None:
-    """Write an address as three elements, as libvirt does; nothing for what is none."""
+    """Write an address as three elements, as libvirt does; nothing for None."""
     address = None if text is None else parse_ccw(text)
     if address is not None:
         for tag, number in address.attributes.items():

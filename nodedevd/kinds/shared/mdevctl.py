@@ -1,9 +1,8 @@
-"""mdevctl: which mediated devices are defined, whether or not they exist now.
+"""mdevctl: the definitions of mediated devices, active or not.
 
-Reads  /etc/mdevctl.d/<parent>/<uuid>: JSON, `mdev_type`, `start`, and `attrs` in order
-Form   mdevctl(8). <parent> is a kernel name, possibly of hardware that is not there; <uuid>
-       is as the kernel prints it. The files are overwritten in place, so one may be cut off
-       when it is read.
+Reads  /etc/mdevctl.d/<parent>/<uuid>: JSON with `mdev_type`, `start`, and `attrs` in order
+Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; <uuid> is in the
+       kernel's form. mdevctl overwrites the files in place, so a read can find one cut off.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from nodedevd.host.faults import Fault
+from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -31,14 +31,14 @@ class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
 
 
 class Definition(msgspec.Struct, frozen=True, gc=False):
-    """One definition, as its file has it."""
+    """The content of one definition."""
 
     mdev_type: str
     """id of the type"""
     autostart: bool
-    """start: auto, against anything else"""
+    """whether `start` is `auto`"""
     attributes: tuple[MdevAttribute, ...]
-    """attrs, in order; a name may occur again"""
+    """attrs, in order; a name can occur several times"""
 
 
 class _File(msgspec.Struct):
@@ -47,13 +47,18 @@ class _File(msgspec.Struct):
     attrs: list[dict[str, str]] | None = None
 
 
+def definitions_directory(parent_path: str) -> str:
+    """Return the directory with the definitions of the mdevs of a parent, given its sysfs path."""
+    return f"{DIRECTORY}/{parent_path.rpartition('/')[2]}"
+
+
 def definition_path(parent: str, uuid: str) -> str:
-    """Return where the definition of an mdev lies, given its parent's kernel name."""
+    """Return the path of the definition of an mdev, given its parent's kernel name."""
     return f"{DIRECTORY}/{parent}/{uuid}"
 
 
 def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
-    """Read a definition; None if there is no such file. Raises OSError, ValueError (nonsense)."""
+    """Read a definition; None if there is no such file. Raises OSError, ValueError (malformed)."""
     try:
         data = sysroot.read(path, _MOST_BYTES + 1)
     except OSError as error:
@@ -68,7 +73,7 @@ def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
         raise ValueError("nested too deeply") from error
     attributes = file.attrs or []
     if any(len(one) != 1 for one in attributes):
-        raise ValueError("an object in attrs has not one member")
+        raise ValueError("an object in attrs does not have exactly one member")
     return Definition(
         mdev_type=file.mdev_type,
         autostart=file.start == "auto",
@@ -81,31 +86,15 @@ def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
 def find_definitions(sysroot: Sysroot, faults: list[Fault]) -> Iterator[str]:
     """Yield the paths of all definitions.
 
-    Directories that cannot be listed, and uuids in upper case, which mdevctl does not write and
-    the kernel would not find, are added to `faults` by their path.
+    Directories that cannot be listed are added to `faults` by their path, and so are uuids in
+    upper case, which mdevctl does not write and the kernel would not find.
     """
-    for parent in _names(sysroot, DIRECTORY, faults):
+    for parent in readable_names_in(sysroot, DIRECTORY, faults):
         if parent == _SCRIPTS:
             continue
-        for name in _names(sysroot, f"{DIRECTORY}/{parent}", faults):
+        for name in readable_names_in(sysroot, f"{DIRECTORY}/{parent}", faults):
             path = definition_path(parent, name)
             if is_uuid(name) and name == name.lower():
                 yield path
             elif is_uuid(name):
                 faults.append(Fault(printable_path(path), "malformed", "a UUID in upper case"))
-
-
-def _names(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
-    try:
-        return sorted(sysroot.listdir(directory))
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            faults.append(unread(printable_path(directory), error))
-        return []
-
-
-def unread(attribute: str, error: OSError) -> Fault:
-    """Return what an error of a file or directory is as a fault."""
-    refused = error.errno in (errno.EACCES, errno.EPERM)
-    code = errno.errorcode.get(error.errno or 0, "?")
-    return Fault(attribute, "refused" if refused else "unreadable", code)

@@ -1,4 +1,4 @@
-"""vfio: the character device by which VFIO hands a device to a process.
+"""vfio: the character device through which a process uses a device with VFIO.
 
 Reads  vfio-dev/vfio<N>/dev
 ABI    Documentation/ABI/testing/sysfs-devices-vfio-dev, Documentation/driver-api/vfio.rst
@@ -19,16 +19,16 @@ class VfioDevice(msgspec.Struct, frozen=True, gc=False):
     name: str
     """vfio-dev/<name>"""
     node: str | None
-    """/dev/vfio/devices/<name>; None where the kernel makes no such node (before 6.6)"""
+    """/dev/vfio/devices/<name>; None if the kernel creates no such node (before 6.6)"""
 
 
 def is_vfio_driver(driver: str | None) -> bool:
-    """Tell by its name whether a driver is VFIO's: vfio-pci, mlx5_vfio_pci, vfio_mdev."""
+    """Return whether a driver is VFIO's, by its name: vfio-pci, mlx5_vfio_pci, vfio_mdev."""
     return driver is not None and "vfio" in driver
 
 
 def read_vfio_device(node: Node) -> VfioDevice | None:
-    """Return the VFIO device; None while no driver of VFIO is bound, and on older kernels."""
+    """Return the VFIO device; None while no VFIO driver is bound, and before Linux 6.1."""
     for name in node.names("vfio-dev"):
         has_node = node.sysroot.exists(f"{node.path}/vfio-dev/{name}/dev")
         name = printable_path(name)
@@ -37,7 +37,7 @@ def read_vfio_device(node: Node) -> VfioDevice | None:
 
 
 def write_vfio_device(value: VfioDevice | None, out: Out) -> None:
-    """Write `<vfioDevice …/>`, nothing if there is none."""
+    """Write `<vfioDevice …/>`; nothing for None."""
     if value is None:
         return
     attributes = {} if value.node is None else {"node": value.node}

@@ -1,10 +1,10 @@
-"""What the name and the description of a vGPU type say, as fields.
+"""vgpu_types: facts parsed from the name and the description of a vGPU type.
 
-A best effort beside the raw text, which is always kept: neither has a grammar that the kernel
-knows of. Understood are the one line of NVIDIA's host driver (`num_heads=4, frl_config=60,
+The kernel defines no grammar for either text, so the raw text is always kept beside the facts.
+Parsed are the one line of NVIDIA's host driver (`num_heads=4, frl_config=60,
 framebuffer=1024M, max_resolution=5120x2880, max_instance=16`), the five lines of Intel's GVT-g
-(`low_gm_size: 128MB` …), both also as mdevctl prints them, and NVIDIA's names of types. What is
-not understood is no fact, and no error.
+(`low_gm_size: 128MB` …), both also as mdevctl prints them, and NVIDIA's names of types. Any
+other text gives no fact, and no error.
 
 Source: NVIDIA vGPU software user guide, "Virtual GPU types"; drivers/gpu/drm/i915/gvt/vgpu.c.
 """
@@ -21,27 +21,27 @@ from nodedevd.xml_writer import Out
 
 
 class TypeFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What is known of a type; a fact that is not told is None, and left out of JSON."""
+    """The facts known of a type; one that is not known is None, and left out of JSON."""
 
     framebuffer_bytes: int | None = None
-    """NVIDIA: what a guest gets, from the description"""
+    """NVIDIA: memory of a guest, from the description"""
     nominal_bytes: int | None = None
     """NVIDIA: the size in the name, 4Q is 4 GiB; a MIG-backed type has somewhat less"""
     class_letter: str | None = None
     """NVIDIA: A (applications), B (desktops), C (compute), Q (workstations)"""
     gpu_instance_slices: int | None = None
-    """NVIDIA: slices of the GPU instance a MIG-backed type takes, the 1 of A100-1-5C"""
+    """NVIDIA: slices of the GPU instance of a MIG-backed type, the 1 of A100-1-5C"""
     heads: int | None = None
     frame_rate_limit: int | None = None
     """frames a second"""
     max_resolution: str | None = None
     """width and height in pixels, as 5120x2880"""
     max_instances: int | None = None
-    """most of this type that one physical GPU holds, if it holds no other"""
+    """most instances of this type on one physical GPU without other types"""
     low_gm_bytes: int | None = None
-    """GVT-g: aperture, graphics memory that the CPU can see"""
+    """GVT-g: aperture, graphics memory that the CPU can access"""
     high_gm_bytes: int | None = None
-    """GVT-g: graphics memory that it cannot see"""
+    """GVT-g: graphics memory that the CPU cannot access"""
     fences: int | None = None
     """GVT-g: fence registers"""
     weight: int | None = None
@@ -49,7 +49,7 @@ class TypeFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class _Profile(NamedTuple):
-    """The end of NVIDIA's name of a type."""
+    """The end of the name of an NVIDIA type."""
 
     gpu_instance_slices: int | None
     gib: int
@@ -57,7 +57,7 @@ class _Profile(NamedTuple):
 
 
 _VENDOR = re.compile(r"(?:(?:grid|nvidia)[ _-]+)+", re.IGNORECASE)
-# Product names have blanks, dashes and digits; what counts is the end: -4Q, -2B4, -1-5CME.
+# Product names have blanks, dashes and digits; the type is in the end: -4Q, -2B4, -1-5CME.
 _PROFILE = re.compile(r".*?[0-9A-Za-z]-(?:([1-9])-)?([0-9]{1,4})([ABCQ])[A-Z0-9]{0,7}")
 # Nothing is matched twice, so a page of letters or blanks takes no longer than one of facts.
 _ITEM = re.compile(r"(?<![a-z_])([a-z_]++)\s*+[=:]\s*+([^,\n]*)")
@@ -66,7 +66,7 @@ _COUNT = re.compile("[0-9]{1,9}")
 _RESOLUTION = re.compile("[0-9]{1,6}x[0-9]{1,6}")
 _SHIFTS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SEPARATORS = re.compile(r"[\s_-]+")
-_DESCRIBED_AT_MOST = 4096  # a sysfs attribute is no longer than a page
+_TEXT_LIMIT = 4096  # a sysfs attribute is no longer than a page
 
 _FIELDS = {
     "num_heads": "heads",
@@ -80,25 +80,25 @@ _FIELDS = {
     "resolution": "max_resolution",
     "weight": "weight",
 }
-"""What a description calls them."""
+"""The fields, by their names in a description."""
 _NVIDIA = frozenset({"num_heads", "frl_config", "framebuffer", "max_instance"})
 
 
 @lru_cache(maxsize=1024)
 def type_facts(name: str | None, description: str | None) -> TypeFacts | None:
-    """Return what a type's name and description say; None if that is nothing.
+    """Return the facts in a type's name and description; None if there are none.
 
-    The same object for the same texts: thousands of parents offer the same few types.
+    Returns the same object for the same texts: thousands of parents offer the same few types.
     """
     found: dict[str, int | str] = {}
-    said = _ITEM.findall((description or "")[:_DESCRIBED_AT_MOST])
-    for key, what in said:
+    items = _ITEM.findall((description or "")[:_TEXT_LIMIT])
+    for key, what in items:
         field = _FIELDS.get(key)
         value = None if field is None else _value(field, what.rstrip())
         if field is not None and value is not None:
             found.setdefault(field, value)
     text = (name or "").strip()
-    nvidia = _VENDOR.match(text) is not None or any(key in _NVIDIA for key, _ in said)
+    nvidia = _VENDOR.match(text) is not None or any(key in _NVIDIA for key, _ in items)
     profile = _profile(text) if nvidia else None
     if profile is not None:
         # 0B, 0Q: half a gigabyte.
@@ -127,31 +127,31 @@ def _profile(name: str) -> _Profile | None:
 
 @lru_cache(maxsize=1024)
 def normalised(name: str) -> str:
-    """Return a type's name without what differs between releases and tools.
+    """Return a type's name without the differences between releases and tools.
 
-    The maker's word in front (GRID, later NVIDIA) is left out; blanks, `_` and `-` are the same,
-    and so are small and capital letters: `GRID A40-2Q`, `nvidia_a40-2q` are one name.
+    The vendor's word in front (GRID, later NVIDIA) is dropped; blanks, `_` and `-` are equal,
+    and so are small and capital letters: `GRID A40-2Q` and `nvidia_a40-2q` are one name.
     """
     return _SEPARATORS.sub("-", _VENDOR.sub("", name.strip(), count=1)).casefold()
 
 
 def type_matches(wanted: str, type_id: str, name: str | None) -> bool:
-    """Tell whether a type is the one that is asked for, by id, by name, or by normalised name.
+    """Return whether a type is the wanted one, by id, by name, or by normalised name.
 
-    Before Linux 6.1 a type may have no name; from then on it would be the id without the
-    driver's name in front, so that is taken for its name.
+    Before Linux 6.1 a type can lack a name. Since then its name is the id without the driver's
+    name in front, so that is used instead.
     """
     if wanted in (type_id, name):
         return True
-    if len(wanted) > _DESCRIBED_AT_MOST:
-        return False  # no attribute is so long; a client's text is not worth the work
+    if len(wanted) > _TEXT_LIMIT:
+        return False  # no attribute is so long, and normalising a client's text takes time
     if name is None:
         return type_id.endswith(f"-{wanted}")
     return normalised(name) == normalised(wanted)
 
 
 def write_facts(facts: TypeFacts | None, out: Out) -> None:
-    """Write `<facts …/>`, nothing if there are none."""
+    """Write `<facts …/>`; nothing for None."""
     if facts is None:
         return
     values = (

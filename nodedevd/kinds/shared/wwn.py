@@ -1,4 +1,4 @@
-"""World Wide Names: what Fibre Channel calls its nodes, ports and fabrics.
+"""wwn: World Wide Names, by which Fibre Channel identifies nodes, ports and fabrics.
 
 Source: INCITS FC-FS, name identifiers; Linux prints them as %#018llx.
 """
@@ -13,7 +13,7 @@ _WWN = re.compile("0x[0-9a-f]{16}")
 
 
 def read_wwn(node: Node, attribute: str, *, promised: bool = False) -> str | None:
-    """Read a name as 16 hex digits, without the kernel's 0x; what is none leaves a fault."""
+    """Read a name as 16 hex digits, without the kernel's 0x; other text leaves a fault."""
     text = node.read(attribute, promised=promised)
     if text is None:
         return None

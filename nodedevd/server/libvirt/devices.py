@@ -12,35 +12,33 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from msgspec.structs import replace
-
 from nodedevd.errors import NoSuchDevice
 from nodedevd.formats import FORMATS
-from nodedevd.kinds import WORDS
-from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds import KIND_OF, LIBVIRT_FORMS
 from nodedevd.kinds.scsi_host import ScsiHost
-from nodedevd.kinds.shared.mdevctl import definition_path
-from nodedevd.kinds.system import System
 from nodedevd.model.changes import Added, Removed
+from nodedevd.model.definitions import as_defined, has_autostart, is_defined
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Recent, Store
+from nodedevd.names import ROOT
 from nodedevd.server.reply_cache import ReplyCache
 
-_CAPABILITIES: Final = (
-    *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
-    *("storage", "fc_host", "vports", "scsi_generic", "drm", "mdev_types", "mdev", "ccw"),
-    *("css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "vpd", "ccwgroup", "ccwgroup_member"),
-)
-"""libvirt's words, in the order of the bits of VIR_CONNECT_LIST_NODE_DEVICES_CAP_…"""
-_NESTED: Final = frozenset({"fc_host", "vports", "mdev_types", "vpd", "ccwgroup_member"})
-"""Those that stand behind the capability that a device is."""
+_BITS: Final = {form.type: 1 << form.bit for form in LIBVIRT_FORMS.values()} | {
+    word: 1 << bit for form in LIBVIRT_FORMS.values() for word, bit in form.nested_bits.items()
+}
+"""VIR_CONNECT_LIST_NODE_DEVICES_CAP_…, by libvirt's words for capabilities."""
+_PARTS: Final = {
+    word
+    for form in LIBVIRT_FORMS.values()
+    for word in (*form.nested_bits, *([form.type] if form.within_others else []))
+}
+"""Those words that stand for a part of a device."""
 PERSISTENT: Final = 1 << 28
 TRANSIENT: Final = 1 << 29
 INACTIVE: Final = 1 << 30
 ACTIVE: Final = 1 << 31
-_ALL_CAPABILITIES: Final = (1 << len(_CAPABILITIES)) - 1
+_ALL_CAPABILITIES: Final = sum(_BITS.values())
 _GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
 """Bits of one group are alternatives; a group of which there is none does not filter."""
 FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
@@ -101,9 +99,7 @@ class NodeDevices:
         """Return the names of the devices with a capability; one that is unknown has none."""
         if capability is None:
             return self.select(0)
-        if capability not in _CAPABILITIES:
-            return []
-        return self.select(1 << _CAPABILITIES.index(capability))
+        return self.select(_BITS[capability]) if capability in _BITS else []
 
     def find(self, name: str) -> Device:
         """Return the device of libvirt's name, or of any that `Snapshot.lookup` takes.
@@ -147,14 +143,14 @@ class NodeDevices:
     def xml(self, device: Device, *, inactive: bool = False) -> str:
         """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
         if inactive:
-            return str(_LIBVIRT.written(self._placed(_as_defined(device))))
+            return str(_LIBVIRT.written(self._placed(as_defined(device))))
         return self.store.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
         """Return libvirt's words for what a device is, and then for what it has."""
         bits = _bits(device)
-        words = [word for bit, word in enumerate(_CAPABILITIES) if bits & 1 << bit]
-        return sorted(words, key=_NESTED.__contains__)
+        words = [word for word, bit in _BITS.items() if bits & bit]
+        return sorted(words, key=lambda word: (word in _PARTS, _BITS[word]))
 
     def events(self, recent: Recent) -> tuple[Event, ...]:
         """Return what clients are told of a change; nothing, if the format shows none of it."""
@@ -229,14 +225,12 @@ class NodeDevices:
 
 def is_persistent(device: Device) -> bool:
     """Tell whether a device outlives a reboot by a definition of its own; the host does."""
-    mdev = device.capability(MdevChild)
-    return device.capability(System) is not None if mdev is None else mdev.defined
+    return device.name == ROOT or is_defined(device)
 
 
 def starts_itself(device: Device) -> bool:
     """Tell whether a device is started together with its parent; the host is always there."""
-    mdev = device.capability(MdevChild)
-    return device.capability(System) is not None if mdev is None else mdev.autostart is True
+    return device.name == ROOT or has_autostart(device)
 
 
 def _is(device: Device | None, *, active: bool) -> bool:
@@ -246,24 +240,13 @@ def _is(device: Device | None, *, active: bool) -> bool:
 
 
 def _bits(device: Device) -> int:
-    words = device.words
-    parent = device.capability(MdevParent)
-    if parent is not None and not parent.types and len(device.capabilities) > 1:
-        words -= {"mdev_parent"}  # a part of the device that libvirt leaves out
-    return sum(1 << bit for bit, word in enumerate(_CAPABILITIES) if WORDS.get(word) in words)
-
-
-def _as_defined(device: Device) -> Device:
-    mdev = device.capability(MdevChild)
-    if mdev is None or not device.active:
-        return device
-    defined = replace(mdev, state="inactive", iommu_group=None, vfio_device=None)
-    others = [defined if one is mdev else one for one in device.capabilities]
-    return replace(
-        device,
-        path=definition_path(mdev.parent_addr, mdev.uuid),
-        driver=None,
-        devnode=None,
-        devlinks=(),
-        capabilities=tuple(others),
-    )
+    bits = 0
+    for capability in device.capabilities:
+        form = LIBVIRT_FORMS.get(type(capability))
+        if form is not None and form.shown(capability, device):
+            bits |= 1 << form.bit
+            nested = KIND_OF[type(capability)].nested
+            bits |= sum(
+                1 << bit for word, bit in form.nested_bits.items() if nested[word](capability)
+            )
+    return bits

@@ -25,7 +25,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
-from nodedevd.tree.read import UNANSWERED, scan
+from nodedevd.tree.read import STALE, scan
 from tests.support.fake_monitor import FakeMonitor, FakeMonitors, eventually
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
@@ -760,7 +760,7 @@ async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) ->
     async with following(tmp_path, build) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: UNANSWERED in live.get(CARD).errors)
+        await eventually(lambda: STALE in live.get(CARD).errors)
         assert [read.path for read in live.follower.reads.unanswered()] == [live.tree.resolve(CARD)]
         live.monitor.uevent("change", live.pci(SOUND, numa_node=1))
         live.monitor.uevent("add", live.pci("0000:02:00.0"))
@@ -784,7 +784,7 @@ async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: P
     stuck: list[StuckAttribute] = []
     async with following(tmp_path, build) as live:
         assert live.get(CARD).capabilities == ()
-        assert live.get(CARD).errors == (UNANSWERED,)
+        assert live.get(CARD).errors == (STALE,)
         assert live.get(SOUND).errors == ()
         stuck[0].free()
         await live.until_true_to_the_host()
@@ -803,7 +803,7 @@ async def test_scan_after_an_overflow_leaves_out_a_read_that_hangs(tmp_path: Pat
         path = live.pci(SOUND)
         live.monitor.overflow()
         await eventually(lambda: live.has(path))
-        assert UNANSWERED in live.get(CARD).errors
+        assert STALE in live.get(CARD).errors
         stuck.free()
         await live.until_true_to_the_host()
 

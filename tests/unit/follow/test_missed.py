@@ -15,8 +15,9 @@ from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.graft import Reading, assemble, graft
+from nodedevd.tree.graft import Reading, graft
 from tests.support.fake_monitor import eventually
+from tests.support.readings import assemble
 
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())
 EMPTY = assemble(COMPUTER, [])

@@ -17,8 +17,9 @@ from nodedevd.kinds.system import System
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
-from nodedevd.tree.graft import Reading, assemble, graft
+from nodedevd.tree.graft import Reading, graft
 from tests.support.fake_monitor import eventually
+from tests.support.readings import assemble
 
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())
 PARENT = "/sys/devices/virtual/mtty/mtty"

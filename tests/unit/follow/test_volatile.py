@@ -14,7 +14,8 @@ from nodedevd.follow.volatile import VolatileValues
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
-from nodedevd.tree.graft import Reading, assemble
+from nodedevd.tree.graft import Reading
+from tests.support.readings import assemble
 
 AGE = 10.0
 COMPUTER = Device("computer", None, None, None, None, None, (System(),), (), None, ())

@@ -1,4 +1,4 @@
-"""The format libvirt: which devices it has, what they are called, and what it makes of each."""
+"""The format libvirt: which devices it lists, with which names and elements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nodedevd.tree.read import scan
 from tests.support.golden import Golden
 from tests.support.hosts import HOSTS, host_file
 from tests.support.trees import Express, Tree
-from tests.support.xml import parse
+from tests.support.xml import libvirt_xml, parse
 from tests.unit.formats.test_native import devices
 
 UUID = "c0ffee00-0000-4000-8000-000000000001"
@@ -64,7 +64,7 @@ def test_every_parent_is_a_device_that_is_shown(host: str) -> None:
 
 @pytest.mark.parametrize("host", sorted(set(HOSTS) - {"broken"}))  # where a uuid is none
 def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
-    """What the document calls a device is a name to ask for it by."""
+    """Every name in the document is accepted by a lookup."""
     snapshot = snapshot_of(host)
     for device in snapshot:
         if libvirt.shows(device):
@@ -73,11 +73,11 @@ def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
 
 @given(devices())
 def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) -> None:
-    """Whatever its host says; and what could not be told is left out."""
+    """For every device; unknown values are left out."""
     if not libvirt.shows(device):
         return
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    text = libvirt.device_xml(libvirt.placed(device, Snapshot([computer, device])))
+    text = libvirt_xml(libvirt.placed(device, Snapshot([computer, device])))
     root = parse(text)
     assert len(root.findall("capability")) == 1
     assert "unknown'" not in re.sub("<link state='unknown'/>", "", text)
@@ -85,7 +85,7 @@ def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) 
 
 def test_every_kind_is_libvirts() -> None:
     """A kind that libvirt does not have is to be named here."""
-    assert {kind.name for kind in KINDS} - libvirt.KINDS == {"vgpu"}
+    assert {kind.name for kind in KINDS if kind.libvirt is None} == {"accel", "infiniband", "vgpu"}
 
 
 def test_mdev_has_the_name_and_the_elements_of_libvirt(tree: Tree) -> None:
@@ -136,7 +136,7 @@ def test_mdev_that_is_defined_alone_is_shown_as_libvirt_shows_it(tree: Tree) -> 
 
 
 def test_types_stand_between_the_functions_and_the_group_of_a_pci_device(tree: Tree) -> None:
-    """In libvirt's order, with libvirt's elements alone."""
+    """In libvirt's order, with only libvirt's elements."""
     parent = tree.pci(
         "0000:00:02.0",
         vendor=0x8086,
@@ -219,14 +219,14 @@ def test_device_that_is_not_there_is_no_such_device(tree: Tree) -> None:
 
 
 def test_host_without_dmi_has_a_uuid_of_zeros() -> None:
-    """The one element of the format that is always there."""
+    """It is the one element of the format that is never left out."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    uuid = parse(libvirt.device_xml(computer)).findtext("capability/hardware/uuid")
+    uuid = parse(libvirt_xml(computer)).findtext("capability/hardware/uuid")
     assert uuid == "00000000-0000-0000-0000-000000000000"
 
 
 def test_parent_that_is_shown_or_hidden_changes_the_text_of_its_children(tree: Tree) -> None:
-    """Text that was kept for a device is not given out below another parent."""
+    """Cached text of a device is not used after its parent changes."""
     tree.net("br0", devtype="bridge")
     before = scanned(tree)
     bridge = before.lookup("/sys/class/net/br0")

@@ -1,4 +1,4 @@
-"""native: the XML of any device is valid by its schema, and says what the device says."""
+"""native: the XML of any device is valid by its schema, and has all values of the device."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import AnyCapability
+from nodedevd.kinds.accel import Accel
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
@@ -20,6 +20,7 @@ from nodedevd.kinds.ccw import Ccw
 from nodedevd.kinds.ccwgroup import CcwGroup, CcwMember, Qeth
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.drm import Drm
+from nodedevd.kinds.infiniband import Infiniband, InfinibandPort, InfinibandRate
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.net import Net, NetLink
@@ -41,7 +42,7 @@ from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from tests.support.golden import DIRECTORY
 from tests.support.running import REPOSITORY
-from tests.support.xml import attributes, find, valid, validate
+from tests.support.xml import attributes, find, native_document, native_xml, valid, validate
 
 ROOT = REPOSITORY
 
@@ -216,6 +217,14 @@ usb_device = st.builds(
 )
 usb = st.builds(Usb, byte, byte, byte, byte, maybe)
 drm = st.builds(Drm, st.sampled_from(["primary", "control", "render"]))
+rate = st.builds(
+    InfinibandRate, st.integers(0, 9999).map(lambda halves: halves / 2), number, st.none() | text
+)
+port = st.builds(InfinibandPort, number, maybe, maybe, maybe, st.none() | number, st.none() | rate)
+infiniband = st.builds(
+    Infiniband, maybe, maybe, maybe, maybe, maybe, maybe, st.lists(port, max_size=2).map(tuple)
+)
+accel = st.builds(Accel, text.map(lambda end: f"/dev/x{end}"), maybe, maybe)
 scsi_generic = st.builds(ScsiGeneric, text.map(lambda end: f"/dev/x{end}"))
 vdpa = st.builds(Vdpa, st.none() | st.integers(0).map(lambda n: f"/dev/vhost-vdpa-{n}"))
 ccw_address = st.none() | st.from_regex(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}", fullmatch=True)
@@ -244,7 +253,8 @@ capabilities = st.one_of(
     st.tuples(usb_device), st.tuples(usb), st.tuples(drm), st.tuples(scsi_generic),
     st.tuples(vdpa), st.tuples(ccw), st.tuples(css, mdev_parent), st.tuples(css),
     st.tuples(ccwgroup), st.tuples(ap_card), st.tuples(ap_queue),
-    st.tuples(ap_matrix, mdev_parent), st.just(()),
+    st.tuples(ap_matrix, mdev_parent), st.tuples(accel), st.tuples(infiniband),
+    st.just(()),
 )  # fmt: skip
 faults = st.builds(
     Fault,
@@ -254,26 +264,31 @@ faults = st.builds(
 )
 
 
-def blamed(of: tuple[AnyCapability, ...]) -> set[str]:
-    """Return the attributes that a reader leaves a fault of when it leaves them out."""
+def promised(of: tuple[AnyCapability, ...]) -> set[str]:
+    """Return the attributes whose absence is a fault."""
     missing = {"class", "vendor", "device", "mdev_type/device_api", "size"}
     missing |= {"fc_host/host5/node_name", "fc_host/host5/port_name"}
     missing.add("../fc_remote_ports/rport-5:0-0/port_name")
     missing |= {"busnum", "devnum", "idVendor", "idProduct", "online", "card_type", "chpid"}
+    missing |= {"node_type", "node_guid", "sys_image_guid"}
     missing |= {f"bInterface{code}" for code in ("Number", "Class", "SubClass", "Protocol")}
     for capability in of:
         if isinstance(capability, MdevParent):
             for one in capability.types:
                 missing.add(f"mdev_supported_types/{one.id}/device_api")
                 missing.add(f"mdev_supported_types/{one.id}/available_instances")
+        if isinstance(capability, Infiniband):
+            for port in capability.ports:
+                names = ("state", "phys_state", "link_layer")
+                missing |= {f"ports/{port.number}/{name}" for name in names}
     return missing
 
 
 @st.composite
 def devices(draw: st.DrawFn) -> Device:
-    """Draw a device, with a fault for what it must have and has not."""
+    """Draw a device, with a fault for each promised attribute that is missing."""
     has = draw(capabilities)
-    missing = draw(st.permutations(sorted(blamed(has))))
+    missing = draw(st.permutations(sorted(promised(has))))
     return Device(
         name=draw(name),
         path=draw(st.none() | path),
@@ -293,8 +308,8 @@ def devices(draw: st.DrawFn) -> Device:
 
 @given(devices())
 def test_any_device_is_valid(device: Device) -> None:
-    """Whatever its host says, the document is one, and its schema takes it."""
-    root = validate(native.device_xml(device))
+    """For every device, the document is well-formed, and its schema accepts it."""
+    root = validate(native_xml(device))
     assert root.findtext("name") == device.name
     assert tuple(one.get("type") for one in root.findall("capability")) == device.types
     assert len(root.findall("errors/error")) == len(device.errors)
@@ -302,21 +317,21 @@ def test_any_device_is_valid(device: Device) -> None:
 
 @given(st.lists(devices(), max_size=3), number)
 def test_document_holds_its_devices(several: list[Device], generation: int) -> None:
-    """Each stands one level deeper, and is the same as alone."""
-    document = native.document(several, generation)
+    """Each is indented by one level, and the same otherwise."""
+    document = native_document(several, generation)
     root = validate(document)
     assert root.get("generation") == str(generation)
     assert [one.findtext("name") for one in root] == [device.name for device in several]
 
 
 def test_document_indents_its_devices() -> None:
-    """A device in a document is the device alone, two blanks further in."""
+    """A device in a document is indented by two blanks, and the same otherwise."""
     computer = Device("computer", None, None, None, None, None, (System(),), (), None, ())
-    assert native.device_xml(computer) == MINIMAL
-    assert native.document([computer], 7) == (
+    assert native_xml(computer) == MINIMAL
+    assert native_document([computer], 7) == (
         f"<devices generation='7'>\n{textwrap.indent(MINIMAL, '  ')}</devices>\n"
     )
-    assert native.document([], 1) == "<devices generation='1'>\n</devices>\n"
+    assert native_document([], 1) == "<devices generation='1'>\n</devices>\n"
 
 
 def test_every_part_of_a_device_has_its_place() -> None:
@@ -336,7 +351,7 @@ def test_every_part_of_a_device_has_its_place() -> None:
         devnode="/dev/thing",
         devlinks=("/dev/by-id/a&b",),
     )
-    document = native.device_xml(device)
+    document = native_xml(device)
     validate(document)
     assert document == (
         "<device>\n"
@@ -359,13 +374,13 @@ def test_every_part_of_a_device_has_its_place() -> None:
 
 
 def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
-    """A fault of one type's attribute is none of another's."""
+    """A fault of one type's attribute does not affect another type."""
     types = tuple(MdevType(one, None, None, None, "vfio-pci", 1, ()) for one in ("a", "b"))
     fault = Fault("mdev_supported_types/a/name", "unreadable", "EIO")
     device = Device(
         "x", "/sys/x", "computer", None, "x", None, (MdevParent(types, ()),), (fault,), None, ()
     )
-    root = validate(native.device_xml(device))
+    root = validate(native_xml(device))
     assert attributes(find(root, "capability/type[@id='a']/name")) == {"state": "unknown"}
     assert root.find("capability/type[@id='b']/name") is None
 
@@ -394,7 +409,7 @@ def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
     ],
 )
 def test_schema_refuses_what_nodedevd_never_writes(document: str) -> None:
-    """A schema that takes everything would test nothing."""
+    """A schema that accepts every document would test nothing."""
     assert valid(MINIMAL)
     assert not valid(document)
 

@@ -18,7 +18,7 @@ CARD = "0000:08:00.0"
 
 
 class Door:
-    """A socket at whose other end a kernel has a card in one mode."""
+    """A socket to a kernel that has a card in one mode."""
 
     def __init__(self, mode: int | None, *, error: int = 0, family: int = FAMILY) -> None:
         self.mode = mode
@@ -68,14 +68,14 @@ def test_mode_is_told(monkeypatch: pytest.MonkeyPatch, mode: int | None, expecte
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.EOPNOTSUPP, errno.EPERM])
 def test_error_of_the_kernel_is_raised(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """A card without a switch, or none at all, is an errno."""
+    """A card without a switch, and a missing card, are an errno."""
     monkeypatch.setattr("nodedevd.host.devlink.socket.socket", Door(1, error=number))
     with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         devlink.is_switchdev("pci", CARD)
 
 
 def test_kernel_without_devlink_is_enoent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The family is not to be found, and nothing more is asked."""
+    """The family is not found, and no other request is sent."""
     door = Door(1, family=0)
     monkeypatch.setattr("nodedevd.host.devlink.socket.socket", door)
     with pytest.raises(FileNotFoundError):
@@ -85,7 +85,7 @@ def test_kernel_without_devlink_is_enoent(monkeypatch: pytest.MonkeyPatch) -> No
 
 @given(st.binary(max_size=64))
 def test_any_bytes_end(data: bytes) -> None:
-    """What is cut off, or makes no sense, is left out: nothing raises, and nothing loops."""
+    """Messages that are cut off or malformed are left out: nothing raises, and nothing loops."""
     for _, content in netlink.messages(data):
         list(netlink.attributes(content))
     assert all(len(value) <= len(data) for _, value in netlink.attributes(data))
@@ -93,7 +93,7 @@ def test_any_bytes_end(data: bytes) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=9)), max_size=5))
 def test_attributes_read_as_written(values: list[tuple[int, bytes]]) -> None:
-    """Padding belongs to nobody."""
+    """Padding is not part of an attribute."""
     content = b"".join(netlink.attribute(kind, value) for kind, value in values)
     assert list(netlink.attributes(content)) == values
     assert list(netlink.messages(netlink.message(7, content) * 2)) == [(7, content)] * 2

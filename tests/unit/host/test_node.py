@@ -1,4 +1,4 @@
-"""node: absent, gone, or there and not to be told; never more than the one attribute."""
+"""node: an attribute is absent, unreadable, or its device is gone; no other is affected."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_attribute_that_went_alone_is_absent(node: Node) -> None:
 @pytest.mark.parametrize("number", REMOVED)
 @pytest.mark.parametrize("what", ["read", "link", "names"])
 def test_read_of_a_device_that_went_raises(node: Node, tree: Tree, what: str, number: int) -> None:
-    """Whatever is read first after it went, and whichever of the two errnos it says."""
+    """For every first read after the removal, and for both errnos."""
     name = {"read": "text", "link": "subsystem", "names": "group"}[what]
     sysroot = FaultySysroot(errors={f"{PATH}/{name}": number})
     failing = Node(sysroot, PATH, subsystem="mtty")
@@ -127,13 +127,13 @@ def test_read_of_a_device_that_went_raises(node: Node, tree: Tree, what: str, nu
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO])
 def test_directory_that_is_gone_raises(node: Node, number: int) -> None:
-    """Before anything is known of it, an error of these is the whole answer."""
+    """An error of its directory is its only fault."""
     with pytest.raises(NodeGone):
         Node(FaultySysroot(errors={PATH: number}), PATH)
 
 
 def test_directory_that_is_refused_has_no_entries(node: Node) -> None:
-    """The device is there, and says no more."""
+    """The device is present, without any attribute."""
     failing = Node(FaultySysroot(errors={PATH: errno.EACCES}), PATH)
     assert failing.entries == frozenset()
     assert failing.faults == [Fault("", "refused", "EACCES")]
@@ -149,7 +149,7 @@ def test_number_is_read_in_its_base(node: Node) -> None:
 
 
 def test_text_that_is_no_number_is_a_short_fault(node: Node, tree: Tree) -> None:
-    """No more of it is repeated than tells what it is."""
+    """The fault repeats only the beginning of the text."""
     tree.attributes(PATH, {"number": "x" * 1000})
     assert node.read_number("number") is None
     assert node.faults == [Fault("number", "malformed", "x" * 80)]
@@ -168,7 +168,7 @@ def test_link_tells_path_and_name(node: Node, tree: Tree) -> None:
 
 
 def test_names_of_a_directory_are_sorted(node: Node, tree: Tree) -> None:
-    """The kernel's order is none."""
+    """The kernel lists names in no particular order."""
     for name in ("b", "a", "C"):
         tree.file(f"{PATH}/group/{name}")
     assert node.names("group") == ["C", "a", "b", "inner"]
@@ -200,20 +200,20 @@ def test_names_of_a_directory_are_sorted(node: Node, tree: Tree) -> None:
     ],
 )
 def test_number_is_as_the_kernel_prints_it(text: str, base: int, number: int | None) -> None:
-    """Digits alone; what Python would take besides is none."""
+    """Only digits; other text that Python accepts is not a number."""
     assert parse_number(text, base) == number
 
 
 @given(st.text(), st.sampled_from([10, 16]))
 def test_any_text_is_a_number_or_none(text: str, base: int) -> None:
-    """Nothing raises, and nothing is negative."""
+    """It never raises, and is never negative."""
     number = parse_number(text, base)
     assert number is None or 0 <= number < 2**63
 
 
 @given(st.binary(max_size=50))
 def test_any_file_name_can_be_shown(name: bytes) -> None:
-    """What comes out can be encoded; what was UTF-8 is the same."""
+    """The result can be encoded; UTF-8 stays the same."""
     text = printable_path(os.fsdecode(name))
     text.encode()
     try:

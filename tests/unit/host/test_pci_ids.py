@@ -38,7 +38,7 @@ def test_ids_in_the_database_have_names() -> None:
 
 
 def test_ids_not_in_the_database_have_none() -> None:
-    """A device of another vendor, a board of another device, and classes are none."""
+    """A device of another vendor, a board of another device, and classes have no name."""
     assert IDS.vendor(0x1234) is None
     assert IDS.vendor(0xC) is None
     assert IDS.device(0x8086, 0x25B6) is None
@@ -48,7 +48,7 @@ def test_ids_not_in_the_database_have_none() -> None:
 
 
 def test_board_that_repeats_the_chips_ids_has_its_name() -> None:
-    """Thus does lspci."""
+    """As in lspci."""
     assert IDS.subsystem(0x10DE, 0x25B6, 0x10DE, 0x25B6) == "GA107GL [A2 / A16]"
 
 
@@ -59,7 +59,7 @@ def test_empty_database_knows_nothing() -> None:
 
 
 def test_line_that_is_no_entry_is_passed_over() -> None:
-    """One bad line costs no other; bytes that are no UTF-8 stay legible."""
+    """A bad line does not affect others; bytes that are not UTF-8 are escaped."""
     ids = PciIds(b"8086  Intel\n\tnothex  What\n\t\tzz zz  Board\n\t\n\t6f00  B\xffd\n1234\n")
     assert ids.vendor(0x8086) == "Intel"
     assert ids.device(0x8086, 0x6F00) == "B\\xffd"
@@ -67,14 +67,14 @@ def test_line_that_is_no_entry_is_passed_over() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_last_line_without_newline_is_read(end: bytes) -> None:
-    """A file that ends without a newline has lost nothing."""
+    """The last line of a file without a final newline is read."""
     assert PciIds(b"8086  Intel" + end).vendor(0x8086) == "Intel"
     assert PciIds(b"8086  Intel\n\t0001  One" + end).device(0x8086, 1) == "One"
 
 
 @given(st.binary(), st.integers(0, 0xFFFF))
 def test_database_of_any_bytes_is_read_to_its_end(data: bytes, device: int) -> None:
-    """The file is the host's: nothing in it raises, and the entry before it is found."""
+    """Malformed lines of the host's file raise nothing, and the entry before them is found."""
     ids = PciIds(b"8086  Intel\n" + data)
     assert ids.vendor(0x8086) == "Intel"
     name = ids.device(0x8086, device)

@@ -1,4 +1,4 @@
-"""ap_matrix: the device that crypto queues are handed to guests by."""
+"""ap_matrix: the device whose mdevs assign crypto queues to guests."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/vfio_ap/matrix"
 
@@ -36,7 +35,7 @@ def test_matrix_shows_its_features(tree: Tree) -> None:
     assert (found.path, found.driver, found.errors) == (PATH, "vfio_ap", ())
     assert found.types == ("ap_matrix",)
     assert found.capability(ApMatrix) == ApMatrix(features=("ap_config", "dyn", "guest_matrix"))
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='ap_matrix'>\n"
@@ -54,7 +53,7 @@ def test_mdev_parent_stands_behind_the_matrix(tree: Tree) -> None:
     tree.mdev_parent(PATH)
     found = device()
     assert (found.name, found.types) == ("ap_matrix", ("ap_matrix", "mdev_parent"))
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("features", [None, "", " "])
@@ -63,21 +62,21 @@ def test_driver_that_tells_no_features_has_none(tree: Tree, features: str | None
     matrix(tree, features)
     found = device()
     assert (found.capability(ApMatrix), found.errors) == (ApMatrix(features=()), ())
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
 def test_features_that_cannot_be_read_cost_nothing_else(tree: Tree, number: int, code: str) -> None:
-    """The device is shown without, and says why."""
+    """The device is shown without the value, with an error."""
     matrix(tree)
     found = device(FaultySysroot(errors={f"{PATH}/features": number}))
     assert found.capability(ApMatrix) == ApMatrix(features=())
     assert [(one.attribute, one.code) for one in found.errors] == [("features", code)]
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_matrix_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading the driver goes, it is dropped quietly, and nothing raises."""
+    """A matrix device removed at any point of its read is dropped, without an error."""
     for at in (1, 2, 3):  # itself, features, driver
         matrix(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ap_queue import ApQueue
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 CARD = "/sys/devices/ap/card0a"
 PATH = f"{CARD}/0a.004b"
@@ -29,7 +28,7 @@ def test_queue_shows_adapter_and_domain(tree: Tree) -> None:
     assert (found.path, found.parent, found.driver) == (PATH, "ap_card0a", "vfio_ap")
     assert (found.types, found.errors) == (("ap_queue",), ())
     assert found.capability(ApQueue) == ApQueue(adapter=0x0A, domain=0x4B)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='ap_queue'>\n"
@@ -48,7 +47,7 @@ def test_other_name_is_no_queue(tree: Tree, name: str) -> None:
 
 
 def test_queue_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a queue goes, it is dropped quietly, and nothing raises."""
+    """A queue removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, driver
         queue(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

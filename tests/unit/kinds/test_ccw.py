@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccw import Ccw
@@ -15,14 +14,14 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/css0/0.0.0010/0.0.bd00"
 GROUP = "/sys/devices/qeth/0.0.bd00"
 
 
 def ccw(tree: Tree, *, path: str = PATH, group: str | None = None, **changed: Value | None) -> str:
-    """Make a device that is online; an attribute of None is left out."""
+    """Make a device that is online; attributes that are None are left out."""
     values = {"online": 1, "cutype": "1731/01", "devtype": "1732/01", **changed}
     present = {key: value for key, value in values.items() if value is not None}
     tree.device(path, bus="ccw", driver="qeth", attributes=present)
@@ -44,7 +43,7 @@ def capability(of: Device) -> Ccw:
 
 
 def test_whole_device_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in libvirt's order, its own last."""
+    """Every attribute is in its field; XML has libvirt's elements in its order, then the others."""
     ccw(tree, group=GROUP)
     found = device()
     assert (found.path, found.driver, found.errors) == (PATH, "qeth", ())
@@ -55,7 +54,7 @@ def test_whole_device_shows_each_field(tree: Tree) -> None:
         cutype="1731/01",
         devtype="1732/01",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='ccw'>\n"
@@ -78,7 +77,7 @@ def test_device_that_is_offline_is_shown(tree: Tree) -> None:
     ccw(tree, online=0)
     found = device()
     assert (capability(found).state, found.errors) == ("offline", ())
-    assert validate(native.device_xml(found)).findtext("capability/state") == "offline"
+    assert validate(native_xml(found)).findtext("capability/state") == "offline"
 
 
 def test_filter_finds_members_of_groups(tree: Tree) -> None:
@@ -102,45 +101,45 @@ def test_numbers_of_an_address_are_hex(
     ccw(tree, path=f"/sys/devices/css0/0.0.0001/{address}")
     (found,) = scan(Sysroot()).select(["ccw"])
     assert capability(found).address == address
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     tags = ("cssid", "ssid", "devno")
     assert tuple(root.findtext(f"capability/{tag}") for tag in tags) == numbers
 
 
 @pytest.mark.parametrize("name", ["0.0.bd0", "0.4.bd00", "100.0.bd00", "0.0.BD00", "x"])
 def test_device_whose_name_is_no_address_is_shown_without(tree: Tree, name: str) -> None:
-    """The rest of it is as good as ever."""
+    """The other values are read."""
     ccw(tree, path=f"/sys/devices/css0/0.0.0001/{name}")
     (found,) = scan(Sysroot()).select(["ccw"])
     assert (capability(found).address, capability(found).state) == (None, "online")
     assert [(one.attribute, one.code) for one in found.errors] == [("", "malformed")]
-    assert validate(native.device_xml(found)).find("capability/devno") is None
+    assert validate(native_xml(found)).find("capability/devno") is None
 
 
 @pytest.mark.parametrize("online", ["2", "-1", "yes", "01"])
 def test_state_that_makes_no_sense_is_a_fault(tree: Tree, online: str) -> None:
-    """The kernel says 0 or 1."""
+    """The kernel's values are 0 and 1."""
     ccw(tree, online=online)
     found = device()
     assert capability(found).state is None
     assert found.errors == (Fault("online", "malformed", online),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_missing_state_is_a_fault(tree: Tree) -> None:
     """The ABI promises it; the device is shown."""
     ccw(tree, online=None)
     assert device().errors == (Fault("online", "absent", ""),)
-    validate(native.device_xml(device()))
+    validate(native_xml(device()))
 
 
 def test_device_of_unknown_types_has_none(tree: Tree) -> None:
-    """What the kernel does not tell is left out."""
+    """Attributes that the kernel does not have are left out."""
     ccw(tree, cutype=None, devtype="")
     found = device()
     assert (capability(found).cutype, capability(found).devtype) == (None, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/cutype") is None
     assert root.find("capability/devtype") is None
 
@@ -157,14 +156,14 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     ccw(tree, group=GROUP)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = [one.tag for one in root.findall("capability/*[@state='unknown']")]
     assert unknown == ([] if element is None else [element])
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
 
 def test_device_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     listed_in = ["/sys/bus/ccw/devices"]
     ccw(tree, group=GROUP)
     reads = FaultySysroot()

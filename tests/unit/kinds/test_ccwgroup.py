@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccwgroup import CcwGroup, CcwMember, Qeth
@@ -15,7 +14,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 PATH = "/sys/devices/qeth/0.0.bd00"
 
@@ -23,7 +22,7 @@ PATH = "/sys/devices/qeth/0.0.bd00"
 def group(
     tree: Tree, *, devtype: str | None = "qeth_layer2", members: int = 3, **changed: Value | None
 ) -> str:
-    """Make a group; an attribute of None is left out."""
+    """Make a group; attributes that are None are left out."""
     values = {"online": 1, "card_type": "OSD_1000", "chpid": "7A", **changed}
     tree.device(
         PATH,
@@ -51,7 +50,7 @@ def ccwgroup(of: Device) -> CcwGroup:
 
 
 def test_whole_group_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML is libvirt's."""
+    """Every attribute is in its field; XML is the same as libvirt's."""
     group(tree)
     found = device()
     assert (found.path, found.driver, found.errors) == (PATH, "qeth", ())
@@ -65,7 +64,7 @@ def test_whole_group_shows_each_field(tree: Tree) -> None:
         ),
         qeth=Qeth(layer="qeth_layer2", card_type="OSD_1000", chpid="7A"),
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='ccwgroup'>\n"
@@ -98,17 +97,17 @@ def test_members_are_in_the_order_of_their_numbers(tree: Tree) -> None:
 def test_devtype_tells_the_layer_of_qeth(tree: Tree, devtype: str) -> None:
     """It is generic until the adapter was set online for the first time."""
     group(tree, devtype=devtype)
-    inner = find(validate(native.device_xml(device())), "capability/capability")
+    inner = find(validate(native_xml(device())), "capability/capability")
     assert attributes(inner) == {"type": devtype}
 
 
 @pytest.mark.parametrize("devtype", [None, "lcs"])
 def test_group_of_another_driver_is_shown_without_qeth(tree: Tree, devtype: str | None) -> None:
-    """It has no channel path to tell, and misses none."""
+    """It has no channel path, and this is not a fault."""
     group(tree, devtype=devtype, card_type=None, chpid=None)
     found = device()
     assert (ccwgroup(found).qeth, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/capability") is None
+    assert validate(native_xml(found)).find("capability/capability") is None
 
 
 def test_group_without_members_is_shown(tree: Tree) -> None:
@@ -116,7 +115,7 @@ def test_group_without_members_is_shown(tree: Tree) -> None:
     group(tree, members=0, online=0)
     found = device()
     assert (ccwgroup(found).members, ccwgroup(found).state, found.errors) == ((), "offline", ())
-    assert validate(native.device_xml(found)).find("capability/members") is None
+    assert validate(native_xml(found)).find("capability/members") is None
 
 
 @pytest.mark.parametrize("attribute", ["online", "card_type", "chpid"])
@@ -126,35 +125,35 @@ def test_missing_attribute_is_a_fault(tree: Tree, attribute: str) -> None:
     tree.remove(f"{PATH}/{attribute}")
     found = device()
     assert found.errors == (Fault(attribute, "absent", ""),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert len(root.findall(".//*[@state='unknown']")) == 1
 
 
 def test_state_that_makes_no_sense_is_a_fault(tree: Tree) -> None:
-    """The kernel says 0 or 1."""
+    """The kernel's values are 0 and 1."""
     group(tree, online="maybe")
     assert ccwgroup(device()).state is None
     assert device().errors == (Fault("online", "malformed", "maybe"),)
-    validate(native.device_xml(device()))
+    validate(native_xml(device()))
 
 
 def test_member_that_is_no_link_is_left_out(tree: Tree) -> None:
-    """The others are told, and the odd one is a fault."""
+    """The other members are read, and the malformed one is a fault."""
     group(tree)
     tree.file(f"{PATH}/cdev1", "no link")
     found = device()
     assert [member.ref for member in ccwgroup(found).members] == ["cdev0", "cdev2"]
     assert found.errors == (Fault("cdev1", "malformed", "not a link"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_group_whose_name_is_no_address_is_shown_without(tree: Tree) -> None:
-    """Its members are told all the same."""
+    """Its members are read all the same."""
     tree.device("/sys/devices/qeth/odd", bus="ccwgroup", attributes={"online": 0})
     (found,) = scan(Sysroot()).select(["ccwgroup"])
     assert (ccwgroup(found).address, ccwgroup(found).state) == (None, "offline")
     assert [(one.attribute, one.code) for one in found.errors] == [("", "malformed")]
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -169,14 +168,14 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     group(tree)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = [one.tag for one in root.findall(".//*[@state='unknown']")]
     assert unknown == ([] if element is None else [element])
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
 
 def test_group_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a group goes, it is dropped quietly, and nothing raises."""
+    """A group removed at any point of its read is dropped, without an error."""
     listed_in = ["/sys/bus/ccwgroup/devices"]
     group(tree)
     reads = FaultySysroot()

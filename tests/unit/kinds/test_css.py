@@ -6,7 +6,6 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.css import Css
@@ -14,7 +13,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/css0/0.0.0070"
 
@@ -22,7 +21,7 @@ PATH = "/sys/devices/css0/0.0.0070"
 def subchannel(
     tree: Tree, *, path: str = PATH, driver: str | None = "io_subchannel", **changed: Value | None
 ) -> str:
-    """Make an I/O subchannel; an attribute of None is left out."""
+    """Make an I/O subchannel; attributes that are None are left out."""
     values = {"type": 0, "dev_busid": "0.0.2b09", **changed}
     present = {key: value for key, value in values.items() if value is not None}
     return tree.device(path, bus="css", driver=driver, attributes=present)
@@ -46,7 +45,7 @@ def test_whole_subchannel_shows_each_field(tree: Tree) -> None:
     found = device()
     assert (found.path, found.driver, found.errors) == (PATH, "io_subchannel", ())
     assert css(found) == Css(address="0.0.0070", channel_dev_addr="0.0.2b09", subchannel_type=0)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='css'>\n"
@@ -68,12 +67,12 @@ def test_whole_subchannel_shows_each_field(tree: Tree) -> None:
     ("driver", "kind"), [("chsc_subchannel", 1), ("eadm_subchannel", 3), ("vfio_ccw", 0), (None, 0)]
 )
 def test_subchannel_of_any_driver_is_shown(tree: Tree, driver: str | None, kind: int) -> None:
-    """CHSC and ADM subchannels are none that I/O goes by, and are there."""
+    """CHSC and ADM subchannels carry no I/O, and are devices all the same."""
     subchannel(tree, driver=driver, type=kind, dev_busid="none")
     found = device()
     assert (found.driver, found.errors) == (driver, ())
     assert css(found) == Css(address="0.0.0070", channel_dev_addr=None, subchannel_type=kind)
-    assert validate(native.device_xml(found)).find("capability/channel_dev_addr") is None
+    assert validate(native_xml(found)).find("capability/channel_dev_addr") is None
 
 
 def test_mdev_parent_stands_behind_the_subchannel(tree: Tree) -> None:
@@ -83,7 +82,7 @@ def test_mdev_parent_stands_behind_the_subchannel(tree: Tree) -> None:
     tree.mdev_parent(path)
     found = device()
     assert (found.types, found.name) == (("css", "mdev_parent"), "css_0_0_0070")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_kernel_that_tells_little_is_no_fault(tree: Tree) -> None:
@@ -92,26 +91,26 @@ def test_kernel_that_tells_little_is_no_fault(tree: Tree) -> None:
     found = device()
     assert css(found) == Css(address="0.0.0070", channel_dev_addr=None, subchannel_type=None)
     assert found.errors == ()
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_subchannel_whose_name_is_no_address_is_shown_without(tree: Tree) -> None:
-    """The rest of it is as good as ever."""
+    """The other values are read."""
     subchannel(tree, path="/sys/devices/css0/defunct")
     (found,) = scan(Sysroot()).select(["css"])
     assert (css(found).address, css(found).channel_dev_addr) == (None, "0.0.2b09")
     assert [(one.attribute, one.code) for one in found.errors] == [("", "malformed")]
-    assert validate(native.device_xml(found)).find("capability/devno") is None
+    assert validate(native_xml(found)).find("capability/devno") is None
 
 
 @pytest.mark.parametrize("text", ["0.0.2b0", "0:0:2b09", "", "nobody"])
 def test_device_address_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
-    """Nonsense is no address, and costs nothing else."""
+    """A malformed address is unknown; the other values are read."""
     subchannel(tree, dev_busid=text)
     found = device()
     assert (css(found).channel_dev_addr, css(found).subchannel_type) == (None, 0)
     assert found.errors == (Fault("dev_busid", "malformed", text),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -125,12 +124,12 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     subchannel(tree)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
 
 
 def test_subchannel_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a subchannel goes, it is dropped quietly, and nothing raises."""
+    """A subchannel removed at any point of its read is dropped, without an error."""
     for at in range(1, 5):  # itself, dev_busid, type, driver
         subchannel(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

@@ -6,13 +6,12 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.drm import Drm, MinorType
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 DIRECTORY = "/sys/devices/pci0000:00/0000:00:02.0/drm"
 
@@ -51,7 +50,7 @@ def test_type_of_a_node_is_told_by_its_name(
     found = scan(Sysroot()).lookup(f"drm_{name}")
     assert (found.path, found.types, found.errors) == (path, ("drm",), ())
     assert found.capability(Drm) == Drm(minor_type=minor_type)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert f"  <devnode type='dev'>/dev/dri/{name}</devnode>\n" in text
     assert text.endswith(
@@ -77,7 +76,7 @@ def test_connector_and_all_else_of_the_class_is_no_device(tree: Tree, name: str)
 
 
 def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
-    """Nothing in it is needed to know the type."""
+    """The type does not depend on it."""
     path = minor(tree, "renderD128", 128)
     snapshot = scan(FaultySysroot(errors={f"{path}/uevent": errno.EIO}))
     found = snapshot.lookup("drm_renderD128")
@@ -86,7 +85,7 @@ def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
 
 
 def test_node_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a node goes, it is dropped quietly, and nothing raises."""
+    """A node removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, uevent
         path = minor(tree, "card0", 0)
         sysroot = FaultySysroot(vanishing=path, at=at)

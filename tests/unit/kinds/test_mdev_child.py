@@ -1,4 +1,4 @@
-"""mdev_child: one mediated device, whole, half made, or on its way out."""
+"""mdev_child: one mediated device, complete, incomplete, or being removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
@@ -18,7 +17,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 NAME = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
@@ -54,7 +53,7 @@ def make(tree: Tree) -> str:
 
 
 def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     make(tree)
     found = device()
     assert found == Device(
@@ -84,7 +83,7 @@ def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
         devnode=None,
         devlinks=(),
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -117,7 +116,7 @@ def test_mdev_without_group_is_shown(tree: Tree, parent: str) -> None:
     assert mdev(found).iommu_group is None
     assert mdev(found).vfio_device == VfioDevice("vfio0", "/dev/vfio/devices/vfio0")
     assert (mdev(found).state, found.errors) == ("complete", ())
-    assert validate(native.device_xml(found)).find("capability/iommuGroup") is None
+    assert validate(native_xml(found)).find("capability/iommuGroup") is None
 
 
 def test_mdev_of_an_older_kernel_has_no_vfio_device(tree: Tree, parent: str) -> None:
@@ -126,7 +125,7 @@ def test_mdev_of_an_older_kernel_has_no_vfio_device(tree: Tree, parent: str) -> 
     found = device()
     assert (mdev(found).iommu_group, mdev(found).vfio_device) == (0, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert find(root, "capability/iommuGroup").get("number") == "0"
     assert root.find("capability/vfioDevice") is None
 
@@ -137,7 +136,7 @@ def test_vfio_device_without_node_is_shown_by_name(tree: Tree, parent: str) -> N
     tree.remove(f"{PATH}/vfio-dev/vfio3/dev")
     found = device()
     assert mdev(found).vfio_device == VfioDevice("vfio3", None)
-    element = find(validate(native.device_xml(found)), "capability/vfioDevice")
+    element = find(validate(native_xml(found)), "capability/vfioDevice")
     assert attributes(element) == {"name": "vfio3"}
 
 
@@ -148,7 +147,7 @@ def test_mdev_without_type_link_is_incomplete(tree: Tree, parent: str) -> None:
     assert (mdev(found).mdev_type, mdev(found).state) == (None, "incomplete")
     assert (found.driver, found.parent) == (None, "pci_0000_00_02_0")
     assert found.errors == (Fault("mdev_type", "absent", ""),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert attributes(find(root, "capability/type")) == {"state": "unknown"}
     assert root.findtext("capability/state") == "incomplete"
     assert root.find("capability/iommuGroup") is None
@@ -164,17 +163,17 @@ def test_mdev_whose_type_link_dangles_is_incomplete(tree: Tree, parent: str) -> 
     found = device()
     assert (mdev(found).mdev_type, mdev(found).state) == (None, "incomplete")
     assert found.errors == (Fault("mdev_type", "absent", "dangling"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_type_that_is_no_link_is_a_fault(tree: Tree, parent: str) -> None:
-    """A file where the ABI has a link says nothing."""
+    """A file in place of the link is a fault."""
     tree.mdev(PARENT, UUID, None)
     tree.file(f"{PATH}/mdev_type", "nvidia-746\n")
     found = device()
     assert mdev(found).mdev_type is None
     assert Fault("mdev_type", "malformed", "not a link") in found.errors
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_mdev_without_remove_is_being_removed(tree: Tree, parent: str) -> None:
@@ -185,7 +184,7 @@ def test_mdev_without_remove_is_being_removed(tree: Tree, parent: str) -> None:
     assert (mdev(found).state, found.errors) == ("removing", ())
     tree.remove(f"{path}/mdev_type")
     assert mdev(device()).state == "removing"
-    assert validate(native.device_xml(device())).findtext("capability/state") == "removing"
+    assert validate(native_xml(device())).findtext("capability/state") == "removing"
 
 
 def test_type_without_name_keeps_the_type(tree: Tree, parent: str) -> None:
@@ -195,7 +194,7 @@ def test_type_without_name_keeps_the_type(tree: Tree, parent: str) -> None:
     found = device()
     assert mdev(found).mdev_type == MdevChildType("nvidia-746", None, "vfio-pci")
     assert found.errors == ()
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_type_with_unreadable_attribute_keeps_the_other(tree: Tree, parent: str) -> None:
@@ -206,7 +205,7 @@ def test_type_with_unreadable_attribute_keeps_the_other(tree: Tree, parent: str)
     assert mdev(found).state == "complete"
     fault = Fault("mdev_type/device_api", "unreadable", "EIO: Input/output error")
     assert found.errors == (fault,)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["deviceAPI"]
     data = msgspec.json.decode(msgspec.json.encode(found))
     assert data["capabilities"][0]["mdev_type"]["device_api"] is None
@@ -219,7 +218,7 @@ def test_type_without_device_api_is_a_fault(tree: Tree, parent: str) -> None:
     tree.remove(f"{TYPE}/device_api")
     found = device()
     assert found.errors == (Fault("mdev_type/device_api", "absent", ""),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
@@ -236,7 +235,7 @@ def test_link_that_cannot_be_read_costs_no_other(
     assert mdev(found).vfio_device is not None
     assert found.errors[0].attribute == link
     assert found.errors[0].code == ("refused" if number == errno.EACCES else "unreadable")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("group", ["none", "-1", "0x10", "99999999999999999999"])
@@ -247,12 +246,12 @@ def test_group_whose_name_is_no_number_is_unknown(tree: Tree, parent: str, group
     found = device()
     assert mdev(found).iommu_group is None
     assert found.errors == (Fault("iommu_group", "malformed", group),)
-    element = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    element = find(validate(native_xml(found)), "capability/iommuGroup")
     assert attributes(element) == {"state": "unknown"}
 
 
 def test_dangling_driver_and_group_keep_their_names(tree: Tree, parent: str) -> None:
-    """A link's text is what names them; what lies behind is not asked."""
+    """Their names are in the text of the links; the targets are not read."""
     make(tree)
     tree.remove("/sys/bus/mdev/drivers/nvidia-vgpu-vfio")
     tree.remove("/sys/kernel/iommu_groups/64")
@@ -262,12 +261,12 @@ def test_dangling_driver_and_group_keep_their_names(tree: Tree, parent: str) -> 
 
 
 def test_name_that_is_no_uuid_is_a_fault(tree: Tree, parent: str) -> None:
-    """The kernel names mdevs by their UUID; another name is shown, and blamed."""
+    """The kernel names mdevs by their UUID; another name is shown, with a fault."""
     tree.mdev(PARENT, "not-a-uuid", "nvidia-746")
     found = scan(Sysroot()).lookup("mdev_not_a_uuid")
     assert mdev(found).uuid == "not-a-uuid"
     assert found.errors == (Fault("", "malformed", "the name of an mdev is a UUID"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(
@@ -281,13 +280,13 @@ def test_name_that_is_no_uuid_is_a_fault(tree: Tree, parent: str) -> None:
 def test_mdev_below_a_device_of_no_type_hangs_on_the_root(
     tree: Tree, path: str, name: str, address: str
 ) -> None:
-    """The parent is no device of the tree: its address and path are told all the same."""
+    """The parent is not a device of the tree: its address and path are known all the same."""
     tree.device(path)
     tree.mdev(path, UUID, None, driver="odd")
     found = device()
     assert (found.parent, mdev(found).parent) == (name, None)
     assert (mdev(found).parent_addr, mdev(found).parent_path) == (address, path)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/parent") is None
     assert root.findtext("capability/parent_addr") == address
 
@@ -312,7 +311,7 @@ def test_vendor_attributes_are_left_alone(tree: Tree, parent: str) -> None:
 
 
 def test_mdev_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
-    """Whenever in its reading an mdev goes, it is dropped quietly, and nothing raises."""
+    """An mdev removed at any point of its read is dropped, without an error."""
     make(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -326,7 +325,7 @@ def test_mdev_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
 
 
 def test_mdev_whose_parent_vanishes_is_no_device(tree: Tree, parent: str) -> None:
-    """With the parent goes the type, and the mdev: no half of it is left."""
+    """The type and the mdev go with the parent: no incomplete mdev is left."""
     make(tree)
     reads = FaultySysroot()
     assert read_device(reads, PATH, LISTED_IN) is not None
@@ -340,7 +339,7 @@ def test_mdev_whose_parent_vanishes_is_no_device(tree: Tree, parent: str) -> Non
 
 
 def test_link_to_an_mdev_that_is_gone_is_no_device(tree: Tree, parent: str) -> None:
-    """The bus may still list what has no directory any more."""
+    """The bus may still list a device whose directory is gone."""
     path = make(tree)
     tree.remove(path)
     assert NAME not in scan(Sysroot()).names
@@ -361,7 +360,7 @@ def test_whole_mdev_shows_its_definition(tree: Tree, parent: str) -> None:
     assert (mdev(found).defined, mdev(found).autostart) == (True, True)
     assert [(one.name, one.value) for one in mdev(found).attributes] == values
     assert (mdev(found).state, mdev(found).waits_for, found.errors) == ("complete", None, ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert attributes(find(root, "capability/defined")) == {"autostart": "yes"}
     assert [(one.get("name"), one.get("value")) for one in root.findall("capability/attr")] == (
         values
@@ -369,7 +368,7 @@ def test_whole_mdev_shows_its_definition(tree: Tree, parent: str) -> None:
 
 
 def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
-    """It has the type its definition names, and nothing of a device."""
+    """It has the type of its definition, and no value of a device."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746", attributes=[("a", "1"), ("b", "2")])
     found = device()
     assert (found.subsystem, found.sysname, found.driver) == ("mdev", UUID, None)
@@ -387,7 +386,7 @@ def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
         attributes=(MdevAttribute("a", "1"), MdevAttribute("b", "2")),
         waits_for=None,
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -427,7 +426,7 @@ def test_definition_for_another_parent_is_another_device(tree: Tree, parent: str
     ["nvidia-1", "", ".", "..", "../..", "/", "nvidia-746/", "nvidia-746\0", "x" * 5000, "\udbff"],
 )
 def test_type_that_is_not_offered_is_waited_for(tree: Tree, parent: str, type_id: str) -> None:
-    """A definition may have any text for it; none leads out of the parent's types."""
+    """A definition can have any text as type; none leads out of the parent's types."""
     tree.file(DEFINITION, json.dumps({"mdev_type": type_id, "start": "auto"}))
     found = device()
     if type_id == "\udbff":  # half a character is no JSON
@@ -435,34 +434,34 @@ def test_type_that_is_not_offered_is_waited_for(tree: Tree, parent: str, type_id
     else:
         assert mdev(found).mdev_type == MdevChildType(type_id, None, None)
         assert (mdev(found).waits_for, found.errors) == ("type", ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert len(find(root, "capability/type")) == 0
     msgspec.json.encode(found)
 
 
 def test_definition_whose_parent_has_no_capacity_waits_for_it(tree: Tree, parent: str) -> None:
-    """What is available is 0."""
+    """The parent has no instance left."""
     tree.mdev_type(parent, "nvidia-746", available=0)
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device()
     assert mdev(found).waits_for == "capacity"
-    assert validate(native.device_xml(found)).findtext("capability/waitsFor") == "capacity"
+    assert validate(native_xml(found)).findtext("capability/waitsFor") == "capacity"
 
 
 def test_definition_whose_parent_is_absent_waits_for_it(tree: Tree) -> None:
-    """Nothing more is known of its type than its id."""
+    """Only the id of its type is known."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device()
     assert found.parent == "computer"
     assert (mdev(found).parent, mdev(found).parent_path) == (None, None)
     assert mdev(found).mdev_type == MdevChildType("nvidia-746", None, None)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/waitsFor") == "parent"
     assert root.find("capability/parent") is None
 
 
 def test_capacity_that_cannot_be_read_is_not_waited_for(tree: Tree, parent: str) -> None:
-    """It is unknown, and an error says so."""
+    """It is unknown, with an error."""
     tree.definition("0000:00:02.0", UUID, "nvidia-746")
     found = device(FaultySysroot(errors={f"{TYPE}/available_instances": errno.EIO}))
     assert mdev(found).waits_for is None
@@ -478,7 +477,7 @@ def test_capacity_that_cannot_be_read_is_not_waited_for(tree: Tree, parent: str)
 def test_definition_that_cannot_be_read_is_unknown(
     tree: Tree, parent: str, active: bool, number: int, code: str
 ) -> None:
-    """Defined it is; what it says is not told, and the error names the file."""
+    """It is defined; the content is unknown, and the error names the file."""
     if active:
         make(tree)
     tree.file(DEFINITION, '{"mdev_type"')
@@ -490,5 +489,5 @@ def test_definition_that_cannot_be_read_is_unknown(
     assert [(one.attribute, one.code) for one in found.errors] == [
         (DEFINITION if active else "", code)
     ]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert attributes(find(root, "capability/defined")) == {"autostart": "unknown"}

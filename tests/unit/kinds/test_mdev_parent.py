@@ -1,4 +1,4 @@
-"""mdev_parent: the types a device offers, whatever is wrong with some of them."""
+"""mdev_parent: the types that a device offers, including malformed ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
@@ -17,7 +16,7 @@ from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import RecordingSysroot
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import find, validate
+from tests.support.xml import find, native_xml, validate
 
 UUIDS = (
     "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01",
@@ -30,7 +29,7 @@ TYPE_ATTRIBUTES = ["name", "description", "device_api", "available_instances"]
 
 @pytest.fixture
 def parent(tree: Tree) -> str:
-    """Return a parent that is no PCI device, with one whole type."""
+    """Return a parent that is not on PCI, with one complete type."""
     path = tree.device(PARENT, class_="mtty")
     tree.mdev_type(path, "mtty-1", name="Single port serial", description="one port", available=24)
     return tree.mdev_parent(path)
@@ -64,7 +63,7 @@ def test_parent_with_active_mdevs_shows_each_field(tree: Tree, parent: str) -> N
         ),
     )
     assert (found.name, found.parent, found.errors) == ("mtty_mtty", "computer", ())
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -102,7 +101,7 @@ def test_pci_parent_has_two_capabilities_side_by_side(tree: Tree) -> None:
     tree.mdev_type(path, "i915-GVTg_V5_4")
     found = device(path=tree.mdev_parent(path))
     assert found.types == ("pci", "mdev_parent")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_device_without_types_is_no_parent(tree: Tree) -> None:
@@ -114,13 +113,13 @@ def test_device_without_types_is_no_parent(tree: Tree) -> None:
 
 
 def test_parent_on_mdev_bus_without_types_keeps_the_capability(tree: Tree) -> None:
-    """The kernel says it is a parent: that its types are not there is told as a fault."""
+    """The kernel lists it as a parent: that its types are missing is a fault."""
     path = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
     tree.mdev_parent(path)
     found = device(path=path)
     assert found.capability(MdevParent) == MdevParent(types=(), children=())
     assert found.errors == (Fault("mdev_supported_types", "absent", ""),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("listing", ["class", "bus", "pci", "mdev", "none"])
@@ -158,7 +157,7 @@ def test_description_of_several_lines_stays_as_it_is(tree: Tree, parent: str) ->
     tree.mdev_type(parent, "mtty-3", description="low_gm_size: 128MB\nfence: 4\n\n")
     found = device()
     assert types(found)["mtty-3"].description == "low_gm_size: 128MB\nfence: 4\n\n"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext(".//type[@id='mtty-3']/description") == (
         "low_gm_size: 128MB\nfence: 4\n\n"
     )
@@ -166,17 +165,17 @@ def test_description_of_several_lines_stays_as_it_is(tree: Tree, parent: str) ->
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 70000])
 def test_description_of_any_length_is_whole(tree: Tree, parent: str, size: int) -> None:
-    """Nothing is cut off at the page that the kernel gives an attribute."""
+    """A text as long as a page, the limit of an attribute, is read whole."""
     tree.mdev_type(parent, "mtty-3", description=b"d" * size)
     assert types(device())["mtty-3"].description == "d" * size
 
 
 def test_empty_name_and_description_are_values(tree: Tree, parent: str) -> None:
-    """A file with nothing in it is no absent file."""
+    """An empty file is not an absent file."""
     tree.mdev_type(parent, "mtty-3", name=b"", description=b"\n")
     found = device()
     assert (types(found)["mtty-3"].name, types(found)["mtty-3"].description) == ("", "")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find(".//type[@id='mtty-3']/name") is not None
 
 
@@ -190,15 +189,15 @@ def test_texts_that_are_no_utf8_are_shown_escaped(tree: Tree, parent: str) -> No
         Fault("mdev_supported_types/mtty-3/name", "malformed", "not UTF-8"),
         Fault("mdev_supported_types/mtty-3/description", "malformed", "not UTF-8"),
     )
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_control_characters_are_replaced_in_xml_alone(tree: Tree, parent: str) -> None:
-    """JSON can hold what XML cannot."""
+    """JSON has the characters that XML cannot represent."""
     tree.mdev_type(parent, "mtty-3", name=b"Bell\x07 \x1b[31m \x00\n")
     found = device()
     assert types(found)["mtty-3"].name == "Bell\x07 \x1b[31m \x00"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext(".//type[@id='mtty-3']/name") == "Bell\ufffd \ufffd[31m \ufffd"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
@@ -209,13 +208,13 @@ def test_type_id_of_any_characters_passes_through(tree: Tree, parent: str, type_
     tree.mdev_type(parent, type_id, name="Odd")
     found = device()
     assert sorted(types(found)) == sorted(["mtty-1", type_id])
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert type_id in [one.get("id") for one in root.findall("capability/type")]
 
 
 @pytest.mark.parametrize("api", ["vfio-ap", "vfio-ccw", "vfio-platform", "vfio-quantum"])
 def test_device_api_passes_through(tree: Tree, parent: str, api: str) -> None:
-    """An API that nobody has heard of is shown all the same."""
+    """An unknown API is shown all the same."""
     tree.mdev_type(parent, "mtty-3", device_api=api)
     assert types(device())["mtty-3"].device_api == api
 
@@ -242,14 +241,14 @@ def test_device_api_passes_through(tree: Tree, parent: str, api: str) -> None:
 def test_available_instances_that_is_no_number_is_unknown(
     tree: Tree, parent: str, content: bytes, detail: str
 ) -> None:
-    """What is no number as the kernel prints it is unknown, never 0; the type stays."""
+    """A count that is not a number in the kernel's form is unknown, never 0; the type stays."""
     tree.mdev_type(parent, "mtty-3", name="Odd", available=content)
     found = device()
     assert types(found)["mtty-3"] == MdevType("mtty-3", "Odd", None, None, "vfio-pci", None, ())
     assert types(found)["mtty-1"].available_instances == 24
     attribute = "mdev_supported_types/mtty-3/available_instances"
     assert found.errors == (Fault(attribute, "malformed", detail),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     shown = find(root, ".//type[@id='mtty-3']/availableInstances")
     assert (shown.get("state"), shown.text) == ("unknown", None)
 
@@ -260,7 +259,7 @@ def test_available_instances_of_any_size_is_a_number(tree: Tree, parent: str, co
     tree.mdev_type(parent, "mtty-3", available=content)
     found = device()
     assert (types(found)["mtty-3"].available_instances, found.errors) == (int(content), ())
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("missing", ["device_api", "available_instances"])
@@ -273,7 +272,7 @@ def test_promised_attribute_that_is_absent_is_a_fault(
     assert getattr(types(found)["mtty-1"], missing) is None
     assert types(found)["mtty-1"].description == "one port"
     assert found.errors == (Fault(f"mdev_supported_types/mtty-1/{missing}", "absent", ""),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", TYPE_ATTRIBUTES)
@@ -303,7 +302,7 @@ def test_one_attribute_that_fails_costs_no_other(
     relative = f"mdev_supported_types/mtty-1/{attribute}"
     assert [msgspec.structs.astuple(fault) for fault in found.errors] == [(relative, code, detail)]
     element = {"device_api": "deviceAPI", "available_instances": "availableInstances"}
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = root.findall(".//*[@state='unknown']")
     assert [one.tag for one in unknown] == [element.get(attribute, attribute)]
     data = msgspec.json.decode(msgspec.json.encode(found))
@@ -312,12 +311,12 @@ def test_one_attribute_that_fails_costs_no_other(
 
 
 def test_types_that_cannot_be_listed_are_a_fault(tree: Tree, parent: str) -> None:
-    """A parent whose types are refused is one still, and knows its mdevs."""
+    """A parent whose types are refused is still a parent, with its mdevs."""
     tree.mdev(parent, UUIDS[0], "mtty-1")
     found = device(FaultySysroot(errors={TYPES: errno.EACCES}))
     assert found.capability(MdevParent) == MdevParent(types=(), children=(UUIDS[0],))
     assert found.errors == (Fault("mdev_supported_types", "refused", "EACCES"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
@@ -330,11 +329,11 @@ def test_type_that_goes_between_list_and_read_costs_no_other(
     found = device(FaultySysroot(errors={f"{TYPES}/mtty-1{file}": number for file in files}))
     assert list(types(found)) == ["mtty-2"]
     assert "internal" not in [fault.code for fault in found.errors]
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_type_directory_removed_while_read_costs_no_other(tree: Tree, parent: str) -> None:
-    """Whenever in its reading one type goes, the parent and its other types stay."""
+    """When a type is removed at any point of the read, the parent and its other types stay."""
     tree.mdev_type(parent, "mtty-2", name="Dual", available=12)
     type_path = f"{TYPES}/mtty-1"
     reads = FaultySysroot()
@@ -345,14 +344,14 @@ def test_type_directory_removed_while_read_costs_no_other(tree: Tree, parent: st
         found = device(FaultySysroot(vanishing=type_path, at=at))
         assert types(found)["mtty-2"] == MdevType("mtty-2", "Dual", None, None, "vfio-pci", 12, ())
         assert "internal" not in [fault.code for fault in found.errors]
-        validate(native.device_xml(found))
+        validate(native_xml(found))
         tree.mdev_type(
             parent, "mtty-1", name="Single port serial", description="one port", available=24
         )
 
 
 def test_parent_removed_while_read_is_no_device(tree: Tree, parent: str) -> None:
-    """Whenever in its reading a parent goes, it is dropped quietly, and nothing raises."""
+    """A parent removed at any point of its read is dropped, without an error."""
     listed_in = ["/sys/class/mdev_bus"]
     reads = FaultySysroot()
     whole = read_device(reads, PARENT, listed_in)
@@ -370,7 +369,7 @@ def test_parent_removed_while_read_is_no_device(tree: Tree, parent: str) -> None
 
 
 def test_type_that_is_no_directory_is_no_type(tree: Tree, parent: str) -> None:
-    """A file, an empty directory and a dangling link among the types are none."""
+    """A file, an empty directory and a dangling link are not types."""
     tree.file(f"{TYPES}/stray", "a file\n")
     tree.directory(f"{TYPES}/nothing")
     tree.link(f"{TYPES}/dangling", "gone")
@@ -380,7 +379,7 @@ def test_type_that_is_no_directory_is_no_type(tree: Tree, parent: str) -> None:
 
 
 def test_type_without_devices_directory_has_none(tree: Tree, parent: str) -> None:
-    """A recorded host has no empty directories: that is no fault."""
+    """A sample host has no empty directories: this is not a fault."""
     tree.remove(f"{TYPES}/mtty-1/devices")
     found = device()
     assert (types(found)["mtty-1"].devices, found.errors) == ((), ())
@@ -394,13 +393,13 @@ def test_half_made_mdev_is_a_child_of_no_type(tree: Tree, parent: str) -> None:
     capability = found.capability(MdevParent)
     assert capability is not None
     assert (capability.children, types(found)["mtty-1"].devices) == ((UUIDS[0],), ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.get("uuid") for one in root.findall("capability/children/device")] == [UUIDS[0]]
     assert root.findtext("capability/type/activeInstances") == "0"
 
 
 def test_pci_parent_with_bad_type_keeps_its_pci_capability(tree: Tree) -> None:
-    """A fault of one capability is none of another."""
+    """A fault of one capability does not affect another."""
     path = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000)
     tree.mdev_type(path, "odd-1", available="many")
     tree.mdev_parent(path)
@@ -457,7 +456,7 @@ def test_type_of_a_model_is_read_once(tree: Tree) -> None:
 
 
 def test_type_of_a_model_is_read_anew_by_the_next_scan(tree: Tree) -> None:
-    """What a driver that was loaded anew says is seen."""
+    """The texts of a driver that was loaded again are read again."""
     first, second, _ = _alike(tree)
     sysroot = Sysroot()
     scan(sysroot)

@@ -34,7 +34,7 @@ def read(tree: Tree, content: str | bytes) -> Definition | None:
 
 
 def found(sysroot: Sysroot | None = None) -> tuple[list[str], list[Fault]]:
-    """Return all definitions, and what is wrong with them."""
+    """Return all definitions, and the faults."""
     faults: list[Fault] = []
     return list(find_definitions(sysroot or Sysroot(), faults)), faults
 
@@ -100,7 +100,7 @@ def test_definition_cut_off_anywhere_is_nonsense(tree: Tree) -> None:
     ],
 )
 def test_definition_of_another_form_is_nonsense(tree: Tree, content: str | bytes) -> None:
-    """Nothing is guessed; nothing but ValueError is raised."""
+    """No value is guessed, and only ValueError is raised."""
     with pytest.raises(ValueError, match=r"."):
         read(tree, content)
 
@@ -114,7 +114,7 @@ def test_file_of_more_than_a_mebibyte_is_nonsense(tree: Tree) -> None:
 
 
 def test_what_is_no_file_is_no_definition(tmp_path: Path) -> None:
-    """Nothing there, a directory there, or a file in the place of the parent's directory."""
+    """Nothing at the path, a directory, or a file in place of the parent's directory."""
     tree, sysroot = Tree(tmp_path), Sysroot(str(tmp_path))
     assert read_definition(sysroot, PATH) is None
     tree.directory(PATH)

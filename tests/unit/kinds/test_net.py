@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host import ethtool
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
@@ -17,7 +16,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 PATH = "/sys/devices/virtual/net/eth0"
 NAME = "net_eth0_52_54_00_12_34_56"
@@ -37,7 +36,7 @@ def net(of: Device) -> Net:
 
 
 def test_whole_interface_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:01:00.0", vendor=0x10EC, device=0x8168, class_=0x020000)
     path = tree.net("eth0", parent="0000:01:00.0", attributes={"speed": 2500})
     found = device()
@@ -52,7 +51,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
         features=None,
         medium="80203",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -71,12 +70,12 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
 
 @pytest.mark.parametrize("devtype", ["bridge", "bond", "vlan", "vxlan", "wlan", "wwan", "gadget"])
 def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) -> None:
-    """Whatever kind the kernel says it is, the interface is shown."""
+    """Interfaces of every DEVTYPE are shown."""
     tree.net("eth0", devtype=devtype)
     found = device()
     assert (net(found).devtype, found.errors) == (devtype, ())
     medium = "80211" if devtype == "wlan" else "80203"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert attributes(find(root, "capability/capability")) == {"type": medium}
     assert root.findtext("capability/devtype") == devtype
 
@@ -85,28 +84,28 @@ def test_devtype_is_told_and_wlan_alone_is_wireless(tree: Tree, devtype: str) ->
     "state", ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant"]
 )
 def test_speed_of_a_link_that_is_not_up_is_not_asked(tree: Tree, state: str) -> None:
-    """A driver may keep the speed of a link that is down; it is nobody's."""
+    """A driver may keep the speed of a link that is down; it is not shown."""
     tree.net("eth0", operstate=state, attributes={"speed": 1000})
     sysroot = FaultySysroot(errors={f"{PATH}/speed": errno.EINVAL})
     found = device(sysroot=sysroot)
     assert net(found).link == NetLink(state=state, speed=None)
     assert f"{PATH}/speed" not in sysroot.reads
-    link = find(validate(native.device_xml(found)), "capability/link")
+    link = find(validate(native_xml(found)), "capability/link")
     assert (attributes(link), found.errors) == ({"state": state}, ())
 
 
 @pytest.mark.parametrize("speed", ["-1", "0"])
 def test_speed_that_the_driver_does_not_know_is_left_out(tree: Tree, speed: str) -> None:
-    """-1 is SPEED_UNKNOWN of ethtool; 0 is what some drivers say for it."""
+    """-1 is SPEED_UNKNOWN of ethtool; some drivers have 0 instead."""
     tree.net("eth0", attributes={"speed": speed})
     found = device()
     assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
-    assert "speed" not in attributes(find(validate(native.device_xml(found)), "capability/link"))
+    assert "speed" not in attributes(find(validate(native_xml(found)), "capability/link"))
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_speed_of_a_driver_that_has_none_is_no_fault(tree: Tree, number: int) -> None:
-    """A link that is up may still have no speed to tell, as that of a tunnel."""
+    """A link that is up may have no speed, such as that of a tunnel."""
     tree.net("eth0", attributes={"speed": 1000})
     found = device(sysroot=FaultySysroot(errors={f"{PATH}/speed": number}))
     assert (net(found).link, found.errors) == (NetLink(state="up", speed=None), ())
@@ -114,12 +113,12 @@ def test_speed_of_a_driver_that_has_none_is_no_fault(tree: Tree, number: int) ->
 
 @pytest.mark.parametrize("speed", ["", "fast", "-2", "10.5", "1000\n1000", "9" * 30])
 def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
-    """Nonsense costs the speed alone, and is shown as what is wrong."""
+    """Only the speed is unknown, with an error that has the text."""
     tree.net("eth0", attributes={"speed": speed})
     found = device()
     assert net(found).link == NetLink(state="up", speed=None)
     assert found.errors == (Fault("speed", "malformed", speed),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -144,7 +143,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
         medium="80203",
     )
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     unknown = [one.tag for one in root.findall(".//*[@state='unknown']")]
     assert unknown == {"address": ["address"], "operstate": ["link"]}.get(attribute, [])
 
@@ -154,7 +153,7 @@ def test_interface_without_address_has_none_in_its_name(tree: Tree) -> None:
     tree.net("tun0", address="", operstate="unknown")
     found = device("net_tun0")
     assert (net(found).address, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/address") is None
+    assert validate(native_xml(found)).find("capability/address") is None
 
 
 def test_interface_without_address_attribute_has_none(tree: Tree) -> None:
@@ -170,15 +169,15 @@ def test_address_of_infiniband_is_told_whole(tree: Tree) -> None:
     tree.net("ib0", address=address)
     found = device(f"net_ib0_{address.replace(':', '_')}")
     assert net(found).address == address
-    assert validate(native.device_xml(found)).findtext("capability/address") == address
+    assert validate(native_xml(found)).findtext("capability/address") == address
 
 
 def test_address_that_makes_no_sense_is_told_as_it_is(tree: Tree) -> None:
-    """The kernel formats addresses of many lengths: none is judged, and XML stays whole."""
+    """The kernel prints addresses of many lengths: all are accepted, and the XML stays valid."""
     tree.net("eth0", address="<no & address>")
     found = device("net_eth0__no___address_")
     assert net(found).address == "<no & address>"
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/address") == "<no & address>"
 
 
@@ -188,7 +187,7 @@ def test_state_that_is_absent_is_a_fault(tree: Tree) -> None:
     found = device()
     assert net(found).link == NetLink(state=None, speed=None)
     assert found.errors == (Fault("operstate", "absent", ""),)
-    link = find(validate(native.device_xml(found)), "capability/link")
+    link = find(validate(native_xml(found)), "capability/link")
     assert attributes(link) == {"state": "unknown"}
     data = msgspec.json.decode(msgspec.json.encode(found))
     assert data["capabilities"][0]["link"] == {"state": None, "speed": None}
@@ -203,7 +202,7 @@ def test_interface_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     found = next(one for one in snapshot if one.capability(Net) is not None)
     assert net(found).interface == r"e\xff'<"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
-    assert validate(native.device_xml(found)).findtext("capability/interface") == r"e\xff'<"
+    assert validate(native_xml(found)).findtext("capability/interface") == r"e\xff'<"
 
 
 def test_two_interfaces_of_one_address_keep_apart(tree: Tree) -> None:
@@ -230,7 +229,7 @@ def test_file_among_the_interfaces_is_none(tree: Tree) -> None:
 
 
 def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading an interface goes, it is dropped quietly, and nothing raises."""
+    """An interface removed at any point of its read is dropped, without an error."""
     tree.net("eth0", attributes={"speed": 1000})
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -254,7 +253,7 @@ def test_interface_that_is_being_unregistered_is_no_device(tree: Tree) -> None:
 
 
 def test_link_of_an_interface_that_is_gone_is_no_device(tree: Tree) -> None:
-    """The class may still list what has no directory any more."""
+    """The class may still list a device whose directory is gone."""
     tree.remove(tree.net("eth0"))
     assert scan(Sysroot()).names == ("computer",)
 
@@ -280,7 +279,7 @@ def test_features_are_told_of_an_interface_that_the_kernel_knows(
     found = device()
     assert asked == [("eth0", 2)]
     assert net(found).features == ("rx", "gro", "rdma", "txudptnl")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     shown = [attributes(one)["name"] for one in root.findall("capability/feature")]
     assert shown == ["rx", "gro", "rdma", "txudptnl"]
 
@@ -301,7 +300,7 @@ def test_features_of_an_interface_without_an_index_are_unknown(
 def test_features_that_the_kernel_does_not_tell_are_unknown(
     live_tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """That is no fault: many drivers have none to tell."""
+    """This is not a fault: many drivers report none."""
 
     def active_features(interface: str, index: int) -> frozenset[str]:
         raise OSError(number, "")
@@ -315,7 +314,7 @@ def test_features_that_the_kernel_does_not_tell_are_unknown(
 def test_features_of_a_recorded_host_are_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This host's kernel knows nothing of that one's interfaces."""
+    """The kernel of this machine does not know the interfaces of a sample host."""
     on = frozenset({"rx-gro"})
     monkeypatch.setattr("nodedevd.host.sysroot.active_features", lambda interface, index: on)
     assert Sysroot(str(tmp_path)).ethtool_features("lo", 1) is None

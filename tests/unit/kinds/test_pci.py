@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import libvirt, native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
@@ -20,7 +19,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Express, Tree, config_space
 from tests.support.vpd import END, resource, vital_product_data
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, libvirt_xml, native_xml, validate
 
 ADDRESS = "0000:05:00.0"
 PATH = f"/sys/devices/pci0000:00/{ADDRESS}"
@@ -54,7 +53,7 @@ def pci(of: Device) -> Pci:
 
 
 def test_whole_function_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has libvirt's order, then what libvirt lacks."""
+    """Every attribute is in its field; XML has libvirt's elements in its order, then the others."""
     tree.pci("0000:00:1c.0", vendor=0x8086, device=0xA33C, class_=0x060400)
     path = tree.pci(
         ADDRESS,
@@ -96,7 +95,7 @@ def test_whole_function_shows_each_field(tree: Tree) -> None:
             vfio_device=None,
         ),
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text == (
         "<device>\n"
@@ -174,7 +173,7 @@ def test_id_in_neither_place_is_unknown(tree: Tree, name: str) -> None:
     found = device()
     assert found.errors == (Fault(name, "absent", ""),)
     tag = {"device": "product"}.get(name, name)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [tag]
     field = {"class": "class_code", "device": "product"}.get(name, name)
     assert getattr(pci(found), field) is None
@@ -189,7 +188,7 @@ def test_id_that_is_no_number_is_unknown(tree: Tree, name: str, content: str) ->
     tree.file(f"{PATH}/{name}", f"{content}\n")
     found = device()
     assert found.errors == (Fault(name, "malformed", content),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EINVAL, errno.ENODEV])
@@ -202,26 +201,26 @@ def test_uevent_that_fails_is_a_fault_and_no_loss(tree: Tree, number: int) -> No
 
 
 def test_function_without_subsystem_ids_has_none(tree: Tree) -> None:
-    """Bridges say 0000:0000, which is nobody's id."""
+    """Bridges have 0000:0000, which is not an id."""
     path = tree.pci("0000:00:1c.0", vendor=0x8086, device=0xA33C, class_=0x060400)
     found = device(path=path)
     assert (pci(found).subsystem_vendor, pci(found).subsystem_product) == (None, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/subsystem_vendor") is None
 
 
 def test_subsystem_product_of_zero_is_an_id(tree: Tree) -> None:
-    """Only the vendor 0000 is nobody."""
+    """Only 0000 as vendor means that there is no id."""
     path = tree.pci(ADDRESS, vendor=1, device=2, class_=3, subsystem=(0x8086, 0))
     assert pci(device(path=path)).subsystem_product == HardwareId("0x0000")
 
 
 def test_host_without_pci_ids_has_no_names(tree: Tree) -> None:
-    """The names are an extra; the ids are what counts."""
+    """The ids are known without the names."""
     found = device(path=make(tree))
     assert pci(found).vendor == HardwareId("0xabcd", None)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert find(root, "capability/vendor").text is None
 
 
@@ -235,7 +234,7 @@ def test_revision_without_config_is_that_of_its_attribute(tree: Tree) -> None:
     tree.remove(f"{PATH}/revision")
     found = device()
     assert (pci(found).revision, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/revision") is None
+    assert validate(native_xml(found)).find("capability/revision") is None
 
 
 def test_revision_that_is_no_number_is_unknown(tree: Tree) -> None:
@@ -245,7 +244,7 @@ def test_revision_that_is_no_number_is_unknown(tree: Tree) -> None:
     tree.file(f"{PATH}/revision", "0x100\n")
     found = device()
     assert found.errors == (Fault("revision", "malformed", "0x100"),)
-    element = find(validate(native.device_xml(found)), "capability/revision")
+    element = find(validate(native_xml(found)), "capability/revision")
     assert element.get("state") == "unknown"
 
 
@@ -265,7 +264,7 @@ def test_address_of_any_domain_is_read(
     """Domains behind Intel VMD have five digits."""
     found = device(path=make(tree, address))
     assert (found.name, pci(found).address) == (name, address)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     tags = ["domain", "bus", "slot", "function"]
     assert [root.findtext(f"capability/{tag}") for tag in tags] == numbers
 
@@ -278,7 +277,7 @@ def test_device_whose_name_is_no_address_is_shown(tree: Tree) -> None:
     found = device(path=odd)
     assert (found.name, pci(found).address) == ("pci_thing", None)
     assert found.errors == (Fault("", "malformed", "the name of a PCI function is its address"),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/domain") is None
     assert device(path=path).errors == ()
 
@@ -294,7 +293,7 @@ def test_virtual_function_names_its_physical_one(tree: Tree) -> None:
     found = device(path=vf)
     assert (pci(found).physical_function, pci(found).virtual_functions) == (ADDRESS, None)
     address = find(
-        validate(native.device_xml(found)), "capability/capability[@type='phys_function']/address"
+        validate(native_xml(found)), "capability/capability[@type='phys_function']/address"
     )
     assert attributes(address) == {
         "domain": "0x0000",
@@ -309,7 +308,7 @@ def test_physical_function_without_vfs_shows_what_it_could_have(tree: Tree) -> N
     tree.sriov(make(tree), total=63)
     found = device()
     assert pci(found).virtual_functions == VirtualFunctions(63, ())
-    element = find(validate(native.device_xml(found)), "capability/capability")
+    element = find(validate(native_xml(found)), "capability/capability")
     assert (attributes(element), len(element)) == (
         {"type": "virt_functions", "maxCount": "63"},
         0,
@@ -317,7 +316,7 @@ def test_physical_function_without_vfs_shows_what_it_could_have(tree: Tree) -> N
 
 
 def test_function_with_no_room_for_vfs_has_no_sriov(tree: Tree) -> None:
-    """A maximum of 0 is what a card says whose SR-IOV is switched off."""
+    """A card whose SR-IOV is switched off has a maximum of 0."""
     tree.sriov(make(tree), total=0)
     assert pci(device()).virtual_functions is None
 
@@ -334,12 +333,12 @@ def test_virtual_functions_are_in_the_order_of_their_numbers(tree: Tree) -> None
         None, tuple(f"0000:05:{index:02x}.0" for index in [0, 2, 9, 10, 11])
     )
     assert found.errors == ()
-    element = find(validate(native.device_xml(found)), "capability/capability")
+    element = find(validate(native_xml(found)), "capability/capability")
     assert element.get("maxCount") is None
 
 
 def test_link_to_a_virtual_function_that_fails_costs_no_other(tree: Tree) -> None:
-    """One VF whose link is refused leaves the others."""
+    """A VF whose link is refused does not affect the others."""
     path = make(tree)
     tree.link(f"{path}/virtfn0", "../0000:05:10.0")
     tree.link(f"{path}/virtfn1", "../0000:05:10.1")
@@ -356,7 +355,7 @@ def test_maximum_of_virtual_functions_that_is_no_number_is_a_fault(tree: Tree) -
     found = device()
     assert pci(found).virtual_functions == VirtualFunctions(None, ("0000:05:10.0",))
     assert found.errors == (Fault("sriov_totalvfs", "malformed", "many"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 # IOMMU group and NUMA node
@@ -369,7 +368,7 @@ def test_iommu_group_lists_all_members_sorted(tree: Tree) -> None:
     tree.device("/sys/devices/platform/arm-smmu.1", bus="platform", iommu_group=7)
     found = device(path=path)
     assert pci(found).iommu_group == IommuGroup(7, ("0000:00:02.0", ADDRESS, "arm-smmu.1"))
-    group = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    group = find(validate(native_xml(found)), "capability/iommuGroup")
     assert [(one.tag, one.get("bus"), one.get("name")) for one in group] == [
         ("address", "0x00", None),
         ("address", "0x05", None),
@@ -378,13 +377,13 @@ def test_iommu_group_lists_all_members_sorted(tree: Tree) -> None:
 
 
 def test_iommu_group_that_is_gone_keeps_its_number(tree: Tree) -> None:
-    """The link names the group; who is in it cannot be told any more."""
+    """The link names the group; its members are unknown."""
     path = make(tree)
     tree.link(f"{path}/iommu_group", "../../../kernel/iommu_groups/404")
     found = device()
     assert pci(found).iommu_group == IommuGroup(404, ())
     assert found.errors == (Fault("iommu_group/devices", "absent", "dangling"),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_iommu_group_without_number_is_unknown(tree: Tree) -> None:
@@ -394,24 +393,24 @@ def test_iommu_group_without_number_is_unknown(tree: Tree) -> None:
     found = device()
     assert pci(found).iommu_group is None
     assert found.errors == (Fault("iommu_group", "malformed", "none"),)
-    element = find(validate(native.device_xml(found)), "capability/iommuGroup")
+    element = find(validate(native_xml(found)), "capability/iommuGroup")
     assert attributes(element) == {"state": "unknown"}
 
 
 def test_numa_node_of_none_is_absent(tree: Tree) -> None:
-    """-1 is the kernel's word for none, and no fault."""
+    """-1 stands for no node, and is not a fault."""
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, numa_node=-1))
     assert (pci(found).numa_node, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/numa") is None
+    assert validate(native_xml(found)).find("capability/numa") is None
 
 
 @pytest.mark.parametrize("content", ["many", "-2", "", "1 2"])
 def test_numa_node_that_is_no_number_is_unknown(tree: Tree, content: str) -> None:
-    """What is no number is told as a fault."""
+    """Text that is not a number is a fault."""
     tree.file(f"{make(tree)}/numa_node", f"{content}\n")
     found = device()
     assert found.errors == (Fault("numa_node", "malformed", content),)
-    element = find(validate(native.device_xml(found)), "capability/numa")
+    element = find(validate(native_xml(found)), "capability/numa")
     assert attributes(element) == {"state": "unknown"}
 
 
@@ -425,11 +424,11 @@ def test_numa_node_that_is_no_number_is_unknown(tree: Tree, content: str) -> Non
 def test_header_type_tells_bridges(
     tree: Tree, header_type: int, bridge: str | None, multifunction: int
 ) -> None:
-    """The seven low bits of byte 0x0e; the eighth says that there are more functions."""
+    """The type is the seven low bits of byte 0x0e; the eighth marks several functions."""
     config = config_space(1, 2, 3, header_type=header_type | multifunction)
     found = device(path=tree.pci(ADDRESS, vendor=1, device=2, class_=3, config=config))
     assert (pci(found).bridge, found.errors) == (bridge, ())
-    inner = validate(native.device_xml(found)).findall("capability/capability")
+    inner = validate(native_xml(found)).findall("capability/capability")
     assert [one.get("type") for one in inner] == ([bridge] if bridge else [])
 
 
@@ -438,7 +437,7 @@ def test_port_without_link_has_an_empty_pci_express(tree: Tree, port_type: int) 
     """Integrated endpoints and event collectors are PCI Express, and have no link."""
     found = device(path=make(tree, express=Express(port_type, 3, 8, 0, 3, 8)))
     assert pci(found).pci_express == PciExpress()
-    element = find(validate(native.device_xml(found)), "capability/pci-express")
+    element = find(validate(native_xml(found)), "capability/pci-express")
     assert (len(element), attributes(element)) == (0, {})
 
 
@@ -460,11 +459,11 @@ def test_port_without_link_has_an_empty_pci_express(tree: Tree, port_type: int) 
 def test_link_speed_is_told_by_its_code(
     tree: Tree, code: int, speed: float | None, shown: str | None
 ) -> None:
-    """A code that no standard has yet is no speed, and no fault; the width is told anyway."""
+    """The speed of a code that no standard has is unknown, without a fault."""
     found = device(path=make(tree, express=Express(0, code, 16, 255, code, 63)))
     assert pci(found).pci_express == PciExpress(PciLink(speed, 16, 255), PciLink(speed, 63))
     assert found.errors == ()
-    links = validate(native.device_xml(found)).findall("capability/pci-express/link")
+    links = validate(native_xml(found)).findall("capability/pci-express/link")
     assert [(one.get("speed"), one.get("width"), one.get("port")) for one in links] == [
         (shown, "16", "255"),
         (shown, "63", None),
@@ -472,10 +471,10 @@ def test_link_speed_is_told_by_its_code(
 
 
 def test_conventional_pci_has_no_pci_express(tree: Tree) -> None:
-    """A capability list without that capability says so, and is no fault."""
+    """A capability list without that capability is not a fault."""
     found = device(path=make(tree))
     assert (pci(found).pci_express, found.errors) == (None, ())
-    assert validate(native.device_xml(found)).find("capability/pci-express") is None
+    assert validate(native_xml(found)).find("capability/pci-express") is None
 
 
 @pytest.mark.parametrize(
@@ -491,14 +490,14 @@ def test_conventional_pci_has_no_pci_express(tree: Tree) -> None:
 def test_config_that_ends_early_leaves_pci_express_unknown(
     tree: Tree, size: int, code: str, detail: str
 ) -> None:
-    """What is beyond the end cannot be told; what is before it can."""
+    """Values beyond the end are unknown; those before it are read."""
     path = make(tree, express=Express(0, 3, 8, 0, 3, 8))
     whole = config_space(0xABCD, 0x1234, 0x020001, express=Express(0, 3, 8), revision=0xA1)
     tree.file(f"{path}/config", whole[:size])
     found = device()
     assert [msgspec.structs.astuple(one) for one in found.errors] == [("config", code, detail)]
     assert (pci(found).pci_express, pci(found).revision) == (None, "0xa1")
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["pci-express"]
     data = msgspec.json.decode(msgspec.json.encode(found))
     assert data["capabilities"][0]["pci_express"] is None
@@ -514,7 +513,7 @@ def test_config_of_either_whole_size_is_read(tree: Tree, size: int) -> None:
 
 
 def test_empty_config_says_nothing(tree: Tree) -> None:
-    """A config of no bytes, as of a recorded host, is like none."""
+    """An empty config, as in a recording, is the same as a missing one."""
     tree.file(f"{make(tree)}/config", b"")
     found = device()
     assert (pci(found).bridge, pci(found).pci_express, found.errors) == (None, None, ())
@@ -528,7 +527,7 @@ def test_config_that_cannot_be_read_leaves_the_rest(tree: Tree, number: int) -> 
     found = device(FaultySysroot(errors={f"{PATH}/config": number}))
     assert pci(found) == msgspec.structs.replace(whole, pci_express=None)
     assert [fault.attribute for fault in found.errors] == ["config"]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == ["pci-express"]
 
 
@@ -540,7 +539,7 @@ def test_capability_list_that_loops_ends(tree: Tree) -> None:
     found = device(path=path)
     assert found.errors == (Fault("config", "malformed", "capability list breaks at 0x40"),)
     assert pci(found).bridge is None
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_function_that_fell_off_the_bus_is_told(tree: Tree) -> None:
@@ -568,7 +567,7 @@ def test_virtual_function_whose_ids_are_all_ones_is_read(tree: Tree) -> None:
 
 
 def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a function goes, it is dropped quietly, and nothing raises."""
+    """A function removed at any point of its read is dropped, without an error."""
 
     def build() -> None:
         path = tree.pci(ADDRESS, vendor=1, device=2, class_=3, driver="odd", iommu_group=1)
@@ -587,19 +586,19 @@ def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
 
 
 def test_attribute_that_goes_alone_is_absent(tree: Tree) -> None:
-    """What was listed and is not there any more, below a device that stays, is no fault."""
+    """An attribute that is removed after the listing, of a device that stays, is not a fault."""
     make(tree)
     found = device(FaultySysroot(errors={f"{PATH}/numa_node": errno.ENOENT}))
     assert (pci(found).numa_node, found.errors) == (None, ())
 
 
 def test_directory_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
-    """A function whose directory is refused is shown, with all that it cannot tell."""
+    """A function whose directory is refused is shown, with its errors."""
     make(tree)
     found = device(FaultySysroot(errors={PATH: errno.EACCES}))
     assert pci(found).address == ADDRESS
     assert found.errors[0] == Fault("", "refused", "EACCES")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 # Vital Product Data
@@ -616,7 +615,7 @@ def test_vital_product_data_stands_before_the_group(tree: Tree) -> None:
     assert found.words == {"pci", "vpd"}
     assert found.errors == ()
     assert pci(found).vpd == parse_vpd(VPD)
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert (
         "    <capability type='vpd'>\n"
@@ -644,7 +643,7 @@ def test_vital_product_data_longer_than_a_page_is_read_whole(tree: Tree) -> None
 
 
 def test_vital_product_data_is_read_no_further_than_it_can_reach(tree: Tree) -> None:
-    """What has no end within 32 KiB has none."""
+    """Data without an end within 32 KiB has no end."""
     data = vital_product_data("Board", {})[:-1] + resource(0x85, bytes(40000)) + bytes([END])
     tree.attributes(make(tree), {"vpd": data})
     assert [(one.attribute, one.code) for one in device().errors] == [("vpd", "malformed")]
@@ -652,7 +651,7 @@ def test_vital_product_data_is_read_no_further_than_it_can_reach(tree: Tree) -> 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.EIO])
 def test_board_without_vital_product_data_has_none(tree: Tree, number: int) -> None:
-    """The kernel finds that out when it reads; an empty file says the same."""
+    """The kernel reports it at the read; an empty file means the same."""
     tree.attributes(make(tree), {"vpd": b""})
     assert (pci(device()).vpd, device().errors) == (None, ())
     found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
@@ -669,12 +668,12 @@ def test_vital_product_data_that_cannot_be_read_is_unknown(
     tree.attributes(make(tree), {"vpd": VPD})
     found = device(FaultySysroot(errors={f"{PATH}/vpd": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [("vpd", code)]
-    part = find(validate(native.device_xml(found)), "capability/capability")
+    part = find(validate(native_xml(found)), "capability/capability")
     assert attributes(part) == {"type": "vpd", "state": "unknown"}
 
 
 def test_vital_product_data_of_a_wrong_checksum_is_unknown(tree: Tree) -> None:
-    """Nothing of it can be trusted."""
+    """None of its values is used."""
     tree.attributes(make(tree), {"vpd": VPD.replace(b"PN-1", b"PN-2")})
     found = device()
     assert found.errors == (Fault("vpd", "malformed", "the checksum is wrong"),)
@@ -688,7 +687,7 @@ def test_function_bound_to_vfio_shows_its_vfio_device(tree: Tree) -> None:
     tree.vfio_device(path, 7)
     found = device(path=path)
     assert pci(found).vfio_device == VfioDevice("vfio7", "/dev/vfio/devices/vfio7")
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert "    <vfioDevice name='vfio7' node='/dev/vfio/devices/vfio7'/>\n" in text
-    assert "vfioDevice" not in libvirt.device_xml(found)
+    assert "vfioDevice" not in libvirt_xml(found)

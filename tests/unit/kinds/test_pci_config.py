@@ -1,4 +1,4 @@
-"""pci_config: what the configuration space of a function says, if it says anything."""
+"""config: the values in a function's configuration space, and its problems."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_port_without_a_link_has_none(port_type: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 256])
 def test_nothing_read_or_no_capability_list_is_no_problem(size: int) -> None:
-    """No file, and a function that says it has no list, are ordinary."""
+    """A missing file, and a function without a list, are not problems."""
     data = space()[:size]
     if data:
         data[0x06] = 0
@@ -94,14 +94,14 @@ def test_list_that_breaks_is_told(position: int, pointer: int) -> None:
     ],
 )
 def test_space_that_ends_early_tells_where(size: int, problem: tuple[str, str] | None) -> None:
-    """64 bytes are what a reader without privilege is given; other ends are odd."""
+    """A reader without privilege gets 64 bytes; other ends are malformed."""
     config = PciConfig(bytes(space()[:size]))
     assert config.problem == problem
     assert (config.express is None) == (problem is not None)
 
 
 def test_function_that_does_not_answer_is_told() -> None:
-    """All ones is what the bus reads as with nobody on it."""
+    """A read of a bus without a device returns all ones."""
     config = PciConfig(b"\xff" * CONFIG_SIZE)
     assert config.problem == ("unreadable", "all ones: the function does not answer")
     assert (config.revision, config.bridge, config.express) == (None, None, None)
@@ -118,7 +118,7 @@ def test_virtual_function_has_ids_of_all_ones() -> None:
 
 @given(st.binary(max_size=CONFIG_SIZE + 16))
 def test_space_of_any_bytes_is_read(data: bytes) -> None:
-    """Whatever a device says, it is read to an end, or told what is wrong."""
+    """Any bytes are read to an end, or have a problem."""
     config = PciConfig(data)
     assert config.problem is None or config.express is None
     if config.problem is None and data:

@@ -66,7 +66,7 @@ def test_name_and_sections_without_fields_are_left_out() -> None:
 
 
 def test_blanks_around_a_value_are_padding() -> None:
-    """What is padded is read as it is meant, and padding alone is nothing."""
+    """Padding is removed, and padding alone is no value."""
     found = parse_vpd(made(" Board ", {"PN": "  P 1  ", "SN": "   "}))
     assert found == Vpd("Board", read_only(part_number="P 1"), None)
 
@@ -94,7 +94,7 @@ def test_other_resources_are_skipped_and_nothing_is_read_after_the_end() -> None
 
 
 def test_read_write_section_ends_at_its_rest() -> None:
-    """RW is what is left to be written; the section may do without it."""
+    """RW is the space left for writing; the section may lack it."""
     rest = field("YA", b"one") + field("RW", b"\xff\xff") + field("Y1", b"two")
     whole = made(None, {})[:-1]
     tagged = VpdReadWrite("one", (), ())
@@ -132,14 +132,14 @@ def test_checksum_field_may_have_room_behind_it() -> None:
     ],
 )
 def test_data_that_breaks_a_rule_is_refused_whole(data: bytes, problem: str) -> None:
-    """The error says which."""
+    """The error names the rule."""
     with pytest.raises(ValueError, match=problem):
         parse_vpd(data)
 
 
 @given(st.binary(max_size=64) | st.binary(max_size=64).map(lambda end: WHOLE[:-1] + end))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    """Whatever a board says, nothing but ValueError is raised, and what is read is printable."""
+    """For any bytes, only ValueError is raised, and every value is printable."""
     try:
         found = parse_vpd(data)
     except ValueError:
@@ -148,7 +148,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 def test_identity_is_taken_out_and_the_rest_stays_valid() -> None:
-    """Serial number, asset tag and free fields; what the board is stays."""
+    """Serial number, asset tag and free fields are replaced; the part number stays."""
     copy = without_identity(WHOLE)
     assert len(copy) == len(WHOLE)
     before, after = parse_vpd(WHOLE), parse_vpd(copy)
@@ -168,6 +168,6 @@ def test_identity_is_taken_out_and_the_rest_stays_valid() -> None:
 
 
 def test_what_is_not_valid_has_no_identity() -> None:
-    """Nobody knows what is in it."""
+    """Its content is unknown."""
     assert without_identity(WHOLE[:-1]) == b""
     assert without_identity(b"") == b""

@@ -13,7 +13,7 @@ from lxml import etree
 
 import nodedevd
 from nodedevd import kinds
-from nodedevd.kinds import KIND_OF, KINDS, WORDS, AnyCapability
+from nodedevd.kinds import KIND_OF, KINDS, LIBVIRT_FORMS, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability, Kind
 from tests.support.golden import DIRECTORY
 from tests.support.running import REPOSITORY
@@ -38,29 +38,29 @@ def test_every_module_is_a_kind_in_the_registry() -> None:
 
 
 def test_union_and_tuple_hold_the_same_kinds_in_one_order() -> None:
-    """What JSON decodes is what the registry reads and writes."""
+    """JSON decodes the kinds that the registry reads and writes."""
     assert get_args(AnyCapability) == tuple(kind.capability for kind in KINDS)
     assert [KIND_OF[kind.capability].name for kind in KINDS] == NAMES
 
 
 def test_words_are_unique_and_lead_to_their_kind() -> None:
     """No word of a filter means two kinds."""
-    words = [word for kind in KINDS for word in (kind.name, *kind.words, *kind.nested)]
+    words = [word for kind in KINDS for word in (*kind.words, *kind.nested)]
     assert len(words) == len(set(words)) == len(WORDS)
     for kind in KINDS:
-        assert {WORDS[word] for word in (kind.name, *kind.words)} == {kind.name}
+        assert {WORDS[word] for word in kind.words} == {kind.name}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_capability_is_a_frozen_value(kind: Kind[Capability]) -> None:
-    """Values cross threads, so nothing in them may change."""
+    """Values cross threads, so they must not change."""
     config = kind.capability.__struct_config__
     assert (config.frozen, config.gc, config.tag_field) == (True, False, "type")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kind_tells_what_it_reads(name: str) -> None:
-    """The docstring says what is read, and which ABI says so."""
+    """The docstring has what is read, and the ABI that documents it."""
     doc = importlib.import_module(f"nodedevd.kinds.{name}").__doc__ or ""
     assert doc.startswith(f"{name}: ")
     assert "\nReads  " in doc
@@ -75,7 +75,7 @@ def test_kind_has_its_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_kind_occurs_in_a_recorded_host(name: str) -> None:
+def test_kind_occurs_in_a_sample_host(name: str) -> None:
     """Each is seen in the golden of some host."""
     goldens = sorted(DIRECTORY.glob("*/devices.json"))
     assert goldens
@@ -103,3 +103,19 @@ def test_kind_is_described(name: str) -> None:
     assert len(defined) == 1, (
         f"define {name} in {SCHEMA.relative_to(Path(nodedevd.__file__).parent)}"
     )
+
+
+def test_libvirts_kinds_have_libvirts_bits() -> None:
+    """The words stand in the order of VIR_CONNECT_LIST_NODE_DEVICES_CAP_… of libvirt 11.3."""
+    forms = LIBVIRT_FORMS.values()
+    bits = [(form.bit, form.type) for form in forms]
+    bits += [(bit, word) for form in forms for word, bit in form.nested_bits.items()]
+    words = (
+        *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
+        *("storage", "fc_host", "vports", "scsi_generic", "drm", "mdev_types", "mdev", "ccw"),
+        *("css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "vpd", "ccwgroup", "ccwgroup_member"),
+    )
+    assert sorted(bits) == list(enumerate(words))
+    for kind in KINDS:
+        if kind.libvirt is not None:
+            assert kind.libvirt.nested_bits.keys() <= kind.nested.keys()

@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi import Scsi
@@ -16,7 +15,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ADAPTER = "/sys/devices/pci0000:00/0000:00:17.0"
 PATH = f"{ADAPTER}/host0/target0:0:3/0:0:3:1"
@@ -42,7 +41,7 @@ def capability(of: Device) -> Scsi:
 
 
 def test_whole_unit_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     assert unit(tree) == PATH
     found = device()
     assert (found.path, found.parent, found.driver) == (PATH, "scsi_target0_0_3", "sd")
@@ -57,7 +56,7 @@ def test_whole_unit_shows_each_field(tree: Tree) -> None:
         model="Example Disk",
         rev="1.0",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='scsi'>\n"
@@ -83,11 +82,11 @@ def test_whole_unit_shows_each_field(tree: Tree) -> None:
     ],
 )
 def test_type_has_its_word_or_none(tree: Tree, number: int, word: str | None) -> None:
-    """A type that nobody has a word for is no fault."""
+    """A type without a word is not a fault."""
     unit(tree, type_=number)
     found = device()
     assert (capability(found).scsi_type, found.errors) == (word, ())
-    assert validate(native.device_xml(found)).findtext("capability/type") == word
+    assert validate(native_xml(found)).findtext("capability/type") == word
 
 
 def test_largest_number_of_a_unit_can_be_told(tree: Tree) -> None:
@@ -96,18 +95,18 @@ def test_largest_number_of_a_unit_can_be_told(tree: Tree) -> None:
     found = device(f"scsi_0_0_3_{2**64 - 1}")
     assert capability(found).lun == 2**64 - 1
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("name", ["0:0:3", "0:0:3:x", "0:0:3:1:2", "-1:0:3:1", "0:0:3:", "0x0:0:0"])
 def test_device_whose_name_is_no_address_is_none(tree: Tree, name: str) -> None:
-    """The address is what a unit is known by."""
+    """The address identifies a unit."""
     tree.device(f"{ADAPTER}/{name}", bus="scsi", uevent={"DEVTYPE": "scsi_device"})
     assert scan(Sysroot()).names == ("computer",)
 
 
 def test_device_of_another_type_is_none(tree: Tree) -> None:
-    """What it is its DEVTYPE says."""
+    """Its DEVTYPE is another one."""
     tree.device(PATH, bus="scsi")
     assert scan(Sysroot()).names == ("computer",)
 
@@ -117,7 +116,7 @@ def test_absent_type_is_a_fault(tree: Tree) -> None:
     unit(tree, type_=None)
     found = device()
     assert found.errors == (Fault("type", "absent", ""),)
-    shown = find(validate(native.device_xml(found)), "capability/type")
+    shown = find(validate(native_xml(found)), "capability/type")
     assert attributes(shown) == {"state": "unknown"}
 
 
@@ -130,12 +129,12 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     unit(tree)
     found = device(sysroot=FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [attribute]
 
 
 def test_unit_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     unit(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

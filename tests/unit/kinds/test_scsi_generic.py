@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi_generic import ScsiGeneric
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/pci0000:00/0000:00:17.0/host0/target0:0:0/0:0:0:0/scsi_generic/sg0"
 
@@ -32,7 +31,7 @@ def test_node_shows_its_path(tree: Tree) -> None:
     found = scan(Sysroot()).lookup("scsi_generic_sg0")
     assert (found.path, found.devnode, found.errors) == (PATH, "/dev/sg0", ())
     assert found.capability(ScsiGeneric) == ScsiGeneric(char="/dev/sg0")
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.endswith(
         "  <capability type='scsi_generic'>\n"
@@ -57,11 +56,11 @@ def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     tree.file(f"{node(tree, 'sg' + chr(0xDCFF))}/uevent")
     (found,) = scan(Sysroot(str(tmp_path))).select(["scsi_generic"])
     assert found.capability(ScsiGeneric) == ScsiGeneric(char=r"/dev/sg\xff")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_node_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a node goes, it is dropped quietly, and nothing raises."""
+    """A node removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, uevent
         node(tree)
         sysroot = FaultySysroot(vanishing=PATH, at=at)

@@ -7,7 +7,6 @@ import errno
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost, VportOps
@@ -16,7 +15,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ADAPTER = "/sys/devices/pci0000:00/0000:00:01.0"
 PATH = f"{ADAPTER}/host5"
@@ -52,7 +51,7 @@ def host(of: Device) -> ScsiHost:
 
 
 def test_whole_adapter_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:00:01.0", vendor=0x1077, device=0x2261, class_=0x0C0400)
     adapter(tree)
     found = device()
@@ -69,7 +68,7 @@ def test_whole_adapter_shows_each_field(tree: Tree) -> None:
         vport_ops=VportOps(max_vports=127, vports=2),
         proc_name="qla2xxx",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='scsi_host'>\n"
@@ -97,12 +96,12 @@ def test_plain_adapter_has_neither_part(tree: Tree) -> None:
     assert host(found) == ScsiHost(0, None, None, None, None)
     assert found.words == {"scsi_host"}
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in find(root, "capability")] == ["host"]
 
 
 def test_virtual_port_is_a_host_below_its_adapter(tree: Tree) -> None:
-    """NPIV makes a host of its own; one that is in no fabric yet has none to tell."""
+    """NPIV makes a host of its own; one that is not in a fabric has no fabric name."""
     adapter(tree)
     fc: Attributes = {**FC_VALUES, "fabric_name": "0xffffffffffffffff"}
     virtual = tree.device(f"{PATH}/vport-5:0-0")
@@ -111,7 +110,7 @@ def test_virtual_port_is_a_host_below_its_adapter(tree: Tree) -> None:
     assert found.parent == "scsi_host5"
     assert (host(found).vport_ops, found.errors) == (None, ())
     assert host(found).fc_host == FcHost("2000001b32894bd0", "2100001b32894bd0", None)
-    assert validate(native.device_xml(found)).find(".//fabric_wwn") is None
+    assert validate(native_xml(found)).find(".//fabric_wwn") is None
 
 
 def test_virtual_ports_may_be_told_by_the_host_itself(tree: Tree) -> None:
@@ -125,7 +124,7 @@ def test_virtual_ports_may_be_told_by_the_host_itself(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["host", "host5x", "hostess", "Host5", "host" + "9" * 11])
 def test_device_whose_name_is_no_hosts_is_none(tree: Tree, name: str) -> None:
-    """The number is what a host is known by."""
+    """The number identifies a host."""
     tree.device(f"{ADAPTER}/{name}", bus="scsi", uevent={"DEVTYPE": "scsi_host"})
     assert scan(Sysroot()).names == ("computer",)
 
@@ -138,13 +137,13 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["node_name", "port_name"])
 def test_absent_name_of_a_port_is_a_fault(tree: Tree, name: str) -> None:
-    """Every port has both; what is missing costs nothing else."""
+    """Every port has both; a missing one does not affect other values."""
     adapter(tree, **{name: None})
     found = device()
     assert found.errors == (Fault(f"fc_host/host5/{name}", "absent", ""),)
     assert host(found).vport_ops == VportOps(127, 2)
     tag = {"node_name": "wwnn", "port_name": "wwpn"}[name]
-    shown = find(validate(native.device_xml(found)), f".//{tag}")
+    shown = find(validate(native_xml(found)), f".//{tag}")
     assert attributes(shown) == {"state": "unknown"}
 
 
@@ -158,7 +157,7 @@ def test_name_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
     found = device()
     assert found.errors == (Fault("fc_host/host5/node_name", "malformed", text),)
     assert host(found).fc_host == FcHost(None, "2100001b32894bd0", "2001000dec9877c1")
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -181,13 +180,13 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     adapter(tree)
     found = device(sysroot=FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
 
 def test_adapter_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     adapter(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

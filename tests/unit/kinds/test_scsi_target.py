@@ -6,7 +6,6 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.scsi_target import FcRemotePort, ScsiTarget
@@ -15,7 +14,7 @@ from nodedevd.tree.read import read_device, scan
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ADAPTER = "/sys/devices/pci0000:00/0000:00:01.0"
 RPORT = f"{ADAPTER}/host5/rport-5:0-0"
@@ -46,7 +45,7 @@ def test_target_behind_a_port_shows_each_field(tree: Tree) -> None:
         target="target5:0:0",
         fc_remote_port=FcRemotePort(rport="rport-5:0-0", wwpn="500a098198394b5d"),
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='scsi_target'>\n"
@@ -61,13 +60,13 @@ def test_target_behind_a_port_shows_each_field(tree: Tree) -> None:
 
 
 def test_target_of_a_plain_host_has_no_port(tree: Tree) -> None:
-    """Nothing above it is a remote port."""
+    """It is not below a remote port."""
     scsi.target(tree, scsi.host(tree, 5, above=ADAPTER), "5:0:0")
     found = device()
     assert found.capability(ScsiTarget) == ScsiTarget("target5:0:0", None)
     assert found.words == {"scsi_target"}
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in find(root, "capability")] == ["target"]
 
 
@@ -87,7 +86,7 @@ def test_port_without_a_name_is_a_fault(tree: Tree, wwpn: str | None, fault: Fau
     assert found.capability(ScsiTarget) == ScsiTarget(
         "target5:0:0", FcRemotePort("rport-5:0-0", None)
     )
-    shown = find(validate(native.device_xml(found)), ".//wwpn")
+    shown = find(validate(native_xml(found)), ".//wwpn")
     assert attributes(shown) == {"state": "unknown"}
 
 
@@ -106,7 +105,7 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
 
 
 def test_target_removed_while_read_is_no_device(live_tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     target(live_tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.storage import Removable, Storage
@@ -16,7 +15,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 HOST = "/sys/devices/pci0000:00/0000:00:17.0"
 LUN = f"{HOST}/ata1/host0/target0:0:0/0:0:0:0"
@@ -44,7 +43,7 @@ def storage(of: Device) -> Storage:
 
 
 def test_whole_disk_shows_each_field(tree: Tree) -> None:
-    """Every attribute lands in its field; XML has them in their order."""
+    """Every attribute is in its field; XML has them in order."""
     tree.pci("0000:00:17.0", vendor=0x8086, device=0xA352, class_=0x010601)
     tree.udev(
         disk(tree, size=1953525168),
@@ -65,7 +64,7 @@ def test_whole_disk_shows_each_field(tree: Tree) -> None:
         size_bytes=1000204886016,
         logical_block_size=512,
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='storage'>\n"
@@ -85,20 +84,20 @@ def test_whole_disk_shows_each_field(tree: Tree) -> None:
 
 @pytest.mark.parametrize(("block_size", "blocks"), [(512, 8388608), (4096, 1048576)])
 def test_size_counts_sectors_of_512_bytes_always(tree: Tree, block_size: int, blocks: int) -> None:
-    """A disk of 4096-byte blocks has its size told in sectors, as any other."""
+    """The kernel reports the size of a disk with 4096-byte blocks in sectors, as of any other."""
     disk(tree, size=8388608, block_size=block_size)
     found = device()
     assert storage(found).size_bytes == 4 << 30
     assert storage(found).logical_block_size == block_size
-    assert validate(native.device_xml(found)).findtext("capability/num_blocks") == str(blocks)
+    assert validate(native_xml(found)).findtext("capability/num_blocks") == str(blocks)
 
 
 def test_size_zero_is_a_size(tree: Tree) -> None:
-    """An unused zram, or a drive without its medium, is there and holds nothing."""
+    """An unused zram and a drive without a medium are present, with a size of 0."""
     tree.block("zram0", size=0, block_size=4096)
     found = device("block_zram0")
     assert (storage(found).size_bytes, found.errors) == (0, ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/size") == root.findtext("capability/num_blocks") == "0"
 
 
@@ -142,20 +141,20 @@ def test_device_of_odd_name_can_be_shown(tmp_path: Path) -> None:
     found = next(one for one in snapshot if one.capability(Storage) is not None)
     assert storage(found).block == r"/dev/sd\xff"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_blanks_around_model_and_vendor_are_padding(tree: Tree) -> None:
-    """SCSI and NVMe pad to a fixed width; nothing but padding is nothing."""
+    """SCSI and NVMe pad to a fixed width; padding alone is no value."""
     disk(tree)
     tree.attributes(LUN, {"model": "  Two Words      ", "vendor": "        "})
     found = device()
     assert (storage(found).model, storage(found).vendor) == ("Two Words", None)
-    assert validate(native.device_xml(found)).find("capability/vendor") is None
+    assert validate(native_xml(found)).find("capability/vendor") is None
 
 
 def test_disk_that_is_no_hardware_has_no_model(tree: Tree) -> None:
-    """Without `device` there is nothing to have a model."""
+    """A device without `device` has no model."""
     tree.block("zram0", size=8)
     sysroot = FaultySysroot()
     found = device("block_zram0", sysroot)
@@ -177,15 +176,15 @@ def test_missing_queue_leaves_out_blocks(tree: Tree) -> None:
     found = device()
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (1 << 20, None)
     assert found.errors == ()
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find("capability/logical_block_size") is None
     assert root.find("capability/num_blocks") is None
 
 
 def test_block_size_zero_divides_nothing(tree: Tree) -> None:
-    """A driver's zero is told, and no number of blocks is made of it."""
+    """A block size of 0 is shown, without a number of blocks."""
     disk(tree, block_size=0)
-    root = validate(native.device_xml(device()))
+    root = validate(native_xml(device()))
     assert root.findtext("capability/logical_block_size") == "0"
     assert root.find("capability/num_blocks") is None
 
@@ -196,18 +195,18 @@ def test_absent_size_is_a_fault(tree: Tree) -> None:
     found = device()
     assert storage(found).size_bytes is None
     assert found.errors == (Fault("size", "absent", ""),)
-    size = find(validate(native.device_xml(found)), "capability/size")
+    size = find(validate(native_xml(found)), "capability/size")
     assert attributes(size) == {"state": "unknown"}
 
 
 @pytest.mark.parametrize("size", ["-1", "big", "0x10", "1 2", "9" * 20])
 def test_size_that_makes_no_sense_is_a_fault(tree: Tree, size: str) -> None:
-    """Nonsense is no size, and costs nothing else."""
+    """A malformed size is unknown; the other values are read."""
     disk(tree, size=size)
     found = device()
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (None, 512)
     assert found.errors == (Fault("size", "malformed", size),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 def test_largest_size_can_be_told(tree: Tree) -> None:
@@ -216,7 +215,7 @@ def test_largest_size_can_be_told(tree: Tree) -> None:
     found = device()
     data = msgspec.json.encode(found)
     assert msgspec.json.decode(data, type=Device) == found
-    assert validate(native.device_xml(found)).findtext("capability/size") == str((1 << 72) - 512)
+    assert validate(native_xml(found)).findtext("capability/size") == str((1 << 72) - 512)
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -236,7 +235,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     disk(tree)
     found = device(sysroot=FaultySysroot(errors={f"{path}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     fields = msgspec.json.decode(msgspec.json.encode(found))["capabilities"][0]
     assert {key for key, value in fields.items() if value is None} == {
@@ -254,7 +253,7 @@ def test_uevent_that_cannot_be_read_leaves_the_kernels_name(tree: Tree) -> None:
 
 
 def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a disk goes, it is dropped quietly, and nothing raises."""
+    """A disk removed at any point of its read is dropped, without an error."""
     disk(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)
@@ -302,13 +301,13 @@ def test_disk_removed_while_read_is_no_device(tree: Tree) -> None:
 def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
     tree: Tree, name: str, properties: dict[str, str], kind: str | None
 ) -> None:
-    """What is no drive has no kind, and is shown all the same."""
+    """A device that is not a drive has no type, and is shown all the same."""
     path = tree.block(name, attributes={"loop/backing_file": "/image"}, number=(240, 0))
     if properties:
         tree.udev(path, properties)
     found = device(f"block_{name.replace('-', '_')}")
     assert (storage(found).drive_type, found.errors) == (kind, ())
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/drive_type") == kind
 
 
@@ -318,7 +317,7 @@ def test_kind_of_drive_is_udevs_word_or_the_kernels_name(
 def test_kind_of_drive_is_told_by_what_is_behind_it(
     tree: Tree, number: str, kind: str | None
 ) -> None:
-    """Without udev a SCSI device's type, and a card's, say what it is."""
+    """Without udev, the type is that of the SCSI device or of the card."""
     behind = tree.device(LUN, attributes={"type": number})
     tree.block("sda", above=f"{behind}/block", device=behind)
     assert storage(device()).drive_type == kind
@@ -338,7 +337,7 @@ def test_serial_number_is_told_without_udev(tree: Tree, properties: dict[str, st
 
 
 def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
-    """It lies beside the disk; empty, it is none."""
+    """It is an attribute of the disk; an empty one is no value."""
     tree.block("vda", attributes={"serial": "guest-1"})
     tree.block("vdb", attributes={"serial": b""})
     snapshot = scan(Sysroot())
@@ -347,7 +346,7 @@ def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
 
 
 def test_serial_number_of_a_dasd_is_its_uid(tree: Tree) -> None:
-    """What udev says of it is not unique."""
+    """The serial number that udev has for a DASD is not unique."""
     behind = tree.device("/sys/devices/css0/0.0.0001", attributes={"uid": "IBM.750000000A.0a00.01"})
     tree.udev(tree.block("dasda", device=behind), {"ID_SERIAL": "0X0001"})
     found = device("block_dasda_IBM_750000000A_0a00_01")
@@ -359,7 +358,7 @@ def test_udevs_serial_number_comes_first(tree: Tree) -> None:
     path = tree.block("vda", attributes={"serial": "guest-1"})
     tree.udev(path, {"ID_SERIAL": "guest <1>"})
     found = device("block_vda_guest__1_")
-    assert validate(native.device_xml(found)).findtext("capability/serial") == "guest <1>"
+    assert validate(native_xml(found)).findtext("capability/serial") == "guest <1>"
 
 
 def test_serial_number_that_cannot_be_read_is_a_fault(tree: Tree) -> None:
@@ -375,7 +374,7 @@ def test_serial_number_that_cannot_be_read_is_a_fault(tree: Tree) -> None:
 def drive(
     tree: Tree, properties: dict[str, str], *, name: str = "sr0", removable: str = "1"
 ) -> Device:
-    """Make a drive of 2048-byte blocks, with what udev knows of it, and read it."""
+    """Make a drive with 2048-byte blocks and an entry in udev's database, and read it."""
     path = tree.block(
         name, size=2097151, block_size=2048, number=(11, 0), attributes={"removable": removable}
     )
@@ -396,10 +395,10 @@ def drive(
 def test_medium_is_told_with_its_size_and_label(
     tree: Tree, name: str, properties: dict[str, str], label: str | None
 ) -> None:
-    """A drive's size is that of what lies in it."""
+    """The size of a drive is that of its medium."""
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=True, media_label=label)
-    removable = find(validate(native.device_xml(found)), "capability/capability")
+    removable = find(validate(native_xml(found)), "capability/capability")
     assert attributes(removable) == {"type": "removable"}
     texts = {one.tag: one.text for one in removable}
     assert texts == {
@@ -423,38 +422,38 @@ def test_medium_is_told_with_its_size_and_label(
 def test_drive_without_a_medium_holds_nothing(
     tree: Tree, name: str, properties: dict[str, str]
 ) -> None:
-    """The kernel goes on telling a size; it is that of no medium."""
+    """Without a medium, the kernel's size is stale."""
     found = drive(tree, properties, name=name)
     assert storage(found).removable == Removable(media_available=False, media_label=None)
     assert (storage(found).size_bytes, storage(found).logical_block_size) == (0, None)
-    removable = find(validate(native.device_xml(found)), "capability/capability")
+    removable = find(validate(native_xml(found)), "capability/capability")
     assert {one.tag: one.text for one in removable} == {"media_available": "0", "media_size": "0"}
 
 
 def test_drive_that_udev_has_not_seen_has_an_unknown_medium(tree: Tree) -> None:
-    """The kernel does not say whether there is one; its size may be that of the last one."""
+    """The kernel does not report the medium; its size may be stale."""
     found = drive(tree, {})
     assert storage(found).removable == Removable(media_available=None, media_label=None)
     assert storage(found).size_bytes == 2097151 * 512
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.find(".//media_available") is None
     assert root.findtext(".//media_size") == str(2097151 * 512)
 
 
 @pytest.mark.parametrize(("name", "removable"), [("sr0", "0"), ("sda", "1"), ("sr0", "odd")])
 def test_other_drive_has_its_size_as_any_disk(tree: Tree, name: str, removable: str) -> None:
-    """A stick is removable as a whole; a drive that says it is not holds what it holds."""
+    """A stick is removable as a whole; a drive that is not removable always has its medium."""
     found = drive(tree, {}, name=name, removable=removable)
     assert storage(found).removable is None
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert root.findtext("capability/size") == str(2097151 * 512)
     assert root.find("capability/capability") is None
 
 
 def test_size_of_a_medium_that_cannot_be_read_is_unknown(tree: Tree) -> None:
-    """It is there, and its size is not told."""
+    """It is present, and its size is unknown."""
     drive(tree, {"ID_CDROM": "1", "ID_CDROM_MEDIA": "1"})
     path = "/sys/devices/virtual/block/sr0"
     found = device("block_sr0", FaultySysroot(errors={f"{path}/size": errno.EIO}))
-    size = find(validate(native.device_xml(found)), ".//media_size")
+    size = find(validate(native_xml(found)), ".//media_size")
     assert attributes(size) == {"state": "unknown"}

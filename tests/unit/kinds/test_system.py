@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.system import DMI, Firmware, Hardware, System
@@ -16,7 +15,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_computer
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 ALL = {
     "sys_vendor": "ACME",
@@ -71,7 +70,7 @@ def test_host_with_all_attributes_shows_each(tree: Tree) -> None:
         devnode=None,
         devlinks=(),
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text == (
         "<device>\n"
@@ -99,14 +98,14 @@ def test_host_without_dmi_has_an_empty_system(tree: Tree) -> None:
     tree.directory("/sys/devices")
     device = read_computer(Sysroot())
     assert (system(device), device.errors) == (System(), ())
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text == EMPTY
 
 
 @pytest.mark.parametrize("content", ["", "   "])
 def test_attributes_that_say_nothing_are_absent(tree: Tree, content: str) -> None:
-    """An empty line, or blanks a firmware pads with, say as much as no file."""
+    """An empty line, or only blanks, means the same as a missing file."""
     tree.dmi(**dict.fromkeys(ALL, content))
     device = read_computer(Sysroot())
     assert (system(device), device.errors) == (System(), ())
@@ -133,13 +132,13 @@ def test_text_padded_by_firmware_is_stripped(tree: Tree) -> None:
 def test_one_attribute_that_fails_costs_no_other(
     tree: Tree, name: str, number: int, code: str, detail: str
 ) -> None:
-    """What one file refuses is unknown, with the reason; all others are read."""
+    """The value of a file that is refused is unknown, with the reason; the others are read."""
     tree.dmi(**ALL)
     device = read_computer(FaultySysroot(errors={f"{DMI}/{name}": number}))
     assert [msgspec.to_builtins(fault) for fault in device.errors] == [
         {"attribute": name, "code": code, "detail": detail}
     ]
-    text = native.device_xml(device)
+    text = native_xml(device)
     root = validate(text)
     assert len(root.findall(".//*[@state='unknown']")) == 1
     left = {element.text for element in find(root, "capability").iter() if not len(element)}
@@ -149,11 +148,11 @@ def test_one_attribute_that_fails_costs_no_other(
 
 
 def test_serial_and_uuid_refused_are_unknown(tree: Tree) -> None:
-    """Without root these two are refused, and XML and JSON say so."""
+    """Without root these two are refused, and XML and JSON show it."""
     tree.dmi(**ALL)
     errors = dict.fromkeys([f"{DMI}/product_serial", f"{DMI}/product_uuid"], errno.EACCES)
     device = read_computer(FaultySysroot(errors=errors))
-    hardware = find(validate(native.device_xml(device)), "capability/hardware")
+    hardware = find(validate(native_xml(device)), "capability/hardware")
     assert [(one.tag, one.text, attributes(one)) for one in hardware] == [
         ("vendor", "ACME", {}),
         ("version", "Rev 2", {}),
@@ -171,20 +170,20 @@ def test_serial_and_uuid_refused_are_unknown(tree: Tree) -> None:
 
 
 def test_text_that_is_no_utf8_is_shown_escaped(tree: Tree) -> None:
-    """Odd bytes are kept legible, and blamed on the attribute."""
+    """Bytes that are not UTF-8 are escaped, with a fault."""
     tree.file(f"{DMI}/sys_vendor", b"M\xfcller & S\xf6hne\n")
     device = read_computer(Sysroot())
     assert system(device).hardware.vendor == "M\\xfcller & S\\xf6hne"
     assert device.errors == (Fault("sys_vendor", "malformed", "not UTF-8"),)
-    validate(native.device_xml(device))
+    validate(native_xml(device))
 
 
 def test_control_characters_do_not_break_the_xml(tree: Tree) -> None:
-    """What XML cannot hold is replaced there, and kept in the value."""
+    """Characters that XML cannot represent are replaced there, and kept in the value."""
     tree.file(f"{DMI}/product_name", b"Box\x02\x1b[31m\n")
     device = read_computer(Sysroot())
     assert system(device).product == "Box\x02\x1b[31m"
-    root = validate(native.device_xml(device))
+    root = validate(native_xml(device))
     assert root.findtext("capability/product") == "Box\ufffd\ufffd[31m"
 
 
@@ -196,7 +195,7 @@ def test_long_text_is_read_whole(tree: Tree, size: int) -> None:
 
 
 def test_directory_in_place_of_an_attribute_is_a_fault(tmp_path: Path) -> None:
-    """What is no file is not read as one."""
+    """A directory is not read as a file."""
     tree = Tree(tmp_path)  # a real one: pyfakefs answers EBADF
     tree.dmi(product_name="Box 9000")
     tree.directory(f"{DMI}/sys_vendor")
@@ -214,7 +213,7 @@ def test_dmi_that_cannot_be_listed_is_a_fault(tree: Tree) -> None:
 
 
 def test_dmi_that_vanishes_leaves_the_root(tree: Tree) -> None:
-    """Whenever the table goes, `computer` stays."""
+    """When the table is removed at any point of the read, `computer` stays."""
     tree.dmi(**ALL)
     sysroot = FaultySysroot(vanishing=DMI, at=3)
     device = read_computer(sysroot)

@@ -6,7 +6,6 @@ import errno
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.usb import Usb
@@ -15,7 +14,7 @@ from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0"
 LISTED_IN = ["/sys/bus/usb/devices"]
@@ -28,7 +27,7 @@ CODES: dict[str, Value] = {
 
 
 def interface(tree: Tree, **changed: Value | None) -> str:
-    """Make an interface; an attribute of None is left out."""
+    """Make an interface; attributes that are None are left out."""
     values = {key: value for key, value in {**CODES, **changed}.items() if value is not None}
     uevent = {"DEVTYPE": "usb_interface"}
     return tree.device(PATH, bus="usb", driver="btusb", uevent=uevent, attributes=values)
@@ -59,7 +58,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
         interface_protocol=255,
         description="Bluetooth",
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='usb'>\n"
@@ -74,15 +73,15 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
 
 
 def test_interface_without_a_name_has_no_description(tree: Tree) -> None:
-    """Most have none, and some an empty one."""
+    """Most interfaces have no description, and some an empty one."""
     interface(tree)
     assert (usb(device()).description, device().errors) == (None, ())
     interface(tree, interface="")
-    assert validate(native.device_xml(device())).find("capability/description") is None
+    assert validate(native_xml(device())).find("capability/description") is None
 
 
 def test_device_and_interface_are_told_apart_by_name(tree: Tree) -> None:
-    """The one has no colon, the other has, whatever their uevents say."""
+    """The name of an interface has a colon, that of a device does not; uevents are not used."""
     path = interface(tree)
     tree.file(f"{path}/uevent")
     tree.device(path.rpartition("/")[0], bus="usb")
@@ -101,7 +100,7 @@ def test_code_that_is_no_byte_is_a_fault(tree: Tree, attribute: str, text: str) 
     interface(tree, **{attribute: text})
     found = device()
     assert found.errors == (Fault(attribute, "malformed", text),)
-    assert len(validate(native.device_xml(found)).findall("capability/*[@state='unknown']")) == 1
+    assert len(validate(native_xml(found)).findall("capability/*[@state='unknown']")) == 1
 
 
 @pytest.mark.parametrize("attribute", sorted(CODES))
@@ -110,7 +109,7 @@ def test_missing_code_is_a_fault(tree: Tree, attribute: str) -> None:
     interface(tree, **{attribute: None})
     found = device()
     assert found.errors == (Fault(attribute, "absent", ""),)
-    assert len(validate(native.device_xml(found)).findall("capability/*[@state='unknown']")) == 1
+    assert len(validate(native_xml(found)).findall("capability/*[@state='unknown']")) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "refused"), (errno.EIO, "unreadable")])
@@ -122,13 +121,13 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     interface(tree, interface="Bluetooth")
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert len(root.findall("capability/*[@state='unknown']")) == 1
     assert len(root.findall("capability/*")) == 5
 
 
 def test_interface_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading an interface goes, it is dropped quietly, and nothing raises."""
+    """An interface removed at any point of its read is dropped, without an error."""
     interface(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

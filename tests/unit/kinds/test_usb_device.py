@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import HardwareId
@@ -18,7 +17,7 @@ from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import record
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
-from tests.support.xml import attributes, find, validate
+from tests.support.xml import attributes, find, native_xml, validate
 
 PATH = "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1.4"
 LISTED_IN = ["/sys/bus/usb/devices"]
@@ -36,7 +35,7 @@ ATTRIBUTES: dict[str, Value] = {
 
 
 def stick(tree: Tree, **changed: Value | None) -> str:
-    """Make a device; an attribute of None is left out."""
+    """Make a device; attributes that are None are left out."""
     values = {key: value for key, value in {**ATTRIBUTES, **changed}.items() if value is not None}
     return tree.device(
         PATH,
@@ -74,7 +73,7 @@ def test_whole_device_shows_each_field_without_udevd(tree: Tree) -> None:
         serial="4C53",
         speed_mbit=480.0,
     )
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.partition("  <capability")[2] == (
         " type='usb_device'>\n"
@@ -90,7 +89,7 @@ def test_whole_device_shows_each_field_without_udevd(tree: Tree) -> None:
 
 
 def test_name_of_udevs_hardware_database_comes_first(tree: Tree) -> None:
-    """What the database knows says more than what the device calls itself."""
+    """The database has better names than the device itself."""
     names = {"ID_MODEL_FROM_DATABASE": "Ultra USB 3.0", "ID_VENDOR_FROM_DATABASE": "SanDisk Corp."}
     tree.udev(stick(tree), names)
     found = usb(device())
@@ -105,7 +104,7 @@ def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
     assert usb(found).product == HardwareId("0x5581", None)
     assert usb(found).serial is None
     assert found.errors == ()
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert "<product id='0x5581'/>\n" in text
     assert "<vendor id='0x0781'/>\n" in text
@@ -113,9 +112,9 @@ def test_device_that_nobody_has_a_name_for_has_its_ids(tree: Tree) -> None:
 
 
 def test_strings_of_a_device_are_escaped(tree: Tree) -> None:
-    """Whatever a device calls itself, it is text and nothing else."""
+    """Any name of a device is text, and is escaped."""
     stick(tree, product="<a & 'b'>", serial="\x01")
-    root = validate(native.device_xml(device()))
+    root = validate(native_xml(device()))
     assert root.findtext("capability/product") == "<a & 'b'>"
     assert root.findtext("capability/serial") == "\ufffd"
 
@@ -125,21 +124,21 @@ def test_strings_of_a_device_are_escaped(tree: Tree) -> None:
     [("1.5", 1.5, "1.5"), ("12", 12.0, "12"), ("20000", 20000.0, "20000"), ("unknown", None, None)],
 )
 def test_speed_is_in_mbit(tree: Tree, speed: str, mbit: float | None, text: str | None) -> None:
-    """One speed is no whole number, and `unknown` is the kernel's word for none."""
+    """One speed is not an integer, and the kernel has `unknown` for an unknown speed."""
     stick(tree, speed=speed)
     found = device()
     assert (usb(found).speed_mbit, found.errors) == (mbit, ())
-    assert validate(native.device_xml(found)).findtext("capability/speed") == text
+    assert validate(native_xml(found)).findtext("capability/speed") == text
 
 
 @pytest.mark.parametrize("speed", ["", "fast", "-1", "1e3", "480 ", "9" * 9])
 def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
-    """Nonsense is no speed, and costs nothing else."""
+    """A malformed speed is unknown; the other values are read."""
     stick(tree, speed=speed)
     found = device()
     assert (usb(found).speed_mbit, usb(found).bus) == (None, 1)
     assert found.errors == (Fault("speed", "malformed", speed),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", ["idVendor", "idProduct"])
@@ -147,7 +146,7 @@ def test_speed_that_makes_no_sense_is_a_fault(tree: Tree, speed: str) -> None:
 def test_id_that_is_no_16_bit_number_is_a_fault(
     tree: Tree, attribute: str, text: str, detail: str
 ) -> None:
-    """An id has four hex digits; the other one is as good as ever."""
+    """An id has four hex digits; the other id is read."""
     stick(tree, **{attribute: text})
     found = device()
     wrong, right = usb(found).vendor, usb(found).product
@@ -156,7 +155,7 @@ def test_id_that_is_no_16_bit_number_is_a_fault(
     assert wrong is None
     assert right is not None
     assert found.errors == (Fault(attribute, "malformed", detail),)
-    validate(native.device_xml(found))
+    validate(native_xml(found))
 
 
 @pytest.mark.parametrize("attribute", ["busnum", "devnum", "idVendor", "idProduct"])
@@ -165,7 +164,7 @@ def test_missing_number_is_a_fault(tree: Tree, attribute: str) -> None:
     stick(tree, **{attribute: None})
     found = device()
     assert found.errors == (Fault(attribute, "absent", ""),)
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert len(root.findall("capability/*[@state='unknown']")) == 1
 
 
@@ -188,14 +187,14 @@ def test_attribute_that_cannot_be_read_costs_no_other(
     stick(tree)
     found = device(FaultySysroot(errors={f"{PATH}/{attribute}": number}))
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
-    root = validate(native.device_xml(found))
+    root = validate(native_xml(found))
     assert [one.tag for one in root.findall(".//*[@state='unknown']")] == [element]
     assert attributes(find(root, f"capability/{element}")) == {"state": "unknown"}
     assert msgspec.json.decode(msgspec.json.encode(found), type=Device) == found
 
 
 def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
-    """The kernel's name tells a device from an interface."""
+    """Devices and interfaces differ in their kernel names."""
     stick(tree)
     found = device(FaultySysroot(errors={f"{PATH}/uevent": errno.EIO}))
     assert usb(found).product == HardwareId("0x5581", "Ultra")
@@ -204,7 +203,7 @@ def test_uevent_that_cannot_be_read_costs_only_the_node(tree: Tree) -> None:
 
 
 def test_serial_number_is_not_recorded(tmp_path: Path) -> None:
-    """It tells this stick from all others of its model."""
+    """The serial number identifies this stick among others of its model."""
     tree = Tree(tmp_path / "host")
     stick(tree)
     record(str(tmp_path / "host"), str(tmp_path / "copy"))
@@ -215,7 +214,7 @@ def test_serial_number_is_not_recorded(tmp_path: Path) -> None:
 
 
 def test_device_unplugged_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     stick(tree)
     reads = FaultySysroot()
     whole = read_device(reads, PATH, LISTED_IN)

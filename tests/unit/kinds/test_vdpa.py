@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PATH = "/sys/devices/pci0000:3a/0000:3b:00.2/vdpa0"
 
 
 def vdpa(tree: Tree, *children: str, driver: str | None = None) -> Device:
-    """Make a device with these children, and return what a scan finds."""
+    """Make a device with these children, scan, and return it."""
     tree.device(PATH, bus="vdpa", driver=driver)
     for child in children:
         tree.device(f"{PATH}/{child}")
@@ -29,7 +28,7 @@ def test_device_of_vhost_vdpa_shows_its_node(tree: Tree) -> None:
     found = vdpa(tree, "vhost-vdpa-12", driver="vhost_vdpa")
     assert (found.path, found.driver, found.errors) == (PATH, "vhost_vdpa", ())
     assert found.capability(Vdpa) == Vdpa(chardev="/dev/vhost-vdpa-12")
-    text = native.device_xml(found)
+    text = native_xml(found)
     validate(text)
     assert text.endswith(
         "  <capability type='vdpa'>\n"
@@ -41,17 +40,15 @@ def test_device_of_vhost_vdpa_shows_its_node(tree: Tree) -> None:
 
 @pytest.mark.parametrize("children", [(), ("virtio0",), ("vhost-vdpa",), ("vhost-vdpa-x",)])
 def test_device_without_such_a_child_has_no_node(tree: Tree, children: tuple[str, ...]) -> None:
-    """Bound to virtio_vdpa or to nothing, it is a device all the same."""
+    """Bound to virtio_vdpa or unbound, it is a device all the same."""
     found = vdpa(tree, *children)
     assert (found.capability(Vdpa), found.errors) == (Vdpa(chardev=None), ())
-    assert native.device_xml(found).endswith(
-        "  <capability type='vdpa'>\n  </capability>\n</device>\n"
-    )
-    validate(native.device_xml(found))
+    assert native_xml(found).endswith("  <capability type='vdpa'>\n  </capability>\n</device>\n")
+    validate(native_xml(found))
 
 
 def test_device_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading a device goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     for at in (1, 2):  # itself, driver
         vdpa(tree, "vhost-vdpa-0", driver="vhost_vdpa")
         sysroot = FaultySysroot(vanishing=PATH, at=at)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vgpu_types import type_facts
-from nodedevd.kinds.vgpu import Vgpu, VgpuType, recount
+from nodedevd.kinds.vgpu import Vgpu, VgpuType, reread_volatile
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Attributes, Tree
-from tests.support.xml import validate
+from tests.support.xml import native_xml, validate
 
 PF, VF, OTHER = "0000:26:00.0", "0000:26:00.4", "0000:26:00.5"
 LISTED = "ID    : vGPU Name\n1147  : NVIDIA L40S-1Q\n1148  : NVIDIA L40S-2Q"
@@ -55,7 +54,7 @@ def vgpu(device: Device) -> Vgpu:
 
 
 def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
-    """Zero is no profile, and empty files say nothing."""
+    """Zero means no profile, and empty files no value."""
     card(
         tree,
         {
@@ -71,7 +70,7 @@ def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
     assert vgpu(device) == Vgpu(
         current=None, creatable=(Q1, Q2), params=None, placement_id=None, gpu_instance_id=None
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert text.endswith(
         "  <capability type='vgpu'>\n"
@@ -91,7 +90,7 @@ def test_function_without_profile_lists_what_it_could_be(tree: Tree) -> None:
 
 
 def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
-    """All that the driver says about one vGPU."""
+    """All values of one vGPU are read."""
     card(
         tree,
         {
@@ -110,7 +109,7 @@ def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
         placement_id="12",
         gpu_instance_id="3",
     )
-    text = native.device_xml(device)
+    text = native_xml(device)
     validate(text)
     assert "    <current id='1148'>\n      <name>NVIDIA L40S-2Q</name>\n" in text
     assert text.endswith(
@@ -123,7 +122,7 @@ def test_function_with_profile_shows_it_with_its_place(tree: Tree) -> None:
 
 
 def test_profile_is_named_by_another_function_of_the_card(tree: Tree) -> None:
-    """A function with a profile lists nothing, and its own is named elsewhere."""
+    """A function with a profile lists none; other functions list the name of its profile."""
     card(
         tree,
         {"creatable_vgpu_types": "ID    : vGPU Name", "current_vgpu_type": 1148},
@@ -142,8 +141,8 @@ def test_profile_that_nobody_lists_has_its_number_alone(tree: Tree) -> None:
     device = found()
     assert vgpu(device).current == VgpuType("1155", None, None)
     assert device.errors == ()
-    assert "    <current id='1155'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <current id='1155'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 @pytest.mark.parametrize("files", [{}, {"vgpu_params": "x"}], ids=["none", "others"])
@@ -155,17 +154,17 @@ def test_function_without_the_interface_is_none(tree: Tree, files: dict[str, str
 
 @pytest.mark.parametrize("text", ["x", "-1", "", "0x47c", "1 2"])
 def test_profile_that_is_no_number_is_unknown(tree: Tree, text: str) -> None:
-    """It is not taken for none: the error says so, in XML, too."""
+    """It is not shown as unset: there is an error, in XML, too."""
     card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": text})
     device = found()
     assert (vgpu(device).current, vgpu(device).creatable) == (None, (Q1, Q2))
     assert device.errors == (Fault("nvidia/current_vgpu_type", "malformed", text or "empty"),)
-    assert "    <current state='unknown'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <current state='unknown'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
-    """One line that makes no sense costs itself alone, and is told."""
+    """A malformed line is left out, with an error."""
     text = f"{LISTED}\nno number: NVIDIA\n\n1149  : NVIDIA L40S: 3Q"
     card(tree, {"creatable_vgpu_types": text, "current_vgpu_type": 0})
     device = found()
@@ -177,18 +176,18 @@ def test_list_with_an_odd_line_keeps_the_others(tree: Tree) -> None:
 
 
 def test_list_that_is_missing_is_unknown_and_not_empty(tree: Tree) -> None:
-    """Nobody is told that nothing could be made."""
+    """They are unknown, not empty."""
     card(tree, {"current_vgpu_type": 0})
     device = found()
     assert vgpu(device).creatable is None
     assert device.errors == (Fault("nvidia/creatable_vgpu_types", "absent", ""),)
-    assert "    <creatable state='unknown'/>\n" in native.device_xml(device)
-    validate(native.device_xml(device))
+    assert "    <creatable state='unknown'/>\n" in native_xml(device)
+    validate(native_xml(device))
 
 
 @pytest.mark.parametrize("name", ["current_vgpu_type", "creatable_vgpu_types", "placement_id"])
 def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) -> None:
-    """An error of the driver's costs its one value."""
+    """An error of the driver makes one value unknown."""
     card(
         tree,
         {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1148, "placement_id": "7"},
@@ -203,7 +202,7 @@ def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) ->
 
 
 def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
-    """Whenever in its reading it goes, it is dropped quietly, and nothing raises."""
+    """A device removed at any point of its read is dropped, without an error."""
     files: Attributes = {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1150}
     at = 1
     while True:
@@ -216,23 +215,23 @@ def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
     assert at > 5
 
 
-def test_recount_of_what_is_the_same_is_the_same_object(tree: Tree) -> None:
-    """Nothing is published when nothing changed."""
+def test_same_volatile_values_are_the_same_object(tree: Tree) -> None:
+    """The same values are the same object, so nothing is published."""
     card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
     cap = vgpu(found())
-    assert recount(Sysroot(), tree.resolve(VF), cap) is cap
+    assert reread_volatile(Sysroot(), tree.resolve(VF), cap) is cap
     tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "1147\n")
-    counted = recount(Sysroot(), tree.resolve(VF), cap)
+    counted = reread_volatile(Sysroot(), tree.resolve(VF), cap)
     assert counted is not None
     assert counted.current == Q1
     tree.file(f"{tree.resolve(VF)}/nvidia/current_vgpu_type", "?\n")
-    assert recount(Sysroot(), tree.resolve(VF), cap) is None
+    assert reread_volatile(Sysroot(), tree.resolve(VF), cap) is None
     tree.remove(tree.resolve(VF))
-    assert recount(Sysroot(), "/sys/devices/pci0000:00/0000:26:00.4", cap) is None
+    assert reread_volatile(Sysroot(), "/sys/devices/pci0000:00/0000:26:00.4", cap) is None
 
 
 def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: Tree) -> None:
-    """No event tells of it: who asks for the one finds what is left on all of them."""
+    """There is no event: a request for one function rereads all functions of its card."""
     card(
         tree,
         {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
@@ -244,7 +243,7 @@ def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: T
     tree.attributes(one, {"nvidia/current_vgpu_type": 1148})
     tree.attributes(other, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name\n"})
 
-    result = update(sysroot, before, set(), recount={one})
+    result = update(sysroot, before, set(), volatile={one})
 
     assert [change.device.name for change in result.changes] == [
         "pci_0000_26_00_4",

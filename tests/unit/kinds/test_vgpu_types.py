@@ -1,4 +1,4 @@
-"""Facts of vGPU types: a corpus of real names and descriptions, and what each one says."""
+"""vgpu_types: real names and descriptions of types, with the facts of each."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_name_of_nvidia_tells_size_class_and_slices(
 
 @pytest.mark.parametrize("name", NO_PROFILE)
 def test_other_name_tells_nothing(name: str) -> None:
-    """What is not understood is no fact."""
+    """Unknown text gives no fact."""
     assert type_facts(name, None) is None
 
 
@@ -115,7 +115,7 @@ def test_description_of_gvtg_gives_every_field(separator: str) -> None:
 
 
 def test_description_alone_gives_what_it_says() -> None:
-    """A name of another form takes nothing away."""
+    """A name of another form does not affect the description."""
     text = "num_heads=4, frl_config=60, framebuffer=2048M, max_resolution=7680x4320, max_instance=8"
     assert type_facts("A2-2Q", text) == TypeFacts(
         framebuffer_bytes=2048 * MIB,
@@ -146,7 +146,7 @@ def test_description_that_is_not_understood_gives_nothing(description: str) -> N
 
 
 def test_odd_value_costs_its_own_fact_alone() -> None:
-    """The others are as good as ever."""
+    """The other values are read."""
     found = type_facts(None, "num_heads=4, framebuffer=1O24M, max_instance=16, future=1")
     assert found == TypeFacts(heads=4, max_instances=16)
 
@@ -166,7 +166,7 @@ def test_same_texts_give_the_same_object() -> None:
 def test_any_text_at_all_is_read_without_an_error(
     name: str | None, description: str | None
 ) -> None:
-    """Drivers write what they like."""
+    """Drivers can write any text."""
     found = type_facts(name, description)
     assert found is None or found != TypeFacts()
 
@@ -204,7 +204,7 @@ def test_names_that_differ_by_maker_blanks_and_case_are_one(one: str, other: str
     ],
 )
 def test_names_of_different_types_stay_different(one: str, other: str) -> None:
-    """Nothing that tells two types apart is dropped."""
+    """Names of different types stay different."""
     assert normalised(one) != normalised(other)
     assert not type_matches(other, "nvidia-1", one)
 

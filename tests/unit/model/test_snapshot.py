@@ -1,4 +1,4 @@
-"""model: a device found by every name it goes by, and by no other."""
+"""snapshot: a lookup accepts every name of a device, and no other."""
 
 from __future__ import annotations
 
@@ -148,13 +148,13 @@ def test_any_name_is_found_or_refused(name: str) -> None:
     ],
 )
 def test_wrong_name_is_answered_with_those_like_it(name: str, nearest: tuple[str, ...]) -> None:
-    """Names it is a part of come first, then those that begin alike; nothing is made up."""
+    """Names that contain it come first, then those with the same beginning; all exist."""
     assert HOST.nearest(name)[: len(nearest)] == nearest
     assert bool(HOST.nearest(name)) == bool(nearest)
 
 
 def test_error_names_the_nearest() -> None:
-    """One sentence tells what was asked for, and what there is."""
+    """The message has the unknown name and the nearest ones."""
     with pytest.raises(NoSuchDevice) as caught:
         HOST.lookup("mtty")
     assert str(caught.value) == "no device named 'mtty'; did you mean mtty_mtty?"
@@ -187,7 +187,7 @@ def test_snapshot_is_sorted_by_name() -> None:
 def test_filter_keeps_devices_with_any_of_its_words(
     words: list[str] | None, names: list[str]
 ) -> None:
-    """Each once, in order; libvirt's words mean the same; no words want nothing."""
+    """Each once, in order; libvirt's words mean the same; an empty filter selects nothing."""
     assert [device.name for device in HOST.select(words)] == names
 
 
@@ -212,7 +212,7 @@ def test_filter_with_an_unknown_word_is_refused(word: str) -> None:
 
 
 def test_capability_is_found_by_its_kind() -> None:
-    """The first of a kind, or None."""
+    """The capability of a kind, or None."""
     gpu = HOST.lookup("pci_0000_00_02_0")
     assert gpu.capability(Pci) is gpu.capabilities[0]
     assert gpu.capability(MdevParent) is gpu.capabilities[1]
@@ -221,7 +221,7 @@ def test_capability_is_found_by_its_kind() -> None:
 
 
 def test_devices_that_want_one_name_are_both_found(tree: Tree) -> None:
-    """The smaller path keeps the name; each is found by path, too."""
+    """The device with the smaller path has the name; each is found by path, too."""
     paths = ["/sys/devices/virtual/mdpy/v-1", "/sys/devices/virtual/mdpy/v.1"]
     for path in reversed(paths):
         tree.device(path, class_="mdpy")

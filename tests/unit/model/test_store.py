@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from nodedevd import formats
-from nodedevd.formats import native
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.changes import Changed, Removed
 from nodedevd.model.device import Device
@@ -15,6 +14,7 @@ from nodedevd.model.store import Store, json_text
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.hosts import HOSTS, host_file
+from tests.support.xml import native_xml
 
 CARD = "pci_0000_02_00_0"
 
@@ -53,7 +53,7 @@ def test_xml_is_the_text_of_the_dialect_in_a_json_string(host: str, depth: int) 
     store = Store(snapshot_of(host))
     for one in store.snapshot:
         text = msgspec.json.decode(b'"%b"' % store.xml(one, within=depth == 1), type=str)
-        assert text == native.device_xml(one, depth=depth)
+        assert text == native_xml(one, depth=depth)
 
 
 def test_bytes_are_made_once() -> None:

@@ -31,7 +31,7 @@ ABSENT = "0000:99:00.0"
 
 
 class Host:
-    """A host whose snapshot is updated step by step."""
+    """A host, and its snapshot that is updated step by step."""
 
     def __init__(self, root: Path) -> None:
         self.tree = Tree(root)
@@ -70,7 +70,7 @@ class Host:
         return path
 
     def scan(self) -> None:
-        """Begin anew."""
+        """Scan the whole host."""
         self.snapshot = scan(self.sysroot)
 
     def told(self, *touched: str) -> list[str]:
@@ -89,13 +89,13 @@ class Host:
         ]
 
     def device(self, name: str = NAME) -> Device:
-        """Return a device by its very name."""
+        """Return the device of exactly this name."""
         found = self.snapshot.get(name)
         assert found is not None
         return found
 
     def mdev(self, name: str = NAME) -> MdevChild:
-        """Return what is told of an mdev."""
+        """Return the capability of an mdev."""
         found = self.device(name).capability(MdevChild)
         assert found is not None
         return found
@@ -123,7 +123,7 @@ def test_defined_mdev_hangs_below_its_parent(host: Host) -> None:
 
 
 def test_parent_that_comes_late_takes_its_definitions(host: Host) -> None:
-    """And leaves them behind when it goes; each is one change."""
+    """When it goes, they stay; each is one change."""
     host.tree.definition(FIRST, UUID, TYPE)
     assert host.told(DIRECTORY) == [f"Added {NAME}"]
     assert (host.device().parent, host.mdev().waits_for) == ("computer", "parent")
@@ -173,7 +173,7 @@ def test_parent_that_is_renamed_is_named_by_its_definitions(host: Host) -> None:
 
 
 def test_mdev_that_starts_and_stops_keeps_its_name(host: Host) -> None:
-    """To who watches it is one device; its parent's counts change with it."""
+    """For watchers it is one device; its parent's counts change along with it."""
     host.offer(FIRST)
     host.tree.definition(FIRST, UUID, TYPE, start="auto", attributes=[("b", "1"), ("b", "2")])
     host.scan()
@@ -198,7 +198,7 @@ def test_mdev_that_starts_and_stops_keeps_its_name(host: Host) -> None:
 
 
 def test_active_mdev_is_defined_and_undefined(host: Host) -> None:
-    """Nothing comes or goes: the device says so."""
+    """No device comes or goes: `defined` changes."""
     host.offer(FIRST)
     host.tree.mdev(FIRST, UUID, TYPE)
     host.scan()
@@ -216,7 +216,7 @@ def test_active_mdev_is_defined_and_undefined(host: Host) -> None:
 
 
 def test_inactive_mdev_that_is_undefined_is_gone(host: Host) -> None:
-    """So is one whose last trace was its definition: the device went before."""
+    """A device of which only the definition was left is gone, too."""
     host.offer(FIRST)
     path = host.tree.definition(FIRST, UUID, TYPE)
     host.scan()
@@ -228,7 +228,7 @@ def test_inactive_mdev_that_is_undefined_is_gone(host: Host) -> None:
 
 
 def test_active_one_of_two_definitions_has_the_plain_name(host: Host) -> None:
-    """The other one is told apart by its path, as two of any name are."""
+    """The other one gets a suffix from its path, as always with two devices of one name."""
     host.offer(FIRST, SECOND)
     other = host.tree.definition(FIRST, UUID, TYPE)
     host.tree.definition(SECOND, UUID, TYPE)
@@ -251,7 +251,7 @@ def test_active_one_of_two_definitions_has_the_plain_name(host: Host) -> None:
 
 
 def test_capacity_that_is_used_up_is_waited_for(host: Host) -> None:
-    """Also by a mdev of another parent: the functions of a card share what there is."""
+    """Also after an mdev of another parent: the functions of a card share their capacity."""
     host.card()
     host.tree.definition(SECOND, UUID, TYPE)
     host.scan()
@@ -278,7 +278,7 @@ def test_counts_read_on_request_are_told_by_definitions_too(host: Host) -> None:
     host.tree.definition(FIRST, UUID, TYPE)
     host.scan()
     host.offer(FIRST, available=0)
-    new = update(host.sysroot, host.snapshot, set(), recount={path})
+    new = update(host.sysroot, host.snapshot, set(), volatile={path})
     assert [change.device.name for change in new.changes] == [FIRST_NAME, NAME]
     assert list(new.snapshot) == list(scan(host.sysroot))
 
@@ -306,7 +306,7 @@ def test_definition_of_an_absent_parent_waits_for_it(host: Host) -> None:
 
 
 def test_definitions_that_cannot_be_listed_are_an_error_of_the_scan(tmp_path: Path) -> None:
-    """What cannot be seen is not silently left out."""
+    """Definitions that cannot be listed are not left out silently."""
     Host(tmp_path).tree.definition(ABSENT, UUID, TYPE)
     snapshot = scan(FaultySysroot(str(tmp_path), errors={f"{DIRECTORY}/{ABSENT}": 5}))
     assert snapshot.get(NAME) is None

@@ -1,4 +1,4 @@
-"""Putting readings into a tree: any way there leads to the same tree, and the changes tell it."""
+"""graft: any order of steps leads to the same tree, and the changes lead from tree to tree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
-from nodedevd.tree.graft import Reading, Update, assemble, graft
+from nodedevd.tree.graft import Reading, Update, graft
+from tests.support.readings import assemble
 from tests.support.search import examples
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -52,7 +53,7 @@ COMPUTER = computer()
 
 
 def reading(path: str, driver: str | None = None) -> Reading:
-    """Return what could have been read at a path: an mdev, or a parent of some."""
+    """Return a reading of an mdev or an mdev parent at a path."""
     parent_path, _, sysname = path.rpartition("/")
     capability: MdevParent | MdevChild = MdevParent(types=(), children=())
     if sysname == UUID:
@@ -82,7 +83,7 @@ def reading(path: str, driver: str | None = None) -> Reading:
 
 
 def follow(old: Snapshot, changes: Iterable[Change]) -> dict[str, Device]:
-    """Apply changes one by one, as a watcher does, and check that each can be applied."""
+    """Apply changes in order, as a watcher does, and check that each can be applied."""
     devices = {device.name: device for device in old}
     for change in changes:
         name = change.device.name
@@ -105,7 +106,7 @@ def check(old: Snapshot, update: Update, expected: Snapshot) -> None:
     """Check an update against the tree it has to come to."""
     new = update.snapshot
     assert list(new) == list(expected)
-    assert new.contested == expected.contested
+    assert new.shared_names == expected.shared_names
     assert set(new.paths) == {device.path for device in new if device.path is not None}
     assert all(new.at(device.path) is device for device in new if device.path is not None)
     assert follow(old, update.changes) == {device.name: device for device in new}
@@ -133,7 +134,7 @@ STEP = st.tuples(
 def test_any_steps_lead_where_one_would_have_led(
     steps: list[tuple[set[str], dict[str, str | None]]],
 ) -> None:
-    """The tree depends on nothing but what was read last; the changes lead from old to new."""
+    """The tree depends only on the last readings; the changes lead from tree to tree."""
     there: dict[str, Reading] = {}
     snapshot = assemble(COMPUTER, [])
     for gone, drivers in steps:
@@ -149,13 +150,13 @@ def test_any_steps_lead_where_one_would_have_led(
 @settings(derandomize=True, max_examples=examples(1))
 @given(st.permutations(PATHS))
 def test_order_of_readings_does_not_matter(paths: list[str]) -> None:
-    """Names and parents are the same, whoever was read first."""
+    """Names and parents do not depend on the order of readings."""
     expected = assemble(COMPUTER, map(reading, sorted(PATHS)))
     assert list(assemble(COMPUTER, map(reading, paths))) == list(expected)
 
 
 def test_smallest_path_has_the_name_and_its_heir_gets_it() -> None:
-    """The heir is the device of that name from then on, and its old name goes."""
+    """The next device has that name from then on, and its old name is gone."""
     first, second = "/sys/devices/v-1", "/sys/devices/v.1"
     old = assemble(COMPUTER, [reading(first), reading(second), reading(f"{second}/{UUID}")])
     apart = distinct_name("v_1", second)
@@ -173,18 +174,18 @@ def test_smallest_path_has_the_name_and_its_heir_gets_it() -> None:
     assert child is not None
     assert child.parent == "v_1"
     assert child.capabilities[0].parent == "v_1"  # type: ignore[union-attr]
-    assert update.snapshot.contested == {}
+    assert update.snapshot.shared_names == {}
 
 
 def test_device_called_computer_does_not_become_the_root() -> None:
-    """The root's name is never given away."""
+    """No other device gets the root's name."""
     snapshot = assemble(COMPUTER, [reading("/sys/devices/computer")])
     assert snapshot.get("computer") is COMPUTER
     assert len(snapshot) == 2
 
 
 def test_computer_that_is_the_same_stays_the_same_object() -> None:
-    """A scan that finds nothing new is no new snapshot; other DMI data is a change."""
+    """A scan without differences makes no new snapshot; other DMI data is a change."""
     old = assemble(COMPUTER, [reading(TOPS[0])])
     same = computer()
     update = graft(old, gone=old.paths, readings=[reading(TOPS[0])], computer=same)

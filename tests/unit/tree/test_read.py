@@ -1,4 +1,4 @@
-"""scan: finds every device there is, whatever one of them does."""
+"""scan: finds every device, whatever a read of one of them returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from nodedevd.errors import NotASysroot
-from nodedevd.formats import native
 from nodedevd.host.faults import Fault
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
@@ -28,7 +27,7 @@ from tests.support.faulty import FaultySysroot
 from tests.support.hosts import host_file, unpacked
 from tests.support.search import cases
 from tests.support.trees import Tree
-from tests.support.xml import validate
+from tests.support.xml import native_document, native_xml, validate
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -36,7 +35,7 @@ ERRNOS = [errno.ENOENT, errno.ENODEV, errno.EIO]
 
 
 class Backwards(Sysroot):
-    """A host whose directories are listed the other way round."""
+    """A host whose directories are listed in reverse order."""
 
     def listdir(self, path: str) -> list[str]:
         """List, from the end."""
@@ -58,27 +57,27 @@ def parents(snapshot: Snapshot) -> dict[str, str | None]:
 
 
 def well(snapshot: Snapshot) -> None:
-    """Fail the test for a defect, a document that is invalid, or a parent that is none."""
+    """Fail the test for a defect, an invalid document, or an unknown parent."""
     faults = [*snapshot.errors, *(fault for device in snapshot for fault in device.errors)]
     assert [fault for fault in faults if fault.code == "internal"] == []
-    validate(native.document(snapshot, snapshot.generation))
+    validate(native_document(snapshot, snapshot.generation))
     assert {device.parent for device in snapshot} <= {None, *snapshot.names}
 
 
 def test_host_without_devices_is_the_root_alone(tree: Tree) -> None:
-    """An empty sys/ is a host, if a small one."""
+    """An empty sys/ is a host without devices."""
     host = scan(Sysroot())
     assert (host.names, host.errors, host.generation) == (("computer",), (), 1)
 
 
 def test_directory_without_sys_is_no_host(tmp_path: Path) -> None:
-    """Better told than shown as a host without devices."""
+    """An error is better than a host without devices."""
     with pytest.raises(NotASysroot):
         scan(Sysroot(str(tmp_path)))
 
 
 def test_each_device_hangs_below_the_nearest_that_is_one(tree: Tree) -> None:
-    """What lies between, and is no device of the tree, is passed over."""
+    """Directories between them that are not devices of the tree are skipped."""
     tree.pci("0000:00:1c.0", vendor=1, device=2, class_=0x060400)
     below = tree.pci("0000:05:00.0", parent="0000:00:1c.0", vendor=1, device=2, class_=3)
     between = tree.device(f"{below}/virtio0", bus="virtio")
@@ -96,7 +95,7 @@ def test_each_device_hangs_below_the_nearest_that_is_one(tree: Tree) -> None:
 
 
 def test_order_of_listings_changes_nothing(tmp_path: Path) -> None:
-    """Names, even contested ones, depend on the devices alone."""
+    """Names, even shared ones, depend only on the devices."""
     root = unpacked("broken", tmp_path).root
     assert list(scan(Backwards(root))) == list(scan(Sysroot(root)))
 
@@ -122,8 +121,8 @@ def test_links_that_leave_the_host_lead_where_they_do_inside(tmp_path: Path) -> 
     assert before == list(scan(Sysroot(str(host_file("broken")))))
 
 
-def test_contested_name_goes_to_the_smallest_path(tree: Tree) -> None:
-    """And an odd one out that is called `computer` does not get the root's."""
+def test_shared_name_goes_to_the_smallest_path(tree: Tree) -> None:
+    """A device with the kernel name `computer` does not get the root's name."""
     paths = [f"/sys/devices/virtual/mdpy/v{sign}1" for sign in "-._"]
     for path in paths:
         tree.device(path, class_="mdpy")
@@ -166,7 +165,7 @@ def test_link_that_leads_to_no_device_is_passed_over(tree: Tree, target: str) ->
 def test_directory_that_cannot_be_listed_is_told(
     tree: Tree, directory: str, number: int, code: str
 ) -> None:
-    """Devices may be missing: who asks for the list is to know."""
+    """Devices may be missing, so there is a fault."""
     gpu(tree)
     host = scan(FaultySysroot(errors={directory: number}))
     assert [(fault.attribute, fault.code) for fault in host.errors] == [(directory, code)]
@@ -184,7 +183,7 @@ def test_directory_that_is_not_there_is_no_fault(tree: Tree, number: int) -> Non
 
 
 def test_path_that_is_no_utf8_is_shown(tmp_path: Path) -> None:
-    """The odd byte is legible in name, path and XML."""
+    """The byte is escaped in name, path and XML."""
     tree = Tree(tmp_path)
     path = tree.device("/sys/devices/od\udcffd", class_="mtty")
     tree.mdev_type(path, "mtty-1")
@@ -218,11 +217,11 @@ def test_defect_in_one_kind_costs_that_capability_alone(
     assert device.errors == (Fault("pci", "internal", "ZeroDivisionError('a defect')"),)
     assert [record.getMessage() for record in caplog.records] == [f"{GPU}: reading pci failed"]
     assert caplog.records[0].exc_info is not None
-    validate(native.device_xml(device))
+    validate(native_xml(device))
 
 
 def test_progress_is_told_of_each_device(tree: Tree) -> None:
-    """Before each, how many are done, and of how many."""
+    """Before each device: (done, total)."""
     gpu(tree)
     tree.pci("0000:00:03.0", vendor=1, device=2, class_=3)
     told: list[tuple[int, int]] = []
@@ -231,7 +230,7 @@ def test_progress_is_told_of_each_device(tree: Tree) -> None:
 
 
 def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
-    """A parent with its mdevs is removed at each read of a scan in turn: nothing raises."""
+    """A parent with its mdevs is removed at each read of a scan in turn; nothing raises."""
     host = tmp_path / "host"
     unpacked("samples", host)
     whole = {device.path: device for device in scan(Sysroot(str(host)))}
@@ -255,7 +254,7 @@ def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ERRNOS)
 @pytest.mark.parametrize("host", ["igpu-gvtg", "samples", "s390x-ap-ccw"])
 def test_any_read_may_fail_and_costs_only_its_device(host: str, number: int) -> None:
-    """Each read of a scan fails in turn: nothing raises, and no other device is touched."""
+    """Each read of a scan fails in turn; nothing raises, and no other device is affected."""
     file = str(host_file(host))
     whole = FaultySysroot(file)
     devices = {device.path: device for device in scan(whole)}
@@ -271,7 +270,7 @@ def test_any_read_may_fail_and_costs_only_its_device(host: str, number: int) -> 
 
 
 def _read_for(device: Device, path: str) -> bool:
-    """Tell whether a path is for a device, above it, or among the types of its parent."""
+    """Return whether a path is of a device, above it, or among the types of its parent."""
     own = device.path or DMI
     child = device.capability(MdevChild)
     if child is not None:

@@ -1,4 +1,4 @@
-"""Which devices a uevent has read again."""
+"""touched: the devices to read again after a uevent, and the paths of events about a device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
-from nodedevd.tree.touched import touched_paths
+from nodedevd.tree.touched import reporting_paths, touched_paths
 from tests.support.trees import Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -62,5 +64,20 @@ def snapshot(tmp_path: Path) -> Snapshot:
 def test_uevents_touch_what_can_have_changed(
     snapshot: Snapshot, uevents: list[Uevent], touched: set[str]
 ) -> None:
-    """The device, what hangs below it if that can be another, and for an mdev its parent."""
+    """The device; those below it, if they can have changed; the parent of an mdev."""
     assert touched_paths(uevents, snapshot) == touched
+
+
+def test_events_report_a_device_by_its_path_and_its_link() -> None:
+    """Uevents have the path, rtnetlink the link."""
+    net = Device("net_eth0", "/sys/devices/eth0", None, "net", "eth0", None, (), (), None, ())
+    assert reporting_paths(net) == {"/sys/devices/eth0", "/sys/class/net/eth0"}
+
+
+def test_events_report_an_mdev_by_the_directory_of_definitions(tmp_path: Path) -> None:
+    """Inotify does not say which definition changed."""
+    tree = Tree(tmp_path)
+    tree.directory("/sys")
+    path = tree.definition("0000:01:00.4", UUID, "nvidia-746")
+    mdev = scan(Sysroot(str(tmp_path))).lookup(UUID)
+    assert reporting_paths(mdev) == {path, f"/sys/class/mdev/{UUID}", DEFINITIONS}

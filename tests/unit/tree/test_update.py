@@ -1,4 +1,4 @@
-"""An update reads what was touched, what changes with it in silence, and nothing else."""
+"""An update reads touched devices, and those that change along with them without an event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import UNANSWERED, Job, rescan, scan
+from nodedevd.tree.read import STALE, Job, rescan, scan
 from nodedevd.tree.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
@@ -26,7 +26,7 @@ CARD, FIRST, SECOND = "0000:01:00.0", "0000:01:00.4", "0000:01:00.5"
 
 
 def pci(tree: Tree, address: str, **more: object) -> str:
-    """Make a PCI function, or make it anew."""
+    """Make a PCI function, or make it again."""
     words = {"vendor": 0x10DE, "device": 0x25B6, "class_": 0x030200, **more}
     return tree.pci(address, **words)  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def check(root: Path, old: Snapshot, touched: set[str]) -> list[tuple[type, str]
 
 
 def test_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
-    """They share what is available, and no uevent says so."""
+    """They share their counts, and there is no uevent for them."""
     tree = Tree(tmp_path)
     card(tree)
     old = scan(Sysroot(str(tmp_path)))
@@ -82,7 +82,7 @@ def test_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
 
 
 def test_removed_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
-    """Also if nothing but the mdev itself was told of."""
+    """Also if there is only an event of the mdev."""
     tree = Tree(tmp_path)
     card(tree)
     mdev = tree.mdev(FIRST, UUID, "nvidia-1")
@@ -97,7 +97,7 @@ def test_removed_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("told", [UUID, "parent"])
 def test_parent_that_is_gone_takes_along_what_was_below(tmp_path: Path, told: str) -> None:
-    """Though the kernel has told of one device yet: nothing is ever left without its parent."""
+    """Even if only one event has arrived: no device is ever left without its parent."""
     tree = Tree(tmp_path)
     card(tree)
     path = tree.resolve(FIRST)
@@ -136,7 +136,7 @@ def test_parent_that_goes_while_it_is_read_takes_its_mdev_along(tmp_path: Path) 
 
 
 def test_virtual_function_has_its_physical_one_read_again(tmp_path: Path) -> None:
-    """When it comes, when it gets its link late, and when it goes."""
+    """When it is added, when it gets its link later, and when it is removed."""
     tree = Tree(tmp_path)
     pci(tree, CARD)
     old = scan(Sysroot(str(tmp_path)))
@@ -152,7 +152,7 @@ def test_virtual_function_has_its_physical_one_read_again(tmp_path: Path) -> Non
 
 
 def test_virtual_port_has_its_adapter_read_again(tmp_path: Path) -> None:
-    """The adapter counts its virtual ports, and tells nobody."""
+    """The adapter counts its virtual ports, and sends no event."""
     tree = Tree(tmp_path)
     above = "/sys/devices/pci0000:00/0000:00:01.0"
     names = {"node_name": f"0x{1:016x}", "port_name": f"0x{2:016x}"}
@@ -171,7 +171,7 @@ def test_virtual_port_has_its_adapter_read_again(tmp_path: Path) -> None:
 
 
 def test_iommu_group_is_read_again_at_all_its_members(tmp_path: Path) -> None:
-    """One that joins or leaves is listed, or not, by the others."""
+    """The members list each other, so one that joins or leaves changes the others."""
     tree = Tree(tmp_path)
     pci(tree, CARD, iommu_group=7)
     old = scan(Sysroot(str(tmp_path)))
@@ -211,7 +211,7 @@ def test_parent_that_is_listed_before_it_has_types_is_put_in(tmp_path: Path) -> 
 
 
 def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
-    """It is not touched, and says why."""
+    """It is not read, and has an error."""
     tree = Tree(tmp_path)
     path = pci(tree, CARD)
     old = scan(Sysroot(str(tmp_path)))
@@ -223,7 +223,7 @@ def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
     assert device is not None
     assert before is not None
     assert device.capabilities == before.capabilities
-    assert device.errors == (UNANSWERED,)
+    assert device.errors == (STALE,)
     assert not [read for read in sysroot.reads if "numa_node" in read]
 
 
@@ -235,8 +235,8 @@ def available(snapshot: Snapshot, address: str) -> int | None:
     return parent.types[0].available_instances
 
 
-def test_recount_reads_counts_alone(tmp_path: Path) -> None:
-    """Only available_instances is read, and only what is different changes."""
+def test_volatile_values_alone_are_read(tmp_path: Path) -> None:
+    """Only available_instances is read, and only devices with another count change."""
     tree = Tree(tmp_path)
     card(tree)
     sysroot = FaultySysroot(str(tmp_path))
@@ -244,7 +244,7 @@ def test_recount_reads_counts_alone(tmp_path: Path) -> None:
     paths = {old.lookup(address).path or "" for address in (FIRST, SECOND)}
     tree.mdev_type(FIRST, "nvidia-1", available=0)
     sysroot.reads.clear()
-    new = update(sysroot, old, set(), recount=paths)
+    new = update(sysroot, old, set(), volatile=paths)
     counts = {f"{path}/mdev_supported_types/nvidia-1/available_instances" for path in paths}
     assert set(sysroot.reads) == counts
     assert [(type(change), change.device.name) for change in new.changes] == [
@@ -257,7 +257,7 @@ def test_recount_reads_counts_alone(tmp_path: Path) -> None:
 def test_count_that_cannot_be_told_has_its_device_read_as_a_whole(
     tmp_path: Path, content: str | None
 ) -> None:
-    """Nonsense, and a type that is gone, are met by a reading that can say so."""
+    """After a malformed count or a missing type, the whole device is read."""
     tree = Tree(tmp_path)
     card(tree)
     sysroot = Sysroot(str(tmp_path))
@@ -268,13 +268,13 @@ def test_count_that_cannot_be_told_has_its_device_read_as_a_whole(
         tree.remove(f"{path}/mdev_supported_types/nvidia-1")
     else:
         tree.file(attribute, content)
-    new = update(sysroot, old, set(), recount={path}).snapshot
+    new = update(sysroot, old, set(), volatile={path}).snapshot
     assert new.lookup(FIRST) == scan(Sysroot(str(tmp_path))).lookup(FIRST)
     assert new.lookup(FIRST) != old.lookup(FIRST)
 
 
 def test_link_in_a_class_stands_for_its_device_if_that_is_known(tmp_path: Path) -> None:
-    """A message about an interface changes what is known, and adds nothing."""
+    """A message about an interface changes a known device, and adds none."""
     tree = Tree(tmp_path)
     tree.net("eth0", address="52:54:00:00:00:01", operstate="down")
     sysroot = Sysroot(str(tmp_path))
@@ -286,7 +286,7 @@ def test_link_in_a_class_stands_for_its_device_if_that_is_known(tmp_path: Path) 
 
 
 def test_group_of_channel_devices_that_goes_takes_its_members_along(tmp_path: Path) -> None:
-    """The members are told nothing when their group is dissolved, and say it no more."""
+    """There is no event for the members of a group that is dissolved; they no longer name it."""
     unpacked("s390x-full", tmp_path)
     sysroot = Sysroot(str(tmp_path))
     old = scan(sysroot)

@@ -18,7 +18,7 @@ from msgspec import inspect
 from varlink import scanner
 
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
-from nodedevd.formats import dump, libvirt, native
+from nodedevd.formats import dump, libvirt
 from nodedevd.host.faults import Fault
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
@@ -58,7 +58,7 @@ from tests.support.freshness import FakeFreshness
 from tests.support.hosts import HOSTS, host_file
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
-from tests.support.xml import parse, validate
+from tests.support.xml import native_document, native_xml, parse, validate
 
 CARD = "pci_0000_02_00_0"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
@@ -299,7 +299,7 @@ async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) ->
     async with serving(tmp_path, store) as client:
         for device in store.snapshot:
             answer = await client.call(f"{NAME}.DumpXML", names=[device.name])
-            assert answer["xml"] == native.device_xml(device)
+            assert answer["xml"] == native_xml(device)
             assert validate(answer["xml"]).tag == "device"
 
 
@@ -307,7 +307,7 @@ async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store
     """All devices make one document, byte for byte that of the format_."""
     async with serving(tmp_path, store) as client:
         answer = await client.call(f"{NAME}.DumpXML")
-    assert answer["xml"] == native.document(store.snapshot, store.snapshot.generation)
+    assert answer["xml"] == native_document(store.snapshot, store.snapshot.generation)
     assert len(validate(answer["xml"])) == len(store.snapshot)
 
 

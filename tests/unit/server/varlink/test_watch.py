@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.formats import native
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.system import System
 from nodedevd.model.changes import Changed
@@ -25,12 +24,14 @@ from nodedevd.server.varlink.interface import NAME, DevicesInterface
 from nodedevd.server.varlink.service import Service
 from nodedevd.server.varlink.session import Limits, Server
 from nodedevd.server.varlink.watch import Content, Filter, Watch
-from nodedevd.tree.graft import Reading, Update, assemble, graft
+from nodedevd.tree.graft import Reading, Update, graft
 from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness
 from tests.support.peer import Peer, connected
+from tests.support.readings import assemble
 from tests.support.watching import Mirror
+from tests.support.xml import native_xml
 
 TOP, CARD, OTHER = "/sys/devices/a", "/sys/devices/a/b", "/sys/devices/c"
 
@@ -187,7 +188,7 @@ def test_content_is_that_of_the_device_as_it_was_then(content: Content) -> None:
         if content == "json":
             assert msgspec.convert(reply["device"], Device) == device
         else:
-            assert reply["xml"] == native.device_xml(device)
+            assert reply["xml"] == native_xml(device)
     assert {"device", "xml"}.isdisjoint(replies[4])
 
 
@@ -405,7 +406,7 @@ def change(store: Store, number: int) -> None:
         devices=[after],
         changes=1,
         errors=store.snapshot.errors,
-        contested=store.snapshot.contested,
+        shared_names=store.snapshot.shared_names,
     )
     store.publish(Update(snapshot, (Changed(before, after),)))
 

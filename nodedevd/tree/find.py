@@ -1,0 +1,104 @@
+"""find: which devices a host has, by their sysfs paths. Blocking; runs off the event loop.
+
+Reads  /sys/bus/*/devices, /sys/class/*, /sys/class/mdev_bus, /etc/mdevctl.d
+
+Most kinds are found by the bus or class of their subsystem. An mdev parent can be of any
+subsystem, and a definition is of none.
+"""
+
+from __future__ import annotations
+
+from nodedevd.host.faults import Fault
+from nodedevd.host.listing import readable_names_in
+from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds import SUBSYSTEMS
+from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.kinds.shared.mdevctl import find_definitions
+
+
+def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
+    """Return the path of every device to read, with the directories that list it.
+
+    Directories that cannot be listed are added to `faults`: devices may be missing.
+    """
+    found: dict[str, set[str]] = {}
+    searched: list[str] = []
+    for subsystem in sorted(SUBSYSTEMS):
+        searched += [f"/sys/bus/{subsystem}/devices", f"/sys/class/{subsystem}"]
+    searched.append(MDEV_BUS)
+    for directory in searched:
+        for path in _links(sysroot, directory, faults):
+            found.setdefault(path, set()).add(directory)
+    for directory in _device_directories(sysroot, faults):
+        if directory not in searched:
+            for path in _unlisted_parents(sysroot, directory, faults):
+                found.setdefault(path, set()).add(directory)
+    # What an mdev lies in is its parent, even if no directory lists it.
+    for path in [path for path in found if MDEV_DEVICES in found[path]]:
+        parent = path.rpartition("/")[0]
+        if parent not in found and sysroot.exists(f"{parent}/{MDEV_TYPES}"):
+            found[parent] = set()
+    found.update((path, set()) for path in find_definitions(sysroot, faults))
+    return found
+
+
+def is_definition(path: str) -> bool:
+    """Return whether this is the path of a definition, not of a device in sysfs."""
+    return path.startswith(f"{DEFINITIONS}/")
+
+
+def is_listed_parent(sysroot: Sysroot, path: str) -> bool:
+    """Return whether the kernel lists the device at a path as an mdev parent."""
+    try:
+        return sysroot.target(f"{MDEV_BUS}/{path.rpartition('/')[2]}") == path
+    except OSError:
+        return False
+
+
+def may_be_device(sysroot: Sysroot, path: str) -> bool:
+    """Return whether a path could be a device of some kind: it need not be read otherwise."""
+    if is_definition(path) or sysroot.exists(f"{path}/{MDEV_TYPES}"):
+        return True
+    try:
+        return sysroot.read_link(f"{path}/subsystem").rpartition("/")[2] in SUBSYSTEMS
+    except OSError:
+        return False
+
+
+def _device_directories(sysroot: Sysroot, faults: list[Fault]) -> list[str]:
+    buses = readable_names_in(sysroot, "/sys/bus", faults)
+    classes = readable_names_in(sysroot, "/sys/class", faults)
+    return [f"/sys/bus/{name}/devices" for name in buses] + [
+        f"/sys/class/{name}" for name in classes
+    ]
+
+
+def _unlisted_parents(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
+    """Return the mdev parents in a directory, which /sys/class/mdev_bus may lack.
+
+    Of two parents with one kernel name, it has a link to one.
+    """
+    parents = []
+    for name in readable_names_in(sysroot, directory, faults):
+        link = f"{directory}/{name}"
+        if sysroot.exists(f"{link}/{MDEV_TYPES}"):
+            path = _target(sysroot, link)
+            if path is not None:
+                parents.append(path)
+    return parents
+
+
+def _links(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
+    names = readable_names_in(sysroot, directory, faults)
+    targets = [_target(sysroot, f"{directory}/{name}") for name in names]
+    return [path for path in targets if path is not None]
+
+
+def _target(sysroot: Sysroot, link: str) -> str | None:
+    """Return the device that a link in a directory of devices leads to, None if there is none."""
+    try:
+        path = sysroot.target(link)
+    except OSError:
+        return None
+    return path if path.startswith("/sys/devices/") else None
