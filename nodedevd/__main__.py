@@ -20,7 +20,7 @@ EXIT_FAILURE = 1
 EXIT_SOCKET_IN_USE = 3
 
 _EPILOG = """\b
-Example: serve a recorded host, and show its tree
+Example: serve a sample host, and show its tree
   nodedevd --sysroot fixtures/sysfs/vgpu-sriov.ttar --socket /tmp/nodedevd.sock
   nodedevctl --socket /tmp/nodedevd.sock tree
 
@@ -104,8 +104,8 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Read the counts of an mdev parent and the profile of a vGPU again for a client if they"
-    " are older than this.",
+    help="Read values that change without an event again for a client if they are older than"
+    " this: counts of an mdev parent, the profile of a vGPU, ports of an RDMA device.",
 )
 @click.option("-v", "--verbose", count=True, help="Also log every value that cannot be read.")
 @click.version_option(__version__, prog_name="nodedevd")

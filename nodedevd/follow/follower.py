@@ -207,4 +207,6 @@ def _read(
     """Read what a job took; runs in the worker thread."""
     if work.scan:
         return rescan(sysroot, old, job=job, unanswered=unanswered)
-    return update(sysroot, old, work.touched, volatile=work.recount, job=job, unanswered=unanswered)
+    return update(
+        sysroot, old, work.touched, volatile=work.volatile, job=job, unanswered=unanswered
+    )

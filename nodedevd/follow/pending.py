@@ -34,13 +34,13 @@ class Work:
     scan: Scan = Scan.NONE
     touched: set[str] = field(default_factory=set)
     """paths of devices to read completely"""
-    recount: set[str] = field(default_factory=set)
+    volatile: set[str] = field(default_factory=set)
     """paths of devices of which only the volatile values are read"""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """clients' requests that end with this job"""
 
     def __bool__(self) -> bool:
-        return bool(self.scan or self.touched or self.recount)
+        return bool(self.scan or self.touched or self.volatile)
 
     def done(self) -> None:
         """End the requests that wait for this job."""
@@ -77,12 +77,12 @@ class Pending:
         self._work.touched.update(paths)
         self._added.set()
 
-    def recount(self, paths: Iterable[str]) -> asyncio.Future[None]:
+    def refresh(self, paths: Iterable[str]) -> asyncio.Future[None]:
         """Have volatile values read; return a future that ends with the job that reads them.
 
         Each call has a future of its own, since a client that disconnects cancels it.
         """
-        self._work.recount.update(paths)
+        self._work.volatile.update(paths)
         future = asyncio.get_running_loop().create_future()
         self._work.waiting.append(future)
         self._added.set()
@@ -116,7 +116,7 @@ class Pending:
         """Add what a job took and did not finish."""
         self.request(work.scan)
         self._work.touched |= work.touched
-        self._work.recount |= work.recount
+        self._work.volatile |= work.volatile
         self._work.waiting[:0] = work.waiting
 
     def close(self) -> None:

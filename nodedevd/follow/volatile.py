@@ -1,7 +1,8 @@
 """VolatileValues: has the values that change without an event read again when a client needs them.
 
-These are the counts of an mdev parent and the profile of a vGPU. They are read when a client is
-about to see them and they are older than the options allow, never on a timer.
+These are the counts of an mdev parent, the profile of a vGPU and the ports of an RDMA device. They
+are read when a client is about to see them and they are older than the options allow, never on a
+timer.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class VolatileValues(Freshness):
         stale = [path for path in paths if self._read_at.get(path, 0.0) < oldest]
         if not stale:
             return None
-        future = self._pending.recount([*stale, *self._stale_besides(oldest)])
+        future = self._pending.refresh([*stale, *self._stale_besides(oldest)])
         # With every thread stuck, stale values are better than no reply.
         timer = asyncio.get_running_loop().call_later(self._timeout, settle, future)
         future.add_done_callback(lambda _: timer.cancel())
@@ -64,7 +65,7 @@ class VolatileValues(Freshness):
             volatile = [device.path for device in snapshot if device.is_volatile]
             self._read_at = {path: began for path in volatile if path is not None}
             return
-        for path in work.touched | work.recount:
+        for path in work.touched | work.volatile:
             device = snapshot.at(path)
             if device is not None and device.is_volatile:
                 self._read_at[path] = began

@@ -27,7 +27,7 @@ def schema() -> etree.RelaxNG:
 
 
 def document(host: str, names: list[str] | None = None) -> str:
-    """Return devices of a recorded host in the format libvirt, all of them unless named."""
+    """Return devices of a sample host in the format libvirt, all of them unless named."""
     return dump(scan(Sysroot(str(host_file(host)))), names, "libvirt")
 
 

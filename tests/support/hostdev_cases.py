@@ -1,4 +1,4 @@
-"""Every accepted combination of hostdev's options, on devices of recorded hosts."""
+"""Every accepted combination of hostdev's options, on devices of sample hosts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A real libvirtd over a sysroot: its XML of every device, for comparison.
 
 `dump(root)` starts this module again in mount, network and process namespaces of its own. There
-the recorded host takes the place of /sys and of udev's database, and libvirtd runs unmodified,
+the sample host takes the place of /sys and of udev's database, and libvirtd runs unmodified,
 with its node device driver alone. Nothing outside of the namespaces is touched.
 """
 
@@ -76,7 +76,7 @@ def missing() -> str | None:
 
 
 def dump(root: Path) -> dict[str, str]:
-    """Return the XML of all devices that libvirtd finds on a recorded host, by name."""
+    """Return the XML of all devices that libvirtd finds on a sample host, by name."""
     return dict(json.loads(inside("recorded", str(root.resolve()))))
 
 
@@ -91,7 +91,7 @@ def dump_here(copy: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def virsh(root: Path, script: Iterable[Sequence[str]]) -> list[Printed]:
-    """Run virsh on the libvirtd of a recorded host, once for each of the commands."""
+    """Run virsh on the libvirtd of a sample host, once for each of the commands."""
     answers = json.loads(inside("virsh", str(root.resolve()), json.dumps(list(map(list, script)))))
     return [Printed(*answer) for answer in answers]
 
@@ -137,7 +137,7 @@ def mount(*arguments: str | Path) -> None:
 
 
 def put_in_place(root: Path) -> None:
-    """Put a recorded host where libvirtd and libudev look for one."""
+    """Put a sample host where libvirtd and libudev look for one."""
     _own_devices([path.name for path in root.glob("sys/devices/**/vhost-vdpa-*")])
     mount("-t", "tmpfs", "none", "/run")
     data = Path("/run/udev/data")
@@ -161,7 +161,7 @@ def _put_sys_in_place(root: Path) -> None:
     copy, real = RUN / "sys", RUN / "real"
     real.mkdir(parents=True)
     mount("-t", "sysfs", "none", real)
-    # A recorded host's lo is not this one, whose features libvirtd would show.
+    # A sample host's lo is not this one, whose features libvirtd would show.
     subprocess.run(["ip", "link", "set", "lo", "name", "nobodys"], check=True)
     shutil.copytree(root / "sys", copy, symlinks=True)
     # A file that is read with EINVAL cannot be recorded. libvirt drops an interface for any
@@ -283,7 +283,7 @@ def _text(text: str) -> bytes:
 
 @contextmanager
 def running_on(root: str) -> Iterator[Client]:
-    """Run libvirtd on a recorded host; give a connection to it."""
+    """Run libvirtd on a sample host; give a connection to it."""
     put_in_place(Path(root))
     uuid = Path("/sys/devices/virtual/dmi/id/product_uuid")
     with running(uuid.read_text().strip() if uuid.exists() else HOST_UUID) as client:
@@ -291,13 +291,13 @@ def running_on(root: str) -> Iterator[Client]:
 
 
 def recorded(root: str) -> None:
-    """Print libvirtd's XML of every device of a recorded host, by name, as JSON."""
+    """Print libvirtd's XML of every device of a sample host, by name, as JSON."""
     with running_on(root) as client:
         print(json.dumps({name: client.xml(name) for name in client.names()}))
 
 
 def answered(root: str, script: str) -> None:
-    """Print what commands of virsh come to on a recorded host; both are JSON."""
+    """Print what commands of virsh come to on a sample host; both are JSON."""
     with running_on(root):
         print(json.dumps([run_virsh(URI, command) for command in json.loads(script)]))
 

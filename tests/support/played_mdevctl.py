@@ -1,4 +1,4 @@
-"""mdevctl define and start, played on a recorded host, together with the kernel's part.
+"""mdevctl define and start, played on a sample host, together with the kernel's part.
 
     python -m tests.support.played_mdevctl ROOT define -u UUID -p PARENT -t TYPE [--auto]
     python -m tests.support.played_mdevctl ROOT start -u UUID

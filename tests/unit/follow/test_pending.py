@@ -29,7 +29,7 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     pending = Pending()
     pending.add([Uevent("add", "/sys/devices/a/uuid", "mdev")])
     pending.touch(["/sys/devices/b"])
-    waiting = pending.recount(["/sys/devices/c"])
+    waiting = pending.refresh(["/sys/devices/c"])
     paths = {"/sys/devices/a/uuid", "/sys/devices/a", "/sys/devices/b"}
     assert pending.paths(NOTHING) == paths
     assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, [waiting])
@@ -67,7 +67,7 @@ async def test_uevent_waits_for_its_burst_and_a_client_does_not(
     assert not await returns(pending)
     pending.add([Uevent("add", "/sys/devices/a", "pci")])
     assert not await returns(pending)
-    pending.recount(["/sys/devices/b"])
+    pending.refresh(["/sys/devices/b"])
     assert await returns(pending)
 
 
@@ -88,10 +88,10 @@ async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> N
     pending = Pending()
     pending.request(Scan.RECONCILE)
     pending.touch(["/sys/devices/a"])
-    first = pending.recount(["/sys/devices/b"])
+    first = pending.refresh(["/sys/devices/b"])
     work = pending.take(NOTHING)
     pending.touch(["/sys/devices/c"])
-    second = pending.recount(["/sys/devices/d"])
+    second = pending.refresh(["/sys/devices/d"])
     pending.put_back(work)
     assert pending.take(NOTHING) == Work(
         Scan.RECONCILE,
@@ -104,9 +104,9 @@ async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> N
 async def test_request_ends_with_the_job_that_took_it() -> None:
     """Not with the job before; a request that a client cancelled does not matter."""
     pending = Pending()
-    first, gone = pending.recount([]), pending.recount([])
+    first, gone = pending.refresh([]), pending.refresh([])
     work = pending.take(NOTHING)
-    second = pending.recount([])
+    second = pending.refresh([])
     gone.cancel()
     work.done()
     assert (first.done(), gone.cancelled(), second.done()) == (True, True, False)

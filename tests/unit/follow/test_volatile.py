@@ -45,7 +45,7 @@ class Values:
         devices = [one for number in numbers if (one := PARENTS[number]) is not None]
         if self.values.refresh(devices) is None:
             return None
-        return self.pending.take(SNAPSHOT).recount
+        return self.pending.take(SNAPSHOT).volatile
 
 
 async def test_value_is_served_until_it_is_too_old() -> None:
@@ -67,9 +67,9 @@ async def test_value_that_was_never_read_is_too_old(monkeypatch: pytest.MonkeyPa
 
 
 async def test_job_makes_fresh_what_it_read() -> None:
-    """Touched or recounted; the other values stay as old as they are."""
+    """Both kinds of read count; the other values stay as old as they are."""
     values = Values(age=AGE + 1)
-    values.values.note(Work(touched={PATHS[0]}, recount={PATHS[1]}), SNAPSHOT, time.monotonic())
+    values.values.note(Work(touched={PATHS[0]}, volatile={PATHS[1]}), SNAPSHOT, time.monotonic())
     assert values.request(0, 1) is None
     assert values.request(2) == {PATHS[2]}
 
@@ -89,7 +89,7 @@ async def test_devices_requested_shortly_before_are_read_besides(
     assert values.request(1, 2, 3) is None
     later = time.monotonic() + 2
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    values.values.note(Work(recount={PATHS[3]}), SNAPSHOT, later)
+    values.values.note(Work(volatile={PATHS[3]}), SNAPSHOT, later)
     assert values.request(0) == set(PATHS[:3])
     monkeypatch.setattr(module, "READ_BESIDES", 1)
     assert len(values.request(0) or ()) == 2
