@@ -227,7 +227,8 @@ def test_commands_of_the_guide_for_schedulers_change_what_the_program_prints(
 
     def until_printed(title: str) -> Example:
         line = shlex.quote(shown[title])
-        return console(f"$ until grep -qxF {line} printed; do sleep 0.05; done\n")
+        # -s: the program may not have been started yet, and the file is missing.
+        return console(f"$ until grep -sqxF {line} printed; do sleep 0.05; done\n")
 
     Shell(directory).console(
         consoles.pop("daemon"),
