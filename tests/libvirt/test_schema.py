@@ -10,9 +10,7 @@ import pytest
 from lxml import etree
 
 from nodedevd.formats import dump
-from nodedevd.host.sysroot import Sysroot
-from nodedevd.tree.read import scan
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.xml import parse
 
 pytestmark = pytest.mark.needs("libvirt's schemas")
@@ -28,7 +26,7 @@ def schema() -> etree.RelaxNG:
 
 def document(host: str, names: list[str] | None = None) -> str:
     """Return devices of a sample host in the format libvirt, all of them unless named."""
-    return dump(scan(Sysroot(str(host_file(host)))), names, "libvirt")
+    return dump(snapshot_of(host), names, "libvirt")
 
 
 def _refused(element: etree._Element) -> bool:

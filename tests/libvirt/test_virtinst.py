@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from nodedevd.formats import libvirt
-from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.drm import Drm
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.net import Net
@@ -20,9 +19,8 @@ from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.model.device import Device
 from nodedevd.names import parse_pci
-from nodedevd.tree.read import scan
 from tests.libvirt.test_virsh import served
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, host_file, snapshot_of
 from tests.support.xml import libvirt_xml
 
 PYTHON = "/usr/bin/python3"
@@ -76,7 +74,7 @@ def expected(device: Device) -> dict[str, object]:
 
 def placed(host: str) -> list[Device]:
     """Return the devices of a host as the libvirt format has them."""
-    snapshot = scan(Sysroot(str(host_file(host))))
+    snapshot = snapshot_of(host)
     return [libvirt.placed(device, snapshot) for device in snapshot if libvirt.shows(device)]
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import product
 from typing import Any
 
-from nodedevd.host.sysroot import Sysroot
-from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev
-from nodedevd.tree.read import scan
-from tests.support.hosts import host_file
+from tests.support.hosts import snapshot_of
 
 PCI = "pci:0000:05:00.0"
 CCW = "ccw:fe.0.0001"
@@ -22,12 +18,6 @@ CRYPTO = ("s390x-ap-ccw", "6b8a0c39-7b3f-4a0e-b9b6-2f3f1c9d0a01", "vfio-ap")
 FUNCTION = ("vdpa-smartnic", "0000:3b:00.5", None)
 VGPU = ("vgpu-vendor-vfio", "0000:26:00.4", None)
 DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
-
-
-@cache
-def snapshot_of(host: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(host))))
 
 
 def on(host: str, name: str, **options: Any) -> HostDev:

@@ -11,11 +11,15 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from nodedevd.host.archive.disk import pack, unpack, write_archive
 from nodedevd.host.archive.text import read_archive
 from nodedevd.host.archive.tree import ENDING
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.tree.read import scan
 from tests.support.trees import Tree
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sysfs"
@@ -27,6 +31,12 @@ _ABOUT = "ABOUT.md"
 def host_file(host: str) -> Path:
     """Return the archive of a sample host."""
     return FIXTURES / f"{host}{ENDING}"
+
+
+@cache
+def snapshot_of(host: str) -> Snapshot:
+    """Return the scan of a sample host; it is made once, since nothing changes it."""
+    return scan(Sysroot(str(host_file(host))))
 
 
 def unpacked(host: str, root: str | os.PathLike[str]) -> Tree:

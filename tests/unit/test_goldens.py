@@ -6,12 +6,10 @@ import msgspec
 import pytest
 
 from nodedevd.cli.tree_drawing import draw
-from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import scan
 from tests.support.golden import DIRECTORY, Golden
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.xml import native_document, native_xml, validate
 
 
@@ -24,7 +22,7 @@ def host(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def snapshot(host: str) -> Snapshot:
     """Return the scan of the host."""
-    return scan(Sysroot(str(host_file(host))))
+    return snapshot_of(host)
 
 
 def test_host_scanned_gives_its_golden_xml(host: str, snapshot: Snapshot, golden: Golden) -> None:

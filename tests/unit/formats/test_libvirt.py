@@ -19,18 +19,13 @@ from nodedevd.model.store import Store
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.golden import Golden
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.trees import Express, Tree
 from tests.support.xml import libvirt_xml, parse
 from tests.unit.formats.test_native import devices
 
 UUID = "c0ffee00-0000-4000-8000-000000000001"
 MDEV = "mdev_c0ffee00_0000_4000_8000_000000000001"
-
-
-def snapshot_of(host: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(host))))
 
 
 def scanned(tree: Tree) -> Snapshot:

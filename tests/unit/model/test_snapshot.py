@@ -17,7 +17,7 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device, filter_words
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.trees import Tree
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
@@ -195,7 +195,7 @@ def test_filter_keeps_devices_with_any_of_its_words(
 def test_filter_finds_a_device_by_each_of_its_words_and_no_other(host: str) -> None:
     """The parts that a capability may have are words like the types."""
     words = filter_words(WORDS)
-    for device in scan(Sysroot(str(host_file(host)))):
+    for device in snapshot_of(host):
         assert {word for word in words if device.passes({word})} == device.words
         assert device.passes(device.words)
         assert not device.passes(words - device.words)

@@ -6,22 +6,15 @@ import msgspec
 import pytest
 
 from nodedevd import formats
-from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.changes import Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store, json_text
 from nodedevd.tree.graft import Update
-from nodedevd.tree.read import scan
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.xml import native_xml
 
 CARD = "pci_0000_02_00_0"
-
-
-def snapshot_of(host: str, *, generation: int = 1) -> Snapshot:
-    """Scan a sample host."""
-    return Snapshot(scan(Sysroot(str(host_file(host)))), generation=generation)
 
 
 def changed(snapshot: Snapshot, name: str, **fields: object) -> Update:

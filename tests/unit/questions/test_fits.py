@@ -13,16 +13,11 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.fits import Card, Fits, NoSuchType, fits
 from nodedevd.questions.vgpus import vgpu_functions
 from nodedevd.tree.read import scan
-from tests.support.hosts import host_file
+from tests.support.hosts import snapshot_of
 from tests.support.nvidia import A2_TYPES, nvidia_types
 from tests.support.trees import Tree
 
 A2, L40S, L40S_IDLE, P40 = "08:00.0", "26:00.0", "5e:00.0", "16:00.0"
-
-
-def host(name: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(name))))
 
 
 def card(found: Fits, address: str) -> Card:
@@ -38,7 +33,7 @@ def gist(one: Card) -> tuple[int | None, int, int, int | None, str | None]:
 
 def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
     """Fourteen functions report 1 each; two of four 4 GB vGPUs exist, so two fit."""
-    snapshot = host("vgpu-sriov")
+    snapshot = snapshot_of("vgpu-sriov")
     found = fits(snapshot, "NVIDIA A2-4Q", 2)
     assert (found.answer, len(found.cards)) == ("yes", 1)
     one = card(found, A2)
@@ -51,14 +46,14 @@ def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
 
 def test_types_of_the_same_size_share_the_memory() -> None:
     """A 4C takes as much memory as an existing 4Q."""
-    one = card(fits(host("vgpu-sriov"), "nvidia-754"), A2)
+    one = card(fits(snapshot_of("vgpu-sriov"), "nvidia-754"), A2)
     assert gist(one) == (2, 2, 0, 4, None)
     assert one.others == ("NVIDIA A2-4Q",)
 
 
 def test_type_of_another_size_is_kept_out_by_what_is_active() -> None:
     """The active types are named as the reason."""
-    found = fits(host("vgpu-sriov"), "A2-8Q")
+    found = fits(snapshot_of("vgpu-sriov"), "A2-8Q")
     one = card(found, A2)
     assert (found.answer, one.reason, one.others) == (
         "no", "other-profile-active", ("NVIDIA A2-4Q",),
@@ -67,7 +62,7 @@ def test_type_of_another_size_is_kept_out_by_what_is_active() -> None:
 
 def test_physical_function_that_is_the_parent_is_taken_at_its_word() -> None:
     """With one function, the count of the driver is the answer."""
-    snapshot = host("vgpu-two-generations")
+    snapshot = snapshot_of("vgpu-two-generations")
     assert gist(card(fits(snapshot, "GRID P40-8C", 2), P40)) == (2, 2, 1, 3, None)
     assert fits(snapshot, "GRID P40-8C", 2).answer == "yes"
     assert fits(snapshot, "GRID P40-8C", 3).answer == "no"
@@ -75,14 +70,14 @@ def test_physical_function_that_is_the_parent_is_taken_at_its_word() -> None:
 
 def test_cards_of_two_generations_answer_side_by_side() -> None:
     """Each card answers by its own framework, with its own reason."""
-    found = fits(host("vgpu-two-generations"), "l40s-4q")
+    found = fits(snapshot_of("vgpu-two-generations"), "l40s-4q")
     assert found.answer == "yes"
     assert [(one.card, one.reason) for one in found.cards] == [
         ("pci_0000_26_00_0", None),
         ("pci_0000_16_00_0", "not-offered"),
     ]
     assert {place.framework for place in found.cards[0].places} == {"vendor-vfio"}
-    older = fits(host("vgpu-two-generations"), "GRID P40-8C")
+    older = fits(snapshot_of("vgpu-two-generations"), "GRID P40-8C")
     assert [(one.card, one.reason) for one in older.cards] == [
         ("pci_0000_16_00_0", None),
         ("pci_0000_26_00_0", "not-listed"),
@@ -92,7 +87,7 @@ def test_cards_of_two_generations_answer_side_by_side() -> None:
 
 def test_without_a_ceiling_one_is_certain_and_more_are_not() -> None:
     """With vendor VFIO, five functions list the type; how many fit together is unknown."""
-    snapshot = host("vgpu-vendor-vfio")
+    snapshot = snapshot_of("vgpu-vendor-vfio")
     assert gist(card(fits(snapshot, "NVIDIA L40S-4Q"), L40S)) == (5, 1, 1, None, None)
     assert fits(snapshot, "NVIDIA L40S-4Q", 1).answer == "yes"
     assert fits(snapshot, "NVIDIA L40S-4Q", 5).answer == "perhaps"
@@ -101,7 +96,7 @@ def test_without_a_ceiling_one_is_certain_and_more_are_not() -> None:
 
 def test_profile_that_no_function_lists_is_not_called_unknown_to_the_host() -> None:
     """It may only not fit beside the active ones, so this is no error."""
-    found = fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-24Q")
+    found = fits(snapshot_of("vgpu-vendor-vfio"), "NVIDIA L40S-24Q")
     assert found.answer == "no"
     one = card(found, L40S)
     assert (one.reason, one.others) == (
@@ -112,20 +107,22 @@ def test_profile_that_no_function_lists_is_not_called_unknown_to_the_host() -> N
 
 def test_card_without_virtual_functions_says_so() -> None:
     """The types are unknown until virtual functions are enabled."""
-    one = card(fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-4Q"), L40S_IDLE)
+    one = card(fits(snapshot_of("vgpu-vendor-vfio"), "NVIDIA L40S-4Q"), L40S_IDLE)
     assert (gist(one), one.places) == ((0, 0, 0, None, "no-vf-enabled"), ())
 
 
 def test_network_card_without_virtual_functions_is_no_vgpu_card() -> None:
     """SR-IOV alone does not make a vGPU card."""
-    assert {one.card for one in fits(host("vgpu-sriov"), "A2-4Q").cards} == {"pci_0000_08_00_0"}
+    assert {one.card for one in fits(snapshot_of("vgpu-sriov"), "A2-4Q").cards} == {
+        "pci_0000_08_00_0"
+    }
 
 
 @pytest.mark.parametrize("wanted", ["no-such-type", "NVIDIA A2-3Q", "", "x" * 10_000])
 def test_type_that_no_device_offers_is_an_error_with_offered_types(wanted: str) -> None:
     """A misspelled type is not answered with "no"."""
     with pytest.raises(NoSuchType) as caught:
-        fits(host("vgpu-sriov"), wanted)
+        fits(snapshot_of("vgpu-sriov"), wanted)
     assert caught.value.offered == (
         *("NVIDIA A2-1B", "NVIDIA A2-2B", "NVIDIA A2-1Q", "NVIDIA A2-2Q", "NVIDIA A2-4Q"),
     )
@@ -134,15 +131,15 @@ def test_type_that_no_device_offers_is_an_error_with_offered_types(wanted: str) 
 def test_host_without_vgpus_has_no_type_at_all() -> None:
     """The error says what to do next."""
     with pytest.raises(NoSuchType, match="or any other; run nodedevctl doctor") as caught:
-        fits(host("empty"), "nvidia-1")
+        fits(snapshot_of("empty"), "nvidia-1")
     assert caught.value.offered == ()
 
 
 def test_sample_drivers_are_answered_as_any_other() -> None:
     """A parent need not be a card."""
-    found = fits(host("samples"), "Single port serial", 21)
+    found = fits(snapshot_of("samples"), "Single port serial", 21)
     assert (found.answer, found.cards[0].card) == ("yes", "mtty_mtty")
-    assert fits(host("samples"), "mtty-1", 22).answer == "no"
+    assert fits(snapshot_of("samples"), "mtty-1", 22).answer == "no"
 
 
 # Cards of other states
@@ -263,11 +260,11 @@ def test_function_that_holds_a_profile_offers_no_other(tree: Tree) -> None:
 
 def test_gvtg_without_names_is_asked_for_by_the_name_it_would_have() -> None:
     """That is the name of Linux 6.1."""
-    found = fits(host("igpu-gvtg"), "GVTg_V5_4")
+    found = fits(snapshot_of("igpu-gvtg"), "GVTg_V5_4")
     assert (found.answer, found.cards[0].reason, found.cards[0].active) == ("no", "full", 1)
 
 
 def test_answer_reads_back_from_json(tmp_path: Path) -> None:
     """A client decodes the same answer."""
-    found = fits(host("vgpu-vendor-vfio"), "NVIDIA L40S-4Q", 2)
+    found = fits(snapshot_of("vgpu-vendor-vfio"), "NVIDIA L40S-4Q", 2)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Fits) == found

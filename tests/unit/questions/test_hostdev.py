@@ -38,8 +38,8 @@ from tests.support.hostdev_cases import (
     combinations,
     label,
     on,
-    snapshot_of,
 )
+from tests.support.hosts import snapshot_of
 from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, parse

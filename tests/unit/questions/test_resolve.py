@@ -9,15 +9,10 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.resolve import Resolved, resolve
 from nodedevd.tree.read import scan
-from tests.support.hosts import host_file
+from tests.support.hosts import snapshot_of
 from tests.support.trees import Tree
 
 MDEV = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
-
-
-def host(name: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(name))))
 
 
 def names(snapshot: Snapshot, text: str) -> list[str]:
@@ -36,7 +31,7 @@ def names(snapshot: Snapshot, text: str) -> list[str]:
 )
 def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
     """The answer has its type, group, node and parent."""
-    (found,) = resolve(host("vgpu-sriov"), text).devices
+    (found,) = resolve(snapshot_of("vgpu-sriov"), text).devices
     assert found == Resolved(
         name=MDEV,
         parent="pci_0000_08_00_4",
@@ -56,7 +51,7 @@ def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
 @pytest.mark.parametrize("text", ["32", "/dev/vfio/devices/vfio0", "0000:26:00.4", "26:00.4"])
 def test_function_with_a_profile_has_that_for_its_type(text: str) -> None:
     """With vendor VFIO, the virtual function is what a guest gets."""
-    (found,) = resolve(host("vgpu-vendor-vfio"), text).devices
+    (found,) = resolve(snapshot_of("vgpu-vendor-vfio"), text).devices
     assert (found.name, found.pci_function) == ("pci_0000_26_00_4", "pci_0000_26_00_4")
     assert (found.type, found.type_name) == ("1148", "NVIDIA L40S-2Q")
     assert found.vfio_device == "/dev/vfio/devices/vfio0"
@@ -75,14 +70,14 @@ def test_group_of_several_devices_means_all_of_them(tree: Tree) -> None:
 @pytest.mark.parametrize("text", ["sda", "/dev/sda", "/sys/class/block/sda"])
 def test_disk_is_found_by_kernel_name_and_node(text: str) -> None:
     """The answer has the PCI function above it."""
-    (found,) = resolve(host("server-storage-fc"), text).devices
+    (found,) = resolve(snapshot_of("server-storage-fc"), text).devices
     assert found.capabilities == ("storage",)
     assert found.pci_function == "pci_0000_00_17_0"
 
 
 def test_disk_is_found_by_a_link_of_udev() -> None:
     """The links of /dev/disk/by-id, for example."""
-    snapshot = host("server-storage-fc")
+    snapshot = snapshot_of("server-storage-fc")
     device = next(one for one in snapshot if "storage" in one.types and one.devlinks)
     for link in device.devlinks:
         assert names(snapshot, link) == [device.name]
@@ -90,13 +85,13 @@ def test_disk_is_found_by_a_link_of_udev() -> None:
 
 def test_interface_is_found_by_its_name() -> None:
     """Below a vDPA device, the PCI function is the virtual function."""
-    (found,) = resolve(host("vdpa-smartnic"), "eth1").devices
+    (found,) = resolve(snapshot_of("vdpa-smartnic"), "eth1").devices
     assert (found.capabilities, found.pci_function) == (("net",), "pci_0000_3b_00_3")
 
 
 def test_mdev_that_is_only_defined_is_found_by_its_uuid() -> None:
     """It has a type, but neither group nor node."""
-    (found,) = resolve(host("vgpu-sriov"), "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04").devices
+    (found,) = resolve(snapshot_of("vgpu-sriov"), "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04").devices
     assert (found.type, found.iommu_group, found.vfio_device) == ("nvidia-746", None, None)
 
 
@@ -111,4 +106,4 @@ def test_mdev_that_is_only_defined_is_found_by_its_uuid() -> None:
 def test_unknown_identifier_is_no_such_device(text: str) -> None:
     """Hostile texts are among the examples."""
     with pytest.raises(NoSuchDevice):
-        resolve(host("vgpu-sriov"), text)
+        resolve(snapshot_of("vgpu-sriov"), text)

@@ -17,7 +17,6 @@ from lxml import etree
 from msgspec.structs import replace
 
 from nodedevd import __version__, formats
-from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
@@ -34,10 +33,9 @@ from nodedevd.server.libvirt.protocol import Procedure
 from nodedevd.server.libvirt.session import LibvirtServer, Limits
 from nodedevd.server.libvirt.xdr import Case
 from nodedevd.tree.graft import Update
-from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
 
 CARD = "pci_0000_02_00_0"
@@ -57,7 +55,7 @@ UNSUPPORTED = (84, 22)
 
 def stored(host: str = "vgpu-pf", *, history: int = 16_384) -> Store:
     """Return a store with the snapshot of a sample host."""
-    snapshot = Snapshot(scan(Sysroot(str(host_file(host)))), generation=1)
+    snapshot = Snapshot(snapshot_of(host), generation=1)
     return Store(snapshot, history=history)
 
 

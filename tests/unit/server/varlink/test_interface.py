@@ -21,7 +21,6 @@ from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
 from nodedevd.formats import dump, libvirt
 from nodedevd.host.faults import Fault
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
-from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.changes import Changed
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
@@ -52,10 +51,9 @@ from nodedevd.server.varlink.service import (
 )
 from nodedevd.server.varlink.session import Server
 from nodedevd.tree.graft import Update
-from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
 from tests.support.freshness import FakeFreshness
-from tests.support.hosts import HOSTS, host_file
+from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
 from tests.support.xml import native_document, native_xml, parse, validate
@@ -65,11 +63,6 @@ MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
 SERVICE = "org.varlink.service"
 CHUNK_LIMIT_BYTES = 1 << 20
 MANY = 3000
-
-
-def snapshot_of(host: str) -> Snapshot:
-    """Scan a sample host."""
-    return scan(Sysroot(str(host_file(host))))
 
 
 def large_snapshot() -> Snapshot:
