@@ -80,10 +80,7 @@ class Daemon:
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
         self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
-        follower = self._follower
-        devices = DevicesInterface(
-            self._store, self.status, follower.fresh, self._shared_look.look, follower.young_until
-        )
+        devices = DevicesInterface(self._store, self.status, self._follower, self._shared_look.look)
         self._server = Server(
             Service(
                 vendor="nodedevd",
@@ -96,10 +93,7 @@ class Daemon:
             )
         )
         node_devices = NodeDevices(self._store)
-        self._libvirt = [
-            LibvirtServer(node_devices, follower.fresh, follower.young_until)
-            for _ in _LIBVIRT_NAMES
-        ]
+        self._libvirt = [LibvirtServer(node_devices, self._follower) for _ in _LIBVIRT_NAMES]
 
     async def run(self) -> None:
         """Scan, serve, and return once SIGTERM or SIGINT came.

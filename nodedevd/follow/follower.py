@@ -186,7 +186,7 @@ class Follower:
         self._touched.update(paths)
         self._schedule(0)
 
-    def fresh(self, devices: Iterable[Device]) -> asyncio.Future[None] | None:
+    def refresh(self, devices: Iterable[Device]) -> asyncio.Future[None] | None:
         """Have counts read again that are older than they may be when they are served.
 
         None: they are young enough.
@@ -210,8 +210,8 @@ class Follower:
         future.add_done_callback(lambda _: self._cancel(timer))
         return future
 
-    def young_until(self, device: Device) -> float:
-        """Return until when `fresh` would find nothing to read again, by time.monotonic()."""
+    def fresh_until(self, device: Device) -> float:
+        """Return until when `refresh` would find nothing to read again, by time.monotonic()."""
         if not device.is_volatile:
             return math.inf
         return self._read_at.get(device.path or "", 0.0) + self._options.count_age_seconds

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from nodedevd import __version__
 from nodedevd.errors import NoSuchDevice
 from nodedevd.model.device import Device
-from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
+from nodedevd.model.freshness import Freshness
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.devices import (
@@ -103,16 +103,14 @@ class LibvirtSession:
         self,
         devices: NodeDevices,
         wake: Callable[[], None],
-        fresh: Fresh = always_fresh,
-        young_until: YoungUntil = young_until,
+        freshness: Freshness,
     ) -> None:
         self.ended = False
         self.pings = False
         self._devices = devices
         self._store = devices.store
         self._wake = wake
-        self._fresh = fresh
-        self._young_until = young_until
+        self._freshness = freshness
         self._uri: str | None = None
         self._registered: dict[int, _Registered] = {}
         self._next_callback = 0
@@ -357,13 +355,13 @@ class LibvirtSession:
     def _get_xml_desc(self, call: remote.NameAndFlags) -> str | Awaitable[str]:
         _no_flags(call.flags & ~_INACTIVE_XML)
         device = self._find_device(call.name)
-        fresh = self._fresh([device])
-        if fresh is not None:
-            return self._xml_later(fresh, call)
-        return _Lasting.to(self._young_until(device), self._xml(device, call.flags))
+        refreshed = self._freshness.refresh([device])
+        if refreshed is not None:
+            return self._xml_later(refreshed, call)
+        return _Lasting.to(self._freshness.fresh_until(device), self._xml(device, call.flags))
 
-    async def _xml_later(self, fresh: Awaitable[None], call: remote.NameAndFlags) -> str:
-        await fresh
+    async def _xml_later(self, refreshed: Awaitable[None], call: remote.NameAndFlags) -> str:
+        await refreshed
         return self._xml(self._find_device(call.name), call.flags)
 
     def _xml(self, device: Device, flags: int) -> str:

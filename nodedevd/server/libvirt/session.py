@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from nodedevd.model.freshness import Freshness
 from nodedevd.server import acceptor
 from nodedevd.server.connection import Session
-from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt.conversation import Behind, LibvirtSession
 from nodedevd.server.libvirt.devices import NodeDevices
@@ -47,14 +47,12 @@ class LibvirtServer(acceptor.Acceptor):
     def __init__(
         self,
         devices: NodeDevices,
-        fresh: Fresh = always_fresh,
-        young_until: YoungUntil = young_until,
+        freshness: Freshness,
         *,
         limits: Limits | None = None,
     ) -> None:
         self.devices = devices
-        self.fresh = fresh
-        self.young_until = young_until
+        self.freshness = freshness
         self.limits = limits or Limits()
         super().__init__(self.limits)
 
@@ -81,7 +79,7 @@ class Connection(Session):
         super().__init__(server, loop)
         self._server = server
         self._decoder = PacketDecoder(server.limits.packet_bytes)
-        self._client = LibvirtSession(server.devices, self._wake, server.fresh, server.young_until)
+        self._client = LibvirtSession(server.devices, self._wake, server.freshness)
         self._under_way: set[asyncio.Future[bytes]] = set()
         self._answers: list[bytes] = []
         self._keepalive: asyncio.TimerHandle | None = None

@@ -16,6 +16,7 @@ import msgspec
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.formats import Format, native
 from nodedevd.model.device import Device, filter_words
+from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store, json_text
@@ -25,7 +26,6 @@ from nodedevd.questions.fits import COUNT_AT_MOST, fits
 from nodedevd.questions.hostdev import HostDevRequest, hostdev
 from nodedevd.questions.in_use import Look
 from nodedevd.questions.resolve import resolve
-from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.server.varlink.service import (
     Answer,
     Interface,
@@ -119,15 +119,13 @@ class DevicesInterface:
         self,
         store: Store,
         status: Callable[[], Status],
-        fresh: Fresh = always_fresh,
+        freshness: Freshness,
         look: LookUp = _look_nowhere,
-        young_until: YoungUntil = young_until,
     ) -> None:
         self._store = store
         self._status = status
-        self._fresh = fresh
+        self._freshness = freshness
         self._look = look
-        self._young_until = young_until
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -172,15 +170,17 @@ class DevicesInterface:
             snapshot.generation,
             self._store.json(device),
         )
-        return Lasting.to(self._young_until(device), answer)
+        return Lasting.to(self._freshness.fresh_until(device), answer)
 
     def dump_xml(self, parameters: DumpParameters, request: Request) -> Answer | Awaitable[Answer]:
         """Answer XML."""
         devices = self._shown(parameters)
-        fresh = self._fresh(devices)
-        if fresh is None:
+        refreshed = self._freshness.refresh(devices)
+        if refreshed is None:
             return self._dump_xml(parameters, request, devices)
-        return _after(fresh, lambda: self._dump_xml(parameters, request, self._shown(parameters)))
+        return _after(
+            refreshed, lambda: self._dump_xml(parameters, request, self._shown(parameters))
+        )
 
     def _shown(self, parameters: DumpParameters) -> Sequence[Device]:
         """Return the devices that are asked for, and shown.
@@ -210,7 +210,7 @@ class DevicesInterface:
             answer = _join(head, pieces, b"", b'"}')
             if names is None or len(devices) != 1:
                 return answer
-            return Lasting.to(self._young_until(devices[0]), answer)
+            return Lasting.to(self._freshness.fresh_until(devices[0]), answer)
         return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
 
     def _document(
@@ -292,8 +292,8 @@ class DevicesInterface:
     def _when_fresh(
         self, devices: Iterable[Device], answer: Callable[[], Answer]
     ) -> Answer | Awaitable[Answer]:
-        fresh = self._fresh(devices)
-        return answer() if fresh is None else _after(fresh, answer)
+        refreshed = self._freshness.refresh(devices)
+        return answer() if refreshed is None else _after(refreshed, answer)
 
 
 def _each_once(devices: Iterable[Device]) -> list[Device]:
@@ -316,8 +316,8 @@ def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Devi
     return [device for device in named if device.passes(wanted)]
 
 
-async def _after(fresh: Awaitable[None], answer: Callable[[], Answer]) -> Answer:
-    await fresh
+async def _after(refreshed: Awaitable[None], answer: Callable[[], Answer]) -> Answer:
+    await refreshed
     return answer()
 
 

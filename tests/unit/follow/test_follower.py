@@ -434,21 +434,21 @@ async def test_counts_older_than_they_may_be_are_read_for_who_asks(tmp_path: Pat
         generation = live.store.snapshot.generation
         live.tree.mdev_type(CARD, "nvidia-1", available=7)
         assert available(live.get(CARD)) == 1
-        fresh = live.follower.fresh([live.get(CARD)])
+        fresh = live.follower.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
-        assert live.follower.fresh([live.get(UUID), live.get("computer")]) is None
+        assert live.follower.refresh([live.get(UUID), live.get("computer")]) is None
 
 
 async def test_device_is_young_until_its_counts_may_be_too_old(tmp_path: Path) -> None:
-    """What has none may be served for ever; until then `fresh` finds nothing to read."""
+    """What has none may be served for ever; until then `refresh` finds nothing to read."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
         began = live.follower._read_at[live.tree.resolve(CARD)]
-        assert live.follower.young_until(live.get(CARD)) == began + 60
-        assert live.follower.fresh([live.get(CARD)]) is None
-        assert live.follower.young_until(live.get("computer")) == math.inf
+        assert live.follower.fresh_until(live.get(CARD)) == began + 60
+        assert live.follower.refresh([live.get(CARD)]) is None
+        assert live.follower.fresh_until(live.get("computer")) == math.inf
 
 
 def card_with_vendor_vfio(live: Live) -> None:
@@ -478,7 +478,7 @@ async def test_profile_set_without_an_event_is_found_for_who_asks(tmp_path: Path
         live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
         live.tree.attributes(second, {"nvidia/creatable_vgpu_types": ""})
         assert profiles(live) == [None, None]
-        fresh = live.follower.fresh([live.get(VFS[0])])
+        fresh = live.follower.refresh([live.get(VFS[0])])
         assert fresh is not None
         await fresh
         # Nobody lists it any more but the function itself.
@@ -498,7 +498,7 @@ async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: 
 async def test_counts_that_are_young_enough_are_served_as_they_are(tmp_path: Path) -> None:
     """Within the bound nobody waits."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=60.0) as live:
-        assert live.follower.fresh([live.get(CARD)]) is None
+        assert live.follower.refresh([live.get(CARD)]) is None
 
 
 async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: Path) -> None:
@@ -515,10 +515,10 @@ async def test_parents_asked_for_again_and_again_are_counted_together(tmp_path: 
         root = tmp_path / str(asked_before)
         async with following(root, two_parents, count_age_seconds=60.0) as live:
             if asked_before:
-                assert live.follower.fresh([live.get(other)]) is None
+                assert live.follower.refresh([live.get(other)]) is None
             live.follower._read_at.clear()  # as if it were long ago
             live.tree.mdev_type(other, "nvidia-1", available=5)
-            fresh = live.follower.fresh([live.get(CARD)])
+            fresh = live.follower.refresh([live.get(CARD)])
             assert fresh is not None
             await fresh
             assert available(live.get(other)) == expected
@@ -529,7 +529,7 @@ async def test_client_that_goes_while_counts_are_read_leaves_the_others_waiting(
 ) -> None:
     """Who waits is cancelled alone."""
     async with following(tmp_path, card_with_mdev, count_age_seconds=0.0) as live:
-        waits = [live.follower.fresh([live.get(CARD)]) for _ in range(2)]
+        waits = [live.follower.refresh([live.get(CARD)]) for _ in range(2)]
         assert waits[0] is not None
         assert waits[1] is not None
         waits[0].cancel()
@@ -549,12 +549,12 @@ async def test_request_during_a_job_waits_for_the_next_one(tmp_path: Path) -> No
         done.result()
 
     async def ask() -> None:
-        asked.append(live.follower.fresh([live.get(CARD)]))
+        asked.append(live.follower.refresh([live.get(CARD)]))
 
     sysroot = Interrupted(tmp_path, count, lambda: None)
     async with following(tmp_path, card_with_mdev, sysroot=sysroot, count_age_seconds=0.0) as live:
         sysroot._change = change_and_ask
-        first = live.follower.fresh([live.get(CARD)])
+        first = live.follower.refresh([live.get(CARD)])
         assert first is not None
         await first
         assert asked[0] is not None
@@ -838,7 +838,7 @@ async def test_no_more_threads_hang_than_may_and_clients_are_answered(
         for function in functions:
             live.monitor.uevent("change", live.tree.resolve(function))
         await eventually(lambda: len(live.follower.reads.hanging) == 2)
-        fresh = live.follower.fresh([live.get(CARD)])
+        fresh = live.follower.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
         for one in stuck:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.device import Device
+from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
-from nodedevd.server.freshness import Fresh, YoungUntil, always_fresh, young_until
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.conversation import REGISTRATIONS_MAX, version_number
@@ -37,6 +36,7 @@ from nodedevd.server.libvirt.xdr import Case
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
+from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
 
@@ -100,13 +100,13 @@ class Bench:
 async def serving(
     directory: Path,
     store: Store | None = None,
-    fresh: Fresh = always_fresh,
-    young: YoungUntil = young_until,
+    freshness: Freshness | None = None,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """Serve, and check that nothing is left in the end."""
     store = store or stored()
-    server = LibvirtServer(NodeDevices(store), fresh, young, limits=Limits(**limits))
+    freshness = freshness or FakeFreshness()
+    server = LibvirtServer(NodeDevices(store), freshness, limits=Limits(**limits))
     path = directory / "libvirt"
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -412,65 +412,37 @@ async def test_answers_show_one_snapshot_after_another(tmp_path: Path) -> None:
 # -- fresh counts ----------------------------------------------------------------------
 
 
-class Freshness:
-    """Has devices read again, when the test lets it."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.gate = asyncio.Event()
-        self.cancelled = 0
-
-    def __call__(self, devices: Iterable[Device]) -> Awaitable[None]:
-        """Note the devices."""
-        self.asked += [device.name for device in devices]
-        return self._wait()
-
-    async def _wait(self) -> None:
-        try:
-            await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-
-
 async def test_xml_waits_for_fresh_counts_and_lists_do_not(tmp_path: Path) -> None:
     """Other calls of the same client overtake it, and its ping is answered."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench, opened(bench.path) as peer:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
         serial = await peer.send(remote.GET_XML_DESC.number, payload)
         assert CARD in await listed(peer)
         await peer.send_raw(remote.encode_keepalive(remote.PING))
         assert (await peer.receive()).header.procedure == remote.PONG
-        assert fresh.asked == [CARD]
+        assert freshness.asked == [CARD]
         change(bench.store, CARD, driver="fresh")
-        fresh.gate.set()
+        freshness.gate.set()
         reply = await peer.reply(serial)
         assert reply.payload is not None
         assert "fresh" in xdr.decode(remote.GET_XML_DESC.result, reply.payload)
 
 
-@pytest.mark.parametrize(("young_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
-async def test_xml_is_made_once_while_the_device_is_young(
-    tmp_path: Path, young_seconds: float, asked_for: int
+@pytest.mark.parametrize(("fresh_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
+async def test_xml_is_made_once_while_the_device_is_fresh(
+    tmp_path: Path, fresh_seconds: float, asked_for: int
 ) -> None:
     """Then, and after any change of the tree, it is made anew."""
-    asked: list[str] = []
-
-    def fresh(devices: Iterable[Device]) -> None:
-        asked.extend(device.name for device in devices)
-
-    def young(device: Device) -> float:
-        return time.monotonic() + young_seconds
-
+    freshness = FakeFreshness(fresh_seconds)
     async with (
-        serving(tmp_path, fresh=fresh, young=young) as bench,
+        serving(tmp_path, freshness=freshness) as bench,
         opened(bench.path) as peer,
         opened(bench.path) as other,
     ):
         first, second = await xml_of(peer, CARD), await xml_of(other, CARD)
         assert first == second == await xml_of(peer, CARD)
-        assert asked == [CARD] * asked_for
+        assert freshness.asked == [CARD] * asked_for
         assert await xml_of(peer, "computer") != first
         change(bench.store, CARD, driver="another")
         assert "another" in await xml_of(peer, CARD)
@@ -486,51 +458,51 @@ async def test_kept_xml_is_for_who_has_opened(tmp_path: Path) -> None:
 
 async def test_device_that_goes_while_it_is_read_is_no_such_device(tmp_path: Path) -> None:
     """The error comes as late as the answer would."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench, opened(bench.path) as peer:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         waiting = asyncio.create_task(xml_of(peer, MDEV))
-        await eventually(lambda: bool(fresh.asked))
+        await eventually(lambda: bool(freshness.asked))
         publish(bench.store, Removed(bench.store.snapshot.lookup(MDEV)))
-        fresh.gate.set()
+        freshness.gate.set()
         assert await refused(waiting) == NO_DEVICE
 
 
 async def test_calls_under_way_are_bounded(tmp_path: Path) -> None:
     """Five of one client; the next is not taken before one is answered."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench, opened(bench.path) as peer:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
         serials = [await peer.send(remote.GET_XML_DESC.number, payload) for _ in range(8)]
         async with opened(bench.path) as other:
             await listed(other)
-            assert len(fresh.asked) == 5
-        fresh.gate.set()
+            assert len(freshness.asked) == 5
+        freshness.gate.set()
         assert {(await peer.receive()).header.serial for _ in serials} == set(serials)
-        assert len(fresh.asked) == 8
+        assert len(freshness.asked) == 8
 
 
 async def test_client_that_leaves_has_its_calls_given_up(tmp_path: Path) -> None:
     """Nobody reads for it any more; even if it had filled its bound."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench:
         async with opened(bench.path) as peer:
             payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
             for _ in range(5):
                 await peer.send(remote.GET_XML_DESC.number, payload)
-            await eventually(lambda: len(fresh.asked) == 5)
+            await eventually(lambda: len(freshness.asked) == 5)
         await eventually(lambda: bench.server.clients == 0)
-        await eventually(lambda: fresh.cancelled == 5)
+        await eventually(lambda: freshness.cancelled == 5)
 
 
 async def test_half_closed_client_gets_its_replies(tmp_path: Path) -> None:
     """What was called before is answered, then the server closes."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench, opened(bench.path) as peer:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
         serial = await peer.send(remote.GET_XML_DESC.number, payload)
         peer.end_sending()
-        await eventually(lambda: bool(fresh.asked))
-        fresh.gate.set()
+        await eventually(lambda: bool(freshness.asked))
+        freshness.gate.set()
         assert (await peer.reply(serial)).header.status == 0
         await peer.receive_end()
 
@@ -883,16 +855,16 @@ async def test_one_client_too_many_is_not_served(tmp_path: Path) -> None:
 
 async def test_closing_server_ends_its_clients(tmp_path: Path) -> None:
     """Calls under way and events included."""
-    fresh = Freshness()
-    async with serving(tmp_path, fresh=fresh) as bench, opened(bench.path) as peer:
+    freshness = GatedFreshness()
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         await register(peer, LIFECYCLE)
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
         await peer.send(remote.GET_XML_DESC.number, payload)
-        await eventually(lambda: bool(fresh.asked))
+        await eventually(lambda: bool(freshness.asked))
         bench.server.close()
         await bench.server.wait_closed()
         await peer.receive_end()
-        assert fresh.cancelled == 1
+        assert freshness.cancelled == 1
 
 
 numbers = st.sampled_from([*range(1, 5), 60, 66, 110, *range(111, 121), 285, 297, 360, 374, 375])

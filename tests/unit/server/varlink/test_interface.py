@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,6 +54,7 @@ from nodedevd.server.varlink.session import Server
 from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
+from tests.support.freshness import FakeFreshness
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
@@ -101,7 +100,7 @@ def change_one(store: Store, name: str, **fields: object) -> None:
 
 def service_of(store: Store) -> Service:
     """Return the service as the daemon makes it."""
-    served = DevicesInterface(store, lambda: status_of(store)).interface()
+    served = DevicesInterface(store, lambda: status_of(store), FakeFreshness()).interface()
     return Service(
         "nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME, lambda: store.snapshot
     )
@@ -392,16 +391,17 @@ async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: S
 
 async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
     """What no event tells is read again before; for a device that is not there, nothing is."""
-    asked: list[list[str]] = []
 
-    def fresh(devices: Iterable[Device]) -> Awaitable[None]:
-        asked.append([one.name for one in devices])
-        return read_again()
+    class ReadAgain(FakeFreshness):
+        def refresh(self, devices: Iterable[Device]) -> Awaitable[None]:
+            super().refresh(devices)
+            return self._read()
 
-    async def read_again() -> None:
-        change_one(card_host, MDEV, driver="another")
+        async def _read(self) -> None:
+            change_one(card_host, MDEV, driver="another")
 
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host), fresh)
+    freshness = ReadAgain()
+    handlers = DevicesInterface(card_host, lambda: status_of(card_host), freshness)
     there = HostDevRequest(name=MDEV)
     to_come = HostDevRequest(name="c0ffee00-0000-4000-8000-000000000001", not_created=True)
     for generation, parameters in ((2, there), (3, to_come)):
@@ -410,7 +410,7 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
         text = await answer
         assert isinstance(text, bytes)
         assert msgspec.json.decode(text)["generation"] == generation
-    assert asked == [[MDEV], []]
+    assert freshness.asked == [MDEV]
 
 
 async def test_host_dev_refused_tells_the_reason(tmp_path: Path, card_host: Store) -> None:
@@ -588,7 +588,7 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
 ) -> None:
     """Replies that are made after a change are still made from the snapshot of the first."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host))
+    handlers = DevicesInterface(card_host, lambda: status_of(card_host), FakeFreshness())
 
     def begin() -> Answer:
         answer: Answer = getattr(handlers, method)(parameters, REQUEST)
@@ -630,16 +630,12 @@ async def test_fits_refuses_a_count_that_is_none(tmp_path: Path, count: object) 
 async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> None:
     """Of mdev parents and of functions with vendor VFIO, and of nothing else."""
     store = Store(snapshot_of("vgpu-two-generations"))
-    asked: list[str] = []
-
-    def fresh(devices: Iterable[Device]) -> None:
-        asked.extend(device.name for device in devices)
-
-    interface = DevicesInterface(store, lambda: status_of(store), fresh)
+    freshness = FakeFreshness()
+    interface = DevicesInterface(store, lambda: status_of(store), freshness)
     answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0, 0)))
     assert isinstance(answer, bytes)
-    assert len(asked) == 5
-    assert all(store.snapshot.lookup(name).is_volatile for name in asked)
+    assert len(freshness.asked) == 5
+    assert all(store.snapshot.lookup(name).is_volatile for name in freshness.asked)
 
 
 async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
@@ -661,7 +657,7 @@ def looking(store: Store, look: Look) -> DevicesInterface:
     async def looked() -> Look:
         return look
 
-    return DevicesInterface(store, lambda: status_of(store), look=looked)
+    return DevicesInterface(store, lambda: status_of(store), FakeFreshness(), looked)
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
@@ -741,24 +737,15 @@ async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
     assert {**third, "generation": 2} == second
 
 
-@pytest.mark.parametrize(("young_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
+@pytest.mark.parametrize(("fresh_seconds", "asked_for"), [(0.0, 3), (60.0, 1)])
 @pytest.mark.parametrize(("method", "parameter"), [("DumpXML", "names"), ("Describe", "name")])
 async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_old(
-    tmp_path: Path, method: str, parameter: str, young_seconds: float, asked_for: int
+    tmp_path: Path, method: str, parameter: str, fresh_seconds: float, asked_for: int
 ) -> None:
     """An mdev parent's answer is kept until its counts may have to be read again."""
     store = Store(snapshot_of("vgpu-pf"))
-    asked: list[str] = []
-
-    def fresh(devices: Iterable[Device]) -> None:
-        asked.extend(device.name for device in devices)
-
-    def young_until(device: Device) -> float:
-        return time.monotonic() + young_seconds if device.is_volatile else math.inf
-
-    served = DevicesInterface(
-        store, lambda: status_of(store), fresh, young_until=young_until
-    ).interface()
+    freshness = FakeFreshness(fresh_seconds)
+    served = DevicesInterface(store, lambda: status_of(store), freshness).interface()
     service = Service("n", "n", "0", "", [served], NAME, lambda: store.snapshot)
     path = tmp_path / "other.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -773,8 +760,8 @@ async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_ol
                 await client.call(f"{NAME}.{method}", **{parameter: given})
     server.close()
     await server.wait_closed()
-    assert asked.count(CARD) == asked_for
-    assert asked.count("computer") == 1
+    assert freshness.asked.count(CARD) == asked_for
+    assert freshness.asked.count("computer") == 1
     assert server.calls == 6
 
 
@@ -807,7 +794,7 @@ REPLIES: dict[str, type[msgspec.Struct]] = {
 @pytest.fixture(scope="module")
 def served() -> Interface:
     """Return the interface as it is served."""
-    return DevicesInterface(Store(), lambda: status_of(Store())).interface()
+    return DevicesInterface(Store(), lambda: status_of(Store()), FakeFreshness()).interface()
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from nodedevd.server.varlink.watch import Content, Filter, Watch
 from nodedevd.tree.graft import Reading, Update, assemble, graft
 from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.fake_monitor import eventually
+from tests.support.freshness import FakeFreshness
 from tests.support.peer import Peer, connected
 from tests.support.watching import Mirror
 
@@ -303,7 +304,7 @@ async def serving(store: Store, path: Path) -> AsyncIterator[Server]:
         product="nodedevd",
         version="0",
         url="https://nodedevd.org",
-        interfaces=[DevicesInterface(store, no_status).interface()],
+        interfaces=[DevicesInterface(store, no_status, FakeFreshness()).interface()],
         error_namespace=NAME,
     )
     server = Server(service, limits=Limits(close_seconds=5.0))
