@@ -30,6 +30,7 @@ from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import look
 from nodedevd.server.acceptor import Acceptor
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.session import LibvirtServer
 from nodedevd.server.listener import Listener, open_listener
@@ -80,7 +81,8 @@ class Daemon:
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
         self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
-        devices = DevicesInterface(self._store, self.status, self._follower, self._shared_look.look)
+        encodings = Encodings(self._store)
+        devices = DevicesInterface(encodings, self.status, self._follower, self._shared_look.look)
         self._server = Server(
             Service(
                 vendor="nodedevd",
@@ -92,7 +94,7 @@ class Daemon:
                 state=lambda: self._store.snapshot.generation,
             )
         )
-        node_devices = NodeDevices(self._store)
+        node_devices = NodeDevices(encodings)
         self._libvirt = [LibvirtServer(node_devices, self._follower) for _ in _LIBVIRT_NAMES]
 
     async def run(self) -> None:

@@ -23,11 +23,12 @@ from nodedevd.kinds import KINDS, AnyCapability, mdev_child, system
 from nodedevd.kinds.base import Kind
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import find_definitions
+from nodedevd.model.changes import Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.text import printable_path
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.tree.graft import Reading, graft
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import definition_path, find_definitions
-from nodedevd.model.changes import Change, Changed
+from nodedevd.model.changes import Change, Changed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name, is_uuid
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.read import Job, read_all, without_orphans
 
 _SUBSYSTEMS = frozenset(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from nodedevd.model.device import Device
-from nodedevd.server.varlink.watch import Watch
+from nodedevd.server.varlink.watch import WatchStream
 
 
 class Mirror:
@@ -25,7 +25,7 @@ class Mirror:
         self.events: list[tuple[str, str]] = []
         """what was told after `ready`, and the name"""
 
-    def take(self, watch: Watch) -> Iterator[int]:
+    def take(self, watch: WatchStream) -> Iterator[int]:
         """Take all there is to be told now; yield the generation after each reply."""
         while (chunk := watch.next()) is not None:
             self.apply(msgspec.json.decode(chunk.parameters))

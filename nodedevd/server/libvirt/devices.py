@@ -22,10 +22,11 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.kinds.shared.mdevctl import definition_path
 from nodedevd.kinds.system import System
-from nodedevd.model.changes import Added, Removed
+from nodedevd.model.changes import Added, Change, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.store import Recent, Store
+from nodedevd.model.store import NumberedChange
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.reply_cache import ReplyCache
 
 _CAPABILITIES: Final = (
@@ -76,8 +77,9 @@ class _Entry(NamedTuple):
 class NodeDevices:
     """Answers from the store's current snapshot; lives on the event loop."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, encodings: Encodings) -> None:
+        self.store = store = encodings.store
+        self._encodings = encodings
         # By number: what is kept would keep an old snapshot, too.
         self.replies = ReplyCache(lambda: store.snapshot.generation)
         """what was answered, by the payload of the call"""
@@ -118,7 +120,7 @@ class NodeDevices:
             if entry is None:
                 raise
             device = entry.device
-        if self.store.placed(device, form="libvirt") is None:
+        if self._encodings.placed(device, form="libvirt") is None:
             raise NoSuchDevice(name)
         return device
 
@@ -148,7 +150,7 @@ class NodeDevices:
         """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
         if inactive:
             return str(_LIBVIRT.written(self._placed(_as_defined(device))))
-        return self.store.text(device, form="libvirt")
+        return self._encodings.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
         """Return libvirt's words for what a device is, and then for what it has."""
@@ -156,11 +158,11 @@ class NodeDevices:
         words = [word for bit, word in enumerate(_CAPABILITIES) if bits & 1 << bit]
         return sorted(words, key=_NESTED.__contains__)
 
-    def events(self, recent: Recent) -> tuple[Event, ...]:
+    def events(self, numbered: NumberedChange) -> tuple[Event, ...]:
         """Return what clients are told of a change; nothing, if the format shows none of it."""
-        events = self._events.get(recent.generation)
+        events = self._events.get(numbered.generation)
         if events is None:
-            events = self._events[recent.generation] = tuple(self._tell(recent))
+            events = self._events[numbered.generation] = tuple(self._tell(numbered.change))
             if len(self._events) > _EVENTS_KEPT:
                 self._events.popitem(last=False)
         return events
@@ -190,8 +192,7 @@ class NodeDevices:
     def _placed(self, device: Device) -> Device:
         return _LIBVIRT.placed(device, self.store.snapshot)
 
-    def _tell(self, recent: Recent) -> Iterator[Event]:
-        change = recent.change
+    def _tell(self, change: Change) -> Iterator[Event]:
         before = None if isinstance(change, Added) else change.device
         after = None if isinstance(change, Removed) else change.device
         if not isinstance(change, (Added, Removed)):

@@ -19,13 +19,13 @@ from nodedevd.model.device import Device, filter_words
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
-from nodedevd.model.store import Store, json_text
 from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
 from nodedevd.questions.fits import COUNT_AT_MOST, fits
 from nodedevd.questions.hostdev import HostDevRequest, hostdev
 from nodedevd.questions.in_use import Look
 from nodedevd.questions.resolve import resolve
+from nodedevd.server.encodings import Encodings, json_text
 from nodedevd.server.varlink.service import (
     Answer,
     Interface,
@@ -34,7 +34,7 @@ from nodedevd.server.varlink.service import (
     Method,
     Request,
 )
-from nodedevd.server.varlink.watch import Content, Filter, Watch
+from nodedevd.server.varlink.watch import Content, Filter, WatchReplies, WatchStream
 
 NAME = "org.nodedevd.Devices"
 CHUNK_BYTES = 512 << 10
@@ -117,12 +117,14 @@ class DevicesInterface:
 
     def __init__(
         self,
-        store: Store,
+        encodings: Encodings,
         status: Callable[[], Status],
         freshness: Freshness,
         look: LookUp = _look_nowhere,
     ) -> None:
-        self._store = store
+        self._store = encodings.store
+        self._encodings = encodings
+        self._watch_replies = WatchReplies(encodings)
         self._status = status
         self._freshness = freshness
         self._look = look
@@ -153,7 +155,7 @@ class DevicesInterface:
     def list(self, parameters: Selection, request: Request) -> Answer:
         """Answer the names, parents and capabilities of devices."""
         snapshot = self._store.snapshot
-        entries = map(self._store.entry, snapshot.select(parameters.capabilities))
+        entries = map(self._encodings.entry, snapshot.select(parameters.capabilities))
         return _devices(snapshot.generation, entries, request)
 
     def describe(
@@ -168,7 +170,7 @@ class DevicesInterface:
         device = snapshot.lookup(parameters.name)
         answer = b'{"generation":%d,"device":%b}' % (
             snapshot.generation,
-            self._store.json(device),
+            self._encodings.json(device),
         )
         return Lasting.to(self._freshness.fresh_until(device), answer)
 
@@ -189,10 +191,10 @@ class DevicesInterface:
         """
         snapshot, form = self._store.snapshot, parameters.format or "nodedevd"
         if parameters.names is None:
-            return [one for one in snapshot if self._store.placed(one, form=form) is not None]
+            return [one for one in snapshot if self._encodings.placed(one, form=form) is not None]
         devices = [snapshot.lookup(name) for name in parameters.names]
         for device in devices:
-            if self._store.placed(device, form=form) is None:
+            if self._encodings.placed(device, form=form) is None:
                 raise NotInFormat(device.name, form)
         return _each_once(devices)
 
@@ -202,7 +204,7 @@ class DevicesInterface:
         snapshot = self._store.snapshot
         names, form = parameters.names, parameters.format or "nodedevd"
         if names is not None and len(names) == 1:
-            pieces: Iterable[bytes] = [self._store.xml(devices[0], form=form)]
+            pieces: Iterable[bytes] = [self._encodings.json_xml(devices[0], form=form)]
         else:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
@@ -218,7 +220,7 @@ class DevicesInterface:
     ) -> Iterator[bytes]:
         yield json_text(native.opening(snapshot.generation))
         for device in devices:
-            yield self._store.xml(device, snapshot, form=form, within=True)
+            yield self._encodings.json_piece(device, snapshot, form=form)
         yield json_text(native.CLOSING)
 
     def hostdev(self, parameters: HostDevRequest, request: Request) -> Answer | Awaitable[Answer]:
@@ -242,7 +244,7 @@ class DevicesInterface:
 
     def _snapshot(self, parameters: SnapshotParameters, request: Request) -> Answer:
         snapshot = self._store.snapshot
-        devices = map(self._store.json, _chosen(snapshot, parameters))
+        devices = map(self._encodings.json, _chosen(snapshot, parameters))
         return _devices(snapshot.generation, devices, request)
 
     def fits(self, parameters: FitsParameters, request: Request) -> Answer | Awaitable[Answer]:
@@ -281,8 +283,8 @@ class DevicesInterface:
         since = parameters.since
         if since is not None and parameters.instance not in (None, self._store.instance):
             since = -1  # of another process: nothing here follows it
-        return Watch(
-            self._store,
+        return WatchStream(
+            self._watch_replies,
             Filter(types, names),
             snapshot=parameters.snapshot is not False,
             content=parameters.content or "none",

@@ -19,7 +19,8 @@ from nodedevd.host.events.udev import EventsLost, Monitor
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.store import Store
-from nodedevd.server.varlink.watch import Filter, Watch
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.real_devices import real_device
@@ -199,7 +200,7 @@ async def test_follower_survives_overflows_of_the_kernel() -> None:
 
     follower = Follower(sysroot, store, options, open_monitor=Counted)
     await follower.start()
-    watch = Watch(store, Filter(), snapshot=True, content="json")
+    watch = WatchStream(WatchReplies(Encodings(store)), Filter(), snapshot=True, content="json")
     mirror = Mirror()
     list(mirror.take(watch))
 

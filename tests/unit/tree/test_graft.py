@@ -11,11 +11,11 @@ from nodedevd.host.faults import Fault
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.system import System
-from nodedevd.model.changes import Added, Change, Changed, Removed
+from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
-from nodedevd.tree.graft import Reading, Update, assemble, graft
+from nodedevd.tree.graft import Reading, assemble, graft
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 # Names that come out alike, also one above the other, and one that is taken for ever.

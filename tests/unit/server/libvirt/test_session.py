@@ -21,11 +21,12 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
-from nodedevd.model.changes import Added, Changed, Removed
+from nodedevd.model.changes import Added, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.conversation import REGISTRATIONS_MAX, version_number
@@ -33,7 +34,6 @@ from nodedevd.server.libvirt.devices import ACTIVE, INACTIVE, PERSISTENT, TRANSI
 from nodedevd.server.libvirt.protocol import Procedure
 from nodedevd.server.libvirt.session import LibvirtServer, Limits
 from nodedevd.server.libvirt.xdr import Case
-from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
@@ -106,7 +106,7 @@ async def serving(
     """Serve, and check that nothing is left in the end."""
     store = store or stored()
     freshness = freshness or FakeFreshness()
-    server = LibvirtServer(NodeDevices(store), freshness, limits=Limits(**limits))
+    server = LibvirtServer(NodeDevices(Encodings(store)), freshness, limits=Limits(**limits))
     path = directory / "libvirt"
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -22,8 +22,9 @@ from nodedevd.formats import dump, libvirt, native
 from nodedevd.host.faults import Fault
 from nodedevd.host.processes import Holding, Process, Seen
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.model.changes import Changed
+from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
+from nodedevd.model.freshness import Freshness
 from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead, build_status, now
@@ -32,6 +33,7 @@ from nodedevd.questions.fits import Card, Fits, NoSuchType, Place, fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, Look, Use
 from nodedevd.questions.resolve import Resolution, Resolved, resolve
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.interface import (
     NAME,
@@ -51,7 +53,6 @@ from nodedevd.server.varlink.service import (
     Service,
 )
 from nodedevd.server.varlink.session import Server
-from nodedevd.tree.graft import Update
 from nodedevd.tree.read import scan
 from nodedevd.varlink import Malformed, VarlinkError, encode_call
 from tests.support.freshness import FakeFreshness
@@ -98,9 +99,15 @@ def change_one(store: Store, name: str, **fields: object) -> None:
     store.publish(Update(snapshot, (Changed(before, after),)))
 
 
+def handlers_of(store: Store, freshness: Freshness | None = None) -> DevicesInterface:
+    """Return the handlers over a store."""
+    freshness = freshness or FakeFreshness()
+    return DevicesInterface(Encodings(store), lambda: status_of(store), freshness)
+
+
 def service_of(store: Store) -> Service:
     """Return the service as the daemon makes it."""
-    served = DevicesInterface(store, lambda: status_of(store), FakeFreshness()).interface()
+    served = handlers_of(store).interface()
     return Service(
         "nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME, lambda: store.snapshot
     )
@@ -401,7 +408,7 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
             change_one(card_host, MDEV, driver="another")
 
     freshness = ReadAgain()
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host), freshness)
+    handlers = handlers_of(card_host, freshness)
     there = HostDevRequest(name=MDEV)
     to_come = HostDevRequest(name="c0ffee00-0000-4000-8000-000000000001", not_created=True)
     for generation, parameters in ((2, there), (3, to_come)):
@@ -588,7 +595,7 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
 ) -> None:
     """Replies that are made after a change are still made from the snapshot of the first."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host), FakeFreshness())
+    handlers = handlers_of(card_host)
 
     def begin() -> Answer:
         answer: Answer = getattr(handlers, method)(parameters, REQUEST)
@@ -631,7 +638,7 @@ async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> N
     """Of mdev parents and of functions with vendor VFIO, and of nothing else."""
     store = Store(snapshot_of("vgpu-two-generations"))
     freshness = FakeFreshness()
-    interface = DevicesInterface(store, lambda: status_of(store), freshness)
+    interface = handlers_of(store, freshness)
     answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0, 0)))
     assert isinstance(answer, bytes)
     assert len(freshness.asked) == 5
@@ -657,7 +664,7 @@ def looking(store: Store, look: Look) -> DevicesInterface:
     async def looked() -> Look:
         return look
 
-    return DevicesInterface(store, lambda: status_of(store), FakeFreshness(), looked)
+    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looked)
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
@@ -745,7 +752,7 @@ async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_ol
     """An mdev parent's answer is kept until its counts may have to be read again."""
     store = Store(snapshot_of("vgpu-pf"))
     freshness = FakeFreshness(fresh_seconds)
-    served = DevicesInterface(store, lambda: status_of(store), freshness).interface()
+    served = handlers_of(store, freshness).interface()
     service = Service("n", "n", "0", "", [served], NAME, lambda: store.snapshot)
     path = tmp_path / "other.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -794,7 +801,7 @@ REPLIES: dict[str, type[msgspec.Struct]] = {
 @pytest.fixture(scope="module")
 def served() -> Interface:
     """Return the interface as it is served."""
-    return DevicesInterface(Store(), lambda: status_of(Store()), FakeFreshness()).interface()
+    return handlers_of(Store()).interface()
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,17 @@ import pytest
 from nodedevd.formats import native
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.system import System
-from nodedevd.model.changes import Changed
+from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink.interface import NAME, DevicesInterface
 from nodedevd.server.varlink.service import Service
 from nodedevd.server.varlink.session import Limits, Server
-from nodedevd.server.varlink.watch import Content, Filter, Watch
-from nodedevd.tree.graft import Reading, Update, assemble, graft
+from nodedevd.server.varlink.watch import Content, Filter, WatchReplies, WatchStream
+from nodedevd.tree.graft import Reading, assemble, graft
 from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness
@@ -80,23 +81,25 @@ def put(store: Store, *readings: Reading, gone: tuple[str, ...] = ()) -> None:
 def watching(
     store: Store,
     *,
+    replies: WatchReplies | None = None,
     capabilities: set[str] | None = None,
     names: set[str] | None = None,
     snapshot: bool = True,
     content: Content = "none",
     since: int | None = None,
-) -> Watch:
+) -> WatchStream:
     """Begin to watch."""
     wanted = Filter(
         None if capabilities is None else frozenset(capabilities),
         None if names is None else frozenset(names),
     )
-    watch = Watch(store, wanted, snapshot=snapshot, content=content, since=since)
+    replies = replies or WatchReplies(Encodings(store))
+    watch = WatchStream(replies, wanted, snapshot=snapshot, content=content, since=since)
     watch.start(lambda: None)
     return watch
 
 
-def told(watch: Watch) -> list[dict[str, Any]]:
+def told(watch: WatchStream) -> list[dict[str, Any]]:
     """Return all that is to be told now."""
     replies = []
     while (chunk := watch.next()) is not None:
@@ -105,7 +108,7 @@ def told(watch: Watch) -> list[dict[str, Any]]:
     return replies
 
 
-def brief(watch: Watch) -> list[tuple[str, str | None, int]]:
+def brief(watch: WatchStream) -> list[tuple[str, str | None, int]]:
     """Return events, names and generations of all that is to be told now."""
     return [(one["event"], one.get("name"), one["generation"]) for one in told(watch)]
 
@@ -274,18 +277,19 @@ def test_closed_watch_is_told_nothing_and_holds_nothing() -> None:
 
 def test_replies_kept_for_other_watchers_are_bounded() -> None:
     """They are made once for all who want the same, and not kept for as long as the history."""
-    store = Store(host(), encoded_bytes=10_000)
-    ahead = watching(store, content="json")
-    behind = watching(store, content="json")
+    store = Store(host())
+    replies = WatchReplies(Encodings(store), cached_bytes=10_000)
+    ahead = watching(store, replies=replies, content="json")
+    behind = watching(store, replies=replies, content="json")
     told(ahead)
     for number in range(50):
         put(store, reading(TOP, str(number), types=4))
         told(ahead)
-    assert 0 < store.replies_bytes <= 10_000
+    assert 0 < replies.cached_bytes <= 10_000
     mirror = Mirror()
     list(mirror.take(behind))
     assert mirror.devices == {one.name: one for one in store.snapshot}
-    assert store.replies_bytes <= 10_000
+    assert replies.cached_bytes <= 10_000
 
 
 # -- over a socket -------------------------------------------------------------------------
@@ -304,7 +308,7 @@ async def serving(store: Store, path: Path) -> AsyncIterator[Server]:
         product="nodedevd",
         version="0",
         url="https://nodedevd.org",
-        interfaces=[DevicesInterface(store, no_status, FakeFreshness()).interface()],
+        interfaces=[DevicesInterface(Encodings(store), no_status, FakeFreshness()).interface()],
         error_namespace=NAME,
     )
     server = Server(service, limits=Limits(close_seconds=5.0))
