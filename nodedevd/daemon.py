@@ -29,15 +29,16 @@ from nodedevd.logs import set_up_logging
 from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import look
-from nodedevd.server.acceptor import Acceptor
+from nodedevd.server.acceptor import Server
+from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
+from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.session import LibvirtServer
 from nodedevd.server.listener import Listener, open_listener
-from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.interface import DevicesInterface
 from nodedevd.server.varlink.service import Service
-from nodedevd.server.varlink.session import Server
-from nodedevd.socket_paths import default_socket_path
+from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
@@ -76,26 +77,23 @@ class Daemon:
         self._sysroot = Sysroot(options.sysroot)
         self._started = now()
         self._stop = asyncio.Event()
-        self._serving: list[Acceptor] = []
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A sysroot of its own: one belongs to one thread.
         self._shared_look = SharedLook(partial(look, Sysroot(options.sysroot)))
         encodings = Encodings(self._store)
         devices = DevicesInterface(encodings, self.status, self._follower, self._shared_look.look)
-        self._server = Server(
-            Service(
-                vendor="nodedevd",
-                product="nodedevd",
-                version=__version__,
-                url="",
-                interfaces=[devices.interface()],
-                error_namespace=NAME,
-                state=lambda: self._store.snapshot.generation,
-            )
+        service = Service(
+            vendor="nodedevd",
+            product="nodedevd",
+            version=__version__,
+            url="",
+            interfaces=[devices.interface()],
+            error_namespace=INTERFACE,
         )
-        node_devices = NodeDevices(encodings)
-        self._libvirt = [LibvirtServer(node_devices, self._follower) for _ in _LIBVIRT_NAMES]
+        self._varlink = VarlinkConversations(service, lambda: self._store.snapshot.generation)
+        self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower)
+        self._server = Server()
 
     async def run(self) -> None:
         """Scan, serve, and return once SIGTERM or SIGINT came.
@@ -121,11 +119,9 @@ class Daemon:
             for task in (start, stop):
                 task.cancel()
             await asyncio.gather(start, stop, return_exceptions=True)
-            for server in self._serving:
-                server.close()
-            for server in self._serving:
-                await server.wait_closed()
-            for _, listener in listening:
+            self._server.close()
+            await self._server.wait_closed()
+            for listener, _ in listening:
                 listener.close()
             await self._shared_look.close(0)
             await self._follower.close(STOP_SECONDS)
@@ -151,17 +147,12 @@ class Daemon:
                 unanswered_reads=follower.reads.unanswered(),
                 watchers=self._store.subscriptions,
             ),
-            clients=sum(server.clients for server in self._servers),
-            calls=sum(server.calls for server in self._servers),
+            clients=self._server.clients,
+            calls=self._varlink.calls + self._libvirt.calls,
         )
 
-    @property
-    def _servers(self) -> list[Acceptor]:
-        """All of them, serving or not."""
-        return [self._server, *self._libvirt]
-
-    def _listen(self) -> list[tuple[Acceptor, Listener]]:
-        """Return the servers that are wanted, each with where it listens."""
+    def _listen(self) -> list[tuple[Listener, ConversationFactory]]:
+        """Return the wanted listeners, each with the protocol that it serves."""
         handed = systemd.listen_sockets()
         libvirt = {name: (name, sock) for name, sock in handed if name in _LIBVIRT_NAMES}
         others = [(name, sock) for name, sock in handed if name not in _LIBVIRT_NAMES]
@@ -171,13 +162,14 @@ class Daemon:
             path = default_socket_path()
         paths = (path, self._options.libvirt_socket, self._options.libvirt_socket_ro)
         sockets = (first, *map(libvirt.get, _LIBVIRT_NAMES))
+        protocols = (self._varlink, self._libvirt, self._libvirt)
         with ExitStack() as opened:
-            listening = []
-            for server, path, handed_over in zip(self._servers, paths, sockets, strict=True):
+            listening: list[tuple[Listener, ConversationFactory]] = []
+            for protocol, path, handed_over in zip(protocols, paths, sockets, strict=True):
                 listener = self._listen_on(path, handed_over)
                 if listener is not None:
                     opened.callback(listener.close)
-                    listening.append((server, listener))
+                    listening.append((listener, protocol))
             opened.pop_all()
         return listening
 
@@ -193,19 +185,18 @@ class Daemon:
         log.info("serving on the socket %s handed over by systemd", name or "(unnamed)")
         return Listener.adopt(sock)
 
-    async def _start(self, listening: Sequence[tuple[Acceptor, Listener]]) -> None:
+    async def _start(self, listening: Sequence[tuple[Listener, ConversationFactory]]) -> None:
         # The tree stays: a collection finds nothing in it, while it grows or later.
         gc.disable()
         await self._follower.start()
         gc.freeze()
         gc.enable()
-        for server, listener in listening:
-            await server.start(listener.socket)
-            self._serving.append(server)
+        for listener, protocol in listening:
+            self._server.listen(listener.socket, protocol)
         times = self._follower.last_scan
         seconds = 0.0 if times is None else times.seconds
         state = f"{len(self._store.snapshot)} devices, read in {seconds:.3f} s"
-        paths = ", ".join(listener.path for _, listener in listening)
+        paths = ", ".join(listener.path for listener, _ in listening)
         log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
         for fault in self.status().errors if log.isEnabledFor(logging.DEBUG) else ():
             attribute, detail = printable(fault.attribute), printable(fault.detail)

@@ -75,46 +75,9 @@ class VarlinkError(Exception):
         return f"{self.name}({fields})"
 
 
-class InterfaceNotFound(VarlinkError):
-    """The service has no such interface."""
-
-    def __init__(self, interface: str) -> None:
-        super().__init__(f"{SERVICE}.InterfaceNotFound", {"interface": interface})
-
-
-class MethodNotFound(VarlinkError):
-    """The interface has no such method."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{SERVICE}.MethodNotFound", {"method": method})
-
-
-class MethodNotImplemented(VarlinkError):
-    """The interface has the method, and the service does not offer it in this way."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{SERVICE}.MethodNotImplemented", {"method": method})
-
-
-class InvalidParameter(VarlinkError):
-    """The parameter of this name is missing, unknown, or of a wrong type."""
-
-    def __init__(self, parameter: str) -> None:
-        super().__init__(f"{SERVICE}.InvalidParameter", {"parameter": parameter})
-
-
-class PermissionDenied(VarlinkError):
-    """The client may not call this method."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{SERVICE}.PermissionDenied")
-
-
-class ExpectedMore(VarlinkError):
-    """The method answers with several replies and was called without `more`."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{SERVICE}.ExpectedMore")
+def service_error(name: str, **parameters: str) -> VarlinkError:
+    """Return an error of org.varlink.service, the interface that every service has."""
+    return VarlinkError(f"{SERVICE}.{name}", parameters)
 
 
 M = TypeVar("M", bound=Call | Reply)

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nodedevd.errors import NodedevError
+from nodedevd.errors import NoSuchType
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.model.device import Device
@@ -42,23 +42,6 @@ the count cannot be read.
 """
 
 COUNT_AT_MOST = 1_000_000
-
-
-class NoSuchType(NodedevError):
-    """Nothing on the host offers a type of this id or name, or could."""
-
-    code = "no-such-type"
-
-    def __init__(self, wanted: str, offered: tuple[str, ...]) -> None:
-        super().__init__(wanted, offered)
-        self.type = wanted
-        self.offered = offered
-        """names, or ids, of a few types that there are"""
-
-    def __str__(self) -> str:
-        if not self.offered:
-            return f"no device offers a type {self.type!r}, or any: see nodedevctl doctor"
-        return f"no device offers a type {self.type!r}; there are {', '.join(self.offered)}, …"
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):

@@ -293,7 +293,8 @@ def test_daemon_that_ends_ends_the_command(tmp_path: Path, command: list[str]) -
         assert daemon.process.stop() == 0
         status, out, errors = ctl.end()
         assert (status, out) == (1, "")
-        assert errors == f"nodedevctl: lost the daemon on {daemon.path}: it closed the connection\n"
+        lost = f"lost the connection to the daemon on {daemon.path}: it closed the connection"
+        assert errors == f"nodedevctl: {lost}\n"
 
 
 # wait
@@ -336,7 +337,7 @@ def test_wait_for_what_does_not_come_exits_with_4(still: Daemon, options: list[s
     """When the time is up, the exit status tells, and a line what did not come."""
     status, out, errors = still.run("wait", *options, "--timeout", "0.1")
     assert (status, out) == (4, "")
-    assert errors.startswith("nodedevctl: not within 0.1 s: ")
+    assert errors.startswith("nodedevctl: timed out after 0.1 s waiting for ")
     wanted = options[1] if "--available" not in options else f"{options[-1]} of {TYPE}"
     assert wanted in errors
 

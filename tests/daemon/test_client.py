@@ -352,7 +352,7 @@ def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path, form: F
         pytest.raises(ConnectionLost) as lost,
     ):
         client.status()
-    assert str(lost.value).startswith(f"lost the daemon on {server.path}: ")
+    assert str(lost.value).startswith(f"lost the connection to the daemon on {server.path}: ")
 
 
 def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form) -> None:
@@ -507,7 +507,7 @@ def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None
             with pytest.raises(TimedOut) as late:
                 client.dump_xml()
             assert isinstance(late.value, TimeoutError)
-            assert str(late.value) == f"not within 0.1 s: an answer on {server.path}"
+            assert str(late.value) == f"timed out after 0.1 s waiting for a reply on {server.path}"
         assert client.dump_xml() == "good"
 
 
@@ -816,11 +816,11 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
 @pytest.mark.parametrize(
     ("condition", "what"),
     [
-        (present(UUID), f"{UUID} is there"),
-        (gone("computer"), "computer is gone"),
-        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev are there"),
-        (available(GPU, TYPE, 9), f"{GPU} has 9 of {TYPE} available"),
-        (Condition(lambda devices: False), "what was waited for is so"),
+        (present(UUID), f"{UUID} to be present"),
+        (gone("computer"), "computer to be gone"),
+        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev to be present"),
+        (available(GPU, TYPE, 9), f"{GPU} to have 9 of {TYPE} available"),
+        (Condition(lambda devices: False), "the condition to hold"),
     ],
 )
 def test_wait_for_what_does_not_come_times_out(
@@ -829,7 +829,7 @@ def test_wait_for_what_does_not_come_times_out(
     """The error says what did not come, and in which time."""
     with form(card) as client, pytest.raises(TimedOut) as late:
         client.wait_for(condition, timeout_seconds=0.1)
-    assert str(late.value) == f"not within 0.1 s: {what}"
+    assert str(late.value) == f"timed out after 0.1 s waiting for {what}"
 
 
 @pytest.mark.parametrize(

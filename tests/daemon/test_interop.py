@@ -20,7 +20,7 @@ import varlink as reference
 
 from nodedevd import __version__
 from nodedevd.server.varlink import interface
-from nodedevd.server.varlink.interface import NAME
+from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import FIXTURES
 from tests.support.peer import connected
@@ -29,7 +29,7 @@ from tests.support.xml import validate
 
 CARD = "pci_0000_02_00_0"
 ADDRESS = "0000:02:00.0"
-DESCRIPTION = Path(interface.__file__).with_name(f"{NAME}.varlink")
+DESCRIPTION = Path(interface.__file__).with_name(f"{INTERFACE}.varlink")
 NAMES = [
     "computer",
     "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01",
@@ -67,7 +67,10 @@ def path(daemon: Running) -> Path:
 @pytest.fixture
 def client(path: Path) -> Iterator[Any]:
     """Return a connection of the reference client, made from the daemon's introspection."""
-    with reference.Client.new_with_address(f"unix:{path}") as client, client.open(NAME) as opened:
+    with (
+        reference.Client.new_with_address(f"unix:{path}") as client,
+        client.open(INTERFACE) as opened,
+    ):
         yield opened
 
 
@@ -77,11 +80,11 @@ def test_reference_client_introspects_the_daemon(path: Path) -> None:
         interfaces = client.get_interfaces()
         methods = {
             name
-            for name, member in client.get_interface(NAME).members.items()
+            for name, member in client.get_interface(INTERFACE).members.items()
             if isinstance(member, reference.scanner._Method)
         }
         info = client.info
-    assert list(interfaces) == ["org.varlink.service", NAME]
+    assert list(interfaces) == ["org.varlink.service", INTERFACE]
     assert methods == METHODS
     assert (info["vendor"], info["product"], info["version"]) == (
         "nodedevd",
@@ -138,7 +141,7 @@ def test_reference_client_raises_errors(client: Any) -> None:
     """Errors come with the names and parameters that the interface's text gives them."""
     with pytest.raises(reference.VarlinkError) as missing:
         client.Describe("compute")
-    assert missing.value.error() == f"{NAME}.NoSuchDevice"
+    assert missing.value.error() == f"{INTERFACE}.NoSuchDevice"
     assert missing.value.parameters() == {"name": "compute", "nearest": ["computer"]}
     with pytest.raises(reference.InvalidParameter) as invalid:
         client.DumpXML(format="yaml")
@@ -179,8 +182,8 @@ def test_reference_command_shows_info_and_interface(path: Path) -> None:
     info = varlink_cli("info", f"unix:{path}")
     assert info.returncode == 0, info.stderr
     assert "Product: nodedevd" in info.stdout
-    assert NAME in info.stdout
-    shown = varlink_cli("help", f"unix:{path}/{NAME}")
+    assert INTERFACE in info.stdout
+    shown = varlink_cli("help", f"unix:{path}/{INTERFACE}")
     assert shown.returncode == 0, shown.stderr
     text = DESCRIPTION.read_text()
     assert shown.stdout.strip() == text.strip()
@@ -202,7 +205,7 @@ def test_reference_command_calls_every_method(
 ) -> None:
     """`call` prints what the Python API returns."""
     options = ["--more"] if more else []
-    done = varlink_cli("call", *options, f"unix:{path}/{NAME}.{method}", json.dumps(arguments))
+    done = varlink_cli("call", *options, f"unix:{path}/{INTERFACE}.{method}", json.dumps(arguments))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     replies = decoded(done.stdout)
@@ -220,8 +223,8 @@ def test_reference_command_calls_every_method(
 
 def test_reference_command_prints_errors(path: Path) -> None:
     """An error is printed with its name."""
-    done = varlink_cli("call", f"unix:{path}/{NAME}.Describe", '{"name":"nobody"}')
-    assert f"{NAME}.NoSuchDevice" in done.stderr
+    done = varlink_cli("call", f"unix:{path}/{INTERFACE}.Describe", '{"name":"nobody"}')
+    assert f"{INTERFACE}.NoSuchDevice" in done.stderr
     assert done.stdout == ""
 
 
@@ -336,7 +339,7 @@ class Told(Mark, total=False):
     parts: list[str]
 
 
-class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=NAME):
+class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=INTERFACE):
     """No device goes by this name."""
 
     class Parameters:
@@ -346,7 +349,7 @@ class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=NAME):
         nearest: list[str]
 
 
-class Devices(asyncvarlink.VarlinkInterface, name=NAME):
+class Devices(asyncvarlink.VarlinkInterface, name=INTERFACE):
     """The interface as a client of asyncvarlink writes it down: typed stubs."""
 
     errors = (NoSuchDevice,)
@@ -402,10 +405,10 @@ async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
     """Varlink's own interface is served in its types."""
     async with asynchronous(path) as (_, service):
         info = await service.GetInfo()
-        description = await service.GetInterfaceDescription(interface=NAME)
+        description = await service.GetInterfaceDescription(interface=INTERFACE)
     assert info["product"] == "nodedevd"
-    assert info["interfaces"] == ["org.varlink.service", NAME]
-    assert f"interface {NAME}\n" in description["description"]
+    assert info["interfaces"] == ["org.varlink.service", INTERFACE]
+    assert f"interface {INTERFACE}\n" in description["description"]
 
 
 async def test_asyncvarlink_calls_every_method(path: Path) -> None:
@@ -463,34 +466,36 @@ async def test_asyncvarlink_calls_oneway(path: Path) -> None:
 
 
 LARGE = b'{"method":"' + b"x" * (MESSAGE_LIMIT_BYTES + 1)
-GOOD = encode_call(f"{NAME}.Describe", {"name": "computer"})
+GOOD = encode_call(f"{INTERFACE}.Describe", {"name": "computer"})
 
 
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        (b"\0", f"{NAME}.MalformedMessage"),
-        (b"no JSON\0", f"{NAME}.MalformedMessage"),
-        (b"[]\0", f"{NAME}.MalformedMessage"),
-        (b'{"method":1}\0', f"{NAME}.MalformedMessage"),
-        (b'{"method":"' + b"\xff" * 9 + b'"}\0', f"{NAME}.MalformedMessage"),
-        (b"[" * 100_000 + b"\0", f"{NAME}.MalformedMessage"),
-        (b'{"parameters":' + b"[" * 100_000 + b"\0", f"{NAME}.MalformedMessage"),
-        (LARGE + b"\0", f"{NAME}.MessageTooLarge"),
-        (LARGE * 40 + b"\0", f"{NAME}.MessageTooLarge"),
+        (b"\0", f"{INTERFACE}.MalformedMessage"),
+        (b"no JSON\0", f"{INTERFACE}.MalformedMessage"),
+        (b"[]\0", f"{INTERFACE}.MalformedMessage"),
+        (b'{"method":1}\0', f"{INTERFACE}.MalformedMessage"),
+        (b'{"method":"' + b"\xff" * 9 + b'"}\0', f"{INTERFACE}.MalformedMessage"),
+        (b"[" * 100_000 + b"\0", f"{INTERFACE}.MalformedMessage"),
+        (b'{"parameters":' + b"[" * 100_000 + b"\0", f"{INTERFACE}.MalformedMessage"),
+        (LARGE + b"\0", f"{INTERFACE}.MessageTooLarge"),
+        (LARGE * 40 + b"\0", f"{INTERFACE}.MessageTooLarge"),
         (b'{"method":"Describe"}\0', "org.varlink.service.InvalidParameter"),
         (b'{"method":"org.example.Ping"}\0', "org.varlink.service.InterfaceNotFound"),
-        (encode_call(f"{NAME}.Ping"), "org.varlink.service.MethodNotFound"),
+        (encode_call(f"{INTERFACE}.Ping"), "org.varlink.service.MethodNotFound"),
     ],
 )
 async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, error: str) -> None:
     """Its sender is told and goes on; another client, in the middle of a stream, is not hit."""
     async with connected(path) as other, connected(path) as bad:
-        watch = encode_call(f"{NAME}.Watch", {}, more=True)
+        watch = encode_call(f"{INTERFACE}.Watch", {}, more=True)
         await other.send_raw(watch)
         await bad.send_raw(message)
         assert (await bad.receive_error())[0] == error
-        assert (await bad.call(f"{NAME}.Describe", name="computer"))["device"]["parent"] is None
+        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["device"][
+            "parent"
+        ] is None
         told = [await other.receive() for _ in range(7)]
         assert [one["event"] for one in told] == ["present"] * 6 + ["ready"]
 
@@ -500,7 +505,7 @@ async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
     async with connected(path) as half, connected(path) as other:
         await half.send_raw(GOOD[:20])
         for _ in range(3):
-            assert (await other.call(f"{NAME}.GetStatus"))["devices"] == 6
+            assert (await other.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
         await half.send_raw(GOOD[20:])
         assert (await half.receive())["device"]["name"] == "computer"
 
@@ -508,13 +513,17 @@ async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
 async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path: Path) -> None:
     """However a client leaves, the next one is served, and the gone ones are not counted."""
     async with connected(path) as other:
-        for data in (GOOD[:20], GOOD * 500, encode_call(f"{NAME}.Snapshot", {}, more=True) * 50):
+        for data in (
+            GOOD[:20],
+            GOOD * 500,
+            encode_call(f"{INTERFACE}.Snapshot", {}, more=True) * 50,
+        ):
             with socket.socket(socket.AF_UNIX) as leaving:
                 leaving.connect(str(path))
                 leaving.sendall(data)
-        while (await other.call(f"{NAME}.GetStatus"))["clients"] > 1:
+        while (await other.call(f"{INTERFACE}.GetStatus"))["clients"] > 1:
             pass
-        assert (await other.call(f"{NAME}.Describe", name=CARD))["device"]["name"] == CARD
+        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["device"]["name"] == CARD
 
 
 async def test_malformed_message_between_pipelined_calls_is_answered_in_its_place(
@@ -524,10 +533,10 @@ async def test_malformed_message_between_pipelined_calls_is_answered_in_its_plac
     async with connected(path) as client:
         await client.send_raw(GOOD + b"nonsense\0" + GOOD + LARGE + b"\0" + GOOD)
         assert (await client.receive())["device"]["name"] == "computer"
-        assert (await client.receive_error())[0] == f"{NAME}.MalformedMessage"
+        assert (await client.receive_error())[0] == f"{INTERFACE}.MalformedMessage"
         assert (await client.receive())["device"]["name"] == "computer"
         assert await client.receive_error() == (
-            f"{NAME}.MessageTooLarge",
+            f"{INTERFACE}.MessageTooLarge",
             {"limit": MESSAGE_LIMIT_BYTES},
         )
         assert (await client.receive())["device"]["name"] == "computer"
@@ -587,9 +596,9 @@ def test_protocol_shows_every_method_and_error() -> None:
     """Nothing of the interface is left out, and every method has an example."""
     text = DESCRIPTION.read_text()
     shown = {json.loads(call)["method"] for call, _ in EXAMPLES}
-    assert {f"{NAME}.{method}" for method in METHODS} <= shown
+    assert {f"{INTERFACE}.{method}" for method in METHODS} <= shown
     for error in re.findall(r"^error (\w+)", text, re.M):
-        assert f"| `{NAME}.{error}` |" in PROTOCOL
+        assert f"| `{INTERFACE}.{error}` |" in PROTOCOL
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

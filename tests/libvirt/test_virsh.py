@@ -24,7 +24,7 @@ from nodedevd import __version__
 from nodedevd.cli.tree_drawing import draw
 from nodedevd.client import Client
 from nodedevd.errors import NoSuchDevice
-from nodedevd.server.libvirt.conversation import SPOKEN
+from nodedevd.server.libvirt.session import LIBVIRT_VERSION
 from tests.daemon.test_daemon import ACTIVATE, wait_listening
 from tests.daemon.test_units import UNITS, analyze, needs_analyze, unit
 from tests.support import namespace
@@ -667,7 +667,7 @@ def test_python_uses_the_old_calls(card: Served) -> None:
     told = python(script, card.uri)
     assert told[:4] == [len(names), names, [CARD], []]
     assert told[4] == "nodedev"
-    assert told[6:11] == [os.uname().nodename, VERSION, 1, SPOKEN, 1]
+    assert told[6:11] == [os.uname().nodename, VERSION, 1, LIBVIRT_VERSION, 1]
     unsupported, domain_of_connection = [84, 22], 20
     assert told[11:15] == [[53, 22], unsupported, unsupported, [8, 22]]
     assert told[15:17] == [unsupported, [3, domain_of_connection]]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from nodedevd.varlink import (
     Call,
     CallDecoder,
-    InvalidParameter,
     Malformed,
     ReplyDecoder,
     VarlinkError,
     encode_call,
     encode_error,
     encode_reply,
+    service_error,
 )
 
 LIMIT = 200
@@ -258,5 +258,6 @@ def test_replies_are_decoded_as_encoded() -> None:
 
 def test_error_tells_its_name_and_parameters() -> None:
     """An error reads as it stands on the wire."""
-    assert str(InvalidParameter("name")) == "org.varlink.service.InvalidParameter(parameter='name')"
+    error = service_error("InvalidParameter", parameter="name")
+    assert str(error) == "org.varlink.service.InvalidParameter(parameter='name')"
     assert VarlinkError("org.example.Gone").parameters == {}

@@ -27,7 +27,6 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.reply_cache import ReplyCache
 
 _CAPABILITIES: Final = (
     *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi"),
@@ -59,7 +58,7 @@ class LifecycleEvent(IntEnum):
     UNDEFINED = 3
 
 
-class Event(NamedTuple):
+class DeviceEvent(NamedTuple):
     """What clients are told of; `lifecycle` is None for an update."""
 
     name: str
@@ -78,15 +77,12 @@ class NodeDevices:
     """Answers from the store's current snapshot; lives on the event loop."""
 
     def __init__(self, encodings: Encodings) -> None:
-        self.store = store = encodings.store
+        self.store = encodings.store
         self._encodings = encodings
-        # By number: what is kept would keep an old snapshot, too.
-        self.replies = ReplyCache(lambda: store.snapshot.generation)
-        """what was answered, by the payload of the call"""
         self._listed: Snapshot | None = None
         self._entries: dict[str, tuple[Device, _Entry | None]] = {}
         self._shown: dict[str, _Entry] = {}
-        self._events: OrderedDict[int, tuple[Event, ...]] = OrderedDict()
+        self._events: OrderedDict[int, tuple[DeviceEvent, ...]] = OrderedDict()
 
     def select(self, flags: int) -> list[str]:
         """Return the names of the devices that pass a filter of bits, sorted by our names."""
@@ -158,7 +154,7 @@ class NodeDevices:
         words = [word for bit, word in enumerate(_CAPABILITIES) if bits & 1 << bit]
         return sorted(words, key=_NESTED.__contains__)
 
-    def events(self, numbered: NumberedChange) -> tuple[Event, ...]:
+    def events(self, numbered: NumberedChange) -> tuple[DeviceEvent, ...]:
         """Return what clients are told of a change; nothing, if the format shows none of it."""
         events = self._events.get(numbered.generation)
         if events is None:
@@ -192,7 +188,7 @@ class NodeDevices:
     def _placed(self, device: Device) -> Device:
         return _LIBVIRT.placed(device, self.store.snapshot)
 
-    def _tell(self, change: Change) -> Iterator[Event]:
+    def _tell(self, change: Change) -> Iterator[DeviceEvent]:
         before = None if isinstance(change, Added) else change.device
         after = None if isinstance(change, Removed) else change.device
         if not isinstance(change, (Added, Removed)):
@@ -204,7 +200,7 @@ class NodeDevices:
             before = None
         yield from self._compare(before, after)
 
-    def _compare(self, before: Device | None, after: Device | None) -> Iterator[Event]:
+    def _compare(self, before: Device | None, after: Device | None) -> Iterator[DeviceEvent]:
         device = after or before
         if device is None:
             return
@@ -212,15 +208,15 @@ class NodeDevices:
         was_active, is_active = _is(before, active=True), _is(after, active=True)
         was_defined, is_defined = _is(before, active=False), _is(after, active=False)
         if was_active and not is_active:
-            yield Event(name, LifecycleEvent.DELETED)
+            yield DeviceEvent(name, LifecycleEvent.DELETED)
         if was_defined and not is_defined:
-            yield Event(name, LifecycleEvent.UNDEFINED)
+            yield DeviceEvent(name, LifecycleEvent.UNDEFINED)
         if is_defined and not was_defined:
-            yield Event(name, LifecycleEvent.DEFINED)
+            yield DeviceEvent(name, LifecycleEvent.DEFINED)
         if is_active and not was_active:
-            yield Event(name, LifecycleEvent.CREATED)
+            yield DeviceEvent(name, LifecycleEvent.CREATED)
         if (was_active, was_defined) == (is_active, is_defined) and self._differ(before, after):
-            yield Event(name, None)
+            yield DeviceEvent(name, None)
 
     def _differ(self, before: Device | None, after: Device | None) -> bool:
         if before is None or after is None:

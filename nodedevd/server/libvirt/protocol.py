@@ -79,7 +79,7 @@ class ErrorDomain(IntEnum):
     NODEDEV = 22
 
 
-class RemoteError(Exception):
+class RpcError(Exception):
     """An error as it stands in a reply; the message is shown to people as it is."""
 
     def __init__(self, code: ErrorCode, domain: ErrorDomain, message: str) -> None:
@@ -207,7 +207,7 @@ _ERROR: Final = xdr.Structure(
 )
 
 
-def encode_error(call: Header, error: RemoteError) -> bytes:
+def encode_error(call: Header, error: RpcError) -> bytes:
     """Return the reply to a call that failed."""
     payload = xdr.encode(_ERROR, _Error(error.code, error.domain, error.message))
     return encode_reply(call, payload, status=1)
@@ -239,7 +239,7 @@ class Open(NamedTuple):
     flags: int
 
 
-class Selection(NamedTuple):
+class CapAndFlags(NamedTuple):
     """remote_node_num_of_devices_args: a capability, None for any."""
 
     cap: str | None
@@ -311,7 +311,7 @@ class Identity(NamedTuple):
     flags: int
 
 
-class Lifecycle(NamedTuple):
+class LifecycleMessage(NamedTuple):
     """remote_node_device_event_lifecycle_msg."""
 
     callback_id: int
@@ -320,7 +320,7 @@ class Lifecycle(NamedTuple):
     detail: int
 
 
-class Update(NamedTuple):
+class UpdateMessage(NamedTuple):
     """remote_node_device_event_update_msg."""
 
     callback_id: int
@@ -357,7 +357,7 @@ SUPPORTS_FEATURE: Final = Procedure(60, "CONNECT_SUPPORTS_FEATURE", INT, INT)
 AUTH_LIST: Final = Procedure(66, "AUTH_LIST", VOID, Array(INT, _LIST_MAX))
 GET_URI: Final = Procedure(110, "CONNECT_GET_URI", VOID, _STRING)
 NUM_OF_DEVICES: Final = Procedure(
-    111, "NODE_NUM_OF_DEVICES", xdr.Structure(Selection, _OPTIONAL_STRING, UNSIGNED_INT), INT
+    111, "NODE_NUM_OF_DEVICES", xdr.Structure(CapAndFlags, _OPTIONAL_STRING, UNSIGNED_INT), INT
 )
 LIST_DEVICES: Final = Procedure(
     112,
@@ -411,10 +411,13 @@ IS_PERSISTENT: Final = Procedure(435, "NODE_DEVICE_IS_PERSISTENT", _STRING, INT)
 IS_ACTIVE: Final = Procedure(436, "NODE_DEVICE_IS_ACTIVE", _STRING, INT)
 
 EVENT_LIFECYCLE: Final = Procedure(
-    376, "NODE_DEVICE_EVENT_LIFECYCLE", xdr.Structure(Lifecycle, INT, _STRING, INT, INT), VOID
+    376,
+    "NODE_DEVICE_EVENT_LIFECYCLE",
+    xdr.Structure(LifecycleMessage, INT, _STRING, INT, INT),
+    VOID,
 )
 EVENT_UPDATE: Final = Procedure(
-    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(Update, INT, _STRING), VOID
+    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(UpdateMessage, INT, _STRING), VOID
 )
 
 

@@ -17,7 +17,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink.service import Chunk
+from nodedevd.server.varlink.answers import Chunk
 from nodedevd.tree.graft import tree_path
 
 Content = Literal["none", "json", "xml"]
@@ -110,7 +110,7 @@ class WatchReplies:
 
 
 class WatchStream:
-    """The replies to one call of `Watch`; see `service.Stream`."""
+    """The replies to one call of `Watch`; see `answers.Stream`."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kept_replies_are_bounded() -> None:
     """One too many, and all are forgotten; one that takes another's place is none more."""
-    kept = ReplyCache(lambda: None, most_bytes=1000)
+    kept = ReplyCache(lambda: None, capacity_bytes=1000)
     for _ in range(10):
         kept.keep(b"a", bytes(499))
         assert kept.get(b"a") is not None

@@ -18,7 +18,7 @@ from nodedevd.server.libvirt.protocol import (
     Packet,
     PacketDecoder,
     Procedure,
-    RemoteError,
+    RpcError,
     encode_error,
     encode_event,
     encode_keepalive,
@@ -78,21 +78,21 @@ def test_call_of_a_real_client_is_decoded() -> None:
             "0000001c 6b656570 00000001 00000002 00000002 00000000 00000000",
         ),
         (
-            encode_event(remote.EVENT_LIFECYCLE, remote.Lifecycle(3, "ab", 1, 0)),
+            encode_event(remote.EVENT_LIFECYCLE, remote.LifecycleMessage(3, "ab", 1, 0)),
             (
                 "00000030 20008086 00000001 00000178 00000002 00000000 00000000"
                 "00000003 00000002 61620000 00000001 00000000"
             ),
         ),
         (
-            encode_event(remote.EVENT_UPDATE, remote.Update(4, "abcd")),
+            encode_event(remote.EVENT_UPDATE, remote.UpdateMessage(4, "abcd")),
             (
                 "00000028 20008086 00000001 00000179 00000002 00000000 00000000"
                 "00000004 00000004 61626364"
             ),
         ),
         (
-            encode_error(CALL, RemoteError(ErrorCode.RPC, ErrorDomain.NODEDEV, "no")),
+            encode_error(CALL, RpcError(ErrorCode.RPC, ErrorDomain.NODEDEV, "no")),
             (
                 "00000050 20008086 00000001 00000042 00000001 00000007 00000001"
                 "00000027 00000016 00000001 00000002 6e6f0000 00000002 00000000"

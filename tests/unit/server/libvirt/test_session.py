@@ -26,19 +26,21 @@ from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
-from nodedevd.server.libvirt.conversation import REGISTRATIONS_MAX, version_number
+from nodedevd.server.libvirt.conversation import LibvirtConversations, LibvirtLimits
 from nodedevd.server.libvirt.devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
 from nodedevd.server.libvirt.protocol import Procedure
-from nodedevd.server.libvirt.session import LibvirtServer, Limits
+from nodedevd.server.libvirt.session import REGISTRATIONS_MAX, version_number
 from nodedevd.server.libvirt.xdr import Case
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import FIXTURES, HOSTS
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
+from tests.support.serving import served
 
 CARD = "pci_0000_02_00_0"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
@@ -90,10 +92,13 @@ def remade(store: Store, name: str, kind: type[Any], **fields: object) -> Device
 class Bench:
     """A server over a store, whose socket lies below a directory."""
 
-    def __init__(self, path: Path, store: Store, server: LibvirtServer) -> None:
+    def __init__(
+        self, path: Path, store: Store, server: Server, protocol: LibvirtConversations
+    ) -> None:
         self.path = path
         self.store = store
         self.server = server
+        self.protocol = protocol
 
 
 @asynccontextmanager
@@ -101,24 +106,18 @@ async def serving(
     directory: Path,
     store: Store | None = None,
     freshness: Freshness | None = None,
+    *,
+    max_clients: int = 1024,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """Serve, and check that nothing is left in the end."""
     store = store or stored()
-    freshness = freshness or FakeFreshness()
-    server = LibvirtServer(NodeDevices(Encodings(store)), freshness, limits=Limits(**limits))
+    devices = NodeDevices(Encodings(store))
+    protocol = LibvirtConversations(devices, freshness or FakeFreshness(), LibvirtLimits(**limits))
     path = directory / "libvirt"
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(path))
-    sock.listen(1024)
-    await server.start(sock)
-    try:
-        yield Bench(path, store, server)
-    finally:
-        server.close()
-        await server.wait_closed()
-    assert (server.clients, store.subscriptions) == (0, 0)
+    async with served(path, protocol, ServerLimits(max_clients=max_clients)) as server:
+        yield Bench(path, store, server, protocol)
+    assert store.subscriptions == 0
 
 
 async def refused(call: Awaitable[Any]) -> tuple[int, int]:
@@ -166,7 +165,7 @@ async def test_client_connects_as_virsh_does(tmp_path: Path) -> None:
         await peer.call(remote.UNREGISTER_CLOSE_CALLBACK, None)
         await peer.call(remote.CLOSE, None)
         await peer.receive_end()
-        assert bench.server.calls == 8
+        assert bench.protocol.calls == 8
 
 
 async def test_connection_tells_of_itself(tmp_path: Path) -> None:
@@ -253,7 +252,7 @@ async def test_filters_find_what_the_xml_says(tmp_path: Path, host: str) -> None
         for bit, word in enumerate(WORDS):
             expected = [name for name in words if word in words[name]]
             assert await listed(peer, 1 << bit) == expected, word
-            selection = remote.Selection(word, 0)
+            selection = remote.CapAndFlags(word, 0)
             assert await peer.call(remote.NUM_OF_DEVICES, selection) == len(expected)
             names = await peer.call(remote.LIST_DEVICES, remote.SelectedNames(word, 65536, 0))
             assert list(names) == expected
@@ -293,11 +292,13 @@ async def test_old_list_cuts_and_knows_no_unknown_word(tmp_path: Path) -> None:
         assert list(await names(None, 65536)) == everything
         assert list(await names(None, 2)) == everything[:2]
         assert list(await names("no such", 10)) == []
-        assert await peer.call(remote.NUM_OF_DEVICES, remote.Selection(None, 0)) == len(everything)
+        assert await peer.call(remote.NUM_OF_DEVICES, remote.CapAndFlags(None, 0)) == len(
+            everything
+        )
         assert await refused(names(None, 65537)) == BAD_CALL
         assert await refused(names(None, -1)) == BAD_CALL
         assert await refused(names(None, 1, 1)) == BAD_ARGUMENT
-        with_flags = remote.Selection(None, 1)
+        with_flags = remote.CapAndFlags(None, 1)
         assert await refused(peer.call(remote.NUM_OF_DEVICES, with_flags)) == BAD_ARGUMENT
         one_cap = await peer.call(remote.LIST_CAPS, remote.NameAndMaximum(CARD, 1))
         assert list(one_cap) == ["pci"]
@@ -528,9 +529,9 @@ async def test_events_are_told_in_the_order_of_the_store(tmp_path: Path) -> None
         change(bench.store, CARD, driver=None)
         publish(bench.store, Added(mdev))
         assert [await peer.event() for _ in range(3)] == [
-            remote.Lifecycle(0, MDEV_NAME, DELETED, 0),
-            remote.Update(1, CARD),
-            remote.Lifecycle(0, MDEV_NAME, CREATED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.UpdateMessage(1, CARD),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
 
 
@@ -542,8 +543,8 @@ async def test_change_the_format_does_not_show_is_no_event(tmp_path: Path) -> No
         change(bench.store, CARD, driver="shown")
         change(bench.store, MDEV, driver="shown")
         assert [await peer.event() for _ in range(2)] == [
-            remote.Update(0, CARD),
-            remote.Update(0, MDEV_NAME),
+            remote.UpdateMessage(0, CARD),
+            remote.UpdateMessage(0, MDEV_NAME),
         ]
 
 
@@ -558,8 +559,8 @@ async def test_device_that_comes_to_be_shown_is_created(tmp_path: Path) -> None:
         publish(bench.store, Changed(hidden, before))
         told = [await peer.event() for _ in range(2)]
         assert told == [
-            remote.Lifecycle(0, CARD, DELETED, 0),
-            remote.Lifecycle(0, CARD, CREATED, 0),
+            remote.LifecycleMessage(0, CARD, DELETED, 0),
+            remote.LifecycleMessage(0, CARD, CREATED, 0),
         ]
 
 
@@ -582,12 +583,13 @@ async def test_definition_of_an_mdev_makes_lifecycle_events(tmp_path: Path) -> N
             publish(bench.store, Changed(before, after))
         publish(bench.store, Changed(plain, defined), Removed(defined), Added(plain))
         expected = [
-            *(remote.Lifecycle(0, MDEV_NAME, DEFINED, 0), remote.Update(1, MDEV_NAME)),
-            *(remote.Lifecycle(0, MDEV_NAME, UNDEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, DEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, DELETED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, UNDEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, CREATED, 0),),
+            remote.LifecycleMessage(0, MDEV_NAME, DEFINED, 0),
+            remote.UpdateMessage(1, MDEV_NAME),
+            remote.LifecycleMessage(0, MDEV_NAME, UNDEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, UNDEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
         assert [await peer.event() for _ in expected] == expected
 
@@ -617,8 +619,8 @@ async def test_inactive_mdev_is_listed_as_such(tmp_path: Path) -> None:
         assert await xml_of(peer, MDEV, 1) == await xml_of(peer, MDEV) == as_defined
         publish(store, Changed(inactive, active))
         assert [await peer.event(), await peer.event()] == [
-            remote.Lifecycle(0, MDEV_NAME, DELETED, 0),
-            remote.Lifecycle(0, MDEV_NAME, CREATED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
 
 
@@ -630,7 +632,7 @@ async def test_filter_of_a_device_is_by_its_name(tmp_path: Path) -> None:
         mdev = bench.store.snapshot.lookup(MDEV)
         other = bench.store.snapshot.lookup("mdev_83c32df7_d52e_4ec1_9668_1f3c7e4df107")
         publish(bench.store, Removed(other), Removed(mdev))
-        assert await peer.event() == remote.Lifecycle(1, MDEV_NAME, DELETED, 0)
+        assert await peer.event() == remote.LifecycleMessage(1, MDEV_NAME, DELETED, 0)
 
 
 async def test_events_before_the_registration_are_not_told(tmp_path: Path) -> None:
@@ -681,7 +683,7 @@ async def test_client_that_does_not_read_its_events_is_dropped(tmp_path: Path) -
             told = 0
             while bench.server.clients == 2:
                 change(store, CARD, driver=str(told))
-                assert await peer.event() == remote.Update(0, CARD)
+                assert await peer.event() == remote.UpdateMessage(0, CARD)
                 told += 1
             assert told > 64
         lazy.close()

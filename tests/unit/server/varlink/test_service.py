@@ -10,19 +10,12 @@ import msgspec
 import pytest
 
 from nodedevd import errors, varlink
-from nodedevd.server.varlink.service import (
-    Answer,
-    Chunk,
-    Interface,
-    IterableStream,
-    Method,
-    Peer,
-    Request,
-    Service,
-)
-from nodedevd.varlink import Call, Malformed, VarlinkError
+from nodedevd.server.conversation import Peer
+from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.service import Interface, Method, Request, Service
+from nodedevd.varlink import SERVICE, Call, Malformed, VarlinkError
 
-PEER = Peer(pid=1, uid=2, gid=3)
+PEER = Peer(pid=1, uid=2)
 
 
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,11 +37,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Odd(errors.NodedevError):
-    """An error with a field that is private."""
+    """An error with an attribute that is not a field."""
 
-    def __init__(self) -> None:
-        self.parts = ("a", "b")
-        self._secret = "s"
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        self.secret = "s"
+        return self.secret
 
 
 def echo(parameters: Parameters, request: Request) -> Answer:
@@ -67,11 +62,11 @@ def failing(error: Exception) -> Method[Nothing]:
 
 METHODS: dict[str, Method[Any]] = {
     "Echo": Method(Parameters, echo),
-    "NoSuchDevice": failing(errors.NoSuchDevice("mdev_1", ["mdev_2"])),
+    "NoSuchDevice": failing(errors.NoSuchDevice("mdev_1", ("mdev_2",))),
     "InvalidParameter": failing(errors.InvalidParameter("format", "unknown")),
     "ExpectedMore": failing(errors.ExpectedMore()),
-    "PermissionDenied": failing(varlink.PermissionDenied()),
-    "Odd": failing(Odd()),
+    "PermissionDenied": failing(VarlinkError(f"{SERVICE}.PermissionDenied")),
+    "Odd": failing(Odd(("a", "b"))),
     "Defect": failing(KeyError("internal detail")),
 }
 
@@ -102,7 +97,7 @@ def test_call_reaches_its_handler_with_parameters_and_request() -> None:
     """The handler sees decoded parameters, the peer and the flags."""
     assert call("org.example.Test.Echo", b'{"name":"a","numbers":[1]}', more=True) == {
         "parameters": {"name": "a", "numbers": [1], "filter": None},
-        "request": {"peer": {"pid": 1, "uid": 2, "gid": 3}, "more": True, "oneway": False},
+        "request": {"peer": {"pid": 1, "uid": 2}, "more": True, "oneway": False},
     }
 
 

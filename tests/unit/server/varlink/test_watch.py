@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +19,19 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store
+from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.interface import DevicesInterface
 from nodedevd.server.varlink.service import Service
-from nodedevd.server.varlink.session import Limits, Server
 from nodedevd.server.varlink.watch import Content, Filter, WatchReplies, WatchStream
+from nodedevd.socket_paths import INTERFACE
 from nodedevd.tree.graft import Reading, assemble, graft
 from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness
 from tests.support.peer import Peer, connected
+from tests.support.serving import served
 from tests.support.watching import Mirror
 
 TOP, CARD, OTHER = "/sys/devices/a", "/sys/devices/a/b", "/sys/devices/c"
@@ -300,32 +301,17 @@ def no_status() -> Status:
     raise NotImplementedError
 
 
-@asynccontextmanager
-async def serving(store: Store, path: Path) -> AsyncIterator[Server]:
+def serving(store: Store, path: Path) -> AbstractAsyncContextManager[Server]:
     """Serve a store on a Unix socket."""
-    service = Service(
-        vendor="nodedevd",
-        product="nodedevd",
-        version="0",
-        url="https://nodedevd.org",
-        interfaces=[DevicesInterface(Encodings(store), no_status, FakeFreshness()).interface()],
-        error_namespace=NAME,
-    )
-    server = Server(service, limits=Limits(close_seconds=5.0))
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(path))
-    listening.listen(256)
-    await server.start(listening)
-    try:
-        yield server
-    finally:
-        server.close()
-        await server.wait_closed()
+    interface = DevicesInterface(Encodings(store), no_status, FakeFreshness()).interface()
+    service = Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [interface], INTERFACE)
+    protocol = VarlinkConversations(service, lambda: store.snapshot.generation)
+    return served(path, protocol, ServerLimits(close_seconds=5.0))
 
 
 async def start_watching(peer: Peer, **parameters: object) -> None:
     """Call Watch."""
-    await peer.send_raw(encode_call(f"{NAME}.Watch", parameters, more=True))
+    await peer.send_raw(encode_call(f"{INTERFACE}.Watch", parameters, more=True))
 
 
 async def test_watch_without_more_is_refused(tmp_path: Path) -> None:
@@ -333,7 +319,7 @@ async def test_watch_without_more_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     async with serving(Store(host()), path), connected(path) as peer:
         with pytest.raises(VarlinkError) as caught:
-            await peer.call(f"{NAME}.Watch")
+            await peer.call(f"{INTERFACE}.Watch")
         assert caught.value.name == "org.varlink.service.ExpectedMore"
 
 
@@ -424,7 +410,7 @@ async def test_watchers_that_never_read_cost_the_others_nothing(tmp_path: Path) 
         idle = [await stack.enter_async_context(connected(path)) for _ in range(IDLE)]
         for peer in idle:
             await start_watching(peer, snapshot=False, content="json")
-        call = encode_call(f"{NAME}.Watch", {"snapshot": False}, more=True)
+        call = encode_call(f"{INTERFACE}.Watch", {"snapshot": False}, more=True)
         listeners = []
         for _ in range(PATIENT):
             transport, listener = await loop.create_unix_connection(Listener, str(path))

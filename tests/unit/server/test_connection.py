@@ -17,18 +17,14 @@ import pytest
 import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
-from nodedevd.server.varlink.service import (
-    Answer,
-    Chunk,
-    Interface,
-    IterableStream,
-    Method,
-    Request,
-    Service,
-)
-from nodedevd.server.varlink.session import TURN_BYTES, Limits, Server
-from nodedevd.varlink import encode_call
+from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.connection import TURN_BYTES
+from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.service import Interface, Method, Request, Service
+from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.peer import connected
+from tests.support.serving import listening, served
 
 NAME = "org.example.Test"
 DESCRIPTION = """\
@@ -87,9 +83,11 @@ class Ticker:
 
 
 class Bench:
-    """A server with an interface whose answers the test holds in its hands."""
+    """A protocol over an interface whose answers the test controls, and its server."""
 
-    def __init__(self, path: Path, limits: Limits | None) -> None:
+    server: Server
+
+    def __init__(self, path: Path, message_bytes: int) -> None:
         self.path = path
         self.ticker = Ticker()
         self.gate = asyncio.Event()
@@ -115,8 +113,7 @@ class Bench:
                 "Surrogate": Method(Nothing, self.surrogate),
             },
         )
-        service = Service("V", "P", "1", "https://example.org", [interface], NAME)
-        self.server = Server(service, limits=limits)
+        self.protocol = protocol_of(interface, message_bytes)
 
     def echo(self, parameters: Text, request: Request) -> Answer:
         """Answer at once."""
@@ -184,25 +181,25 @@ class Bench:
         raise NoSuchDevice("\udcff")
 
 
+def protocol_of(
+    interface: Interface, message_bytes: int = MESSAGE_LIMIT_BYTES
+) -> VarlinkConversations:
+    """Return the protocol over a service of one interface."""
+    service = Service("V", "P", "1", "https://example.org", [interface], NAME)
+    return VarlinkConversations(service, lambda: None, message_bytes=message_bytes)
+
+
 @asynccontextmanager
-async def serving(path: Path, limits: Limits | None = None) -> AsyncIterator[Bench]:
-    """Serve on a socket below `path`, and check that nothing is left in the end."""
-    bench = Bench(path / "socket", limits)
-    await bench.server.start(listening(bench.path))
-    try:
+async def serving(
+    path: Path,
+    limits: ServerLimits | None = None,
+    *,
+    message_bytes: int = MESSAGE_LIMIT_BYTES,
+) -> AsyncIterator[Bench]:
+    """Serve on a socket below `path`, and check that no client is left at the end."""
+    bench = Bench(path / "socket", message_bytes)
+    async with served(bench.path, bench.protocol, limits) as bench.server:
         yield bench
-    finally:
-        bench.server.close()
-        await bench.server.wait_closed()
-    assert bench.server.clients == 0
-
-
-def listening(path: Path) -> socket.socket:
-    """Return a listening socket."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(path))
-    sock.listen(1024)
-    return sock
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -211,10 +208,10 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def session_of(bench: Bench) -> Any:
-    """Return the one session, to look at what it holds."""
-    (session,) = bench.server._sessions
-    return session
+def connection_of(bench: Bench) -> Any:
+    """Return the one connection, to look at what it holds."""
+    (connection,) = bench.server._connections
+    return connection
 
 
 @contextmanager
@@ -243,7 +240,7 @@ async def test_call_is_answered(tmp_path: Path) -> None:
     """A call gets its reply, and is counted."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         assert await peer.call(f"{NAME}.Echo", text="a") == {"text": "a"}
-        assert (bench.server.clients, bench.server.calls) == (1, 1)
+        assert (bench.server.clients, bench.protocol.calls) == (1, 1)
 
 
 async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
@@ -255,13 +252,10 @@ async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
         return b"{}"
 
     interface = Interface(NAME, "", {"Who": Method(Nothing, who)})
-    server = Server(Service("V", "P", "1", "", [interface], NAME))
-    await server.start(listening(tmp_path / "socket"))
-    async with connected(tmp_path / "socket") as peer:
+    path = tmp_path / "socket"
+    async with served(path, protocol_of(interface)), connected(path) as peer:
         assert await peer.call(f"{NAME}.Who") == {}
-    server.close()
-    await server.wait_closed()
-    assert [(p.pid, p.uid, p.gid) for p in peers] == [(os.getpid(), os.getuid(), os.getgid())]
+    assert [(p.pid, p.uid) for p in peers] == [(os.getpid(), os.getuid())]
 
 
 async def test_pipelined_calls_are_answered_in_order(tmp_path: Path) -> None:
@@ -378,7 +372,9 @@ async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Pat
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
             calls = encode_call(f"{NAME}.Echo", {"text": "a"}) * 100_000
-            await flood(client, calls, until=lambda: not session_of(bench)._transport.is_reading())
+            await flood(
+                client, calls, until=lambda: not connection_of(bench)._transport.is_reading()
+            )
         await bench.ticker.closed.wait()
         assert bench.texts == []
 
@@ -468,9 +464,8 @@ async def test_failures_leave_the_connection_alive(
 
 async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
     """It is answered where it came from, which goes on, as do the others."""
-    limits = Limits(message_bytes=1000)
     async with (
-        serving(tmp_path, limits) as bench,
+        serving(tmp_path, message_bytes=1000) as bench,
         connected(bench.path) as bad,
         connected(bench.path) as good,
     ):
@@ -491,18 +486,18 @@ def padded(call: bytes, size: int) -> bytes:
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
     """Answering and reading stop, within the stated bounds, and go on when the client reads."""
     size = 10_000
-    limits = Limits(high_water_bytes=32 * 1024, message_bytes=4096)
-    async with serving(tmp_path, limits) as bench:
+    limits = ServerLimits(high_water_bytes=32 * 1024)
+    async with serving(tmp_path, limits, message_bytes=4096) as bench:
         with silent_client(bench.path) as client:
             call = padded(encode_call(f"{NAME}.Blob", {"to": size}), 2000)
             await until(lambda: bench.server.clients == 1)
-            session = session_of(bench)
-            sent = await flood(client, call * 2000, until=lambda: not session._writable)
-            assert not session._transport.is_reading()
-            unsent = session._transport.get_write_buffer_size()
+            connection = connection_of(bench)
+            sent = await flood(client, call * 2000, until=lambda: not connection._writable)
+            assert not connection._transport.is_reading()
+            unsent = connection._transport.get_write_buffer_size()
             assert limits.high_water_bytes < unsent
             assert unsent <= limits.high_water_bytes + TURN_BYTES + size + 100
-            assert session._decoder.buffered <= limits.message_bytes + 256 * 1024
+            assert connection._conversation._decoder.buffered <= 4096 + 256 * 1024
             assert bench.generated < sent // 2000
             async with connected(client) as peer:
                 for _ in range(sent // 2000):
@@ -516,11 +511,11 @@ async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> Non
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Blobs", {"to": size}, more=True))
             await until(lambda: bench.generated > 0)
-            session = session_of(bench)
-            await until(lambda: not session._writable)
+            connection = connection_of(bench)
+            await until(lambda: not connection._writable)
             assert bench.generated < 1000
-            unsent = session._transport.get_write_buffer_size()
-            assert 0 < unsent <= bench.server.limits.high_water_bytes + TURN_BYTES + size + 100
+            unsent = connection._transport.get_write_buffer_size()
+            assert 0 < unsent <= bench.server.high_water_bytes + TURN_BYTES + size + 100
             async with connected(client) as peer:
                 for _ in range(1000):
                     assert len((await peer.receive())["blob"]) == size
@@ -532,11 +527,11 @@ async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
-            session = session_of(bench)
+            connection = connection_of(bench)
             bench.ticker.tick(b'{"blob":"%b"}' % (b"x" * 1_000_000))
-            await until(lambda: not session._writable)
+            await until(lambda: not connection._writable)
             bench.ticker.tick(b'{"n":1}', last=True)
-            await until(lambda: session._turn_handle is None)
+            await until(lambda: connection._turn_handle is None)
             assert len(bench.ticker.chunks) == 1
             async with connected(client) as peer:
                 assert len((await peer.receive())["blob"]) == 1_000_000
@@ -549,17 +544,17 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Blobs", {"to": 10_000}, more=True))
             await until(lambda: bench.generated > 0)
-            session = session_of(bench)
-            await until(lambda: not session._writable)
+            connection = connection_of(bench)
+            await until(lambda: not connection._writable)
         await until(lambda: bench.server.clients == 0)
-        assert session._stream is None
+        assert connection._conversation._stream is None
 
 
 async def test_one_client_too_many_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told so, once in the log for many; a place that becomes free is given away."""
-    async with serving(tmp_path, Limits(max_clients=2)) as bench:
+    async with serving(tmp_path, ServerLimits(max_clients=2)) as bench:
         async with connected(bench.path) as one, connected(bench.path) as two:
             await one.call(f"{NAME}.Echo", text="a")
             await two.call(f"{NAME}.Echo", text="a")
@@ -592,7 +587,7 @@ async def test_no_descriptors_left_pauses_accepting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Clients that are connected are served; those who wait are, when descriptors are back."""
-    limits = Limits(accept_retry_seconds=0.01)
+    limits = ServerLimits(accept_retry_seconds=0.01)
     loop = asyncio.get_running_loop()
     async with serving(tmp_path, limits) as bench, connected(bench.path) as peer:
         assert await peer.call(f"{NAME}.Echo", text="a") == {"text": "a"}
@@ -611,18 +606,19 @@ async def test_no_descriptors_left_pauses_accepting(
             assert await loop.sock_recv(client, 100) == b'{"parameters":{"text":"waited"}}\0'
             client.close()
     assert {(r.name, r.levelno) for r in caplog.records} == {
-        ("nodedevd.server.varlink.session", logging.ERROR)
+        ("nodedevd.server.acceptor", logging.ERROR)
     }
 
 
 async def test_accepting_rests_after_a_failure(tmp_path: Path) -> None:
     """The listening socket is not polled, so the loop does not spin; closing ends the rest."""
-    async with serving(tmp_path, Limits(accept_retry_seconds=3600)) as bench:
+    async with serving(tmp_path, ServerLimits(accept_retry_seconds=3600)) as bench:
         client = socket.socket(socket.AF_UNIX)
         with no_descriptors_left():
             client.connect(str(bench.path))
-            await until(lambda: bench.server._retry is not None)
-        listener = bench.server._socket
+            (acceptor,) = bench.server._acceptors
+            await until(lambda: acceptor._retry is not None)
+        listener = acceptor._socket
         assert not asyncio.get_running_loop().remove_reader(listener)
         client.close()
 
@@ -653,7 +649,7 @@ async def test_closing_server_gives_up_calls_and_streams(tmp_path: Path) -> None
 async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
     """A client that reads gets the replies that were written before."""
     async with (
-        serving(tmp_path, Limits(close_seconds=3600)) as bench,
+        serving(tmp_path, ServerLimits(close_seconds=3600)) as bench,
         connected(bench.path) as peer,
     ):
         await peer.send(f"{NAME}.Blob", to=10_000_000)
@@ -666,7 +662,7 @@ async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
 async def test_closing_server_does_not_wait_for_a_client_that_never_reads(tmp_path: Path) -> None:
     """Waiting is bounded."""
     async with (
-        serving(tmp_path, Limits(close_seconds=0.05)) as bench,
+        serving(tmp_path, ServerLimits(close_seconds=0.05)) as bench,
         connected(bench.path) as peer,
     ):
         await peer.send(f"{NAME}.Blob", to=10_000_000)
@@ -681,7 +677,8 @@ async def test_closing_server_drops_a_client_that_was_just_accepted(tmp_path: Pa
     async with serving(tmp_path) as bench:
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(bench.path))
-        bench.server._accept()
+        (acceptor,) = bench.server._acceptors
+        acceptor._accept()
         assert bench.server.clients == 1
         bench.server.close()
         await bench.server.wait_closed()
@@ -703,14 +700,33 @@ async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
 
     waiting = asyncio.Event()
     interface = Interface(NAME, "", {"Stubborn": Method(Nothing, stubborn)})
-    server = Server(Service("V", "P", "1", "", [interface], NAME))
-    await server.start(listening(tmp_path / "socket"))
-    async with connected(tmp_path / "socket") as peer:
-        await peer.send_raw(encode_call(f"{NAME}.Stubborn", more=True))
-        await waiting.wait()
-    await ticker.closed.wait()
-    server.close()
-    await server.wait_closed()
+    path = tmp_path / "socket"
+    async with served(path, protocol_of(interface)):
+        async with connected(path) as peer:
+            await peer.send_raw(encode_call(f"{NAME}.Stubborn", more=True))
+            await waiting.wait()
+        await ticker.closed.wait()
+
+
+async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """A crowd on one does not keep clients from another; the server closes them all."""
+    limits = ServerLimits(max_clients=1)
+    async with serving(tmp_path, limits) as bench, connected(bench.path) as one:
+        other = protocol_of(Interface("org.example.Other", "", {}))
+        bench.server.listen(listening(tmp_path / "other"), other)
+        async with connected(tmp_path / "other") as two:
+            assert await one.call(f"{NAME}.Echo", text="a") == {"text": "a"}
+            await two.send(f"{NAME}.Echo", text="a")
+            assert (await two.receive_error())[0] == "org.varlink.service.InterfaceNotFound"
+            async with connected(tmp_path / "other") as three:
+                assert (await three.receive_error())[0] == f"{NAME}.TooManyClients"
+            assert bench.server.clients == 2
+            assert (bench.protocol.calls, other.calls) == (1, 1)
+            bench.server.close()
+            await one.receive_end()
+            await two.receive_end()
 
 
 async def test_many_clients_come_and_go(tmp_path: Path) -> None:
@@ -728,7 +744,7 @@ async def test_many_clients_come_and_go(tmp_path: Path) -> None:
         await asyncio.gather(*(visit(number) for number in range(200)))
         await until(lambda: bench.server.clients == 0)
         await until(lambda: not bench.server._tasks)
-        assert not bench.server.hangups._sessions
+        assert not bench.server.hangups._connections
 
 
 async def test_reference_client_is_served(tmp_path: Path) -> None:
