@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 CACHE_BYTES: Final = 16 << 20
 """Capacity for calls and their replies."""
@@ -13,7 +15,7 @@ CACHE_BYTES: Final = 16 << 20
 T = TypeVar("T")
 
 
-class Cacheable(NamedTuple, Generic[T]):
+class Cacheable(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """An answer that every client may get that makes the same call, until a time."""
 
     answer: T

@@ -197,13 +197,13 @@ class LibvirtSession:
                 ErrorCode.INTERNAL_ERROR, ErrorDomain.RPC, "internal error: connection not open"
             )
         result = handler.handle(arguments)
+        if isinstance(result, Cacheable):
+            reply = _encoded(handler.procedure, result.answer)
+            self._replies.keep(payload, reply, result.until)
+            return remote.encode_reply(header, reply)
         if isinstance(result, Awaitable):
             return _answer_later(header, handler.procedure, result)
-        if not isinstance(result, Cacheable):
-            return remote.encode_reply(header, _encoded(handler.procedure, result))
-        reply = _encoded(handler.procedure, result.answer)
-        self._replies.keep(payload, reply, result.until)
-        return remote.encode_reply(header, reply)
+        return remote.encode_reply(header, _encoded(handler.procedure, result))
 
     def _find(self, header: Header) -> _Handler:
         if header.program != remote.REMOTE or header.version != remote.VERSION:

@@ -116,10 +116,10 @@ class VarlinkConversation(Conversation[Answer]):
             return self._error(error)
         if isinstance(answer, Cacheable):
             return self._cache(text, answer)
-        if isinstance(answer, Awaitable):
-            self._awaiting = True
-            return answer
-        return self._begin(answer)
+        if isinstance(answer, bytes) or not isinstance(answer, Awaitable):
+            return self._begin(answer)
+        self._awaiting = True
+        return answer
 
     def answered(self, answer: Answer) -> None:
         """Make the reply ready, or begin the stream."""
