@@ -40,7 +40,7 @@ class AsyncConnection(DaemonConnection):
             async with asyncio.timeout(deadline.left):
                 await asyncio.get_running_loop().sock_sendall(self.socket, message)
         except TimeoutError:
-            raise TimedOut(f"{self.path} to take a call", deadline.seconds or 0) from None
+            raise TimedOut(f"{self.path} to accept a call", deadline.seconds or 0) from None
         except (BrokenPipeError, ConnectionResetError):
             pass  # a reply that the daemon sent before it closed is still to be read
         except OSError as error:

@@ -39,7 +39,7 @@ class BlockingConnection(DaemonConnection):
         try:
             self.socket.sendall(message)
         except TimeoutError:
-            raise TimedOut(f"{self.path} to take a call", deadline.seconds or 0) from None
+            raise TimedOut(f"{self.path} to accept a call", deadline.seconds or 0) from None
         except (BrokenPipeError, ConnectionResetError):
             pass  # a reply that the daemon sent before it closed is still to be read
         except OSError as error:

@@ -27,8 +27,8 @@ class Condition(msgspec.Struct, frozen=True):
     """A condition on the active devices: an mdev that is only defined is none of them."""
 
     reached: Predicate
-    what: str = "the condition to hold"
-    """continues the error's sentence, "timed out after 5 s waiting for" """
+    what: str = "the condition"
+    """for the error: `timed out after 5 s waiting for …`"""
     capabilities: Sequence[str] | None = None
     """`reached` gets only devices with any of these; None is all"""
     names: Sequence[str] | None = None
@@ -55,7 +55,7 @@ def at_least(count: int, *capabilities: str) -> Condition:
     """Wait until `count` devices with any of the capabilities are present."""
     return Condition(
         lambda devices: len(devices) >= count,
-        f"{count} devices with {' or '.join(capabilities)} to be present",
+        f"{count} devices with {' or '.join(capabilities)}",
         capabilities=capabilities,
     )
 
@@ -67,7 +67,7 @@ def available(parent: str, type_id: str, count: int = 1) -> Condition:
     """
     return Condition(
         lambda devices: any(_offers(device, type_id, count) for device in devices.values()),
-        f"{parent} to have {count} of {type_id} available",
+        f"{count} of {type_id} to be available on {parent}",
         names=[parent],
         recount=parent,
     )

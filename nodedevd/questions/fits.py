@@ -23,7 +23,7 @@ from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vg
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
 """perhaps: at least so many are offered, but not surely at the same time, or a count is unknown"""
 
-Reason: TypeAlias = Literal[
+NoRoomReason: TypeAlias = Literal[
     "not-offered",
     "not-listed",
     "other-profile-active",
@@ -70,7 +70,7 @@ class Card(msgspec.Struct, frozen=True, gc=False):
     """how many of the type there are"""
     ceiling: int | None
     """how many the card holds if it holds nothing else; None if the driver does not tell"""
-    reason: Reason | None
+    reason: NoRoomReason | None
     """why none could be created; None if one could"""
     places: tuple[Place, ...]
     """those with room first"""
@@ -128,7 +128,7 @@ def _card(name: str, functions: Sequence[VgpuFunction], wanted: str) -> Card:
         # That one fits where the driver says so is beyond doubt.
         available = available if room is None else min(available, max(1, room))
         certain = available if even else 1
-    reason: Reason | None = None
+    reason: NoRoomReason | None = None
     if not available:
         known = all(function.known for function in functions)
         reason = _reason(functions, places, others, known=known)
@@ -186,7 +186,7 @@ def _reason(
     others: Sequence[Offer],
     *,
     known: bool,
-) -> Reason:
+) -> NoRoomReason:
     if not known:
         return "unknown"
     if not places:

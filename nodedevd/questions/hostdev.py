@@ -31,7 +31,7 @@ Model: TypeAlias = Literal["vfio-pci", "vfio-ccw", "vfio-ap"]
 """The device APIs that libvirt has a model for."""
 MODELS: tuple[Model, ...] = get_args(Model)
 
-Reason: TypeAlias = Literal[
+NotAssignableReason: TypeAlias = Literal[
     "kind",
     "no-address",
     "inactive",
@@ -537,7 +537,7 @@ def _xml(request: HostDevRequest, handed: _Handed, address: PciAddress | CcwAddr
     return str(out)
 
 
-def _refused(name: str, reason: Reason, detail: str) -> NotAssignable:
+def _refused(name: str, reason: NotAssignableReason, detail: str) -> NotAssignable:
     return NotAssignable(name, reason, detail)
 
 

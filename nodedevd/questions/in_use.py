@@ -30,11 +30,11 @@ _DEVICE_NODES = "/dev/vfio/devices/"
 _NOIOMMU = "noiommu-"
 """stands in front of a group's number where VFIO runs without an IOMMU"""
 
-Reason: TypeAlias = Literal[
+UseReason: TypeAlias = Literal[
     "no-node", "group-shared", "device-untold", "processes-unseen", "other-host", "unanswered"
 ]
 
-REASONS: Mapping[Reason, str] = {
+REASONS: Mapping[UseReason, str] = {
     "no-node": "it is not bound to VFIO: there is no node to open",
     "group-shared": "its IOMMU group has several devices, and it cannot be told which is open",
     "device-untold": "a process has a VFIO device of which the kernel does not tell which it is",
@@ -53,7 +53,7 @@ class Use(msgspec.Struct, frozen=True):
     open: Literal["yes", "no", "unknown"]
     holders: tuple[Process, ...]
     """who has it open; for unknown who may have. Told to root and the daemon's own user"""
-    reason: Reason | None
+    reason: UseReason | None
     """why it is unknown, or why nobody can have it open"""
 
 
@@ -78,7 +78,7 @@ class Look:
         self,
         nodes: Mapping[str, Sequence[str]] | None = None,
         seen: Seen | None = None,
-        reason: Reason | None = None,
+        reason: UseReason | None = None,
     ) -> None:
         """Make one of what was found.
 
@@ -118,7 +118,7 @@ class Look:
 
         def told(
             answer: Literal["yes", "no", "unknown"],
-            reason: Reason | None,
+            reason: UseReason | None,
             holders: Iterable[Process] = (),
         ) -> Use:
             return Use(device, path or None, answer, tuple(dict.fromkeys(holders)), reason)

@@ -818,9 +818,9 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
     [
         (present(UUID), f"{UUID} to be present"),
         (gone("computer"), "computer to be gone"),
-        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev to be present"),
-        (available(GPU, TYPE, 9), f"{GPU} to have 9 of {TYPE} available"),
-        (Condition(lambda devices: False), "the condition to hold"),
+        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev"),
+        (available(GPU, TYPE, 9), f"9 of {TYPE} to be available on {GPU}"),
+        (Condition(lambda devices: False), "the condition"),
     ],
 )
 def test_wait_for_what_does_not_come_times_out(

@@ -22,7 +22,7 @@ from nodedevd.follow import shared_look
 from nodedevd.host.processes import Holding, Process, Seen
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.in_use import REASONS, InUse, Look, Reason, Use, look
+from nodedevd.questions.in_use import REASONS, InUse, Look, Use, UseReason, look
 from nodedevd.tree.read import scan
 from tests.support.holder import STAND_IN, can_make_nodes, holding, needs_nodes
 from tests.support.running import REPOSITORY, started
@@ -203,7 +203,7 @@ def test_devices_of_a_recorded_host_are_unknown(host: Host) -> None:
 
 def test_every_reason_has_a_sentence() -> None:
     """The words that go over the wire are those that are explained."""
-    assert set(REASONS) == set(get_args(Reason))
+    assert set(REASONS) == set(get_args(UseReason))
 
 
 def test_host_without_vfio_has_no_nodes(tmp_path: Path) -> None:
