@@ -86,7 +86,7 @@ class NotInFormat(NodedevError):
 
 
 class NotAssignable(NodedevError):
-    """The device cannot be handed to a guest as it is.
+    """The device cannot be assigned to a guest as it is.
 
     `reason` is a word that never changes, see `hostdev.NotAssignableReason`; `detail` says what to
     do next.
@@ -102,7 +102,7 @@ class NotAssignable(NodedevError):
 
 
 class DoesNotFit(NodedevError):
-    """A parameter does not fit the device that is to be handed to a guest."""
+    """A parameter does not fit the device that is to be assigned to a guest."""
 
     code = "does-not-fit"
     name: str

@@ -258,7 +258,7 @@ class Client:
         )
 
     def hostdev(self, request: HostDevRequest) -> HostDev:
-        """Return the domain XML that hands a device to a guest.
+        """Return the domain XML that assigns a device to a guest.
 
         Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
         """

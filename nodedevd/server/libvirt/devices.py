@@ -1,7 +1,7 @@
 """NodeDevices: a store's devices as libvirt lists, filters and names them.
 
-Which devices there are, their names and their XML are the libvirt format's; here are the
-filters, the lists of capabilities, and what a change is to who is told of events.
+The libvirt format decides which devices are shown, with which names and XML. This module has
+the filters, the lists of capabilities, and the events that a change causes.
 Source: virConnectListAllNodeDevicesFlags and virNodeDeviceEventLifecycleType of libvirt.
 """
 
@@ -42,10 +42,10 @@ INACTIVE: Final = 1 << 30
 ACTIVE: Final = 1 << 31
 _ALL_CAPABILITIES: Final = (1 << len(_CAPABILITIES)) - 1
 _GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
-"""Bits of one group are alternatives; a group of which there is none does not filter."""
+"""The bits of a group are alternatives; a group without a bit set does not filter."""
 FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
 
-_EVENTS_KEPT: Final = 1024
+_EVENTS_CACHED: Final = 1024
 _LIBVIRT: Final = FORMATS["libvirt"]
 
 
@@ -59,14 +59,14 @@ class LifecycleEvent(IntEnum):
 
 
 class DeviceEvent(NamedTuple):
-    """What clients are told of; `lifecycle` is None for an update."""
+    """An event for clients; `lifecycle` is None for an update."""
 
     name: str
     lifecycle: LifecycleEvent | None
 
 
 class _Entry(NamedTuple):
-    """What a list needs of a device; `bits` are those of the filters that it passes."""
+    """A device in a list; `bits` are the filters that it passes."""
 
     device: Device
     name: str
@@ -74,7 +74,7 @@ class _Entry(NamedTuple):
 
 
 class NodeDevices:
-    """Answers from the store's current snapshot; lives on the event loop."""
+    """The devices of a store's current snapshot as libvirt shows them."""
 
     def __init__(self, encodings: Encodings) -> None:
         self.store = encodings.store
@@ -85,7 +85,7 @@ class NodeDevices:
         self._events: OrderedDict[int, tuple[DeviceEvent, ...]] = OrderedDict()
 
     def select(self, flags: int) -> list[str]:
-        """Return the names of the devices that pass a filter of bits, sorted by our names."""
+        """Return the names of the devices that pass a filter, sorted by nodedevd's own names."""
         wanted = [flags & group for group in _GROUPS if flags & group]
         if not wanted:
             return list(self._list())
@@ -96,7 +96,7 @@ class NodeDevices:
         ]
 
     def having(self, capability: str | None) -> list[str]:
-        """Return the names of the devices with a capability; one that is unknown has none."""
+        """Return the names of the devices with a capability; no device has an unknown one."""
         if capability is None:
             return self.select(0)
         if capability not in _CAPABILITIES:
@@ -104,9 +104,9 @@ class NodeDevices:
         return self.select(1 << _CAPABILITIES.index(capability))
 
     def find(self, name: str) -> Device:
-        """Return the device of libvirt's name, or of any that `Snapshot.lookup` takes.
+        """Return a device by libvirt's name, or any that `Snapshot.lookup` accepts.
 
-        Raises NoSuchDevice, for one that the format does not show, too.
+        Raises NoSuchDevice, also for a device that the format does not show.
         """
         try:
             device = self.store.snapshot.lookup(name)
@@ -121,7 +121,7 @@ class NodeDevices:
         return device
 
     def find_scsi_host(self, wwnn: str, wwpn: str) -> Device:
-        """Return the SCSI host on Fibre Channel of these World Wide Names.
+        """Return the Fibre Channel SCSI host with these World Wide Names.
 
         Raises NoSuchDevice.
         """
@@ -139,32 +139,32 @@ class NodeDevices:
         return self._placed(device).name
 
     def parent(self, device: Device) -> str | None:
-        """Return libvirt's name of a device's parent; `computer` has none."""
+        """Return libvirt's name of a device's parent, None for `computer`."""
         return self._placed(device).parent
 
     def xml(self, device: Device, *, inactive: bool = False) -> str:
-        """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
+        """Return a device's XML, with `inactive` that of the definition of a persistent device."""
         if inactive:
             return str(_LIBVIRT.written(self._placed(_as_defined(device))))
         return self._encodings.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
-        """Return libvirt's words for what a device is, and then for what it has."""
+        """Return libvirt's words for a device's capabilities, nested ones last."""
         bits = _bits(device)
         words = [word for bit, word in enumerate(_CAPABILITIES) if bits & 1 << bit]
         return sorted(words, key=_NESTED.__contains__)
 
     def events(self, numbered: NumberedChange) -> tuple[DeviceEvent, ...]:
-        """Return what clients are told of a change; nothing, if the format shows none of it."""
+        """Return the events of a change, none if the format does not show it."""
         events = self._events.get(numbered.generation)
         if events is None:
-            events = self._events[numbered.generation] = tuple(self._tell(numbered.change))
-            if len(self._events) > _EVENTS_KEPT:
+            events = self._events[numbered.generation] = tuple(self._events_of(numbered.change))
+            if len(self._events) > _EVENTS_CACHED:
                 self._events.popitem(last=False)
         return events
 
     def _list(self) -> Mapping[str, _Entry]:
-        """Return what is shown, by libvirt's names; devices that stayed the same keep theirs."""
+        """Return the shown devices by libvirt's names; entries of unchanged devices are reused."""
         snapshot = self.store.snapshot
         if snapshot is not self._listed:
             known, self._entries = self._entries, {}
@@ -188,7 +188,7 @@ class NodeDevices:
     def _placed(self, device: Device) -> Device:
         return _LIBVIRT.placed(device, self.store.snapshot)
 
-    def _tell(self, change: Change) -> Iterator[DeviceEvent]:
+    def _events_of(self, change: Change) -> Iterator[DeviceEvent]:
         before = None if isinstance(change, Added) else change.device
         after = None if isinstance(change, Removed) else change.device
         if not isinstance(change, (Added, Removed)):
@@ -225,13 +225,13 @@ class NodeDevices:
 
 
 def is_persistent(device: Device) -> bool:
-    """Tell whether a device outlives a reboot by a definition of its own; the host does."""
+    """Return whether a device has a definition that survives a reboot; the host itself does."""
     mdev = device.capability(MdevChild)
     return device.capability(System) is not None if mdev is None else mdev.defined
 
 
 def starts_itself(device: Device) -> bool:
-    """Tell whether a device is started together with its parent; the host is always there."""
+    """Return whether a device is started together with its parent; the host itself is."""
     mdev = device.capability(MdevChild)
     return device.capability(System) is not None if mdev is None else mdev.autostart is True
 

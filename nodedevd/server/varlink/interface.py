@@ -162,7 +162,7 @@ class DevicesInterface:
 
     @methods.add("HostDev", HostDevRequest)
     def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer | Awaitable[Answer]:
-        """Answer the domain XML that hands a device to a guest."""
+        """Answer the domain XML that assigns a device to a guest."""
         snapshot = self._store.snapshot
         devices = [] if parameters.not_created else [snapshot.lookup(parameters.name)]
         return self._when_fresh(devices, partial(self._host_dev, parameters))

@@ -265,7 +265,7 @@ def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_group_that_does_not_exist_is_refused(path: str, tmp_path: Path) -> None:
     """Before anything is made."""
-    with pytest.raises(BadSocketPath, match="there is no group 'no such group'"):
+    with pytest.raises(BadSocketPath, match="the group 'no such group' does not exist"):
         open_listener(path, group="no such group")
     assert os.listdir(tmp_path) == []
 
