@@ -1,4 +1,4 @@
-"""The client in both forms: against a daemon, and against what is none."""
+"""The client in both forms, with a daemon and with scripted servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ SERVICE = "org.varlink.service"
 def recorded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Source, str]]:
-    """Return the devices of each recorded host, scanned here, and the socket of a daemon."""
+    """Return each recorded host, scanned here, and the socket of a daemon that serves it."""
     directory = tmp_path_factory.mktemp("daemon")
     sysroot = FIXTURES / request.param
     with running(directory, sysroot):
@@ -77,14 +77,14 @@ def recorded(
 
 @pytest.fixture(params=FORMS)
 def form(request: pytest.FixtureRequest) -> Form:
-    """Return what makes a client, in either form."""
+    """Return the constructor of a client, in either form."""
     made: Form = request.param
     return made
 
 
 @pytest.fixture
 def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Client]]:
-    """Return the devices of each recorded host, scanned here and asked of a daemon."""
+    """Return each recorded host, scanned here and from a daemon."""
     embedded, path = recorded
     with form(path) as client:
         yield embedded, client
@@ -92,14 +92,14 @@ def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Cli
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the socket of a daemon on a host that stays as it is."""
+    """Return the socket of a daemon on a host that does not change."""
     directory = tmp_path_factory.mktemp("card")
     with running(directory, FIXTURES / "vgpu-pf"):
         yield str(directory / "nodedevd.sock")
 
 
 class Changing:
-    """A host that changes, and the socket of a daemon that looks at it all the time."""
+    """A host that changes, and the socket of a daemon that reconciles all the time."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -113,7 +113,7 @@ class Changing:
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Iterator[Changing]:
-    """Return a host that changes, and is followed."""
+    """Return a host that changes, with a running daemon."""
     changing = Changing(tmp_path)
     with changing.running():
         yield changing
@@ -126,11 +126,11 @@ def told(event: str, generation: int = 1, name: str | None = None, instance: str
 
 
 def line(event: Event) -> str:
-    """Return what an event tells, as one line."""
+    """Return an event as one line."""
     return f"{event.event} {event.name or ''}".strip()
 
 
-# -- what it answers
+# -- answers
 
 
 @pytest.mark.parametrize("capabilities", [None, ["pci"], ["mdev", "mdev_types"], []])
@@ -144,7 +144,7 @@ def test_client_answers_what_a_scan_does(
 
 
 def test_client_describes_each_device_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """One, or several, by their names, in the order asked for."""
+    """One or several, by name, in the given order."""
     embedded, client = both
     devices = embedded.snapshot().devices[::-1]
     assert client.snapshot(names=[device.name for device in devices]).devices == devices
@@ -153,7 +153,7 @@ def test_client_describes_each_device_as_a_scan_does(both: tuple[Source, Client]
 
 
 def test_client_gives_the_same_bytes_as_a_scan(both: tuple[Source, Client]) -> None:
-    """JSON and XML are the same, byte for byte: of all devices, of each, and of none."""
+    """JSON and XML are equal, byte for byte: of all devices, of each, and of none."""
     embedded, client = both
     names = [entry.name for entry in embedded.list().devices]
     assert client.snapshot_json() == embedded.snapshot_json()
@@ -181,7 +181,7 @@ def test_client_gives_libvirts_format_as_a_scan_does(both: tuple[Source, Client]
 
 
 def test_watch_begins_with_what_a_scan_finds(both: tuple[Source, Client]) -> None:
-    """Every device is told with its content, parents first, then that this is all."""
+    """Every device comes with its content, parents first, then `ready`."""
     embedded, client = both
     devices: dict[str, Device] = {}
     with client.watch() as watch:
@@ -205,7 +205,7 @@ def outcome(source: Source, request: HostDevRequest) -> HostDev | tuple[type[Nod
 
 
 def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """The XML and the notes, or the same error with the same text, of every device."""
+    """For every device the XML and the notes, or the same error with the same text."""
     embedded, client = both
     names = [entry.name for entry in embedded.list().devices]
     requests = [HostDevRequest(name=name) for name in names]
@@ -215,7 +215,7 @@ def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -
 
 
 def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """Of all that VFIO drives, and of each device by name."""
+    """For all that VFIO drives, and for each device by name."""
     embedded, client = both
     assert client.in_use() == embedded.in_use()
     names = [entry.name for entry in embedded.list().devices]
@@ -224,7 +224,7 @@ def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) 
 
 
 def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None:
-    """NoSuchDevice comes with the name and the nearest ones."""
+    """NoSuchDevice has the name and the nearest ones."""
     for source in both:
         with pytest.raises(NoSuchDevice) as missing:
             source.describe("compute")
@@ -234,7 +234,7 @@ def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None
 
 
 def test_connection_goes_on_after_an_error(both: tuple[Source, Client]) -> None:
-    """An error reply is no end: the next call is answered."""
+    """After an error reply, the next call is answered."""
     embedded, client = both
     with pytest.raises(NoSuchDevice):
         client.describe("nobody")
@@ -246,7 +246,7 @@ def test_connection_goes_on_after_an_error(both: tuple[Source, Client]) -> None:
 
 
 def test_parts_of_a_stream_are_put_together(tmp_path: Path, form: Form) -> None:
-    """All replies of a stream make one answer, however small they are cut."""
+    """All replies of a stream make one answer, however small they are."""
     parts = [f"<devices generation='1'>\n  <!-- {number} -->\n" for number in range(50)]
     replies = b"".join(
         encode_reply(b'{"xml":"%b"}' % part.encode().replace(b"\n", b"\\n"), continues=last)
@@ -265,7 +265,7 @@ def test_calls_of_many_threads_get_their_own_answers(card: str) -> None:
 
 
 def test_first_answers_may_come_to_many_threads_at_once(card: str) -> None:
-    """In a new process, where no type was decoded before: msgspec would crash it."""
+    """In a new process, where no type was decoded before: without a lock, msgspec would crash."""
     program = """
 import contextlib, sys, threading
 from nodedevd.client import Client, NoSuchDevice
@@ -291,18 +291,18 @@ for one in threads:
 
 
 async def test_calls_of_many_tasks_get_their_own_answers(card: str) -> None:
-    """As for threads."""
+    """As with threads."""
     async with AsyncClient(card) as client:
         names = [entry.name for entry in (await client.list()).devices] * 20
         found = await asyncio.gather(*map(client.describe, names))
         assert [device.name for device in found] == names
 
 
-# -- the daemon is not there, or goes away
+# -- without a daemon, and when it goes away
 
 
 def test_no_socket_raises_no_daemon(tmp_path: Path, form: Form) -> None:
-    """The error names the path that was tried, and why nobody was there."""
+    """The error names the path, and why no daemon answers."""
     path = str(tmp_path / "nobody.sock")
     with pytest.raises(NoDaemon) as missing:
         form(path)
@@ -336,7 +336,7 @@ def test_first_socket_that_answers_is_taken(
 def test_environment_names_the_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
 ) -> None:
-    """$NODEDEVD_SOCKET alone is tried, if it is set."""
+    """If $NODEDEVD_SOCKET is set, only that path is tried."""
     path = str(tmp_path / "chosen.sock")
     monkeypatch.setenv("NODEDEVD_SOCKET", path)
     with pytest.raises(NoDaemon) as missing:
@@ -345,7 +345,7 @@ def test_environment_names_the_socket(
 
 
 def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path, form: Form) -> None:
-    """A daemon that goes away is said to have, by the path of its socket."""
+    """The error has the path of the socket."""
     with (
         answering(tmp_path, [b""]) as server,
         form(server.path) as client,
@@ -356,7 +356,7 @@ def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path, form: F
 
 
 def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form) -> None:
-    """Half of a list is not taken for the whole."""
+    """A part of a list is not returned as the whole."""
     part = encode_reply(b'{"generation":1,"devices":[]}', continues=True)
     with (
         answering(tmp_path, [part]) as server,
@@ -367,7 +367,7 @@ def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form
 
 
 def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, form: Form) -> None:
-    """The connection that went with the old one is replaced, and nobody notices."""
+    """The lost connection is replaced without an error."""
     sysroot = FIXTURES / "vgpu-pf"
     path = str(tmp_path / "nodedevd.sock")
     with running(tmp_path, sysroot) as daemon:
@@ -384,7 +384,7 @@ def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, fo
 
 
 def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
-    """A call after the end is a mistake, and told as one."""
+    """A call after `close` raises Closed."""
     with form(card) as client:
         client.close()
         with pytest.raises(Closed):
@@ -393,7 +393,7 @@ def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
             client.watch()
 
 
-# -- what is no answer
+# -- replies that are wrong
 
 
 NONSENSE = [b"no JSON\0", b"[]\0", b'{"parameters":1}\0', b"\xff\0", b"\0", encode_reply(b"{}")]
@@ -401,7 +401,7 @@ NONSENSE = [b"no JSON\0", b"[]\0", b'{"parameters":1}\0', b"\xff\0", b"\0", enco
 
 @pytest.mark.parametrize("reply", NONSENSE)
 def test_reply_that_is_none_raises(tmp_path: Path, form: Form, reply: bytes) -> None:
-    """Whatever answers on the socket, it is not believed."""
+    """Whatever answers on the socket, its replies are checked."""
     with (
         answering(tmp_path, [reply]) as server,
         form(server.path) as client,
@@ -411,7 +411,7 @@ def test_reply_that_is_none_raises(tmp_path: Path, form: Form, reply: bytes) -> 
 
 
 def test_second_reply_to_a_call_is_not_taken_for_the_next_ones(tmp_path: Path, form: Form) -> None:
-    """An answer that nobody asked for is worth a new connection."""
+    """After an unexpected reply, the next call opens a new connection."""
     one, other = (encode_reply(b'{"xml":"%b"}' % name) for name in (b"one", b"other"))
     with answering(tmp_path, [one + one], [other]) as server, form(server.path) as client:
         assert client.dump_xml() == "one"
@@ -419,7 +419,7 @@ def test_second_reply_to_a_call_is_not_taken_for_the_next_ones(tmp_path: Path, f
 
 
 def test_several_replies_to_a_call_for_one_are_not_understood(tmp_path: Path, form: Form) -> None:
-    """Which of them would be the answer?"""
+    """It is unclear which of them is the answer."""
     reply = b'{"generation":1,"device":{}}'
     replies = encode_reply(reply, continues=True) + encode_reply(reply)
     with (
@@ -432,7 +432,7 @@ def test_several_replies_to_a_call_for_one_are_not_understood(tmp_path: Path, fo
 
 @pytest.mark.parametrize("cut", [1, 100])
 def test_answer_over_the_limit_is_not_taken(tmp_path: Path, form: Form, cut: int) -> None:
-    """In one reply or in many that never end, it is no more than was allowed for."""
+    """The limit holds for one reply, and for many that never end."""
     part = encode_reply(b'{"xml":"%b"}' % (b"x" * (20_000 // cut)), continues=True) * cut
     good = encode_reply(b'{"xml":"good"}')
     with (
@@ -445,7 +445,7 @@ def test_answer_over_the_limit_is_not_taken(tmp_path: Path, form: Form, cut: int
 
 
 def test_what_is_not_known_yet_is_ignored_or_said(tmp_path: Path, form: Form) -> None:
-    """A newer daemon may tell more; a device of a kind that is not known is not cut short."""
+    """A newer daemon may send more fields; a device with an unknown kind is an error."""
     device = msgspec.json.decode(Embedded(str(FIXTURES / "vgpu-pf")).describe_json("computer"))
     more = encode_reply(msgspec.json.encode({"device": {**device, "new": 1}, "new": 2}))
     device["capabilities"].append({"type": "new_kind"})
@@ -474,7 +474,7 @@ def test_error_has_a_class_or_is_told_as_it_came(
     parameters: dict[str, object],
     expected: NodedevError,
 ) -> None:
-    """An error of a newer daemon is shown with its name and parameters."""
+    """An error of a newer daemon has its name and parameters."""
     error = encode_error(f"{INTERFACE}.{name}", parameters)
     with (
         answering(tmp_path, [error]) as server,
@@ -486,17 +486,17 @@ def test_error_has_a_class_or_is_told_as_it_came(
 
 
 def test_errors_have_codes_of_their_own() -> None:
-    """A program may tell them apart by a word that never changes."""
+    """Programs can distinguish them by a word that never changes."""
     public = [getattr(nodedevd.client, name) for name in nodedevd.client.__all__]
     errors = [one for one in public if isinstance(one, type) and issubclass(one, NodedevError)]
     assert len({one.code for one in errors}) == len(errors) > 9
 
 
-# -- time, and giving up
+# -- timeouts and cancellation
 
 
 def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None:
-    """Its answer, should it ever come, is not given to the next call."""
+    """A late answer is not returned to the next call."""
     good = encode_reply(b'{"xml":"good"}')
     part = encode_reply(b'{"xml":"late"}', continues=True)
     with (
@@ -512,7 +512,7 @@ def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None
 
 
 async def test_cancelled_call_leaves_nothing_to_the_next(tmp_path: Path) -> None:
-    """The half of an answer that had come is gone with its connection."""
+    """The part of an answer that had arrived is dropped with its connection."""
     part = encode_reply(b'{"xml":"old"}', continues=True)
     good = encode_reply(b'{"xml":"new"}')
     with answering(tmp_path, [part, None], [good]) as server:
@@ -526,7 +526,7 @@ async def test_cancelled_call_leaves_nothing_to_the_next(tmp_path: Path) -> None
 
 
 async def test_call_cancelled_while_another_is_answered_harms_neither(card: str) -> None:
-    """Who waits in line may leave it; who is served is served."""
+    """A waiting call can be cancelled; the call in progress is answered."""
     async with AsyncClient(card) as client:
         tasks = [asyncio.ensure_future(client.describe("computer")) for _ in range(9)]
         await asyncio.sleep(0)
@@ -540,7 +540,7 @@ async def test_call_cancelled_while_another_is_answered_harms_neither(card: str)
 
 
 def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None:
-    """Each change is one event, in order, with what it is about."""
+    """Each change is one event, in order, with its device."""
     with form(changing.path) as client, client.watch() as watch:
         lines = []
         for event in watch:
@@ -561,7 +561,7 @@ def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None
 
 
 def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
-    """By capability or name, with or without what there is, and with XML or nothing."""
+    """By capability or name, with or without the devices, and with XML or no content."""
     with form(card) as client:
         with client.watch(capabilities=["mdev_types"], content="xml") as watch:
             first, ready = next(watch), next(watch)
@@ -575,7 +575,7 @@ def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
 
 
 def test_string_is_one_name_and_not_its_letters(card: str, form: Form) -> None:
-    """A slip that types allow: to wait for devices that are called by a letter would be no end."""
+    """A mistake that types allow: waiting for devices named by letters would never end."""
     with form(card) as client:
         assert len(client.list("mdev_types").devices) == 1
         assert client.dump_xml("computer") == client.dump_xml(["computer"])
@@ -584,7 +584,7 @@ def test_string_is_one_name_and_not_its_letters(card: str, form: Form) -> None:
 
 
 def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None:
-    """What came after it is told, without what was known; an unknown one is told to resync."""
+    """Only the changes after it follow; an unknown one gets resync."""
     with form(changing.path) as client:
         with client.watch() as watch:
             while (known := next(watch)).event != "ready":
@@ -598,7 +598,7 @@ def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None
 
 
 def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
-    """Unless it is to reconnect, that is an error."""
+    """It is an error, unless the watch reconnects."""
     with (
         running(tmp_path, FIXTURES / "vgpu-pf") as daemon,
         form(str(tmp_path / "nodedevd.sock")) as client,
@@ -613,7 +613,7 @@ def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
 
 
 def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) -> None:
-    """What changed while nobody was there is told: everything is, after `resync`."""
+    """Changes while no daemon was running are not lost: all devices follow `resync`."""
     changing = Changing(tmp_path)
     known: dict[str, Device] = {}
     instances: set[str] = set()
@@ -663,7 +663,7 @@ def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) 
 def test_watch_asks_for_exactly_what_it_missed(
     tmp_path: Path, form: Form, before: list[bytes], since: int, after: str
 ) -> None:
-    """Behind the last event; from the beginning, if not all that is there had been told."""
+    """After the last event, or from the beginning if the devices were incomplete."""
     with (
         answering(tmp_path, [b"".join(before)], [told(after, 60)]) as server,
         form(server.path) as client,
@@ -677,7 +677,7 @@ def test_watch_asks_for_exactly_what_it_missed(
 
 
 def test_watch_tries_again_while_there_are_too_many_clients(tmp_path: Path, form: Form) -> None:
-    """After a restart everybody comes at once."""
+    """After a restart, all clients connect at once."""
     full = encode_error(f"{INTERFACE}.TooManyClients", {"limit": 1})
     with (
         answering(tmp_path, [told("ready")], [full], [told("added", 2, "a")]) as server,
@@ -692,7 +692,7 @@ def test_watch_tries_again_while_there_are_too_many_clients(tmp_path: Path, form
     [b"no JSON\0", encode_reply(b"{}", continues=True), encode_reply(b"{}"), told("invented")],
 )
 def test_watch_that_is_told_nonsense_says_so(tmp_path: Path, form: Form, nonsense: bytes) -> None:
-    """To reconnect would not help, and would hide it."""
+    """A reconnect would not help, and would hide it."""
     with (
         answering(tmp_path, [told("ready") + nonsense]) as server,
         form(server.path) as client,
@@ -704,7 +704,7 @@ def test_watch_that_is_told_nonsense_says_so(tmp_path: Path, form: Form, nonsens
 
 
 def test_watch_that_never_began_does_not_reconnect(tmp_path: Path, form: Form) -> None:
-    """A wrong path is told at once."""
+    """A wrong path is an error at once."""
     with (
         answering(tmp_path, [b""]) as server,
         form(server.path) as client,
@@ -715,7 +715,7 @@ def test_watch_that_never_began_does_not_reconnect(tmp_path: Path, form: Form) -
 
 
 def test_watch_that_is_closed_by_another_thread_ends(card: str) -> None:
-    """As a `for` ends: without an error."""
+    """Its `for` loop ends without an error."""
     with Client(card) as client:
         watch = client.watch()
         seen = threading.Event()
@@ -739,7 +739,7 @@ def test_watch_that_is_closed_by_another_thread_ends(card: str) -> None:
 
 
 async def test_watch_that_is_closed_by_another_task_ends(card: str) -> None:
-    """As an `async for` ends: without an error."""
+    """Its `async for` loop ends without an error."""
     async with AsyncClient(card) as client:
         watch = client.watch()
         ready = asyncio.Event()
@@ -761,7 +761,7 @@ async def test_watch_that_is_closed_by_another_task_ends(card: str) -> None:
 
 
 async def test_cancelled_watch_loses_nothing(card: str) -> None:
-    """Whenever it is cancelled, the next event is the one that would have come."""
+    """Whenever it is cancelled, the next call returns the next event."""
     async with AsyncClient(card) as client:
         wanted = [entry.name for entry in (await client.list()).devices]
         names = []
@@ -781,7 +781,7 @@ async def test_cancelled_watch_loses_nothing(card: str) -> None:
 
 
 async def test_two_tasks_on_one_watch_are_told(card: str) -> None:
-    """Neither would know which events are its own."""
+    """The second one gets a RuntimeError."""
     async with AsyncClient(card) as client, client.watch(snapshot=False) as watch:
         assert (await anext(watch)).event == "ready"
         first = asyncio.ensure_future(watch.next())
@@ -797,7 +797,7 @@ async def test_two_tasks_on_one_watch_are_told(card: str) -> None:
 
 
 def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
-    """At once, even without time to wait."""
+    """At once, even with a timeout of 0."""
     address, name = "0000:02:00.0", "pci_0000_02_00_0"
     with form(card) as client:
         everything = {device.name: device for device in client.snapshot().devices}
@@ -826,7 +826,7 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
 def test_wait_for_what_does_not_come_times_out(
     card: str, form: Form, condition: Condition, what: str
 ) -> None:
-    """The error says what did not come, and in which time."""
+    """The error has the condition and the time."""
     with form(card) as client, pytest.raises(TimedOut) as late:
         client.wait_for(condition, timeout_seconds=0.1)
     assert str(late.value) == f"timed out after 0.1 s waiting for {what}"
@@ -845,7 +845,7 @@ def test_wait_for_what_does_not_come_times_out(
 def test_wait_for_returns_when_it_becomes_so(
     changing: Changing, form: Form, condition: Condition, names: set[str]
 ) -> None:
-    """The devices are those that are there at that moment."""
+    """The devices are those of that moment."""
     before: list[int] = []
 
     def reached(devices: Mapping[str, Device]) -> bool:
@@ -862,7 +862,7 @@ def test_wait_for_returns_when_it_becomes_so(
 
 
 def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, form: Form) -> None:
-    """A daemon that is told of nothing is made to look."""
+    """A daemon without events is made to read the counts again."""
     host = Host(tmp_path)
     with (
         running(tmp_path, tmp_path / "host", "--reconcile", "0", "--count-age", "0"),
@@ -882,7 +882,7 @@ def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, fo
 def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
     tmp_path: Path, form: Form
 ) -> None:
-    """By id, or by name without the maker's word; one that is taken has none."""
+    """By id, or by name without the vendor's prefix; a function in use has none."""
     with (
         running(tmp_path, FIXTURES / "vgpu-vendor-vfio"),
         form(str(tmp_path / "nodedevd.sock")) as client,
@@ -898,7 +898,7 @@ def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
 def test_wait_for_with_a_daemon_that_does_not_answer_ends(
     tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch, condition: Condition
 ) -> None:
-    """Who gives a time is not kept for ever; what there is gets some seconds to be told."""
+    """With a timeout it ends; the daemon has some seconds to send the devices."""
     monkeypatch.setattr("nodedevd.client.conditions.ANSWER_SECONDS", 0.1)
     with (
         answering(tmp_path, [None]) as server,
@@ -909,7 +909,7 @@ def test_wait_for_with_a_daemon_that_does_not_answer_ends(
 
 
 def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
-    """If it is to reconnect; it is an error otherwise."""
+    """With `reconnect`; otherwise it is an error."""
     changing = Changing(tmp_path)
     with changing.running() as daemon, Client(changing.path) as client:
         heard = threading.Event()
@@ -936,7 +936,7 @@ def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
 
 
 def test_importing_the_client_brings_little_with_it() -> None:
-    """No command line, no libudev, no event loop for who blocks; all names are there."""
+    """No command line, no libudev, no event loop for the blocking form; all names exist."""
     program = """
 import sys
 import nodedevd.client

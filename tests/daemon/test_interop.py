@@ -1,6 +1,6 @@
-"""A running daemon, and clients written by others: the reference implementation, asyncvarlink."""
+"""A running daemon, and clients of other projects: the reference implementation, asyncvarlink."""
 
-# No `from __future__ import annotations`: asyncvarlink wants types, not their names.
+# No `from __future__ import annotations`: asyncvarlink needs types, not their names.
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "W
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Return a running daemon; whatever the tests do to it, it is well in the end."""
+    """Return a running daemon, and check that it logged no error at the end."""
     directory = tmp_path_factory.mktemp("daemon")
     with running(directory, FIXTURES / "vgpu-pf") as daemon:
         yield daemon
@@ -75,7 +75,7 @@ def client(path: Path) -> Iterator[Any]:
 
 
 def test_reference_client_introspects_the_daemon(path: Path) -> None:
-    """It finds who serves what, and reads the interface's text."""
+    """It gets the service's data, and parses the interface's text."""
     with reference.Client.new_with_address(f"unix:{path}") as client:
         interfaces = client.get_interfaces()
         methods = {
@@ -94,7 +94,7 @@ def test_reference_client_introspects_the_daemon(path: Path) -> None:
 
 
 def test_reference_client_calls_every_method(client: Any) -> None:
-    """What it makes of the replies, by the interface's types, is what was served."""
+    """It decodes the replies by the interface's types."""
     assert client.GetStatus()["devices"] == 6
     assert client.GetStatus()["last_scan"]["seconds"] > 0
     assert [entry["name"] for entry in client.List()["devices"]] == NAMES
@@ -109,7 +109,7 @@ def test_reference_client_calls_every_method(client: Any) -> None:
 
 
 def test_reference_client_calls_with_more(client: Any) -> None:
-    """It takes streams, and the connection is used again afterwards."""
+    """It reads streams, and the connection is used again afterwards."""
     devices = [device["name"] for part in client.Snapshot(_more=True) for device in part["devices"]]
     assert devices == NAMES
     listed = list(client.List(_more=True))
@@ -120,7 +120,7 @@ def test_reference_client_calls_with_more(client: Any) -> None:
 
 
 def test_reference_client_watches(client: Any) -> None:
-    """It is told every device, and then that all were told."""
+    """It gets every device, and then `ready`."""
     events = []
     for told in client.Watch(_more=True, capabilities=["pci"], content="xml"):
         events.append((told["event"], told.get("name")))
@@ -138,7 +138,7 @@ def test_reference_client_calls_oneway(client: Any) -> None:
 
 
 def test_reference_client_raises_errors(client: Any) -> None:
-    """Errors come with the names and parameters that the interface's text gives them."""
+    """Errors have the names and parameters of the interface's text."""
     with pytest.raises(reference.VarlinkError) as missing:
         client.Describe("compute")
     assert missing.value.error() == f"{INTERFACE}.NoSuchDevice"
@@ -178,7 +178,7 @@ def decoded(output: str) -> list[Any]:
 
 
 def test_reference_command_shows_info_and_interface(path: Path) -> None:
-    """`info` and `help` print who serves, and the interface's text as it is."""
+    """`info` and `help` print the service's data, and the interface's text unchanged."""
     info = varlink_cli("info", f"unix:{path}")
     assert info.returncode == 0, info.stderr
     assert "Product: nodedevd" in info.stdout
@@ -232,7 +232,7 @@ def test_reference_command_prints_errors(path: Path) -> None:
 
 
 class DeviceFault(TypedDict):
-    """A device's attribute that could not be told."""
+    """A read error of a device's attribute."""
 
     attribute: str
     code: str
@@ -255,7 +255,7 @@ class UnansweredRead(TypedDict):
 
 
 class Status(TypedDict):
-    """What GetStatus answers."""
+    """The reply to GetStatus."""
 
     version: str
     pid: int
@@ -294,35 +294,35 @@ class Entry(TypedDict):
 
 
 class Listed(TypedDict):
-    """What List answers."""
+    """The reply to List."""
 
     generation: int
     devices: list[Entry]
 
 
 class Described(TypedDict):
-    """What Describe answers."""
+    """The reply to Describe."""
 
     generation: int
     device: Any
 
 
 class Dumped(TypedDict):
-    """What DumpXML answers."""
+    """The reply to DumpXML."""
 
     generation: int
     xml: str
 
 
 class Whole(TypedDict):
-    """What Snapshot answers."""
+    """A reply to Snapshot."""
 
     generation: int
     devices: list[Any]
 
 
 class Mark(TypedDict):
-    """What Watch answers between devices."""
+    """A reply to Watch without a device."""
 
     generation: int
     instance: str
@@ -330,7 +330,7 @@ class Mark(TypedDict):
 
 
 class Told(Mark, total=False):
-    """What Watch answers, without content."""
+    """A reply to Watch, without content."""
 
     name: str
     path: str | None
@@ -340,23 +340,23 @@ class Told(Mark, total=False):
 
 
 class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=INTERFACE):
-    """No device goes by this name."""
+    """No device has this name."""
 
     class Parameters:
-        """What comes with it."""
+        """Its parameters."""
 
         name: str
         nearest: list[str]
 
 
 class Devices(asyncvarlink.VarlinkInterface, name=INTERFACE):
-    """The interface as a client of asyncvarlink writes it down: typed stubs."""
+    """The interface for asyncvarlink: typed stubs."""
 
     errors = (NoSuchDevice,)
 
     @asyncvarlink.varlinkmethod
     def GetStatus(self) -> Status:
-        """Return how the daemon is doing."""
+        """Return the state of the daemon."""
         raise NotImplementedError
 
     @asyncvarlink.varlinkmethod
@@ -381,7 +381,7 @@ class Devices(asyncvarlink.VarlinkInterface, name=INTERFACE):
 
     @asyncvarlink.varlinkmethod
     def Watch(self, *, capabilities: list[str] | None = None) -> Iterator[Told]:
-        """Return what there is, and what changes."""
+        """Return the devices and their changes."""
         raise NotImplementedError
 
 
@@ -402,7 +402,7 @@ async def asynchronous(path: Path) -> AsyncIterator[tuple[Any, Any]]:
 
 
 async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
-    """Varlink's own interface is served in its types."""
+    """Varlink's own interface has its types."""
     async with asynchronous(path) as (_, service):
         info = await service.GetInfo()
         description = await service.GetInterfaceDescription(interface=INTERFACE)
@@ -412,7 +412,7 @@ async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
 
 
 async def test_asyncvarlink_calls_every_method(path: Path) -> None:
-    """Its strict conversion takes every reply, single or streamed."""
+    """Its strict conversion accepts every reply, single or streamed."""
     async with asynchronous(path) as (devices, _):
         assert (await devices.GetStatus())["devices"] == 6
         listed = await devices.List(capabilities=["pci"])
@@ -424,7 +424,7 @@ async def test_asyncvarlink_calls_every_method(path: Path) -> None:
 
 
 async def test_asyncvarlink_watches(path: Path) -> None:
-    """It is told of every device, in the types written down, until it goes."""
+    """It gets every device in the declared types, until it closes."""
     present = []
     transport, protocol = await asyncvarlink.connect_unix_varlink(
         asyncvarlink.VarlinkClientProtocol, path
@@ -440,7 +440,7 @@ async def test_asyncvarlink_watches(path: Path) -> None:
 
 
 async def test_asyncvarlink_raises_typed_errors(path: Path) -> None:
-    """An error's parameters have the types that the interface's text gives them."""
+    """An error's parameters have the types of the interface's text."""
     async with asynchronous(path) as (devices, _):
         with pytest.raises(NoSuchDevice) as missing:
             await devices.Describe(name="compute")
@@ -462,7 +462,7 @@ async def test_asyncvarlink_calls_oneway(path: Path) -> None:
         assert (await devices.Describe(name="computer"))["device"]["name"] == "computer"
 
 
-# -- clients that mean no good ---------------------------------------------------------
+# -- hostile clients ---------------------------------------------------------
 
 
 LARGE = b'{"method":"' + b"x" * (MESSAGE_LIMIT_BYTES + 1)
@@ -487,7 +487,7 @@ GOOD = encode_call(f"{INTERFACE}.Describe", {"name": "computer"})
     ],
 )
 async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, error: str) -> None:
-    """Its sender is told and goes on; another client, in the middle of a stream, is not hit."""
+    """Its sender gets an error; a client in the middle of a stream is not affected."""
     async with connected(path) as other, connected(path) as bad:
         watch = encode_call(f"{INTERFACE}.Watch", {}, more=True)
         await other.send_raw(watch)
@@ -501,7 +501,7 @@ async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, 
 
 
 async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
-    """A client that stops in the middle of a message holds up itself alone."""
+    """A client that stops in the middle of a message delays only itself."""
     async with connected(path) as half, connected(path) as other:
         await half.send_raw(GOOD[:20])
         for _ in range(3):
@@ -511,7 +511,7 @@ async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
 
 
 async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path: Path) -> None:
-    """However a client leaves, the next one is served, and the gone ones are not counted."""
+    """However a client leaves, others are served, and it is no longer counted."""
     async with connected(path) as other:
         for data in (
             GOOD[:20],
@@ -529,7 +529,7 @@ async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path
 async def test_malformed_message_between_pipelined_calls_is_answered_in_its_place(
     path: Path,
 ) -> None:
-    """Every message gets its answer, in order, the bad one an error."""
+    """Every message is answered in order, the malformed one with an error."""
     async with connected(path) as client:
         await client.send_raw(GOOD + b"nonsense\0" + GOOD + LARGE + b"\0" + GOOD)
         assert (await client.receive())["device"]["name"] == "computer"
@@ -562,7 +562,7 @@ DEFAULT_SOCKET = "/run/nodedevd/org.nodedevd.Devices"
 
 
 def agrees(shown: Any, real: Any) -> bool:
-    """Tell whether an example shows what is real; "…" stands for anything, and for more."""
+    """Return whether an example matches a reply; "…" matches anything, and further members."""
     if shown == "…":
         return True
     if isinstance(shown, dict):
@@ -576,7 +576,7 @@ def agrees(shown: Any, real: Any) -> bool:
 
 @pytest.mark.parametrize(("call", "replies"), EXAMPLES)
 def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, replies: str) -> None:
-    """The documentation shows what the daemon says."""
+    """The documentation shows the daemon's replies."""
     shown = [json.loads(one) for one in re.findall(r"```json reply\n(.*?)```", replies, re.S)]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_SECONDS)
@@ -593,7 +593,7 @@ def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, repl
 
 
 def test_protocol_shows_every_method_and_error() -> None:
-    """Nothing of the interface is left out, and every method has an example."""
+    """Every error is listed, and every method has an example."""
     text = DESCRIPTION.read_text()
     shown = {json.loads(call)["method"] for call, _ in EXAMPLES}
     assert {f"{INTERFACE}.{method}" for method in METHODS} <= shown
@@ -603,7 +603,7 @@ def test_protocol_shows_every_method_and_error() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_of_the_protocol_runs(path: Path, program: str) -> None:
-    """The programs in the documentation do what they are for, as they stand."""
+    """The programs in the documentation run unchanged."""
     assert DEFAULT_SOCKET in program
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace(DEFAULT_SOCKET, str(path))],

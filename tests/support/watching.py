@@ -1,4 +1,4 @@
-"""A watcher: applies what `Watch` tells to what it knows."""
+"""A watcher: applies the events of a watch to a mirror of the devices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Mirror:
         """what was told after `ready`, and the name"""
 
     def take(self, watch: WatchStream) -> Iterator[int]:
-        """Take all there is to be told now; yield the generation after each reply."""
+        """Apply all replies that there are now; yield the generation after each."""
         while (chunk := watch.next()) is not None:
             self.apply(msgspec.json.decode(chunk.parameters))
             if self.ready:

@@ -51,7 +51,7 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ticker:
-    """A stream that has something when the test says so."""
+    """A stream whose replies the test provides."""
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -66,7 +66,7 @@ class Ticker:
         self.started.set()
 
     def next(self) -> Chunk | None:
-        """Return what the test put there."""
+        """Return the next reply that the test provided."""
         if self.failure is not None:
             raise self.failure
         return self.chunks.pop(0) if self.chunks else None
@@ -77,7 +77,7 @@ class Ticker:
         self.closed.set()
 
     def tick(self, parameters: bytes, *, last: bool = False) -> None:
-        """Have one more reply."""
+        """Provide one more reply."""
         self.chunks.append(Chunk(parameters, last))
         self.wake()
 
@@ -157,27 +157,27 @@ class Bench:
         return self.count(parameters, request)
 
     def tick(self, parameters: Nothing, request: Request) -> Answer:
-        """Stream what the test puts there."""
+        """Stream what the test provides."""
         return self.ticker
 
     def fail(self, parameters: Nothing, request: Request) -> Answer:
-        """Be defective."""
+        """Raise an unexpected exception."""
         raise ZeroDivisionError("internal detail")
 
     async def fail_later(self, parameters: Nothing, request: Request) -> Answer:
-        """Raise on purpose."""
+        """Raise a deliberate error."""
         raise NoSuchDevice("mdev_1")
 
     async def cancel(self, parameters: Nothing, request: Request) -> Answer:
-        """Cancel itself."""
+        """Raise CancelledError."""
         raise asyncio.CancelledError
 
     def lost(self, parameters: Nothing, request: Request) -> Any:
-        """Answer nothing."""
+        """Return no answer."""
         return None
 
     def surrogate(self, parameters: Nothing, request: Request) -> Answer:
-        """Raise what is no JSON."""
+        """Raise an error that cannot be encoded as JSON."""
         raise NoSuchDevice("\udcff")
 
 
@@ -203,20 +203,20 @@ async def serving(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` holds; the test's own timeout ends it otherwise."""
+    """Run the loop until `condition` holds, or the test times out."""
     while not condition():  # noqa: ASYNC110 -- the server tells nobody when it is idle
         await asyncio.sleep(0.001)
 
 
 def connection_of(bench: Bench) -> Any:
-    """Return the one connection, to look at what it holds."""
+    """Return the one connection, to inspect it."""
     (connection,) = bench.server._connections
     return connection
 
 
 @contextmanager
 def silent_client(path: Path) -> Iterator[socket.socket]:
-    """Connect a client that reads nothing."""
+    """Connect a client that does not read."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.setblocking(False)
@@ -244,7 +244,7 @@ async def test_call_is_answered(tmp_path: Path) -> None:
 
 
 async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
-    """The handler is told the process at the other end."""
+    """The handler gets the process at the other end."""
     peers: list[Any] = []
 
     def who(parameters: Nothing, request: Request) -> Answer:
@@ -259,7 +259,7 @@ async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
 
 
 async def test_pipelined_calls_are_answered_in_order(tmp_path: Path) -> None:
-    """Many calls in few packets, of every kind, more than a turn takes."""
+    """Many calls of all kinds in few writes, more than one turn answers."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         kinds = ["Echo", "Wait"]
@@ -270,7 +270,7 @@ async def test_pipelined_calls_are_answered_in_order(tmp_path: Path) -> None:
 
 
 async def test_awaited_answer_holds_its_connection_and_no_other(tmp_path: Path) -> None:
-    """Later calls of the connection wait; another client is served."""
+    """Later calls on the connection wait; another client is served."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as one,
@@ -286,7 +286,7 @@ async def test_awaited_answer_holds_its_connection_and_no_other(tmp_path: Path) 
 
 
 async def test_busy_connection_leaves_turns_to_others(tmp_path: Path) -> None:
-    """A client with thousands of calls in the pipe does not keep another waiting for all."""
+    """Another client does not have to wait until thousands of calls are answered."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as busy,
@@ -311,14 +311,14 @@ async def test_stream_sends_all_replies(tmp_path: Path) -> None:
 
 
 async def test_awaited_stream_sends_all_replies(tmp_path: Path) -> None:
-    """An awaitable may come to a stream."""
+    """The result of an awaitable may be a stream."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         assert len(await peer.call_more(f"{NAME}.WaitAndCount", to=3)) == 3
 
 
 async def test_stream_sends_when_it_wakes(tmp_path: Path) -> None:
-    """Replies arrive as the stream has them, and it is closed after the last."""
+    """Replies arrive when the stream has them, and it is closed after the last."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         ticker = bench.ticker
         await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -336,14 +336,14 @@ async def test_stream_sends_when_it_wakes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["Count", "Blobs"])
 async def test_stream_without_more_is_refused(tmp_path: Path, method: str) -> None:
-    """Several replies are sent to clients that asked for them alone."""
+    """Only a call with `more` gets several replies."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         await peer.send(f"{NAME}.{method}", to=1)
         assert await peer.receive_error() == ("org.varlink.service.ExpectedMore", {})
 
 
 async def test_failing_stream_ends_with_an_error(tmp_path: Path) -> None:
-    """The error is the last reply, the stream is closed, the connection lives on."""
+    """The error is the last reply, the stream is closed, the connection stays open."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
         await bench.ticker.started.wait()
@@ -355,7 +355,7 @@ async def test_failing_stream_ends_with_an_error(tmp_path: Path) -> None:
 
 
 async def test_disconnect_closes_an_idle_stream(tmp_path: Path) -> None:
-    """The stream ends although nothing is ever sent on it again."""
+    """The stream ends although nothing is sent on it any more."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -366,7 +366,7 @@ async def test_disconnect_closes_an_idle_stream(tmp_path: Path) -> None:
 
 
 async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Path) -> None:
-    """Calls that pile up behind a stream do not hide that the client is gone."""
+    """Calls queued behind a stream do not hide that the client has closed."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Tick", more=True))
@@ -380,7 +380,7 @@ async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Pat
 
 
 async def test_half_closed_client_keeps_its_stream_until_it_leaves(tmp_path: Path) -> None:
-    """A client that only ended its sending gets replies; when it closes, the stream ends."""
+    """A client that shut down its sending half gets replies; when it closes, the stream ends."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -408,7 +408,7 @@ async def test_half_closed_client_gets_its_replies(tmp_path: Path) -> None:
 
 
 async def test_disconnect_cancels_an_awaited_answer(tmp_path: Path) -> None:
-    """Nobody works for a client that has gone."""
+    """An answer without a client is cancelled."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send(f"{NAME}.Wait", text="a")
@@ -419,7 +419,7 @@ async def test_disconnect_cancels_an_awaited_answer(tmp_path: Path) -> None:
 
 
 async def test_oneway_calls_get_no_reply(tmp_path: Path) -> None:
-    """Neither answers nor errors nor streams are sent for them."""
+    """They get neither answers nor errors nor streams."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         await peer.call_oneway(f"{NAME}.Echo", text="a")
@@ -434,7 +434,7 @@ async def test_oneway_calls_get_no_reply(tmp_path: Path) -> None:
 
 
 async def test_oneway_call_of_a_client_that_left_is_carried_out(tmp_path: Path) -> None:
-    """Whoever wants no reply need not wait for the end."""
+    """A client that wants no reply need not wait until the call is done."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.call_oneway(f"{NAME}.Wait", text="a")
@@ -448,7 +448,7 @@ async def test_oneway_call_of_a_client_that_left_is_carried_out(tmp_path: Path) 
 async def test_failures_leave_the_connection_alive(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Defects of all kinds are answered without detail, and logged."""
+    """Defects of all kinds are logged, and answered without details."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         for method in ("Fail", "Cancel", "Lost", "Surrogate"):
             await peer.send(f"{NAME}.{method}")
@@ -463,7 +463,7 @@ async def test_failures_leave_the_connection_alive(
 
 
 async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
-    """It is answered where it came from, which goes on, as do the others."""
+    """Its sender gets errors; all connections stay open."""
     async with (
         serving(tmp_path, message_bytes=1000) as bench,
         connected(bench.path) as bad,
@@ -479,12 +479,12 @@ async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
 
 
 def padded(call: bytes, size: int) -> bytes:
-    """Return the call, made longer with blanks."""
+    """Return the call, padded with blanks."""
     return call[:-1].ljust(size - 1) + b"\0"
 
 
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
-    """Answering and reading stop, within the stated bounds, and go on when the client reads."""
+    """Answering and reading stop within the stated bounds, and continue when the client reads."""
     size = 10_000
     limits = ServerLimits(high_water_bytes=32 * 1024)
     async with serving(tmp_path, limits, message_bytes=4096) as bench:
@@ -505,7 +505,7 @@ async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path
 
 
 async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> None:
-    """No more of a stream is generated than fits; it goes on when the client reads."""
+    """A stream is produced only as far as it fits, and continues when the client reads."""
     size = 10_000
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
@@ -522,7 +522,7 @@ async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> Non
 
 
 async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path: Path) -> None:
-    """Nothing is taken from the stream until the client has read."""
+    """No reply is taken from the stream until the client has read."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Tick", more=True))
@@ -539,7 +539,7 @@ async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path:
 
 
 async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Path) -> None:
-    """Unsent output does not keep a session."""
+    """Unsent output does not keep the connection."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Blobs", {"to": 10_000}, more=True))
@@ -553,7 +553,7 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
 async def test_one_client_too_many_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told so, once in the log for many; a place that becomes free is given away."""
+    """It gets an error, with one warning in the log for many; a free place is used again."""
     async with serving(tmp_path, ServerLimits(max_clients=2)) as bench:
         async with connected(bench.path) as one, connected(bench.path) as two:
             await one.call(f"{NAME}.Echo", text="a")
@@ -572,7 +572,7 @@ async def test_one_client_too_many_is_refused(
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """Let this process open no file."""
+    """Prevent this process from opening files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
@@ -586,7 +586,7 @@ def no_descriptors_left() -> Iterator[None]:
 async def test_no_descriptors_left_pauses_accepting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Clients that are connected are served; those who wait are, when descriptors are back."""
+    """Connected clients are served; waiting ones are when descriptors are available again."""
     limits = ServerLimits(accept_retry_seconds=0.01)
     loop = asyncio.get_running_loop()
     async with serving(tmp_path, limits) as bench, connected(bench.path) as peer:
@@ -611,7 +611,7 @@ async def test_no_descriptors_left_pauses_accepting(
 
 
 async def test_accepting_rests_after_a_failure(tmp_path: Path) -> None:
-    """The listening socket is not polled, so the loop does not spin; closing ends the rest."""
+    """The listening socket is not polled, so the loop does not spin; closing ends the pause."""
     async with serving(tmp_path, ServerLimits(accept_retry_seconds=3600)) as bench:
         client = socket.socket(socket.AF_UNIX)
         with no_descriptors_left():
@@ -624,7 +624,7 @@ async def test_accepting_rests_after_a_failure(tmp_path: Path) -> None:
 
 
 async def test_closing_server_gives_up_calls_and_streams(tmp_path: Path) -> None:
-    """Clients see the end; what was being answered is cancelled and closed."""
+    """Connections end; pending answers are cancelled, streams are closed."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as one,
@@ -647,7 +647,7 @@ async def test_closing_server_gives_up_calls_and_streams(tmp_path: Path) -> None
 
 
 async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
-    """A client that reads gets the replies that were written before."""
+    """A client that reads gets the replies that were written before the close."""
     async with (
         serving(tmp_path, ServerLimits(close_seconds=3600)) as bench,
         connected(bench.path) as peer,
@@ -660,7 +660,7 @@ async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
 
 
 async def test_closing_server_does_not_wait_for_a_client_that_never_reads(tmp_path: Path) -> None:
-    """Waiting is bounded."""
+    """The wait has a limit."""
     async with (
         serving(tmp_path, ServerLimits(close_seconds=0.05)) as bench,
         connected(bench.path) as peer,
@@ -673,7 +673,7 @@ async def test_closing_server_does_not_wait_for_a_client_that_never_reads(tmp_pa
 
 
 async def test_closing_server_drops_a_client_that_was_just_accepted(tmp_path: Path) -> None:
-    """A session that closes before its transport is there still ends."""
+    """A connection that closes before it has its transport ends, too."""
     async with serving(tmp_path) as bench:
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(bench.path))
@@ -687,7 +687,7 @@ async def test_closing_server_drops_a_client_that_was_just_accepted(tmp_path: Pa
 
 
 async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
-    """An answer that ignores being cancelled does not leave its stream open."""
+    """The stream of an answer that ignores its cancellation is closed."""
     ticker = Ticker()
 
     async def stubborn(parameters: Nothing, request: Request) -> Answer:
@@ -730,7 +730,7 @@ async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
 
 
 async def test_many_clients_come_and_go(tmp_path: Path) -> None:
-    """No session is left, in whatever state its client went."""
+    """No connection is left, whatever its client was doing when it closed."""
     async with serving(tmp_path) as bench:
 
         async def visit(number: int) -> None:

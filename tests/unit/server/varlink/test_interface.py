@@ -81,7 +81,7 @@ def status_of(store: Store) -> Status:
 
 
 def change_one(store: Store, name: str, **fields: object) -> None:
-    """Publish the next generation, in which one device is another."""
+    """Publish the next generation, in which one device has other fields."""
     before = store.snapshot.lookup(name)
     after = msgspec.structs.replace(before, **fields)
     devices = [after if device is before else device for device in store.snapshot]
@@ -117,7 +117,7 @@ async def refusal(client: Client, method: str, **parameters: object) -> tuple[st
 
 
 def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the names of devices as they came over the wire."""
+    """Return the names of devices in a reply."""
     return [str(device["name"]) for device in devices]
 
 
@@ -137,7 +137,7 @@ def card_host() -> Store:
 
 
 async def test_get_status_answers_the_status(tmp_path: Path, store: Store) -> None:
-    """The answer decodes strictly to the status there is."""
+    """The answer decodes strictly to the current status."""
     async with serving(tmp_path, store) as client:
         answer = await client.call(f"{INTERFACE}.GetStatus")
     status = msgspec.convert(answer, Status)
@@ -179,7 +179,7 @@ async def test_list_answers_every_device_in_brief(tmp_path: Path, store: Store) 
 async def test_list_with_capabilities_answers_devices_with_any_of_them(
     tmp_path: Path, card_host: Store, words: list[str], expected: list[str], more: bool
 ) -> None:
-    """Filters take our words and libvirt's, with `more` or without; no word, no device."""
+    """Filters accept nodedevd's words and libvirt's, with `more` or without; no word, no device."""
     async with serving(tmp_path, card_host) as client:
         if more:
             replies = await client.call_more(f"{INTERFACE}.List", capabilities=words)
@@ -192,7 +192,7 @@ async def test_list_with_capabilities_answers_devices_with_any_of_them(
 async def test_unknown_capability_is_an_invalid_parameter(
     tmp_path: Path, card_host: Store, method: str
 ) -> None:
-    """A word that is none is refused by name; the connection goes on."""
+    """The error names the parameter; the connection stays open."""
     async with serving(tmp_path, card_host) as client:
         for words in (["pci", "usb_hub"], [""], ["PCI"]):
             with pytest.raises(VarlinkError) as refused:
@@ -205,7 +205,7 @@ async def test_unknown_capability_is_an_invalid_parameter(
 async def test_list_with_more_is_cut_into_replies(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parts are the whole, in order, and each has the generation."""
+    """The parts make the whole, in order, and each has the generation."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 300)
     async with serving(tmp_path, store) as client:
         whole = await client.call(f"{INTERFACE}.List")
@@ -247,7 +247,7 @@ async def test_describe_answers_each_device_by_its_name_and_path(
 async def test_describe_takes_every_form_of_a_name(
     tmp_path: Path, card_host: Store, name: str, expected: str
 ) -> None:
-    """A device goes by name, uuid, mdev name, address, path, and the links to it."""
+    """By name, uuid, mdev name, address, path, and the links to it."""
     async with serving(tmp_path, card_host) as client:
         answer = await client.call(f"{INTERFACE}.Describe", name=name)
     assert answer["device"]["name"] == expected
@@ -272,7 +272,7 @@ async def test_describe_takes_every_form_of_a_name(
 async def test_unknown_name_is_answered_with_the_nearest(
     tmp_path: Path, card_host: Store, name: str, nearest: list[str]
 ) -> None:
-    """A client is told what it asked for, and a few names it may have meant."""
+    """The error has the name, and a few similar ones."""
     async with serving(tmp_path, card_host) as client:
         error, parameters = await refusal(client, "Describe", name=name)
         assert error == f"{INTERFACE}.NoSuchDevice"
@@ -282,7 +282,7 @@ async def test_unknown_name_is_answered_with_the_nearest(
 
 
 async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) -> None:
-    """For each device alone the answer is the format_'s <device>, which the schema takes."""
+    """The answer is the <device> of the format, and valid."""
     async with serving(tmp_path, store) as client:
         for device in store.snapshot:
             answer = await client.call(f"{INTERFACE}.DumpXML", names=[device.name])
@@ -291,7 +291,7 @@ async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) ->
 
 
 async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store: Store) -> None:
-    """All devices make one document, byte for byte that of the format_."""
+    """All devices make one document, byte for byte that of the format."""
     async with serving(tmp_path, store) as client:
         answer = await client.call(f"{INTERFACE}.DumpXML")
     assert answer["xml"] == native.document(store.snapshot, store.snapshot.generation)
@@ -301,7 +301,7 @@ async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store
 async def test_dump_xml_of_several_names_keeps_their_order_and_counts_each_once(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """A small request cannot ask for one device many times over."""
+    """A small call cannot cause a huge answer."""
     wanted = [MDEV, "computer", "0000:02:00.0", CARD, MDEV, "computer"]
     async with serving(tmp_path, card_host) as client:
         answer = await client.call(f"{INTERFACE}.DumpXML", names=wanted)
@@ -317,7 +317,7 @@ async def test_dump_xml_of_several_names_keeps_their_order_and_counts_each_once(
 async def test_dump_xml_with_more_joins_to_the_single_answer(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wanted: Any
 ) -> None:
-    """The pieces make the document, and none of them takes long to read."""
+    """The pieces make the document."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 400)
     asked = {"names": list(store.snapshot.names) if wanted == "all" else wanted}
     async with serving(tmp_path, store) as client:
@@ -341,7 +341,7 @@ async def test_dump_xml_in_the_native_format_may_be_asked_for(
 async def test_format_that_is_not_written_is_an_invalid_parameter(
     tmp_path: Path, card_host: Store, format_: object
 ) -> None:
-    """A client that asks for a format nobody knows gets none."""
+    """The error names the parameter."""
     async with serving(tmp_path, card_host) as client:
         answer = await refusal(client, "DumpXML", format=format_)
     assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": "format"})
@@ -350,7 +350,7 @@ async def test_format_that_is_not_written_is_an_invalid_parameter(
 async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
     tmp_path: Path, store: Store
 ) -> None:
-    """All of them, each as it is alone; one that libvirt does not show is an error."""
+    """Each as in a document of its own; a device that libvirt does not show is an error."""
     shown = [device for device in store.snapshot if libvirt.shows(device)]
     async with serving(tmp_path, store) as client:
         everything = await client.call(f"{INTERFACE}.DumpXML", format="libvirt")
@@ -366,7 +366,7 @@ async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
 
 
 async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: Store) -> None:
-    """The answer decodes strictly, and is that of the snapshot there is."""
+    """The answer decodes strictly, and comes from the current snapshot."""
     async with serving(tmp_path, card_host) as client:
         await client.send(f"{INTERFACE}.HostDev", name=MDEV, display=True)
         reply = (await client.receive_reply()).parameters
@@ -377,7 +377,7 @@ async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: S
 
 
 async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
-    """What no event tells is read again before; for a device that is not there, nothing is."""
+    """Volatile values are read again first; for an mdev that does not exist, nothing is."""
 
     class ReadAgain(FakeFreshness):
         def refresh(self, devices: Iterable[Device]) -> Awaitable[None]:
@@ -401,7 +401,7 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
 
 
 async def test_host_dev_refused_tells_the_reason(tmp_path: Path, card_host: Store) -> None:
-    """By words for programs, with a sentence for people."""
+    """A word for programs, and a sentence for people."""
     async with serving(tmp_path, card_host) as client:
         error, parameters = await refusal(client, "HostDev", name="0000:00:02.0")
         assert error == f"{INTERFACE}.NotAssignable"
@@ -428,7 +428,7 @@ async def test_host_dev_with_a_value_that_is_none_is_an_invalid_parameter(
 
 
 async def test_snapshot_answers_everything(tmp_path: Path, store: Store) -> None:
-    """All devices come, and decode to what was scanned."""
+    """All devices are sent, and decode to what was scanned."""
     async with serving(tmp_path, store) as client:
         parts = await client.call_more(f"{INTERFACE}.Snapshot")
     devices = [device for part in parts for device in msgspec.convert(part, Devices).devices]
@@ -449,7 +449,7 @@ async def test_snapshot_with_capabilities_answers_those_devices(
 async def test_snapshot_of_names_keeps_their_order_and_counts_each_once(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """Devices come at one generation, and the capabilities narrow them further."""
+    """All are of one generation; capabilities select among them."""
     asked = [CARD, "computer", CARD]
     async with serving(tmp_path, card_host) as client:
         (part,) = await client.call_more(f"{INTERFACE}.Snapshot", names=asked)
@@ -466,7 +466,7 @@ async def test_snapshot_of_names_keeps_their_order_and_counts_each_once(
 async def test_stream_called_without_more_is_refused(
     tmp_path: Path, card_host: Store, method: str
 ) -> None:
-    """A method that streams says so, and the connection goes on."""
+    """The error is ExpectedMore, and the connection stays open."""
     async with serving(tmp_path, card_host) as client:
         assert await refusal(client, method) == (f"{SERVICE}.ExpectedMore", {})
         assert (await client.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
@@ -475,7 +475,7 @@ async def test_stream_called_without_more_is_refused(
 async def test_watch_tells_what_is_there_and_then_what_changes(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """Every device is present, parents first; a change made later follows."""
+    """Every device is present, parents first; a later change follows."""
     async with serving(tmp_path, card_host) as client:
         await client.send_raw(encode_call(f"{INTERFACE}.Watch", {}, more=True))
         seen: list[Any] = []
@@ -510,7 +510,7 @@ async def test_watch_tells_what_is_there_and_then_what_changes(
 async def test_parameter_of_a_wrong_type_or_name_is_named(
     tmp_path: Path, card_host: Store, method: str, parameters: dict[str, Any], named: str
 ) -> None:
-    """Nothing is guessed and nothing is ignored: the client learns which parameter it was."""
+    """Nothing is guessed or ignored: the error names the parameter."""
     async with serving(tmp_path, card_host) as client:
         answer = await refusal(client, method, **parameters)
     assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": named})
@@ -521,7 +521,7 @@ async def test_parameter_of_a_wrong_type_or_name_is_named(
 
 @pytest.mark.parametrize("method", ["Snapshot", "List", "DumpXML"])
 async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, method: str) -> None:
-    """Thousands of devices come in replies of a size that clients with a limit take."""
+    """Thousands of devices come in replies of a limited size."""
     store = Store(large_snapshot())
     async with serving(tmp_path, store) as client:
         await client.send_raw(encode_call(f"{INTERFACE}.{method}", {}, more=True))
@@ -540,7 +540,7 @@ async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, met
 
 
 async def test_change_during_a_stream_shows_in_the_next_one_alone(tmp_path: Path) -> None:
-    """A client that reads slowly gets one generation, from the first reply to the last."""
+    """A client that reads slowly gets one generation from the first reply to the last."""
     store = Store(large_snapshot())
     last = f"pci_{MANY - 1:04}"
     async with serving(tmp_path, store) as client:
@@ -577,7 +577,7 @@ def chunks_of(answer: Any) -> Iterator[bytes]:
 def test_stream_begun_before_a_change_ends_with_its_own_generation(
     card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str, parameters: object
 ) -> None:
-    """Replies that are made after a change are still made from the snapshot of the first."""
+    """Replies that are made after a change still come from the snapshot of the first."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
     handlers = handlers_of(card_host)
 
@@ -595,7 +595,7 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
 
 
 async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
-    """What the daemon answers is what its snapshot says."""
+    """The answer is that of the snapshot."""
     store = Store(snapshot_of("vgpu-sriov"))
     async with serving(tmp_path, store) as client:
         found = await client.call(f"{INTERFACE}.Fits", type="A2-4Q", count=2)
@@ -610,7 +610,7 @@ async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, 1_000_001])
 async def test_fits_refuses_a_count_that_is_none(tmp_path: Path, count: object) -> None:
-    """The error names the parameter, and the connection goes on."""
+    """The error names the parameter, and the connection stays open."""
     async with serving(tmp_path, Store(snapshot_of("vgpu-pf"))) as client:
         error, parameters = await refusal(client, "Fits", type="P40-4C", count=count)
         assert error == "org.varlink.service.InvalidParameter"
@@ -619,7 +619,7 @@ async def test_fits_refuses_a_count_that_is_none(tmp_path: Path, count: object) 
 
 
 async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> None:
-    """Of mdev parents and of functions with vendor VFIO, and of nothing else."""
+    """Those of mdev parents and functions with vendor VFIO, and no others."""
     store = Store(snapshot_of("vgpu-two-generations"))
     freshness = FakeFreshness()
     interface = handlers_of(store, freshness)
@@ -630,7 +630,7 @@ async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> N
 
 
 async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
-    """By a group, and by a name that is none."""
+    """For a group, and for a missing one."""
     store = Store(snapshot_of("vgpu-sriov"))
     async with serving(tmp_path, store) as client:
         found = await client.call(f"{INTERFACE}.Resolve", text="/dev/vfio/64")
@@ -643,7 +643,7 @@ async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
 
 
 def looking(store: Store, look: Look) -> DevicesInterface:
-    """Return the handlers, over a look of this kind."""
+    """Return the handlers with this result of a look at the processes."""
 
     async def looked() -> Look:
         return look
@@ -652,7 +652,7 @@ def looking(store: Store, look: Look) -> DevicesInterface:
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
-    """Ask as a user."""
+    """Call as a user."""
     request = Request(Peer(pid=1, uid=uid))
     answer = await handlers.in_use(InUseParameters(names), request)
     assert isinstance(answer, bytes)
@@ -669,7 +669,7 @@ def held(path: str) -> Look:
 
 
 async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
-    """Root and the daemon's own user are told of the process, others only that there is one."""
+    """Root and the daemon's own user get the process, others only that the device is open."""
     path = card_host.snapshot.lookup(MDEV).path
     assert path is not None
     handlers = looking(card_host, held(path))
@@ -681,14 +681,14 @@ async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
 
 
 async def test_in_use_takes_any_name_and_tells_each_device_once(card_host: Store) -> None:
-    """A uuid and a name of the same device are one."""
+    """A name and a repeated name of the same device are one."""
     told = await uses(looking(card_host, held("/sys")), [MDEV, CARD, MDEV])
     assert [use.device for use in told.devices] == [MDEV, CARD]
     assert told.generation == card_host.snapshot.generation
 
 
 async def test_in_use_without_names_tells_of_all_mdevs(card_host: Store) -> None:
-    """No names: all that VFIO drives; an empty list: nothing."""
+    """No names: all that VFIO drives; an empty list: none."""
     handlers = looking(card_host, held("/sys"))
     told = await uses(handlers, None)
     assert {use.device for use in told.devices} == {
@@ -698,7 +698,7 @@ async def test_in_use_without_names_tells_of_all_mdevs(card_host: Store) -> None
 
 
 async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: Store) -> None:
-    """Over the socket; and a name that is none is an error, as for every method."""
+    """Over the socket; an unknown name is an error, as for every method."""
     async with serving(tmp_path, card_host) as client:
         told = await client.call(f"{INTERFACE}.InUse", names=[MDEV])
         error, parameters = await refusal(client, "InUse", names=["mdev_0"])
@@ -711,7 +711,7 @@ async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: S
 async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
     tmp_path: Path, method: str
 ) -> None:
-    """What is kept of an answer is given up with any change, of whichever device."""
+    """A cached reply is stale after any change of any device."""
     store = Store(snapshot_of("vgpu-pf"))
     port = "pci_0000_00_02_0"
     given = {"name": port} if method == "Describe" else {"names": [port]}
@@ -733,7 +733,7 @@ async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
 async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_old(
     tmp_path: Path, method: str, parameter: str, fresh_seconds: float, asked_for: int
 ) -> None:
-    """An mdev parent's answer is kept until its counts may have to be read again."""
+    """The reply for an mdev parent is cached as long as its counts are fresh."""
     store = Store(snapshot_of("vgpu-pf"))
     freshness = FakeFreshness(fresh_seconds)
     protocol, path = protocol_of(store, freshness), tmp_path / "nodedevd.sock"

@@ -1,4 +1,4 @@
-"""Watch: what is told, to whom, in which order, and what a client costs that does not read."""
+"""Watch: which events a client gets, in which order, and the cost of one that does not read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOP, CARD, OTHER = "/sys/devices/a", "/sys/devices/a/b", "/sys/devices/c"
 
 
 def reading(path: str, driver: str | None = None, *, types: int | None = None) -> Reading:
-    """Return what was read of a device; with types it is an mdev parent."""
+    """Return the reading of a device; with types, of an mdev parent."""
     capability: Any = System()
     if types is not None:
         offered = [
@@ -75,7 +75,7 @@ def host(*readings: Reading) -> Snapshot:
 
 
 def put(store: Store, *readings: Reading, gone: tuple[str, ...] = ()) -> None:
-    """Publish what these readings change."""
+    """Publish the changes of these readings."""
     store.publish(graft(store.snapshot, readings=readings, gone=gone))
 
 
@@ -89,7 +89,7 @@ def watching(
     content: Content = "none",
     since: int | None = None,
 ) -> WatchStream:
-    """Begin to watch."""
+    """Return a watch that has begun."""
     wanted = Filter(
         None if capabilities is None else frozenset(capabilities),
         None if names is None else frozenset(names),
@@ -101,7 +101,7 @@ def watching(
 
 
 def told(watch: WatchStream) -> list[dict[str, Any]]:
-    """Return all that is to be told now."""
+    """Return all replies that there are now."""
     replies = []
     while (chunk := watch.next()) is not None:
         assert not chunk.last
@@ -110,12 +110,12 @@ def told(watch: WatchStream) -> list[dict[str, Any]]:
 
 
 def brief(watch: WatchStream) -> list[tuple[str, str | None, int]]:
-    """Return events, names and generations of all that is to be told now."""
+    """Return events, names and generations of all replies that there are now."""
     return [(one["event"], one.get("name"), one["generation"]) for one in told(watch)]
 
 
 def test_what_there_is_comes_first_and_parents_before_children() -> None:
-    """Then comes `ready`, with the generation all of it is of."""
+    """Then comes `ready`, with the generation of all of them."""
     store = Store(host(reading(CARD), reading(OTHER), reading(TOP)))
     assert brief(watching(store)) == [
         ("present", "computer", 1),
@@ -127,12 +127,12 @@ def test_what_there_is_comes_first_and_parents_before_children() -> None:
 
 
 def test_without_a_snapshot_it_begins_with_ready() -> None:
-    """Who knows what there is need not be told."""
+    """A client that knows the devices can skip them."""
     assert brief(watching(Store(host(reading(TOP))), snapshot=False)) == [("ready", None, 1)]
 
 
 def test_changes_have_a_generation_each() -> None:
-    """Parents come first, children go first."""
+    """Parents are added first, children are removed first."""
     store = Store(host())
     watch = watching(store, snapshot=False)
     told(watch)
@@ -150,7 +150,7 @@ def test_changes_have_a_generation_each() -> None:
 
 
 def test_reply_says_what_changed() -> None:
-    """`parts` names what differs; identity and capabilities come with every event."""
+    """`parts` lists what differs; identity and capabilities are in every event."""
     store = Store(host(reading(TOP)))
     watch = watching(store, snapshot=False)
     told(watch)
@@ -171,7 +171,7 @@ def test_reply_says_what_changed() -> None:
 
 @pytest.mark.parametrize("content", ["json", "xml"])
 def test_content_is_that_of_the_device_as_it_was_then(content: Content) -> None:
-    """All events but `removed` carry it, and a watcher that is late gets the right one."""
+    """All events but `removed` have it, and a late watcher gets the right one."""
     store = Store(host(reading(TOP)))
     watch = watching(store, content=content)
     first = store.snapshot
@@ -196,7 +196,7 @@ def test_content_is_that_of_the_device_as_it_was_then(content: Content) -> None:
 
 
 def test_device_that_comes_to_match_is_added_and_one_that_ceases_removed() -> None:
-    """Who sees part of the tree is told of what enters and leaves that part."""
+    """A filtered watch shows what enters and leaves its part of the tree."""
     store = Store(host(reading(TOP), reading(OTHER)))
     watch = watching(store, capabilities={"mdev_parent"})
     assert brief(watch) == [("ready", None, 1)]
@@ -210,7 +210,7 @@ def test_device_that_comes_to_match_is_added_and_one_that_ceases_removed() -> No
 
 @pytest.mark.parametrize("name", ["b", CARD])
 def test_names_and_paths_narrow_what_is_told(name: str) -> None:
-    """A device that is not there yet may be named."""
+    """A device that does not exist yet may be named."""
     store = Store(host(reading(TOP)))
     watch = watching(store, names={name})
     put(store, reading(CARD), reading(OTHER))
@@ -219,7 +219,7 @@ def test_names_and_paths_narrow_what_is_told(name: str) -> None:
 
 
 def test_since_tells_what_came_after() -> None:
-    """A client that was away for a while misses nothing, and hears nothing twice."""
+    """A client that reconnects misses nothing, and gets nothing twice."""
     store = Store(host())
     for path in (TOP, CARD, OTHER):
         put(store, reading(path))
@@ -229,7 +229,7 @@ def test_since_tells_what_came_after() -> None:
 
 @pytest.mark.parametrize("since", [-1, 0, 1, 5, 1 << 70])
 def test_since_that_cannot_be_followed_is_told_resync(since: int) -> None:
-    """Forgotten, in the future, or of another process: what there is follows, and goes on."""
+    """Dropped, in the future, or of another process: all devices follow, then changes."""
     store = Store(host(), history=2)
     for path in (TOP, CARD, OTHER):
         put(store, reading(path))
@@ -242,7 +242,7 @@ def test_since_that_cannot_be_followed_is_told_resync(since: int) -> None:
 
 
 def test_watcher_that_falls_behind_is_told_resync_and_is_right_again() -> None:
-    """The history is bounded; who reads later than it reaches starts over."""
+    """The history is bounded; a client that reads too late starts over."""
     store = Store(host(), history=4)
     watch = watching(store, content="json")
     mirror = Mirror()
@@ -259,7 +259,7 @@ def test_watcher_that_falls_behind_is_told_resync_and_is_right_again() -> None:
 
 
 def test_update_larger_than_the_history_is_a_resync() -> None:
-    """Not even a watcher that has read everything can be told more than is kept."""
+    """Even a watcher that has read everything gets no more than the history has."""
     store = Store(host(), history=4)
     watch = watching(store)
     told(watch)
@@ -268,7 +268,7 @@ def test_update_larger_than_the_history_is_a_resync() -> None:
 
 
 def test_closed_watch_is_told_nothing_and_holds_nothing() -> None:
-    """A client that leaves is forgotten."""
+    """It is unsubscribed."""
     store = Store(host())
     watch = watching(store)
     assert store.subscriptions == 1
@@ -277,7 +277,7 @@ def test_closed_watch_is_told_nothing_and_holds_nothing() -> None:
 
 
 def test_replies_kept_for_other_watchers_are_bounded() -> None:
-    """They are made once for all who want the same, and not kept for as long as the history."""
+    """They are made once for all watchers, and not kept as long as the history."""
     store = Store(host())
     replies = WatchReplies(Encodings(store), cached_bytes=10_000)
     ahead = watching(store, replies=replies, content="json")
@@ -297,7 +297,7 @@ def test_replies_kept_for_other_watchers_are_bounded() -> None:
 
 
 def no_status() -> Status:
-    """Stand in for the daemon's status, which nobody asks for."""
+    """Stand in for the daemon's status, which is not used here."""
     raise NotImplementedError
 
 
@@ -315,7 +315,7 @@ async def start_watching(peer: Peer, **parameters: object) -> None:
 
 
 async def test_watch_without_more_is_refused(tmp_path: Path) -> None:
-    """One reply cannot tell what changes."""
+    """One reply is not enough for a watch."""
     path = tmp_path / "socket"
     async with serving(Store(host()), path), connected(path) as peer:
         with pytest.raises(VarlinkError) as caught:
@@ -324,7 +324,7 @@ async def test_watch_without_more_is_refused(tmp_path: Path) -> None:
 
 
 async def test_unknown_capability_is_refused_and_the_connection_lives_on(tmp_path: Path) -> None:
-    """The error names the parameter; nobody is subscribed."""
+    """The error names the parameter; there is no subscription."""
     path, store = tmp_path / "socket", Store(host())
     async with serving(store, path), connected(path) as peer:
         await start_watching(peer, capabilities=["toaster"])
@@ -337,7 +337,7 @@ async def test_unknown_capability_is_refused_and_the_connection_lives_on(tmp_pat
 
 
 async def test_client_that_leaves_is_unsubscribed(tmp_path: Path) -> None:
-    """Though nothing is sent to it, and so no write fails."""
+    """Although nothing is sent to it, so that no write fails."""
     path, store = tmp_path / "socket", Store(host())
     async with serving(store, path):
         async with connected(path) as peer:
@@ -348,7 +348,7 @@ async def test_client_that_leaves_is_unsubscribed(tmp_path: Path) -> None:
 
 
 async def test_instance_of_another_process_is_told_resync(tmp_path: Path) -> None:
-    """Its generations mean nothing here, though the number may fit."""
+    """Its generations are meaningless here, even if the number matches."""
     path, store = tmp_path / "socket", Store(host())
     put(store, reading(TOP))
     async with serving(store, path), connected(path) as peer, connected(path) as other:
@@ -359,7 +359,7 @@ async def test_instance_of_another_process_is_told_resync(tmp_path: Path) -> Non
 
 
 class Listener(asyncio.Protocol):
-    """A client that reads all it is told, and checks that it is every change in order."""
+    """A client that reads everything, and checks that it gets every change in order."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -387,7 +387,7 @@ def resident_bytes() -> int:
 
 
 def change(store: Store, number: int) -> None:
-    """Publish that a device has another driver."""
+    """Publish another driver of a device."""
     before = store.snapshot.lookup("a")
     after = msgspec.structs.replace(before, driver=f"driver-{number}")
     snapshot = store.snapshot.replaced(
@@ -401,7 +401,7 @@ def change(store: Store, number: int) -> None:
 
 
 async def test_watchers_that_never_read_cost_the_others_nothing(tmp_path: Path) -> None:
-    """Of a hundred, ninety hear every change in order; ten that do not read are told resync."""
+    """Of a hundred, ninety get every change in order; ten that do not read get resync."""
     path, store = tmp_path / "socket", Store(host(reading(TOP, types=4)), history=2_000)
     loop = asyncio.get_running_loop()
     loop.set_debug(False)  # which makes it ten times as slow
