@@ -19,11 +19,11 @@ from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.question import Question, words
-from nodedevd.client.watching import Content, Event, Watching
+from nodedevd.client.watching import Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.listing import Content, DeviceList, Devices
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest

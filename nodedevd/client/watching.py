@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,11 +11,9 @@ from nodedevd.client.errors import ConnectionLost, NotUnderstood, TimedOut, remo
 from nodedevd.client.question import decoded, words
 from nodedevd.errors import NoDaemon, NodedevError, TooManyClients
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call
-
-Content: TypeAlias = Literal["none", "json", "xml"]
-"""What events have of the device, besides its name: nothing, the device, or its XML."""
 
 # Errors that occur while a daemon restarts.
 _PASSING: Final = (ConnectionLost, NoDaemon, TooManyClients, TimedOut)

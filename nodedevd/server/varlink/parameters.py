@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 
 from nodedevd.formats import Format
+from nodedevd.model.listing import Content
 from nodedevd.questions.fits import COUNT_AT_MOST
-from nodedevd.server.varlink.watch import Content
 
 
 class GetStatusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,14 +14,13 @@ import msgspec
 
 from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink.answers import Chunk
 from nodedevd.tree.graft import tree_path
 
-Content = Literal["none", "json", "xml"]
-"""What events have of the device, besides its name and place."""
 ChangeEvent = Literal["added", "changed", "removed"]
 
 CACHED_BYTES = 8 << 20

@@ -16,6 +16,7 @@ from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.system import System
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store
@@ -24,7 +25,7 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.interface import DevicesInterface
 from nodedevd.server.varlink.service import Service
-from nodedevd.server.varlink.watch import Content, Filter, WatchReplies, WatchStream
+from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.tree.graft import Reading, assemble, graft
 from nodedevd.varlink import VarlinkError, encode_call
