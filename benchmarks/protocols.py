@@ -16,7 +16,7 @@ from typing import Any
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.protocol import Header, MessageType, Procedure
-from nodedevd.server.varlink.interface import NAME as INTERFACE
+from nodedevd.socket_paths import INTERFACE
 
 
 class Protocol(ABC):

@@ -25,14 +25,16 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
-from nodedevd.server.acceptor import Acceptor
+from nodedevd.server.acceptor import Server
+from nodedevd.server.conversation import ConversationFactory
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.session import LibvirtServer
 from nodedevd.server.listener import Listener, open_listener
-from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.interface import DevicesInterface
 from nodedevd.server.varlink.service import Service
-from nodedevd.server.varlink.session import Server
-from nodedevd.socket_paths import default_socket_path
+from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Daemon:
-    """One host, followed and served."""
+    """One host, followed and served; made on a running event loop."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -71,9 +73,11 @@ class Daemon:
         self._follower = Follower(self._sysroot, self._store, options.follow)
         # A Sysroot belongs to one thread, so this one is another.
         self._shared_look = SharedLook(partial(read_usage, Sysroot(options.sysroot)))
-        self._servers: list[Acceptor] = [self._varlink_server(), *self._libvirt_servers()]
-        self._listening: list[tuple[Acceptor, Listener]] = []
-        self._serving: list[Acceptor] = []
+        encodings = Encodings(self._store)
+        self._varlink = self._varlink_conversations(encodings)
+        self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
+        self._server = Server()
+        self._listening: list[tuple[ConversationFactory, Listener]] = []
 
     async def run(self) -> None:
         """Serve the host until SIGTERM or SIGINT.
@@ -100,31 +104,23 @@ class Daemon:
             started=self._started,
             last_scan=self._follower.last_scan,
             followed=self._follower.followed,
-            clients=sum(server.clients for server in self._servers),
-            calls=sum(server.calls for server in self._servers),
+            clients=self._server.clients,
+            calls=self._varlink.calls + self._libvirt.calls,
         )
 
-    # -- parts -------------------------------------------------------------------------
-
-    def _varlink_server(self) -> Server:
+    def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         devices = DevicesInterface(
-            self._store, self.status, self._follower.volatile, self._shared_look.look
+            encodings, self.status, self._follower.volatile, self._shared_look.look
         )
-        return Server(
-            Service(
-                vendor="nodedevd",
-                product="nodedevd",
-                version=__version__,
-                url="",
-                interfaces=[devices.interface()],
-                error_namespace=NAME,
-                state=lambda: self._store.snapshot.generation,
-            )
+        service = Service(
+            vendor="nodedevd",
+            product="nodedevd",
+            version=__version__,
+            url="",
+            interfaces=[devices.interface()],
+            error_namespace=INTERFACE,
         )
-
-    def _libvirt_servers(self) -> list[LibvirtServer]:
-        devices = NodeDevices(self._store)
-        return [LibvirtServer(devices, self._follower.volatile) for _ in _LIBVIRT_NAMES]
+        return VarlinkConversations(service, lambda: self._store.snapshot.generation)
 
     # -- start and stop ----------------------------------------------------------------
 
@@ -134,16 +130,15 @@ class Daemon:
         self._sysroot.check()
         self._listen()
         await self._read_host()
-        for server, listener in self._listening:
-            await server.start(listener.socket)
-            self._serving.append(server)
+        for protocol, listener in self._listening:
+            self._server.listen(listener.socket, protocol)
         self._report_ready()
         interval = systemd.watchdog_interval()
         if interval is not None:
             self._feed_watchdog(interval)
 
     def _listen(self) -> None:
-        """Open the socket of each server that has one: of its own, or handed over by systemd."""
+        """Open the socket of each protocol that has one, or take it over from systemd."""
         options = self._options
         handed_over = systemd.listen_sockets()
         libvirt = {name: (name, sock) for name, sock in handed_over if name in _LIBVIRT_NAMES}
@@ -153,12 +148,13 @@ class Daemon:
             path = default_socket_path()
         paths = (path, options.libvirt_socket, options.libvirt_socket_ro)
         sockets = (varlink, *map(libvirt.get, _LIBVIRT_NAMES))
-        for server, path, from_systemd in zip(self._servers, paths, sockets, strict=True):
+        protocols = (self._varlink, self._libvirt, self._libvirt)
+        for protocol, path, from_systemd in zip(protocols, paths, sockets, strict=True):
             if path is not None:
                 mode, group = options.socket_mode, options.socket_group
-                self._listening.append((server, open_listener(path, mode=mode, group=group)))
+                self._listening.append((protocol, open_listener(path, mode=mode, group=group)))
             elif from_systemd is not None:
-                self._listening.append((server, _adopted(*from_systemd)))
+                self._listening.append((protocol, _adopted(*from_systemd)))
 
     async def _read_host(self) -> None:
         # The tree stays in memory: garbage collections would search it and find nothing.
@@ -187,9 +183,8 @@ class Daemon:
         self._stop.set()
 
     async def _close(self) -> None:
-        for server in self._serving:
-            server.close()
-        await asyncio.gather(*[server.wait_closed() for server in self._serving])
+        self._server.close()
+        await self._server.wait_closed()
         for _, listener in self._listening:
             listener.close()
         await self._shared_look.close(0)

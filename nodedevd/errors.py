@@ -1,59 +1,85 @@
-"""Every error nodedevd raises on purpose: a stable code, named fields, one sentence.
+"""The errors that nodedevd raises on purpose: a stable code, named fields, one sentence.
 
-`code` is the word that goes over the wire and into documentation; it never changes.
-Anything that is not a `NodedevError` is a defect: logged with its traceback, answered as
-an internal error, and scoped to the call that met it.
+An error class declares its fields once, as annotations. They are the arguments of its
+constructor and, where a daemon replies with the error, the parameters of the Varlink reply,
+from which a client builds the same error again; see `REPLIED`.
+
+Any other exception is a defect: it is logged with its traceback, the reply is `InternalError`,
+and only the call that met it fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final, dataclass_transform
 
 
+@dataclass_transform(eq_default=False)
 class NodedevError(Exception):
-    """The root of all deliberate errors."""
+    """The base class of all deliberate errors.
+
+    Attributes:
+        code: a word for programs and documentation that never changes. It is not sent: a reply
+            names the error by its class.
+        interface: the Varlink interface that defines the error; None is that of the method.
+        fields: the names of the fields, in the order of the constructor's arguments.
+        reply_fields: those that are the parameters of an error reply.
+    """
 
     code: ClassVar[str] = "internal-error"
+    interface: ClassVar[str | None] = None
+    fields: ClassVar[tuple[str, ...]] = ()
+    reply_fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.fields = (*cls.fields, *cls.__annotations__)
+        cls.reply_fields = vars(cls).get("reply_fields", cls.fields)
+
+    def __init__(self, *values: object, **named: object) -> None:
+        vars(self).update(zip(self.fields, values, strict=False), **named)
+        super().__init__(*[getattr(self, name) for name in self.fields] or values)
 
 
 class NodeGone(NodedevError):
-    """The sysfs directory of a device went away while it was read: quiet, it has been removed."""
+    """The sysfs directory of a device disappeared while it was read: the device was removed."""
 
     code = "node-gone"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    path: str
 
     def __str__(self) -> str:
-        return f"{self.path} is gone"
+        return f"{self.path} no longer exists"
 
 
 class NoSuchDevice(NodedevError):
-    """No device answers to this name, in any of the accepted forms."""
+    """No device has this name, in any of the accepted forms; `nearest` are similar names."""
 
     code = "no-such-device"
-
-    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
-        super().__init__(name, tuple(nearest))
-        self.name = name
-        self.nearest = tuple(nearest)
+    name: str
+    nearest: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         hint = f"; did you mean {', '.join(self.nearest)}?" if self.nearest else ""
         return f"no device named {self.name!r}{hint}"
 
 
+class NoSuchType(NodedevError):
+    """No device offers a type of this id or name; `offered` are names, or ids, of a few types."""
+
+    code = "no-such-type"
+    type: str
+    offered: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.offered:
+            return f"no device offers the type {self.type!r} or any other; run nodedevctl doctor"
+        return f"no device offers the type {self.type!r}; offered are {', '.join(self.offered)}, …"
+
+
 class NotInFormat(NodedevError):
-    """The device exists, but is none that the XML format asked for can show."""
+    """The device exists, but the XML format does not show such devices."""
 
     code = "not-in-format"
-
-    def __init__(self, name: str, form: str) -> None:
-        super().__init__(name, form)
-        self.name = name
-        self.format = form
+    name: str
+    format: str
 
     def __str__(self) -> str:
         return f"the format {self.format!r} does not show {self.name}; the default one does"
@@ -62,16 +88,14 @@ class NotInFormat(NodedevError):
 class NotAssignable(NodedevError):
     """The device exists, or will, but cannot be assigned to a guest as it is.
 
-    `reason` is a word that never changes, `detail` says what to do next; see `hostdev.Reason`.
+    `reason` is a word that never changes, see `hostdev.NotAssignableReason`; `detail` says what to
+    do next.
     """
 
     code = "not-assignable"
-
-    def __init__(self, name: str, reason: str, detail: str) -> None:
-        super().__init__(name, reason, detail)
-        self.name = name
-        self.reason = reason
-        self.detail = detail
+    name: str
+    reason: str
+    detail: str
 
     def __str__(self) -> str:
         return f"{self.name} cannot be assigned to a guest: {self.detail}"
@@ -81,48 +105,66 @@ class DoesNotFit(NodedevError):
     """An option does not fit the device that is to be assigned to a guest."""
 
     code = "does-not-fit"
-
-    def __init__(self, name: str, parameter: str, detail: str) -> None:
-        super().__init__(name, parameter, detail)
-        self.name = name
-        self.parameter = parameter
-        self.detail = detail
+    name: str
+    parameter: str
+    detail: str
 
     def __str__(self) -> str:
         return f"{self.parameter} does not fit {self.name}: {self.detail}"
 
 
 class InvalidParameter(NodedevError):
-    """A request carries a parameter that cannot be used."""
+    """A parameter of a call has an unusable value."""
 
     code = "invalid-parameter"
-
-    def __init__(self, parameter: str, reason: str = "") -> None:
-        super().__init__(parameter, reason)
-        self.parameter = parameter
-        self.reason = reason
+    interface = "org.varlink.service"
+    reply_fields = ("parameter",)
+    parameter: str
+    reason: str = ""
+    """not in replies: org.varlink.service has no field for it"""
 
     def __str__(self) -> str:
         return f"invalid parameter {self.parameter!r}" + (f": {self.reason}" if self.reason else "")
 
 
 class ExpectedMore(NodedevError):
-    """The method answers with several replies and has to be called with `more`."""
+    """The method sends several replies and has to be called with `more`."""
 
     code = "expected-more"
+    interface = "org.varlink.service"
 
     def __str__(self) -> str:
-        return "this method streams its answer: call it with 'more'"
+        return "the method sends several replies: call it with 'more'"
+
+
+class TooManyClients(NodedevError):
+    """The daemon serves as many clients as it may."""
+
+    code = "too-many-clients"
+    limit: int
+
+    def __str__(self) -> str:
+        return f"the daemon serves {self.limit} clients already; try again when some have left"
+
+
+REPLIED: Final = (
+    NoSuchDevice,
+    NoSuchType,
+    NotInFormat,
+    NotAssignable,
+    DoesNotFit,
+    InvalidParameter,
+    ExpectedMore,
+    TooManyClients,
+)
+"""Errors that a daemon replies with and a client raises again."""
 
 
 class NotASysroot(NodedevError):
     """The sysroot is neither a directory that holds `sys/` nor an archive of one."""
 
     code = "not-a-sysroot"
-
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
-        self.root = root
+    root: str
 
     def __str__(self) -> str:
         return (
@@ -135,13 +177,10 @@ class BadArchive(NodedevError):
     """A file is not an archive of a host, or a damaged one."""
 
     code = "bad-archive"
-
-    def __init__(self, path: str, line: int | None, reason: str) -> None:
-        super().__init__(path, line, reason)
-        self.path = path
-        self.line = line
-        """counted from 1; None if it is the file as a whole"""
-        self.reason = reason
+    path: str
+    line: int | None
+    """counted from 1; None if it is the file as a whole"""
+    reason: str
 
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}: "
@@ -152,11 +191,8 @@ class NotRecordable(NodedevError):
     """A recording cannot hold what a host has."""
 
     code = "not-recordable"
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
     def __str__(self) -> str:
         return f"{self.path} cannot be recorded: {self.reason}"
@@ -166,10 +202,7 @@ class NotEmpty(NodedevError):
     """The directory to record into has something in it."""
 
     code = "not-empty"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    path: str
 
     def __str__(self) -> str:
         return f"{self.path} is not an empty directory; record into a new one"
@@ -179,23 +212,17 @@ class AlreadyExists(NodedevError):
     """The file to record into exists; a recording never overwrites."""
 
     code = "already-exists"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    path: str
 
     def __str__(self) -> str:
         return f"{self.path} already exists; record into a new file"
 
 
 class SocketInUse(NodedevError):
-    """Another daemon answers on the socket that was to be opened."""
+    """Another daemon serves the socket."""
 
     code = "socket-in-use"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    path: str
 
     def __str__(self) -> str:
         return (
@@ -208,11 +235,8 @@ class NoDaemon(NodedevError):
     """No daemon answers on any of the sockets that were tried."""
 
     code = "no-daemon"
-
-    def __init__(self, tried: Sequence[str], reason: str) -> None:
-        super().__init__(tuple(tried), reason)
-        self.tried = tuple(tried)
-        self.reason = reason
+    tried: tuple[str, ...]
+    reason: str
 
     def __str__(self) -> str:
         return (

@@ -1,25 +1,30 @@
-"""Where the daemon's socket is, for the daemon and for those that look for it."""
+"""The Varlink interface, and the sockets that the daemon serves it on and clients try."""
 
 from __future__ import annotations
 
 import os
 
-NAME = "org.nodedevd.Devices"
+INTERFACE = "org.nodedevd.Devices"
+"""The name of the interface, of its sockets, and of its description's file."""
 
 
 def default_socket_path() -> str:
-    """Return where the daemon serves when it is told nothing else."""
+    """Return the path that the daemon serves on unless it is given another."""
     if os.geteuid() == 0:
-        return f"/run/nodedevd/{NAME}"
-    return f"{_user_directory()}/nodedevd/{NAME}"
+        return f"/run/nodedevd/{INTERFACE}"
+    return f"{_user_directory()}/nodedevd/{INTERFACE}"
 
 
 def candidate_socket_paths() -> list[str]:
-    """Return where a client looks for a daemon, in order."""
+    """Return the paths that a client tries, in order.
+
+    That is $NODEDEVD_SOCKET alone if it is set, else the sockets of root's daemon and of the
+    user's own.
+    """
     chosen = os.environ.get("NODEDEVD_SOCKET")
     if chosen:
         return [chosen]
-    return list(dict.fromkeys([f"/run/nodedevd/{NAME}", default_socket_path()]))
+    return list(dict.fromkeys([f"/run/nodedevd/{INTERFACE}", default_socket_path()]))
 
 
 def _user_directory() -> str:

@@ -1,8 +1,8 @@
-"""The Varlink wire format, without I/O: bytes in, calls and replies out.
+"""The codec of Varlink, without I/O: bytes in, calls and replies out.
 
-A message is one JSON object and a NUL byte (https://varlink.org/Method-Call). The decoders
-are fed whatever arrived and keep at most one message under their limit and what was fed
-last; what a peer sends is hostile until it has become a `Call` or a `Reply`.
+A message is one JSON object and a NUL byte (https://varlink.org/Method-Call). A decoder keeps at
+most one message below its limit and what was fed last. Input is hostile until it is a `Call` or a
+`Reply`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_PARAMETERS: Final = msgspec.Raw(b"{}")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A method call; members the specification does not know are ignored.
+    """A method call; members that the specification does not have are ignored.
 
     `parameters` is the text of a JSON object, not yet decoded.
     """
@@ -43,9 +43,9 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """A message that is none; the decoder goes on with the next.
+    """A message that cannot be decoded; the decoder continues with the next.
 
-    `limit` is the number of bytes the message went over, or None if its text is the fault.
+    `limit` is the number of bytes that the message exceeds, None if its text is wrong.
     """
 
     reason: str
@@ -53,7 +53,7 @@ class Malformed(msgspec.Struct, frozen=True):
 
     @property
     def error_name(self) -> str:
-        """The last part of the error's name: `MalformedMessage` or `MessageTooLarge`."""
+        """The last part of the error's name, `MalformedMessage` or `MessageTooLarge`."""
         return "MalformedMessage" if self.limit is None else "MessageTooLarge"
 
     @property
@@ -63,7 +63,7 @@ class Malformed(msgspec.Struct, frozen=True):
 
 
 class VarlinkError(Exception):
-    """An error as it stands in a reply: its full name and its parameters."""
+    """An error of a reply: its full name and its parameters."""
 
     def __init__(self, name: str, parameters: Mapping[str, object] | None = None) -> None:
         super().__init__(name, parameters or {})
@@ -75,46 +75,9 @@ class VarlinkError(Exception):
         return f"{self.name}({fields})"
 
 
-class InterfaceNotFound(VarlinkError):
-    """The service has no such interface."""
-
-    def __init__(self, interface: str) -> None:
-        super().__init__(f"{SERVICE}.InterfaceNotFound", {"interface": interface})
-
-
-class MethodNotFound(VarlinkError):
-    """The interface has no such method."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{SERVICE}.MethodNotFound", {"method": method})
-
-
-class MethodNotImplemented(VarlinkError):
-    """The interface has the method, and the service does not offer it in this way."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{SERVICE}.MethodNotImplemented", {"method": method})
-
-
-class InvalidParameter(VarlinkError):
-    """The parameter of this name is missing, unknown, or of a wrong type."""
-
-    def __init__(self, parameter: str) -> None:
-        super().__init__(f"{SERVICE}.InvalidParameter", {"parameter": parameter})
-
-
-class PermissionDenied(VarlinkError):
-    """The client may not call this method."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{SERVICE}.PermissionDenied")
-
-
-class ExpectedMore(VarlinkError):
-    """The method answers with several replies and was called without `more`."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{SERVICE}.ExpectedMore")
+def service_error(name: str, **parameters: str) -> VarlinkError:
+    """Return an error of org.varlink.service, the interface of every service."""
+    return VarlinkError(f"{SERVICE}.{name}", parameters)
 
 
 M = TypeVar("M", bound=Call | Reply)
@@ -123,8 +86,8 @@ M = TypeVar("M", bound=Call | Reply)
 class _Decoder(Generic[M]):
     """Cuts a byte stream at its NULs; each byte is searched once and copied once.
 
-    Take messages with `next` until it returns None before feeding again: the buffer then never
-    holds more than `limit` bytes and the bytes of one `feed`.
+    Call `next` until it returns None before the next `feed`: then the buffer never holds more
+    than `limit` bytes and the bytes of one `feed`.
     """
 
     def __init__(self, message: msgspec.json.Decoder[M], limit: int) -> None:
@@ -133,22 +96,22 @@ class _Decoder(Generic[M]):
         self._buffer = bytearray()
         self._start = 0  # of the next message
         self._searched = 0  # no NUL between start and here
-        self._dropping = False  # up to the NUL of a message over the limit
+        self._dropping = False  # until the NUL of a message over the limit
 
     @property
     def buffered(self) -> int:
-        """The number of bytes that were fed and are not yet part of a message."""
+        """The number of bytes that are not part of a returned message yet."""
         return len(self._buffer) - self._start
 
     def feed(self, data: bytes) -> None:
-        """Add what arrived."""
+        """Add bytes that arrived."""
         if self._dropping:
             end = data.find(b"\0")
             if end < 0:
                 return
             self._dropping = False
             data = data[end + 1 :]
-        # A bytearray gives up its front in amortized constant time.
+        # Deleting the front of a bytearray takes amortized constant time.
         del self._buffer[: self._start]
         self._searched -= self._start
         self._start = 0
@@ -179,9 +142,9 @@ class _Decoder(Generic[M]):
         return bytes(self._buffer[start:end])
 
     def decode(self, text: bytes) -> M | Malformed:
-        """Return the message of a text that was taken."""
+        """Return the message of a text that `take` returned."""
         try:
-            # msgspec does not look into the text of a Raw: UTF-8 is checked here.
+            # msgspec does not check the text of a Raw: UTF-8 is checked here.
             message: M = self._message.decode(text.decode())
         except (ValueError, RecursionError) as error:
             return Malformed(str(error))
@@ -208,14 +171,14 @@ _REPLY: Final = msgspec.json.Decoder(Reply)
 
 
 class CallDecoder(_Decoder[Call]):
-    """Decodes what a client sends; `limit` is the largest message, in bytes without its NUL."""
+    """Decodes the calls of a client; `limit` is the largest message in bytes, without its NUL."""
 
     def __init__(self, limit: int = MESSAGE_LIMIT_BYTES) -> None:
         super().__init__(_CALL, limit)
 
 
 class ReplyDecoder(_Decoder[Reply]):
-    """Decodes what a service sends; `limit` is the largest message, in bytes without its NUL."""
+    """Decodes the replies of a service; `limit` is as for `CallDecoder`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(_REPLY, limit)
@@ -236,11 +199,11 @@ def encode_call(
 
 
 def encode_reply(parameters: bytes, *, continues: bool = False) -> bytes:
-    """Return the message around `parameters`, the text of a JSON object, taken as it is."""
+    """Return the reply with `parameters`, the text of a JSON object, which is not checked."""
     end = b',"continues":true}\0' if continues else b"}\0"
     return b"".join((b'{"parameters":', parameters, end))
 
 
 def encode_error(name: str, parameters: object) -> bytes:
-    """Return the message of the error of this full name; `parameters` encodes to an object."""
+    """Return the error reply of this full name; `parameters` encodes to a JSON object."""
     return msgspec.json.encode({"error": name, "parameters": parameters}) + b"\0"

@@ -1,4 +1,4 @@
-"""client: asks a daemon from a Python program, blocking (`Client`) or with asyncio.
+"""client: asks a daemon from a Python program, blocking (`Client`) or on asyncio.
 
     from nodedevd.client import Client, available
 
@@ -7,7 +7,7 @@
             print(device.name)
         client.wait_for(available("0000:3b:00.4", "nvidia-746"), timeout_seconds=60)
 
-docs/python.md shows everything. What is not named here may change.
+docs/python.md shows everything. Names that are not exported here may change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from nodedevd.client.errors import (
     NotUnderstood,
     RemoteError,
     TimedOut,
-    TooManyClients,
 )
 from nodedevd.client.watching import Event
 from nodedevd.errors import (
@@ -31,8 +30,10 @@ from nodedevd.errors import (
     NoDaemon,
     NodedevError,
     NoSuchDevice,
+    NoSuchType,
     NotAssignable,
     NotInFormat,
+    TooManyClients,
 )
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
@@ -40,7 +41,7 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.status import Status
-from nodedevd.questions.fits import Fits, NoSuchType
+from nodedevd.questions.fits import Fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
@@ -93,7 +94,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # asyncio takes a third of the time that nodedevctl takes to start, and it has no use for it.
+    # To import asyncio takes a third of nodedevctl's start, which does not use it.
     if name in ("AsyncClient", "AsyncWatch"):
         from nodedevd.client import asynchronous
 

@@ -1,24 +1,29 @@
-"""AsyncClient: asks a nodedevd over its socket, for programs that run on asyncio."""
+"""AsyncClient and AsyncWatch: ask a daemon, and follow its devices, on asyncio.
+
+`make blocking-client` writes `blocking.py` from this file.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
-from nodedevd.client import calls
-from nodedevd.client.calls import Question
+import msgspec
+
+from nodedevd.client import question
+from nodedevd.client.asyncio_backend import AsyncConnection, Lock, connect_now, sleep
 from nodedevd.client.conditions import Condition, Predicate, Waiting
-from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Connection, Replies
+from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
 from nodedevd.client.deadline import Deadline
-from nodedevd.client.errors import Closed, ConnectionLost, TimedOut
-from nodedevd.client.watching import Content, Event, Watching
+from nodedevd.client.errors import Closed, TimedOut
+from nodedevd.client.question import Question, words
+from nodedevd.client.watching import Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.listing import Content, DeviceList, Devices
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
@@ -30,96 +35,27 @@ from nodedevd.varlink import Reply
 T = TypeVar("T")
 
 
-class _Connection(Connection):
-    """A connection that waits on the event loop."""
-
-    def __init__(self, paths: Sequence[str], limit_bytes: int) -> None:
-        super().__init__(paths, limit_bytes, blocking=False)
-        self._waiter: asyncio.Future[None] | None = None
-
-    def close(self) -> None:
-        """Close it; a task that waits for something on it is told so."""
-        waiter = self._waiter
-        self._stop_waiting()
-        super().close()
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(Closed())
-
-    async def send(self, message: bytes, deadline: Deadline) -> None:
-        """Send a call. Raises ConnectionLost, TimedOut."""
-        try:
-            async with asyncio.timeout(deadline.left):
-                await asyncio.get_running_loop().sock_sendall(self.socket, message)
-        except TimeoutError:
-            raise TimedOut(f"{self.path} to accept a call", deadline.seconds or 0) from None
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # what it said before it went is still to be read
-        except OSError as error:
-            raise ConnectionLost(self.path, error.strerror or str(error)) from error
-
-    async def receive(self, deadline: Deadline) -> Reply | None:
-        """Return the next reply, None if none comes in time.
-
-        Nothing is lost if this is cancelled: what has arrived stays until it is asked for.
-        """
-        late = False
-        while (reply := self.next()) is None and not late:
-            try:
-                async with asyncio.timeout(deadline.left):
-                    await self._readable()
-            except TimeoutError:
-                late = True
-            self.read()
-        return reply
-
-    async def _readable(self) -> None:
-        if self._waiter is not None:
-            raise RuntimeError("another task waits for what this one asks for")
-        loop = asyncio.get_running_loop()
-        self._waiter = waiter = loop.create_future()
-        loop.add_reader(self.socket, _wake, waiter)
-        try:
-            await waiter
-        finally:
-            self._stop_waiting()
-
-    def _stop_waiting(self) -> None:
-        if self._waiter is not None:
-            self._waiter.get_loop().remove_reader(self.socket)
-            self._waiter = None
-
-    async def ask(self, message: bytes, deadline: Deadline) -> Sequence[Reply]:
-        """Send a call and return all replies to it. Raises ConnectionLost, TimedOut."""
-        await self.send(message, deadline)
-        replies = Replies(self.limit_bytes)
-        while True:
-            reply = await self.receive(deadline)
-            if reply is None:
-                raise TimedOut(f"a reply on {self.path}", deadline.seconds or 0)
-            if replies.take(reply):
-                return replies.taken
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
 class AsyncWatch:
-    """Changes, as they happen, on a connection of its own: an asynchronous iterator.
+    """Yields the devices and their changes, as they happen, on a connection of its own.
 
-    It is an asynchronous context manager, too. It ends when it is closed, or with an error; it
-    goes on after its task was cancelled while it waited.
+    It is an asynchronous iterator and context manager. It ends when it is closed, by any task,
+    or with an error. A cancelled `next` loses nothing.
     """
 
-    def __init__(self, connect: Callable[[], _Connection], watching: Watching) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[AsyncConnection]],
+        watching: Watching,
+    ) -> None:
         self._connect = connect
         self._watching = watching
         self._closed = False
-        self._connection: _Connection | None = None
+        self._connection: AsyncConnection | None = None
+        connect_now(self)
 
     async def __aenter__(self) -> AsyncWatch:
-        self._connection = await self._begun(Deadline(None))
+        if self._connection is None:
+            await self._start(Deadline(None))
         return self
 
     async def __aexit__(
@@ -143,28 +79,27 @@ class AsyncWatch:
 
     @property
     def text(self) -> bytes:
-        """What was told last, as it came: a JSON object, with what this version ignores."""
+        """The last event as it arrived: a JSON object, with members this version ignores."""
         return self._watching.text
 
     def close(self) -> None:
-        """Be told no more."""
+        """End the watch."""
         self._closed = True
         self._drop()
 
     async def next(self, timeout_seconds: float | None = None) -> Event | None:
-        """Return what is told next, None if that is nothing within so many seconds.
+        """Return the next event, None if there is none within so many seconds.
 
-        Raises NoDaemon, ConnectionLost, RemoteError, NotUnderstood; if it is called again, it
-        connects again, and goes on where it was. Raises Closed.
+        Raises NoDaemon, ConnectionLost, RemoteError, NotUnderstood; when it is called again, it
+        connects again, and continues where it was. Raises Closed.
         """
         deadline = Deadline(timeout_seconds)
         while True:
             try:
-                if self._closed:
-                    raise Closed
-                if self._connection is None:
-                    self._connection = await self._begun(deadline)
-                reply = await self._connection.receive(deadline)
+                connection = self._connection
+                if connection is None:
+                    connection = await self._start(deadline)
+                reply = await connection.receive(deadline)
                 return None if reply is None else self._watching.take(reply)
             except NodedevError as error:
                 self._drop()
@@ -175,32 +110,38 @@ class AsyncWatch:
                     raise
                 if pause == 0:
                     return None
-                await asyncio.sleep(pause)
+                await sleep(pause)
 
-    async def _begun(self, deadline: Deadline) -> _Connection:
-        connection = self._connect()
+    async def _start(self, deadline: Deadline) -> AsyncConnection:
+        if self._closed:
+            raise Closed
+        connection = await self._connect()
         try:
             await connection.send(self._watching.message(), deadline)
         except BaseException:
             connection.close()
             raise
+        self._connection = connection
+        if self._closed:  # meanwhile, when `close` did not find the connection yet
+            self._drop()
+            raise Closed
         return connection
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 class AsyncClient:
-    """A daemon, to be asked; an asynchronous context manager. `Client` for asyncio.
+    """Asks a daemon; an asynchronous context manager.
 
-    Calls are made one after another on one connection, whichever task they come from. A
-    connection that is lost, or whose call was cancelled, is replaced by the next call. Watches
+    Calls are made one after another on one connection, from any task. A connection that is
+    lost, or that a call left in the middle of its answer, is replaced by the next call. Watches
     have connections of their own.
 
-    Every call raises NoDaemon when nothing answers, ConnectionLost when the daemon goes away,
-    TimedOut, NotUnderstood, and RemoteError for what has no class of its own.
+    Every call raises NoDaemon when no daemon answers, ConnectionLost when the daemon goes away,
+    TimedOut, NotUnderstood, and RemoteError for an error that has no class of its own.
     """
 
     def __init__(
@@ -213,21 +154,23 @@ class AsyncClient:
         """Prepare; it connects when it is entered, or first asked.
 
         Args:
-            path: The daemon's socket; without, $NODEDEVD_SOCKET, root's or the user's own.
-            timeout_seconds: What a call may take; None is no limit.
-            limit_bytes: The largest answer that is taken.
+            path: The daemon's socket; by default $NODEDEVD_SOCKET, root's or the user's own.
+            timeout_seconds: The longest time for a call; None is no limit.
+            limit_bytes: The largest answer that is accepted.
         """
         self._paths = [path] if path is not None else candidate_socket_paths()
         self._timeout_seconds = timeout_seconds
         self._limit_bytes = limit_bytes
-        self._lock = asyncio.Lock()
+        self._lock = Lock()
         self._closed = False
-        self._connection: _Connection | None = None
+        self._connection: AsyncConnection | None = None
         self.path: str | None = None
-        """the socket that answered last"""
+        """the socket that was last connected to"""
+        connect_now(self)
 
     async def __aenter__(self) -> AsyncClient:
-        self._connection = self._connected()
+        async with self._lock:
+            self._connection = self._connected()
         return self
 
     async def __aexit__(
@@ -239,69 +182,106 @@ class AsyncClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; watches go on."""
+        """Close the connection; watches continue."""
         self._closed = True
         self._drop()
 
+    # -- the methods of the interface ----------------------------------------------------
+
     async def status(self) -> Status:
-        """Return how the daemon is doing."""
-        return await self._ask(calls.status())
+        """Return the state of the daemon."""
+        return await self._ask(Question("GetStatus", Status, question.only))
 
     async def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
         """Return the devices with any of the capabilities, in brief. Raises InvalidParameter."""
-        return await self._ask(calls.list_devices(capabilities))
+        capabilities = words(capabilities)
+        return await self._ask(
+            Question("List", DeviceList, question.joined, more=True, capabilities=capabilities)
+        )
 
     async def describe(self, name: str) -> Device:
-        """Return all that is known of one device. Raises NoSuchDevice."""
-        return await self._ask(calls.describe(name))
+        """Return everything known about one device. Raises NoSuchDevice."""
+        return await self._ask(_describe(question.device, name))
 
     async def describe_json(self, name: str) -> bytes:
-        """Return the same as JSON, as the daemon writes it. Raises NoSuchDevice."""
-        return await self._ask(calls.describe_json(name))
+        """Return the same as JSON, as the daemon encodes it. Raises NoSuchDevice."""
+        return await self._ask(_describe(question.device_json, name))
 
     async def snapshot(
-        self, capabilities: Iterable[str] | None = None, *, names: Iterable[str] | None = None
+        self,
+        capabilities: Iterable[str] | None = None,
+        *,
+        names: Iterable[str] | None = None,
     ) -> Devices:
-        """Return all that is known of devices, at one generation: of all, or of those chosen.
+        """Return everything known about devices at one generation: all, or those selected.
 
         Raises InvalidParameter, NoSuchDevice.
         """
-        return await self._ask(calls.snapshot(capabilities, names))
+        return await self._ask(
+            Question(
+                "Snapshot",
+                Devices,
+                question.joined,
+                more=True,
+                capabilities=words(capabilities),
+                names=words(names),
+            )
+        )
 
     async def snapshot_json(self, names: Iterable[str] | None = None) -> bytes:
-        """Return a JSON document of devices, all without names. Raises NoSuchDevice."""
-        return await self._ask(calls.snapshot_json(names))
+        """Return a JSON document of the named devices, by default all. Raises NoSuchDevice."""
+        names = words(names)
+        return await self._ask(
+            Question("Snapshot", question.RawDevices, question.joined_json, more=True, names=names)
+        )
 
     async def dump_xml(
-        self, names: Iterable[str] | None = None, *, form: Format = "nodedevd"
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        form: Format = "nodedevd",
     ) -> str:
-        """Return the XML of devices, all without names. Raises NoSuchDevice, NotInFormat.
+        """Return the XML of the named devices, by default all.
 
-        For one name it is the device's; for several, or all, a document of them.
+        For one name it is the device's, otherwise a document of the devices. Raises
+        NoSuchDevice, NotInFormat.
         """
-        return await self._ask(calls.dump_xml(names, form))
+        return await self._ask(
+            Question(
+                "DumpXML",
+                question.DumpXmlReply,
+                question.joined_xml,
+                more=True,
+                names=words(names),
+                format=form,
+            )
+        )
 
     async def hostdev(self, request: HostDevRequest) -> HostDev:
-        """Return the domain XML that hands a device to a guest.
+        """Return the domain XML that assigns a device to a guest.
 
         Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
         """
-        return await self._ask(calls.hostdev(request))
+        parameters = msgspec.structs.asdict(request)
+        return await self._ask(Question("HostDev", HostDev, question.only, **parameters))
 
     async def fits(self, wanted: str, count: int = 1) -> Fits:
-        """Return where so many of a type, by id or name, could be created. Raises NoSuchType."""
-        return await self._ask(calls.fits(wanted, count))
+        """Return where `count` vGPUs of a type, by id or name, could be created.
+
+        Raises NoSuchType.
+        """
+        return await self._ask(Question("Fits", Fits, question.only, type=wanted, count=count))
 
     async def resolve(self, text: str) -> Resolution:
-        """Return which device is meant, by what other tools call it. Raises NoSuchDevice."""
-        return await self._ask(calls.resolve(text))
+        """Return the devices that another tool's name means. Raises NoSuchDevice."""
+        return await self._ask(Question("Resolve", Resolution, question.only, text=text))
 
     async def in_use(self, names: Iterable[str] | None = None) -> InUse:
-        """Return whether devices are open, all of VFIO without names. Raises NoSuchDevice.
+        """Return whether the named devices are open, by default all that VFIO drives.
 
-        Who has them open is told to root and the daemon's own user alone.
+        Only root and the daemon's own user get the processes. Raises NoSuchDevice.
         """
-        return await self._ask(calls.in_use(names))
+        return await self._ask(Question("InUse", InUse, question.only, names=words(names)))
 
     def watch(
         self,
@@ -314,9 +294,20 @@ class AsyncClient:
         instance: str | None = None,
         reconnect: bool = False,
     ) -> AsyncWatch:
-        """Be told what there is, and then what changes; see `Client.watch`.
+        """Return a watch: the devices, and then their changes.
 
         It connects when it is entered, or first asked.
+
+        Args:
+            capabilities: Only devices with any of these.
+            names: Only these devices, by any of their names.
+            snapshot: Whether it begins with the devices: `present`, and `ready`.
+            content: What events have of the device, besides its name.
+            since: The generation of the last known event: it begins with what followed, or with
+                `resync` and all devices if the daemon's history does not reach back so far.
+            instance: What came with that generation.
+            reconnect: Whether to connect again when the daemon goes away. What changed
+                meanwhile follows; after a restart of the daemon that is `resync`, and all devices.
         """
         if self._closed:
             raise Closed
@@ -338,7 +329,17 @@ class AsyncClient:
         *,
         reconnect: bool = False,
     ) -> dict[str, Device]:
-        """Wait until something is so of the devices that are there; see `Client.wait_for`."""
+        """Wait until a condition holds for the devices; return them by name.
+
+        It returns at once if the condition holds already, and misses nothing: the devices and
+        their changes come in one stream. Raises TimedOut.
+
+        Args:
+            condition: `present`, `gone`, `at_least`, `available`, a `Condition` of your own,
+                or a function of all devices by name.
+            timeout_seconds: The longest time to wait; None is no limit.
+            reconnect: Whether to continue when the daemon goes away and comes back.
+        """
         waiting = Waiting(condition, timeout_seconds)
         wanted = waiting.condition
         await self._recount(waiting)
@@ -354,46 +355,69 @@ class AsyncClient:
         return waiting.devices
 
     async def _recount(self, waiting: Waiting) -> None:
+        """Make the daemon read volatile counts again; the watch reports what changed."""
         name = waiting.condition.recount
         if name is not None:
             with suppress(NoSuchDevice):
-                await self._ask(calls.describe_json(name), waiting.answer_seconds)
+                await self._ask(_describe(question.device_json, name), waiting.answer_seconds)
 
-    async def _ask(self, question: Question[T], timeout_seconds: float | None = None) -> T:
+    # -- connections -----------------------------------------------------------------------
+
+    async def _ask(self, asked: Question[T], timeout_seconds: float | None = None) -> T:
         deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         async with self._lock:
             self._connection = connection = self._connected()
             try:
-                replies = await connection.ask(question.message, deadline)
+                replies = await self._replies(connection, asked.message, deadline)
             except BaseException:
-                # What is left of this answer must not be taken for the next one.
+                # The rest of this answer must not be taken for the next one.
                 self._drop()
                 raise
-        return question.answer(replies)
+        return asked.answer(replies)
 
-    def _connected(self) -> _Connection:
+    async def _replies(
+        self, connection: AsyncConnection, message: bytes, deadline: Deadline
+    ) -> Sequence[Reply]:
+        await connection.send(message, deadline)
+        replies = Replies(self._limit_bytes)
+        while True:
+            reply = await connection.receive(deadline)
+            if reply is None:
+                raise TimedOut(f"a reply on {connection.path}", deadline.seconds or 0)
+            if replies.take(reply):
+                return replies.taken
+
+    def _connected(self) -> AsyncConnection:
         if self._closed:
             raise Closed
         return self._take() or self._connect()
 
-    def _connect_watch(self) -> _Connection:
+    async def _connect_watch(self) -> AsyncConnection:
         if self._lock.locked():
             return self._connect()
-        return self._take() or self._connect()  # the next call opens another one
+        async with self._lock:  # the next call opens another connection
+            return self._take() or self._connect()
 
-    def _take(self) -> _Connection | None:
+    def _take(self) -> AsyncConnection | None:
         connection, self._connection = self._connection, None
         if connection is None or connection.idle:
             return connection
         connection.close()
         return None
 
-    def _connect(self) -> _Connection:
-        connection = _Connection(self._paths, self._limit_bytes)
+    def _connect(self) -> AsyncConnection:
+        connection = AsyncConnection(self._paths, self._limit_bytes)
         self.path = connection.path
         return connection
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _describe(
+    answer: Callable[[Sequence[question.DescribeReply]], T],
+    name: str,
+) -> Question[T]:
+    return Question("Describe", question.DescribeReply, answer, name=name)

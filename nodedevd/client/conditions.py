@@ -1,4 +1,4 @@
-"""Conditions: what `wait_for` waits for, and how far a waiting is."""
+"""Conditions for `wait_for`, and the state of a wait."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ from nodedevd.model.device import Device, is_active
 from nodedevd.questions.vgpus import vgpu_functions
 
 ANSWER_SECONDS: Final = 10.0
-"""What there is is heard for so long, even by who has no time to wait for more."""
+"""Time for the daemon to send the devices, even when the timeout is shorter."""
 _RECOUNT_SECONDS: Final = 1.0
 
 Predicate: TypeAlias = Callable[[Mapping[str, Device]], bool]
-"""Says of the devices that are there, by name, whether it is so."""
+"""Returns whether a condition holds for the devices, which it gets by name."""
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """What is waited for: something that is to be so of the devices that are there.
-
-    An mdev that is defined, but not there, is none of them.
-    """
+    """A condition on the active devices: an mdev that is only defined is none of them."""
 
     reached: Predicate
     what: str = "the condition"
     """for the error: `timed out after 5 s waiting for …`"""
     capabilities: Sequence[str] | None = None
-    """which devices `reached` is to be told of; None is all"""
+    """`reached` gets only devices with any of these; None is all"""
     names: Sequence[str] | None = None
-    """these alone"""
+    """`reached` gets only these devices; None is all"""
     recount: str | None = None
-    """a parent whose counts change without an event: it is asked for every second"""
+    """a device with volatile counts, which are polled every second"""
 
 
 def present(name: str) -> Condition:
-    """Wait until a device is there; an mdev has to be complete, its type known."""
+    """Wait until a device is present; an mdev must be complete, with its type known."""
     return Condition(
-        lambda devices: any(map(_complete, devices.values())), f"{name} to be present", names=[name]
+        lambda devices: any(map(_complete, devices.values())),
+        f"{name} to be present",
+        names=[name],
     )
 
 
 def gone(name: str) -> Condition:
-    """Wait until a device is not there."""
+    """Wait until a device is no longer present."""
     return Condition(lambda devices: not devices, f"{name} to be gone", names=[name])
 
 
 def at_least(count: int, *capabilities: str) -> Condition:
-    """Wait until so many devices with any of the capabilities are there."""
+    """Wait until `count` devices with any of the capabilities are present."""
     return Condition(
         lambda devices: len(devices) >= count,
         f"{count} devices with {' or '.join(capabilities)}",
@@ -62,7 +61,10 @@ def at_least(count: int, *capabilities: str) -> Condition:
 
 
 def available(parent: str, type_id: str, count: int = 1) -> Condition:
-    """Wait until a parent, or a function with vendor VFIO, can have so many more of a type."""
+    """Wait until `count` vGPUs of a type can be created on a device.
+
+    The device is an mdev parent, or a function with vendor VFIO.
+    """
     return Condition(
         lambda devices: any(_offers(device, type_id, count) for device in devices.values()),
         f"{count} of {type_id} to be available on {parent}",
@@ -72,7 +74,7 @@ def available(parent: str, type_id: str, count: int = 1) -> Condition:
 
 
 class Waiting:
-    """The devices that a condition is about, as a watch tells of them."""
+    """The devices of a condition, as a watch reports them, and the time that is left."""
 
     def __init__(self, condition: Condition | Predicate, timeout_seconds: float | None) -> None:
         self.condition = condition if isinstance(condition, Condition) else Condition(condition)
@@ -80,12 +82,12 @@ class Waiting:
         self._ready = False
         self._deadline = Deadline(timeout_seconds)
         self.answer_seconds = None if timeout_seconds is None else ANSWER_SECONDS
-        """how long the daemon may take to answer at all; None is no limit"""
+        """the longest time for a reply of the daemon; None is no limit"""
         self._answer = Deadline(self.answer_seconds)
 
     @property
     def reached(self) -> bool:
-        """Whether it is so, of all that is there."""
+        """Whether all devices are known and the condition holds."""
         return self._ready and self.condition.reached(self.devices)
 
     def pause(self) -> float | None:
@@ -100,7 +102,7 @@ class Waiting:
         return left
 
     def take(self, event: Event) -> None:
-        """Take in what is told."""
+        """Apply an event."""
         if event.event == "resync":
             self.devices.clear()
             self._ready = False

@@ -1,6 +1,6 @@
-"""A connection to a daemon, as far as it is the same for who blocks and for who awaits.
+"""DaemonConnection: a connection to a daemon, as far as it does not wait.
 
-Nothing here waits: `read` takes what has arrived.
+`asyncio_backend` and `blocking_backend` add the waiting.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from nodedevd.errors import NoDaemon
 from nodedevd.varlink import Malformed, Reply, ReplyDecoder
 
 ANSWER_LIMIT_BYTES: Final = 1 << 30
-"""The largest answer that is taken, in all its replies."""
+"""The largest answer that is accepted, in all its replies."""
 _RECEIVE_BYTES: Final = 1 << 18
 
 
-class Connection:
-    """A connected socket, which does not block, and what has come on it.
+class DaemonConnection:
+    """A connected, non-blocking socket, and what has arrived on it.
 
-    Raises NoDaemon when nobody answers; `blocking` has it wait for a daemon that is busy.
+    Raises NoDaemon if no daemon answers on any of the paths. With `blocking`, connecting waits
+    for a daemon whose backlog is full.
     """
 
     def __init__(self, paths: Sequence[str], limit_bytes: int, *, blocking: bool) -> None:
         self.path, self.socket = _connect(paths, blocking=blocking)
-        self.limit_bytes = limit_bytes
         self._decoder = ReplyDecoder(limit_bytes)
 
     def close(self) -> None:
-        """Close it; another thread that waits for something on it is woken."""
+        """Close it; a thread that waits for the socket wakes up."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     @property
     def idle(self) -> bool:
-        """Whether it is as it was left: no end, and nothing that nobody asked for."""
+        """Whether the daemon neither closed it nor sent anything unexpected."""
         if self._decoder.buffered:
             return False
         try:
@@ -62,7 +62,7 @@ class Connection:
         self._decoder.feed(data)
 
     def next(self) -> Reply | None:
-        """Return the next reply of those that were read. Raises NotUnderstood."""
+        """Return the next reply of what was read. Raises NotUnderstood."""
         reply = self._decoder.next()
         if isinstance(reply, Malformed):
             raise NotUnderstood(reply.reason)
@@ -70,7 +70,7 @@ class Connection:
 
 
 class Replies:
-    """The replies to one call, as they come."""
+    """The replies to one call, up to a limit."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.taken: list[Reply] = []
@@ -78,7 +78,7 @@ class Replies:
         self._size_bytes = 0
 
     def take(self, reply: Reply) -> bool:
-        """Add one, and tell whether it is the last. Raises NotUnderstood for too much."""
+        """Add a reply; return whether it is the last. Raises NotUnderstood over the limit."""
         self.taken.append(reply)
         self._size_bytes += memoryview(reply.parameters).nbytes
         if self._size_bytes > self._limit_bytes:
@@ -99,4 +99,4 @@ def _connect(paths: Sequence[str], *, blocking: bool) -> tuple[str, socket.socke
             continue
         connection.setblocking(False)
         return path, connection
-    raise NoDaemon(paths, ", ".join(dict.fromkeys(reasons)).lower())
+    raise NoDaemon(tuple(paths), ", ".join(dict.fromkeys(reasons)).lower())

@@ -1,4 +1,4 @@
-"""Deadline: when a call has taken too long."""
+"""Deadline: the moment at which a call or a wait times out."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        """The seconds that are left, never below 0; None for ever."""
+        """The seconds until then, never below 0; None if it never comes."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())

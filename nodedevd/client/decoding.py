@@ -1,4 +1,4 @@
-"""Decoding JSON into types, from any thread."""
+"""Decoding of JSON into types, from any thread."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _preparing: Final = threading.Lock()
 
 
 def decode(text: msgspec.Raw, kind: type[R]) -> R:
-    """Return what a text says. Raises ValueError (msgspec.DecodeError, or no UTF-8).
+    """Return the value of a text. Raises ValueError (msgspec.DecodeError, or not UTF-8).
 
-    msgspec prepares a type when it first needs it, and crashes if two threads do at once.
+    msgspec prepares a type when it is first used, and crashes if two threads do so at once.
     """
     decoder: msgspec.json.Decoder[R] | None = _decoders.get(kind)
     if decoder is None:

@@ -1,50 +1,42 @@
-"""Watching: what a watch is told, and where it is, without I/O."""
+"""Watching: the events of a watch, and its position among them, without I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
-from nodedevd.client.calls import decoded, words
-from nodedevd.client.errors import (
-    INTERFACE,
-    ConnectionLost,
-    NotUnderstood,
-    TimedOut,
-    TooManyClients,
-    remote_error,
-)
-from nodedevd.errors import NoDaemon, NodedevError
+from nodedevd.client.errors import ConnectionLost, NotUnderstood, TimedOut, remote_error
+from nodedevd.client.question import decoded, words
+from nodedevd.errors import NoDaemon, NodedevError, TooManyClients
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
+from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call
 
-Content: TypeAlias = Literal["none", "json", "xml"]
-"""What a watch adds to its events: nothing, the device, or its XML."""
-
-# What happens while a daemon is restarted.
+# Errors that occur while a daemon restarts.
 _PASSING: Final = (ConnectionLost, NoDaemon, TooManyClients, TimedOut)
-_NO_GENERATION: Final = -1  # who goes on from there is told everything anew
+_NO_GENERATION: Final = -1  # the daemon answers `resync`
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
 class Event(msgspec.Struct, frozen=True):
-    """What a watch is told: a device that is there, or a change.
+    """One event of a watch: a device, or a change.
 
     `event` is one of
 
-    - `present`: a device that is there; parents come before their children
-    - `ready`: all that are there have been told
+    - `present`: a device; parents come before their children
+    - `ready`: all devices have been sent
     - `added`, `changed`, `removed`: a change
     - `resync`: changes were lost: forget everything; `present` and `ready` follow
     """
 
     generation: int
-    """of the tree, after this change"""
+    """of the tree, after the change"""
     instance: str
-    """the daemon's process, whose generations these are"""
+    """the daemon's process, to which the generation belongs"""
     event: Literal["present", "ready", "added", "changed", "removed", "resync"]
     name: str | None = None
     """of the device; None for `ready` and `resync`"""
@@ -53,15 +45,15 @@ class Event(msgspec.Struct, frozen=True):
     capabilities: tuple[str, ...] | None = None
     """their types"""
     parts: tuple[str, ...] | None = None
-    """of a device that changed: what is different, by field or type of capability"""
+    """for `changed`: what differs, by field or type of capability"""
     device: Device | None = None
-    """with content `json`; not of a device that is gone"""
+    """with content `json`; not for `removed`"""
     xml: str | None = None
-    """with content `xml`; not of a device that is gone"""
+    """with content `xml`; not for `removed`"""
 
 
 class Watching:
-    """Where a watch is: asks for it so that nothing is lost, whichever connection it is on."""
+    """The position of a watch: it calls so that no event is lost, on whichever connection."""
 
     def __init__(
         self,
@@ -86,23 +78,23 @@ class Watching:
         self._begun = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self.text = b""
-        """what was told last, as it came"""
+        """the last event, as it arrived"""
 
     def message(self) -> bytes:
-        """Return the call that goes on behind what was told last."""
+        """Return the call that continues after the last event."""
         place = {"since": self._since, "instance": self._instance}
         return encode_call(f"{INTERFACE}.Watch", {**self._parameters, **place}, more=True)
 
     def take(self, reply: Reply) -> Event:
-        """Return what a reply tells. Raises the error it is, or NotUnderstood."""
+        """Return the event of a reply. Raises NotUnderstood, or the error of an error reply."""
         if reply.error is not None:
             raise remote_error(reply)
         if not reply.continues:
-            raise NotUnderstood("the end of a watch, which has none")
+            raise NotUnderstood("a watch has no last reply")
         event = decoded(reply.parameters, Event)
-        # Half of what there is is worth nothing: it would have to begin again.
-        begun = event.event in ("present", "resync")
-        self._since = _NO_GENERATION if begun else event.generation
+        # A part of the devices is useless: after a reconnect, all have to come again.
+        incomplete = event.event in ("present", "resync")
+        self._since = _NO_GENERATION if incomplete else event.generation
         self._instance = event.instance
         self._begun = True
         self._pause_seconds = _FIRST_PAUSE_SECONDS
@@ -112,7 +104,7 @@ class Watching:
     def pause(self, error: NodedevError, left: float | None) -> float | None:
         """Return the seconds until the next attempt to connect, at most those that are left.
 
-        None if there is to be none: a watch that never began has no place to go on from.
+        None if there is to be none. A watch that never began has no position to continue from.
         """
         if not (self._reconnect and self._begun and isinstance(error, _PASSING)):
             return None

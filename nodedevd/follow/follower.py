@@ -31,10 +31,10 @@ from nodedevd.follow.volatile import VolatileValues
 from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
 from nodedevd.model.store import Store
-from nodedevd.tree.graft import Update
 from nodedevd.tree.read import Job, rescan
 from nodedevd.tree.touched import touched_paths
 from nodedevd.tree.update import update

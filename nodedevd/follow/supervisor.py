@@ -17,9 +17,9 @@ import msgspec
 
 from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
-from nodedevd.tree.graft import Update
 from nodedevd.tree.read import Job, rescan
 
 log = logging.getLogger(__name__)

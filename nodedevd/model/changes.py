@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 
 
 class Added(NamedTuple):
@@ -47,3 +50,10 @@ class Removed(NamedTuple):
 
 
 Change: TypeAlias = Added | Changed | Removed
+
+
+class Update(msgspec.Struct, frozen=True):
+    """A new snapshot, and how it differs from the one before."""
+
+    snapshot: Snapshot
+    changes: tuple[Change, ...]

@@ -1,11 +1,16 @@
-"""listing: devices as the methods of the interface return them, in brief or in full."""
+"""listing: devices in brief and in full, as lists, snapshots and watches have them."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
+
+Content: TypeAlias = Literal["none", "json", "xml"]
+"""What the events of a watch have of a device, besides its name: nothing, its JSON, or its XML."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

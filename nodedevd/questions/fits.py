@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nodedevd.errors import NodedevError
+from nodedevd.errors import NoSuchType
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.model.device import Device
@@ -23,7 +23,7 @@ from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vg
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
 """perhaps: enough are offered, but may not fit at the same time, or a count is unknown"""
 
-Reason: TypeAlias = Literal[
+NoRoomReason: TypeAlias = Literal[
     "not-offered",
     "not-listed",
     "other-profile-active",
@@ -46,23 +46,6 @@ unknown: the available count cannot be read.
 
 COUNT_AT_MOST = 1_000_000
 """the largest count that a client may ask for"""
-
-
-class NoSuchType(NodedevError):
-    """No device of the host offers a type with this id or name."""
-
-    code = "no-such-type"
-
-    def __init__(self, wanted: str, offered: tuple[str, ...]) -> None:
-        super().__init__(wanted, offered)
-        self.type = wanted
-        self.offered = offered
-        """names, or ids, of a few types that are offered"""
-
-    def __str__(self) -> str:
-        if not self.offered:
-            return f"no device offers the type {self.type!r} or any other; run nodedevctl doctor"
-        return f"no device offers the type {self.type!r}; offered are {', '.join(self.offered)}, …"
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +74,7 @@ class Card(msgspec.Struct, frozen=True, gc=False):
     """number of vGPUs of the type that exist"""
     ceiling: int | None
     """number that an otherwise empty card holds; None if the driver does not report it"""
-    reason: Reason | None
+    reason: NoRoomReason | None
     """why none can be created; None if one can"""
     places: tuple[Place, ...]
     """functions with room come first"""
@@ -149,7 +132,7 @@ def _card(name: str, functions: Sequence[VgpuFunction], wanted: str) -> Card:
         # One always fits where the driver reports an available instance.
         available = available if room is None else min(available, max(1, room))
         certain = available if even else 1
-    reason: Reason | None = None
+    reason: NoRoomReason | None = None
     if not available:
         known = all(function.known for function in functions)
         reason = _reason(functions, places, others, known=known)
@@ -207,7 +190,7 @@ def _reason(
     others: Sequence[Offer],
     *,
     known: bool,
-) -> Reason:
+) -> NoRoomReason:
     if not known:
         return "unknown"
     if not places:

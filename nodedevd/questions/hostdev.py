@@ -31,7 +31,7 @@ Model: TypeAlias = Literal["vfio-pci", "vfio-ccw", "vfio-ap"]
 """A device_api that libvirt has a model for."""
 MODELS: tuple[Model, ...] = get_args(Model)
 
-Reason: TypeAlias = Literal[
+NotAssignableReason: TypeAlias = Literal[
     "kind",
     "no-address",
     "inactive",
@@ -560,7 +560,7 @@ def _xml(
     return str(out)
 
 
-def _not_assignable(name: str, reason: Reason, detail: str) -> NotAssignable:
+def _not_assignable(name: str, reason: NotAssignableReason, detail: str) -> NotAssignable:
     return NotAssignable(name, reason, detail)
 
 

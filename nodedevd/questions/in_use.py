@@ -29,11 +29,11 @@ _DEVICE_NODES = "/dev/vfio/devices/"
 _NOIOMMU = "noiommu-"
 """prefix of a group's number when VFIO runs without an IOMMU"""
 
-Reason: TypeAlias = Literal[
+UseReason: TypeAlias = Literal[
     "no-node", "group-shared", "device-untold", "processes-unseen", "other-host", "unanswered"
 ]
 
-REASONS: Mapping[Reason, str] = {
+REASONS: Mapping[UseReason, str] = {
     "no-node": "it is not bound to VFIO, so there is no node to open",
     "group-shared": "its IOMMU group has several devices, and the kernel does not report which of"
     " them is open",
@@ -55,7 +55,7 @@ class Use(msgspec.Struct, frozen=True):
     holders: tuple[Process, ...]
     """processes that have it open or, if `open` is unknown, may have it open; the daemon reports
     them only to root and to its own user"""
-    reason: Reason | None
+    reason: UseReason | None
     """why `open` is unknown, or why no process can have it open"""
 
 
@@ -80,7 +80,7 @@ class VfioUsage:
         self,
         nodes: Mapping[str, Sequence[str]] | None = None,
         processes: ProcessScan | None = None,
-        reason: Reason | None = None,
+        reason: UseReason | None = None,
     ) -> None:
         """Combine the nodes of a host with a scan of its processes.
 
@@ -120,7 +120,7 @@ class VfioUsage:
 
         def answer(
             is_open: Literal["yes", "no", "unknown"],
-            reason: Reason | None,
+            reason: UseReason | None,
             holders: Iterable[Process] = (),
         ) -> Use:
             return Use(device, path or None, is_open, tuple(dict.fromkeys(holders)), reason)

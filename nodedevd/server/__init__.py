@@ -1,1 +1,1 @@
-"""server: everything that answers clients on a socket, whichever protocol they speak."""
+"""server: everything that answers clients on a socket, in any protocol."""

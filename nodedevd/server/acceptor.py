@@ -1,4 +1,4 @@
-"""Acceptor: takes in the clients of a listening Unix stream socket, each into a session."""
+"""Server: accepts clients on listening Unix stream sockets, each socket with its protocol."""
 
 from __future__ import annotations
 
@@ -6,160 +6,112 @@ import asyncio
 import logging
 import socket
 import struct
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
-from nodedevd.server.connection import RECEIVE_BYTES, Hangups, Session
-from nodedevd.server.varlink.service import Peer
+from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection, Hangups
+from nodedevd.server.conversation import ConversationFactory, Peer
 
 _ACCEPT_AT_ONCE: Final = 64
-_UCRED: Final = struct.Struct("iII")
+_UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 
-T = TypeVar("T")
+_log: Final = logging.getLogger(__name__)
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What clients may take of the daemon, whatever they speak."""
+class ServerLimits(msgspec.Struct, frozen=True):
+    """Limits on clients, whichever protocol they speak."""
 
     max_clients: int = 1024
+    """of each listening socket"""
     high_water_bytes: int = 64 * 1024
-    """Unread output above which a client gets no more; it goes on below a quarter of that."""
+    """Unread output above which a client gets no more, until it has read three quarters."""
     accept_retry_seconds: float = 1.0
-    """How long nobody is accepted after accept(2) failed, which is for want of descriptors."""
+    """Pause after accept(2) failed, usually because no file descriptor is left."""
     close_seconds: float = 2.0
-    """How long clients may take to read what is left when the server closes."""
+    """Time for clients to read what is left when the server closes."""
 
 
-class Acceptor(ABC):
-    """Accepts clients on a listening socket, up to a limit; a subclass says what serves them.
+class Server:
+    """Serves clients on any number of listening sockets; made on a running event loop."""
 
-    `calls` is the number of calls taken since the start.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.calls = 0
+    def __init__(self, limits: ServerLimits | None = None) -> None:
+        self.limits = limits or ServerLimits()
+        self.hangups = Hangups(asyncio.get_running_loop())
         self.received = memoryview(bytearray(RECEIVE_BYTES))
-        self._limits = limits
-        self._log = logging.getLogger(type(self).__module__)
-        self._sessions: set[Session] = set()
+        self._acceptors: list[_Acceptor] = []
+        self._connections: dict[ClientConnection, _Acceptor] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._refusing = False
-        self._retry: asyncio.TimerHandle | None = None
         self._closing = False
         self._quiet = asyncio.Event()
 
-    @abstractmethod
-    def _session(self, peer: Peer, loop: asyncio.AbstractEventLoop) -> Session:
-        """Return what serves a new client."""
-
-    @abstractmethod
-    def _refusal(self, limit: int) -> bytes:
-        """Return what a client is sent that is one too many."""
-
     @property
     def clients(self) -> int:
-        """The number of clients connected now."""
-        return len(self._sessions)
+        """The number of clients that are connected now."""
+        return len(self._connections)
 
     @property
     def high_water_bytes(self) -> int:
         """Unread output above which a client gets no more."""
-        return self._limits.high_water_bytes
+        return self.limits.high_water_bytes
 
-    async def start(self, sock: socket.socket) -> None:
-        """Serve on `sock`, a listening Unix stream socket; `close` will close it.
+    def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
+        """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
 
-        How many clients may wait to be accepted is the caller's choice, in listen(2).
+        The caller chooses the backlog, listen(2).
         """
-        sock.setblocking(False)
-        self._loop = asyncio.get_running_loop()
-        self._socket = sock
-        self.hangups = Hangups(self._loop)
-        self._listen()
+        self._acceptors.append(_Acceptor(self, sock, factory))
 
     def close(self) -> None:
         """Accept no more clients, give up what is being answered, send what was answered."""
         if self._closing:
             return
         self._closing = True
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
-        if self._retry is not None:
-            self._retry.cancel()
-        for session in self._sessions:
-            session.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for connection in self._connections:
+            connection.close()
         self._check_quiet()
 
     async def wait_closed(self) -> None:
-        """Wait, after `close`, until all clients are gone; for `close_seconds` by their will."""
+        """Wait, after `close`, until all clients are gone; after `close_seconds` abort them."""
         if not await self._is_quiet():
-            for session in self._sessions:
-                session.abort()
+            for connection in self._connections:
+                connection.abort()
             if not await self._is_quiet():
-                self._log.error("%d calls do not end", len(self._tasks))
+                _log.error("%d calls did not end when they were cancelled", len(self._tasks))
         self.hangups.close()
 
-    def run(self, answer: Awaitable[T]) -> asyncio.Future[T]:
-        """Return the task of an answer to be awaited; closing waits for its end."""
+    def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
+        """Return the task that runs an answer; `wait_closed` waits for its end."""
         task = asyncio.ensure_future(answer)
         self._track(task)
         return task
 
-    def forget(self, session: Session) -> None:
-        """Count one client less."""
-        self._sessions.discard(session)
+    def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:
+        """Serve a new client."""
+        connection = ClientConnection(self, acceptor.factory, peer)
+        self._connections[connection] = acceptor
+        acceptor.clients += 1
+        self._track(asyncio.ensure_future(self._connect(connection, sock)))
+
+    def forget(self, connection: ClientConnection) -> None:
+        """Note that a connection is closed."""
+        acceptor = self._connections.pop(connection, None)
+        if acceptor is not None:
+            acceptor.clients -= 1
         self._check_quiet()
 
-    # asyncio's own server is not used: it takes the socket's backlog for the number of clients
-    # to accept at once, and without descriptors it logs and retries that many times.
-    def _listen(self) -> None:
-        self._loop.add_reader(self._socket, self._accept)
-
-    def _accept(self) -> None:
-        for _ in range(_ACCEPT_AT_ONCE):
-            try:
-                connection, _address = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Whoever waits keeps the socket readable: rest, or the loop would spin.
-                self._log.error("cannot accept clients: %s", error.strerror)
-                self._loop.remove_reader(self._socket)
-                delay = self._limits.accept_retry_seconds
-                self._retry = self._loop.call_later(delay, self._listen)
-                return
-            connection.setblocking(False)
-            if self.clients < self._limits.max_clients:
-                self._welcome(connection)
-            else:
-                self._refuse(connection)
-
-    def _welcome(self, connection: socket.socket) -> None:
-        self._refusing = False
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        session = self._session(Peer(*_UCRED.unpack(credentials)), self._loop)
-        self._sessions.add(session)
-        self._track(self._loop.create_task(self._connect(session, connection)))
-
-    async def _connect(self, session: Session, connection: socket.socket) -> None:
+    async def _connect(self, connection: ClientConnection, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            await self._loop.connect_accepted_socket(lambda: session, connection)
+            await loop.connect_accepted_socket(lambda: connection, sock)
         except Exception:
-            self._log.exception("a client could not be served")
-            connection.close()
-            self.forget(session)
-
-    def _refuse(self, connection: socket.socket) -> None:
-        limit = self._limits.max_clients
-        if not self._refusing:
-            self._refusing = True
-            self._log.warning("all %d clients are connected, more are refused", limit)
-        with connection, suppress(OSError):
-            connection.send(self._refusal(limit))
+            _log.exception("cannot serve a client that was accepted")
+            sock.close()
+            self.forget(connection)
 
     def _track(self, task: asyncio.Future[Any]) -> None:
         self._tasks.add(task)
@@ -170,11 +122,76 @@ class Acceptor(ABC):
         self._check_quiet()
 
     def _check_quiet(self) -> None:
-        if self._closing and not self._sessions and not self._tasks:
+        if self._closing and not self._connections and not self._tasks:
             self._quiet.set()
 
     async def _is_quiet(self) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.close_seconds):
+            async with asyncio.timeout(self.limits.close_seconds):
                 await self._quiet.wait()
         return self._quiet.is_set()
+
+
+class _Acceptor:
+    """Accepts the clients of one listening socket.
+
+    asyncio's own server is not used: it accepts as many clients at once as the backlog is long,
+    and without file descriptors it logs and retries that many times.
+    """
+
+    def __init__(self, server: Server, sock: socket.socket, factory: ConversationFactory) -> None:
+        self.factory = factory
+        self.clients = 0
+        self._server = server
+        self._limits = server.limits
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._refusing = False
+        self._retry: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        self._listen()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                sock, _address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(error)
+                return
+            sock.setblocking(False)
+            if self.clients < self._limits.max_clients:
+                self._refusing = False
+                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+                pid, uid, _gid = _UCRED.unpack(credentials)
+                self._server.welcome(self, sock, Peer(pid, uid))
+            else:
+                self._refuse(sock)
+
+    def _pause(self, error: OSError) -> None:
+        # The waiting clients keep the socket readable: without a pause the loop would spin.
+        seconds = self._limits.accept_retry_seconds
+        path, reason = self._socket.getsockname(), error.strerror
+        _log.error("cannot accept clients on %s: %s; retrying in %g s", path, reason, seconds)
+        self._loop.remove_reader(self._socket)
+        self._retry = self._loop.call_later(seconds, self._listen)
+
+    def _refuse(self, sock: socket.socket) -> None:
+        limit = self._limits.max_clients
+        if not self._refusing:
+            self._refusing = True
+            path = self._socket.getsockname()
+            _log.warning("%d clients are connected to %s, more are refused", limit, path)
+        with sock, suppress(OSError):
+            sock.send(self.factory.refusal(limit))

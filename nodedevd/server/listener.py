@@ -1,7 +1,7 @@
-"""The socket's place in the file system: who may connect, and who serves it.
+"""Listener: the daemon's socket in the file system, its mode and group, and its lock.
 
-A lock beside the socket, held as long as the daemon lives, decides between two daemons; the
-kernel drops it with its holder, so a socket without a locked lock is a stale one.
+The daemon holds a lock beside the socket as long as it runs, which decides between two daemons.
+The kernel releases it with the process, so a socket whose lock is free is stale.
 """
 
 from __future__ import annotations
@@ -22,21 +22,18 @@ _PATH_BYTES = 107  # sun_path of unix(7), without its NUL
 
 
 class BadSocketPath(NodedevError):
-    """No socket can be made at this path."""
+    """The daemon cannot serve on this path."""
 
     code = "bad-socket-path"
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
     def __str__(self) -> str:
         return f"cannot serve on {self.path}: {self.reason}"
 
 
 class Listener:
-    """A listening socket, and what has to be cleared away with it."""
+    """A listening socket, with the files that `close` removes."""
 
     def __init__(self, sock: socket.socket, path: str) -> None:
         self.socket = sock
@@ -46,18 +43,18 @@ class Listener:
 
     @classmethod
     def adopt(cls, sock: socket.socket) -> Listener:
-        """Take over a socket that systemd made, and will clear away."""
+        """Use a socket that systemd created, and will remove."""
         name = sock.getsockname()
-        if isinstance(name, bytes):  # in the abstract namespace: systemd.socket(5) writes it so
+        if isinstance(name, bytes):  # in the abstract namespace; written as in systemd.socket(5)
             name = "@" + os.fsdecode(name[1:])
         return cls(sock, str(name))
 
     def close(self) -> None:
-        """Close the socket; remove its file and lock if they are this daemon's own."""
+        """Close the socket; remove its file and lock if this daemon created them."""
         self.socket.close()
         if self._lock is None:
             return
-        # The lock goes last: while it is there, nobody else makes the socket.
+        # The lock is removed last: while it exists, no other daemon creates the socket.
         _remove(self.path, self._made)
         _remove(_lock_path(self.path), os.fstat(self._lock))
         os.close(self._lock)
@@ -69,7 +66,7 @@ class Listener:
         _clear(self.path)
         self.socket.bind(self.path)
         self._made = os.lstat(self.path)
-        # Nobody may connect before mode and group are set: until listen(2), nobody can.
+        # No client may connect before mode and group are set; before listen(2), none can.
         os.chmod(self.path, mode)
         if group is not None:
             os.chown(self.path, -1, group)
@@ -79,14 +76,15 @@ class Listener:
 def open_listener(
     path: str, *, mode: int = 0o666, group: str | int | None = None, backlog: int = BACKLOG
 ) -> Listener:
-    """Make the socket and listen on it, taking over a stale one.
+    """Create a socket and listen on it, replacing a stale one.
 
-    Directories that are missing are made, for all to enter.
-    Raises SocketInUse, BadSocketPath.
+    Missing directories are created with mode 0755. Raises SocketInUse, BadSocketPath.
     """
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > _PATH_BYTES:
-        raise BadSocketPath(path, f"the path of a socket has at most {_PATH_BYTES} bytes")
+        raise BadSocketPath(
+            path, f"the path of a socket has at most {_PATH_BYTES} bytes; choose a shorter one"
+        )
     group_id = _group_id(path, group)
     listener = Listener(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
     try:
@@ -104,13 +102,13 @@ def _make_directory(path: str) -> None:
     if os.path.isdir(path):
         return
     _make_directory(os.path.dirname(path))
-    with suppress(FileExistsError):  # another daemon made it just now
+    with suppress(FileExistsError):  # another daemon has just created it
         os.mkdir(path)
         os.chmod(path, 0o755)  # whatever the umask is
 
 
 def _take_lock(path: str) -> int:
-    # A link put there by somebody else is not followed: no file is made where it points.
+    # A link is not followed: it must not make the daemon create a file elsewhere.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         lock = os.open(_lock_path(path), flags, 0o600)
@@ -122,7 +120,7 @@ def _take_lock(path: str) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), os.lstat(_lock_path(path))):
                 return lock
-        os.close(lock)  # its last holder removed it just now: it excludes nobody any more
+        os.close(lock)  # its last holder has just removed it: it excludes no other daemon
 
 
 def _lock_path(path: str) -> str:
@@ -135,7 +133,9 @@ def _clear(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise BadSocketPath(path, "there is something that is not a socket")
+        raise BadSocketPath(
+            path, "the file there is not a socket; remove it, or choose another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -145,7 +145,7 @@ def _clear(path: str) -> None:
                 os.unlink(path)
             return
         except OSError as error:
-            # Its backlog is full, or it is of another type (unix(7)): somebody is there.
+            # The backlog is full, or the socket has another type, unix(7): it is in use.
             if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
                 raise
     raise SocketInUse(path)
@@ -168,4 +168,4 @@ def _group_id(path: str, group: str | int | None) -> int | None:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise BadSocketPath(path, f"there is no group {group!r}") from None
+        raise BadSocketPath(path, f"the group {group!r} does not exist") from None

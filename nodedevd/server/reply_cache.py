@@ -1,34 +1,46 @@
-"""ReplyCache: replies to calls that many clients make, each kept for as long as it is right."""
+"""ReplyCache: replies to calls that many clients make, each for as long as it is right."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-KEPT_BYTES: Final = 16 << 20
-"""Calls and their replies that are kept; beyond that they are made anew."""
+import msgspec
+
+CACHE_BYTES: Final = 16 << 20
+"""Capacity for calls and their replies."""
+
+T = TypeVar("T")
+
+
+class Cacheable(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """An answer that every client may get that makes the same call, until a time."""
+
+    answer: T
+    until: float
+    """as time.monotonic()"""
 
 
 class ReplyCache:
     """Replies by the bytes of the calls.
 
-    `state` returns an object that is another one once replies may be different.
+    `state` returns a token; when it is another object or number, every cached reply is stale.
     """
 
-    def __init__(self, state: Callable[[], object], most_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, state: Callable[[], object], capacity_bytes: int = CACHE_BYTES) -> None:
         self._state = state
-        self._most_bytes = most_bytes
+        self._capacity_bytes = capacity_bytes
         self._of: object = None
         self._replies: dict[bytes, tuple[bytes, float]] = {}
         self._bytes = 0
 
     def get(self, call: bytes) -> bytes | None:
-        """Return the reply to a call, if it is known and still the right one."""
+        """Return the reply to a call, None if it is not cached or is stale."""
         state = self._state()
         if state is not self._of:
-            self._forget()
+            self._clear()
             self._of = state
         found = self._replies.get(call)
         if found is None:
@@ -37,9 +49,10 @@ class ReplyCache:
         return reply if until == math.inf or time.monotonic() < until else None
 
     def keep(self, call: bytes, reply: bytes, until: float = math.inf) -> None:
-        """Keep the reply to a call, just made, until the state is another or until a time.
+        """Cache the reply to a call until the state changes, or until a time.
 
-        That is of time.monotonic(); once it has come, nothing is kept.
+        The time is that of time.monotonic(); once it has come, this is a no-op. A reply that
+        exceeds the capacity empties the cache.
         """
         if until <= time.monotonic():
             return
@@ -48,11 +61,11 @@ class ReplyCache:
             self._bytes += len(call) + len(reply)
         else:
             self._bytes += len(reply) - len(before[0])
-        if self._bytes > self._most_bytes:
-            self._forget()
+        if self._bytes > self._capacity_bytes:
+            self._clear()
         else:
             self._replies[call] = reply, until
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._replies.clear()
         self._bytes = 0

@@ -14,7 +14,7 @@ import msgspec
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, AnyCapability
 from nodedevd.kinds.shared.mdevctl import definitions_directory
-from nodedevd.model.changes import Added, Change, Changed, Removed
+from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT, device_name, distinct_name
@@ -48,13 +48,6 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
             devnode=device.devnode,
             devlinks=device.devlinks,
         )
-
-
-class Update(msgspec.Struct, frozen=True):
-    """A new snapshot, and its differences from the one before."""
-
-    snapshot: Snapshot
-    changes: tuple[Change, ...]
 
 
 def graft(

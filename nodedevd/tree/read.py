@@ -18,12 +18,13 @@ from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds import KINDS, AnyCapability
 from nodedevd.kinds.base import Kind
 from nodedevd.kinds.system import read_host
+from nodedevd.model.changes import Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.text import printable_path
 from nodedevd.tree.find import find, is_definition
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.tree.graft import Reading, graft
 
 log = logging.getLogger(__name__)
 

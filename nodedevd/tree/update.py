@@ -15,11 +15,12 @@ from nodedevd.kinds.shared.mdevctl import (
     definitions_directory,
     find_definitions,
 )
+from nodedevd.model.changes import Update
 from nodedevd.model.definitions import is_defined
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid
 from nodedevd.tree.find import is_listed_parent, may_be_device
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.read import Job, read_all, without_orphans
 from nodedevd.tree.related import related
 

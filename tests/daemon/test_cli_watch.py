@@ -293,7 +293,8 @@ def test_daemon_that_ends_ends_the_command(tmp_path: Path, command: list[str]) -
         assert daemon.process.stop() == 0
         status, out, errors = ctl.end()
         assert (status, out) == (1, "")
-        assert errors == f"nodedevctl: lost the daemon on {daemon.path}: it closed the connection\n"
+        lost = f"lost the connection to the daemon on {daemon.path}: it closed the connection"
+        assert errors == f"nodedevctl: {lost}\n"
 
 
 # wait

@@ -1,4 +1,4 @@
-"""The client in both forms, against a daemon."""
+"""The client in both forms, with a daemon and with scripted servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def recorded(
 
 @pytest.fixture(params=FORMS)
 def form(request: pytest.FixtureRequest) -> Form:
-    """Return what makes a client, in either form."""
+    """Return the constructor of a client, in either form."""
     made: Form = request.param
     return made
 
@@ -83,14 +83,14 @@ def both(recorded: tuple[Source, str], form: Form) -> Iterator[tuple[Source, Cli
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the socket of a daemon on a host that stays as it is."""
+    """Return the socket of a daemon on a host that does not change."""
     directory = tmp_path_factory.mktemp("card")
     with running(directory, host_file("vgpu-pf")):
         yield str(directory / "nodedevd.sock")
 
 
 class Changing:
-    """A host that changes, and the socket of a daemon that looks at it all the time."""
+    """A host that changes, and the socket of a daemon that reconciles all the time."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -104,7 +104,7 @@ class Changing:
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Iterator[Changing]:
-    """Return a host that changes, and is followed."""
+    """Return a host that changes, with a running daemon."""
     changing = Changing(tmp_path)
     with changing.running():
         yield changing
@@ -124,7 +124,7 @@ def test_client_answers_what_a_scan_does(
 
 
 def test_client_describes_each_device_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """One, or several, by their names, in the order asked for."""
+    """One or several, by name, in the given order."""
     embedded, client = both
     devices = embedded.snapshot().devices[::-1]
     assert client.snapshot(names=[device.name for device in devices]).devices == devices
@@ -133,7 +133,7 @@ def test_client_describes_each_device_as_a_scan_does(both: tuple[Source, Client]
 
 
 def test_client_gives_the_same_bytes_as_a_scan(both: tuple[Source, Client]) -> None:
-    """JSON and XML are the same, byte for byte: of all devices, of each, and of none."""
+    """JSON and XML are equal, byte for byte: of all devices, of each, and of none."""
     embedded, client = both
     names = [entry.name for entry in embedded.list().devices]
     assert client.snapshot_json() == embedded.snapshot_json()
@@ -161,7 +161,7 @@ def test_client_gives_libvirts_format_as_a_scan_does(both: tuple[Source, Client]
 
 
 def test_watch_begins_with_what_a_scan_finds(both: tuple[Source, Client]) -> None:
-    """Every device is told with its content, parents first, then that this is all."""
+    """Every device comes with its content, parents first, then `ready`."""
     embedded, client = both
     devices: dict[str, Device] = {}
     with client.watch() as watch:
@@ -185,7 +185,7 @@ def outcome(source: Source, request: HostDevRequest) -> HostDev | tuple[type[Nod
 
 
 def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """The XML and the notes, or the same error with the same text, of every device."""
+    """For every device the XML and the notes, or the same error with the same text."""
     embedded, client = both
     names = [entry.name for entry in embedded.list().devices]
     requests = [HostDevRequest(name=name) for name in names]
@@ -195,7 +195,7 @@ def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -
 
 
 def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) -> None:
-    """Of all that VFIO drives, and of each device by name."""
+    """For all that VFIO drives, and for each device by name."""
     embedded, client = both
     assert client.in_use() == embedded.in_use()
     names = [entry.name for entry in embedded.list().devices]
@@ -204,7 +204,7 @@ def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) 
 
 
 def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None:
-    """NoSuchDevice comes with the name and the nearest ones."""
+    """NoSuchDevice has the name and the nearest ones."""
     for source in both:
         with pytest.raises(NoSuchDevice) as missing:
             source.describe("compute")
@@ -214,7 +214,7 @@ def test_unknown_name_raises_the_same_error(both: tuple[Source, Client]) -> None
 
 
 def test_connection_goes_on_after_an_error(both: tuple[Source, Client]) -> None:
-    """An error reply is no end: the next call is answered."""
+    """After an error reply, the next call is answered."""
     embedded, client = both
     with pytest.raises(NoSuchDevice):
         client.describe("nobody")
@@ -234,7 +234,7 @@ def test_calls_of_many_threads_get_their_own_answers(card: str) -> None:
 
 
 def test_first_answers_may_come_to_many_threads_at_once(card: str) -> None:
-    """In a new process, where no type was decoded before: msgspec would crash it."""
+    """In a new process, where no type was decoded before: without a lock, msgspec would crash."""
     program = """
 import contextlib, sys, threading
 from nodedevd.client import Client, NoSuchDevice
@@ -260,14 +260,14 @@ for one in threads:
 
 
 async def test_calls_of_many_tasks_get_their_own_answers(card: str) -> None:
-    """As for threads."""
+    """As with threads."""
     async with AsyncClient(card) as client:
         names = [entry.name for entry in (await client.list()).devices] * 20
         found = await asyncio.gather(*map(client.describe, names))
         assert [device.name for device in found] == names
 
 
-# -- the daemon is not there, or goes away
+# -- without a daemon, and when it goes away
 
 
 def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, form: Form) -> None:
@@ -288,7 +288,7 @@ def test_daemon_that_was_restarted_between_two_calls_is_asked(tmp_path: Path, fo
 
 
 def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
-    """A call after the end is a mistake, and told as one."""
+    """A call after `close` raises Closed."""
     with form(card) as client:
         client.close()
         with pytest.raises(Closed):
@@ -301,7 +301,7 @@ def test_client_that_is_closed_asks_nobody(card: str, form: Form) -> None:
 
 
 async def test_call_cancelled_while_another_is_answered_harms_neither(card: str) -> None:
-    """Who waits in line may leave it; who is served is served."""
+    """A waiting call can be cancelled; the call in progress is answered."""
     async with AsyncClient(card) as client:
         tasks = [asyncio.ensure_future(client.describe("computer")) for _ in range(9)]
         await asyncio.sleep(0)
@@ -315,7 +315,7 @@ async def test_call_cancelled_while_another_is_answered_harms_neither(card: str)
 
 
 def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None:
-    """Each change is one event, in order, with what it is about."""
+    """Each change is one event, in order, with its device."""
     with form(changing.path) as client, client.watch() as watch:
         lines = []
         for event in watch:
@@ -336,7 +336,7 @@ def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None
 
 
 def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
-    """By capability or name, with or without what there is, and with XML or nothing."""
+    """By capability or name, with or without the devices, and with XML or no content."""
     with form(card) as client:
         with client.watch(capabilities=["mdev_types"], content="xml") as watch:
             first, ready = next(watch), next(watch)
@@ -350,7 +350,7 @@ def test_watch_is_narrowed_by_its_options(card: str, form: Form) -> None:
 
 
 def test_string_is_one_name_and_not_its_letters(card: str, form: Form) -> None:
-    """A slip that types allow: to wait for devices that are called by a letter would be no end."""
+    """A mistake that types allow: waiting for devices named by letters would never end."""
     with form(card) as client:
         assert len(client.list("mdev_types").devices) == 1
         assert client.dump_xml("computer") == client.dump_xml(["computer"])
@@ -359,7 +359,7 @@ def test_string_is_one_name_and_not_its_letters(card: str, form: Form) -> None:
 
 
 def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None:
-    """What came after it is told, without what was known; an unknown one is told to resync."""
+    """Only the changes after it follow; an unknown one gets resync."""
     with form(changing.path) as client:
         with client.watch() as watch:
             while (known := next(watch)).event != "ready":
@@ -373,7 +373,7 @@ def test_watch_goes_on_from_a_generation(changing: Changing, form: Form) -> None
 
 
 def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
-    """Unless it is to reconnect, that is an error."""
+    """It is an error, unless the watch reconnects."""
     with (
         running(tmp_path, host_file("vgpu-pf")) as daemon,
         form(str(tmp_path / "nodedevd.sock")) as client,
@@ -388,7 +388,7 @@ def test_daemon_that_ends_ends_the_watch(tmp_path: Path, form: Form) -> None:
 
 
 def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) -> None:
-    """What changed while nobody was there is told: everything is, after `resync`."""
+    """Changes while no daemon was running are not lost: all devices follow `resync`."""
     changing = Changing(tmp_path)
     known: dict[str, Device] = {}
     instances: set[str] = set()
@@ -427,7 +427,7 @@ def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) 
 
 
 def test_watch_that_is_closed_by_another_thread_ends(card: str) -> None:
-    """As a `for` ends: without an error."""
+    """Its `for` loop ends without an error."""
     with Client(card) as client:
         watch = client.watch()
         seen = threading.Event()
@@ -451,7 +451,7 @@ def test_watch_that_is_closed_by_another_thread_ends(card: str) -> None:
 
 
 async def test_watch_that_is_closed_by_another_task_ends(card: str) -> None:
-    """As an `async for` ends: without an error."""
+    """Its `async for` loop ends without an error."""
     async with AsyncClient(card) as client:
         watch = client.watch()
         ready = asyncio.Event()
@@ -473,7 +473,7 @@ async def test_watch_that_is_closed_by_another_task_ends(card: str) -> None:
 
 
 async def test_cancelled_watch_loses_nothing(card: str) -> None:
-    """Whenever it is cancelled, the next event is the one that would have come."""
+    """Whenever it is cancelled, the next call returns the next event."""
     async with AsyncClient(card) as client:
         wanted = [entry.name for entry in (await client.list()).devices]
         names = []
@@ -493,7 +493,7 @@ async def test_cancelled_watch_loses_nothing(card: str) -> None:
 
 
 async def test_two_tasks_on_one_watch_are_told(card: str) -> None:
-    """Neither would know which events are its own."""
+    """The second one gets a RuntimeError."""
     async with AsyncClient(card) as client, client.watch(snapshot=False) as watch:
         assert (await anext(watch)).event == "ready"
         first = asyncio.ensure_future(watch.next())
@@ -509,7 +509,7 @@ async def test_two_tasks_on_one_watch_are_told(card: str) -> None:
 
 
 def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
-    """At once, even without time to wait."""
+    """At once, even with a timeout of 0."""
     address, name = "0000:02:00.0", "pci_0000_02_00_0"
     with form(card) as client:
         everything = {device.name: device for device in client.snapshot().devices}
@@ -538,7 +538,7 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
 def test_wait_for_what_does_not_come_times_out(
     card: str, form: Form, condition: Condition, what: str
 ) -> None:
-    """The error says what did not come, and in which time."""
+    """The error has the condition and the time."""
     with form(card) as client, pytest.raises(TimedOut) as late:
         client.wait_for(condition, timeout_seconds=0.1)
     assert str(late.value) == f"timed out after 0.1 s waiting for {what}"
@@ -557,7 +557,7 @@ def test_wait_for_what_does_not_come_times_out(
 def test_wait_for_returns_when_it_becomes_so(
     changing: Changing, form: Form, condition: Condition, names: set[str]
 ) -> None:
-    """The devices are those that are there at that moment."""
+    """The devices are those of that moment."""
     before: list[int] = []
 
     def reached(devices: Mapping[str, Device]) -> bool:
@@ -574,7 +574,7 @@ def test_wait_for_returns_when_it_becomes_so(
 
 
 def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, form: Form) -> None:
-    """A daemon that is told of nothing is made to look."""
+    """A daemon without events is made to read the counts again."""
     host = Host(tmp_path)
     with (
         running(tmp_path, tmp_path / "host", "--reconcile", "0", "--count-age", "0"),
@@ -594,7 +594,7 @@ def test_wait_for_counts_that_change_in_silence_asks_for_them(tmp_path: Path, fo
 def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
     tmp_path: Path, form: Form
 ) -> None:
-    """By id, or by name without the maker's word; one that is taken has none."""
+    """By id, or by name without the vendor's prefix; a function in use has none."""
     with (
         running(tmp_path, host_file("vgpu-vendor-vfio")),
         form(str(tmp_path / "nodedevd.sock")) as client,
@@ -607,7 +607,7 @@ def test_vgpu_function_without_mdevs_is_waited_for_by_its_profile(
 
 
 def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
-    """If it is to reconnect; it is an error otherwise."""
+    """With `reconnect`; otherwise it is an error."""
     changing = Changing(tmp_path)
     with changing.running() as daemon, Client(changing.path) as client:
         heard = threading.Event()
@@ -634,7 +634,7 @@ def test_wait_for_goes_on_when_the_daemon_is_restarted(tmp_path: Path) -> None:
 
 
 def test_importing_the_client_brings_little_with_it() -> None:
-    """No command line, no libudev, no event loop for who blocks; all names are there."""
+    """No command line, no libudev, no event loop for the blocking form; all names exist."""
     program = """
 import sys
 import nodedevd.client

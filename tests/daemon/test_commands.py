@@ -117,9 +117,7 @@ with socket.socket(socket.AF_UNIX) as server:
         assert other.stdout is not None
         other.stdout.readline()
         result = Ctl(["--socket", str(path)]).run("list", status=1)
-    assert result.stderr.startswith(
-        "nodedevctl: cannot understand the answer of a daemon of another version: "
-    )
+    assert result.stderr.startswith("nodedevctl: cannot decode the daemon's reply: ")
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -131,7 +131,7 @@ def test_socket_mode_and_group_are_as_asked_for(tmp_path: Path) -> None:
         (["--sysroot", "/nowhere"], 1, "/nowhere is not a sysroot: it has no directory sys/"),
         (["--socket-mode", "999"], 2, "'999' is no file mode; give three octal digits, as 660"),
         (["--socket-mode", "1777"], 2, "'1777' is no file mode"),
-        (["--socket-group", "no such group"], 1, "there is no group 'no such group'"),
+        (["--socket-group", "no such group"], 1, "the group 'no such group' does not exist"),
         (["--socket", "/proc/nodedevd.sock"], 1, "/proc/nodedevd.sock"),
         (["--socket", "/" + "x" * 108], 1, "the path of a socket has at most 107 bytes"),
         (["--no-such-option"], 2, "No such option"),

@@ -1,6 +1,6 @@
-"""A running daemon, and clients written by others: the reference implementation, asyncvarlink."""
+"""A running daemon, and clients of other projects: the reference implementation, asyncvarlink."""
 
-# No `from __future__ import annotations`: asyncvarlink wants types, not their names.
+# No `from __future__ import annotations`: asyncvarlink needs types, not their names.
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ import varlink as reference
 
 from nodedevd import __version__
 from nodedevd.server.varlink import interface
-from nodedevd.server.varlink.interface import NAME
+from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import host_file
 from tests.support.peer import connected
@@ -29,7 +29,7 @@ from tests.support.xml import validate
 
 CARD = "pci_0000_02_00_0"
 ADDRESS = "0000:02:00.0"
-DESCRIPTION = Path(interface.__file__).with_name(f"{NAME}.varlink")
+DESCRIPTION = Path(interface.__file__).with_name(f"{INTERFACE}.varlink")
 NAMES = [
     "computer",
     "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01",
@@ -47,7 +47,7 @@ METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "W
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Return a running daemon; whatever the tests do to it, it is well in the end."""
+    """Return a running daemon, and check that it logged no error at the end."""
     directory = tmp_path_factory.mktemp("daemon")
     with running(directory, host_file("vgpu-pf")) as daemon:
         yield daemon
@@ -67,21 +67,24 @@ def path(daemon: Running) -> Path:
 @pytest.fixture
 def client(path: Path) -> Iterator[Any]:
     """Return a connection of the reference client, made from the daemon's introspection."""
-    with reference.Client.new_with_address(f"unix:{path}") as client, client.open(NAME) as opened:
+    with (
+        reference.Client.new_with_address(f"unix:{path}") as client,
+        client.open(INTERFACE) as opened,
+    ):
         yield opened
 
 
 def test_reference_client_introspects_the_daemon(path: Path) -> None:
-    """It finds who serves what, and reads the interface's text."""
+    """It gets the service's data, and parses the interface's text."""
     with reference.Client.new_with_address(f"unix:{path}") as client:
         interfaces = client.get_interfaces()
         methods = {
             name
-            for name, member in client.get_interface(NAME).members.items()
+            for name, member in client.get_interface(INTERFACE).members.items()
             if isinstance(member, reference.scanner._Method)
         }
         info = client.info
-    assert list(interfaces) == ["org.varlink.service", NAME]
+    assert list(interfaces) == ["org.varlink.service", INTERFACE]
     assert methods == METHODS
     assert (info["vendor"], info["product"], info["version"]) == (
         "nodedevd",
@@ -91,7 +94,7 @@ def test_reference_client_introspects_the_daemon(path: Path) -> None:
 
 
 def test_reference_client_calls_every_method(client: Any) -> None:
-    """What it makes of the replies, by the interface's types, is what was served."""
+    """It decodes the replies by the interface's types."""
     assert client.GetStatus()["devices"] == 6
     assert client.GetStatus()["last_scan"]["seconds"] > 0
     assert [entry["name"] for entry in client.List()["devices"]] == NAMES
@@ -106,7 +109,7 @@ def test_reference_client_calls_every_method(client: Any) -> None:
 
 
 def test_reference_client_calls_with_more(client: Any) -> None:
-    """It takes streams, and the connection is used again afterwards."""
+    """It reads streams, and the connection is used again afterwards."""
     devices = [device["name"] for part in client.Snapshot(_more=True) for device in part["devices"]]
     assert devices == NAMES
     listed = list(client.List(_more=True))
@@ -117,7 +120,7 @@ def test_reference_client_calls_with_more(client: Any) -> None:
 
 
 def test_reference_client_watches(client: Any) -> None:
-    """It is told every device, and then that all were told."""
+    """It gets every device, and then `ready`."""
     events = []
     for told in client.Watch(_more=True, capabilities=["pci"], content="xml"):
         events.append((told["event"], told.get("name")))
@@ -135,10 +138,10 @@ def test_reference_client_calls_oneway(client: Any) -> None:
 
 
 def test_reference_client_raises_errors(client: Any) -> None:
-    """Errors come with the names and parameters that the interface's text gives them."""
+    """Errors have the names and parameters of the interface's text."""
     with pytest.raises(reference.VarlinkError) as missing:
         client.Describe("compute")
-    assert missing.value.error() == f"{NAME}.NoSuchDevice"
+    assert missing.value.error() == f"{INTERFACE}.NoSuchDevice"
     assert missing.value.parameters() == {"name": "compute", "nearest": ["computer"]}
     with pytest.raises(reference.InvalidParameter) as invalid:
         client.DumpXML(format="yaml")
@@ -175,12 +178,12 @@ def decoded(output: str) -> list[Any]:
 
 
 def test_reference_command_shows_info_and_interface(path: Path) -> None:
-    """`info` and `help` print who serves, and the interface's text as it is."""
+    """`info` and `help` print the service's data, and the interface's text unchanged."""
     info = varlink_cli("info", f"unix:{path}")
     assert info.returncode == 0, info.stderr
     assert "Product: nodedevd" in info.stdout
-    assert NAME in info.stdout
-    shown = varlink_cli("help", f"unix:{path}/{NAME}")
+    assert INTERFACE in info.stdout
+    shown = varlink_cli("help", f"unix:{path}/{INTERFACE}")
     assert shown.returncode == 0, shown.stderr
     text = DESCRIPTION.read_text()
     assert shown.stdout.strip() == text.strip()
@@ -202,7 +205,7 @@ def test_reference_command_calls_every_method(
 ) -> None:
     """`call` prints what the Python API returns."""
     options = ["--more"] if more else []
-    done = varlink_cli("call", *options, f"unix:{path}/{NAME}.{method}", json.dumps(arguments))
+    done = varlink_cli("call", *options, f"unix:{path}/{INTERFACE}.{method}", json.dumps(arguments))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     replies = decoded(done.stdout)
@@ -220,8 +223,8 @@ def test_reference_command_calls_every_method(
 
 def test_reference_command_prints_errors(path: Path) -> None:
     """An error is printed with its name."""
-    done = varlink_cli("call", f"unix:{path}/{NAME}.Describe", '{"name":"nobody"}')
-    assert f"{NAME}.NoSuchDevice" in done.stderr
+    done = varlink_cli("call", f"unix:{path}/{INTERFACE}.Describe", '{"name":"nobody"}')
+    assert f"{INTERFACE}.NoSuchDevice" in done.stderr
     assert done.stdout == ""
 
 
@@ -229,7 +232,7 @@ def test_reference_command_prints_errors(path: Path) -> None:
 
 
 class DeviceFault(TypedDict):
-    """A device's attribute that could not be told."""
+    """A read error of a device's attribute."""
 
     attribute: str
     code: str
@@ -252,7 +255,7 @@ class UnansweredRead(TypedDict):
 
 
 class Status(TypedDict):
-    """What GetStatus answers."""
+    """The reply to GetStatus."""
 
     version: str
     pid: int
@@ -291,35 +294,35 @@ class Entry(TypedDict):
 
 
 class Listed(TypedDict):
-    """What List answers."""
+    """The reply to List."""
 
     generation: int
     devices: list[Entry]
 
 
 class Described(TypedDict):
-    """What Describe answers."""
+    """The reply to Describe."""
 
     generation: int
     device: Any
 
 
 class Dumped(TypedDict):
-    """What DumpXML answers."""
+    """The reply to DumpXML."""
 
     generation: int
     xml: str
 
 
 class Whole(TypedDict):
-    """What Snapshot answers."""
+    """A reply to Snapshot."""
 
     generation: int
     devices: list[Any]
 
 
 class Mark(TypedDict):
-    """What Watch answers between devices."""
+    """A reply to Watch without a device."""
 
     generation: int
     instance: str
@@ -327,7 +330,7 @@ class Mark(TypedDict):
 
 
 class Told(Mark, total=False):
-    """What Watch answers, without content."""
+    """A reply to Watch, without content."""
 
     name: str
     path: str | None
@@ -336,24 +339,24 @@ class Told(Mark, total=False):
     parts: list[str]
 
 
-class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=NAME):
-    """No device goes by this name."""
+class NoSuchDevice(asyncvarlink.TypedVarlinkErrorReply, interface=INTERFACE):
+    """No device has this name."""
 
     class Parameters:
-        """What comes with it."""
+        """Its parameters."""
 
         name: str
         nearest: list[str]
 
 
-class Devices(asyncvarlink.VarlinkInterface, name=NAME):
-    """The interface as a client of asyncvarlink writes it down: typed stubs."""
+class Devices(asyncvarlink.VarlinkInterface, name=INTERFACE):
+    """The interface for asyncvarlink: typed stubs."""
 
     errors = (NoSuchDevice,)
 
     @asyncvarlink.varlinkmethod
     def GetStatus(self) -> Status:
-        """Return how the daemon is doing."""
+        """Return the state of the daemon."""
         raise NotImplementedError
 
     @asyncvarlink.varlinkmethod
@@ -378,7 +381,7 @@ class Devices(asyncvarlink.VarlinkInterface, name=NAME):
 
     @asyncvarlink.varlinkmethod
     def Watch(self, *, capabilities: list[str] | None = None) -> Iterator[Told]:
-        """Return what there is, and what changes."""
+        """Return the devices and their changes."""
         raise NotImplementedError
 
 
@@ -399,17 +402,17 @@ async def asynchronous(path: Path) -> AsyncIterator[tuple[Any, Any]]:
 
 
 async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
-    """Varlink's own interface is served in its types."""
+    """Varlink's own interface has its types."""
     async with asynchronous(path) as (_, service):
         info = await service.GetInfo()
-        description = await service.GetInterfaceDescription(interface=NAME)
+        description = await service.GetInterfaceDescription(interface=INTERFACE)
     assert info["product"] == "nodedevd"
-    assert info["interfaces"] == ["org.varlink.service", NAME]
-    assert f"interface {NAME}\n" in description["description"]
+    assert info["interfaces"] == ["org.varlink.service", INTERFACE]
+    assert f"interface {INTERFACE}\n" in description["description"]
 
 
 async def test_asyncvarlink_calls_every_method(path: Path) -> None:
-    """Its strict conversion takes every reply, single or streamed."""
+    """Its strict conversion accepts every reply, single or streamed."""
     async with asynchronous(path) as (devices, _):
         assert (await devices.GetStatus())["devices"] == 6
         listed = await devices.List(capabilities=["pci"])
@@ -421,7 +424,7 @@ async def test_asyncvarlink_calls_every_method(path: Path) -> None:
 
 
 async def test_asyncvarlink_watches(path: Path) -> None:
-    """It is told of every device, in the types written down, until it goes."""
+    """It gets every device in the declared types, until it closes."""
     present = []
     transport, protocol = await asyncvarlink.connect_unix_varlink(
         asyncvarlink.VarlinkClientProtocol, path
@@ -437,7 +440,7 @@ async def test_asyncvarlink_watches(path: Path) -> None:
 
 
 async def test_asyncvarlink_raises_typed_errors(path: Path) -> None:
-    """An error's parameters have the types that the interface's text gives them."""
+    """An error's parameters have the types of the interface's text."""
     async with asynchronous(path) as (devices, _):
         with pytest.raises(NoSuchDevice) as missing:
             await devices.Describe(name="compute")
@@ -459,75 +462,81 @@ async def test_asyncvarlink_calls_oneway(path: Path) -> None:
         assert (await devices.Describe(name="computer"))["device"]["name"] == "computer"
 
 
-# -- clients that mean no good ---------------------------------------------------------
+# -- hostile clients ---------------------------------------------------------
 
 
 LARGE = b'{"method":"' + b"x" * (MESSAGE_LIMIT_BYTES + 1)
-GOOD = encode_call(f"{NAME}.Describe", {"name": "computer"})
+GOOD = encode_call(f"{INTERFACE}.Describe", {"name": "computer"})
 
 
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        (b"\0", f"{NAME}.MalformedMessage"),
-        (b"no JSON\0", f"{NAME}.MalformedMessage"),
-        (b"[]\0", f"{NAME}.MalformedMessage"),
-        (b'{"method":1}\0', f"{NAME}.MalformedMessage"),
-        (b'{"method":"' + b"\xff" * 9 + b'"}\0', f"{NAME}.MalformedMessage"),
-        (b"[" * 100_000 + b"\0", f"{NAME}.MalformedMessage"),
-        (b'{"parameters":' + b"[" * 100_000 + b"\0", f"{NAME}.MalformedMessage"),
-        (LARGE + b"\0", f"{NAME}.MessageTooLarge"),
-        (LARGE * 40 + b"\0", f"{NAME}.MessageTooLarge"),
+        (b"\0", f"{INTERFACE}.MalformedMessage"),
+        (b"no JSON\0", f"{INTERFACE}.MalformedMessage"),
+        (b"[]\0", f"{INTERFACE}.MalformedMessage"),
+        (b'{"method":1}\0', f"{INTERFACE}.MalformedMessage"),
+        (b'{"method":"' + b"\xff" * 9 + b'"}\0', f"{INTERFACE}.MalformedMessage"),
+        (b"[" * 100_000 + b"\0", f"{INTERFACE}.MalformedMessage"),
+        (b'{"parameters":' + b"[" * 100_000 + b"\0", f"{INTERFACE}.MalformedMessage"),
+        (LARGE + b"\0", f"{INTERFACE}.MessageTooLarge"),
+        (LARGE * 40 + b"\0", f"{INTERFACE}.MessageTooLarge"),
         (b'{"method":"Describe"}\0', "org.varlink.service.InvalidParameter"),
         (b'{"method":"org.example.Ping"}\0', "org.varlink.service.InterfaceNotFound"),
-        (encode_call(f"{NAME}.Ping"), "org.varlink.service.MethodNotFound"),
+        (encode_call(f"{INTERFACE}.Ping"), "org.varlink.service.MethodNotFound"),
     ],
 )
 async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, error: str) -> None:
-    """Its sender is told and goes on; another client, in the middle of a stream, is not hit."""
+    """Its sender gets an error; a client in the middle of a stream is not affected."""
     async with connected(path) as other, connected(path) as bad:
-        watch = encode_call(f"{NAME}.Watch", {}, more=True)
+        watch = encode_call(f"{INTERFACE}.Watch", {}, more=True)
         await other.send_raw(watch)
         await bad.send_raw(message)
         assert (await bad.receive_error())[0] == error
-        assert (await bad.call(f"{NAME}.Describe", name="computer"))["device"]["parent"] is None
+        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["device"][
+            "parent"
+        ] is None
         told = [await other.receive() for _ in range(7)]
         assert [one["event"] for one in told] == ["present"] * 6 + ["ready"]
 
 
 async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
-    """A client that stops in the middle of a message holds up itself alone."""
+    """A client that stops in the middle of a message delays only itself."""
     async with connected(path) as half, connected(path) as other:
         await half.send_raw(GOOD[:20])
         for _ in range(3):
-            assert (await other.call(f"{NAME}.GetStatus"))["devices"] == 6
+            assert (await other.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
         await half.send_raw(GOOD[20:])
         assert (await half.receive())["device"]["name"] == "computer"
 
 
 async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path: Path) -> None:
-    """However a client leaves, the next one is served, and the gone ones are not counted."""
+    """However a client leaves, others are served, and it is no longer counted."""
     async with connected(path) as other:
-        for data in (GOOD[:20], GOOD * 500, encode_call(f"{NAME}.Snapshot", {}, more=True) * 50):
+        for data in (
+            GOOD[:20],
+            GOOD * 500,
+            encode_call(f"{INTERFACE}.Snapshot", {}, more=True) * 50,
+        ):
             with socket.socket(socket.AF_UNIX) as leaving:
                 leaving.connect(str(path))
                 leaving.sendall(data)
-        while (await other.call(f"{NAME}.GetStatus"))["clients"] > 1:
+        while (await other.call(f"{INTERFACE}.GetStatus"))["clients"] > 1:
             pass
-        assert (await other.call(f"{NAME}.Describe", name=CARD))["device"]["name"] == CARD
+        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["device"]["name"] == CARD
 
 
 async def test_malformed_message_between_pipelined_calls_is_answered_in_its_place(
     path: Path,
 ) -> None:
-    """Every message gets its answer, in order, the bad one an error."""
+    """Every message is answered in order, the malformed one with an error."""
     async with connected(path) as client:
         await client.send_raw(GOOD + b"nonsense\0" + GOOD + LARGE + b"\0" + GOOD)
         assert (await client.receive())["device"]["name"] == "computer"
-        assert (await client.receive_error())[0] == f"{NAME}.MalformedMessage"
+        assert (await client.receive_error())[0] == f"{INTERFACE}.MalformedMessage"
         assert (await client.receive())["device"]["name"] == "computer"
         assert await client.receive_error() == (
-            f"{NAME}.MessageTooLarge",
+            f"{INTERFACE}.MessageTooLarge",
             {"limit": MESSAGE_LIMIT_BYTES},
         )
         assert (await client.receive())["device"]["name"] == "computer"
@@ -553,7 +562,7 @@ DEFAULT_SOCKET = "/run/nodedevd/org.nodedevd.Devices"
 
 
 def agrees(shown: Any, real: Any) -> bool:
-    """Tell whether an example shows what is real; "…" stands for anything, and for more."""
+    """Return whether an example matches a reply; "…" matches anything, and further members."""
     if shown == "…":
         return True
     if isinstance(shown, dict):
@@ -567,7 +576,7 @@ def agrees(shown: Any, real: Any) -> bool:
 
 @pytest.mark.parametrize(("call", "replies"), EXAMPLES)
 def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, replies: str) -> None:
-    """The documentation shows what the daemon says."""
+    """The documentation shows the daemon's replies."""
     shown = [json.loads(one) for one in re.findall(r"```json reply\n(.*?)```", replies, re.S)]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_SECONDS)
@@ -584,17 +593,17 @@ def test_example_of_the_protocol_is_what_is_answered(path: Path, call: str, repl
 
 
 def test_protocol_shows_every_method_and_error() -> None:
-    """Nothing of the interface is left out, and every method has an example."""
+    """Every error is listed, and every method has an example."""
     text = DESCRIPTION.read_text()
     shown = {json.loads(call)["method"] for call, _ in EXAMPLES}
-    assert {f"{NAME}.{method}" for method in METHODS} <= shown
+    assert {f"{INTERFACE}.{method}" for method in METHODS} <= shown
     for error in re.findall(r"^error (\w+)", text, re.M):
-        assert f"| `{NAME}.{error}` |" in PROTOCOL
+        assert f"| `{INTERFACE}.{error}` |" in PROTOCOL
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_of_the_protocol_runs(path: Path, program: str) -> None:
-    """The programs in the documentation do what they are for, as they stand."""
+    """The programs in the documentation run unchanged."""
     assert DEFAULT_SOCKET in program
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace(DEFAULT_SOCKET, str(path))],

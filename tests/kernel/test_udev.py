@@ -24,7 +24,8 @@ from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
-from nodedevd.server.varlink.watch import Filter, Watch
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import eventually
 from tests.support.real_devices import RealDevice, others_may_change
@@ -211,7 +212,7 @@ async def test_follower_survives_overflows_of_the_kernel(real_device: RealDevice
 
     follower = Follower(sysroot, store, options, open_monitor=Counted)
     await follower.start()
-    watch = Watch(store, Filter(), snapshot=True, content="json")
+    watch = WatchStream(WatchReplies(Encodings(store)), Filter(), snapshot=True, content="json")
     mirror = Mirror()
     list(mirror.take(watch))
 

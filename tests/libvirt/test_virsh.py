@@ -24,7 +24,7 @@ from nodedevd import __version__
 from nodedevd.cli.tree_drawing import draw
 from nodedevd.client import Client
 from nodedevd.errors import NoSuchDevice
-from nodedevd.server.libvirt.conversation import SPOKEN
+from nodedevd.server.libvirt.session import LIBVIRT_VERSION
 from tests.support import namespace
 from tests.support.hosts import HOSTS, host_file, unpacked
 from tests.support.needs import DEBIAN_PYTHON
@@ -43,7 +43,7 @@ needs_python = pytest.mark.needs("libvirt-python")
 
 
 class Served:
-    """A running daemon, and where libvirt's clients find it."""
+    """A running daemon, and its sockets for libvirt's clients."""
 
     def __init__(self, directory: Path, daemon: Running) -> None:
         self.directory = directory
@@ -66,13 +66,13 @@ class Served:
         )
 
     def printed(self, *arguments: str, text: str | None = None) -> str:
-        """Run virsh, which succeeds, and return what it prints but for the last line feed."""
+        """Run virsh, which succeeds, and return its output without the last line feed."""
         done = self.virsh(*arguments, text=text)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.removesuffix("\n")
 
     def interactive(self, commands: Sequence[str], *options: str) -> list[str]:
-        """Give virsh commands one after another, and return what each printed."""
+        """Give virsh several commands, and return the output of each."""
         done = self.virsh("-q", *options, text="".join(f"{one}\n" for one in commands))
         assert done.returncode == 0
         _, *printed = re.split("^virsh # ", done.stdout, flags=re.MULTILINE)
@@ -81,7 +81,7 @@ class Served:
         return [text for _, text in echoed[:-1]]
 
     def xml(self) -> dict[str, str]:
-        """Return what the daemon's own protocol tells of all devices in libvirt's format."""
+        """Return the XML of all devices in libvirt's format, from the daemon's own protocol."""
         found = {}
         with Client(str(self.directory / "nodedevd.sock")) as client:
             for device in etree.fromstring(client.dump_xml(form="libvirt")):
@@ -90,12 +90,12 @@ class Served:
         return found
 
     def generation(self) -> int:
-        """Return the generation of what is served."""
+        """Return the current generation."""
         with Client(str(self.directory / "nodedevd.sock")) as client:
             return client.status().generation
 
     def wait_watched(self, by: int = 1) -> None:
-        """Wait until so many clients are told of events."""
+        """Wait until so many clients are registered for events."""
         with Client(str(self.directory / "nodedevd.sock")) as client:
             while client.status().watchers < by:
                 assert self.daemon.process.poll() is None
@@ -103,7 +103,7 @@ class Served:
 
 @contextmanager
 def served(directory: Path, host: Path, *options: str) -> Iterator[Served]:
-    """Run a daemon; whatever the clients do to it, it is well in the end."""
+    """Run a daemon, and check that it logged no error at the end."""
     writable, read_only = str(directory / "libvirt"), str(directory / "libvirt-ro")
     sockets = ("--libvirt-socket", writable, "--libvirt-socket-ro", read_only)
     with running(directory, host, *sockets, *options) as daemon:
@@ -130,7 +130,7 @@ def host(
 
 
 def steady(served: Served, check: Callable[[dict[str, str]], None]) -> None:
-    """Check something while nothing changes; on this machine, something may."""
+    """Check something, again if a device changed meanwhile: on this machine, one may."""
     while True:
         generation = served.generation()
         try:
@@ -143,16 +143,16 @@ def steady(served: Served, check: Callable[[dict[str, str]], None]) -> None:
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of a list that virsh prints."""
+    """Return the lines of a list printed by virsh."""
     return text.splitlines()
 
 
-# -- virsh: what it shows --------------------------------------------------------------
+# -- virsh: output --------------------------------------------------------------
 
 
 @needs_virsh
 def test_virsh_lists_every_device(host: Served) -> None:
-    """Plain, active and inactive, as many as there are, in virsh's order."""
+    """Without a filter, active and inactive, all of them, in virsh's order."""
 
     def check(xml: dict[str, str]) -> None:
         inactive = {name for name, one in xml.items() if etree.fromstring(one).find("path") is None}
@@ -167,7 +167,7 @@ def test_virsh_lists_every_device(host: Served) -> None:
 
 @needs_virsh
 def test_virsh_draws_the_tree(host: Served) -> None:
-    """By the parent that each device's XML names, none is left out."""
+    """By the parent in each device's XML, and complete."""
 
     def check(xml: dict[str, str]) -> None:
         parents = {name: etree.fromstring(one).findtext("parent") for name, one in xml.items()}
@@ -180,7 +180,7 @@ def test_virsh_draws_the_tree(host: Served) -> None:
 
 @needs_virsh
 def test_virsh_filters_by_every_word(host: Served) -> None:
-    """Each word finds the devices whose XML has it."""
+    """Each word selects the devices whose XML has it."""
 
     def check(xml: dict[str, str]) -> None:
         printed = host.interactive([f"nodedev-list --all --cap {word}" for word in WORDS[:VIRSH_9]])
@@ -193,7 +193,7 @@ def test_virsh_filters_by_every_word(host: Served) -> None:
 
 @needs_virsh
 def test_virsh_dumps_the_xml_of_every_device(host: Served) -> None:
-    """Letter by letter that of our own client, by one virsh in interactive mode."""
+    """Equal to that of nodedevd's own client, by one virsh in interactive mode."""
 
     def check(xml: dict[str, str]) -> None:
         printed = host.interactive([f"nodedev-dumpxml {name}" for name in xml])
@@ -204,7 +204,7 @@ def test_virsh_dumps_the_xml_of_every_device(host: Served) -> None:
 
 @needs_virsh
 def test_virsh_tells_the_state_of_every_device(host: Served) -> None:
-    """Name, parent, and what is so of every device that is no definition."""
+    """Name, parent, and the states of the host itself and of all devices but mdevs."""
 
     def check(xml: dict[str, str]) -> None:
         printed = host.interactive([f"nodedev-info {name}" for name in xml])
@@ -250,7 +250,7 @@ def test_virsh_finds_a_host_by_its_world_wide_names(tmp_path: Path) -> None:
 
 @needs_virsh
 def test_virsh_tells_versions_and_uri(card: Served) -> None:
-    """Ours, and the version of the protocol."""
+    """Nodedevd's version, and the version of the protocol."""
     assert card.printed("uri") == f"{card.uri}\n"
     assert card.printed("hostname") == f"{os.uname().nodename}\n"
     version = card.printed("version")
@@ -268,7 +268,7 @@ def test_virsh_reads_on_the_read_only_socket(card: Served) -> None:
     assert (done.returncode, done.stdout) == (0, f"{card.xml()[CARD]}\n")
 
 
-# -- virsh: what it is refused ---------------------------------------------------------
+# -- virsh: refusals ---------------------------------------------------------
 
 UNSUPPORTED = "error: Operation not supported: nodedevd shows devices and changes none"
 
@@ -308,7 +308,7 @@ UNSUPPORTED = "error: Operation not supported: nodedevd shows devices and change
     ],
 )
 def test_virsh_says_why_it_is_refused(card: Served, arguments: list[str], said: str) -> None:
-    """In its own line and in ours, with exit status 1; nothing is harmed."""
+    """With libvirt's line and nodedevd's, and exit status 1; the daemon continues."""
     done = card.virsh(*arguments)
     assert done.returncode == 1
     assert lines(done.stderr)[-1] == said
@@ -317,7 +317,7 @@ def test_virsh_says_why_it_is_refused(card: Served, arguments: list[str], said: 
 
 @needs_virsh
 def test_virsh_is_refused_another_uri(card: Served) -> None:
-    """This is no hypervisor."""
+    """Nodedevd is not a hypervisor."""
     uri = f"qemu:///system?socket={card.socket}"
     done = subprocess.run([str(VIRSH), "-c", uri, "list"], capture_output=True, text=True)
     assert done.returncode == 1
@@ -326,7 +326,7 @@ def test_virsh_is_refused_another_uri(card: Served) -> None:
 
 @needs_virsh
 def test_two_virsh_at_once_do_not_notice_each_other(card: Served) -> None:
-    """Each has its own connection, of which one is in the middle of commands."""
+    """Each has its own connection, one in the middle of its commands."""
     one = subprocess.Popen(
         card.command("-q"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -346,7 +346,7 @@ def test_two_virsh_at_once_do_not_notice_each_other(card: Served) -> None:
 
 
 class Following:
-    """A virsh that prints events, on a terminal, so that each line comes at once."""
+    """A virsh that prints events, on a terminal, so that each line appears at once."""
 
     def __init__(self, served: Served, *arguments: str) -> None:
         master, slave = pty.openpty()
@@ -368,7 +368,7 @@ class Following:
         return line.decode().rstrip("\r")
 
     def close(self, *, interrupt: bool) -> int:
-        """End it if need be, and return its exit status."""
+        """End it if necessary, and return its exit status."""
         if interrupt:
             self.process.send_signal(signal.SIGINT)
         status = self.process.wait(PATIENCE_SECONDS)
@@ -399,11 +399,11 @@ class Changing:
         link.symlink_to(target)
 
     def unplug(self, name: str) -> None:
-        """Take it out again."""
+        """Unplug it."""
         self._links[name][0].unlink()
 
     def change(self, name: str, numa_node: int) -> None:
-        """Have a device tell another NUMA node."""
+        """Change a device's NUMA node."""
         other = self.root / "other"
         other.write_text(f"{numa_node}\n")
         other.rename(self._links[name][2] / "numa_node")
@@ -418,7 +418,7 @@ def changing(tmp_path: Path) -> Iterator[tuple[Changing, Served]]:
 
 
 def wait_shown(served: Served, name: str, *, shown: bool = True) -> None:
-    """Wait until the daemon shows a device, or shows it no more."""
+    """Wait until the daemon shows a device, or no longer shows it."""
     with Client(str(served.directory / "nodedevd.sock")) as client:
         while (name in {one.name for one in client.list().devices}) != shown:
             assert served.daemon.process.poll() is None
@@ -426,7 +426,7 @@ def wait_shown(served: Served, name: str, *, shown: bool = True) -> None:
 
 @needs_virsh
 def test_virsh_prints_lifecycle_events(changing: tuple[Changing, Served]) -> None:
-    """With --loop each of them, and how many there were; with --timestamp when."""
+    """With --loop all of them and their number, with --timestamp the time."""
     host, served = changing
     following = Following(served, "--event", "lifecycle", "--loop", "--timestamp")
     served.wait_watched()
@@ -443,7 +443,7 @@ def test_virsh_prints_lifecycle_events(changing: tuple[Changing, Served]) -> Non
 
 @needs_virsh
 def test_virsh_prints_the_first_update_of_a_device(changing: tuple[Changing, Served]) -> None:
-    """Of the device that is asked for, and no other; then it ends."""
+    """Only of the selected device; then it ends."""
     host, served = changing
     other, name = "pci_0000_00_08_0", "pci_0000_00_09_0"
     host.plug(other)
@@ -474,7 +474,7 @@ def test_virsh_that_follows_sees_the_daemon_end(tmp_path: Path) -> None:
 
 @needs_virsh
 def test_virsh_with_keepalive_stays_connected(card: Served) -> None:
-    """Its pings are answered: it waits as long as it was told to, and not until a ping fails."""
+    """Its pings are answered: it waits for its whole timeout."""
     waiting = ("nodedev-event", "--event", "lifecycle", "--loop", "--timeout", "3")
     done = card.virsh("-k", "1", "-K", "1", *waiting)
     assert (done.returncode, done.stderr) == (1, "")
@@ -483,7 +483,7 @@ def test_virsh_with_keepalive_stays_connected(card: Served) -> None:
 
 @needs_virsh
 async def test_virsh_answers_pings(tmp_path: Path) -> None:
-    """A server that drops who leaves pings unanswered keeps it for as long as it stays."""
+    """A server that drops clients without pongs keeps it connected."""
     async with serving(tmp_path, keepalive_seconds=0.1, keepalive_count=5) as bench:
         uri = f"nodedev:///system?socket={bench.path}"
         waiting = ("nodedev-event", "--event", "lifecycle", "--loop", "--timeout", "2")
@@ -507,13 +507,13 @@ def test_counts_are_fresh_in_xml(tmp_path: Path) -> None:
             assert xml.findtext(".//type[@id='nvidia-283']/availableInstances") == count
 
 
-# -- where clients look ----------------------------------------------------------------
+# -- default sockets ----------------------------------------------------------------
 
 
 @needs_virsh
 @pytest.mark.needs("namespaces")
 def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
-    """Without a path in its URI; with -r it takes the other socket."""
+    """Without a path in its URI; with -r on the other socket."""
     sockets = {"": "virtnodedevd-sock", "-ro": "virtnodedevd-sock-ro"}
     own = str(tmp_path / "nodedevd.sock")
     arguments = ["--sysroot", str(host_file("vgpu-pf")), "--socket", own]
@@ -535,7 +535,7 @@ def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
 @needs_virsh
 @pytest.mark.needs("systemd-socket-activate")
 def test_sockets_of_systemd_are_told_apart_by_their_names(tmp_path: Path) -> None:
-    """`libvirt` and `libvirt-ro` are for libvirt's clients, another is for ours."""
+    """`libvirt` and `libvirt-ro` are for libvirt's clients, any other for nodedevd's."""
     names = {"libvirt-ro": "libvirt-ro", "varlink": "nodedevd.sock", "libvirt": "libvirt"}
     listen = [f"--listen={tmp_path / path}" for path in names.values()]
     command = [
@@ -558,7 +558,7 @@ def test_sockets_of_systemd_are_told_apart_by_their_names(tmp_path: Path) -> Non
 
 
 def test_units_listen_where_libvirt_looks() -> None:
-    """With the names that the daemon tells them by, in place of libvirt's own units."""
+    """With the names that the daemon expects, in place of libvirt's own units."""
     for name, path in (("libvirt", "virtnodedevd-sock"), ("libvirt-ro", "virtnodedevd-sock-ro")):
         socket = unit(f"nodedevd-{name}.socket")
         assert socket["Socket"]["ListenStream"] == f"/run/libvirt/{path}"
@@ -571,7 +571,7 @@ def test_units_listen_where_libvirt_looks() -> None:
 @pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("name", ["nodedevd-libvirt.socket", "nodedevd-libvirt-ro.socket"])
 def test_unit_passes_systemd_analyze_verify(tmp_path: Path, name: str) -> None:
-    """Systemd knows every setting and has nothing to say."""
+    """Systemd knows every setting and prints nothing."""
     for path in UNITS.iterdir():
         text = re.sub("^ExecStart=.*", f"ExecStart={sys.executable}", path.read_text(), flags=re.M)
         (tmp_path / path.name).write_text(text)
@@ -665,7 +665,7 @@ def test_python_uses_the_old_calls(card: Served) -> None:
     told = python(script, card.uri)
     assert told[:4] == [len(names), names, [CARD], []]
     assert told[4] == "nodedev"
-    assert told[6:11] == [os.uname().nodename, VERSION, 1, SPOKEN, 1]
+    assert told[6:11] == [os.uname().nodename, VERSION, 1, LIBVIRT_VERSION, 1]
     unsupported, domain_of_connection = [84, 22], 20
     assert told[11:15] == [[53, 22], unsupported, unsupported, [8, 22]]
     assert told[15:17] == [unsupported, [3, domain_of_connection]]
@@ -674,7 +674,7 @@ def test_python_uses_the_old_calls(card: Served) -> None:
 
 @needs_python
 def test_python_is_told_of_events_by_its_event_loop(changing: tuple[Changing, Served]) -> None:
-    """Both kinds, in order, with keepalive, and no more of what was taken back."""
+    """Both kinds, in order, with keepalive, and none after a deregistration."""
     host, served = changing
     script = """
         import threading

@@ -1,4 +1,4 @@
-"""A watcher: applies what `Watch` tells to what it knows."""
+"""A watcher: applies the events of a watch to a mirror of the devices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from nodedevd.model.device import Device
-from nodedevd.server.varlink.watch import Watch
+from nodedevd.server.varlink.watch import WatchStream
 
 
 class Mirror:
@@ -25,8 +25,8 @@ class Mirror:
         self.events: list[tuple[str, str]] = []
         """what was told after `ready`, and the name"""
 
-    def take(self, watch: Watch) -> Iterator[int]:
-        """Take all there is to be told now; yield the generation after each reply."""
+    def take(self, watch: WatchStream) -> Iterator[int]:
+        """Apply all replies that there are now; yield the generation after each."""
         while (chunk := watch.next()) is not None:
             self.apply(msgspec.json.decode(chunk.parameters))
             if self.ready:

@@ -29,15 +29,17 @@ ASYNCHRONOUS = {
     "follow.supervisor",
     "follow.volatile",
     "follow.worker_thread",
-    "client.asynchronous",
+    "client.asyncio_backend",
     "server.acceptor",
     "server.connection",
-    "server.libvirt.session",
-    "server.varlink.session",
 }
 """Modules that know asyncio."""
-COROUTINES = ASYNCHRONOUS | {"server.varlink.interface", "server.libvirt.conversation"}
-"""Modules that await: an answer may wait for a fresh reading."""
+COROUTINES = ASYNCHRONOUS | {
+    "client.asynchronous",
+    "server.libvirt.session",
+    "server.varlink.interface",
+}
+"""Modules that await: a client its replies, and an answer a fresh reading."""
 
 
 def modules() -> Iterator[str]:
@@ -146,7 +148,12 @@ def test_event_loop_is_known_at_the_edges_alone() -> None:
 def test_varlink_service_knows_of_no_device() -> None:
     """The service would serve any interface."""
     inner = {name for name in imported("server.varlink.service") if name.startswith("nodedevd")}
-    assert inner <= {"nodedevd.varlink", "nodedevd.errors", "nodedevd.server.reply_cache"}
+    assert inner <= {
+        "nodedevd.errors",
+        "nodedevd.server.conversation",
+        "nodedevd.server.varlink.answers",
+        "nodedevd.varlink",
+    }
 
 
 def test_nothing_starts_a_process() -> None:

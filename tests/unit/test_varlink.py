@@ -1,4 +1,4 @@
-"""The wire format: what is a message, what is not, and that memory stays bounded."""
+"""The codec: which messages are valid, and that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from nodedevd.varlink import (
     Call,
     CallDecoder,
-    InvalidParameter,
     Malformed,
     ReplyDecoder,
     VarlinkError,
     encode_call,
     encode_error,
     encode_reply,
+    service_error,
 )
 
 LIMIT = 200
@@ -101,14 +101,14 @@ def test_trailing_data_waits_for_its_nul() -> None:
 
 @pytest.mark.parametrize("parameters", ["", ',"parameters":null', ',"parameters":{}'])
 def test_no_parameters_are_an_empty_object(parameters: str) -> None:
-    """Absent and null parameters are none."""
+    """Absent and null parameters are an empty object."""
     call = only(b'{"method":"org.example.Ping"%b}\0' % parameters.encode())
     assert isinstance(call, Call)
     assert bytes(call.parameters) == b"{}"
 
 
 def test_unknown_members_are_ignored() -> None:
-    """A call of a later version of the protocol is a call."""
+    """A later version of the protocol may add members."""
     call = only(b'{"method":"org.example.Ping","fds":[{"a":[1,2]}],"more":true}\0')
     assert isinstance(call, Call)
     assert call.more
@@ -141,7 +141,7 @@ def test_unknown_members_are_ignored() -> None:
     ],
 )
 def test_no_call_is_malformed_and_the_next_is_decoded(message: bytes) -> None:
-    """One bad message costs itself alone."""
+    """A malformed message does not affect the next one."""
     bad, good = decode(message + b"\0" + PING)
     assert isinstance(bad, Malformed)
     assert bad.error_name == "MalformedMessage"
@@ -153,7 +153,7 @@ def test_no_call_is_malformed_and_the_next_is_decoded(message: bytes) -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 @pytest.mark.parametrize("member", [b"parameters", b"unknown", b"method"])
 def test_nesting_bomb_is_malformed(opening: bytes, member: bytes) -> None:
-    """Depth ends in an answer, not in a RecursionError."""
+    """Deep nesting is malformed, not a RecursionError."""
     bomb = b'{"method":"a","%b":' % member + opening * 30_000 + b"\0"
     bad, good = decode(bomb + PING, limit=256 * 1024)
     assert isinstance(bad, Malformed)
@@ -171,7 +171,7 @@ def test_message_of_the_limit_is_decoded_and_one_over_is_not() -> None:
 
 
 def test_endless_message_is_reported_once_and_not_kept() -> None:
-    """Nothing of it is held while it goes on, and the call after its NUL is decoded."""
+    """None of it is buffered, and the call after its NUL is decoded."""
     decoder = CallDecoder(LIMIT)
     messages: list[Call | Malformed] = []
     for _ in range(1000):
@@ -184,7 +184,7 @@ def test_endless_message_is_reported_once_and_not_kept() -> None:
 
 
 def test_call_byte_by_byte_is_searched_once() -> None:
-    """Each byte is looked at once, however small the pieces: no quadratic work."""
+    """Each byte is searched once, however small the pieces: no quadratic work."""
 
     class Counted(bytearray):
         searched = 0
@@ -204,7 +204,7 @@ def test_call_byte_by_byte_is_searched_once() -> None:
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([PING, LIST, STOP, b"\0"]), max_size=20))
 def test_any_bytes_give_messages_within_bounds(pieces: list[bytes]) -> None:
-    """Whatever arrives is a call, malformed, or waited for; and as many as there are NULs."""
+    """Any input gives calls, malformed messages, or waits; as many as there are NULs."""
     decoder = CallDecoder(80)
     count = 0
     for piece in pieces:
@@ -225,7 +225,7 @@ def test_any_bytes_give_messages_within_bounds(pieces: list[bytes]) -> None:
 def test_mutated_call_leaves_the_next_alone(
     call: bytes, mutations: list[tuple[int, bytes]], piece: int
 ) -> None:
-    """However a call is damaged, the one after it is decoded, in whatever pieces."""
+    """However a call is damaged or cut, the next one is decoded."""
     data = bytearray(call)
     for position, replacement in mutations:
         data[position : position + len(replacement)] = replacement
@@ -235,13 +235,13 @@ def test_mutated_call_leaves_the_next_alone(
 
 
 def test_reply_is_encoded_around_its_parameters() -> None:
-    """Encoded parameters are taken as they are, to the byte."""
+    """Encoded parameters are sent unchanged."""
     assert encode_reply(b'{"a": 1}') == b'{"parameters":{"a": 1}}\0'
     assert encode_reply(b"{}", continues=True) == b'{"parameters":{},"continues":true}\0'
 
 
 def test_replies_are_decoded_as_encoded() -> None:
-    """Replies, continued or not, and errors, survive the way; garbage is malformed."""
+    """Replies, continued or not, and errors arrive as sent; garbage is malformed."""
     decoder = ReplyDecoder(LIMIT)
     decoder.feed(encode_reply(b'{"a":1}', continues=True) + encode_reply(b"{}"))
     decoder.feed(encode_error("org.example.Gone", {"name": ("a", "b")}) + b"{}\0[]\0")
@@ -257,6 +257,7 @@ def test_replies_are_decoded_as_encoded() -> None:
 
 
 def test_error_tells_its_name_and_parameters() -> None:
-    """An error reads as it stands on the wire."""
-    assert str(InvalidParameter("name")) == "org.varlink.service.InvalidParameter(parameter='name')"
+    """An error prints its name and parameters."""
+    error = service_error("InvalidParameter", parameter="name")
+    assert str(error) == "org.varlink.service.InvalidParameter(parameter='name')"
     assert VarlinkError("org.example.Gone").parameters == {}

@@ -1,7 +1,7 @@
 """NodeDevices: a store's devices as libvirt lists, filters and names them.
 
-Which devices there are, their names and their XML are the libvirt format's; here are the
-filters, the lists of capabilities, and what a change is to who is told of events.
+The libvirt format decides which devices are shown, with which names and XML. This module has
+the filters, the lists of capabilities, and the events that a change causes.
 Source: virConnectListAllNodeDevicesFlags and virNodeDeviceEventLifecycleType of libvirt.
 """
 
@@ -16,13 +16,13 @@ from nodedevd.errors import NoSuchDevice
 from nodedevd.formats import FORMATS
 from nodedevd.kinds import KIND_OF, LIBVIRT_FORMS
 from nodedevd.kinds.scsi_host import ScsiHost
-from nodedevd.model.changes import Added, Removed
+from nodedevd.model.changes import Added, Change, Removed
 from nodedevd.model.definitions import as_defined, has_autostart, is_defined
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.store import Recent, Store
+from nodedevd.model.store import NumberedChange
 from nodedevd.names import ROOT
-from nodedevd.server.reply_cache import ReplyCache
+from nodedevd.server.encodings import Encodings
 
 _FORMS: Final = tuple(LIBVIRT_FORMS.values())
 _NESTED: Final = {word: 1 << bit for form in _FORMS for word, bit in form.nested_bits.items()}
@@ -36,10 +36,10 @@ INACTIVE: Final = 1 << 30
 ACTIVE: Final = 1 << 31
 _ALL_CAPABILITIES: Final = sum(_BITS.values())
 _GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
-"""Bits of one group are alternatives; a group of which there is none does not filter."""
+"""The bits of a group are alternatives; a group without a bit set does not filter."""
 FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
 
-_EVENTS_KEPT: Final = 1024
+_EVENTS_CACHED: Final = 1024
 _LIBVIRT: Final = FORMATS["libvirt"]
 
 
@@ -52,15 +52,15 @@ class LifecycleEvent(IntEnum):
     UNDEFINED = 3
 
 
-class Event(NamedTuple):
-    """What clients are told of; `lifecycle` is None for an update."""
+class DeviceEvent(NamedTuple):
+    """An event for clients; `lifecycle` is None for an update."""
 
     name: str
     lifecycle: LifecycleEvent | None
 
 
 class _Entry(NamedTuple):
-    """What a list needs of a device; `bits` are those of the filters that it passes."""
+    """A device in a list; `bits` are the filters that it passes."""
 
     device: Device
     name: str
@@ -68,20 +68,18 @@ class _Entry(NamedTuple):
 
 
 class NodeDevices:
-    """Answers from the store's current snapshot; lives on the event loop."""
+    """The devices of a store's current snapshot as libvirt shows them."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        # By number: what is kept would keep an old snapshot, too.
-        self.replies = ReplyCache(lambda: store.snapshot.generation)
-        """what was answered, by the payload of the call"""
+    def __init__(self, encodings: Encodings) -> None:
+        self.store = encodings.store
+        self._encodings = encodings
         self._listed: Snapshot | None = None
         self._entries: dict[str, tuple[Device, _Entry | None]] = {}
         self._shown: dict[str, _Entry] = {}
-        self._events: OrderedDict[int, tuple[Event, ...]] = OrderedDict()
+        self._events: OrderedDict[int, tuple[DeviceEvent, ...]] = OrderedDict()
 
     def select(self, flags: int) -> list[str]:
-        """Return the names of the devices that pass a filter of bits, sorted by our names."""
+        """Return the names of the devices that pass a filter, sorted by nodedevd's own names."""
         wanted = [flags & group for group in _GROUPS if flags & group]
         if not wanted:
             return list(self._list())
@@ -92,15 +90,15 @@ class NodeDevices:
         ]
 
     def having(self, capability: str | None) -> list[str]:
-        """Return the names of the devices with a capability; one that is unknown has none."""
+        """Return the names of the devices with a capability; no device has an unknown one."""
         if capability is None:
             return self.select(0)
         return self.select(_BITS[capability]) if capability in _BITS else []
 
     def find(self, name: str) -> Device:
-        """Return the device of libvirt's name, or of any that `Snapshot.lookup` takes.
+        """Return a device by libvirt's name, or any that `Snapshot.lookup` accepts.
 
-        Raises NoSuchDevice, for one that the format does not show, too.
+        Raises NoSuchDevice, also for a device that the format does not show.
         """
         try:
             device = self.store.snapshot.lookup(name)
@@ -110,12 +108,12 @@ class NodeDevices:
             if entry is None:
                 raise
             device = entry.device
-        if self.store.placed(device, form="libvirt") is None:
+        if self._encodings.placed(device, form="libvirt") is None:
             raise NoSuchDevice(name)
         return device
 
     def find_scsi_host(self, wwnn: str, wwpn: str) -> Device:
-        """Return the SCSI host on Fibre Channel of these World Wide Names.
+        """Return the Fibre Channel SCSI host with these World Wide Names.
 
         Raises NoSuchDevice.
         """
@@ -133,32 +131,32 @@ class NodeDevices:
         return self._placed(device).name
 
     def parent(self, device: Device) -> str | None:
-        """Return libvirt's name of a device's parent; `computer` has none."""
+        """Return libvirt's name of a device's parent, None for `computer`."""
         return self._placed(device).parent
 
     def xml(self, device: Device, *, inactive: bool = False) -> str:
-        """Return a device's XML; `inactive`: as it is defined, of one that is persistent."""
+        """Return a device's XML, with `inactive` that of the definition of a persistent device."""
         if inactive:
             return str(_LIBVIRT.written(self._placed(as_defined(device))))
-        return self.store.text(device, form="libvirt")
+        return self._encodings.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
-        """Return libvirt's words for what a device is, and then for what it has."""
+        """Return libvirt's words for a device's capabilities, nested ones last."""
         bits = _bits(device)
         words = [word for word, bit in _BITS.items() if bits & bit]
         return sorted(words, key=lambda word: (word in _PARTS, _BITS[word]))
 
-    def events(self, recent: Recent) -> tuple[Event, ...]:
-        """Return what clients are told of a change; nothing, if the format shows none of it."""
-        events = self._events.get(recent.generation)
+    def events(self, numbered: NumberedChange) -> tuple[DeviceEvent, ...]:
+        """Return the events of a change, none if the format does not show it."""
+        events = self._events.get(numbered.generation)
         if events is None:
-            events = self._events[recent.generation] = tuple(self._tell(recent))
-            if len(self._events) > _EVENTS_KEPT:
+            events = self._events[numbered.generation] = tuple(self._events_of(numbered.change))
+            if len(self._events) > _EVENTS_CACHED:
                 self._events.popitem(last=False)
         return events
 
     def _list(self) -> Mapping[str, _Entry]:
-        """Return what is shown, by libvirt's names; devices that stayed the same keep theirs."""
+        """Return the shown devices by libvirt's names; entries of unchanged devices are reused."""
         snapshot = self.store.snapshot
         if snapshot is not self._listed:
             known, self._entries = self._entries, {}
@@ -182,8 +180,7 @@ class NodeDevices:
     def _placed(self, device: Device) -> Device:
         return _LIBVIRT.placed(device, self.store.snapshot)
 
-    def _tell(self, recent: Recent) -> Iterator[Event]:
-        change = recent.change
+    def _events_of(self, change: Change) -> Iterator[DeviceEvent]:
         before = None if isinstance(change, Added) else change.device
         after = None if isinstance(change, Removed) else change.device
         if not isinstance(change, (Added, Removed)):
@@ -195,7 +192,7 @@ class NodeDevices:
             before = None
         yield from self._compare(before, after)
 
-    def _compare(self, before: Device | None, after: Device | None) -> Iterator[Event]:
+    def _compare(self, before: Device | None, after: Device | None) -> Iterator[DeviceEvent]:
         device = after or before
         if device is None:
             return
@@ -203,15 +200,15 @@ class NodeDevices:
         was_active, is_active = _is(before, active=True), _is(after, active=True)
         was_defined, is_defined = _is(before, active=False), _is(after, active=False)
         if was_active and not is_active:
-            yield Event(name, LifecycleEvent.DELETED)
+            yield DeviceEvent(name, LifecycleEvent.DELETED)
         if was_defined and not is_defined:
-            yield Event(name, LifecycleEvent.UNDEFINED)
+            yield DeviceEvent(name, LifecycleEvent.UNDEFINED)
         if is_defined and not was_defined:
-            yield Event(name, LifecycleEvent.DEFINED)
+            yield DeviceEvent(name, LifecycleEvent.DEFINED)
         if is_active and not was_active:
-            yield Event(name, LifecycleEvent.CREATED)
+            yield DeviceEvent(name, LifecycleEvent.CREATED)
         if (was_active, was_defined) == (is_active, is_defined) and self._differ(before, after):
-            yield Event(name, None)
+            yield DeviceEvent(name, None)
 
     def _differ(self, before: Device | None, after: Device | None) -> bool:
         if before is None or after is None:
@@ -220,12 +217,12 @@ class NodeDevices:
 
 
 def is_persistent(device: Device) -> bool:
-    """Tell whether a device outlives a reboot by a definition of its own; the host does."""
+    """Return whether a device has a definition that survives a reboot; the host itself does."""
     return device.name == ROOT or is_defined(device)
 
 
 def starts_itself(device: Device) -> bool:
-    """Tell whether a device is started together with its parent; the host is always there."""
+    """Return whether a device is started together with its parent; the host itself is."""
     return device.name == ROOT or has_autostart(device)
 
 

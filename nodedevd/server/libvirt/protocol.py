@@ -1,9 +1,9 @@
 """libvirt's remote protocol, without I/O: packets, errors, and the procedures of node devices.
 
-A packet is its length, six words, and a payload in XDR, all big-endian. Numbers and layouts
-are those of libvirt's remote_protocol.x, virnetprotocol.x and virkeepaliveprotocol.x; libvirt
-adds to them and changes nothing. What a client sends is hostile until it has become
-arguments; the decoder keeps at most one packet under its limit and what was fed last.
+A packet is a length, six words, and a payload in XDR, all big-endian. Numbers and layouts are
+those of libvirt's remote_protocol.x, virnetprotocol.x and virkeepaliveprotocol.x, to which libvirt
+only ever adds. Input is hostile until it is decoded into arguments; the decoder keeps at most one
+packet below its limit and what was fed last.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from nodedevd.server.libvirt.xdr import (
 REMOTE: Final = 0x20008086
 KEEPALIVE: Final = 0x6B656570
 VERSION: Final = 1
-"""Of both programs."""
+"""of both programs"""
 PING: Final = 1
 PONG: Final = 2
 
 PACKET_LIMIT_BYTES: Final = 256 * 1024
-"""Of what is taken from a client: no call that is answered is anywhere near it."""
+"""limit on a client's packets, far above any call that is supported"""
 PACKET_MAX_BYTES: Final = 4 + 32 * 1024 * 1024
-"""libvirt's own limit (VIR_NET_MESSAGE_MAX and the length): beyond it, a length is nonsense."""
+"""libvirt's own limit, VIR_NET_MESSAGE_MAX and the length; a greater length is invalid"""
 STRING_MAX_BYTES: Final = 4 * 1024 * 1024
-"""REMOTE_STRING_MAX; XML that is longer cannot be sent."""
+"""REMOTE_STRING_MAX; longer XML cannot be sent"""
 NAMES_MAX: Final = 65_536
-"""REMOTE_NODE_DEVICE_NAME_LIST_MAX, and …_CAPS_LIST_MAX: names in one list."""
+"""REMOTE_NODE_DEVICE_NAME_LIST_MAX and …_CAPS_LIST_MAX: names in one list"""
 _LIST_MAX: Final = 20  # REMOTE_AUTH_TYPE_LIST_MAX, REMOTE_CONNECT_IDENTITY_PARAMS_MAX
 
 _HEADER: Final = struct.Struct(">IIIiiIi")
 _WORDS: Final = struct.Struct(">IIiiIi")
-"""A header without the length before it."""
+"""a header without the length in front"""
 
 
 class MessageType(IntEnum):
@@ -57,7 +57,7 @@ class MessageType(IntEnum):
 
 
 class ErrorCode(IntEnum):
-    """virErrorNumber, as far as it is used here."""
+    """virErrorNumber, the values used here."""
 
     INTERNAL_ERROR = 1
     NO_SUPPORT = 3
@@ -70,17 +70,17 @@ class ErrorCode(IntEnum):
 
 
 class ErrorDomain(IntEnum):
-    """virErrorDomain: the part of libvirt an error is from."""
+    """virErrorDomain: the part of libvirt that an error comes from."""
 
     NONE = 0
     RPC = 7
     DOMAIN = 20
-    """also of what concerns a connection"""
+    """also for connections"""
     NODEDEV = 22
 
 
-class RemoteError(Exception):
-    """An error as it stands in a reply; the message is shown to people as it is."""
+class RpcError(Exception):
+    """An error of a reply; clients show the message to people as it is."""
 
     def __init__(self, code: ErrorCode, domain: ErrorDomain, message: str) -> None:
         super().__init__(code, domain, message)
@@ -93,7 +93,7 @@ class RemoteError(Exception):
 
 
 class Header(NamedTuple):
-    """The six words after the length; `type` and `status` may be anything a client sends."""
+    """The six words after the length; from a client, `type` and `status` may be any number."""
 
     program: int
     version: int
@@ -104,14 +104,14 @@ class Header(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """A packet; its payload is None if it was over the limit, and dropped as it came."""
+    """A packet; the payload is None if it exceeded the limit and was dropped."""
 
     header: Header
     payload: bytes | None
 
 
 class BadLength(Exception):
-    """No packet has such a length: where the next one begins cannot be told."""
+    """No packet has such a length, so the start of the next one is unknown."""
 
     def __init__(self, length: int) -> None:
         super().__init__(length)
@@ -122,10 +122,10 @@ class BadLength(Exception):
 
 
 class PacketDecoder:
-    """Cuts a byte stream into packets; `limit` is the largest, in bytes.
+    """Cuts a byte stream into packets; `limit` is the largest size in bytes.
 
-    Take packets with `next` until it returns None before feeding again: the buffer then never
-    holds more than `limit` bytes and the bytes of one `feed`.
+    Call `next` until it returns None before the next `feed`: then the buffer never holds more
+    than `limit` bytes and the bytes of one `feed`.
     """
 
     def __init__(self, limit: int = PACKET_LIMIT_BYTES) -> None:
@@ -136,16 +136,16 @@ class PacketDecoder:
 
     @property
     def buffered(self) -> int:
-        """The number of bytes that were fed and are not yet part of a packet."""
+        """The number of bytes that are not part of a returned packet yet."""
         return len(self._buffer) - self._start
 
     def feed(self, data: bytes) -> None:
-        """Add what arrived."""
+        """Add bytes that arrived."""
         if self._dropping:
             dropped = min(self._dropping, len(data))
             self._dropping -= dropped
             data = data[dropped:]
-        # A bytearray gives up its front in amortized constant time.
+        # Deleting the front of a bytearray takes amortized constant time.
         del self._buffer[: self._start]
         self._start = 0
         self._buffer += data
@@ -176,13 +176,13 @@ def encode_packet(header: Header, payload: bytes = b"") -> bytes:
 
 
 def encode_reply(call: Header, payload: bytes, *, status: int = 0) -> bytes:
-    """Return the reply to a call; `status` is 1 where it tells of an error."""
+    """Return the reply to a call; `status` is 1 for an error."""
     words = (call.program, call.version, call.procedure, MessageType.REPLY, call.serial, status)
     return _HEADER.pack(_HEADER.size + len(payload), *words) + payload
 
 
 class _Error(NamedTuple):
-    """remote_error; what has no value here is null, as libvirt's clients expect."""
+    """remote_error; the fields without a value are null, as libvirt's clients expect."""
 
     code: int
     domain: int
@@ -207,7 +207,7 @@ _ERROR: Final = xdr.Structure(
 )
 
 
-def encode_error(call: Header, error: RemoteError) -> bytes:
+def encode_error(call: Header, error: RpcError) -> bytes:
     """Return the reply to a call that failed."""
     payload = xdr.encode(_ERROR, _Error(error.code, error.domain, error.message))
     return encode_reply(call, payload, status=1)
@@ -224,7 +224,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Procedure(Generic[A, R]):
-    """A procedure of the program REMOTE: its name and number, what it takes and returns."""
+    """A procedure of the program REMOTE: number, name, types of its arguments and result."""
 
     number: int
     name: str
@@ -239,8 +239,8 @@ class Open(NamedTuple):
     flags: int
 
 
-class Selection(NamedTuple):
-    """remote_node_num_of_devices_args: a capability, None for any."""
+class CapAndFlags(NamedTuple):
+    """remote_node_num_of_devices_args; None for `cap` means any."""
 
     cap: str | None
     flags: int
@@ -269,7 +269,7 @@ class NameAndMaximum(NamedTuple):
 
 
 class ListAll(NamedTuple):
-    """remote_connect_list_all_node_devices_args: 0 for `need_results` wants the count alone."""
+    """remote_connect_list_all_node_devices_args; 0 for `need_results` requests only the count."""
 
     need_results: int
     flags: int
@@ -311,7 +311,7 @@ class Identity(NamedTuple):
     flags: int
 
 
-class Lifecycle(NamedTuple):
+class LifecycleMessage(NamedTuple):
     """remote_node_device_event_lifecycle_msg."""
 
     callback_id: int
@@ -320,7 +320,7 @@ class Lifecycle(NamedTuple):
     detail: int
 
 
-class Update(NamedTuple):
+class UpdateMessage(NamedTuple):
     """remote_node_device_event_update_msg."""
 
     callback_id: int
@@ -345,7 +345,7 @@ _PARAMETER: Final = xdr.Structure(
     ),
 )
 
-# The device of a call is its name alone: remote_nonnull_node_device has no other field.
+# A device argument is a name: remote_nonnull_node_device has no other field.
 OPEN: Final = Procedure(
     1, "CONNECT_OPEN", xdr.Structure(Open, _OPTIONAL_STRING, UNSIGNED_INT), VOID
 )
@@ -357,7 +357,7 @@ SUPPORTS_FEATURE: Final = Procedure(60, "CONNECT_SUPPORTS_FEATURE", INT, INT)
 AUTH_LIST: Final = Procedure(66, "AUTH_LIST", VOID, Array(INT, _LIST_MAX))
 GET_URI: Final = Procedure(110, "CONNECT_GET_URI", VOID, _STRING)
 NUM_OF_DEVICES: Final = Procedure(
-    111, "NODE_NUM_OF_DEVICES", xdr.Structure(Selection, _OPTIONAL_STRING, UNSIGNED_INT), INT
+    111, "NODE_NUM_OF_DEVICES", xdr.Structure(CapAndFlags, _OPTIONAL_STRING, UNSIGNED_INT), INT
 )
 LIST_DEVICES: Final = Procedure(
     112,
@@ -411,15 +411,18 @@ IS_PERSISTENT: Final = Procedure(435, "NODE_DEVICE_IS_PERSISTENT", _STRING, INT)
 IS_ACTIVE: Final = Procedure(436, "NODE_DEVICE_IS_ACTIVE", _STRING, INT)
 
 EVENT_LIFECYCLE: Final = Procedure(
-    376, "NODE_DEVICE_EVENT_LIFECYCLE", xdr.Structure(Lifecycle, INT, _STRING, INT, INT), VOID
+    376,
+    "NODE_DEVICE_EVENT_LIFECYCLE",
+    xdr.Structure(LifecycleMessage, INT, _STRING, INT, INT),
+    VOID,
 )
 EVENT_UPDATE: Final = Procedure(
-    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(Update, INT, _STRING), VOID
+    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(UpdateMessage, INT, _STRING), VOID
 )
 
 
 def encode_event(event: Procedure[A, None], arguments: A) -> bytes:
-    """Return an event: a message that nobody called for."""
+    """Return the packet of an event."""
     header = Header(REMOTE, VERSION, event.number, MessageType.MESSAGE, 0, 0)
     return encode_packet(header, xdr.encode(event.arguments, arguments))
 
@@ -455,4 +458,4 @@ REFUSED: Final[dict[int, tuple[str, ErrorCode, ErrorDomain]]] = {
         )
     },
 }
-"""Procedures that are known and not offered, by number: their name, and the error for them."""
+"""Known procedures that are not supported, by number: their name, and the error to reply."""

@@ -1,171 +1,453 @@
-"""Serves node devices to libvirt's own clients on a Unix stream socket.
+"""LibvirtSession: what a client has opened and registered for, and the answers to its calls.
 
-As the remote protocol allows, calls are answered in the order in which their answers are
-there; a client may have a few of them under way. Events come between the replies.
+A client can change nothing, so the read-only socket differs from the other only in its path.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
+from nodedevd import __version__
+from nodedevd.errors import NoSuchDevice
+from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
-from nodedevd.server import acceptor
-from nodedevd.server.connection import Session
 from nodedevd.server.libvirt import protocol as remote
-from nodedevd.server.libvirt.conversation import Behind, LibvirtSession
-from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.protocol import BadLength, PacketDecoder
-from nodedevd.server.varlink.service import Peer
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.devices import (
+    FILTERS,
+    DeviceEvent,
+    NodeDevices,
+    is_persistent,
+    starts_itself,
+)
+from nodedevd.server.libvirt.protocol import (
+    ErrorCode,
+    ErrorDomain,
+    Header,
+    MessageType,
+    Packet,
+    Procedure,
+    RpcError,
+)
+from nodedevd.server.libvirt.xdr import XdrError
+from nodedevd.server.reply_cache import Cacheable, ReplyCache
 
-_CALL: Final = remote.MessageType.CALL
-_BEHIND: Final = "it does not read its events"
+LIBVIRT_VERSION: Final = 11_003_000
+"""The version of libvirt whose calls are known here: major * 1000000 + minor * 1000 + micro."""
+DEFAULT_URI: Final = "nodedev:///system"
+FEATURES: Final = {10: "keepalive", 14: "remote event callbacks", 15: "close callback"}
+"""virDrvFeature: the features that are supported."""
+KEEPALIVE_FEATURE: Final = 10
+EVENT_LIFECYCLE: Final = 0
+EVENT_UPDATE: Final = 1
+REGISTRATIONS_MAX: Final = 1024
+"""of one client; libvirt's library makes one for each event and device that it is asked for"""
+_INACTIVE_XML: Final = 1  # VIR_NODE_DEVICE_XML_INACTIVE
+_QUOTED: Final = 256  # characters of a client's text in an error message
+
+_log: Final = logging.getLogger(__name__)
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 
-class Limits(acceptor.Limits, frozen=True):
-    """What clients may take of the daemon.
+class _Registered(NamedTuple):
+    """A client's registration for events."""
 
-    A session holds, of input, at most one packet and what is received at once (64 KiB); of
-    output, at most `high_water_bytes`, TURN_BYTES, and one reply for each call under way. Of
-    events it holds a position in the store's history: a client that is further behind than
-    that reaches is dropped.
+    event_id: int
+    device: str | None
+    since: int
+    """the generation at which it was made"""
+
+
+class _Handler(NamedTuple):
+    """A procedure and the function that answers it."""
+
+    procedure: Procedure[Any, Any]
+    handle: Callable[[Any], Any]
+    before_open: bool
+    """whether a client may call it before it has opened"""
+    cacheable: bool
+    """whether its reply may be in the cache"""
+
+
+class LibvirtSession:
+    """The state of one client.
+
+    `replies` are those to GET_XML_DESC, by the payload of the call. `wake` is called after each
+    change while the client is registered for events.
+
+    Attributes:
+        ended: whether the client has called CLOSE: nothing that follows is a call.
+        keepalive: whether the client takes part in keepalive.
     """
-
-    packet_bytes: int = remote.PACKET_LIMIT_BYTES
-    calls_under_way: int = 5
-    """Of one client; more are not read. As in libvirt's own daemons (max_client_requests)."""
-    keepalive_seconds: float = 5.0
-    """After so long a silence a client that takes part in keepalive is sent a ping; 0: never.
-    As in libvirt's own daemons, with the next one (keepalive_interval, keepalive_count)."""
-    keepalive_count: int = 5
-    """A client that leaves so many pings unanswered is dropped."""
-
-
-class LibvirtServer(acceptor.Acceptor):
-    """Accepts clients on a listening socket, each into a session."""
 
     def __init__(
         self,
         devices: NodeDevices,
         freshness: Freshness,
-        *,
-        limits: Limits | None = None,
+        replies: ReplyCache,
+        wake: Callable[[], None],
     ) -> None:
-        self.devices = devices
-        self.freshness = freshness
-        self.limits = limits or Limits()
-        super().__init__(self.limits)
+        self.ended = False
+        self.keepalive = False
+        self._devices = devices
+        self._store = devices.store
+        self._freshness = freshness
+        self._replies = replies
+        self._wake = wake
+        self._uri: str | None = None
+        self._registered: dict[int, _Registered] = {}
+        self._next_callback = 0
+        self._generation = 0
+        self._pending: list[bytes] = []
+        self._handlers: dict[int, _Handler] = {}
+        self._serve_connection()
+        self._serve_devices()
 
-    def drop(self, session: Session, reason: str) -> None:
-        """Close a connection at once that cannot go on."""
-        self.note(reason)
-        session.abort()
+    # -- packets -----------------------------------------------------------------------
 
-    def note(self, reason: str) -> None:
-        """Log why a connection is closed."""
-        self._log.info("a client is dropped: %s", reason)
+    def answer(self, packet: Packet) -> bytes | Awaitable[bytes]:
+        """Return the reply to a packet, empty if there is none; it never raises.
 
-    def _session(self, peer: Peer, loop: asyncio.AbstractEventLoop) -> Session:
-        return Connection(self, loop)
-
-    def _refusal(self, limit: int) -> bytes:
-        return b""  # The protocol has no words before the first call.
-
-
-class Connection(Session):
-    """One client."""
-
-    def __init__(self, server: LibvirtServer, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop)
-        self._server = server
-        self._decoder = PacketDecoder(server.limits.packet_bytes)
-        self._client = LibvirtSession(server.devices, self._wake, server.freshness)
-        self._under_way: set[asyncio.Future[bytes]] = set()
-        self._answers: list[bytes] = []
-        self._keepalive: asyncio.TimerHandle | None = None
-        self._heard = False
-        self._unanswered = 0
-
-    @property
-    def _answering(self) -> bool:
-        return bool(self._under_way or self._answers)
-
-    @property
-    def _full(self) -> bool:
-        return len(self._under_way) + len(self._answers) >= self._server.limits.calls_under_way
-
-    def _feed(self, data: bytes) -> None:
-        self._heard = True
-        if not self._client.ended:
-            self._decoder.feed(data)
-
-    def _next_reply(self) -> bytes | None:
-        if self._answers:
-            return self._answers.pop()
+        An awaitable belongs to this call alone.
+        """
+        header = packet.header
+        if header.program == remote.KEEPALIVE and header.version == remote.VERSION:
+            return remote.encode_keepalive(remote.PONG) if header.procedure == remote.PING else b""
         try:
-            event = self._client.next_event()
-            if event is not None:
-                return event
-            if self._full or self._client.ended:
+            return self._call(header, packet.payload)
+        except Exception as error:
+            return _failed(header, error)
+
+    def next_event(self) -> bytes | None:
+        """Return the next event that the client is registered for, or None if there is none now.
+
+        Not to be called while it is `behind`.
+        """
+        while self._registered and not self._pending:
+            numbered = self._store.after(self._generation)
+            if numbered is None:
                 return None
-            packet = self._decoder.next()
-        except Behind:
-            self._server.drop(self, _BEHIND)
-            return None
-        except BadLength as error:
-            self._server.note(str(error))
-            self._client.ended = self._eof = True
-            return None
-        if packet is None:
-            return None
-        self._server.calls += packet.header.type == _CALL
-        answer = self._client.answer(packet)
-        if self._client.pings and self._keepalive is None:
-            self._listen_for()
-        if self._client.ended:
-            self._eof = True  # What is under way is answered, then the connection is closed.
-        if isinstance(answer, bytes):
-            return answer
-        task = self._server.run(answer)
-        self._under_way.add(task)
-        task.add_done_callback(self._on_answered)
-        return b""
+            self._generation = numbered.generation
+            self._pending = [
+                packet
+                for event in self._devices.events(numbered)
+                for packet in self._encode_event(event, numbered.generation)
+            ]
+            self._pending.reverse()
+        return self._pending.pop() if self._pending else None
 
-    def _wake(self) -> None:
-        # Without a turn, since it does not read, it would never be found to be behind.
-        if not self._writable and self._client.behind:
-            self._server.drop(self, _BEHIND)
-        super()._wake()
+    @property
+    def behind(self) -> bool:
+        """Whether the history no longer has the next event that the client is registered for."""
+        if not self._registered:
+            return False
+        try:
+            self._store.after(self._generation)
+        except KeyError:
+            return True
+        return False
 
-    def _on_answered(self, task: asyncio.Future[bytes]) -> None:
-        if task not in self._under_way:
-            return
-        self._under_way.discard(task)
-        if not task.cancelled():
-            self._answers.append(task.result())
-        self._wake()
+    def close(self) -> None:
+        """Unsubscribe from events."""
+        self._store.unsubscribe(self._wake)
+        self._registered.clear()
+        self._pending.clear()
 
-    def _end_answers(self) -> None:
-        self._client.close()
-        if self._keepalive is not None:
-            self._keepalive.cancel()
-        under_way, self._under_way = self._under_way, set()
-        for task in under_way:
-            task.cancel()
-        self._answers.clear()
+    def _encode_event(self, event: DeviceEvent, generation: int) -> list[bytes]:
+        event_id = EVENT_UPDATE if event.lifecycle is None else EVENT_LIFECYCLE
+        packets = []
+        for callback, wanted in self._registered.items():
+            if wanted.event_id != event_id or wanted.since >= generation:
+                continue
+            if wanted.device not in (None, event.name):
+                continue
+            if event.lifecycle is None:
+                update = remote.UpdateMessage(callback, event.name)
+                packets.append(remote.encode_event(remote.EVENT_UPDATE, update))
+            else:
+                lifecycle = remote.LifecycleMessage(callback, event.name, event.lifecycle, 0)
+                packets.append(remote.encode_event(remote.EVENT_LIFECYCLE, lifecycle))
+        return packets
 
-    def _listen_for(self) -> None:
-        seconds = self._server.limits.keepalive_seconds
-        if seconds > 0:
-            self._heard = False
-            self._keepalive = self._loop.call_later(seconds, self._on_silence)
+    # -- calls -------------------------------------------------------------------------
 
-    def _on_silence(self) -> None:
-        self._unanswered = 0 if self._heard else self._unanswered + 1
-        if self._unanswered > self._server.limits.keepalive_count:
-            self._keepalive = None
-            self._server.drop(self, "it does not answer pings")
-            return
-        if self._unanswered and self._transport is not None:
-            self._transport.write(remote.encode_keepalive(remote.PING))
-        self._listen_for()
+    def _call(self, header: Header, payload: bytes | None) -> bytes | Awaitable[bytes]:
+        handler = self._find(header)
+        if handler.cacheable and payload is not None and self._uri is not None:
+            cached = self._replies.get(payload)
+            if cached is not None:
+                return remote.encode_reply(header, cached)
+        if payload is None:
+            raise _protocol_error(
+                f"packet too large: the limit is {remote.PACKET_LIMIT_BYTES} bytes"
+            )
+        try:
+            arguments = xdr.decode(handler.procedure.arguments, payload)
+        except XdrError as error:
+            raise _protocol_error(f"Unable to decode message payload: {error}") from error
+        if self._uri is None and not handler.before_open:
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR, ErrorDomain.RPC, "internal error: connection not open"
+            )
+        result = handler.handle(arguments)
+        if isinstance(result, Cacheable):
+            reply = _encoded(handler.procedure, result.answer)
+            self._replies.keep(payload, reply, result.until)
+            return remote.encode_reply(header, reply)
+        if isinstance(result, Awaitable):
+            return _answer_later(header, handler.procedure, result)
+        return remote.encode_reply(header, _encoded(handler.procedure, result))
+
+    def _find(self, header: Header) -> _Handler:
+        if header.program != remote.REMOTE or header.version != remote.VERSION:
+            raise _protocol_error(f"Cannot find program {header.program} version {header.version}")
+        if header.type != MessageType.CALL:
+            raise _protocol_error(f"Unexpected message type {header.type}")
+        if header.status != 0:
+            raise _protocol_error(f"Unexpected message status {header.status}")
+        handler = self._handlers.get(header.procedure)
+        if handler is not None:
+            return handler
+        refused = remote.REFUSED.get(header.procedure)
+        if refused is None:
+            # From exactly this text, clients conclude that the call is not supported.
+            raise _protocol_error(f"unknown procedure: {header.procedure}")
+        raise _refusal(*refused)
+
+    def _serve(
+        self,
+        procedure: Procedure[A, R],
+        handle: Callable[[A], R | Awaitable[R] | Cacheable[R]],
+        *,
+        before_open: bool = False,
+        cacheable: bool = False,
+    ) -> None:
+        handler = _Handler(procedure, handle, before_open, cacheable)
+        self._handlers[procedure.number] = handler
+
+    # -- the connection ----------------------------------------------------------------
+
+    def _serve_connection(self) -> None:
+        self._serve(remote.AUTH_LIST, lambda _: (0,), before_open=True)  # no authentication
+        self._serve(remote.SUPPORTS_FEATURE, self._supports_feature, before_open=True)
+        self._serve(remote.OPEN, self._open, before_open=True)
+        self._serve(remote.CLOSE, self._close, before_open=True)
+        self._serve(remote.GET_TYPE, lambda _: "nodedev")
+        self._serve(remote.GET_VERSION, lambda _: version_number(__version__))
+        self._serve(remote.GET_LIB_VERSION, lambda _: LIBVIRT_VERSION)
+        self._serve(remote.GET_URI, lambda _: self._uri or DEFAULT_URI)
+        self._serve(remote.GET_HOSTNAME, lambda _: os.uname().nodename)
+        self._serve(remote.IS_SECURE, lambda _: 1)  # nobody can listen in on a Unix socket
+        # The identity makes no difference: all clients have the same rights.
+        self._serve(remote.SET_IDENTITY, lambda identity: _no_flags(identity.flags))
+        # A client sees the daemon's end by the end of its connection.
+        self._serve(remote.REGISTER_CLOSE_CALLBACK, lambda _: None)
+        self._serve(remote.UNREGISTER_CLOSE_CALLBACK, lambda _: None)
+        self._serve(remote.REGISTER_EVENT, self._register)
+        self._serve(remote.DEREGISTER_EVENT, self._deregister)
+
+    def _supports_feature(self, feature: int) -> int:
+        self.keepalive = self.keepalive or feature == KEEPALIVE_FEATURE
+        return int(feature in FEATURES)
+
+    def _open(self, call: remote.Open) -> None:
+        # Flags are ignored: clients send some that concern only themselves.
+        if self._uri is not None:
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR, ErrorDomain.RPC, "internal error: already open"
+            )
+        uri = call.name or DEFAULT_URI
+        if not _is_ours(uri):
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR,
+                ErrorDomain.NONE,
+                f"internal error: unexpected URI '{uri[:_QUOTED]}', try {DEFAULT_URI}",
+            )
+        self._uri = uri
+
+    def _close(self, _: None) -> None:
+        self.ended = True
+
+    def _register(self, call: remote.Registration) -> int:
+        if call.event_id not in (EVENT_LIFECYCLE, EVENT_UPDATE):
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR,
+                ErrorDomain.RPC,
+                f"internal error: unsupported event ID {call.event_id}",
+            )
+        for one in self._registered.values():
+            if (one.event_id, one.device) == (call.event_id, call.device):
+                raise RpcError(
+                    ErrorCode.INVALID_ARG, ErrorDomain.NONE, "event callback already tracked"
+                )
+        if len(self._registered) >= REGISTRATIONS_MAX:
+            raise _protocol_error(f"too many event callbacks, limit is {REGISTRATIONS_MAX}")
+        now = self._store.snapshot.generation
+        if not self._registered:
+            self._generation = now
+            self._store.subscribe(self._wake)
+        callback, self._next_callback = self._next_callback, self._next_callback + 1
+        self._registered[callback] = _Registered(call.event_id, call.device, now)
+        return callback
+
+    def _deregister(self, callback: int) -> None:
+        if self._registered.pop(callback, None) is None:
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR,
+                ErrorDomain.RPC,
+                f"internal error: node device event callback {callback} not registered",
+            )
+        if not self._registered:
+            self._store.unsubscribe(self._wake)
+
+    # -- node devices ------------------------------------------------------------------
+
+    def _serve_devices(self) -> None:
+        self._serve(remote.LIST_ALL, self._list_all)
+        self._serve(remote.NUM_OF_DEVICES, self._num_of_devices)
+        self._serve(remote.LIST_DEVICES, self._list_devices)
+        self._serve(remote.LOOKUP_BY_NAME, lambda name: self._devices.name(self._find_device(name)))
+        self._serve(remote.LOOKUP_BY_WWN, self._lookup_by_wwn)
+        # The only cacheable procedure, so its payload is enough of a key.
+        self._serve(remote.GET_XML_DESC, self._get_xml_desc, cacheable=True)
+        self._serve(remote.GET_PARENT, lambda name: self._devices.parent(self._find_device(name)))
+        self._serve(remote.NUM_OF_CAPS, lambda name: len(self._caps(name)))
+        self._serve(remote.LIST_CAPS, lambda call: _cut(self._caps(call.name), call.maxnames))
+        self._serve(remote.GET_AUTOSTART, lambda name: int(starts_itself(self._find_device(name))))
+        self._serve(remote.IS_PERSISTENT, lambda name: int(is_persistent(self._find_device(name))))
+        self._serve(remote.IS_ACTIVE, lambda name: int(self._find_device(name).active))
+
+    def _list_all(self, call: remote.ListAll) -> remote.Listed:
+        _no_flags(call.flags & ~FILTERS)
+        names = self._devices.select(call.flags)
+        return remote.Listed(names if call.need_results else (), len(names))
+
+    def _num_of_devices(self, call: remote.CapAndFlags) -> int:
+        _no_flags(call.flags)
+        return len(self._devices.having(call.cap))
+
+    def _list_devices(self, call: remote.SelectedNames) -> Sequence[str]:
+        _no_flags(call.flags)
+        return _cut(self._devices.having(call.cap), call.maxnames)
+
+    def _lookup_by_wwn(self, call: remote.WorldWideNames) -> str:
+        _no_flags(call.flags)
+        return self._devices.name(self._devices.find_scsi_host(call.wwnn, call.wwpn))
+
+    def _get_xml_desc(self, call: remote.NameAndFlags) -> Awaitable[str] | Cacheable[str]:
+        _no_flags(call.flags & ~_INACTIVE_XML)
+        device = self._find_device(call.name)
+        refreshed = self._freshness.refresh([device])
+        if refreshed is not None:
+            return self._xml_later(refreshed, call)
+        return Cacheable(self._xml(device, call.flags), self._freshness.fresh_until(device))
+
+    async def _xml_later(self, refreshed: Awaitable[None], call: remote.NameAndFlags) -> str:
+        await refreshed
+        return self._xml(self._find_device(call.name), call.flags)
+
+    def _xml(self, device: Device, flags: int) -> str:
+        inactive = bool(flags & _INACTIVE_XML)
+        if inactive and not is_persistent(device):
+            name = self._devices.name(device)
+            raise RpcError(
+                ErrorCode.OPERATION_INVALID,
+                ErrorDomain.NODEDEV,
+                f"Requested operation is not valid: node device '{name}' is not persistent",
+            )
+        return self._devices.xml(device, inactive=inactive)
+
+    def _caps(self, name: str) -> list[str]:
+        return self._devices.capabilities(self._find_device(name))
+
+    def _find_device(self, name: str) -> Device:
+        return self._devices.find(name)
+
+
+def _succeeded(call: Header, procedure: Procedure[Any, R], result: R) -> bytes:
+    return remote.encode_reply(call, _encoded(procedure, result))
+
+
+def _encoded(procedure: Procedure[Any, R], result: R) -> bytes:
+    try:
+        return xdr.encode(procedure.result, result)
+    except XdrError as error:
+        # More names, or longer XML, than the protocol can carry.
+        raise _protocol_error(f"Unable to encode message payload: {error}") from error
+
+
+def _failed(call: Header, error: Exception) -> bytes:
+    """Return the error reply for an exception; a defect is logged, and the reply has no details."""
+    match error:
+        case RpcError():
+            pass
+        case NoSuchDevice(name=name):
+            error = RpcError(
+                ErrorCode.NO_NODE_DEVICE,
+                ErrorDomain.NODEDEV,
+                f"Node device not found: no node device with matching name '{name[:_QUOTED]}'",
+            )
+        case _:
+            _log.error("a call failed", exc_info=error)
+            error = RpcError(
+                ErrorCode.INTERNAL_ERROR, ErrorDomain.NODEDEV, "internal error: see the log"
+            )
+    return remote.encode_error(call, error)
+
+
+async def _answer_later(call: Header, procedure: Procedure[Any, R], result: Awaitable[R]) -> bytes:
+    try:
+        return _succeeded(call, procedure, await result)
+    except Exception as error:
+        return _failed(call, error)
+
+
+def _protocol_error(message: str) -> RpcError:
+    return RpcError(ErrorCode.RPC, ErrorDomain.RPC, message)
+
+
+def _refusal(name: str, code: ErrorCode, domain: ErrorDomain) -> RpcError:
+    match code:
+        case ErrorCode.NO_SUPPORT:
+            reason = "this function is not supported by the connection driver"
+        case ErrorCode.AUTH_FAILED:
+            reason = "authentication failed: no authentication is needed"
+        case _:
+            reason = "Operation not supported: nodedevd shows devices and changes none"
+    return RpcError(code, domain, f"{reason}: {name}")
+
+
+def _no_flags(flags: int) -> None:
+    if flags:
+        raise RpcError(
+            ErrorCode.INVALID_ARG,
+            ErrorDomain.NODEDEV,
+            f"invalid argument: unsupported flags (0x{flags:x})",
+        )
+
+
+def _cut(names: Sequence[str], maximum: int) -> Sequence[str]:
+    if not 0 <= maximum <= remote.NAMES_MAX:
+        raise _protocol_error(f"too many names: {maximum} wanted, the limit is {remote.NAMES_MAX}")
+    return names[:maximum]
+
+
+def _is_ours(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    return parts.scheme.partition("+")[0] == "nodedev" and parts.path in ("/system", "/session")
+
+
+def version_number(text: str) -> int:
+    """Return a version as libvirt encodes it: major * 1000000 + minor * 1000 + micro."""
+    major, minor, micro = (*map(int, re.findall("[0-9]+", text)), 0, 0, 0)[:3]
+    return (major * 1000 + minor) * 1000 + micro

@@ -1,8 +1,8 @@
 """XDR, the external data representation of RFC 4506: typed values to bytes and back.
 
-A type is an object; types are put together into tables of what is on the wire. What is
-unpacked is hostile: a length is compared with its bound, and with the bytes that are there,
-before anything is taken. Packing keeps to the same bounds.
+Each type is an object, and composite types are made of others. Input is hostile: a length is
+checked against its limit, and against the bytes that are left, before anything is allocated.
+Packing has the same limits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ N = TypeVar("N", int, float)
 
 
 class XdrError(ValueError):
-    """The bytes are no value of the type, or the value is over the type's bound."""
+    """The bytes are not a value of the type, or the value exceeds the type's limit."""
 
 
 class Unpacker:
-    """Bytes, and how far they have been unpacked."""
+    """Bytes, and the position up to which they are unpacked."""
 
     __slots__ = ("_at", "_data")
 
@@ -31,7 +31,7 @@ class Unpacker:
 
     @property
     def left(self) -> int:
-        """The number of bytes that were not taken."""
+        """The number of bytes that are not unpacked yet."""
         return len(self._data) - self._at
 
     def take(self, size: int) -> bytes:
@@ -51,7 +51,7 @@ class Type(ABC, Generic[T]):
 
     @abstractmethod
     def unpack(self, data: Unpacker) -> T:
-        """Take a value. Raises XdrError."""
+        """Unpack a value. Raises XdrError."""
 
 
 def encode(kind: Type[T], value: T) -> bytes:
@@ -67,21 +67,21 @@ def decode(kind: Type[T], data: bytes) -> T:
 
 
 class Number(Type[N]):
-    """A number, by its format as in `struct`."""
+    """A number; `form` is its format in `struct`."""
 
     def __init__(self, name: str, form: str) -> None:
         self._name = name
         self._struct = struct.Struct(f">{form}")
 
     def pack(self, value: N, out: bytearray) -> None:
-        """Append the number; one that does not fit raises XdrError."""
+        """Append the number. Raises XdrError if it is out of range."""
         try:
             out += self._struct.pack(value)
         except (struct.error, OverflowError):
-            raise XdrError(f"{value} is no {self._name}") from None
+            raise XdrError(f"{value} is not in the range of {self._name}") from None
 
     def unpack(self, data: Unpacker) -> N:
-        """Take the number."""
+        """Unpack the number."""
         return cast(N, self._struct.unpack(data.take(self._struct.size))[0])
 
 
@@ -93,20 +93,20 @@ DOUBLE: Final = Number[float]("double", "d")
 
 
 class Void(Type[None]):
-    """Nothing."""
+    """No value."""
 
     def pack(self, value: None, out: bytearray) -> None:
-        """Append nothing."""
+        """Append no bytes."""
 
     def unpack(self, data: Unpacker) -> None:
-        """Take nothing."""
+        """Unpack no bytes."""
 
 
 VOID: Final = Void()
 
 
 class String(Type[str]):
-    """Text: UTF-8 without NUL, at most `limit` bytes of it."""
+    """Text: at most `limit` bytes of UTF-8, without NUL."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -119,7 +119,7 @@ class String(Type[str]):
         out += data + bytes(-len(data) % 4)
 
     def unpack(self, data: Unpacker) -> str:
-        """Take the text."""
+        """Unpack the text."""
         size = UNSIGNED_INT.unpack(data)
         self._check(size)
         text = data.take(size)
@@ -137,7 +137,7 @@ class String(Type[str]):
 
 
 class Array(Type[Sequence[T]]):
-    """Values of one type, at most `limit` of them."""
+    """At most `limit` values of one type."""
 
     def __init__(self, element: Type[T], limit: int) -> None:
         self._element = element
@@ -151,7 +151,7 @@ class Array(Type[Sequence[T]]):
             self._element.pack(one, out)
 
     def unpack(self, data: Unpacker) -> Sequence[T]:
-        """Take the values; each takes bytes, so no more are made than were sent."""
+        """Unpack the values; each takes bytes, so their number is bounded by the input."""
         count = UNSIGNED_INT.unpack(data)
         self._check(count)
         return tuple([self._element.unpack(data) for _ in range(count)])
@@ -162,22 +162,22 @@ class Array(Type[Sequence[T]]):
 
 
 class Option(Type[T | None]):
-    """A value, or none: "optional-data"."""
+    """A value or None: "optional-data"."""
 
     def __init__(self, kind: Type[T]) -> None:
         self._kind = kind
 
     def pack(self, value: T | None, out: bytearray) -> None:
-        """Append whether there is one, and the value."""
+        """Append a boolean, and the value if there is one."""
         UNSIGNED_INT.pack(value is not None, out)
         if value is not None:
             self._kind.pack(value, out)
 
     def unpack(self, data: Unpacker) -> T | None:
-        """Take the value."""
+        """Unpack the value."""
         present = UNSIGNED_INT.unpack(data)
         if present > 1:
-            raise XdrError(f"{present} is no boolean")
+            raise XdrError(f"{present} is not a boolean")
         return self._kind.unpack(data) if present else None
 
 
@@ -185,7 +185,7 @@ S = TypeVar("S", bound=tuple[Any, ...])
 
 
 class Structure(Type[S]):
-    """The fields of a NamedTuple, in its order, each with its type."""
+    """The fields of a NamedTuple in order, each with its type."""
 
     def __init__(self, made: type[S], *fields: Type[Any]) -> None:
         names: Sequence[str] = getattr(made, "_fields", ())
@@ -200,19 +200,19 @@ class Structure(Type[S]):
             field.pack(one, out)
 
     def unpack(self, data: Unpacker) -> S:
-        """Take the fields."""
+        """Unpack the fields."""
         return self._made(*[field.unpack(data) for field in self._fields])
 
 
 class Case(NamedTuple):
-    """A value of a union: which of its types it is of, and the value."""
+    """A value of a union: the number of its type, and the value."""
 
     discriminant: int
     value: Any
 
 
 class Union(Type[Case]):
-    """One of several types, by a number in front of it."""
+    """One of several types, with its number in front."""
 
     def __init__(self, arms: Mapping[int, Type[Any]]) -> None:
         self._arms = arms
@@ -224,7 +224,7 @@ class Union(Type[Case]):
         arm.pack(value.value, out)
 
     def unpack(self, data: Unpacker) -> Case:
-        """Take the number and the value."""
+        """Unpack the number and the value."""
         discriminant = INT.unpack(data)
         return Case(discriminant, self._arm(discriminant).unpack(data))
 

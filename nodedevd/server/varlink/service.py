@@ -1,7 +1,4 @@
-"""A Varlink service as values: interfaces, methods, answers, and no I/O.
-
-What serves it (`nodedevd.server`) hands in decoded calls and sends what comes back.
-"""
+"""Service: finds the method of a call, runs it, and names errors for replies; no I/O."""
 
 from __future__ import annotations
 
@@ -10,108 +7,36 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from types import MethodType
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from nodedevd import errors, varlink
-from nodedevd.server.reply_cache import ReplyCache
-from nodedevd.varlink import Call, Malformed, VarlinkError
+from nodedevd.errors import NodedevError
+from nodedevd.server.conversation import Peer
+from nodedevd.server.varlink.answers import Answer
+from nodedevd.varlink import SERVICE, Call, Malformed, VarlinkError, service_error
 
 _log: Final = logging.getLogger(__name__)
 
-
-class Peer(msgspec.Struct, frozen=True, gc=False):
-    """The process at the other end when it connected, SO_PEERCRED of unix(7)."""
-
-    pid: int
-    uid: int
-    gid: int
+H = TypeVar("H")
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R", bound=Answer | Awaitable[Answer])
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """Who calls, and which kind of reply is wanted."""
+    """The client's process, and the kind of reply it wants."""
 
     peer: Peer
     more: bool = False
     oneway: bool = False
 
 
-class Chunk(NamedTuple):
-    """One reply of a stream: its parameters, a JSON object; `last` if none follows."""
-
-    parameters: bytes
-    last: bool
-
-
-class Stream(Protocol):
-    """The replies to one call with `more`, fetched when the client can take them."""
-
-    def start(self, wake: Callable[[], None]) -> None:
-        """Begin; `wake` is to be called, on the event loop, when `next` has something again."""
-
-    def next(self) -> Chunk | None:
-        """Return the next reply, or None if there is none now."""
-
-    def close(self) -> None:
-        """Give everything up, started or not: all is sent, or the client went away."""
-
-
-class IterableStream:
-    """The stream of replies that are all there already; there has to be one at least.
-
-    It stays one reply ahead of what is sent, to know the last.
-    """
-
-    def __init__(self, replies: Iterable[bytes]) -> None:
-        self._replies = iter(replies)
-        self._ahead = next(self._replies, None)
-        if self._ahead is None:
-            raise ValueError("a stream has at least one reply")
-
-    def start(self, wake: Callable[[], None]) -> None:
-        """Nothing to begin."""
-
-    def next(self) -> Chunk | None:
-        """Return the next reply."""
-        if self._ahead is None:
-            return None
-        reply, self._ahead = self._ahead, next(self._replies, None)
-        return Chunk(reply, last=self._ahead is None)
-
-    def close(self) -> None:
-        """Forget the replies that were not sent."""
-        self._replies, self._ahead = iter(()), None
-
-
-Answer: TypeAlias = bytes | Stream
-"""The parameters of the one reply, the text of a JSON object; or a stream of replies."""
-
-
-class Lasting(bytes):
-    """An answer that whoever sends the same call gets, until the service's state is another.
-
-    Or until a time: `until`, by time.monotonic().
-    """
-
-    until: float
-
-    @classmethod
-    def to(cls, until: float, answer: bytes) -> Lasting:
-        """Return an answer that lasts to a time."""
-        lasting = cls(answer)
-        lasting.until = until
-        return lasting
-
-
-P = TypeVar("P", bound=msgspec.Struct)
-
-
 @dataclass(frozen=True)
 class Method(Generic[P]):
-    """A method: what its parameters decode to, and what answers it.
+    """A method: the struct of its parameters, and its handler.
 
-    The handler raises `NodedevError` or `VarlinkError`. An awaitable it returns belongs to
+    The handler raises `NodedevError` or `VarlinkError`. An awaitable that it returns belongs to
     this call alone and is cancelled when the client goes away. A method that only streams
     raises `ExpectedMore` for a request without `more`.
     """
@@ -122,6 +47,40 @@ class Method(Generic[P]):
     def __post_init__(self) -> None:
         if not self.parameters.__struct_config__.forbid_unknown_fields:
             raise TypeError(f"{self.parameters.__name__} would accept unknown parameters")
+
+
+class MethodTable:
+    """The methods of an interface, each added where its handler is defined.
+
+    methods = MethodTable()
+
+    class Handlers:
+        @methods.add("Echo", EchoParameters)
+        def echo(self, parameters: EchoParameters, request: Request) -> Answer: ...
+
+    Interface("org.example.Test", TEXT, methods.bind(Handlers()))
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[str, tuple[type[Any], Callable[..., Any]]] = {}
+
+    def add(
+        self, name: str, parameters: type[P]
+    ) -> Callable[[Callable[[H, P, Request], R]], Callable[[H, P, Request], R]]:
+        """Return a decorator for the handler of a method."""
+
+        def added(handler: Callable[[H, P, Request], R]) -> Callable[[H, P, Request], R]:
+            self._methods[name] = parameters, handler
+            return handler
+
+        return added
+
+    def bind(self, handlers: object) -> dict[str, Method[Any]]:
+        """Return the methods, handled by an object of the class that defines the handlers."""
+        return {
+            name: Method(parameters, MethodType(handler, handlers))
+            for name, (parameters, handler) in self._methods.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -140,21 +99,17 @@ class _NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class _InterfaceName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _DescriptionParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interface: str
 
 
-class _Served(NamedTuple):
-    decode: Callable[[msgspec.Raw], Any]
-    handle: Callable[[Any, Request], Answer | Awaitable[Answer]]
+_Handler: TypeAlias = Callable[[Any, Request], Answer | Awaitable[Answer]]
 
 
 class Service:
-    """Finds and runs the method of a call, and gives every failure its name on the wire.
+    """Answers calls to its interfaces, to which it adds org.varlink.service.
 
-    `org.varlink.service` is added to the interfaces. Errors of nodedevd's own are named in
-    `error_namespace`, the name of an interface. `state` returns an object that is another one once
-    lasting answers may be different.
+    `error_namespace` is the name of the interface that defines the errors of the methods.
     """
 
     def __init__(
@@ -165,13 +120,10 @@ class Service:
         url: str,
         interfaces: Iterable[Interface],
         error_namespace: str,
-        state: Callable[[], object] = lambda: None,
     ) -> None:
         self._namespace = error_namespace
-        self.kept = ReplyCache(state)
-        """replies with lasting answers"""
         self._interfaces: dict[str, Interface] = {}
-        self._methods: dict[str, _Served] = {}
+        self._methods: dict[str, tuple[msgspec.json.Decoder[Any], _Handler]] = {}
         for interface in (self._introspection(), *interfaces):
             self._add(interface)
         self._info = msgspec.json.encode(
@@ -190,86 +142,76 @@ class Service:
         Raises:
             VarlinkError: the call cannot be answered, or its handler failed.
         """
-        served = self._methods.get(call.method)
-        if served is None:
+        method = self._methods.get(call.method)
+        if method is None:
             raise self._not_found(call.method)
         if call.upgrade:
-            raise varlink.MethodNotImplemented(call.method)
+            raise service_error("MethodNotImplemented", method=call.method)
+        decoder, handler = method
         try:
-            parameters = served.decode(call.parameters)
+            parameters = decoder.decode(call.parameters)
         except msgspec.ValidationError as error:
-            raise varlink.InvalidParameter(_offending(str(error))) from error
+            raise service_error("InvalidParameter", parameter=_offending(str(error))) from error
         except (ValueError, RecursionError) as error:
-            # A Raw is not looked into before: a broken escape, say, shows here.
+            # The decoder of calls does not parse a Raw: a broken escape is found here.
             raise self.refusal(Malformed(str(error))) from error
         try:
-            return served.handle(parameters, Request(peer, call.more, call.oneway))
+            return handler(parameters, Request(peer, call.more, call.oneway))
         except Exception as error:
             raise self.translate(error) from error
 
     def refusal(self, malformed: Malformed) -> VarlinkError:
-        """Return the answer to a message that was not a call."""
-        return VarlinkError(self._named(malformed.error_name), malformed.parameters)
-
-    def too_many_clients(self, limit: int) -> VarlinkError:
-        """Return what a client is told that is one too many."""
-        return VarlinkError(self._named("TooManyClients"), {"limit": limit})
+        """Return the error reply to a message that is not a call."""
+        return VarlinkError(f"{self._namespace}.{malformed.error_name}", malformed.parameters)
 
     def translate(self, error: BaseException) -> VarlinkError:
-        """Return an exception as it goes over the wire.
+        """Return the error reply for an exception.
 
-        A `NodedevError` goes by its class and public attributes. What was not raised on
-        purpose is logged with its traceback, and the client learns nothing of it.
+        A `NodedevError` is named by its class, in its own interface or the error namespace. Any
+        other exception is logged with its traceback, and the reply has no details of it.
         """
-        match error:
-            case VarlinkError():
-                return error
-            case errors.InvalidParameter():
-                return varlink.InvalidParameter(error.parameter)
-            case errors.ExpectedMore():
-                return varlink.ExpectedMore()
-            case errors.NodedevError():
-                fields = {k: v for k, v in vars(error).items() if not k.startswith("_")}
-                return VarlinkError(self._named(type(error).__name__), fields)
+        if isinstance(error, VarlinkError):
+            return error
+        if isinstance(error, NodedevError):
+            kind = type(error)
+            parameters = {name: getattr(error, name) for name in kind.reply_fields}
+            return VarlinkError(f"{kind.interface or self._namespace}.{kind.__name__}", parameters)
         _log.error("a call failed", exc_info=error)
-        return VarlinkError(self._named("InternalError"))
-
-    def _named(self, error: str) -> str:
-        return f"{self._namespace}.{error}"
+        return VarlinkError(f"{self._namespace}.InternalError")
 
     def _not_found(self, method: str) -> VarlinkError:
         interface, dot, _ = method.rpartition(".")
         if not dot:
-            return varlink.InvalidParameter("method")
+            return service_error("InvalidParameter", parameter="method")
         if interface not in self._interfaces:
-            return varlink.InterfaceNotFound(interface)
-        return varlink.MethodNotFound(method)
+            return service_error("InterfaceNotFound", interface=interface)
+        return service_error("MethodNotFound", method=method)
 
     def _add(self, interface: Interface) -> None:
         if interface.name in self._interfaces:
-            raise ValueError(f"{interface.name} is served already")
+            raise ValueError(f"the interface {interface.name} is served already")
         self._interfaces[interface.name] = interface
         for name, method in interface.methods.items():
             decoder = msgspec.json.Decoder(method.parameters)
-            self._methods[f"{interface.name}.{name}"] = _Served(decoder.decode, method.handler)
+            self._methods[f"{interface.name}.{name}"] = decoder, method.handler
 
     def _introspection(self) -> Interface:
         return Interface(
-            name=varlink.SERVICE,
-            description=Path(__file__).with_name(f"{varlink.SERVICE}.varlink").read_text("utf-8"),
+            name=SERVICE,
+            description=Path(__file__).with_name(f"{SERVICE}.varlink").read_text("utf-8"),
             methods={
                 "GetInfo": Method(_NoParameters, self._get_info),
-                "GetInterfaceDescription": Method(_InterfaceName, self._describe),
+                "GetInterfaceDescription": Method(_DescriptionParameters, self._describe),
             },
         )
 
     def _get_info(self, parameters: _NoParameters, request: Request) -> bytes:
         return self._info
 
-    def _describe(self, parameters: _InterfaceName, request: Request) -> bytes:
+    def _describe(self, parameters: _DescriptionParameters, request: Request) -> bytes:
         interface = self._interfaces.get(parameters.interface)
         if interface is None:
-            raise varlink.InterfaceNotFound(parameters.interface)
+            raise service_error("InterfaceNotFound", interface=parameters.interface)
         return msgspec.json.encode({"description": interface.description})
 
 
@@ -278,8 +220,8 @@ _FIELD: Final = re.compile(r" field `(.*)`$", re.DOTALL)
 
 
 def _offending(error: str) -> str:
-    # msgspec tells the place in its text alone: "... - at `$.name[0]`", or, for a parameter
-    # that is missing or unknown, "... field `name`". A name made to resemble a path misleads
-    # its own client alone.
+    # msgspec reports the place in its text alone: "... - at `$.name[0]`", or, for a parameter
+    # that is missing or unknown, "... field `name`". A parameter whose name resembles a path
+    # misleads only the client that sent it.
     found = _AT_PATH.search(error) or _FIELD.search(error)
     return found[1] if found else "parameters"

@@ -1,28 +1,34 @@
-"""Watch: the stream that tells a client what the devices are, and every change from then on.
+"""Watch: the stream that sends a client the devices, and every change from then on.
 
-It holds no queue: a position in the store's history is all a slow client costs. One that falls
-behind further than the history reaches is told `resync`, and starts over.
+A stream holds no queue: a slow client costs a position in the store's history. A client that
+falls behind further than the history reaches is sent `resync`, and starts over.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import msgspec
 
-from nodedevd.model.changes import Added, Changed
+from nodedevd.model.changes import Added, Change, Changed, Removed
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.store import Recent, Store
-from nodedevd.server.varlink.service import Chunk
+from nodedevd.model.store import NumberedChange
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.answers import Chunk
 from nodedevd.tree.graft import tree_path
 
-Content = Literal["none", "json", "xml"]
+ChangeEvent = Literal["added", "changed", "removed"]
+
+CACHED_BYTES = 8 << 20
+"""Capacity for replies about changes, which many watchers share."""
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which devices a watcher wants to hear of; None is no filter."""
+    """Selects the devices of a watch; None does not filter."""
 
     capabilities: frozenset[str] | None = None
     """as `model.filter_words` returns them"""
@@ -30,65 +36,133 @@ class Filter(msgspec.Struct, frozen=True):
     """names and sysfs paths"""
 
     def matches(self, device: Device) -> bool:
-        """Tell whether a device passes."""
+        """Return whether a device passes."""
         if self.capabilities is not None and not device.passes(self.capabilities):
             return False
         return self.names is None or device.name in self.names or device.path in self.names
 
 
-class Watch:
-    """The replies to one call of `Watch`; see `service.Stream`."""
+class WatchReplies:
+    """Encodes the replies of all watches on a store; those about a change are encoded once."""
+
+    def __init__(self, encodings: Encodings, cached_bytes: int = CACHED_BYTES) -> None:
+        self.store = encodings.store
+        self._encodings = encodings
+        self._capacity = cached_bytes
+        self._cached: OrderedDict[tuple[int, ChangeEvent, Content], bytes] = OrderedDict()
+        self.cached_bytes = 0
+        """size of all cached replies"""
+
+    def mark(self, event: Literal["ready", "resync"], generation: int) -> bytes:
+        """Return the reply for an event without a device."""
+        return msgspec.json.encode(
+            {"generation": generation, "instance": self.store.instance, "event": event}
+        )
+
+    def present(self, generation: int, device: Device, content: Content) -> bytes:
+        """Return the reply for a device of a snapshot."""
+        return self._encode("present", generation, device, content)
+
+    def change(self, numbered: NumberedChange, event: ChangeEvent, content: Content) -> bytes:
+        """Return the reply for a change; `event` is what it is to the watcher."""
+        generation, change = numbered
+        key = (generation, event, content)
+        reply = self._cached.get(key)
+        if reply is None:
+            parts = change.parts if isinstance(change, Changed) and event == "changed" else None
+            reply = self._encode(event, generation, change.device, content, parts)
+            self._cache(key, reply)
+        return reply
+
+    def _cache(self, key: tuple[int, ChangeEvent, Content], reply: bytes) -> None:
+        self._cached[key] = reply
+        self.cached_bytes += len(reply)
+        while self.cached_bytes > self._capacity:
+            _, oldest = self._cached.popitem(last=False)
+            self.cached_bytes -= len(oldest)
+
+    def _encode(
+        self,
+        event: str,
+        generation: int,
+        device: Device,
+        content: Content,
+        parts: tuple[str, ...] | None = None,
+    ) -> bytes:
+        head: dict[str, object] = {
+            "generation": generation,
+            "instance": self.store.instance,
+            "event": event,
+            "name": device.name,
+            "path": device.path,
+            "parent": device.parent,
+            "capabilities": device.types,
+        }
+        if parts is not None:
+            head["parts"] = parts
+        text = msgspec.json.encode(head)
+        if event == "removed" or content == "none":
+            return text
+        if content == "json":
+            return b'%b,"device":%b}' % (text[:-1], self._encodings.json(device))
+        return b'%b,"xml":"%b"}' % (text[:-1], self._encodings.json_xml(device))
+
+
+class WatchStream:
+    """The replies to one call of `Watch`; see `answers.Stream`."""
 
     def __init__(
         self,
-        store: Store,
+        replies: WatchReplies,
         wanted: Filter,
         *,
         snapshot: bool,
         content: Content,
         since: int | None = None,
     ) -> None:
-        self._store = store
+        self._replies = replies
+        self._store = replies.store
         self._wanted = wanted
         self._snapshot = snapshot
         self._content = content
         self._wake: Callable[[], None] | None = None
         self._pending: Iterator[bytes] = iter(())
         if since is None:
-            self._generation = store.snapshot.generation
-            self._pending = self._begin(store.snapshot)
+            self._generation = self._store.snapshot.generation
+            self._pending = self._begin(self._store.snapshot)
         else:
             self._generation = since
             try:
-                store.after(since)
+                self._store.after(since)
             except KeyError:
                 self._resync()
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Begin to listen to the store."""
+        """Subscribe to the store."""
         self._wake = wake
         self._store.subscribe(wake)
 
     def next(self) -> Chunk | None:
-        """Return what is to be told next, None if that is nothing now."""
+        """Return the next reply, None if there is none now."""
         while True:
             pending = next(self._pending, None)
             if pending is not None:
                 return Chunk(pending, last=False)
             try:
-                recent = self._store.after(self._generation)
+                numbered = self._store.after(self._generation)
             except KeyError:
                 self._resync()
                 continue
-            if recent is None:
+            if numbered is None:
                 return None
-            self._generation = recent.generation
-            reply = self._tell(recent)
-            if reply is not None:
+            self._generation = numbered.generation
+            event = self._event(numbered.change)
+            if event is not None:
+                reply = self._replies.change(numbered, event, self._content)
                 return Chunk(reply, last=False)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         if self._wake is not None:
             self._store.unsubscribe(self._wake)
         self._pending = iter(())
@@ -100,60 +174,22 @@ class Watch:
 
     def _begin(self, snapshot: Snapshot, *, resync: bool = False) -> Iterator[bytes]:
         if resync:
-            yield self._mark("resync", snapshot.generation)
+            yield self._replies.mark("resync", snapshot.generation)
         if self._snapshot:
-            # From the root downwards, so that each device's parent is known before it.
+            # From the root downwards, so that a client knows each device's parent before it.
             for device in sorted(snapshot, key=tree_path):
                 if self._wanted.matches(device):
-                    yield self._reply("present", snapshot.generation, device)
-        yield self._mark("ready", snapshot.generation)
+                    yield self._replies.present(snapshot.generation, device, self._content)
+        yield self._replies.mark("ready", snapshot.generation)
 
-    def _tell(self, recent: Recent) -> bytes | None:
-        change = recent.change
-        before = change.device if not isinstance(change, Added) else None
-        after = change.device if isinstance(change, (Added, Changed)) else None
-        if isinstance(change, Changed):
-            before = change.before
-        was = before is not None and self._wanted.matches(before)
-        now = after is not None and self._wanted.matches(after)
-        if not was and not now:
-            return None
-        # To who sees only part of the tree, a device that comes to match is a new one.
-        event = "changed" if was and now else "added" if now else "removed"
-        key = (event, self._content)
-        reply = recent.encoded.get(key)
-        if reply is None:
-            parts = change.parts if isinstance(change, Changed) and event == "changed" else None
-            reply = self._reply(event, recent.generation, change.device, parts)
-            self._store.keep(recent, key, reply)
-        return reply
+    def _event(self, change: Change) -> ChangeEvent | None:
+        """Return what a change is to this watcher, None if the filter hides it.
 
-    def _mark(self, event: str, generation: int) -> bytes:
-        return msgspec.json.encode(
-            {"generation": generation, "instance": self._store.instance, "event": event}
-        )
-
-    def _reply(
-        self,
-        event: str,
-        generation: int,
-        device: Device,
-        parts: tuple[str, ...] | None = None,
-    ) -> bytes:
-        head: dict[str, object] = {
-            "generation": generation,
-            "instance": self._store.instance,
-            "event": event,
-            "name": device.name,
-            "path": device.path,
-            "parent": device.parent,
-            "capabilities": device.types,
-        }
-        if parts is not None:
-            head["parts"] = parts
-        text = msgspec.json.encode(head)
-        if event == "removed" or self._content == "none":
-            return text
-        if self._content == "json":
-            return b'%b,"device":%b}' % (text[:-1], self._store.json(device))
-        return b'%b,"xml":"%b"}' % (text[:-1], self._store.xml(device))
+        A device that comes to match the filter is added, one that ceases to match is removed.
+        """
+        before = change.before if isinstance(change, Changed) else change.device
+        matched = not isinstance(change, Added) and self._wanted.matches(before)
+        matches = not isinstance(change, Removed) and self._wanted.matches(change.device)
+        if matched and matches:
+            return "changed"
+        return "added" if matches else "removed" if matched else None

@@ -113,7 +113,7 @@ def test_end_of_the_connection_instead_of_a_reply_raises(tmp_path: Path, form: F
         pytest.raises(ConnectionLost) as lost,
     ):
         client.status()
-    assert str(lost.value).startswith(f"lost the daemon on {server.path}: ")
+    assert str(lost.value).startswith(f"lost the connection to the daemon on {server.path}: ")
 
 
 def test_end_of_the_connection_within_a_stream_raises(tmp_path: Path, form: Form) -> None:

@@ -19,10 +19,11 @@ from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Scan
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
-from nodedevd.server.varlink.watch import Filter, Watch
-from nodedevd.tree.graft import Update
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.tree.read import scan
 from tests.support.fake_monitor import FakeMonitors, eventually
 from tests.support.search import examples
@@ -222,7 +223,7 @@ async def live_through(
     options = FollowOptions(events="kernel", reconcile_seconds=0.0)
     follower = Follower(Sysroot(root), store, options, open_monitor=monitors)
     await follower.start()
-    watch = Watch(store, Filter(), snapshot=True, content="json")
+    watch = WatchStream(WatchReplies(Encodings(store)), Filter(), snapshot=True, content="json")
     watch.start(lambda: None)
     mirror = Mirror()
 

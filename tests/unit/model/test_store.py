@@ -1,115 +1,94 @@
-"""The store: encoded bytes are made once, and belong to one version of a device."""
+"""Store: the current snapshot, its bounded history, and the order of notifications."""
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from nodedevd import formats
-from nodedevd.model.changes import Changed, Removed
+from nodedevd.kinds.system import System
+from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.store import Store, json_text
-from nodedevd.tree.graft import Update
-from tests.support.hosts import HOSTS, snapshot_of
-from tests.support.xml import native_xml
-
-CARD = "pci_0000_02_00_0"
+from nodedevd.model.store import NumberedChange, Store
 
 
-def changed(snapshot: Snapshot, name: str, **fields: object) -> Update:
-    """Return the update to the next generation, in which one device is another."""
-    before = snapshot.lookup(name)
-    after = msgspec.structs.replace(before, **fields)
-    devices = [after if device is before else device for device in snapshot]
-    changes = (Changed(before, after),)
-    return Update(Snapshot(devices, generation=snapshot.generation + 1), changes)
+def device(name: str, driver: str | None = None) -> Device:
+    """Return a device."""
+    return Device(name, f"/sys/{name}", None, None, name, driver, (System(),), (), None, ())
 
 
-def device(store: Store, name: str) -> Device:
-    """Return a device of the current snapshot."""
-    return store.snapshot.lookup(name)
+def publish(store: Store, *changes: Change) -> None:
+    """Publish changes, each with a generation of its own."""
+    devices = {one.name: one for one in store.snapshot}
+    for change in changes:
+        devices[change.device.name] = change.device
+        if isinstance(change, Removed):
+            del devices[change.device.name]
+    generation = store.snapshot.generation + len(changes)
+    store.publish(Update(Snapshot(devices.values(), generation=generation), changes))
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_json_is_that_of_the_device(host: str) -> None:
-    """Every device of a host is encoded as msgspec does it, and reads back the same."""
-    store = Store(snapshot_of(host))
-    for one in store.snapshot:
-        assert msgspec.json.decode(store.json(one), type=Device) == one
+def test_each_change_follows_a_generation_of_its_own() -> None:
+    """The history continues behind any generation it knows, up to the current one."""
+    store = Store(Snapshot(generation=1))
+    added = Added(device("a"))
+    changed = Changed(added.device, device("a", "nvidia"))
+    removed = Removed(changed.device)
+    publish(store, added)
+    publish(store, changed, removed)
+    assert [store.after(one) for one in range(1, 5)] == [
+        NumberedChange(2, added),
+        NumberedChange(3, changed),
+        NumberedChange(4, removed),
+        None,
+    ]
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("depth", [0, 1])
-def test_xml_is_the_text_of_the_dialect_in_a_json_string(host: str, depth: int) -> None:
-    """In quotes it is a JSON string of exactly the XML at that depth."""
-    store = Store(snapshot_of(host))
-    for one in store.snapshot:
-        text = msgspec.json.decode(b'"%b"' % store.xml(one, within=depth == 1), type=str)
-        assert text == native_xml(one, depth=depth)
+@pytest.mark.parametrize("generation", [-1, 0, 1, 5, 1 << 70])
+def test_generation_that_the_history_does_not_reach_is_a_key_error(generation: int) -> None:
+    """It is too old, or not one of this store."""
+    store = Store(Snapshot(generation=1), history=2)
+    publish(store, *[Added(device(name)) for name in "abc"])
+    assert store.after(2) is not None
+    with pytest.raises(KeyError):
+        store.after(generation)
 
 
-def test_bytes_are_made_once() -> None:
-    """Asked again, the store returns the very same objects."""
-    store = Store(snapshot_of("vgpu-pf"))
-    card = device(store, CARD)
-    assert store.json(card) is store.json(card)
-    assert store.xml(card, within=True) is store.xml(card, within=True)
-    assert store.text(card, form="nodedevd") is store.text(card, form="nodedevd")
-    assert store.xml(card, within=True) != store.xml(card)
+def test_observers_run_between_the_new_snapshot_and_the_wakes() -> None:
+    """Caches are right before any subscriber runs, whichever subscribed first."""
+    store = Store(Snapshot(generation=1))
+    calls: list[tuple[str, int]] = []
+
+    def observe(before: Snapshot, update: Update) -> None:
+        assert store.snapshot is update.snapshot
+        calls.append(("observed", before.generation))
+
+    store.subscribe(lambda: calls.append(("woken", store.snapshot.generation)))
+    store.observe(observe)
+    publish(store, Added(device("a")))
+    assert calls == [("observed", 1), ("woken", 2)]
 
 
-def test_publish_keeps_the_bytes_of_devices_that_stayed_the_same() -> None:
-    """A device that an update left alone keeps its bytes; a changed one gets new ones."""
-    store = Store(snapshot_of("vgpu-pf"))
-    first = store.snapshot
-    before = {one.name: store.json(one) for one in first}
-    store.publish(changed(first, CARD, driver="vfio-pci"))
-    assert store.snapshot.generation == 2
-    for one in store.snapshot:
-        assert (store.json(one) is before[one.name]) == (one.name != CARD)
-    assert b'"driver":"vfio-pci"' in store.json(device(store, CARD))
+def test_update_without_changes_wakes_nobody() -> None:
+    """Its snapshot is served all the same: its read errors may differ."""
+    store = Store(Snapshot(generation=1))
+    store.subscribe(lambda: pytest.fail("woken"))
+    snapshot = Snapshot(generation=1)
+    store.publish(Update(snapshot, ()))
+    assert store.snapshot is snapshot
 
 
-def test_device_of_an_older_snapshot_is_still_encoded_as_it_was() -> None:
-    """A stream that goes on over an update sends what it began with, and spoils nothing."""
-    store = Store(snapshot_of("vgpu-pf"))
-    old = device(store, CARD)
-    store.publish(changed(store.snapshot, CARD, driver="vfio-pci"))
-    assert b'"driver":"nvidia"' in store.json(old)
-    assert b'"driver":"vfio-pci"' in store.json(device(store, CARD))
-    assert b'"driver":"nvidia"' in store.json(old)
+def test_unsubscribed_function_is_not_called() -> None:
+    """Also when the call before it unsubscribes it; to unsubscribe twice is a no-op."""
+    store = Store(Snapshot(generation=1))
+    calls: list[int] = []
 
+    def wake() -> None:
+        calls.append(store.snapshot.generation)
+        store.unsubscribe(wake)
 
-def test_device_that_is_gone_leaves_nothing_in_the_store() -> None:
-    """What is kept is bounded by the snapshot, also while an older one is being sent."""
-    store = Store(snapshot_of("vgpu-pf"))
-    old = store.snapshot
-    for one in old:
-        store.json(one)
-    computer = device(store, "computer")
-    gone = tuple([Removed(one) for one in old if one is not computer])
-    store.publish(Update(Snapshot([computer], generation=1 + len(gone)), gone))
-    for one in old:
-        store.json(one)
-        store.xml(one)
-    assert list(store._encoded) == ["computer"]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "plain", 'a "quote"', "a\\nb", "line\nfeed", "\x1b\x00", "日本"]
-)
-def test_json_text_is_the_inside_of_a_string(text: str) -> None:
-    """In quotes it decodes to the text."""
-    assert msgspec.json.decode(b'"%b"' % json_text(text)) == text
-
-
-@pytest.mark.parametrize("host", ["vgpu-sriov", "samples"])
-def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
-    """A protocol that carries XML as it is gets the same text, from the same object."""
-    snapshot = snapshot_of(host)
-    store = Store(snapshot)
-    for device in formats.select(snapshot, None, "libvirt"):
-        text = store.text(device, form="libvirt")
-        assert text == formats.device_xml(device, snapshot, "libvirt")
-        assert store.text(device, form="libvirt") is text
+    store.subscribe(wake)
+    assert store.subscriptions == 1
+    publish(store, Added(device("a")))
+    publish(store, Added(device("b")))
+    store.unsubscribe(wake)
+    assert (calls, store.subscriptions) == ([2], 0)

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nodedevd.errors import NoSuchType
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.fits import Card, Fits, NoSuchType, fits
+from nodedevd.questions.fits import Card, Fits, fits
 from nodedevd.questions.vgpus import vgpu_functions
 from nodedevd.tree.read import scan
 from tests.support.hosts import snapshot_of

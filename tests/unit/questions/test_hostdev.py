@@ -18,7 +18,7 @@ from nodedevd.questions.hostdev import (
     MODELS,
     HostDev,
     HostDevRequest,
-    Reason,
+    NotAssignableReason,
     hostdev,
     parse_address,
     parse_new_mdev,
@@ -223,7 +223,7 @@ def test_protocol_documents_every_reason() -> None:
     section = text.partition("### HostDev\n")[2].partition("\n### ")[0]
     rows = section.partition("| reason | |\n| --- | --- |\n")[2].partition("\n\n")[0]
     words = re.findall("`([a-z-]+)`", " ".join(row.split("|")[1] for row in rows.splitlines()))
-    assert sorted(words) == sorted(get_args(Reason))
+    assert sorted(words) == sorted(get_args(NotAssignableReason))
 
 
 def test_definition_without_capacity_says_so() -> None:

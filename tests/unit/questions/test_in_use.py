@@ -10,7 +10,7 @@ import pytest
 from nodedevd.host.processes import Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.in_use import REASONS, InUse, Reason, VfioUsage, read_usage
+from nodedevd.questions.in_use import REASONS, InUse, UseReason, VfioUsage, read_usage
 from nodedevd.tree.read import scan
 from tests.support.trees import Tree
 from tests.support.vfio_host import BRIDGE, OTHER, QEMU, Host, held
@@ -145,7 +145,7 @@ def test_devices_of_a_recorded_host_are_unknown(host: Host) -> None:
 
 def test_every_reason_has_a_sentence() -> None:
     """The words that go over the wire are those that are explained."""
-    assert set(REASONS) == set(get_args(Reason))
+    assert set(REASONS) == set(get_args(UseReason))
 
 
 def test_host_without_vfio_has_no_nodes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""listener: the socket's file, who may connect to it, and who serves it."""
+"""Listener: the file of the socket, its mode and group, and its lock."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ GROUP = grp.getgrgid(1 if os.geteuid() == 0 else os.getegid())
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Return where a socket can be made."""
+    """Return a path for a socket."""
     return str(tmp_path / "devices")
 
 
 @contextmanager
 def opened(path: str, **options: int | str) -> Iterator[Listener]:
-    """Open a listener; it is closed in the end."""
+    """Open a listener, and close it at the end."""
     listener = open_listener(path, **options)  # type: ignore[arg-type]
     try:
         yield listener
@@ -42,7 +42,7 @@ def opened(path: str, **options: int | str) -> Iterator[Listener]:
 
 @contextmanager
 def foreign(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator[socket.socket]:
-    """Bind a socket that is none of this module's; its file stays."""
+    """Bind a socket without a listener; its file stays."""
     with socket.socket(socket.AF_UNIX, kind) as sock:
         sock.bind(path)
         if kind != socket.SOCK_DGRAM:
@@ -52,7 +52,7 @@ def foreign(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator
 
 @contextmanager
 def umask(mask: int) -> Iterator[None]:
-    """Set the umask for a while."""
+    """Set the umask within a block."""
     before = os.umask(mask)
     try:
         yield
@@ -61,7 +61,7 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def connects(path: str) -> bool:
-    """Tell whether somebody listens on a path."""
+    """Return whether a socket listens at a path."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(path)
@@ -79,7 +79,7 @@ def mode_of(path: str | Path) -> int:
 
 
 def test_listener_takes_connections_at_its_path(path: str) -> None:
-    """A client that connects is accepted, and no child inherits the socket."""
+    """A client is accepted, and child processes do not inherit the socket."""
     with opened(path) as listener, socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         accepted, _ = listener.socket.accept()
@@ -103,7 +103,7 @@ def test_relative_path_stays_the_same_after_chdir(
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 def test_mode_of_socket_and_directories_is_free_of_the_umask(tmp_path: Path, mask: int) -> None:
-    """All may connect by default, and enter every directory that was made for it."""
+    """By default, all users may connect, and enter the directories that were created."""
     path = tmp_path / "made" / "too" / "devices"
     with umask(mask), opened(str(path)):
         assert mode_of(path) == 0o666
@@ -112,7 +112,7 @@ def test_mode_of_socket_and_directories_is_free_of_the_umask(tmp_path: Path, mas
 
 
 def test_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
-    """Somebody chose it."""
+    """Its mode was chosen by another."""
     tmp_path.chmod(0o700)
     with opened(str(tmp_path / "devices")):
         assert mode_of(tmp_path) == 0o700
@@ -120,7 +120,7 @@ def test_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("group", [GROUP.gr_gid, GROUP.gr_name])
 def test_mode_and_group_are_as_asked_for(path: str, group: int | str) -> None:
-    """A group goes by its name or number."""
+    """A group is given by name or number."""
     with opened(path, mode=0o660, group=group):
         assert mode_of(path) == 0o660
         assert os.stat(path).st_gid == GROUP.gr_gid
@@ -129,7 +129,7 @@ def test_mode_and_group_are_as_asked_for(path: str, group: int | str) -> None:
 def test_nobody_connects_before_mode_and_group_are_set(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the socket has the umask's mode it takes no connections."""
+    """While the socket has the mode of the umask, it does not accept connections."""
     connected: list[bool] = []
 
     def tried_before(change: Callable[..., None]) -> Callable[..., None]:
@@ -147,7 +147,7 @@ def test_nobody_connects_before_mode_and_group_are_set(
 
 
 def test_path_of_107_bytes_serves_and_one_of_108_is_refused(tmp_path: Path) -> None:
-    """Bytes count, not characters: an `é` has two."""
+    """The limit counts bytes, not characters: an `é` has two."""
     room = 107 - len(os.fsencode(f"{tmp_path}/"))
     with opened(f"{tmp_path}/{'x' * room}") as listener:
         assert connects(listener.path)
@@ -161,7 +161,7 @@ def test_path_of_107_bytes_serves_and_one_of_108_is_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
 def test_stale_socket_is_taken_over(path: str, kind: socket.SocketKind) -> None:
-    """The file of a socket that nobody holds open any more is replaced."""
+    """The file of a socket that no process has open is replaced."""
     with foreign(path, kind):
         pass
     assert stat.S_ISSOCK(os.stat(path).st_mode)
@@ -170,7 +170,7 @@ def test_stale_socket_is_taken_over(path: str, kind: socket.SocketKind) -> None:
 
 
 def test_socket_and_lock_of_a_killed_daemon_are_taken_over(path: str) -> None:
-    """A lock that nobody holds excludes nobody."""
+    """A lock without a holder does not exclude another daemon."""
     with foreign(path):
         pass
     Path(f"{path}.lock").touch()
@@ -179,7 +179,7 @@ def test_socket_and_lock_of_a_killed_daemon_are_taken_over(path: str) -> None:
 
 
 def test_alive_socket_of_a_daemon_is_not_taken_over(path: str) -> None:
-    """The second is told where the first serves, and harms nothing."""
+    """The error names the path, and the first daemon continues to serve."""
     with opened(path):
         with pytest.raises(SocketInUse) as caught:
             open_listener(path)
@@ -189,7 +189,7 @@ def test_alive_socket_of_a_daemon_is_not_taken_over(path: str) -> None:
 
 
 def test_daemon_without_its_file_still_excludes_another(path: str) -> None:
-    """The lock says that it lives, even if somebody removed its socket."""
+    """It holds the lock, even if its socket was removed."""
     with opened(path):
         os.unlink(path)
         with pytest.raises(SocketInUse):
@@ -200,7 +200,7 @@ def test_daemon_without_its_file_still_excludes_another(path: str) -> None:
 def test_alive_socket_of_another_program_is_not_taken_over(
     path: str, kind: socket.SocketKind
 ) -> None:
-    """It holds no lock, but it is there, of whatever type."""
+    """It holds no lock, but it is in use, whatever its type."""
     with foreign(path, kind):
         found = os.lstat(path)
         with pytest.raises(SocketInUse):
@@ -210,7 +210,7 @@ def test_alive_socket_of_another_program_is_not_taken_over(
 
 
 def test_alive_socket_with_a_full_backlog_is_not_taken_over(path: str) -> None:
-    """Who is too busy to accept is there all the same, and is not waited for."""
+    """A server that is too busy to accept is in use; the daemon does not wait for it."""
     with foreign(path), ExitStack() as clients:
         refused = 0
         while not refused:
@@ -224,7 +224,7 @@ def test_alive_socket_with_a_full_backlog_is_not_taken_over(path: str) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "directory", "fifo", "link", "dangling link"])
 def test_what_is_no_socket_is_left_in_place(path: str, kind: str) -> None:
-    """A mistyped --socket costs nobody a file; links are not followed, not even to sockets."""
+    """A mistyped --socket deletes no file; links are not followed, not even to sockets."""
     elsewhere = f"{path}.elsewhere"
     match kind:
         case "file":
@@ -248,7 +248,7 @@ def test_what_is_no_socket_is_left_in_place(path: str, kind: str) -> None:
 
 
 def test_lock_that_is_a_link_is_not_followed(path: str) -> None:
-    """In a directory that others may write, nobody makes root create files elsewhere."""
+    """In a directory that others may write to, root cannot be made to create files elsewhere."""
     os.symlink(f"{path}.elsewhere", f"{path}.lock")
     with pytest.raises(BadSocketPath, match=r"\.lock"):
         open_listener(path)
@@ -257,15 +257,15 @@ def test_lock_that_is_a_link_is_not_followed(path: str) -> None:
 
 
 def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """The error tells which part of the path is in the way."""
+    """The error names the part of the path that prevents it."""
     (tmp_path / "file").touch()
     with pytest.raises(BadSocketPath, match=r"Not a directory \(.*/file/made\)"):
         open_listener(str(tmp_path / "file" / "made" / "devices"))
 
 
 def test_group_that_does_not_exist_is_refused(path: str, tmp_path: Path) -> None:
-    """Before anything is made."""
-    with pytest.raises(BadSocketPath, match="there is no group 'no such group'"):
+    """Before a file is created."""
+    with pytest.raises(BadSocketPath, match="the group 'no such group' does not exist"):
         open_listener(path, group="no such group")
     assert os.listdir(tmp_path) == []
 
@@ -273,7 +273,7 @@ def test_group_that_does_not_exist_is_refused(path: str, tmp_path: Path) -> None
 def test_failure_after_bind_leaves_nothing_behind(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither socket nor lock stays where the daemon cannot serve; the next one can."""
+    """Neither socket nor lock stays when the daemon cannot serve; the next daemon can."""
 
     def refuse(path: str, user: int, group: int) -> None:
         raise PermissionError(1, "Operation not permitted", path)
@@ -291,7 +291,7 @@ def test_failure_after_bind_leaves_nothing_behind(
 
 
 def test_close_removes_socket_and_lock(path: str, tmp_path: Path) -> None:
-    """Nothing stays, closing twice is harmless, and the next daemon starts afresh."""
+    """No file stays, closing twice is a no-op, and the next daemon can serve."""
     listener = open_listener(path)
     listener.close()
     assert os.listdir(tmp_path) == []
@@ -301,7 +301,7 @@ def test_close_removes_socket_and_lock(path: str, tmp_path: Path) -> None:
 
 
 def test_close_leaves_what_somebody_else_put_there(path: str) -> None:
-    """A file that is not this daemon's own is not its to remove."""
+    """A file that this daemon did not create stays."""
     listener = open_listener(path)
     os.unlink(path)
     os.unlink(f"{path}.lock")
@@ -313,7 +313,7 @@ def test_close_leaves_what_somebody_else_put_there(path: str) -> None:
 
 
 def test_close_after_the_directory_went_is_harmless(tmp_path: Path) -> None:
-    """There is nothing left to remove."""
+    """There is no file left to remove."""
     directory = tmp_path / "made"
     listener = open_listener(str(directory / "devices"))
     directory.rename(tmp_path / "away")
@@ -322,7 +322,7 @@ def test_close_after_the_directory_went_is_harmless(tmp_path: Path) -> None:
 
 
 def test_adopted_socket_stays_in_place_when_it_is_closed(path: str) -> None:
-    """Its file is systemd's, and so is the care that nobody else serves it."""
+    """Systemd owns its file, and ensures that only one service has it."""
     with foreign(path) as sock:
         listener = Listener.adopt(sock)
         assert listener.path == path
@@ -334,7 +334,7 @@ def test_adopted_socket_stays_in_place_when_it_is_closed(path: str) -> None:
 
 
 def test_adopted_socket_in_the_abstract_namespace_is_named_with_an_at() -> None:
-    """The NUL in front of its name is nothing for a log."""
+    """The NUL in front of its name is not printed."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(b"")  # the kernel finds a free address, unix(7)
         name = sock.getsockname()[1:].decode()
@@ -347,7 +347,7 @@ def test_adopted_socket_in_the_abstract_namespace_is_named_with_an_at() -> None:
 
 
 def test_of_daemons_that_start_at_once_one_serves(path: str) -> None:
-    """Whatever the order of their steps, all others are told that it is in use."""
+    """Whatever the order of their steps, all others get SocketInUse."""
     count = 8
     barrier = threading.Barrier(count)
 
@@ -372,7 +372,7 @@ def test_of_daemons_that_start_at_once_one_serves(path: str) -> None:
 def test_lock_removed_while_another_waits_for_it_is_made_again(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A daemon that opened the lock of one that just ended does not hold a file without a name."""
+    """A daemon that opened the lock of one that just ended does not hold an unlinked file."""
     first = open_listener(path)
     lock = fcntl.flock
 
@@ -390,7 +390,7 @@ def test_lock_removed_while_another_waits_for_it_is_made_again(
 def test_daemon_that_starts_while_another_removes_its_socket_is_refused(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lock is the last to go, or the one would remove the other's new socket."""
+    """The lock is removed last, or the first would remove the new socket of the second."""
     refused: list[str] = []
     unlink = os.unlink
 
@@ -408,7 +408,7 @@ def test_daemon_that_starts_while_another_removes_its_socket_is_refused(
 
 
 def test_daemons_that_come_and_go_never_serve_at_the_same_time(path: str) -> None:
-    """One that ends removes neither socket nor lock of its successor."""
+    """A daemon that ends removes neither socket nor lock of its successor."""
     serving = threading.Semaphore(1)
 
     def come_and_go(_: int) -> int:
@@ -435,7 +435,7 @@ def test_daemons_that_come_and_go_never_serve_at_the_same_time(path: str) -> Non
 
 
 def test_root_serves_below_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's daemon has one place, whatever root's session is."""
+    """The system's daemon has one path, whatever the session of root is."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
     assert default_socket_path() == "/run/nodedevd/org.nodedevd.Devices"
@@ -480,7 +480,7 @@ def test_user_serves_in_the_runtime_directory(
 def test_client_looks_for_the_systems_daemon_before_the_users_own(
     monkeypatch: pytest.MonkeyPatch, user: int, chosen: str | None, expected: list[str]
 ) -> None:
-    """NODEDEVD_SOCKET is looked at alone."""
+    """With NODEDEVD_SOCKET, only that path is tried."""
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)

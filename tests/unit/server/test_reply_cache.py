@@ -1,4 +1,4 @@
-"""ReplyCache: no reply outlives its content or its time, and no client fills the memory."""
+"""ReplyCache: stale replies are not returned, and its memory is bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodedevd.server.reply_cache import ReplyCache
 
 
 def test_kept_reply_is_given_up_with_the_state() -> None:
-    """Another state, even an equal one, is another one."""
+    """A state is compared by identity: an equal one is another one."""
     state = [[1]]
     kept = ReplyCache(lambda: state[0])
     assert kept.get(b"call") is None
@@ -21,7 +21,7 @@ def test_kept_reply_is_given_up_with_the_state() -> None:
 
 
 def test_reply_made_of_another_state_is_not_kept() -> None:
-    """Between the question for a reply and its answer the state may have changed."""
+    """The state may change between `get` and `keep`."""
     state = [[1]]
     kept = ReplyCache(lambda: state[0])
     assert kept.get(b"call") is None
@@ -31,7 +31,7 @@ def test_reply_made_of_another_state_is_not_kept() -> None:
 
 
 def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then it is made anew, and may be kept once more."""
+    """Then it is stale, and a new one may be kept."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     kept = ReplyCache(lambda: None)
@@ -47,8 +47,8 @@ def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kept_replies_are_bounded() -> None:
-    """One too many, and all are forgotten; one that takes another's place is none more."""
-    kept = ReplyCache(lambda: None, most_bytes=1000)
+    """Over the capacity, all are dropped; a reply that replaces another one does not add to it."""
+    kept = ReplyCache(lambda: None, capacity_bytes=1000)
     for _ in range(10):
         kept.keep(b"a", bytes(499))
         assert kept.get(b"a") is not None

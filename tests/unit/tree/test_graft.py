@@ -11,11 +11,11 @@ from nodedevd.host.faults import Fault
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.system import System
-from nodedevd.model.changes import Added, Change, Changed, Removed
+from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import distinct_name
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.tree.graft import Reading, graft
 from tests.support.readings import assemble
 from tests.support.search import examples
 

@@ -1,4 +1,4 @@
-"""libvirt's remote protocol: its bytes, cutting a stream into packets, and bounds."""
+"""libvirt's remote protocol: its bytes, cutting a stream into packets, and limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nodedevd.server.libvirt.protocol import (
     Packet,
     PacketDecoder,
     Procedure,
-    RemoteError,
+    RpcError,
     encode_error,
     encode_event,
     encode_keepalive,
@@ -54,7 +54,7 @@ def packets(decoder: PacketDecoder, data: bytes) -> list[Packet]:
 
 
 def test_call_of_a_real_client_is_decoded() -> None:
-    """What virsh sends to open a connection."""
+    """Bytes that virsh sends to open a connection."""
     data = hexadecimal(
         "0000003c 20008086 00000001 00000001 00000000 00000002 00000000"
         "00000001 00000011 6e6f6465 6465763a 2f2f2f73 79737465 6d000000 00000000"
@@ -78,21 +78,21 @@ def test_call_of_a_real_client_is_decoded() -> None:
             "0000001c 6b656570 00000001 00000002 00000002 00000000 00000000",
         ),
         (
-            encode_event(remote.EVENT_LIFECYCLE, remote.Lifecycle(3, "ab", 1, 0)),
+            encode_event(remote.EVENT_LIFECYCLE, remote.LifecycleMessage(3, "ab", 1, 0)),
             (
                 "00000030 20008086 00000001 00000178 00000002 00000000 00000000"
                 "00000003 00000002 61620000 00000001 00000000"
             ),
         ),
         (
-            encode_event(remote.EVENT_UPDATE, remote.Update(4, "abcd")),
+            encode_event(remote.EVENT_UPDATE, remote.UpdateMessage(4, "abcd")),
             (
                 "00000028 20008086 00000001 00000179 00000002 00000000 00000000"
                 "00000004 00000004 61626364"
             ),
         ),
         (
-            encode_error(CALL, RemoteError(ErrorCode.RPC, ErrorDomain.NODEDEV, "no")),
+            encode_error(CALL, RpcError(ErrorCode.RPC, ErrorDomain.NODEDEV, "no")),
             (
                 "00000050 20008086 00000001 00000042 00000001 00000007 00000001"
                 "00000027 00000016 00000001 00000002 6e6f0000 00000002 00000000"
@@ -107,7 +107,7 @@ def test_what_is_sent_has_the_bytes_of_the_protocol(packet: bytes, data: str) ->
 
 
 def test_procedures_have_numbers_and_names_of_their_own() -> None:
-    """No number stands twice in the table, among what is refused neither."""
+    """No number is twice in the tables of supported and refused procedures."""
     numbers = [one.number for one in PROCEDURES] + list(remote.REFUSED)
     names = [one.name for one in PROCEDURES] + [one[0] for one in remote.REFUSED.values()]
     assert len(set(numbers)) == len(numbers)
@@ -116,7 +116,7 @@ def test_procedures_have_numbers_and_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 7, 28, 29, 1000])
 def test_stream_in_pieces_gives_the_same_packets(size: int) -> None:
-    """Wherever the pieces end."""
+    """The pieces may end anywhere."""
     payloads = [b"", b"abcd", bytes(LIMIT - 28), bytes(LIMIT - 27), bytes(4096), b"last"]
     data = b"".join(encode_packet(CALL, payload) for payload in payloads)
     decoder = PacketDecoder(LIMIT)
@@ -131,7 +131,7 @@ def test_stream_in_pieces_gives_the_same_packets(size: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 3, 27, remote.PACKET_MAX_BYTES + 1, 2**32 - 1])
 def test_impossible_length_ends_the_stream(length: int) -> None:
-    """Where the next packet begins cannot be told; what came before is a packet."""
+    """The start of the next packet is unknown; the packet before is returned."""
     decoder = PacketDecoder()
     decoder.feed(encode_packet(CALL) + length.to_bytes(4, "big"))
     assert decoder.next() == Packet(CALL, b"")
@@ -140,7 +140,7 @@ def test_impossible_length_ends_the_stream(length: int) -> None:
 
 
 def test_largest_packet_is_dropped_as_it_comes() -> None:
-    """32 MiB cost no memory, their header is told, and the next packet is read."""
+    """32 MiB are not kept, their header is returned, and the next packet is decoded."""
     decoder = PacketDecoder()
     chunk = bytes(64 << 10)
     payload_size = remote.PACKET_MAX_BYTES - 28
@@ -159,7 +159,7 @@ def test_largest_packet_is_dropped_as_it_comes() -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
 def test_random_bytes_are_packets_or_the_end(pieces: list[bytes]) -> None:
-    """Nothing but BadLength is raised, and what is held stays bounded."""
+    """Only BadLength is raised, and the buffer stays bounded."""
     decoder = PacketDecoder(LIMIT)
     for piece in pieces:
         try:
@@ -173,7 +173,7 @@ def test_random_bytes_are_packets_or_the_end(pieces: list[bytes]) -> None:
 def test_packets_of_any_header_are_cut_out(
     sent: list[tuple[Header, bytes]], data: st.DataObject
 ) -> None:
-    """Whatever the words after the length say, and wherever the stream is cut."""
+    """For any words after the length, and any cut of the stream."""
     stream = b"".join(encode_packet(header, payload) for header, payload in sent)
     cut = data.draw(st.integers(0, len(stream)))
     decoder = PacketDecoder(LIMIT)
@@ -187,7 +187,7 @@ def test_packets_of_any_header_are_cut_out(
 def test_random_arguments_are_values_or_an_error(
     procedure: Procedure[object, object], payload: bytes
 ) -> None:
-    """Whatever a client sends as arguments, XdrError is the worst."""
+    """For any arguments of a client, only XdrError is raised."""
     try:
         arguments = xdr.decode(procedure.arguments, payload)
     except xdr.XdrError:

@@ -20,23 +20,25 @@ from nodedevd import __version__, formats
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
-from nodedevd.model.changes import Added, Changed, Removed
+from nodedevd.model.changes import Added, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
-from nodedevd.server.libvirt.conversation import REGISTRATIONS_MAX, version_number
+from nodedevd.server.libvirt.conversation import LibvirtConversations, LibvirtLimits
 from nodedevd.server.libvirt.devices import ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, NodeDevices
 from nodedevd.server.libvirt.protocol import Procedure
-from nodedevd.server.libvirt.session import LibvirtServer, Limits
+from nodedevd.server.libvirt.session import REGISTRATIONS_MAX, version_number
 from nodedevd.server.libvirt.xdr import Case
-from nodedevd.tree.graft import Update
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
+from tests.support.serving import served
 
 CARD = "pci_0000_02_00_0"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
@@ -54,13 +56,13 @@ UNSUPPORTED = (84, 22)
 
 
 def stored(host: str = "vgpu-pf", *, history: int = 16_384) -> Store:
-    """Return a store with the snapshot of a sample host."""
+    """Return a store with the snapshot of a recorded host."""
     snapshot = Snapshot(snapshot_of(host), generation=1)
     return Store(snapshot, history=history)
 
 
 def publish(store: Store, *changes: Added | Changed | Removed) -> None:
-    """Publish changes, each of a generation of its own."""
+    """Publish changes, each with a generation of its own."""
     devices = {device.name: device for device in store.snapshot}
     for change in changes:
         devices[change.device.name] = change.device
@@ -71,7 +73,7 @@ def publish(store: Store, *changes: Added | Changed | Removed) -> None:
 
 
 def change(store: Store, name: str, **fields: object) -> None:
-    """Publish a device that has other values in these fields."""
+    """Publish a device with other values in these fields."""
     before = store.snapshot.lookup(name)
     publish(store, Changed(before, replace(before, **fields)))
 
@@ -86,12 +88,15 @@ def remade(store: Store, name: str, kind: type[Any], **fields: object) -> Device
 
 
 class Bench:
-    """A server over a store, whose socket lies below a directory."""
+    """A server over a store, and its socket."""
 
-    def __init__(self, path: Path, store: Store, server: LibvirtServer) -> None:
+    def __init__(
+        self, path: Path, store: Store, server: Server, protocol: LibvirtConversations
+    ) -> None:
         self.path = path
         self.store = store
         self.server = server
+        self.protocol = protocol
 
 
 @asynccontextmanager
@@ -99,28 +104,22 @@ async def serving(
     directory: Path,
     store: Store | None = None,
     freshness: Freshness | None = None,
+    *,
+    max_clients: int = 1024,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
-    """Serve, and check that nothing is left in the end."""
+    """Serve below a directory, and check that no client or subscription is left at the end."""
     store = store or stored()
-    freshness = freshness or FakeFreshness()
-    server = LibvirtServer(NodeDevices(store), freshness, limits=Limits(**limits))
+    devices = NodeDevices(Encodings(store))
+    protocol = LibvirtConversations(devices, freshness or FakeFreshness(), LibvirtLimits(**limits))
     path = directory / "libvirt"
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(path))
-    sock.listen(1024)
-    await server.start(sock)
-    try:
-        yield Bench(path, store, server)
-    finally:
-        server.close()
-        await server.wait_closed()
-    assert (server.clients, store.subscriptions) == (0, 0)
+    async with served(path, protocol, ServerLimits(max_clients=max_clients)) as server:
+        yield Bench(path, store, server, protocol)
+    assert store.subscriptions == 0
 
 
 async def refused(call: Awaitable[Any]) -> tuple[int, int]:
-    """Return code and domain of the error that a call fails with."""
+    """Return code and domain of the error of a call."""
     with pytest.raises(CallFailed) as failed:
         await call
     return failed.value.failure.known_by
@@ -141,7 +140,7 @@ async def xml_of(peer: LibvirtPeer, name: str, flags: int = 0) -> str:
 
 
 def words_of(xml: str) -> set[str]:
-    """Return the filter words that a device's XML answers to."""
+    """Return the filter words that a device's XML has."""
     device = etree.fromstring(xml)
     types = device.xpath("capability/@type | capability/capability/@type")
     assert isinstance(types, list)
@@ -153,7 +152,7 @@ def words_of(xml: str) -> set[str]:
 
 
 async def test_client_connects_as_virsh_does(tmp_path: Path) -> None:
-    """The calls up to and including the last, in virsh's order; then the server closes."""
+    """All calls of virsh in its order; then the server closes the connection."""
     async with serving(tmp_path) as bench, dialled(bench.path) as peer:
         assert await peer.call(remote.AUTH_LIST, None) == (0,)
         assert await peer.call(remote.SUPPORTS_FEATURE, 10) == 1
@@ -164,7 +163,7 @@ async def test_client_connects_as_virsh_does(tmp_path: Path) -> None:
         await peer.call(remote.UNREGISTER_CLOSE_CALLBACK, None)
         await peer.call(remote.CLOSE, None)
         await peer.receive_end()
-        assert bench.server.calls == 8
+        assert bench.protocol.calls == 8
 
 
 async def test_connection_tells_of_itself(tmp_path: Path) -> None:
@@ -183,27 +182,27 @@ async def test_connection_tells_of_itself(tmp_path: Path) -> None:
     ("text", "number"), [("11.3.0", 11_003_000), ("1.2", 1_002_000), ("0.12.345rc1", 12_345)]
 )
 def test_version_is_three_parts_of_a_number(text: str, number: int) -> None:
-    """What is missing counts as 0, what follows does not count."""
+    """A missing part is 0, further text is ignored."""
     assert version_number(text) == number
 
 
 @pytest.mark.parametrize("uri", [None, "", "nodedev:///system", "nodedev+unix:///session?x=1"])
 async def test_uri_of_node_devices_is_opened(tmp_path: Path, uri: str | None) -> None:
-    """With flags that are the client's own business."""
+    """Flags that concern only the client are ignored."""
     async with serving(tmp_path) as bench, dialled(bench.path) as peer:
         await peer.call(remote.OPEN, remote.Open(uri, 0x7))
 
 
 @pytest.mark.parametrize("uri", ["qemu:///system", "nodedev:///", "nodedev://[", "x" * 5000])
 async def test_other_uri_is_refused(tmp_path: Path, uri: str) -> None:
-    """And the right one may follow."""
+    """The client may try another one."""
     async with serving(tmp_path) as bench, dialled(bench.path) as peer:
         assert await refused(peer.call(remote.OPEN, remote.Open(uri, 0))) == (1, 0)
         await peer.call(remote.OPEN, remote.Open(None, 0))
 
 
 async def test_calls_before_open_and_second_open_are_refused(tmp_path: Path) -> None:
-    """Nothing is shown to who has not said what for."""
+    """A client gets no data before it has opened."""
     async with serving(tmp_path) as bench, dialled(bench.path) as peer:
         assert await refused(listed(peer)) == FAILED
         assert await refused(peer.call(remote.GET_URI, None)) == FAILED
@@ -213,7 +212,7 @@ async def test_calls_before_open_and_second_open_are_refused(tmp_path: Path) -> 
 
 
 async def test_identity_is_taken_and_makes_no_difference(tmp_path: Path) -> None:
-    """Libvirt's own daemons tell on whose behalf they call."""
+    """Libvirt's own daemons pass on the identity of their client."""
     values = [Case(7, "nobody"), Case(4, 65534), Case(1, -1), Case(5, 0.5), Case(6, 1)]
     parameters = [remote.TypedParameter("some-name", value) for value in values]
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
@@ -228,7 +227,7 @@ async def test_identity_is_taken_and_makes_no_difference(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("host", HOSTS)
 async def test_xml_is_that_of_the_format(tmp_path: Path, host: str) -> None:
-    """Every device that is listed, and no other, as the format of the same host has it."""
+    """The listed devices are those of the format, with the same XML."""
     async with serving(tmp_path, stored(host)) as bench, opened(bench.path) as peer:
         snapshot = bench.store.snapshot
         shown = formats.select(snapshot, None, "libvirt")
@@ -251,7 +250,7 @@ async def test_filters_find_what_the_xml_says(tmp_path: Path, host: str) -> None
         for bit, word in enumerate(WORDS):
             expected = [name for name in words if word in words[name]]
             assert await listed(peer, 1 << bit) == expected, word
-            selection = remote.Selection(word, 0)
+            selection = remote.CapAndFlags(word, 0)
             assert await peer.call(remote.NUM_OF_DEVICES, selection) == len(expected)
             names = await peer.call(remote.LIST_DEVICES, remote.SelectedNames(word, 65536, 0))
             assert list(names) == expected
@@ -265,7 +264,7 @@ async def test_filters_find_what_the_xml_says(tmp_path: Path, host: str) -> None
 
 
 async def test_filters_of_a_group_are_alternatives(tmp_path: Path) -> None:
-    """Capabilities, persistence and activity: of each group one has to fit."""
+    """Capabilities, persistence and activity: a device must match one of each group."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         everything = await listed(peer)
         assert await listed(peer, ACTIVE) == await listed(peer, ACTIVE | INACTIVE) == everything
@@ -281,7 +280,7 @@ async def test_filters_of_a_group_are_alternatives(tmp_path: Path) -> None:
 
 
 async def test_old_list_cuts_and_knows_no_unknown_word(tmp_path: Path) -> None:
-    """`maxnames` bounds the names; a word that is no capability finds none."""
+    """`maxnames` limits the names; an unknown word finds no device."""
 
     def names(cap: str | None, most: int, flags: int = 0) -> Awaitable[Any]:
         return peer.call(remote.LIST_DEVICES, remote.SelectedNames(cap, most, flags))
@@ -291,11 +290,13 @@ async def test_old_list_cuts_and_knows_no_unknown_word(tmp_path: Path) -> None:
         assert list(await names(None, 65536)) == everything
         assert list(await names(None, 2)) == everything[:2]
         assert list(await names("no such", 10)) == []
-        assert await peer.call(remote.NUM_OF_DEVICES, remote.Selection(None, 0)) == len(everything)
+        assert await peer.call(remote.NUM_OF_DEVICES, remote.CapAndFlags(None, 0)) == len(
+            everything
+        )
         assert await refused(names(None, 65537)) == BAD_CALL
         assert await refused(names(None, -1)) == BAD_CALL
         assert await refused(names(None, 1, 1)) == BAD_ARGUMENT
-        with_flags = remote.Selection(None, 1)
+        with_flags = remote.CapAndFlags(None, 1)
         assert await refused(peer.call(remote.NUM_OF_DEVICES, with_flags)) == BAD_ARGUMENT
         one_cap = await peer.call(remote.LIST_CAPS, remote.NameAndMaximum(CARD, 1))
         assert list(one_cap) == ["pci"]
@@ -303,7 +304,7 @@ async def test_old_list_cuts_and_knows_no_unknown_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [f"{MDEV}_0000_02_00_0", MDEV, "0000:02:00.0", "computer"])
 async def test_device_is_found_by_each_of_its_names(tmp_path: Path, name: str) -> None:
-    """What comes back is libvirt's name."""
+    """The reply has libvirt's name."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         found = await peer.call(remote.LOOKUP_BY_NAME, name)
         assert found in await listed(peer)
@@ -321,7 +322,7 @@ async def test_device_is_found_by_each_of_its_names(tmp_path: Path, name: str) -
 async def test_unknown_name_is_no_such_device(
     tmp_path: Path, procedure: Procedure[str, Any], name: str
 ) -> None:
-    """By every call that takes one."""
+    """For every call that takes a name."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         assert await refused(peer.call(procedure, name)) == NO_DEVICE
         assert await refused(xml_of(peer, name)) == NO_DEVICE
@@ -342,7 +343,7 @@ async def test_device_the_format_does_not_show_is_no_such_device(tmp_path: Path)
 
 
 async def test_host_is_persistent_and_starts_itself(tmp_path: Path) -> None:
-    """What is plugged in does not."""
+    """Other devices are not, and do not."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         for name, expected in (("computer", [1, 1, 1]), (CARD, [1, 0, 0]), (MDEV, [1, 0, 0])):
             states = (remote.IS_ACTIVE, remote.IS_PERSISTENT, remote.GET_AUTOSTART)
@@ -350,7 +351,7 @@ async def test_host_is_persistent_and_starts_itself(tmp_path: Path) -> None:
 
 
 async def test_xml_as_defined_is_of_persistent_devices_alone(tmp_path: Path) -> None:
-    """Flag 1 asks for it; other flags are none."""
+    """Flag 1 requests it; other flags are refused."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         assert await xml_of(peer, "computer", 1) == await xml_of(peer, "computer")
         assert await refused(xml_of(peer, CARD, 1)) == (55, 22)
@@ -358,7 +359,7 @@ async def test_xml_as_defined_is_of_persistent_devices_alone(tmp_path: Path) -> 
 
 
 async def test_scsi_host_is_found_by_its_world_wide_names(tmp_path: Path) -> None:
-    """Both have to be right, in either case of letters."""
+    """Both must match, in upper or lower case."""
     store = stored()
     host = ScsiHost(
         host=5,
@@ -387,7 +388,7 @@ async def test_scsi_host_is_found_by_its_world_wide_names(tmp_path: Path) -> Non
 async def test_what_is_not_offered_is_refused_by_code_and_domain(
     tmp_path: Path, number: int
 ) -> None:
-    """Whatever the arguments are, and however many bytes of them."""
+    """For any arguments of any size."""
     changing = {118, 119, 120, 123, 124, 301, 428, 429, 430, 434, 447}
     expected = UNSUPPORTED if number in changing else (45, 7) if 67 <= number <= 70 else (3, 20)
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
@@ -397,7 +398,7 @@ async def test_what_is_not_offered_is_refused_by_code_and_domain(
 
 
 async def test_answers_show_one_snapshot_after_another(tmp_path: Path) -> None:
-    """A list after a change has it; what stayed the same is not looked at again."""
+    """A list after a change includes it."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         before = await listed(peer)
         publish(bench.store, Removed(bench.store.snapshot.lookup(MDEV)))
@@ -411,7 +412,7 @@ async def test_answers_show_one_snapshot_after_another(tmp_path: Path) -> None:
 
 
 async def test_xml_waits_for_fresh_counts_and_lists_do_not(tmp_path: Path) -> None:
-    """Other calls of the same client overtake it, and its ping is answered."""
+    """Other calls of the same client overtake it, and a ping is answered."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
@@ -431,7 +432,7 @@ async def test_xml_waits_for_fresh_counts_and_lists_do_not(tmp_path: Path) -> No
 async def test_xml_is_made_once_while_the_device_is_fresh(
     tmp_path: Path, fresh_seconds: float, asked_for: int
 ) -> None:
-    """Then, and after any change of the tree, it is made anew."""
+    """After that, and after any change of the tree, it is made again."""
     freshness = FakeFreshness(fresh_seconds)
     async with (
         serving(tmp_path, freshness=freshness) as bench,
@@ -447,7 +448,7 @@ async def test_xml_is_made_once_while_the_device_is_fresh(
 
 
 async def test_kept_xml_is_for_who_has_opened(tmp_path: Path) -> None:
-    """As any other."""
+    """A cached reply is not an exception to the rule."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await xml_of(peer, "computer")
         async with dialled(bench.path) as stranger:
@@ -455,7 +456,7 @@ async def test_kept_xml_is_for_who_has_opened(tmp_path: Path) -> None:
 
 
 async def test_device_that_goes_while_it_is_read_is_no_such_device(tmp_path: Path) -> None:
-    """The error comes as late as the answer would."""
+    """The error is sent when the answer would have been."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         waiting = asyncio.create_task(xml_of(peer, MDEV))
@@ -466,7 +467,7 @@ async def test_device_that_goes_while_it_is_read_is_no_such_device(tmp_path: Pat
 
 
 async def test_calls_under_way_are_bounded(tmp_path: Path) -> None:
-    """Five of one client; the next is not taken before one is answered."""
+    """Five of one client; the next is not read until one is answered."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
@@ -480,7 +481,7 @@ async def test_calls_under_way_are_bounded(tmp_path: Path) -> None:
 
 
 async def test_client_that_leaves_has_its_calls_given_up(tmp_path: Path) -> None:
-    """Nobody reads for it any more; even if it had filled its bound."""
+    """They are cancelled, even when the limit of calls was reached."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench:
         async with opened(bench.path) as peer:
@@ -493,7 +494,7 @@ async def test_client_that_leaves_has_its_calls_given_up(tmp_path: Path) -> None
 
 
 async def test_half_closed_client_gets_its_replies(tmp_path: Path) -> None:
-    """What was called before is answered, then the server closes."""
+    """Its calls are answered, then the server closes."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
@@ -518,7 +519,7 @@ async def register(peer: LibvirtPeer, event_id: int, device: str | None = None) 
 
 
 async def test_events_are_told_in_the_order_of_the_store(tmp_path: Path) -> None:
-    """Lifecycle and update, each by its callback."""
+    """Lifecycle and update events, each with its callback."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         assert [await register(peer, LIFECYCLE), await register(peer, UPDATE)] == [0, 1]
         mdev = bench.store.snapshot.lookup(MDEV)
@@ -526,27 +527,27 @@ async def test_events_are_told_in_the_order_of_the_store(tmp_path: Path) -> None
         change(bench.store, CARD, driver=None)
         publish(bench.store, Added(mdev))
         assert [await peer.event() for _ in range(3)] == [
-            remote.Lifecycle(0, MDEV_NAME, DELETED, 0),
-            remote.Update(1, CARD),
-            remote.Lifecycle(0, MDEV_NAME, CREATED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.UpdateMessage(1, CARD),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
 
 
 async def test_change_the_format_does_not_show_is_no_event(tmp_path: Path) -> None:
-    """An update is told only where the XML is another."""
+    """An update event is sent only if the XML differs."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await register(peer, UPDATE)
         change(bench.store, CARD, subsystem="not shown")
         change(bench.store, CARD, driver="shown")
         change(bench.store, MDEV, driver="shown")
         assert [await peer.event() for _ in range(2)] == [
-            remote.Update(0, CARD),
-            remote.Update(0, MDEV_NAME),
+            remote.UpdateMessage(0, CARD),
+            remote.UpdateMessage(0, MDEV_NAME),
         ]
 
 
 async def test_device_that_comes_to_be_shown_is_created(tmp_path: Path) -> None:
-    """And deleted, when it is shown no more."""
+    """And deleted, when it is no longer shown."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await register(peer, LIFECYCLE)
         await register(peer, UPDATE)
@@ -556,8 +557,8 @@ async def test_device_that_comes_to_be_shown_is_created(tmp_path: Path) -> None:
         publish(bench.store, Changed(hidden, before))
         told = [await peer.event() for _ in range(2)]
         assert told == [
-            remote.Lifecycle(0, CARD, DELETED, 0),
-            remote.Lifecycle(0, CARD, CREATED, 0),
+            remote.LifecycleMessage(0, CARD, DELETED, 0),
+            remote.LifecycleMessage(0, CARD, CREATED, 0),
         ]
 
 
@@ -580,18 +581,19 @@ async def test_definition_of_an_mdev_makes_lifecycle_events(tmp_path: Path) -> N
             publish(bench.store, Changed(before, after))
         publish(bench.store, Changed(plain, defined), Removed(defined), Added(plain))
         expected = [
-            *(remote.Lifecycle(0, MDEV_NAME, DEFINED, 0), remote.Update(1, MDEV_NAME)),
-            *(remote.Lifecycle(0, MDEV_NAME, UNDEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, DEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, DELETED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, UNDEFINED, 0),),
-            *(remote.Lifecycle(0, MDEV_NAME, CREATED, 0),),
+            remote.LifecycleMessage(0, MDEV_NAME, DEFINED, 0),
+            remote.UpdateMessage(1, MDEV_NAME),
+            remote.LifecycleMessage(0, MDEV_NAME, UNDEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, UNDEFINED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
         assert [await peer.event() for _ in expected] == expected
 
 
 async def test_inactive_mdev_is_listed_as_such(tmp_path: Path) -> None:
-    """It is persistent, not active, found by its filter, and its start and end are told."""
+    """It is persistent, not active, found by its filter, and its start and stop are events."""
     store = stored()
     active = remade(store, MDEV, MdevChild, defined=True, autostart=True)
     publish(store, Changed(store.snapshot.lookup(MDEV), active))
@@ -615,24 +617,24 @@ async def test_inactive_mdev_is_listed_as_such(tmp_path: Path) -> None:
         assert await xml_of(peer, MDEV, 1) == await xml_of(peer, MDEV) == as_defined
         publish(store, Changed(inactive, active))
         assert [await peer.event(), await peer.event()] == [
-            remote.Lifecycle(0, MDEV_NAME, DELETED, 0),
-            remote.Lifecycle(0, MDEV_NAME, CREATED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
+            remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
 
 
 async def test_filter_of_a_device_is_by_its_name(tmp_path: Path) -> None:
-    """A name that no device has (yet) is accepted, and waits for one."""
+    """A name that no device has yet is accepted."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await register(peer, LIFECYCLE, "nobody")
         await register(peer, LIFECYCLE, MDEV_NAME)
         mdev = bench.store.snapshot.lookup(MDEV)
         other = bench.store.snapshot.lookup("mdev_83c32df7_d52e_4ec1_9668_1f3c7e4df107")
         publish(bench.store, Removed(other), Removed(mdev))
-        assert await peer.event() == remote.Lifecycle(1, MDEV_NAME, DELETED, 0)
+        assert await peer.event() == remote.LifecycleMessage(1, MDEV_NAME, DELETED, 0)
 
 
 async def test_events_before_the_registration_are_not_told(tmp_path: Path) -> None:
-    """Nor those after it is taken back; the others go on."""
+    """Nor are those after the deregistration; other registrations stay."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         change(bench.store, CARD, driver="1")
         first = await register(peer, UPDATE)
@@ -649,7 +651,7 @@ async def test_events_before_the_registration_are_not_told(tmp_path: Path) -> No
 
 
 async def test_registration_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    """Twice the same, an event there is not, a callback there is not, and too many."""
+    """The same one twice, an unknown event, an unknown callback, or too many."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await register(peer, LIFECYCLE)
         assert await refused(register(peer, LIFECYCLE)) == (8, 0)
@@ -662,7 +664,7 @@ async def test_registration_that_cannot_be_is_refused(tmp_path: Path) -> None:
 
 
 async def test_client_that_does_not_read_its_events_is_dropped(tmp_path: Path) -> None:
-    """As soon as the store has forgotten the first of them; who reads is told all."""
+    """As soon as the history has dropped the first of them; a client that reads gets all."""
     store = stored(history=64)
     async with serving(tmp_path, store) as bench:
         lazy = socket.socket(socket.AF_UNIX)
@@ -679,7 +681,7 @@ async def test_client_that_does_not_read_its_events_is_dropped(tmp_path: Path) -
             told = 0
             while bench.server.clients == 2:
                 change(store, CARD, driver=str(told))
-                assert await peer.event() == remote.Update(0, CARD)
+                assert await peer.event() == remote.UpdateMessage(0, CARD)
                 told += 1
             assert told > 64
         lazy.close()
@@ -689,7 +691,7 @@ async def test_client_that_does_not_read_its_events_is_dropped(tmp_path: Path) -
 
 
 async def test_ping_is_answered_before_anything_else_is_called(tmp_path: Path) -> None:
-    """A pong is not; neither is a keepalive nobody knows."""
+    """A pong and an unknown keepalive message are not answered."""
     async with serving(tmp_path) as bench, dialled(bench.path) as peer:
         for procedure in (remote.PONG, 3, remote.PING):
             await peer.send_raw(remote.encode_keepalive(procedure))
@@ -697,7 +699,7 @@ async def test_ping_is_answered_before_anything_else_is_called(tmp_path: Path) -
 
 
 async def test_client_that_answers_pings_stays(tmp_path: Path) -> None:
-    """Pings come to a client that takes part in keepalive and says nothing."""
+    """A silent client that takes part in keepalive is sent pings."""
     async with (
         serving(tmp_path, keepalive_seconds=0.01, keepalive_count=20) as bench,
         dialled(bench.path) as peer,
@@ -710,7 +712,7 @@ async def test_client_that_answers_pings_stays(tmp_path: Path) -> None:
 
 
 async def test_client_that_does_not_answer_pings_is_dropped(tmp_path: Path) -> None:
-    """After so many of them."""
+    """After the configured number of pings."""
     async with (
         serving(tmp_path, keepalive_seconds=0.01, keepalive_count=3) as bench,
         dialled(bench.path) as peer,
@@ -743,7 +745,7 @@ async def test_client_that_does_not_answer_pings_is_dropped(tmp_path: Path) -> N
 async def test_what_is_no_call_is_answered_with_an_error(
     tmp_path: Path, words: dict[str, int]
 ) -> None:
-    """And the connection lives on."""
+    """The connection stays open."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         assert await peer.refusal(await peer.send(285, bytes(8), **words)) == BAD_CALL
         assert "computer" in await listed(peer)
@@ -753,7 +755,7 @@ async def test_what_is_no_call_is_answered_with_an_error(
 async def test_unknown_procedure_is_told_in_the_words_clients_know(
     tmp_path: Path, number: int
 ) -> None:
-    """They take this one wording for a call that is not supported."""
+    """Clients recognize this text, and report that the call is not supported."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         serial = await peer.send(number)
         assert failure(await peer.reply(serial)) == (
@@ -769,14 +771,14 @@ async def test_unknown_procedure_is_told_in_the_words_clients_know(
 async def test_undecodable_arguments_are_answered_with_an_error(
     tmp_path: Path, payload: bytes
 ) -> None:
-    """Too few bytes, huge lengths, no UTF-8, or a packet too large; the connection lives on."""
+    """Too few bytes, huge lengths, invalid UTF-8, or too large a packet; the connection stays."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         assert await peer.refusal(await peer.send(113, payload)) == BAD_CALL
         assert "computer" in await listed(peer)
 
 
 async def test_surplus_bytes_after_arguments_are_ignored(tmp_path: Path) -> None:
-    """A later version of a client may have more to say."""
+    """A later version of a client may send more."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         serial = await peer.send(113, xdr.encode(remote.LOOKUP_BY_NAME.arguments, CARD) + b"more")
         assert (await peer.reply(serial)).header.status == 0
@@ -784,7 +786,7 @@ async def test_surplus_bytes_after_arguments_are_ignored(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("length", [0, 27, remote.PACKET_MAX_BYTES + 1, 0xFFFFFFFF])
 async def test_impossible_length_closes_the_connection(tmp_path: Path, length: int) -> None:
-    """After what was called before is answered; another client notices nothing."""
+    """After the earlier calls are answered; other clients are not affected."""
     async with serving(tmp_path) as bench, opened(bench.path) as other, opened(bench.path) as peer:
         call = remote.encode_packet(remote.Header(remote.REMOTE, 1, 3, 0, 5, 0))
         await peer.send_raw(call + length.to_bytes(4, "big") + bytes(100))
@@ -794,7 +796,7 @@ async def test_impossible_length_closes_the_connection(tmp_path: Path, length: i
 
 
 async def test_more_names_than_the_protocol_has_room_for_is_an_error(tmp_path: Path) -> None:
-    """65,536 are listed; one more is told of by its count, and by a clear error."""
+    """65,536 are listed; for one more there is the count, and a clear error."""
     computer = stored().snapshot.lookup("computer")
     parts = [replace(computer, name=f"d{number}") for number in range(65_536)]
     store = Store(Snapshot(parts, generation=1))
@@ -811,7 +813,7 @@ async def test_more_names_than_the_protocol_has_room_for_is_an_error(tmp_path: P
 
 
 async def test_longer_xml_than_the_protocol_has_room_for_is_an_error(tmp_path: Path) -> None:
-    """4 MiB are sent; more is told of by a clear error, and the connection lives on."""
+    """4 MiB are sent; for more there is a clear error, and the connection stays open."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         change(bench.store, CARD, driver="")
         room = 4 * 1024 * 1024 - len(await xml_of(peer, CARD))
@@ -829,7 +831,7 @@ async def test_longer_xml_than_the_protocol_has_room_for_is_an_error(tmp_path: P
 async def test_defect_is_logged_and_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client is told no more than that; the connection lives on."""
+    """The client gets no details, and the connection stays open."""
 
     def defective(self: NodeDevices, device: Device) -> str:
         raise ZeroDivisionError("internal detail")
@@ -844,7 +846,7 @@ async def test_defect_is_logged_and_not_told(
 
 
 async def test_one_client_too_many_is_not_served(tmp_path: Path) -> None:
-    """It sees its connection close; the others go on."""
+    """Its connection is closed; the others stay open."""
     async with serving(tmp_path, max_clients=1) as bench, opened(bench.path) as peer:
         async with dialled(bench.path) as other:
             await other.receive_end()
@@ -852,7 +854,7 @@ async def test_one_client_too_many_is_not_served(tmp_path: Path) -> None:
 
 
 async def test_closing_server_ends_its_clients(tmp_path: Path) -> None:
-    """Calls under way and events included."""
+    """Their pending calls are cancelled."""
     freshness = GatedFreshness()
     async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
         await register(peer, LIFECYCLE)
@@ -897,7 +899,7 @@ pieces = st.lists(
 def test_hostile_clients_harm_nobody_else(
     tmp_path_factory: pytest.TempPathFactory, clients: list[list[bytes]]
 ) -> None:
-    """Whatever they send, in whatever order: no defect, and another client is served."""
+    """For any bytes in any order: no exception, and another client is served."""
 
     async def run(directory: Path) -> None:
         failures: list[Any] = []

@@ -1,4 +1,4 @@
-"""XDR: the bytes of RFC 4506, bounds, and that hostile bytes are errors and nothing else."""
+"""XDR: the bytes of RFC 4506, limits, and that hostile bytes only cause errors."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ values = st.one_of(
     ],
 )
 def test_value_has_the_bytes_of_the_standard(kind: Type[Any], value: Any, data: str) -> None:
-    """Packing gives these bytes, and unpacking the value again."""
+    """Packing returns these bytes, and unpacking them the value."""
     assert encode(kind, value).hex() == data
     assert decode(kind, bytes.fromhex(data)) == value
 
 
 @given(values)
 def test_what_is_packed_is_unpacked_again(value: Case) -> None:
-    """Bytes stand for one value, and take a multiple of four."""
+    """The size is a multiple of four bytes."""
     data = encode(ANYTHING, value)
     assert len(data) % 4 == 0
     assert decode(ANYTHING, data + b"surplus") == value
@@ -92,7 +92,7 @@ def test_what_is_packed_is_unpacked_again(value: Case) -> None:
 
 @given(values, st.data())
 def test_truncated_value_is_an_error(value: Case, data: st.DataObject) -> None:
-    """Not one byte may be missing."""
+    """At any length below the full one."""
     whole = encode(ANYTHING, value)
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(XdrError):
@@ -101,7 +101,7 @@ def test_truncated_value_is_an_error(value: Case, data: st.DataObject) -> None:
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_a_value_or_an_error(data: bytes) -> None:
-    """Nothing but XdrError is raised, whatever comes."""
+    """Only XdrError is raised."""
     for number in (0, 1, 2, 7, 0xFFFFFFFF):
         try:
             case = decode(ANYTHING, number.to_bytes(4, "big") + data)
@@ -113,7 +113,7 @@ def test_random_bytes_are_a_value_or_an_error(data: bytes) -> None:
 @pytest.mark.parametrize("length", ["00100000", "7fffffff", "ffffffff"])
 @pytest.mark.parametrize("kind", [String(1 << 32), Array(String(16), 1 << 32), Array(INT, 1 << 32)])
 def test_huge_length_takes_no_memory(kind: Type[Any], length: str) -> None:
-    """What is announced and not sent is not made room for."""
+    """Nothing is allocated for bytes that were announced but not sent."""
     data = bytes.fromhex(length) + bytes(64)
     tracemalloc.start()
     try:
@@ -132,7 +132,7 @@ def test_huge_length_takes_no_memory(kind: Type[Any], length: str) -> None:
         (String(4), "00000002ff610000", "a string is not UTF-8"),
         (String(4), "0000000161", "3 bytes expected, 0 left"),
         (Array(INT, 1), "000000020000000100000001", "an array of 2 elements, 1 at most"),
-        (Option(INT), "0000000200000001", "2 is no boolean"),
+        (Option(INT), "0000000200000001", "2 is not a boolean"),
         (ANYTHING, "00000009", "a union has no case 9"),
     ],
 )
@@ -145,20 +145,20 @@ def test_bytes_that_are_no_value_say_why(kind: Type[Any], data: str, reason: str
 @pytest.mark.parametrize(
     ("kind", "value", "reason"),
     [
-        (INT, 2**31, "2147483648 is no int"),
-        (UNSIGNED_INT, -1, "-1 is no unsigned int"),
+        (INT, 2**31, "2147483648 is not in the range of int"),
+        (UNSIGNED_INT, -1, "-1 is not in the range of unsigned int"),
         (String(2), "aé", "a string of 3 bytes, 2 at most"),
         (Array(INT, 2), (1, 2, 3), "an array of 3 elements, 2 at most"),
         (ANYTHING, Case(9, None), "a union has no case 9"),
     ],
 )
 def test_value_over_its_bound_is_not_packed(kind: Type[Any], value: Any, reason: str) -> None:
-    """What the other side could not take is not sent."""
+    """Packing has the same limits as unpacking."""
     with pytest.raises(XdrError, match=reason):
         encode(kind, value)
 
 
 def test_structure_with_another_number_of_fields_is_refused() -> None:
-    """A table that does not fit its NamedTuple is found when it is made."""
+    """A mismatch with the NamedTuple is found when the type is defined."""
     with pytest.raises(TypeError, match="Point has 2 fields, not 1"):
         Structure(Point, INT)

@@ -1,61 +1,52 @@
-"""org.nodedevd.Devices: every method over a Unix socket, and its text against the code."""
+"""org.nodedevd.Devices: every method over a Unix socket."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import msgspec
 import pytest
 from lxml import etree
-from msgspec import inspect
-from varlink import scanner
 
-from nodedevd.errors import DoesNotFit, NoSuchDevice, NotAssignable, NotInFormat
 from nodedevd.formats import dump, libvirt
-from nodedevd.host.faults import Fault
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
-from nodedevd.model.changes import Changed
+from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, Entry
+from nodedevd.model.freshness import Freshness
+from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead, build_status, now
+from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.fits import Card, Fits, NoSuchType, Place, fits
+from nodedevd.questions.fits import Fits, fits
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
-from nodedevd.questions.in_use import InUse, Use, VfioUsage
-from nodedevd.questions.resolve import Resolution, Resolved, resolve
+from nodedevd.questions.in_use import InUse, VfioUsage
+from nodedevd.questions.resolve import Resolution, resolve
+from nodedevd.server.conversation import Peer
+from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink import interface
-from nodedevd.server.varlink.interface import (
-    NAME,
-    DevicesInterface,
-    DumpParameters,
+from nodedevd.server.varlink.answers import Answer, IterableStream
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.parameters import (
+    DumpXmlParameters,
     FitsParameters,
     InUseParameters,
-    Selection,
+    ListParameters,
     SnapshotParameters,
 )
-from nodedevd.server.varlink.service import (
-    Answer,
-    Interface,
-    IterableStream,
-    Peer,
-    Request,
-    Service,
-)
-from nodedevd.server.varlink.session import Server
-from nodedevd.tree.graft import Update
-from nodedevd.varlink import Malformed, VarlinkError, encode_call
+from nodedevd.server.varlink.service import Request, Service
+from nodedevd.socket_paths import INTERFACE
+from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.freshness import FakeFreshness
 from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
+from tests.support.serving import served
 from tests.support.xml import native_document, native_xml, parse, validate
 
 CARD = "pci_0000_02_00_0"
@@ -83,7 +74,7 @@ def status_of(store: Store) -> Status:
 
 
 def change_one(store: Store, name: str, **fields: object) -> None:
-    """Publish the next generation, in which one device is another."""
+    """Publish the next generation, in which one device has other fields."""
     before = store.snapshot.lookup(name)
     after = msgspec.structs.replace(before, **fields)
     devices = [after if device is before else device for device in store.snapshot]
@@ -91,45 +82,41 @@ def change_one(store: Store, name: str, **fields: object) -> None:
     store.publish(Update(snapshot, (Changed(before, after),)))
 
 
-def service_of(store: Store) -> Service:
-    """Return the service as the daemon makes it."""
-    served = DevicesInterface(store, lambda: status_of(store), FakeFreshness()).interface()
-    return Service(
-        "nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], NAME, lambda: store.snapshot
-    )
+def handlers_of(store: Store, freshness: Freshness | None = None) -> DevicesInterface:
+    """Return the handlers over a store."""
+    freshness = freshness or FakeFreshness()
+    return DevicesInterface(Encodings(store), lambda: status_of(store), freshness)
+
+
+def protocol_of(store: Store, freshness: Freshness | None = None) -> VarlinkConversations:
+    """Return the protocol as the daemon makes it."""
+    served = handlers_of(store, freshness).interface()
+    service = Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], INTERFACE)
+    return VarlinkConversations(service, lambda: store.snapshot.generation)
 
 
 @asynccontextmanager
 async def serving(directory: Path, store: Store) -> AsyncIterator[Client]:
     """Serve a store, and yield a client."""
     path = directory / "nodedevd.sock"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-    server = Server(service_of(store))
-    await server.start(listener)
-    try:
-        async with connected(path) as client:
-            yield client
-    finally:
-        server.close()
-        await server.wait_closed()
+    async with served(path, protocol_of(store)), connected(path) as client:
+        yield client
 
 
 async def refusal(client: Client, method: str, **parameters: object) -> tuple[str, Any]:
     """Call, and return the error that is the answer."""
-    await client.send(f"{NAME}.{method}", **parameters)
+    await client.send(f"{INTERFACE}.{method}", **parameters)
     return await client.receive_error()
 
 
 def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the names of devices as they came over the wire."""
+    """Return the names of devices in a reply."""
     return [str(device["name"]) for device in devices]
 
 
 @pytest.fixture(params=HOSTS)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each sample host in turn."""
+    """Return a store of each recorded host in turn."""
     return Store(snapshot_of(request.param))
 
 
@@ -143,9 +130,9 @@ def card_host() -> Store:
 
 
 async def test_get_status_answers_the_status(tmp_path: Path, store: Store) -> None:
-    """The answer decodes strictly to the status there is."""
+    """The answer decodes strictly to the current status."""
     async with serving(tmp_path, store) as client:
-        answer = await client.call(f"{NAME}.GetStatus")
+        answer = await client.call(f"{INTERFACE}.GetStatus")
     status = msgspec.convert(answer, Status)
     expected = status_of(store)
     assert status == msgspec.structs.replace(
@@ -157,7 +144,7 @@ async def test_get_status_answers_the_status(tmp_path: Path, store: Store) -> No
 async def test_list_answers_every_device_in_brief(tmp_path: Path, store: Store) -> None:
     """Without a filter all devices are listed, sorted by name, with what an entry has."""
     async with serving(tmp_path, store) as client:
-        answer = msgspec.convert(await client.call(f"{NAME}.List"), DeviceList)
+        answer = msgspec.convert(await client.call(f"{INTERFACE}.List"), DeviceList)
     assert answer.generation == store.snapshot.generation
     assert [entry.name for entry in answer.devices] == list(store.snapshot.names)
     for entry in answer.devices:
@@ -185,12 +172,12 @@ async def test_list_answers_every_device_in_brief(tmp_path: Path, store: Store) 
 async def test_list_with_capabilities_answers_devices_with_any_of_them(
     tmp_path: Path, card_host: Store, words: list[str], expected: list[str], more: bool
 ) -> None:
-    """Filters take our words and libvirt's, with `more` or without; no word, no device."""
+    """Filters accept nodedevd's words and libvirt's, with `more` or without; no word, no device."""
     async with serving(tmp_path, card_host) as client:
         if more:
-            replies = await client.call_more(f"{NAME}.List", capabilities=words)
+            replies = await client.call_more(f"{INTERFACE}.List", capabilities=words)
         else:
-            replies = [await client.call(f"{NAME}.List", capabilities=words)]
+            replies = [await client.call(f"{INTERFACE}.List", capabilities=words)]
     assert [name for reply in replies for name in names(reply["devices"])] == expected
 
 
@@ -198,24 +185,24 @@ async def test_list_with_capabilities_answers_devices_with_any_of_them(
 async def test_unknown_capability_is_an_invalid_parameter(
     tmp_path: Path, card_host: Store, method: str
 ) -> None:
-    """A word that is none is refused by name; the connection goes on."""
+    """The error names the parameter; the connection stays open."""
     async with serving(tmp_path, card_host) as client:
         for words in (["pci", "usb_hub"], [""], ["PCI"]):
             with pytest.raises(VarlinkError) as refused:
-                await client.call_more(f"{NAME}.{method}", capabilities=words)
+                await client.call_more(f"{INTERFACE}.{method}", capabilities=words)
             assert refused.value.name == f"{SERVICE}.InvalidParameter"
             assert refused.value.parameters == {"parameter": "capabilities"}
-        assert (await client.call(f"{NAME}.GetStatus"))["devices"] == 6
+        assert (await client.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
 
 
 async def test_list_with_more_is_cut_into_replies(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parts are the whole, in order, and each has the generation."""
+    """The parts make the whole, in order, and each has the generation."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 300)
     async with serving(tmp_path, store) as client:
-        whole = await client.call(f"{NAME}.List")
-        parts = await client.call_more(f"{NAME}.List")
+        whole = await client.call(f"{INTERFACE}.List")
+        parts = await client.call_more(f"{INTERFACE}.List")
     assert len(parts) > 1
     assert [entry for part in parts for entry in part["devices"]] == whole["devices"]
     assert {part["generation"] for part in parts} == {whole["generation"]}
@@ -228,7 +215,7 @@ async def test_describe_answers_each_device_by_its_name_and_path(
     async with serving(tmp_path, store) as client:
         for device in store.snapshot:
             for name in (device.name, device.path or device.name):
-                answer = await client.call(f"{NAME}.Describe", name=name)
+                answer = await client.call(f"{INTERFACE}.Describe", name=name)
                 assert answer["generation"] == store.snapshot.generation
                 assert msgspec.convert(answer["device"], Device) == device
 
@@ -253,9 +240,9 @@ async def test_describe_answers_each_device_by_its_name_and_path(
 async def test_describe_takes_every_form_of_a_name(
     tmp_path: Path, card_host: Store, name: str, expected: str
 ) -> None:
-    """A device goes by name, uuid, mdev name, address, path, and the links to it."""
+    """By name, uuid, mdev name, address, path, and the links to it."""
     async with serving(tmp_path, card_host) as client:
-        answer = await client.call(f"{NAME}.Describe", name=name)
+        answer = await client.call(f"{INTERFACE}.Describe", name=name)
     assert answer["device"]["name"] == expected
 
 
@@ -278,28 +265,28 @@ async def test_describe_takes_every_form_of_a_name(
 async def test_unknown_name_is_answered_with_the_nearest(
     tmp_path: Path, card_host: Store, name: str, nearest: list[str]
 ) -> None:
-    """A client is told what it asked for, and a few names it may have meant."""
+    """The error has the name, and a few similar ones."""
     async with serving(tmp_path, card_host) as client:
         error, parameters = await refusal(client, "Describe", name=name)
-        assert error == f"{NAME}.NoSuchDevice"
+        assert error == f"{INTERFACE}.NoSuchDevice"
         assert parameters["name"] == name
         assert sorted(parameters["nearest"]) == sorted(nearest)
         assert await refusal(client, "DumpXML", names=["computer", name]) == (error, parameters)
 
 
 async def test_dump_xml_of_one_name_is_a_device(tmp_path: Path, store: Store) -> None:
-    """For each device alone the answer is the format_'s <device>, which the schema takes."""
+    """The answer is the <device> of the format, and valid."""
     async with serving(tmp_path, store) as client:
         for device in store.snapshot:
-            answer = await client.call(f"{NAME}.DumpXML", names=[device.name])
+            answer = await client.call(f"{INTERFACE}.DumpXML", names=[device.name])
             assert answer["xml"] == native_xml(device)
             assert validate(answer["xml"]).tag == "device"
 
 
 async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store: Store) -> None:
-    """All devices make one document, byte for byte that of the format_."""
+    """All devices make one document, byte for byte that of the format."""
     async with serving(tmp_path, store) as client:
-        answer = await client.call(f"{NAME}.DumpXML")
+        answer = await client.call(f"{INTERFACE}.DumpXML")
     assert answer["xml"] == native_document(store.snapshot, store.snapshot.generation)
     assert len(validate(answer["xml"])) == len(store.snapshot)
 
@@ -307,12 +294,12 @@ async def test_dump_xml_without_names_is_a_document_of_all(tmp_path: Path, store
 async def test_dump_xml_of_several_names_keeps_their_order_and_counts_each_once(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """A small request cannot ask for one device many times over."""
+    """A small call cannot cause a huge answer."""
     wanted = [MDEV, "computer", "0000:02:00.0", CARD, MDEV, "computer"]
     async with serving(tmp_path, card_host) as client:
-        answer = await client.call(f"{NAME}.DumpXML", names=wanted)
-        nobody = await client.call(f"{NAME}.DumpXML", names=[])
-        twice = await client.call(f"{NAME}.DumpXML", names=[CARD, CARD])
+        answer = await client.call(f"{INTERFACE}.DumpXML", names=wanted)
+        nobody = await client.call(f"{INTERFACE}.DumpXML", names=[])
+        twice = await client.call(f"{INTERFACE}.DumpXML", names=[CARD, CARD])
     root = validate(answer["xml"])
     assert [one.findtext("name") for one in root] == [MDEV, "computer", CARD]
     assert len(validate(nobody["xml"])) == 0
@@ -323,12 +310,12 @@ async def test_dump_xml_of_several_names_keeps_their_order_and_counts_each_once(
 async def test_dump_xml_with_more_joins_to_the_single_answer(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wanted: Any
 ) -> None:
-    """The pieces make the document, and none of them takes long to read."""
+    """The pieces make the document."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 400)
     asked = {"names": list(store.snapshot.names) if wanted == "all" else wanted}
     async with serving(tmp_path, store) as client:
-        whole = await client.call(f"{NAME}.DumpXML", **asked)
-        parts = await client.call_more(f"{NAME}.DumpXML", **asked)
+        whole = await client.call(f"{INTERFACE}.DumpXML", **asked)
+        parts = await client.call_more(f"{INTERFACE}.DumpXML", **asked)
     assert "".join(part["xml"] for part in parts) == whole["xml"]
     assert len(parts) == 1 if wanted == ["computer"] else len(parts) > 1
     assert etree.fromstring(whole["xml"]) is not None
@@ -339,15 +326,15 @@ async def test_dump_xml_in_the_native_format_may_be_asked_for(
 ) -> None:
     """`format` nodedevd is the default."""
     async with serving(tmp_path, card_host) as client:
-        asked = await client.call(f"{NAME}.DumpXML", names=[CARD], format="nodedevd")
-        assert asked == await client.call(f"{NAME}.DumpXML", names=[CARD])
+        asked = await client.call(f"{INTERFACE}.DumpXML", names=[CARD], format="nodedevd")
+        assert asked == await client.call(f"{INTERFACE}.DumpXML", names=[CARD])
 
 
 @pytest.mark.parametrize("format_", ["yaml", "", 1])
 async def test_format_that_is_not_written_is_an_invalid_parameter(
     tmp_path: Path, card_host: Store, format_: object
 ) -> None:
-    """A client that asks for a format nobody knows gets none."""
+    """The error names the parameter."""
     async with serving(tmp_path, card_host) as client:
         answer = await refusal(client, "DumpXML", format=format_)
     assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": "format"})
@@ -356,11 +343,11 @@ async def test_format_that_is_not_written_is_an_invalid_parameter(
 async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
     tmp_path: Path, store: Store
 ) -> None:
-    """All of them, each as it is alone; one that libvirt does not show is an error."""
+    """Each as in a document of its own; a device that libvirt does not show is an error."""
     shown = [device for device in store.snapshot if libvirt.shows(device)]
     async with serving(tmp_path, store) as client:
-        everything = await client.call(f"{NAME}.DumpXML", format="libvirt")
-        one = await client.call(f"{NAME}.DumpXML", names=["computer"], format="libvirt")
+        everything = await client.call(f"{INTERFACE}.DumpXML", format="libvirt")
+        one = await client.call(f"{INTERFACE}.DumpXML", names=["computer"], format="libvirt")
         assert one["xml"] == dump(store.snapshot, ["computer"], "libvirt")
         assert everything["xml"] == dump(store.snapshot, None, "libvirt")
         assert len(etree.fromstring(everything["xml"])) == len(shown)
@@ -368,13 +355,13 @@ async def test_dump_xml_in_libvirts_format_has_libvirts_devices_alone(
             if device not in shown:
                 answer = await refusal(client, "DumpXML", names=[device.name], format="libvirt")
                 fields = {"name": device.name, "format": "libvirt"}
-                assert answer == (f"{NAME}.NotInFormat", fields)
+                assert answer == (f"{INTERFACE}.NotInFormat", fields)
 
 
 async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: Store) -> None:
-    """The answer decodes strictly, and is that of the snapshot there is."""
+    """The answer decodes strictly, and comes from the current snapshot."""
     async with serving(tmp_path, card_host) as client:
-        await client.send(f"{NAME}.HostDev", name=MDEV, display=True)
+        await client.send(f"{INTERFACE}.HostDev", name=MDEV, display=True)
         reply = (await client.receive_reply()).parameters
     found = msgspec.json.decode(reply, type=HostDev, strict=True)
     assert (found.generation, found.type, found.model) == (1, "mdev", "vfio-pci")
@@ -383,7 +370,7 @@ async def test_host_dev_answers_the_xml_of_a_device(tmp_path: Path, card_host: S
 
 
 async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
-    """What no event tells is read again before; for a device that is not there, nothing is."""
+    """Volatile values are read again first; for an mdev that does not exist, nothing is."""
 
     class ReadAgain(FakeFreshness):
         def refresh(self, devices: Iterable[Device]) -> Awaitable[None]:
@@ -394,11 +381,11 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
             change_one(card_host, MDEV, driver="another")
 
     freshness = ReadAgain()
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host), freshness)
+    handlers = handlers_of(card_host, freshness)
     there = HostDevRequest(name=MDEV)
     to_come = HostDevRequest(name="c0ffee00-0000-4000-8000-000000000001", not_created=True)
     for generation, parameters in ((2, there), (3, to_come)):
-        answer = handlers.hostdev(parameters, REQUEST)
+        answer = handlers.host_dev(parameters, REQUEST)
         assert isinstance(answer, Awaitable)
         text = await answer
         assert isinstance(text, bytes)
@@ -407,13 +394,13 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
 
 
 async def test_host_dev_refused_tells_the_reason(tmp_path: Path, card_host: Store) -> None:
-    """By words for programs, with a sentence for people."""
+    """A word for programs, and a sentence for people."""
     async with serving(tmp_path, card_host) as client:
         error, parameters = await refusal(client, "HostDev", name="0000:00:02.0")
-        assert error == f"{NAME}.NotAssignable"
+        assert error == f"{INTERFACE}.NotAssignable"
         assert (parameters["name"], parameters["reason"]) == ("pci_0000_00_02_0", "bridge")
         error, parameters = await refusal(client, "HostDev", name=MDEV, managed=True)
-        assert error == f"{NAME}.DoesNotFit"
+        assert error == f"{INTERFACE}.DoesNotFit"
         assert (parameters["name"], parameters["parameter"]) == (MDEV, "managed")
 
 
@@ -434,9 +421,9 @@ async def test_host_dev_with_a_value_that_is_none_is_an_invalid_parameter(
 
 
 async def test_snapshot_answers_everything(tmp_path: Path, store: Store) -> None:
-    """All devices come, and decode to what was scanned."""
+    """All devices are sent, and decode to what was scanned."""
     async with serving(tmp_path, store) as client:
-        parts = await client.call_more(f"{NAME}.Snapshot")
+        parts = await client.call_more(f"{INTERFACE}.Snapshot")
     devices = [device for part in parts for device in msgspec.convert(part, Devices).devices]
     assert devices == list(store.snapshot)
 
@@ -446,8 +433,8 @@ async def test_snapshot_with_capabilities_answers_those_devices(
 ) -> None:
     """The filter is that of List."""
     async with serving(tmp_path, card_host) as client:
-        (part,) = await client.call_more(f"{NAME}.Snapshot", capabilities=["mdev_types"])
-        (none,) = await client.call_more(f"{NAME}.Snapshot", capabilities=[])
+        (part,) = await client.call_more(f"{INTERFACE}.Snapshot", capabilities=["mdev_types"])
+        (none,) = await client.call_more(f"{INTERFACE}.Snapshot", capabilities=[])
     assert names(part["devices"]) == [CARD]
     assert none == {"generation": 1, "devices": []}
 
@@ -455,12 +442,12 @@ async def test_snapshot_with_capabilities_answers_those_devices(
 async def test_snapshot_of_names_keeps_their_order_and_counts_each_once(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """Devices come at one generation, and the capabilities narrow them further."""
+    """All are of one generation; capabilities select among them."""
     asked = [CARD, "computer", CARD]
     async with serving(tmp_path, card_host) as client:
-        (part,) = await client.call_more(f"{NAME}.Snapshot", names=asked)
+        (part,) = await client.call_more(f"{INTERFACE}.Snapshot", names=asked)
         (parents,) = await client.call_more(
-            f"{NAME}.Snapshot", names=asked, capabilities=["mdev_parent"]
+            f"{INTERFACE}.Snapshot", names=asked, capabilities=["mdev_parent"]
         )
         error, _ = await refusal(client, "Snapshot", names=["nobody"])
     assert names(part["devices"]) == [CARD, "computer"]
@@ -472,18 +459,18 @@ async def test_snapshot_of_names_keeps_their_order_and_counts_each_once(
 async def test_stream_called_without_more_is_refused(
     tmp_path: Path, card_host: Store, method: str
 ) -> None:
-    """A method that streams says so, and the connection goes on."""
+    """The error is ExpectedMore, and the connection stays open."""
     async with serving(tmp_path, card_host) as client:
         assert await refusal(client, method) == (f"{SERVICE}.ExpectedMore", {})
-        assert (await client.call(f"{NAME}.GetStatus"))["devices"] == 6
+        assert (await client.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
 
 
 async def test_watch_tells_what_is_there_and_then_what_changes(
     tmp_path: Path, card_host: Store
 ) -> None:
-    """Every device is present, parents first; a change made later follows."""
+    """Every device is present, parents first; a later change follows."""
     async with serving(tmp_path, card_host) as client:
-        await client.send_raw(encode_call(f"{NAME}.Watch", {}, more=True))
+        await client.send_raw(encode_call(f"{INTERFACE}.Watch", {}, more=True))
         seen: list[Any] = []
         while not seen or seen[-1]["event"] != "ready":
             seen.append(msgspec.json.decode((await client.receive_reply()).parameters))
@@ -516,7 +503,7 @@ async def test_watch_tells_what_is_there_and_then_what_changes(
 async def test_parameter_of_a_wrong_type_or_name_is_named(
     tmp_path: Path, card_host: Store, method: str, parameters: dict[str, Any], named: str
 ) -> None:
-    """Nothing is guessed and nothing is ignored: the client learns which parameter it was."""
+    """Nothing is guessed or ignored: the error names the parameter."""
     async with serving(tmp_path, card_host) as client:
         answer = await refusal(client, method, **parameters)
     assert answer == (f"{SERVICE}.InvalidParameter", {"parameter": named})
@@ -527,10 +514,10 @@ async def test_parameter_of_a_wrong_type_or_name_is_named(
 
 @pytest.mark.parametrize("method", ["Snapshot", "List", "DumpXML"])
 async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, method: str) -> None:
-    """Thousands of devices come in replies of a size that clients with a limit take."""
+    """Thousands of devices come in replies of a limited size."""
     store = Store(large_snapshot())
     async with serving(tmp_path, store) as client:
-        await client.send_raw(encode_call(f"{NAME}.{method}", {}, more=True))
+        await client.send_raw(encode_call(f"{INTERFACE}.{method}", {}, more=True))
         sizes = []
         count = 0
         continues = True
@@ -546,23 +533,23 @@ async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, met
 
 
 async def test_change_during_a_stream_shows_in_the_next_one_alone(tmp_path: Path) -> None:
-    """A client that reads slowly gets one generation, from the first reply to the last."""
+    """A client that reads slowly gets one generation from the first reply to the last."""
     store = Store(large_snapshot())
     last = f"pci_{MANY - 1:04}"
     async with serving(tmp_path, store) as client:
-        await client.send_raw(encode_call(f"{NAME}.Snapshot", {}, more=True))
+        await client.send_raw(encode_call(f"{INTERFACE}.Snapshot", {}, more=True))
         parts = [msgspec.json.decode((await client.receive_reply()).parameters)]
         change_one(store, last, driver="vfio-pci")
         while last not in names(parts[-1]["devices"]):
             parts.append(msgspec.json.decode((await client.receive_reply()).parameters))
-        after = await client.call(f"{NAME}.Describe", name=last)
+        after = await client.call(f"{INTERFACE}.Describe", name=last)
     assert {part["generation"] for part in parts} == {1}
     assert parts[-1]["devices"][-1]["driver"] == "nvidia"
     assert sum(len(part["devices"]) for part in parts) == MANY + 1
     assert (after["generation"], after["device"]["driver"]) == (2, "vfio-pci")
 
 
-REQUEST = Request(Peer(pid=1, uid=0, gid=0), more=True)
+REQUEST = Request(Peer(pid=1, uid=0), more=True)
 
 
 def chunks_of(answer: Any) -> Iterator[bytes]:
@@ -574,14 +561,18 @@ def chunks_of(answer: Any) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("method", "parameters"),
-    [("list", Selection()), ("snapshot", SnapshotParameters()), ("dump_xml", DumpParameters())],
+    [
+        ("list", ListParameters()),
+        ("snapshot", SnapshotParameters()),
+        ("dump_xml", DumpXmlParameters()),
+    ],
 )
 def test_stream_begun_before_a_change_ends_with_its_own_generation(
     card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str, parameters: object
 ) -> None:
-    """Replies that are made after a change are still made from the snapshot of the first."""
+    """Replies that are made after a change still come from the snapshot of the first."""
     monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
-    handlers = DevicesInterface(card_host, lambda: status_of(card_host), FakeFreshness())
+    handlers = handlers_of(card_host)
 
     def begin() -> Answer:
         answer: Answer = getattr(handlers, method)(parameters, REQUEST)
@@ -597,65 +588,65 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
 
 
 async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
-    """What the daemon answers is what its snapshot says."""
+    """The answer is that of the snapshot."""
     store = Store(snapshot_of("vgpu-sriov"))
     async with serving(tmp_path, store) as client:
-        found = await client.call(f"{NAME}.Fits", type="A2-4Q", count=2)
-        one = await client.call(f"{NAME}.Fits", type="A2-4Q")
+        found = await client.call(f"{INTERFACE}.Fits", type="A2-4Q", count=2)
+        one = await client.call(f"{INTERFACE}.Fits", type="A2-4Q")
         error, parameters = await refusal(client, "Fits", type="A2-5Q")
     assert msgspec.convert(found, Fits) == fits(store.snapshot, "A2-4Q", 2)
     assert (one["count"], one["answer"]) == (1, "yes")
     assert (error, parameters["type"], len(parameters["offered"])) == (
-        f"{NAME}.NoSuchType", "A2-5Q", 5,
+        f"{INTERFACE}.NoSuchType", "A2-5Q", 5,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, 1_000_001])
 async def test_fits_refuses_a_count_that_is_none(tmp_path: Path, count: object) -> None:
-    """The error names the parameter, and the connection goes on."""
+    """The error names the parameter, and the connection stays open."""
     async with serving(tmp_path, Store(snapshot_of("vgpu-pf"))) as client:
         error, parameters = await refusal(client, "Fits", type="P40-4C", count=count)
         assert error == "org.varlink.service.InvalidParameter"
         assert parameters == {"parameter": "count"}
-        assert (await client.call(f"{NAME}.Fits", type="P40-4C"))["answer"] == "yes"
+        assert (await client.call(f"{INTERFACE}.Fits", type="P40-4C"))["answer"] == "yes"
 
 
 async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> None:
-    """Of mdev parents and of functions with vendor VFIO, and of nothing else."""
+    """Those of mdev parents and functions with vendor VFIO, and no others."""
     store = Store(snapshot_of("vgpu-two-generations"))
     freshness = FakeFreshness()
-    interface = DevicesInterface(store, lambda: status_of(store), freshness)
-    answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0, 0)))
+    interface = handlers_of(store, freshness)
+    answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0)))
     assert isinstance(answer, bytes)
     assert len(freshness.asked) == 5
     assert all(store.snapshot.lookup(name).is_volatile for name in freshness.asked)
 
 
 async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
-    """By a group, and by a name that is none."""
+    """For a group, and for a missing one."""
     store = Store(snapshot_of("vgpu-sriov"))
     async with serving(tmp_path, store) as client:
-        found = await client.call(f"{NAME}.Resolve", text="/dev/vfio/64")
+        found = await client.call(f"{INTERFACE}.Resolve", text="/dev/vfio/64")
         error, parameters = await refusal(client, "Resolve", text="/dev/vfio/9999")
     assert msgspec.convert(found, Resolution) == resolve(store.snapshot, "64")
-    assert (error, parameters["name"]) == (f"{NAME}.NoSuchDevice", "/dev/vfio/9999")
+    assert (error, parameters["name"]) == (f"{INTERFACE}.NoSuchDevice", "/dev/vfio/9999")
 
 
 # -- who has devices open --------------------------------------------------------------
 
 
 def looking(store: Store, look: VfioUsage) -> DevicesInterface:
-    """Return the handlers, over a look of this kind."""
+    """Return the handlers with this result of a look at the processes."""
 
     async def looked() -> VfioUsage:
         return look
 
-    return DevicesInterface(store, lambda: status_of(store), FakeFreshness(), looked)
+    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looked)
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
-    """Ask as a user."""
-    request = Request(Peer(pid=1, uid=uid, gid=uid))
+    """Call as a user."""
+    request = Request(Peer(pid=1, uid=uid))
     answer = await handlers.in_use(InUseParameters(names), request)
     assert isinstance(answer, bytes)
     return msgspec.json.decode(answer, type=InUse)
@@ -671,7 +662,7 @@ def held(path: str) -> VfioUsage:
 
 
 async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
-    """Root and the daemon's own user are told of the process, others only that there is one."""
+    """Root and the daemon's own user get the process, others only that the device is open."""
     path = card_host.snapshot.lookup(MDEV).path
     assert path is not None
     handlers = looking(card_host, held(path))
@@ -683,14 +674,14 @@ async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
 
 
 async def test_in_use_takes_any_name_and_tells_each_device_once(card_host: Store) -> None:
-    """A uuid and a name of the same device are one."""
+    """A name and a repeated name of the same device are one."""
     told = await uses(looking(card_host, held("/sys")), [MDEV, CARD, MDEV])
     assert [use.device for use in told.devices] == [MDEV, CARD]
     assert told.generation == card_host.snapshot.generation
 
 
 async def test_in_use_without_names_tells_of_all_mdevs(card_host: Store) -> None:
-    """No names: all that VFIO drives; an empty list: nothing."""
+    """No names: all that VFIO drives; an empty list: none."""
     handlers = looking(card_host, held("/sys"))
     told = await uses(handlers, None)
     assert {use.device for use in told.devices} == {
@@ -700,12 +691,12 @@ async def test_in_use_without_names_tells_of_all_mdevs(card_host: Store) -> None
 
 
 async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: Store) -> None:
-    """Over the socket; and a name that is none is an error, as for every method."""
+    """Over the socket; an unknown name is an error, as for every method."""
     async with serving(tmp_path, card_host) as client:
-        told = await client.call(f"{NAME}.InUse", names=[MDEV])
+        told = await client.call(f"{INTERFACE}.InUse", names=[MDEV])
         error, parameters = await refusal(client, "InUse", names=["mdev_0"])
     assert [(use["open"], use["reason"]) for use in told["devices"]] == [("unknown", "other-host")]
-    assert error == f"{NAME}.NoSuchDevice"
+    assert error == f"{INTERFACE}.NoSuchDevice"
     assert parameters["name"] == "mdev_0"
 
 
@@ -713,19 +704,19 @@ async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: S
 async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
     tmp_path: Path, method: str
 ) -> None:
-    """What is kept of an answer is given up with any change, of whichever device."""
+    """A cached reply is stale after any change of any device."""
     store = Store(snapshot_of("vgpu-pf"))
     port = "pci_0000_00_02_0"
     given = {"name": port} if method == "Describe" else {"names": [port]}
     async with serving(tmp_path, store) as client:
-        first = await client.call(f"{NAME}.{method}", **given)
-        assert await client.call(f"{NAME}.{method}", **given) == first
+        first = await client.call(f"{INTERFACE}.{method}", **given)
+        assert await client.call(f"{INTERFACE}.{method}", **given) == first
         change_one(store, port, driver="vfio-pci")
-        second = await client.call(f"{NAME}.{method}", **given)
+        second = await client.call(f"{INTERFACE}.{method}", **given)
         assert "vfio-pci" in json.dumps(second)
         assert "vfio-pci" not in json.dumps(first)
         change_one(store, CARD, driver="other")
-        third = await client.call(f"{NAME}.{method}", **given)
+        third = await client.call(f"{INTERFACE}.{method}", **given)
     assert [one["generation"] for one in (first, second, third)] == [1, 2, 3]
     assert {**third, "generation": 2} == second
 
@@ -735,202 +726,15 @@ async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
 async def test_device_that_changes_without_an_event_is_asked_after_when_it_is_old(
     tmp_path: Path, method: str, parameter: str, fresh_seconds: float, asked_for: int
 ) -> None:
-    """An mdev parent's answer is kept until its counts may have to be read again."""
+    """The reply for an mdev parent is cached as long as its counts are fresh."""
     store = Store(snapshot_of("vgpu-pf"))
     freshness = FakeFreshness(fresh_seconds)
-    served = DevicesInterface(store, lambda: status_of(store), freshness).interface()
-    service = Service("n", "n", "0", "", [served], NAME, lambda: store.snapshot)
-    path = tmp_path / "other.sock"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-    server = Server(service)
-    await server.start(listener)
-    async with connected(path) as client:
+    protocol, path = protocol_of(store, freshness), tmp_path / "nodedevd.sock"
+    async with served(path, protocol), connected(path) as client:
         for _ in range(3):
             for name in (CARD, "computer"):
                 given = [name] if parameter == "names" else name
-                await client.call(f"{NAME}.{method}", **{parameter: given})
-    server.close()
-    await server.wait_closed()
+                await client.call(f"{INTERFACE}.{method}", **{parameter: given})
     assert freshness.asked.count(CARD) == asked_for
     assert freshness.asked.count("computer") == 1
-    assert server.calls == 6
-
-
-# -- the text of the interface ---------------------------------------------------------
-
-TYPES: dict[str, type[msgspec.Struct]] = {
-    "Entry": Entry,
-    "Fault": Fault,
-    "DeviceFault": DeviceFault,
-    "Device": Device,
-    "ScanTimes": ScanTimes,
-    "UnansweredRead": UnansweredRead,
-    "Place": Place,
-    "Card": Card,
-    "Resolved": Resolved,
-    "Process": Process,
-    "Use": Use,
-}
-REPLIES: dict[str, type[msgspec.Struct]] = {
-    "GetStatus": Status,
-    "List": DeviceList,
-    "Fits": Fits,
-    "Resolve": Resolution,
-    "HostDev": HostDev,
-    "Snapshot": Devices,
-    "InUse": InUse,
-}
-
-
-@pytest.fixture(scope="module")
-def served() -> Interface:
-    """Return the interface as it is served."""
-    return DevicesInterface(Store(), lambda: status_of(Store()), FakeFreshness()).interface()
-
-
-@pytest.fixture(scope="module")
-def members(served: Interface) -> dict[str, Any]:
-    """Return the members of the interface's text, as the reference implementation reads it."""
-    parsed = scanner.Interface(served.description)
-    assert parsed.name == served.name == NAME
-    return dict(parsed.members)
-
-
-def in_text(type_: Any) -> str:
-    """Return a type of the interface's text; an enum is a string."""
-    match type_:
-        case scanner._Maybe():
-            return f"?{in_text(type_.element_type)}"
-        case scanner._Array():
-            return f"[]{in_text(type_.element_type)}"
-        case scanner._Dict():
-            return f"[string]{in_text(type_.element_type)}"
-        case scanner._CustomType():
-            return str(type_.name)
-        case scanner._Object():
-            return "object"
-        case scanner._Enum() | str():
-            return "string"
-    return type(type_).__name__
-
-
-def in_code(type_: inspect.Type) -> str:
-    """Return a type of the code as the interface's text writes it; a literal is a string."""
-    match type_:
-        case inspect.UnionType() if any(isinstance(one, inspect.NoneType) for one in type_.types):
-            others = [one for one in type_.types if not isinstance(one, inspect.NoneType)]
-            return f"?{in_code(others[0])}" if len(others) == 1 else "?object"
-        case inspect.UnionType():
-            return "object"  # a tagged union
-        case inspect.VarTupleType() | inspect.ListType():
-            return f"[]{in_code(type_.item_type)}"
-        case inspect.DictType():
-            return f"[string]{in_code(type_.value_type)}"
-        case inspect.StructType():
-            return type_.cls.__name__
-        case inspect.StrType() | inspect.LiteralType() | inspect.DateTimeType():
-            return "string"
-        case inspect.BoolType():
-            return "bool"
-        case inspect.IntType():
-            return "int"
-        case inspect.FloatType():
-            return "float"
-    raise AssertionError(f"the interface has no word for {type_}")
-
-
-def fields_in_text(struct: Any) -> dict[str, str]:
-    """Return the fields of a struct of the interface's text."""
-    return {name: in_text(type_) for name, type_ in struct.fields.items()}
-
-
-def fields_in_code(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the fields of a struct of the code."""
-    info = inspect.type_info(struct)
-    assert isinstance(info, inspect.StructType)
-    return {field.encode_name: in_code(field.type) for field in info.fields}
-
-
-def of_kind(members: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Return the members of a kind."""
-    return {name: member for name, member in members.items() if isinstance(member, kind)}
-
-
-def test_methods_of_the_text_are_those_of_the_code(
-    members: dict[str, Any], served: Interface
-) -> None:
-    """Every method that is served is described with its parameters, and none besides."""
-    described = of_kind(members, scanner._Method)
-    assert set(described) == set(served.methods)
-    for name, method in served.methods.items():
-        assert fields_in_text(described[name].in_type) == fields_in_code(method.parameters), name
-
-
-def test_replies_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
-    """What a method answers is described, field by field."""
-    for name, struct in REPLIES.items():
-        assert fields_in_text(members[name].out_type) == fields_in_code(struct), name
-
-
-async def test_replies_have_the_fields_of_the_text(
-    tmp_path: Path, card_host: Store, members: dict[str, Any]
-) -> None:
-    """The replies that no struct of the code describes have the fields described, too."""
-    async with serving(tmp_path, card_host) as client:
-        described = await client.call(f"{NAME}.Describe", name=CARD)
-        dumped = await client.call(f"{NAME}.DumpXML", names=[CARD])
-        await client.send_raw(encode_call(f"{NAME}.Watch", {"content": "json"}, more=True))
-        present = msgspec.json.decode((await client.receive_reply()).parameters)
-    assert set(described) == set(members["Describe"].out_type.fields)
-    assert set(dumped) == set(members["DumpXML"].out_type.fields)
-    assert set(present) <= set(members["Watch"].out_type.fields)
-
-
-def test_types_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
-    """Every type is described with the fields the code has, and no type besides."""
-    described = of_kind(members, scanner._Alias)
-    assert set(described) == set(TYPES)
-    for name, struct in TYPES.items():
-        assert fields_in_text(described[name].type) == fields_in_code(struct), name
-
-
-def test_errors_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
-    """Every error that can come in the interface's name is described, and none besides."""
-    service = service_of(Store())
-    raised = [
-        service.translate(NoSuchDevice("one", ["other"])),
-        service.translate(NotInFormat("one", "libvirt")),
-        service.translate(NoSuchType("one", ("other",))),
-        service.translate(NotAssignable("one", "bridge", "it is a bridge")),
-        service.translate(DoesNotFit("one", "display", "it has none")),
-        service.refusal(Malformed("no JSON")),
-        service.refusal(Malformed("too long", 1)),
-        service.too_many_clients(1),
-        service.translate(RuntimeError("a defect")),
-    ]
-    described = of_kind(members, scanner._Error)
-    assert {f"{NAME}.{name}" for name in described} == {error.name for error in raised}
-    for error in raised:
-        fields = set(described[error.name.rpartition(".")[2]].type.fields)
-        assert set(json.loads(msgspec.json.encode(error.parameters))) == fields, error.name
-
-
-def test_words_of_the_text_are_those_of_the_code(members: dict[str, Any]) -> None:
-    """Where the text lists the words a parameter or a field takes, they are the code's."""
-    format_ = members["DumpXML"].in_type.fields["format"].element_type
-    content = members["Watch"].in_type.fields["content"].element_type
-    open_ = members["Use"].type.fields["open"]
-    assert list(open_.fields) == list(literal(Use, "open"))
-    assert list(format_.fields) == list(literal(DumpParameters, "format"))
-    assert list(content.fields) == list(literal(interface.WatchParameters, "content"))
-
-
-def literal(struct: type[msgspec.Struct], field: str) -> tuple[str, ...]:
-    """Return the words a field takes."""
-    hint = msgspec.structs.fields(struct)[struct.__struct_fields__.index(field)].type
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    (words,) = [one for one in get_args(hint) if one is not NoneType]
-    return get_args(words)
+    assert protocol.calls == 6

@@ -1,4 +1,4 @@
-"""Services: which method answers, and which error says why none did."""
+"""Service: which method answers, and which error is replied."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import msgspec
 import pytest
 
 from nodedevd import errors, varlink
-from nodedevd.server.varlink.service import (
-    Answer,
-    Chunk,
-    Interface,
-    IterableStream,
-    Method,
-    Peer,
-    Request,
-    Service,
-)
-from nodedevd.varlink import Call, Malformed, VarlinkError
+from nodedevd.server.conversation import Peer
+from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.service import Interface, Method, Request, Service
+from nodedevd.varlink import SERVICE, Call, Malformed, VarlinkError
 
-PEER = Peer(pid=1, uid=2, gid=3)
+PEER = Peer(pid=1, uid=2)
 
 
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,11 +37,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Odd(errors.NodedevError):
-    """An error with a field that is private."""
+    """An error with an attribute that is not a field."""
 
-    def __init__(self) -> None:
-        self.parts = ("a", "b")
-        self._secret = "s"
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        self.secret = "s"
+        return self.secret
 
 
 def echo(parameters: Parameters, request: Request) -> Answer:
@@ -67,11 +62,11 @@ def failing(error: Exception) -> Method[Nothing]:
 
 METHODS: dict[str, Method[Any]] = {
     "Echo": Method(Parameters, echo),
-    "NoSuchDevice": failing(errors.NoSuchDevice("mdev_1", ["mdev_2"])),
+    "NoSuchDevice": failing(errors.NoSuchDevice("mdev_1", ("mdev_2",))),
     "InvalidParameter": failing(errors.InvalidParameter("format", "unknown")),
     "ExpectedMore": failing(errors.ExpectedMore()),
-    "PermissionDenied": failing(varlink.PermissionDenied()),
-    "Odd": failing(Odd()),
+    "PermissionDenied": failing(VarlinkError(f"{SERVICE}.PermissionDenied")),
+    "Odd": failing(Odd(("a", "b"))),
     "Defect": failing(KeyError("internal detail")),
 }
 
@@ -102,12 +97,12 @@ def test_call_reaches_its_handler_with_parameters_and_request() -> None:
     """The handler sees decoded parameters, the peer and the flags."""
     assert call("org.example.Test.Echo", b'{"name":"a","numbers":[1]}', more=True) == {
         "parameters": {"name": "a", "numbers": [1], "filter": None},
-        "request": {"peer": {"pid": 1, "uid": 2, "gid": 3}, "more": True, "oneway": False},
+        "request": {"peer": {"pid": 1, "uid": 2}, "more": True, "oneway": False},
     }
 
 
 def test_awaitable_answer_is_handed_through() -> None:
-    """The service does not wait; who serves it does."""
+    """The service does not wait for it."""
     pending: list[Awaitable[Answer]] = []
 
     async def later(parameters: Nothing, request: Request) -> Answer:
@@ -123,7 +118,7 @@ def test_awaitable_answer_is_handed_through() -> None:
 
 
 def test_info_lists_the_interfaces() -> None:
-    """GetInfo tells the service's data and all interfaces, its own first."""
+    """GetInfo returns the service's data and all interfaces, its own first."""
     assert call("org.varlink.service.GetInfo") == {
         "vendor": "V",
         "product": "P",
@@ -195,7 +190,7 @@ def test_wrong_parameter_is_named(parameters: bytes, offending: str) -> None:
 
 @pytest.mark.parametrize("parameters", [b'{"name":"\\ud800"}', b'{"name":"\\ud800\\u0041"}'])
 def test_broken_text_in_parameters_is_malformed(parameters: bytes) -> None:
-    """What only shows when parameters are decoded is answered like any malformed message."""
+    """An error found when parameters are decoded is replied like any malformed message."""
     name, fields = error("org.example.Test.Echo", parameters)
     assert name == "org.example.Test.MalformedMessage"
     assert fields["reason"]
@@ -226,13 +221,13 @@ def test_upgrade_is_not_implemented() -> None:
 def test_deliberate_error_arrives_by_name(
     method: str, expected: str, parameters: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Errors raised on purpose keep their public fields, and nothing is logged."""
+    """Deliberate errors keep their fields, and are not logged."""
     assert error(f"org.example.Test.{method}") == (expected, parameters)
     assert not caplog.records
 
 
 def test_defect_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """The log has the traceback; the client gets a name alone."""
+    """The log has the traceback; the client gets only a name."""
     assert error("org.example.Test.Defect") == ("org.example.Test.InternalError", {})
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -241,7 +236,7 @@ def test_defect_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_malformed_messages_are_refused_by_name() -> None:
-    """What the decoder found becomes an error of the service's own interface."""
+    """The decoder's errors are those of the service's own interface."""
     text, size = Malformed("no JSON"), Malformed("large", limit=10)
     refusals = [service().refusal(malformed) for malformed in (text, size)]
     assert [(refusal.name, refusal.parameters) for refusal in refusals] == [
@@ -252,13 +247,13 @@ def test_malformed_messages_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["org.example.Test", "org.varlink.service"])
 def test_interface_served_twice_is_refused(name: str) -> None:
-    """Two interfaces of one name are a mistake."""
+    """The error has the name."""
     with pytest.raises(ValueError, match=name):
         service(Interface(name, "", {}))
 
 
 def test_parameters_that_accept_anything_are_refused() -> None:
-    """A method has to know all its parameters."""
+    """A method must know all its parameters."""
 
     class Lax(msgspec.Struct):
         name: str
@@ -271,7 +266,7 @@ def test_parameters_that_accept_anything_are_refused() -> None:
 
 
 def test_iterable_stream_marks_the_last_reply() -> None:
-    """The last is known without another round."""
+    """The last is known when it is sent."""
     stream = IterableStream(iter([b"1", b"2"]))
     assert [stream.next(), stream.next(), stream.next()] == [
         Chunk(b"1", last=False),
@@ -299,6 +294,6 @@ def test_iterable_stream_stays_one_ahead() -> None:
 
 
 def test_iterable_stream_of_nothing_is_refused() -> None:
-    """A call has one reply at least."""
+    """A call has at least one reply."""
     with pytest.raises(ValueError, match="at least"):
         IterableStream([])

@@ -1,12 +1,10 @@
-"""Watch: what is told, to whom, in which order, and what a client costs that does not read."""
+"""Watch: which events a client gets, in which order, and the cost of one that does not read."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +13,26 @@ import pytest
 
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.system import System
-from nodedevd.model.changes import Changed
+from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.model.store import Store
-from nodedevd.server.varlink.interface import NAME, DevicesInterface
+from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.interface import DevicesInterface
 from nodedevd.server.varlink.service import Service
-from nodedevd.server.varlink.session import Limits, Server
-from nodedevd.server.varlink.watch import Content, Filter, Watch
-from nodedevd.tree.graft import Reading, Update, graft
+from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
+from nodedevd.socket_paths import INTERFACE
+from nodedevd.tree.graft import Reading, graft
 from nodedevd.varlink import VarlinkError, encode_call
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness
 from tests.support.peer import Peer, connected
 from tests.support.readings import assemble
+from tests.support.serving import served
 from tests.support.watching import Mirror
 from tests.support.xml import native_xml
 
@@ -37,7 +40,7 @@ TOP, CARD, OTHER = "/sys/devices/a", "/sys/devices/a/b", "/sys/devices/c"
 
 
 def reading(path: str, driver: str | None = None, *, types: int | None = None) -> Reading:
-    """Return what was read of a device; with types it is an mdev parent."""
+    """Return the reading of a device; with types, of an mdev parent."""
     capability: Any = System()
     if types is not None:
         offered = [
@@ -74,31 +77,33 @@ def host(*readings: Reading) -> Snapshot:
 
 
 def put(store: Store, *readings: Reading, gone: tuple[str, ...] = ()) -> None:
-    """Publish what these readings change."""
+    """Publish the changes of these readings."""
     store.publish(graft(store.snapshot, readings=readings, gone=gone))
 
 
 def watching(
     store: Store,
     *,
+    replies: WatchReplies | None = None,
     capabilities: set[str] | None = None,
     names: set[str] | None = None,
     snapshot: bool = True,
     content: Content = "none",
     since: int | None = None,
-) -> Watch:
-    """Begin to watch."""
+) -> WatchStream:
+    """Return a watch that has begun."""
     wanted = Filter(
         None if capabilities is None else frozenset(capabilities),
         None if names is None else frozenset(names),
     )
-    watch = Watch(store, wanted, snapshot=snapshot, content=content, since=since)
+    replies = replies or WatchReplies(Encodings(store))
+    watch = WatchStream(replies, wanted, snapshot=snapshot, content=content, since=since)
     watch.start(lambda: None)
     return watch
 
 
-def told(watch: Watch) -> list[dict[str, Any]]:
-    """Return all that is to be told now."""
+def told(watch: WatchStream) -> list[dict[str, Any]]:
+    """Return all replies that there are now."""
     replies = []
     while (chunk := watch.next()) is not None:
         assert not chunk.last
@@ -106,13 +111,13 @@ def told(watch: Watch) -> list[dict[str, Any]]:
     return replies
 
 
-def brief(watch: Watch) -> list[tuple[str, str | None, int]]:
-    """Return events, names and generations of all that is to be told now."""
+def brief(watch: WatchStream) -> list[tuple[str, str | None, int]]:
+    """Return events, names and generations of all replies that there are now."""
     return [(one["event"], one.get("name"), one["generation"]) for one in told(watch)]
 
 
 def test_what_there_is_comes_first_and_parents_before_children() -> None:
-    """Then comes `ready`, with the generation all of it is of."""
+    """Then comes `ready`, with the generation of all of them."""
     store = Store(host(reading(CARD), reading(OTHER), reading(TOP)))
     assert brief(watching(store)) == [
         ("present", "computer", 1),
@@ -124,12 +129,12 @@ def test_what_there_is_comes_first_and_parents_before_children() -> None:
 
 
 def test_without_a_snapshot_it_begins_with_ready() -> None:
-    """Who knows what there is need not be told."""
+    """A client that knows the devices can skip them."""
     assert brief(watching(Store(host(reading(TOP))), snapshot=False)) == [("ready", None, 1)]
 
 
 def test_changes_have_a_generation_each() -> None:
-    """Parents come first, children go first."""
+    """Parents are added first, children are removed first."""
     store = Store(host())
     watch = watching(store, snapshot=False)
     told(watch)
@@ -147,7 +152,7 @@ def test_changes_have_a_generation_each() -> None:
 
 
 def test_reply_says_what_changed() -> None:
-    """`parts` names what differs; identity and capabilities come with every event."""
+    """`parts` lists what differs; identity and capabilities are in every event."""
     store = Store(host(reading(TOP)))
     watch = watching(store, snapshot=False)
     told(watch)
@@ -168,7 +173,7 @@ def test_reply_says_what_changed() -> None:
 
 @pytest.mark.parametrize("content", ["json", "xml"])
 def test_content_is_that_of_the_device_as_it_was_then(content: Content) -> None:
-    """All events but `removed` carry it, and a watcher that is late gets the right one."""
+    """All events but `removed` have it, and a late watcher gets the right one."""
     store = Store(host(reading(TOP)))
     watch = watching(store, content=content)
     first = store.snapshot
@@ -193,7 +198,7 @@ def test_content_is_that_of_the_device_as_it_was_then(content: Content) -> None:
 
 
 def test_device_that_comes_to_match_is_added_and_one_that_ceases_removed() -> None:
-    """Who sees part of the tree is told of what enters and leaves that part."""
+    """A filtered watch shows what enters and leaves its part of the tree."""
     store = Store(host(reading(TOP), reading(OTHER)))
     watch = watching(store, capabilities={"mdev_parent"})
     assert brief(watch) == [("ready", None, 1)]
@@ -207,7 +212,7 @@ def test_device_that_comes_to_match_is_added_and_one_that_ceases_removed() -> No
 
 @pytest.mark.parametrize("name", ["b", CARD])
 def test_names_and_paths_narrow_what_is_told(name: str) -> None:
-    """A device that is not there yet may be named."""
+    """A device that does not exist yet may be named."""
     store = Store(host(reading(TOP)))
     watch = watching(store, names={name})
     put(store, reading(CARD), reading(OTHER))
@@ -216,7 +221,7 @@ def test_names_and_paths_narrow_what_is_told(name: str) -> None:
 
 
 def test_since_tells_what_came_after() -> None:
-    """A client that was away for a while misses nothing, and hears nothing twice."""
+    """A client that reconnects misses nothing, and gets nothing twice."""
     store = Store(host())
     for path in (TOP, CARD, OTHER):
         put(store, reading(path))
@@ -226,7 +231,7 @@ def test_since_tells_what_came_after() -> None:
 
 @pytest.mark.parametrize("since", [-1, 0, 1, 5, 1 << 70])
 def test_since_that_cannot_be_followed_is_told_resync(since: int) -> None:
-    """Forgotten, in the future, or of another process: what there is follows, and goes on."""
+    """Dropped, in the future, or of another process: all devices follow, then changes."""
     store = Store(host(), history=2)
     for path in (TOP, CARD, OTHER):
         put(store, reading(path))
@@ -239,7 +244,7 @@ def test_since_that_cannot_be_followed_is_told_resync(since: int) -> None:
 
 
 def test_watcher_that_falls_behind_is_told_resync_and_is_right_again() -> None:
-    """The history is bounded; who reads later than it reaches starts over."""
+    """The history is bounded; a client that reads too late starts over."""
     store = Store(host(), history=4)
     watch = watching(store, content="json")
     mirror = Mirror()
@@ -256,7 +261,7 @@ def test_watcher_that_falls_behind_is_told_resync_and_is_right_again() -> None:
 
 
 def test_update_larger_than_the_history_is_a_resync() -> None:
-    """Not even a watcher that has read everything can be told more than is kept."""
+    """Even a watcher that has read everything gets no more than the history has."""
     store = Store(host(), history=4)
     watch = watching(store)
     told(watch)
@@ -265,7 +270,7 @@ def test_update_larger_than_the_history_is_a_resync() -> None:
 
 
 def test_closed_watch_is_told_nothing_and_holds_nothing() -> None:
-    """A client that leaves is forgotten."""
+    """It is unsubscribed."""
     store = Store(host())
     watch = watching(store)
     assert store.subscriptions == 1
@@ -274,68 +279,54 @@ def test_closed_watch_is_told_nothing_and_holds_nothing() -> None:
 
 
 def test_replies_kept_for_other_watchers_are_bounded() -> None:
-    """They are made once for all who want the same, and not kept for as long as the history."""
-    store = Store(host(), encoded_bytes=10_000)
-    ahead = watching(store, content="json")
-    behind = watching(store, content="json")
+    """They are made once for all watchers, and not kept as long as the history."""
+    store = Store(host())
+    replies = WatchReplies(Encodings(store), cached_bytes=10_000)
+    ahead = watching(store, replies=replies, content="json")
+    behind = watching(store, replies=replies, content="json")
     told(ahead)
     for number in range(50):
         put(store, reading(TOP, str(number), types=4))
         told(ahead)
-    assert 0 < store.replies_bytes <= 10_000
+    assert 0 < replies.cached_bytes <= 10_000
     mirror = Mirror()
     list(mirror.take(behind))
     assert mirror.devices == {one.name: one for one in store.snapshot}
-    assert store.replies_bytes <= 10_000
+    assert replies.cached_bytes <= 10_000
 
 
 # -- over a socket -------------------------------------------------------------------------
 
 
 def no_status() -> Status:
-    """Stand in for the daemon's status, which nobody asks for."""
+    """Stand in for the daemon's status, which is not used here."""
     raise NotImplementedError
 
 
-@asynccontextmanager
-async def serving(store: Store, path: Path) -> AsyncIterator[Server]:
+def serving(store: Store, path: Path) -> AbstractAsyncContextManager[Server]:
     """Serve a store on a Unix socket."""
-    service = Service(
-        vendor="nodedevd",
-        product="nodedevd",
-        version="0",
-        url="https://nodedevd.org",
-        interfaces=[DevicesInterface(store, no_status, FakeFreshness()).interface()],
-        error_namespace=NAME,
-    )
-    server = Server(service, limits=Limits(close_seconds=5.0))
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(path))
-    listening.listen(256)
-    await server.start(listening)
-    try:
-        yield server
-    finally:
-        server.close()
-        await server.wait_closed()
+    interface = DevicesInterface(Encodings(store), no_status, FakeFreshness()).interface()
+    service = Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [interface], INTERFACE)
+    protocol = VarlinkConversations(service, lambda: store.snapshot.generation)
+    return served(path, protocol, ServerLimits(close_seconds=5.0))
 
 
 async def start_watching(peer: Peer, **parameters: object) -> None:
     """Call Watch."""
-    await peer.send_raw(encode_call(f"{NAME}.Watch", parameters, more=True))
+    await peer.send_raw(encode_call(f"{INTERFACE}.Watch", parameters, more=True))
 
 
 async def test_watch_without_more_is_refused(tmp_path: Path) -> None:
-    """One reply cannot tell what changes."""
+    """One reply is not enough for a watch."""
     path = tmp_path / "socket"
     async with serving(Store(host()), path), connected(path) as peer:
         with pytest.raises(VarlinkError) as caught:
-            await peer.call(f"{NAME}.Watch")
+            await peer.call(f"{INTERFACE}.Watch")
         assert caught.value.name == "org.varlink.service.ExpectedMore"
 
 
 async def test_unknown_capability_is_refused_and_the_connection_lives_on(tmp_path: Path) -> None:
-    """The error names the parameter; nobody is subscribed."""
+    """The error names the parameter; there is no subscription."""
     path, store = tmp_path / "socket", Store(host())
     async with serving(store, path), connected(path) as peer:
         await start_watching(peer, capabilities=["toaster"])
@@ -348,7 +339,7 @@ async def test_unknown_capability_is_refused_and_the_connection_lives_on(tmp_pat
 
 
 async def test_client_that_leaves_is_unsubscribed(tmp_path: Path) -> None:
-    """Though nothing is sent to it, and so no write fails."""
+    """Although nothing is sent to it, so that no write fails."""
     path, store = tmp_path / "socket", Store(host())
     async with serving(store, path):
         async with connected(path) as peer:
@@ -359,7 +350,7 @@ async def test_client_that_leaves_is_unsubscribed(tmp_path: Path) -> None:
 
 
 async def test_instance_of_another_process_is_told_resync(tmp_path: Path) -> None:
-    """Its generations mean nothing here, though the number may fit."""
+    """Its generations are meaningless here, even if the number matches."""
     path, store = tmp_path / "socket", Store(host())
     put(store, reading(TOP))
     async with serving(store, path), connected(path) as peer, connected(path) as other:
@@ -370,7 +361,7 @@ async def test_instance_of_another_process_is_told_resync(tmp_path: Path) -> Non
 
 
 class Listener(asyncio.Protocol):
-    """A client that reads all it is told, and checks that it is every change in order."""
+    """A client that reads everything, and checks that it gets every change in order."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -398,7 +389,7 @@ def resident_bytes() -> int:
 
 
 def change(store: Store, number: int) -> None:
-    """Publish that a device has another driver."""
+    """Publish another driver of a device."""
     before = store.snapshot.lookup("a")
     after = msgspec.structs.replace(before, driver=f"driver-{number}")
     snapshot = store.snapshot.replaced(
@@ -420,7 +411,7 @@ async def test_watchers_that_never_read_cost_the_others_nothing(tmp_path: Path) 
         idle = [await stack.enter_async_context(connected(path)) for _ in range(IDLE)]
         for peer in idle:
             await start_watching(peer, snapshot=False, content="json")
-        call = encode_call(f"{NAME}.Watch", {"snapshot": False}, more=True)
+        call = encode_call(f"{INTERFACE}.Watch", {"snapshot": False}, more=True)
         listeners = []
         for _ in range(PATIENT):
             transport, listener = await loop.create_unix_connection(Listener, str(path))

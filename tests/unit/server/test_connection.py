@@ -17,18 +17,14 @@ import pytest
 import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
-from nodedevd.server.varlink.service import (
-    Answer,
-    Chunk,
-    Interface,
-    IterableStream,
-    Method,
-    Request,
-    Service,
-)
-from nodedevd.server.varlink.session import TURN_BYTES, Limits, Server
-from nodedevd.varlink import encode_call
+from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.connection import TURN_BYTES
+from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.conversation import VarlinkConversations
+from nodedevd.server.varlink.service import Interface, Method, Request, Service
+from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.peer import connected
+from tests.support.serving import listening, served
 
 NAME = "org.example.Test"
 DESCRIPTION = """\
@@ -55,7 +51,7 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ticker:
-    """A stream that has something when the test says so."""
+    """A stream whose replies the test provides."""
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -70,7 +66,7 @@ class Ticker:
         self.started.set()
 
     def next(self) -> Chunk | None:
-        """Return what the test put there."""
+        """Return the next reply that the test provided."""
         if self.failure is not None:
             raise self.failure
         return self.chunks.pop(0) if self.chunks else None
@@ -81,15 +77,17 @@ class Ticker:
         self.closed.set()
 
     def tick(self, parameters: bytes, *, last: bool = False) -> None:
-        """Have one more reply."""
+        """Provide one more reply."""
         self.chunks.append(Chunk(parameters, last))
         self.wake()
 
 
 class Bench:
-    """A server with an interface whose answers the test holds in its hands."""
+    """A protocol over an interface whose answers the test controls, and its server."""
 
-    def __init__(self, path: Path, limits: Limits | None) -> None:
+    server: Server
+
+    def __init__(self, path: Path, message_bytes: int) -> None:
         self.path = path
         self.ticker = Ticker()
         self.gate = asyncio.Event()
@@ -115,8 +113,7 @@ class Bench:
                 "Surrogate": Method(Nothing, self.surrogate),
             },
         )
-        service = Service("V", "P", "1", "https://example.org", [interface], NAME)
-        self.server = Server(service, limits=limits)
+        self.protocol = protocol_of(interface, message_bytes)
 
     def echo(self, parameters: Text, request: Request) -> Answer:
         """Answer at once."""
@@ -160,66 +157,66 @@ class Bench:
         return self.count(parameters, request)
 
     def tick(self, parameters: Nothing, request: Request) -> Answer:
-        """Stream what the test puts there."""
+        """Stream what the test provides."""
         return self.ticker
 
     def fail(self, parameters: Nothing, request: Request) -> Answer:
-        """Be defective."""
+        """Raise an unexpected exception."""
         raise ZeroDivisionError("internal detail")
 
     async def fail_later(self, parameters: Nothing, request: Request) -> Answer:
-        """Raise on purpose."""
+        """Raise a deliberate error."""
         raise NoSuchDevice("mdev_1")
 
     async def cancel(self, parameters: Nothing, request: Request) -> Answer:
-        """Cancel itself."""
+        """Raise CancelledError."""
         raise asyncio.CancelledError
 
     def lost(self, parameters: Nothing, request: Request) -> Any:
-        """Answer nothing."""
+        """Return no answer."""
         return None
 
     def surrogate(self, parameters: Nothing, request: Request) -> Answer:
-        """Raise what is no JSON."""
+        """Raise an error that cannot be encoded as JSON."""
         raise NoSuchDevice("\udcff")
 
 
+def protocol_of(
+    interface: Interface, message_bytes: int = MESSAGE_LIMIT_BYTES
+) -> VarlinkConversations:
+    """Return the protocol over a service of one interface."""
+    service = Service("V", "P", "1", "https://example.org", [interface], NAME)
+    return VarlinkConversations(service, lambda: None, message_bytes=message_bytes)
+
+
 @asynccontextmanager
-async def serving(path: Path, limits: Limits | None = None) -> AsyncIterator[Bench]:
-    """Serve on a socket below `path`, and check that nothing is left in the end."""
-    bench = Bench(path / "socket", limits)
-    await bench.server.start(listening(bench.path))
-    try:
+async def serving(
+    path: Path,
+    limits: ServerLimits | None = None,
+    *,
+    message_bytes: int = MESSAGE_LIMIT_BYTES,
+) -> AsyncIterator[Bench]:
+    """Serve on a socket below `path`, and check that no client is left at the end."""
+    bench = Bench(path / "socket", message_bytes)
+    async with served(bench.path, bench.protocol, limits) as bench.server:
         yield bench
-    finally:
-        bench.server.close()
-        await bench.server.wait_closed()
-    assert bench.server.clients == 0
-
-
-def listening(path: Path) -> socket.socket:
-    """Return a listening socket."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(path))
-    sock.listen(1024)
-    return sock
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` holds; the test's own timeout ends it otherwise."""
+    """Run the loop until `condition` holds, or the test times out."""
     while not condition():  # noqa: ASYNC110 -- the server tells nobody when it is idle
         await asyncio.sleep(0.001)
 
 
-def session_of(bench: Bench) -> Any:
-    """Return the one session, to look at what it holds."""
-    (session,) = bench.server._sessions
-    return session
+def connection_of(bench: Bench) -> Any:
+    """Return the one connection, to inspect it."""
+    (connection,) = bench.server._connections
+    return connection
 
 
 @contextmanager
 def silent_client(path: Path) -> Iterator[socket.socket]:
-    """Connect a client that reads nothing."""
+    """Connect a client that does not read."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.setblocking(False)
@@ -243,11 +240,11 @@ async def test_call_is_answered(tmp_path: Path) -> None:
     """A call gets its reply, and is counted."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         assert await peer.call(f"{NAME}.Echo", text="a") == {"text": "a"}
-        assert (bench.server.clients, bench.server.calls) == (1, 1)
+        assert (bench.server.clients, bench.protocol.calls) == (1, 1)
 
 
 async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
-    """The handler is told the process at the other end."""
+    """The handler gets the process at the other end."""
     peers: list[Any] = []
 
     def who(parameters: Nothing, request: Request) -> Answer:
@@ -255,17 +252,14 @@ async def test_peer_credentials_reach_the_service(tmp_path: Path) -> None:
         return b"{}"
 
     interface = Interface(NAME, "", {"Who": Method(Nothing, who)})
-    server = Server(Service("V", "P", "1", "", [interface], NAME))
-    await server.start(listening(tmp_path / "socket"))
-    async with connected(tmp_path / "socket") as peer:
+    path = tmp_path / "socket"
+    async with served(path, protocol_of(interface)), connected(path) as peer:
         assert await peer.call(f"{NAME}.Who") == {}
-    server.close()
-    await server.wait_closed()
-    assert [(p.pid, p.uid, p.gid) for p in peers] == [(os.getpid(), os.getuid(), os.getgid())]
+    assert [(p.pid, p.uid) for p in peers] == [(os.getpid(), os.getuid())]
 
 
 async def test_pipelined_calls_are_answered_in_order(tmp_path: Path) -> None:
-    """Many calls in few packets, of every kind, more than a turn takes."""
+    """Many calls of all kinds in few writes, more than one turn answers."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         kinds = ["Echo", "Wait"]
@@ -276,7 +270,7 @@ async def test_pipelined_calls_are_answered_in_order(tmp_path: Path) -> None:
 
 
 async def test_awaited_answer_holds_its_connection_and_no_other(tmp_path: Path) -> None:
-    """Later calls of the connection wait; another client is served."""
+    """Later calls on the connection wait; another client is served."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as one,
@@ -292,7 +286,7 @@ async def test_awaited_answer_holds_its_connection_and_no_other(tmp_path: Path) 
 
 
 async def test_busy_connection_leaves_turns_to_others(tmp_path: Path) -> None:
-    """A client with thousands of calls in the pipe does not keep another waiting for all."""
+    """Another client does not have to wait until thousands of calls are answered."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as busy,
@@ -317,14 +311,14 @@ async def test_stream_sends_all_replies(tmp_path: Path) -> None:
 
 
 async def test_awaited_stream_sends_all_replies(tmp_path: Path) -> None:
-    """An awaitable may come to a stream."""
+    """The result of an awaitable may be a stream."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         assert len(await peer.call_more(f"{NAME}.WaitAndCount", to=3)) == 3
 
 
 async def test_stream_sends_when_it_wakes(tmp_path: Path) -> None:
-    """Replies arrive as the stream has them, and it is closed after the last."""
+    """Replies arrive when the stream has them, and it is closed after the last."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         ticker = bench.ticker
         await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -342,14 +336,14 @@ async def test_stream_sends_when_it_wakes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["Count", "Blobs"])
 async def test_stream_without_more_is_refused(tmp_path: Path, method: str) -> None:
-    """Several replies are sent to clients that asked for them alone."""
+    """Only a call with `more` gets several replies."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         await peer.send(f"{NAME}.{method}", to=1)
         assert await peer.receive_error() == ("org.varlink.service.ExpectedMore", {})
 
 
 async def test_failing_stream_ends_with_an_error(tmp_path: Path) -> None:
-    """The error is the last reply, the stream is closed, the connection lives on."""
+    """The error is the last reply, the stream is closed, the connection stays open."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
         await bench.ticker.started.wait()
@@ -361,7 +355,7 @@ async def test_failing_stream_ends_with_an_error(tmp_path: Path) -> None:
 
 
 async def test_disconnect_closes_an_idle_stream(tmp_path: Path) -> None:
-    """The stream ends although nothing is ever sent on it again."""
+    """The stream ends although nothing is sent on it any more."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -372,19 +366,21 @@ async def test_disconnect_closes_an_idle_stream(tmp_path: Path) -> None:
 
 
 async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Path) -> None:
-    """Calls that pile up behind a stream do not hide that the client is gone."""
+    """Calls queued behind a stream do not hide that the client has closed."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
             calls = encode_call(f"{NAME}.Echo", {"text": "a"}) * 100_000
-            await flood(client, calls, until=lambda: not session_of(bench)._transport.is_reading())
+            await flood(
+                client, calls, until=lambda: not connection_of(bench)._transport.is_reading()
+            )
         await bench.ticker.closed.wait()
         assert bench.texts == []
 
 
 async def test_half_closed_client_keeps_its_stream_until_it_leaves(tmp_path: Path) -> None:
-    """A client that only ended its sending gets replies; when it closes, the stream ends."""
+    """A client that shut down its sending half gets replies; when it closes, the stream ends."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send_raw(encode_call(f"{NAME}.Tick", more=True))
@@ -412,7 +408,7 @@ async def test_half_closed_client_gets_its_replies(tmp_path: Path) -> None:
 
 
 async def test_disconnect_cancels_an_awaited_answer(tmp_path: Path) -> None:
-    """Nobody works for a client that has gone."""
+    """An answer without a client is cancelled."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.send(f"{NAME}.Wait", text="a")
@@ -423,7 +419,7 @@ async def test_disconnect_cancels_an_awaited_answer(tmp_path: Path) -> None:
 
 
 async def test_oneway_calls_get_no_reply(tmp_path: Path) -> None:
-    """Neither answers nor errors nor streams are sent for them."""
+    """They get neither answers nor errors nor streams."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         bench.gate.set()
         await peer.call_oneway(f"{NAME}.Echo", text="a")
@@ -438,7 +434,7 @@ async def test_oneway_calls_get_no_reply(tmp_path: Path) -> None:
 
 
 async def test_oneway_call_of_a_client_that_left_is_carried_out(tmp_path: Path) -> None:
-    """Whoever wants no reply need not wait for the end."""
+    """A client that wants no reply need not wait until the call is done."""
     async with serving(tmp_path) as bench:
         async with connected(bench.path) as peer:
             await peer.call_oneway(f"{NAME}.Wait", text="a")
@@ -452,7 +448,7 @@ async def test_oneway_call_of_a_client_that_left_is_carried_out(tmp_path: Path) 
 async def test_failures_leave_the_connection_alive(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Defects of all kinds are answered without detail, and logged."""
+    """Defects of all kinds are logged, and answered without details."""
     async with serving(tmp_path) as bench, connected(bench.path) as peer:
         for method in ("Fail", "Cancel", "Lost", "Surrogate"):
             await peer.send(f"{NAME}.{method}")
@@ -467,10 +463,9 @@ async def test_failures_leave_the_connection_alive(
 
 
 async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
-    """It is answered where it came from, which goes on, as do the others."""
-    limits = Limits(message_bytes=1000)
+    """Its sender gets errors; all connections stay open."""
     async with (
-        serving(tmp_path, limits) as bench,
+        serving(tmp_path, message_bytes=1000) as bench,
         connected(bench.path) as bad,
         connected(bench.path) as good,
     ):
@@ -484,25 +479,25 @@ async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
 
 
 def padded(call: bytes, size: int) -> bytes:
-    """Return the call, made longer with blanks."""
+    """Return the call, padded with blanks."""
     return call[:-1].ljust(size - 1) + b"\0"
 
 
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
-    """Answering and reading stop, within the stated bounds, and go on when the client reads."""
+    """Answering and reading stop within the stated bounds, and continue when the client reads."""
     size = 10_000
-    limits = Limits(high_water_bytes=32 * 1024, message_bytes=4096)
-    async with serving(tmp_path, limits) as bench:
+    limits = ServerLimits(high_water_bytes=32 * 1024)
+    async with serving(tmp_path, limits, message_bytes=4096) as bench:
         with silent_client(bench.path) as client:
             call = padded(encode_call(f"{NAME}.Blob", {"to": size}), 2000)
             await until(lambda: bench.server.clients == 1)
-            session = session_of(bench)
-            sent = await flood(client, call * 2000, until=lambda: not session._writable)
-            assert not session._transport.is_reading()
-            unsent = session._transport.get_write_buffer_size()
+            connection = connection_of(bench)
+            sent = await flood(client, call * 2000, until=lambda: not connection._writable)
+            assert not connection._transport.is_reading()
+            unsent = connection._transport.get_write_buffer_size()
             assert limits.high_water_bytes < unsent
             assert unsent <= limits.high_water_bytes + TURN_BYTES + size + 100
-            assert session._decoder.buffered <= limits.message_bytes + 256 * 1024
+            assert connection._conversation._decoder.buffered <= 4096 + 256 * 1024
             assert bench.generated < sent // 2000
             async with connected(client) as peer:
                 for _ in range(sent // 2000):
@@ -510,33 +505,33 @@ async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path
 
 
 async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> None:
-    """No more of a stream is generated than fits; it goes on when the client reads."""
+    """A stream is produced only as far as it fits, and continues when the client reads."""
     size = 10_000
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Blobs", {"to": size}, more=True))
             await until(lambda: bench.generated > 0)
-            session = session_of(bench)
-            await until(lambda: not session._writable)
+            connection = connection_of(bench)
+            await until(lambda: not connection._writable)
             assert bench.generated < 1000
-            unsent = session._transport.get_write_buffer_size()
-            assert 0 < unsent <= bench.server.limits.high_water_bytes + TURN_BYTES + size + 100
+            unsent = connection._transport.get_write_buffer_size()
+            assert 0 < unsent <= bench.server.high_water_bytes + TURN_BYTES + size + 100
             async with connected(client) as peer:
                 for _ in range(1000):
                     assert len((await peer.receive())["blob"]) == size
 
 
 async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path: Path) -> None:
-    """Nothing is taken from the stream until the client has read."""
+    """No reply is taken from the stream until the client has read."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
-            session = session_of(bench)
+            connection = connection_of(bench)
             bench.ticker.tick(b'{"blob":"%b"}' % (b"x" * 1_000_000))
-            await until(lambda: not session._writable)
+            await until(lambda: not connection._writable)
             bench.ticker.tick(b'{"n":1}', last=True)
-            await until(lambda: session._turn_handle is None)
+            await until(lambda: connection._turn_handle is None)
             assert len(bench.ticker.chunks) == 1
             async with connected(client) as peer:
                 assert len((await peer.receive())["blob"]) == 1_000_000
@@ -544,22 +539,22 @@ async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path:
 
 
 async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Path) -> None:
-    """Unsent output does not keep a session."""
+    """Unsent output does not keep the connection."""
     async with serving(tmp_path) as bench:
         with silent_client(bench.path) as client:
             client.send(encode_call(f"{NAME}.Blobs", {"to": 10_000}, more=True))
             await until(lambda: bench.generated > 0)
-            session = session_of(bench)
-            await until(lambda: not session._writable)
+            connection = connection_of(bench)
+            await until(lambda: not connection._writable)
         await until(lambda: bench.server.clients == 0)
-        assert session._stream is None
+        assert connection._conversation._stream is None
 
 
 async def test_one_client_too_many_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told so, once in the log for many; a place that becomes free is given away."""
-    async with serving(tmp_path, Limits(max_clients=2)) as bench:
+    """It gets an error, with one warning in the log for many; a free place is used again."""
+    async with serving(tmp_path, ServerLimits(max_clients=2)) as bench:
         async with connected(bench.path) as one, connected(bench.path) as two:
             await one.call(f"{NAME}.Echo", text="a")
             await two.call(f"{NAME}.Echo", text="a")
@@ -577,7 +572,7 @@ async def test_one_client_too_many_is_refused(
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """Let this process open no file."""
+    """Prevent this process from opening files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
@@ -591,8 +586,8 @@ def no_descriptors_left() -> Iterator[None]:
 async def test_no_descriptors_left_pauses_accepting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Clients that are connected are served; those who wait are, when descriptors are back."""
-    limits = Limits(accept_retry_seconds=0.01)
+    """Connected clients are served; waiting ones are when descriptors are available again."""
+    limits = ServerLimits(accept_retry_seconds=0.01)
     loop = asyncio.get_running_loop()
     async with serving(tmp_path, limits) as bench, connected(bench.path) as peer:
         assert await peer.call(f"{NAME}.Echo", text="a") == {"text": "a"}
@@ -611,24 +606,25 @@ async def test_no_descriptors_left_pauses_accepting(
             assert await loop.sock_recv(client, 100) == b'{"parameters":{"text":"waited"}}\0'
             client.close()
     assert {(r.name, r.levelno) for r in caplog.records} == {
-        ("nodedevd.server.varlink.session", logging.ERROR)
+        ("nodedevd.server.acceptor", logging.ERROR)
     }
 
 
 async def test_accepting_rests_after_a_failure(tmp_path: Path) -> None:
-    """The listening socket is not polled, so the loop does not spin; closing ends the rest."""
-    async with serving(tmp_path, Limits(accept_retry_seconds=3600)) as bench:
+    """The listening socket is not polled, so the loop does not spin; closing ends the pause."""
+    async with serving(tmp_path, ServerLimits(accept_retry_seconds=3600)) as bench:
         client = socket.socket(socket.AF_UNIX)
         with no_descriptors_left():
             client.connect(str(bench.path))
-            await until(lambda: bench.server._retry is not None)
-        listener = bench.server._socket
+            (acceptor,) = bench.server._acceptors
+            await until(lambda: acceptor._retry is not None)
+        listener = acceptor._socket
         assert not asyncio.get_running_loop().remove_reader(listener)
         client.close()
 
 
 async def test_closing_server_gives_up_calls_and_streams(tmp_path: Path) -> None:
-    """Clients see the end; what was being answered is cancelled and closed."""
+    """Connections end; pending answers are cancelled, streams are closed."""
     async with (
         serving(tmp_path) as bench,
         connected(bench.path) as one,
@@ -651,9 +647,9 @@ async def test_closing_server_gives_up_calls_and_streams(tmp_path: Path) -> None
 
 
 async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
-    """A client that reads gets the replies that were written before."""
+    """A client that reads gets the replies that were written before the close."""
     async with (
-        serving(tmp_path, Limits(close_seconds=3600)) as bench,
+        serving(tmp_path, ServerLimits(close_seconds=3600)) as bench,
         connected(bench.path) as peer,
     ):
         await peer.send(f"{NAME}.Blob", to=10_000_000)
@@ -664,9 +660,9 @@ async def test_closing_server_sends_what_was_answered(tmp_path: Path) -> None:
 
 
 async def test_closing_server_does_not_wait_for_a_client_that_never_reads(tmp_path: Path) -> None:
-    """Waiting is bounded."""
+    """The wait has a limit."""
     async with (
-        serving(tmp_path, Limits(close_seconds=0.05)) as bench,
+        serving(tmp_path, ServerLimits(close_seconds=0.05)) as bench,
         connected(bench.path) as peer,
     ):
         await peer.send(f"{NAME}.Blob", to=10_000_000)
@@ -677,11 +673,12 @@ async def test_closing_server_does_not_wait_for_a_client_that_never_reads(tmp_pa
 
 
 async def test_closing_server_drops_a_client_that_was_just_accepted(tmp_path: Path) -> None:
-    """A session that closes before its transport is there still ends."""
+    """A connection that closes before it has its transport ends, too."""
     async with serving(tmp_path) as bench:
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(bench.path))
-        bench.server._accept()
+        (acceptor,) = bench.server._acceptors
+        acceptor._accept()
         assert bench.server.clients == 1
         bench.server.close()
         await bench.server.wait_closed()
@@ -690,7 +687,7 @@ async def test_closing_server_drops_a_client_that_was_just_accepted(tmp_path: Pa
 
 
 async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
-    """An answer that ignores being cancelled does not leave its stream open."""
+    """The stream of an answer that ignores its cancellation is closed."""
     ticker = Ticker()
 
     async def stubborn(parameters: Nothing, request: Request) -> Answer:
@@ -703,18 +700,37 @@ async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
 
     waiting = asyncio.Event()
     interface = Interface(NAME, "", {"Stubborn": Method(Nothing, stubborn)})
-    server = Server(Service("V", "P", "1", "", [interface], NAME))
-    await server.start(listening(tmp_path / "socket"))
-    async with connected(tmp_path / "socket") as peer:
-        await peer.send_raw(encode_call(f"{NAME}.Stubborn", more=True))
-        await waiting.wait()
-    await ticker.closed.wait()
-    server.close()
-    await server.wait_closed()
+    path = tmp_path / "socket"
+    async with served(path, protocol_of(interface)):
+        async with connected(path) as peer:
+            await peer.send_raw(encode_call(f"{NAME}.Stubborn", more=True))
+            await waiting.wait()
+        await ticker.closed.wait()
+
+
+async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """A crowd on one does not keep clients from another; the server closes them all."""
+    limits = ServerLimits(max_clients=1)
+    async with serving(tmp_path, limits) as bench, connected(bench.path) as one:
+        other = protocol_of(Interface("org.example.Other", "", {}))
+        bench.server.listen(listening(tmp_path / "other"), other)
+        async with connected(tmp_path / "other") as two:
+            assert await one.call(f"{NAME}.Echo", text="a") == {"text": "a"}
+            await two.send(f"{NAME}.Echo", text="a")
+            assert (await two.receive_error())[0] == "org.varlink.service.InterfaceNotFound"
+            async with connected(tmp_path / "other") as three:
+                assert (await three.receive_error())[0] == f"{NAME}.TooManyClients"
+            assert bench.server.clients == 2
+            assert (bench.protocol.calls, other.calls) == (1, 1)
+            bench.server.close()
+            await one.receive_end()
+            await two.receive_end()
 
 
 async def test_many_clients_come_and_go(tmp_path: Path) -> None:
-    """No session is left, in whatever state its client went."""
+    """No connection is left, whatever its client was doing when it closed."""
     async with serving(tmp_path) as bench:
 
         async def visit(number: int) -> None:
@@ -728,7 +744,7 @@ async def test_many_clients_come_and_go(tmp_path: Path) -> None:
         await asyncio.gather(*(visit(number) for number in range(200)))
         await until(lambda: bench.server.clients == 0)
         await until(lambda: not bench.server._tasks)
-        assert not bench.server.hangups._sessions
+        assert not bench.server.hangups._connections
 
 
 async def test_reference_client_is_served(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""LibvirtConversation without I/O: calls under way, keepalive, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from nodedevd.model.changes import Changed, Update
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.model.store import Store
+from nodedevd.server.conversation import Peer
+from nodedevd.server.encodings import Encodings
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.conversation import (
+    LibvirtConversation,
+    LibvirtConversations,
+    LibvirtLimits,
+)
+from nodedevd.server.libvirt.devices import NodeDevices
+from nodedevd.server.libvirt.protocol import Header, PacketDecoder, Procedure
+from nodedevd.server.libvirt.session import EVENT_UPDATE, KEEPALIVE_FEATURE
+from tests.support.freshness import FakeFreshness, GatedFreshness
+from tests.support.hosts import snapshot_of
+
+CARD = "pci_0000_02_00_0"
+XML_OF_CARD = remote.NameAndFlags(CARD, 0)
+PING = remote.encode_keepalive(remote.PING)
+LIMITS = LibvirtLimits(keepalive_seconds=5.0, keepalive_count=2, calls_under_way=3)
+
+
+def call(procedure: Procedure[Any, Any], arguments: Any, serial: int = 0) -> bytes:
+    """Return the packet of a call."""
+    header = Header(remote.REMOTE, remote.VERSION, procedure.number, 0, serial, 0)
+    return remote.encode_packet(header, xdr.encode(procedure.arguments, arguments))
+
+
+OPEN = call(remote.OPEN, remote.Open(None, 0))
+
+
+class Bench:
+    """A conversation over a recorded host, which is open already.
+
+    Attributes:
+        wakes: how often the conversation asked for a turn.
+    """
+
+    def __init__(self, freshness: FakeFreshness | None = None, history: int = 16) -> None:
+        snapshot = Snapshot(snapshot_of("vgpu-pf"), generation=1)
+        self.store = Store(snapshot, history=history)
+        self.wakes = 0
+        self.protocol = LibvirtConversations(
+            NodeDevices(Encodings(self.store)), freshness or FakeFreshness(), LIMITS
+        )
+        self.conversation: LibvirtConversation = self.protocol.begin(Peer(1, 2), self.wake)
+        assert self.output(OPEN) == [0]
+
+    def wake(self) -> None:
+        """Count."""
+        self.wakes += 1
+
+    def output(self, data: bytes = b"") -> list[int]:
+        """Return the serials of all output there is now, 0 for events."""
+        self.conversation.receive(data)
+        decoder = PacketDecoder()
+        while (one := self.conversation.next()) is not None:
+            assert isinstance(one, bytes)
+            decoder.feed(one)
+        serials = []
+        while (packet := decoder.next()) is not None:
+            serials.append(packet.header.serial)
+        return serials
+
+    def change(self, driver: str) -> None:
+        """Publish that a device has another driver."""
+        before = self.store.snapshot.lookup(CARD)
+        after = replace(before, driver=driver)
+        devices = [after if one is before else one for one in self.store.snapshot]
+        snapshot = Snapshot(devices, generation=self.store.snapshot.generation + 1)
+        self.store.publish(Update(snapshot, (Changed(before, after),)))
+
+
+def test_calls_are_answered_and_counted() -> None:
+    """Several in one piece; a ping is answered and is not a call."""
+    bench = Bench()
+    serials = bench.output(
+        call(remote.GET_TYPE, None, 1) + PING + call(remote.LOOKUP_BY_NAME, CARD, 2)
+    )
+    assert serials == [1, 0, 2]
+    assert bench.protocol.calls == 3
+    assert bench.conversation.tick_seconds == 0
+
+
+async def test_calls_under_way_are_bounded_and_answered_as_they_are_ready() -> None:
+    """Others overtake them until the limit is reached; then nothing is received."""
+    freshness = GatedFreshness()
+    freshness.gate.set()
+    bench = Bench(freshness)
+    waiting: list[Awaitable[bytes]] = []
+    for serial in (1, 2, 3):
+        bench.conversation.receive(call(remote.GET_XML_DESC, XML_OF_CARD, serial))
+        answer = bench.conversation.next()
+        assert isinstance(answer, Awaitable)
+        waiting.append(answer)
+        assert bench.conversation.full == (serial == 3)
+    assert bench.output(call(remote.GET_TYPE, None, 4)) == []
+    bench.conversation.answered(await waiting[1])
+    assert bench.conversation.full
+    assert bench.output() == [2, 4]
+    for one in (waiting[2], waiting[0]):
+        bench.conversation.answered(await one)
+    assert bench.output() == [3, 1]
+    assert not bench.conversation.answering
+
+
+def test_silent_client_is_pinged_and_then_dropped() -> None:
+    """Only one that takes part in keepalive; whatever it sends counts as an answer."""
+    bench = Bench()
+    bench.output(call(remote.SUPPORTS_FEATURE, KEEPALIVE_FEATURE, 1))
+    conversation = bench.conversation
+    assert conversation.tick_seconds == 5.0
+    assert conversation.tick() == PING
+    bench.output(remote.encode_keepalive(remote.PONG))
+    assert conversation.tick() == b""
+    assert [conversation.tick(), conversation.tick()] == [PING, PING]
+    assert conversation.failure is None
+    assert conversation.tick() == b""
+    assert conversation.failure == "it does not answer pings"
+
+
+def test_client_behind_the_history_is_dropped() -> None:
+    """It is found when the change is published, without its reading anything."""
+    bench = Bench(history=4)
+    register = remote.Registration(EVENT_UPDATE, None)
+    assert bench.output(call(remote.REGISTER_EVENT, register, 1)) == [1]
+    for number in range(4):
+        bench.change(str(number))
+        assert bench.conversation.failure is None
+    assert bench.wakes == 4
+    bench.change("one more")
+    assert bench.conversation.failure == "it does not read its events"
+    assert bench.wakes == 5
+    bench.conversation.close()
+    assert bench.store.subscriptions == 0
+
+
+def test_events_are_produced_when_they_are_read() -> None:
+    """One that keeps up is never behind."""
+    bench = Bench(history=4)
+    bench.output(call(remote.REGISTER_EVENT, remote.Registration(EVENT_UPDATE, None), 1))
+    for number in range(20):
+        bench.change(str(number))
+        assert bench.output() == [0]
+    assert bench.conversation.failure is None
+
+
+@pytest.mark.parametrize("last", [call(remote.CLOSE, None, 7), b"\0\0\0\1"])
+def test_nothing_after_the_end_is_a_call(last: bytes) -> None:
+    """After CLOSE, or a length that no packet has, the connection may be closed."""
+    bench = Bench()
+    serials = bench.output(call(remote.GET_TYPE, None, 6) + last + call(remote.GET_TYPE, None, 8))
+    assert serials == ([6, 7] if len(last) > 4 else [6])
+    assert (bench.conversation.ended, bench.conversation.answering) == (True, False)
+    assert bench.output(call(remote.GET_TYPE, None, 9)) == []
