@@ -116,7 +116,7 @@ def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
 
 @pytest.fixture(params=HOSTS)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each recorded host in turn."""
+    """Return a store of each sample host in turn."""
     return Store(snapshot_of(request.param))
 
 
