@@ -60,6 +60,10 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         """Whether the device is present; False if it is only defined."""
         return is_active(self.path)
 
+    def is_unknown(self, attribute: str) -> bool:
+        """Return whether an attribute could not be read."""
+        return any(error.attribute == attribute for error in self.errors)
+
     @property
     def is_volatile(self) -> bool:
         """Whether it has values that change without an event, such as available_instances."""

@@ -21,6 +21,7 @@ from nodedevd.names import device_name
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
 """The capabilities of vGPU-capable functions, as filter words."""
+_NEAREST = 5
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +74,12 @@ def card_of(device: Device) -> str:
     if pci is None or pci.physical_function is None:
         return device.name
     return device_name("pci", pci.physical_function)
+
+
+def nearest_types(functions: Iterable[VgpuFunction], wanted: str) -> tuple[str, ...]:
+    """Return the names, or else the ids, of a few offered types."""
+    names = {one.name or one.id: None for function in functions for one in function.offers}
+    return tuple(names)[:_NEAREST]
 
 
 def type_of(device: Device) -> MdevChildType | VgpuType | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nodedevd.questions.hostdev import HostDev
+from nodedevd.questions.hostdev.request import HostDev
 from tests.support.ctl import Ctl, on
 
 MDEV = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"

@@ -23,7 +23,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import Fits, fits
-from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, resolve
 from nodedevd.server.conversation import Peer
@@ -31,7 +31,7 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.answers import Answer, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.interface import DevicesInterface, Looks
 from nodedevd.server.varlink.parameters import (
     DumpXmlParameters,
     FitsParameters,
@@ -641,7 +641,8 @@ def looking(store: Store, look: VfioUsage) -> DevicesInterface:
     async def looked() -> VfioUsage:
         return look
 
-    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looked)
+    looks = Looks(processes=looked)
+    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looks)
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:

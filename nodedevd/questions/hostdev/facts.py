@@ -1,0 +1,24 @@
+"""facts: what hostdev needs to know of a host, besides its devices."""
+
+from __future__ import annotations
+
+import msgspec
+
+from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.questions.in_use import Use, VfioUsage
+
+
+class HostDevFacts(msgspec.Struct, frozen=True):
+    """Facts about this host and its processes."""
+
+    machine: str
+    """the architecture of this host, as uname(2) names it"""
+    host: AssignmentFacts = AssignmentFacts()
+    usage: VfioUsage | None = None
+    """which processes have devices open; None is unknown"""
+    show_holders: bool = True
+    """whether the answer may name processes"""
+
+    def use(self, name: str, path: str | None) -> Use | None:
+        """Return whether a device is open; None is unknown."""
+        return None if self.usage is None else self.usage.use(name, path)
