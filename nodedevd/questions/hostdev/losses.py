@@ -41,8 +41,8 @@ def note_uses(
     uses = [*_of_disks(stack, facts), *_of_interfaces(paths, facts.interfaces)]
     if uses:
         notes.append(f"the host uses what it loses: {'; '.join(uses)}")
-    for name, redundant in stack.degraded:
-        notes.append(f"{name} remains, with fewer {redundant}")
+    for name, part in stack.degraded:
+        notes.append(f"{name} loses some of its {part}, and works on with the others")
     notes += _unknown(snapshot, paths, stack, facts)
 
 
