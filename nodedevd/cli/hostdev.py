@@ -7,6 +7,7 @@ import os
 import click
 import msgspec
 
+from nodedevd.cli.in_use import RETRY_REASONS
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.cli.source import Source
 from nodedevd.errors import InvalidParameter
@@ -145,7 +146,7 @@ def hostdev(
         )
     )
     if found.open == "unknown" and context.sysroot is None and os.geteuid() == 0:
-        found = _look_again(source, device, found)
+        found = complete(source, device, found)
     if as_json:
         print_json(msgspec.json.encode(found))
         return
@@ -154,12 +155,14 @@ def hostdev(
     click.echo(found.xml, nl=False)
 
 
-def _look_again(source: Source, name: str, found: HostDev) -> HostDev:
-    """Complete the answer of a daemon that may not look at other users' processes, as root."""
+def complete(source: Source, name: str, found: HostDev) -> HostDev:
+    """Complete the answer of a daemon that may not look at other users' processes."""
     from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
 
-    device = source.describe(name)
-    use = look_in_time(Sysroot()).use(device.name, device.path)
+    (use,) = source.in_use([name]).devices
+    if use.reason not in RETRY_REASONS:
+        return found
+    use = look_in_time(Sysroot()).use(use.device, use.path)
     note = open_note(use)
     notes = found.notes if note is None or note in found.notes else (*found.notes, note)
     return msgspec.structs.replace(found, open=use.open, notes=notes)
