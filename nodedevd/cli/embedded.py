@@ -17,7 +17,7 @@ from nodedevd.model.listing import DeviceList, Devices, entry
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, fits
 from nodedevd.questions.hostdev import hostdev
-from nodedevd.questions.hostdev.facts import HostDevFacts
+from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, needs_nodes, resolve
@@ -84,11 +84,11 @@ class Embedded:
 
         Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
-        facts = HostDevFacts(
-            machine=os.uname().machine,
-            host=read_assignment_facts(self._sysroot),
-            usage=None if request.not_created else self._look(),
-        )
+        facts = HostDevFacts(machine=os.uname().machine)
+        if not request.not_created:
+            facts = msgspec.structs.replace(facts, usage=self._look())
+            if needs_host(self.tree.lookup(request.name)):
+                facts = msgspec.structs.replace(facts, host=read_assignment_facts(self._sysroot))
         return hostdev(self.tree, request, facts)
 
     def fits(self, wanted: str, count: int = 1) -> Fits:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.device import Device
 from nodedevd.questions.in_use import Use, VfioUsage
+
+
+def needs_host(device: Device) -> bool:
+    """Return whether the uses of the host matter: it loses nothing with an mdev."""
+    return device.capability(Pci) is not None
 
 
 class HostDevFacts(msgspec.Struct, frozen=True):

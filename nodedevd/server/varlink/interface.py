@@ -24,7 +24,7 @@ from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
 from nodedevd.questions.fits import fits
 from nodedevd.questions.hostdev import hostdev
-from nodedevd.questions.hostdev.facts import HostDevFacts
+from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.questions.in_use import VfioUsage
 from nodedevd.questions.resolve import needs_nodes, resolve
@@ -188,9 +188,10 @@ class DevicesInterface:
         refreshed = self._freshness.refresh(devices)
         if refreshed is not None:
             await refreshed
+        any_function = any(map(needs_host, devices))
         facts = HostDevFacts(
             machine=os.uname().machine,
-            host=await self._looks.assignment(),
+            host=await self._looks.assignment() if any_function else AssignmentFacts(),
             usage=await self._looks.processes() if devices else None,
             show_holders=request.peer.uid in (0, os.geteuid()),
         )
