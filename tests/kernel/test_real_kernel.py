@@ -238,23 +238,23 @@ def test_bridge_and_its_ports_are_told(host: Host) -> None:
 def test_speed_of_a_bridge_follows_its_ports(host: Host) -> None:
     """The kernel reports the port that loses its carrier, and the bridge stays up with the other.
 
-    A dummy interface has no speed, so that of the bridge becomes unknown. A VLAN on the bridge
-    has the bridge's speed.
+    An ifb has no speed, so that of the bridge becomes unknown. A macvlan on the bridge has the
+    bridge's speed.
     """
-    br0, vlan = "net_br0_52_54_00_00_00_10", "net_br0_7_52_54_00_00_00_10"
+    br0, upper = "net_br0_52_54_00_00_00_10", "net_upper0_52_54_00_00_00_11"
     add_pair(host)
     for command in (
         "link add br0 address 52:54:00:00:00:10 type bridge",
-        "link add dummy0 type dummy",
-        "link add link br0 name br0.7 type vlan id 7",
-        *(f"link set {port} master br0" for port in ("v0", "dummy0")),
-        *(f"link set {name} up" for name in ("v0", "v1", "dummy0", "br0", "br0.7")),
+        "link add ifb0 type ifb",
+        "link add link br0 name upper0 address 52:54:00:00:00:11 type macvlan",
+        *(f"link set {port} master br0" for port in ("v0", "ifb0")),
+        *(f"link set {name} up" for name in ("v0", "v1", "ifb0", "br0", "upper0")),
     ):
         host.own.ip(command)
     links = [NetLink("up", 10000)] * 2
 
     def shown() -> list[NetLink]:
-        return [host.net(name).link for name in (br0, vlan) if name in host.watcher.devices]
+        return [host.net(name).link for name in (br0, upper) if name in host.watcher.devices]
 
     host.watcher.until(lambda: shown() == links)
     host.own.ip("link set v1 down")
