@@ -6,6 +6,7 @@ import msgspec
 
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
+from nodedevd.tree.graft import recalled
 
 
 class DaemonView(msgspec.Struct, frozen=True):
@@ -29,7 +30,8 @@ def differences(fresh: Snapshot, served: Snapshot) -> tuple[tuple[str, str], ...
     """Return the names of devices that the daemon serves differently than a scan, and how.
 
     For a device with read errors only path, parent and driver are compared: the daemon may be
-    allowed to read more than this process, or less.
+    allowed to read more than this process, or less. What only an earlier reading could see, such
+    as the name of a profile that no function lists any more, is no difference.
     """
     found = []
     for name in sorted({*fresh.names, *served.names}):
@@ -39,6 +41,7 @@ def differences(fresh: Snapshot, served: Snapshot) -> tuple[tuple[str, str], ...
             stale = "still has it, but a new scan does not"
             found.append((name, lacks if other is None else stale))
             continue
+        one = recalled(one, other)
         fields = ["path", "parent", "driver"]
         if not one.errors and not other.errors:
             fields.append("capabilities")

@@ -30,7 +30,9 @@ def check(host: Examined) -> Iterator[Finding]:
     for same in known.values():
         active = [device for device, mdev in same if mdev.state != "inactive"]
         for device, mdev in same:
-            if mdev.state == "inactive" and mdev.autostart is not None:
+            if mdev.state != "inactive":
+                yield from _active(host, device, mdev)
+            elif mdev.autostart is not None:
                 yield from _inactive(host, device, mdev, active[0] if active else None)
         if len(same) > 1 and not active:
             yield from _ambiguous(host, same)
@@ -52,7 +54,7 @@ def _inactive(
             "Remove the definition, or stop the mdev that is active.",
             f"mdevctl undefine {this}",
         )
-    elif mdev.waits_for == "parent":
+    elif mdev.waits_for in ("parent", "registration"):
         yield no_parent.explain(host, severity, device, mdev)
     elif mdev.waits_for == "type":
         yield host.finding(
@@ -84,6 +86,21 @@ def _inactive(
             "Start it, and see the journal for why it was not started with its parent.",
             f"mdevctl start {this}",
             "journalctl -b -t mdevctl",
+        )
+
+
+def _active(host: Examined, device: Device, mdev: MdevChild) -> Iterator[Finding]:
+    """Yield a note if an mdev would be of another type when it is started anew."""
+    if mdev.definition is None or mdev.mdev_type is None:
+        return
+    if mdev.mdev_type.id != mdev.definition.mdev_type:
+        yield host.finding(
+            "note",
+            "definition-differs",
+            device,
+            f"it runs with the type {mdev.mdev_type.id}, and is defined with the type"
+            f" {mdev.definition.mdev_type}, which it has when it is started the next time",
+            "Stop and start it, or define it anew with the type that it has.",
         )
 
 

@@ -36,6 +36,7 @@ Code: TypeAlias = Literal[
     "definition-without-capacity",
     "definition-uuid-in-use",
     "definition-ambiguous",
+    "definition-differs",
     "definition-not-started",
     "definition-unreadable",
     "autostart-never-runs",

@@ -24,8 +24,6 @@ from nodedevd.questions.doctor.finding import Finding, Severity
 from nodedevd.questions.doctor.gvt import ENABLE
 from nodedevd.questions.doctor.host import module_of
 
-_BUSES = ("pci", "css", "matrix")
-
 
 class _Reason(NamedTuple):
     is_now: str
@@ -54,9 +52,10 @@ def explain(host: Examined, severity: Severity, device: Device, mdev: MdevChild)
 
 
 def _parent(host: Examined, mdev: MdevChild) -> Device | None:
-    """Return the device of the kernel name that the definition gives."""
+    """Return the device of the kernel name that the definition gives, on whatever bus."""
+    if mdev.parent_path is not None:
+        return host.snapshot.at(mdev.parent_path)
     found = [one for one in host.snapshot.by_sysname(mdev.parent_addr) if one.subsystem != "mdev"]
-    found.sort(key=lambda one: one.subsystem not in _BUSES)
     return found[0] if found else None
 
 

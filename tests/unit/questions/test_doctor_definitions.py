@@ -230,6 +230,16 @@ def test_uuid_that_is_defined_twice_is_found(
     assert all(one.mend == () for one in found)
 
 
+def test_mdev_that_runs_with_another_type_than_it_is_defined_with_is_a_note(card: Tree) -> None:
+    """The definition counts when it is started the next time."""
+    card.mdev_type(CARD, "nvidia-2")
+    card.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
+    card.definition(CARD, UUID, "nvidia-1")
+    assert examined(card) == ()
+    card.definition(CARD, UUID, "nvidia-2")
+    assert codes(examined(card)) == [("note", "definition-differs", MDEV)]
+
+
 # -- files -----------------------------------------------------------------------------
 
 
