@@ -14,7 +14,10 @@ PF = "0000:ae:00.0"
 VFS = ["0000:ae:00.4", "0000:ae:00.5"]
 CARD = "pci_0000_ae_00_0"
 NAMES = ("pci_0000_ae_00_4", "pci_0000_ae_00_5")
-LISTS = {"nvidia/current_vgpu_type": 0, "nvidia/creatable_vgpu_types": "ID    : vGPU Name\n"}
+LISTS: dict[str, str | int] = {
+    "nvidia/current_vgpu_type": 0,
+    "nvidia/creatable_vgpu_types": "ID    : vGPU Name\n",
+}
 
 
 def card(
@@ -94,7 +97,7 @@ def test_idle_functions_that_list_nothing_are_a_card_in_mig_mode(tree: Tree) -> 
 
 def test_functions_that_list_nothing_beside_a_vgpu_are_a_full_card(tree: Tree) -> None:
     """The profile takes it all."""
-    full = LISTS | {"nvidia/current_vgpu_type": 1155}
+    full: dict[str, str | int] = LISTS | {"nvidia/current_vgpu_type": 1155}
     assert card(tree, attributes=full) == ()
 
 
