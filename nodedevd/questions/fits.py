@@ -265,7 +265,7 @@ class _Cards:
         reason: NoRoomReason | None = None
         if available is None and not sure:
             reason = "unknown"
-        elif not available:
+        elif available == 0:
             reason = _why_not(functions, offers, others, without, wanted)
         first = next((one for _, one in offers if one.name is not None), None)
         if first is None and offers:
