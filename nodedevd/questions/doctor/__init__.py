@@ -12,7 +12,6 @@ from nodedevd.host.facts import HostFacts
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
 from nodedevd.questions.doctor import (
-    capacity,
     channel,
     container,
     daemon,
@@ -22,6 +21,7 @@ from nodedevd.questions.doctor import (
     host,
     mdevctl,
     mdevs,
+    none_available,
     nvidia,
     parents,
     unread,
@@ -48,7 +48,7 @@ _CHECKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
     gvt.check,
     channel.check,
     parents.check,
-    capacity.check,
+    none_available.check,
     mdevs.check,
     definitions.check,
     mdevctl.check,

@@ -28,8 +28,8 @@ def check(host: Examined) -> Iterator[Finding]:
                 device,
                 "its configuration space reads all ones: the function does not answer, and a"
                 " guest that gets it fails (unknown PCI header type 127)",
-                "Stop the VM that has it, and have the kernel find it anew. If it still does not answer, switch the host off"
-                " and on: a reset of the bus may not reach it.",
+                "Stop the VM that has it, and have the kernel find it anew. If it still does not"
+                " answer, switch the host off and on: a reset of the bus may not reach it.",
                 f"echo 1 > /sys/bus/pci/devices/{pci.address}/remove",
                 "echo 1 > /sys/bus/pci/rescan",
             )

@@ -10,11 +10,11 @@ Source  NVIDIA vGPU software user guide, "Installing and Configuring the NVIDIA 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.model.device import Device
+from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus, cards_without_vgpus
 from nodedevd.questions.doctor.examined import NVIDIA, Examined, bound, takes_vgpus
 from nodedevd.questions.doctor.finding import Finding, Severity
 from nodedevd.questions.vgpus import card_of
@@ -24,34 +24,21 @@ HOST_MODULE = "nvidia_vgpu_vfio"
 _SERVICES = "systemctl status --no-pager nvidia-vgpud nvidia-vgpu-mgr"
 _LOG = "dmesg | grep -i -e nvrm -e nvidia | tail -n 30"
 _DISPLAY = "0x0300"
-
-
-@dataclass(slots=True)
-class _Card:
-    physical: Device | None = None
-    virtual: list[Device] = field(default_factory=list)
+_OF_VIRTUAL_FUNCTIONS = ("vfs-on-other-driver", "vfs-without-driver", "vfs-without-interface")
 
 
 def check(host: Examined) -> Iterator[Finding]:
-    """Yield findings about the functions of each card."""
-    cards: dict[str, _Card] = {}
-    for device in host.graphics(NVIDIA):
-        card = cards.setdefault(card_of(device), _Card())
-        if card_of(device) == device.name:
-            card.physical = device
-        else:
-            card.virtual.append(device)
+    """Yield findings about virtual functions and cards that should offer vGPUs."""
+    for one in cards_without_vgpus(host.snapshot):
+        if one.reason in _OF_VIRTUAL_FUNCTIONS:
+            yield from _virtual(host, one)
+    devices = list(host.graphics(NVIDIA))
+    cards = [one for one in devices if card_of(one) == one.name]
+    offered = any(map(takes_vgpus, devices))
     # A virtual function proves the host driver, too: no other driver of NVIDIA enables them.
-    wanted = HOST_MODULE in host.facts.modules or any(
-        card.virtual or (card.physical is not None and takes_vgpus(card.physical))
-        for card in cards.values()
-    )
-    offered = any(map(takes_vgpus, host.graphics(NVIDIA)))
-    for card in cards.values():
-        if card.virtual:
-            yield from _virtual(host, card)
-        elif card.physical is not None and wanted and not takes_vgpus(card.physical):
-            yield from _physical(host, card.physical, offered=offered)
+    if HOST_MODULE in host.facts.modules or offered or len(cards) < len(devices):
+        for card in cards:
+            yield from _without_functions(host, card, offered=offered)
 
 
 def bind(device: Device) -> tuple[str, ...]:
@@ -70,24 +57,23 @@ def enable_functions(device: Device) -> str:
     return f"/usr/lib/nvidia/sriov-manage -e {device.sysname}"
 
 
-def _virtual(host: Examined, card: _Card) -> Iterator[Finding]:
-    physical = card.physical
-    idle = [one for one in card.virtual if not takes_vgpus(one)]
-    if physical is not None and physical.driver != DRIVER and len(idle) == len(card.virtual):
-        if physical.driver is not None:  # without a driver: `functions` reports it
-            yield host.finding(
-                "warning",
-                "card-wrong-driver",
-                physical,
-                f"it is {bound(physical)}, not to {DRIVER}: its {len(idle)} virtual functions"
-                " take no vGPUs",
-                f"Bind the card to {DRIVER}, and enable its virtual functions again.",
-                *bind(physical),
-                enable_functions(physical),
-            )
+def _virtual(host: Examined, idle: CardWithoutVgpus) -> Iterator[Finding]:
+    card = host.snapshot.get(idle.card)
+    if card is not None and card.driver is None:
+        return  # `functions` reports it
+    if card is not None and card.driver != DRIVER:
+        yield host.finding(
+            "warning",
+            "card-wrong-driver",
+            card,
+            f"it is {bound(card)}, not to {DRIVER}: its virtual functions take no vGPUs",
+            f"Bind the card to {DRIVER}, and enable its virtual functions again.",
+            *bind(card),
+            enable_functions(card),
+        )
         return
-    for device in idle:
-        if device.driver == DRIVER:
+    for device in map(host.snapshot.lookup, idle.functions):
+        if idle.reason == "vfs-without-interface":
             yield _without_types(host, device)
         else:
             yield host.finding(
@@ -122,13 +108,15 @@ def _without_types(host: Examined, device: Device) -> Finding:
     )
 
 
-def _physical(host: Examined, device: Device, *, offered: bool) -> Iterator[Finding]:
+def _without_functions(host: Examined, device: Device, *, offered: bool) -> Iterator[Finding]:
     """Yield why a card without virtual functions offers nothing, unless it is assigned whole."""
     pci = device.capability(Pci)
-    if pci is None or is_vfio_driver(device.driver):
+    if pci is None or takes_vgpus(device) or is_vfio_driver(device.driver):
         return
     functions = pci.virtual_functions
-    if functions is not None and functions.maximum and not functions.addresses:
+    if functions is not None and functions.addresses:
+        return
+    if functions is not None and functions.maximum:
         severity: Severity = "warning" if device.driver == DRIVER else "note"
         also = "" if device.driver == DRIVER else f", and it is {bound(device)}, not to {DRIVER}"
         yield host.finding(
