@@ -77,9 +77,12 @@ def _verdict(report: Report, entries: Sequence[_Entry]) -> str:
     for entry in entries:
         counts[entry.first.severity] += 1
     parts = [f"{n} {name}{'' if n == 1 else 's'}" for name, n in counts.items() if n]
+    found = " and ".join([*filter(None, [", ".join(parts[:-1])]), *parts[-1:]])
     if report.healthy:
-        parts.insert(0, "No problems found")
-    return f"{', '.join(parts)}; {report.devices} devices checked."
+        verdict = f"No problems found, {found}" if found else "No problems found"
+    else:
+        verdict = f"Found {found}"
+    return f"{verdict}; {report.devices} devices checked."
 
 
 def _heading(card: str | None, snapshot: Snapshot) -> str:

@@ -6,6 +6,7 @@ ABI    Documentation/PCI/pci-iov-howto.rst; Documentation/ABI/testing/sysfs-bus-
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from nodedevd.host.faults import Fault
 from nodedevd.kinds.pci import Pci
@@ -21,6 +22,7 @@ def check(host: Examined) -> Iterator[Finding]:
         pci = device.capability(Pci)
         if pci is None:
             continue
+        address = quote(device.sysname or "")
         if is_vfio_driver(device.driver) and any(is_dead(device, one) for one in device.errors):
             yield host.finding(
                 "problem",
@@ -30,7 +32,7 @@ def check(host: Examined) -> Iterator[Finding]:
                 " guest that gets it fails (unknown PCI header type 127)",
                 "Stop the VM that has it, and have the kernel find it anew. If it still does not"
                 " answer, switch the host off and on: a reset of the bus may not reach it.",
-                f"echo 1 > /sys/bus/pci/devices/{pci.address}/remove",
+                f"echo 1 > /sys/bus/pci/devices/{address}/remove",
                 "echo 1 > /sys/bus/pci/rescan",
             )
         functions = pci.virtual_functions
@@ -42,7 +44,7 @@ def check(host: Examined) -> Iterator[Finding]:
                 f"it has no driver, and virtual functions ({len(functions.addresses)}): they work"
                 " only with the driver of the card, and cannot be disabled without it",
                 "Bind the card to its driver.",
-                f"echo {pci.address} > /sys/bus/pci/drivers_probe",
+                f"echo {address} > /sys/bus/pci/drivers_probe",
             )
 
 

@@ -64,7 +64,7 @@ def _iommu(host: Examined) -> Iterator[Finding]:
     grouped = any(pci.iommu_group is not None for pci in functions)
     if host.facts.unsafe_noiommu:
         yield host_finding(
-            "warning",
+            "note" if host.facts.iommus else "warning",
             "unsafe-noiommu",
             "VFIO's unsafe no-IOMMU mode is on: a device that is assigned in it can write to all"
             " memory of the host, and libvirt refuses it",

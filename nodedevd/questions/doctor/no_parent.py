@@ -91,7 +91,7 @@ def _present(host: Examined, parent: Device, mdev: MdevChild) -> _Reason:
 def _vendor_vfio(vgpu: Vgpu, parent: Device, mdev: MdevChild) -> _Reason:
     number = _number(mdev)
     listed = number is not None and number in [one.id for one in vgpu.creatable or ()]
-    file = f"/sys/bus/pci/devices/{parent.sysname}/nvidia/current_vgpu_type"
+    file = f"/sys/bus/pci/devices/{quote(parent.sysname or '')}/nvidia/current_vgpu_type"
     return _Reason(
         "its driver offers vGPUs by vendor VFIO now, without mdevs",
         "Remove the definition. A vGPU is now made by writing the number of its type to"

@@ -7,6 +7,7 @@ Source  NVIDIA AI Enterprise, "Configuring a GPU for MIG-Backed vGPUs": a card i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus, cards_without_vgpus
@@ -29,14 +30,15 @@ def _finding(host: Examined, card: CardWithoutVgpus) -> Finding:
         what = f"its virtual functions ({len(card.functions)}) list no vGPU type that can be set"
     advice = "See the kernel's log for messages of its driver."
     mend: tuple[str, ...] = ("dmesg | tail -n 50",)
+    address = quote(device.sysname or "")
     if is_graphics(device, NVIDIA):
         advice = (
             "If the card is in MIG mode, create GPU instances of the profiles that are wanted:"
             " nvidia-smi mig -cgi. If it is not, see the log of the vGPU manager."
         )
         mend = (
-            f"nvidia-smi -i {device.sysname} --query-gpu=mig.mode.current --format=csv,noheader",
-            f"nvidia-smi mig -i {device.sysname} -lgip",
+            f"nvidia-smi -i {address} --query-gpu=mig.mode.current --format=csv,noheader",
+            f"nvidia-smi mig -i {address} -lgip",
             "journalctl -b -u nvidia-vgpu-mgr | tail -n 30",
         )
     elif is_graphics(device, INTEL):

@@ -10,6 +10,7 @@ Source  NVIDIA vGPU software user guide, "Installing and Configuring the NVIDIA 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
@@ -43,18 +44,19 @@ def check(host: Examined) -> Iterator[Finding]:
 
 def bind(device: Device) -> tuple[str, ...]:
     """Return the commands that bind a function to NVIDIA's driver."""
-    path = f"/sys/bus/pci/devices/{device.sysname}"
-    unbind = () if device.driver is None else (f"echo {device.sysname} > {path}/driver/unbind",)
+    address = quote(device.sysname or "")
+    path = f"/sys/bus/pci/devices/{address}"
+    unbind = () if device.driver is None else (f"echo {address} > {path}/driver/unbind",)
     return (
         f"echo {DRIVER} > {path}/driver_override",
         *unbind,
-        f"echo {device.sysname} > /sys/bus/pci/drivers_probe",
+        f"echo {address} > /sys/bus/pci/drivers_probe",
     )
 
 
 def enable_functions(device: Device) -> str:
     """Return the command that enables the virtual functions of a card."""
-    return f"/usr/lib/nvidia/sriov-manage -e {device.sysname}"
+    return f"/usr/lib/nvidia/sriov-manage -e {quote(device.sysname or '')}"
 
 
 def _virtual(host: Examined, idle: CardWithoutVgpus) -> Iterator[Finding]:

@@ -80,7 +80,7 @@ def is_definition(device: Device, fault: Fault) -> bool:
 
 
 def _unreadable(host: Examined, device: Device, faults: list[Fault]) -> Finding:
-    severity: Severity = "warning" if _is_about_mdevs(device) else "note"
+    severity: Severity = "warning" if _is_about_vgpus(device) else "note"
     text = "; ".join(map(fault_text, faults[:_FAULTS_SHOWN]))
     if len(faults) > _FAULTS_SHOWN:
         text += f"; and {len(faults) - _FAULTS_SHOWN} more"
@@ -108,5 +108,5 @@ def _has_own_finding(device: Device, fault: Fault) -> bool:
     )
 
 
-def _is_about_mdevs(device: Device) -> bool:
-    return not {"mdev_parent", "mdev_child"}.isdisjoint(device.types)
+def _is_about_vgpus(device: Device) -> bool:
+    return not {"mdev_parent", "mdev_child", "vgpu"}.isdisjoint(device.types)

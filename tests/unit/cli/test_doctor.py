@@ -71,7 +71,7 @@ def test_findings_of_a_card_are_one_with_one_command(tmp_path: Path) -> None:
     assert (
         doctor(tree, status=5)
         == """\
-1 warning; 8 devices checked.
+Found 1 warning; 8 devices checked.
 
 pci_0000_3b_00_0
   warning: pci_0000_3b_00_4, pci_0000_3b_00_5, pci_0000_3b_00_6,

@@ -142,8 +142,11 @@ def test_unsafe_mode_without_iommu_is_found(tree: Tree) -> None:
     tree.file(path, "N\n")
     assert examined(tree) == ()
     tree.file(path, "Y\n")
-    found = [one for one in examined(tree) if one.code == "unsafe-noiommu"]
-    assert [one.mend for one in found] == [(f"echo N > {path}",)]
+    found = {one.code: one for one in examined(tree)}
+    assert found["unsafe-noiommu"].mend == (f"echo N > {path}",)
+    assert [one.severity for one in found.values()] == ["warning", "note"]
+    tree.directory("/sys/class/iommu/dmar0")
+    assert codes(examined(tree)) == [("note", "unsafe-noiommu", None)]
 
 
 # -- mdevs and definitions -------------------------------------------------------------
@@ -158,9 +161,17 @@ def test_half_made_mdev_is_found(tree: Tree) -> None:
 
 
 def test_mdev_whose_removal_does_not_end_is_found(tree: Tree) -> None:
-    """A VM has it open."""
-    tree.remove(f"{tree.mdev(CARD, UUID, 'nvidia-1')}/remove")
-    assert codes(examined(tree)) == [("warning", "mdev-removing", MDEV)]
+    """A VM has it open: by now it is gone from its bus, and has neither type nor driver."""
+    path = tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
+    tree.definition(CARD, UUID, "nvidia-1", start="auto")
+    gone = ("remove", "mdev_type", "driver")
+    for one in (f"/sys/bus/mdev/devices/{UUID}", *(f"{path}/{name}" for name in gone)):
+        tree.remove(one)
+    tree.remove(f"{tree.resolve(CARD)}/mdev_supported_types/nvidia-1/devices/{UUID}")
+    (found,) = examined(tree)
+    assert (found.severity, found.code) == ("warning", "mdev-removing")
+    assert (found.device, found.card) == (MDEV, CARD_NAME)
+    assert found.mend == (f"nodedevctl in-use {MDEV}",)
 
 
 def test_mdev_without_a_driver_is_found(tree: Tree) -> None:

@@ -249,6 +249,30 @@ def test_card_whose_counts_are_unknown_has_no_such_finding(tree: Tree) -> None:
     assert {one.code for one in examined(tree)} == {"attribute-unreadable"}
 
 
+def test_hostile_name_of_a_function_is_quoted(tree: Tree) -> None:
+    """A command that is pasted does what it says."""
+    name = "x; reboot"
+    card(tree)
+    tree.device(
+        f"/sys/devices/pci0000:00/{name}",
+        bus="pci",
+        driver="vfio-pci",
+        uevent={"PCI_CLASS": "30200", "PCI_ID": "10DE:2235"},
+    )
+    path = f"/sys/devices/pci0000:00/{name}"
+    tree.kernel_link(f"{path}/physfn", tree.resolve(CARD))
+    (found,) = [one for one in examined(tree) if one.code == "function-wrong-driver"]
+    assert found.mend[0] == f"echo nvidia > /sys/bus/pci/devices/'{name}'/driver_override"
+
+
+def test_function_whose_types_cannot_be_read_is_a_warning(tree: Tree) -> None:
+    """What it offers is unknown, so nothing is concluded from it."""
+    for path in card(tree):
+        tree.file(f"{path}/nvidia/current_vgpu_type", "0\n")
+    found = examined(tree)
+    assert {(one.severity, one.code) for one in found} == {("warning", "attribute-unreadable")}
+
+
 # -- GVT-g -----------------------------------------------------------------------------
 
 
