@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from nodedevd.cli.in_use import RETRY_REASONS
-from nodedevd.cli.options import Context, epilog, json_option, print_json
+from nodedevd.cli.options import EXIT_STATUS, Context, epilog, json_option, print_json
 from nodedevd.cli.source import Source
 from nodedevd.errors import InvalidParameter
 from nodedevd.host.sysroot import Sysroot
@@ -46,6 +46,7 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
         "nodedevctl hostdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 > mdev.xml",
         "virsh attach-device DOMAIN mdev.xml",
         "nodedevctl hostdev --not-created --type nvidia-746 $(uuidgen)",
+        exit_status=f"{EXIT_STATUS.removesuffix('.')}, 6 no device offers the type.",
     )
 )
 @click.argument("device", metavar="DEVICE")

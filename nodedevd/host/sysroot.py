@@ -49,6 +49,8 @@ class Sysroot:
         self._prefix = "" if self.live else self.root
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
+        self.remembered: dict[object, Any] = {}
+        """what stays true and cannot always be read, such as the name of a type"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
         # The file system, in four calls: the kernel's, or an archive's.
@@ -129,6 +131,13 @@ class Sysroot:
             return stat.S_ISDIR(self._lstat(self._locate(path)).st_mode)
         except (OSError, ValueError):
             return False
+
+    def mode(self, path: str) -> int | None:
+        """Return the permissions of what a path leads to; None if that is absent."""
+        try:
+            return stat.S_IMODE(self._lstat(self._prefix + self.resolve(path)).st_mode)
+        except (OSError, ValueError):
+            return None
 
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""

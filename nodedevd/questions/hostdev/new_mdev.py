@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import CURRENT
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.hostdev.assignment import Assignment
@@ -15,7 +14,7 @@ from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.mdev import checked_model
 from nodedevd.questions.hostdev.refusal import not_assignable
 from nodedevd.questions.hostdev.request import HostDevRequest, Model, parse_new_mdev
-from nodedevd.questions.vgpus import nearest_types, vgpu_functions
+from nodedevd.questions.vgpus import matching_offers, nearest_types, vgpu_functions
 from nodedevd.text import abbreviated
 
 # The id of a type begins with the name of its driver.
@@ -118,9 +117,7 @@ def _offered(snapshot: Snapshot, type_: str) -> _Offered:
     apis = set()
     parents, functions = [], []
     for function in vgpu_functions(snapshot):
-        for one in function.offers:
-            if not type_matches(type_, one.id, one.name):
-                continue
+        for one in matching_offers(function, type_):
             if function.framework == "vendor-vfio":
                 functions.append(function.device)
                 continue
