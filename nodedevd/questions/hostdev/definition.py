@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
@@ -11,7 +13,9 @@ from nodedevd.model.snapshot import Snapshot
 
 def how_to_start(snapshot: Snapshot, device: Device, mdev: MdevChild) -> str:
     """Return what to do first, and the command that starts the mdev then."""
-    start = f"mdevctl start -u {mdev.uuid} -p {mdev.parent_addr}"
+    # A definition's file can have any name.
+    address = quote(mdev.parent_addr)
+    start = f"mdevctl start -u {mdev.uuid} -p {address}"
     other = _active_elsewhere(snapshot, device, mdev)
     if other is not None:
         return (
@@ -23,7 +27,7 @@ def how_to_start(snapshot: Snapshot, device: Device, mdev: MdevChild) -> str:
         return (
             f"it is defined, but its parent {parent.name} creates vGPUs without mdevs: write the"
             f" id of a profile to {parent.path}/{CURRENT} and assign {parent.name} instead, and"
-            f" remove the definition: mdevctl undefine -u {mdev.uuid} -p {mdev.parent_addr}"
+            f" remove the definition: mdevctl undefine -u {mdev.uuid} -p {address}"
         )
     obstacle = _obstacle(snapshot, parent, mdev)
     if obstacle is not None:
@@ -63,7 +67,7 @@ def _obstacle(snapshot: Snapshot, parent: Device | None, mdev: MdevChild) -> str
         offered = ", ".join([one.id for one in offers.types]) or "none"
         return (
             f"its parent {parent.name} does not offer the type {wanted}: choose one of {offered}"
-            f" (mdevctl modify -u {mdev.uuid} -p {address} --type TYPE)"
+            f" (mdevctl modify -u {mdev.uuid} -p {quote(address)} --type TYPE)"
         )
     if mdev.waits_for == "capacity":
         return f"its parent {parent.name} has no free instance of its type: stop another mdev"
@@ -74,6 +78,6 @@ def _how_to_register(parent: Device) -> str:
     if parent.subsystem == "css" and parent.driver != "vfio_ccw":
         return (
             f"it is bound to {parent.driver or 'no driver'}; bind it to vfio_ccw:"
-            f" driverctl -b css set-override {parent.sysname} vfio_ccw"
+            f" driverctl -b css set-override {quote(parent.sysname or '')} vfio_ccw"
         )
     return f"load the driver that makes it one (its driver is {parent.driver or 'missing'})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from nodedevd.errors import DoesNotFit
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.model.device import Device
@@ -33,7 +35,7 @@ def _check(snapshot: Snapshot, device: Device, mdev: MdevChild) -> None:
             detail = (
                 "the kernel has not finished creating it; wait for it:"
                 f" nodedevctl wait --device {name} --timeout 10;"
-                f" if that does not help, remove it: echo 1 > {device.path}/remove"
+                f" if that does not help, remove it: echo 1 > {quote(f'{device.path}/remove')}"
             )
             raise not_assignable(name, "incomplete", detail)
         case "removing":

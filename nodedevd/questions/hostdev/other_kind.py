@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
@@ -16,7 +18,7 @@ def why_not(snapshot: Snapshot, device: Device) -> str:
         offers = parent.types[0].id if parent.types else "TYPE"
         return (
             f"{text}, but an mdev parent; create an mdev, and assign that:"
-            f" mdevctl start -u $(uuidgen) -p {device.sysname} -t {offers}"
+            f" mdevctl start -u $(uuidgen) -p {quote(device.sysname or '')} -t {quote(offers)}"
         )
     above = device
     while above.parent is not None:

@@ -43,6 +43,12 @@ def test_definition_that_can_be_started_has_the_command(tree: Tree) -> None:
     )
 
 
+def test_name_of_a_definition_is_quoted_in_its_command(tree: Tree) -> None:
+    """Its directory can have any name, and the command is there to be pasted."""
+    tree.definition("$(reboot)", UUID, "nvidia-746")
+    assert detail().endswith(f"mdevctl start -u {UUID} -p '$(reboot)'")
+
+
 def test_uuid_that_is_active_on_another_parent_is_named(tree: Tree) -> None:
     """The kernel creates no second mdev of a UUID, so the start would fail."""
     gpu(tree)
