@@ -31,7 +31,7 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink import interface
 from nodedevd.server.varlink.answers import Answer, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.parameters import (
     DumpXmlParameters,
     FitsParameters,
