@@ -104,7 +104,9 @@ def opened(one: str) -> Iterator[None]:
         stack.callback(os.close, group)
         fcntl.ioctl(group, set_container, struct.pack("i", container))
         fcntl.ioctl(container, set_iommu, type1)
-        stack.callback(os.close, fcntl.ioctl(group, get_device_fd, one.encode() + b"\0"))
+        # With a buffer that can change, ioctl returns the number that the kernel returns.
+        device = fcntl.ioctl(group, get_device_fd, bytearray(one.encode() + b"\0"))
+        stack.callback(os.close, device)
         yield
 
 
