@@ -66,6 +66,22 @@ def may_be_device(sysroot: Sysroot, path: str) -> bool:
         return False
 
 
+def is_listed(sysroot: Sysroot, path: str) -> bool:
+    """Return whether a scan finds the device at a path: its bus or class lists it, or it has types.
+
+    A directory between two devices is in no list.
+    """
+    if sysroot.exists(f"{path}/{MDEV_TYPES}"):
+        return True
+    try:
+        subsystem = sysroot.read_link(f"{path}/subsystem").rpartition("/")[2]
+    except OSError:
+        return False
+    name = path.rpartition("/")[2]
+    links = (f"/sys/bus/{subsystem}/devices/{name}", f"/sys/class/{subsystem}/{name}")
+    return subsystem in SUBSYSTEMS and path in [_target(sysroot, link) for link in links]
+
+
 def _device_directories(sysroot: Sysroot, faults: list[Fault]) -> list[str]:
     buses = readable_names_in(sysroot, "/sys/bus", faults)
     classes = readable_names_in(sysroot, "/sys/class", faults)

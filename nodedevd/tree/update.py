@@ -6,22 +6,18 @@ import operator
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
-from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES
+from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.kinds.shared.mdevctl import (
-    definition_path,
-    definitions_directory,
-    find_definitions,
-)
+from nodedevd.kinds.shared.mdevctl import definitions_directory, find_definitions
 from nodedevd.model.changes import Update
 from nodedevd.model.definitions import is_defined
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.names import is_uuid
 from nodedevd.tree.find import is_listed_parent, may_be_device
 from nodedevd.tree.graft import Reading, graft
-from nodedevd.tree.read import Job, read_all, without_orphans
+from nodedevd.tree.nesting import Readings, nest, with_definition
+from nodedevd.tree.read import Job, Reader
 from nodedevd.tree.related import related
 
 
@@ -51,14 +47,19 @@ def update(
     touched = {path for one in touched for path in _devices(sysroot, old, one)}
     readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - unanswered, job)
     touched |= doubtful
-    first = _read(sysroot, old, touched, job, unanswered, readings)
+    new = _read(sysroot, old, touched, job, unanswered, readings)
     # The kernel sends an event for a device, and none for those that change along with it.
-    others = {path for change in first.changes for path in related(change, first.snapshot)}
-    others -= touched
-    if not others:
-        return first
-    second = _read(sysroot, first.snapshot, others, job, unanswered)
-    return Update(second.snapshot, (*first.changes, *second.changes))
+    changes = new.changes
+    seen = set(touched)
+    while others := _others(new) - seen:
+        seen |= others
+        new = _read(sysroot, new.snapshot, others, job, unanswered)
+        changes += new.changes
+    return Update(new.snapshot, changes)
+
+
+def _others(update: Update) -> set[str]:
+    return {path for change in update.changes for path in related(change, update.snapshot)}
 
 
 def _reread_volatile(
@@ -94,17 +95,20 @@ def _read(
     unanswered: Set[str],
     besides: Iterable[Reading] = (),
 ) -> Update:
-    listed = {path: [MDEV_BUS] if is_listed_parent(sysroot, path) else [] for path in paths}
-    found = {
-        path: directories
-        for path, directories in listed.items()
-        if directories or old.at(path) is not None or may_be_device(sysroot, path)
-    }
-    read = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
-    readings, gone = without_orphans(sysroot, found, read)
-    # The events of the devices below may still be on their way.
-    below = {one for path in gone for one in old.below(path)}
-    return graft(old, gone={*found, *below}, readings=[*besides, *readings])
+    reader = Reader(sysroot, old, job, unanswered)
+    readings: Readings = {one.path: one for one in besides}
+    # What lies below comes first, so that a parent is read when its new children are known; and
+    # an mdev before its definition.
+    for path in sorted(paths, reverse=True):
+        if (
+            old.at(path) is not None
+            or may_be_device(sysroot, path)
+            or is_listed_parent(sysroot, path)
+        ):
+            readings[path] = reader.read_unlisted(path)
+    nest(sysroot, old, readings, reader.read_unlisted)
+    left = [path for path, reading in readings.items() if reading is None]
+    return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 
 def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
@@ -115,11 +119,7 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
         # A new interface is left to its uevent, which comes once udevd has named it.
         yield from [one for one in _target(sysroot, path) if old.at(one) is not None]
     else:
-        yield path
-        # An mdev and its definition are one device, which starts or stops in one change.
-        parent, _, name = path.rpartition("/")
-        if is_uuid(name):
-            yield definition_path(parent.rpartition("/")[2], name)
+        yield from with_definition(path)
         yield from old.below(definitions_directory(path))
 
 
