@@ -516,7 +516,7 @@ async def test_profile_set_without_an_event_is_noticed_soon(tmp_path: Path) -> N
         updates = live.follower.followed.updates
         first, second = map(live.tree.resolve, VFS)
         for path in (first, second):
-            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": ""})
+            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name"})
         live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
         await eventually(lambda: profiles(live) == ["NVIDIA L40S-2Q", None])
         await eventually(lambda: not creatable(live))
