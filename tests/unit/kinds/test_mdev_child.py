@@ -574,6 +574,7 @@ def test_definition_that_cannot_be_read_is_unknown(
         ("/sys/devices/pci0000:00/0000:00:03.0", "pci", "0000:00:03.0"),
         ("/sys/devices/css0/0.0.0314", "css", "0.0.0314"),
         ("/sys/devices/vfio_ap/matrix", "matrix", "matrix"),
+        ("/sys/devices/qeth/0.0.bd00", "ccwgroup", "0.0.bd00"),
     ],
 )
 def test_parent_that_is_no_mdev_parent_now_is_the_parent_all_the_same(
