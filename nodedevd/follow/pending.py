@@ -36,11 +36,15 @@ class Work:
     """paths of devices to read completely"""
     volatile: set[str] = field(default_factory=set)
     """paths of devices of which only the volatile values are read"""
+    polled: set[str] = field(default_factory=set)
+    """paths of devices that are read if one cheap read shows a change"""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """clients' requests that end with this job"""
+    leaving: set[str] = field(default_factory=set)
+    """paths of devices with a uevent `remove`"""
 
     def __bool__(self) -> bool:
-        return bool(self.scan or self.touched or self.volatile)
+        return bool(self.scan or self.touched or self.volatile or self.polled)
 
     def done(self) -> None:
         """End the requests that wait for this job."""
@@ -77,6 +81,11 @@ class Pending:
         self._work.touched.update(paths)
         self._added.set()
 
+    def poll(self, paths: Iterable[str]) -> None:
+        """Have the devices at these paths read if one cheap read shows a change."""
+        self._work.polled.update(paths)
+        self._added.set()
+
     def refresh(self, paths: Iterable[str]) -> asyncio.Future[None]:
         """Have volatile values read; return a future that ends with the job that reads them.
 
@@ -109,6 +118,7 @@ class Pending:
         """Return all of it, for a job that changes this snapshot."""
         work, self._work = self._work, Work()
         work.touched |= touched_paths(self._uevents, snapshot)
+        work.leaving |= {one.path for one in self._uevents if one.action == "remove"}
         self._uevents.clear()
         return work
 
@@ -116,7 +126,9 @@ class Pending:
         """Add what a job took and did not finish."""
         self.request(work.scan)
         self._work.touched |= work.touched
+        self._work.leaving |= work.leaving
         self._work.volatile |= work.volatile
+        self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting
 
     def close(self) -> None:

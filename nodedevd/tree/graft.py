@@ -7,7 +7,8 @@ readings, not with the size of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -50,6 +51,9 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+ReadingOrDevice = TypeVar("ReadingOrDevice", Reading, Device)
+
+
 def graft(
     old: Snapshot,
     *,
@@ -70,7 +74,7 @@ def graft(
         computer: The root, if it was read.
         errors: Faults of directories, if all were listed.
     """
-    read = {reading.path: reading for reading in readings}
+    read = {one.path: recalled(one, old.at(one.path)) for one in readings}
     removed = {path for path in gone if path not in read and old.at(path) is not None}
     names = _Names(old, removed, read)
     # A device below one that came, went or was renamed may have another parent now.
@@ -96,6 +100,21 @@ def graft(
         before = old.get(computer.name)
         kept.append(before if before is not None and before == computer else computer)
     return _difference(old, removed, kept, names, old.errors if errors is None else errors)
+
+
+def recalled(source: ReadingOrDevice, before: Device | None) -> ReadingOrDevice:
+    """Return a device as it was read, with what only the reading before it could still see."""
+    if before is None:
+        return source
+    for capability in source.capabilities:
+        recall = KIND_OF[type(capability)].recall
+        known = None if recall is None else before.capability(type(capability))
+        if recall is not None and known is not None:
+            new = recall(capability, known)
+            if new is not capability:
+                others = [new if one is capability else one for one in source.capabilities]
+                source = msgspec.structs.replace(source, capabilities=tuple(others))
+    return source
 
 
 class _Names:
@@ -208,7 +227,7 @@ def _difference(
     vanished = [device for path in removed_paths if (device := old.at(path)) is not None]
     vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
     removed = {device.name: device for device in vanished if device.name not in new}
-    changes = list(_ordered(old, new, removed))
+    changes = _ordered(old, new, removed)
     if not changes and errors == old.errors and names.shared == old.shared_names:
         return Update(old, ())
     snapshot = old.replaced(
@@ -223,17 +242,33 @@ def _difference(
 
 def _ordered(
     old: Snapshot, new: Mapping[str, Device], removed: Mapping[str, Device]
-) -> Iterator[Change]:
+) -> list[Change]:
     """Return the changes: parents before children, and children before parents for removals.
 
-    Removals come last, so that no device is ever below one that is already removed.
+    A device that gains a capability is a new one to some watchers, and one that loses a
+    capability a removed one, so they have their places among these. Removals come last, so that
+    no device is ever below one that is already removed.
     """
-    ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=tree_path)]
-    for before, device in ordered:
+    first: list[Change] = []
+    then: list[Change] = []
+    last: list[Change] = [Removed(device) for device in removed.values()]
+    for device in sorted(new.values(), key=tree_path):
+        before = old.get(device.name)
         if before is None:
-            yield Added(device)
-    for before, device in ordered:
-        if before is not None and before != device:
-            yield Changed(before, device)
-    for device in sorted(removed.values(), key=tree_path, reverse=True):
-        yield Removed(device)
+            first.append(Added(device))
+        elif before is not device:
+            order = last if lost(before, device) else first if lost(device, before) else then
+            order.append(Changed(before, device))
+    last.sort(key=_tree_path_before, reverse=True)
+    return [*first, *then, *last]
+
+
+def _tree_path_before(change: Change) -> str:
+    return tree_path(change.before if isinstance(change, Changed) else change.device)
+
+
+def lost(before: Device | Reading, after: Device | Reading) -> bool:
+    """Return whether a device had a type of capability that it no longer has."""
+    types = [type(capability) for capability in before.capabilities]
+    now = [type(capability) for capability in after.capabilities]
+    return types != now and not set(types).issubset(now)

@@ -254,18 +254,30 @@ async def test_removed_subtree_leaves_nothing(tmp_path: Path) -> None:
         assert [device.name for device in live.store.snapshot] == ["computer"]
 
 
-async def test_parent_after_its_child_takes_it_over(tmp_path: Path) -> None:
-    """A child whose uevent comes first is below the root until its parent is added."""
+async def test_child_whose_uevent_comes_first_brings_its_parent_along(tmp_path: Path) -> None:
+    """No watcher is sent a child before its parent."""
     bridge = "0000:00:01.0"
     async with following(tmp_path) as live:
         path = live.pci(bridge, class_=0x060400)
         child = live.pci(CARD, parent=bridge)
         live.monitor.uevent("add", child)
         await eventually(lambda: live.has(child))
-        assert live.get(CARD).parent == "computer"
+        assert live.get(CARD).parent == live.get(bridge).name
+        generation = live.store.snapshot.generation
         live.monitor.uevent("add", path)
         await live.until_true_to_the_host()
-        assert live.get(CARD).parent == live.get(bridge).name
+        assert live.store.snapshot.generation == generation
+
+
+async def test_device_whose_directory_goes_after_its_last_uevent_goes(tmp_path: Path) -> None:
+    """The kernel sends `remove` before it removes the directory, and nothing after that."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        path = live.get(CARD).path or ""
+        live.monitor.uevent("remove", path)
+        await eventually(lambda: live.follower.followed.updates > 0)
+        assert live.has(path)
+        live.remove(path)
+        await eventually(lambda: not live.has(path))
 
 
 async def test_change_of_mdev_state_makes_a_parent_and_unmakes_it(tmp_path: Path) -> None:
@@ -445,7 +457,7 @@ async def test_stale_counts_are_read_for_a_client(tmp_path: Path) -> None:
         await fresh
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
-        assert live.follower.volatile.refresh([live.get(UUID), live.get("computer")]) is None
+        assert live.follower.volatile.refresh([live.get("computer")]) is None
 
 
 async def test_device_is_fresh_until_its_counts_are_too_old(tmp_path: Path) -> None:
@@ -477,6 +489,12 @@ def profiles(live: Live) -> list[str | None]:
     return [None if one is None or one.current is None else one.current.name for one in found]
 
 
+def creatable(live: Live) -> int:
+    """Return how many profiles the virtual functions list."""
+    found = [live.get(vf).capability(Vgpu) for vf in VFS]
+    return sum(len(one.creatable or ()) for one in found if one is not None)
+
+
 async def test_profile_set_without_an_event_is_found_for_a_client(tmp_path: Path) -> None:
     """The other functions of the card, which share its capacity, are read with it."""
     async with following(tmp_path, card_with_vendor_vfio, count_age_seconds=0.0) as live:
@@ -490,6 +508,20 @@ async def test_profile_set_without_an_event_is_found_for_a_client(tmp_path: Path
         # Only the function itself still lists this type.
         assert profiles(live) == ["NVIDIA L40S-2Q", None]
         assert live.true_to_the_host()
+
+
+async def test_profile_set_without_an_event_is_noticed_soon(tmp_path: Path) -> None:
+    """Without a request, by a poll; its name is known when no function lists it any more."""
+    async with following(tmp_path, card_with_vendor_vfio, poll_seconds=0.01) as live:
+        updates = live.follower.followed.updates
+        first, second = map(live.tree.resolve, VFS)
+        for path in (first, second):
+            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name"})
+        live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
+        await eventually(lambda: profiles(live) == ["NVIDIA L40S-2Q", None])
+        await eventually(lambda: not creatable(live))
+        # A poll that finds nothing is no update.
+        assert live.follower.followed.updates == updates
 
 
 async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: Path) -> None:

@@ -32,9 +32,20 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     waiting = pending.refresh(["/sys/devices/c"])
     paths = {"/sys/devices/a/uuid", "/sys/devices/a", "/sys/devices/b"}
     assert pending.paths(NOTHING) == paths
-    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, [waiting])
+    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, waiting=[waiting])
     assert not pending
     assert pending.take(NOTHING) == Work()
+
+
+async def test_device_with_a_uevent_remove_is_leaving() -> None:
+    """Also after a job that failed."""
+    pending = Pending()
+    pending.add([Uevent("remove", "/sys/devices/a", "pci"), Uevent("add", "/sys/devices/b", "pci")])
+    work = pending.take(NOTHING)
+    assert work.leaving == {"/sys/devices/a"}
+    pending.put_back(work)
+    assert pending.take(NOTHING).leaving == {"/sys/devices/a"}
+    assert pending.take(NOTHING).leaving == set()
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -97,7 +108,7 @@ async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> N
         Scan.RECONCILE,
         {"/sys/devices/a", "/sys/devices/c"},
         {"/sys/devices/b", "/sys/devices/d"},
-        [first, second],
+        waiting=[first, second],
     )
 
 
