@@ -16,7 +16,7 @@ from nodedevd.errors import NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
-from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, parse_name
+from nodedevd.kinds.shared.vgpu_types import TEXT_LIMIT, TypeFacts, normalised, parse_name
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -235,6 +235,8 @@ class _Cards:
 
     def one_type(self, wanted: str) -> list[CardType]:
         """Return each card with the wanted type, or with the reason why it lacks it."""
+        if len(wanted) > TEXT_LIMIT:  # before it is normalised, which takes time and is cached
+            raise NoSuchType(wanted, nearest_types(self._functions, wanted))
         found: list[CardType] = []
         for card in sorted({*self._groups, *self._without}):
             functions = self._groups.get(card, [])

@@ -26,7 +26,7 @@ CAPABILITIES = ("mdev_parent", "vgpu")
 _RELATED = frozenset({MdevParent, MdevChild, Vgpu})
 _TYPELESS = frozenset({"incomplete", "removing"})
 _NEAREST = 5
-_TEXT_LIMIT = 256  # a longer text of a client is compared with no name
+_COMPARED = 256  # characters of a name: to compare two takes their product
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):
@@ -157,8 +157,9 @@ def nearest_types(functions: Iterable[VgpuFunction], wanted: str) -> tuple[str, 
     names: dict[str, str] = {}
     for function in functions:
         for one in function.offers:
-            names.setdefault(normalised(one.name or one.id), one.name or one.id)
-    wanted = normalised(wanted) if len(wanted) <= _TEXT_LIMIT else ""
+            name = one.name or one.id
+            names.setdefault(normalised(name[:_COMPARED]), name)
+    wanted = normalised(wanted[:_COMPARED])
     close = get_close_matches(wanted, names, n=_NEAREST, cutoff=0.5)
     return tuple([names[key] for key in dict.fromkeys([*close, *names])][:_NEAREST])
 
