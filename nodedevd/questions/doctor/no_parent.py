@@ -25,7 +25,6 @@ from nodedevd.questions.doctor.finding import Finding, Severity
 from nodedevd.questions.doctor.gvt import ENABLE
 from nodedevd.questions.doctor.host import module_of
 
-
 _NAMES_SHOWN = 2
 
 
