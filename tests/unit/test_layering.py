@@ -38,7 +38,7 @@ ASYNCHRONOUS = {
 COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
     "server.libvirt.session",
-    "server.varlink.interface",
+    "server.varlink.methods",
 }
 """Modules that await: a client its replies, and an answer a fresh reading."""
 
