@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import click
 import msgspec
 
+from nodedevd.cli.doctor_text import has_colour, report_text
 from nodedevd.cli.options import EXIT_NO, Context, epilog, json_option, print_json, progress
 from nodedevd.client import Client
 from nodedevd.errors import NoDaemon, NodedevError
@@ -17,12 +18,10 @@ from nodedevd.host.facts import read_host
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
-from nodedevd.questions.doctor import DaemonView, Finding, Report, diagnose, differences
+from nodedevd.questions.doctor import DaemonView, Report, diagnose, differences
 from nodedevd.socket_paths import candidate_socket_paths
-from nodedevd.text import printable
 
 _ANSWER_SECONDS = 10.0
-_DEVICES_SHOWN = 4
 
 
 @click.command(
@@ -44,20 +43,23 @@ def doctor(context: Context, as_json: bool) -> None:
     daemon is a finding, too.
 
     A problem means that something is broken, a warning that something will not work or may be
-    wrong, a note that something may be intended. Each finding has a remedy. docs/doctor.md lists
-    all findings by their code.
+    wrong, a note that something may be intended. The verdict comes first, then the findings of
+    each card: what is so, what to do next, and the commands for it, to paste into a shell of
+    root. docs/doctor.md lists all findings by their code.
     """
     sysroot = Sysroot(context.sysroot or "/")
     snapshot, hanging = _scan(sysroot)
     daemon = None
     if context.sysroot is None:
         daemon = _ask(context.socket, sysroot, snapshot)
-    findings = diagnose(snapshot, read_host(sysroot), hanging=hanging, daemon=daemon)
-    report = Report(sysroot.root, len(snapshot), findings)
+    facts = read_host(sysroot)
+    findings = diagnose(snapshot, facts, hanging=hanging, daemon=daemon)
+    report = Report(sysroot.root, facts.container, len(snapshot), findings)
     if as_json:
         print_json(msgspec.json.encode(report))
     else:
-        click.echo(_text(report), nl=False)
+        colour = has_colour(sys.stdout, os.environ)
+        click.echo(report_text(report, snapshot, colour=colour), nl=False)
     if not report.healthy:
         sys.exit(EXIT_NO)
 
@@ -126,30 +128,3 @@ def _is_refused(path: str) -> bool:
     except OSError:
         return False
     return is_socket and not os.access(path, os.W_OK)
-
-
-def _text(report: Report) -> str:
-    lines = []
-    for finding, devices in _grouped(report.findings):
-        names = ", ".join(devices[:_DEVICES_SHOWN])
-        if len(devices) > _DEVICES_SHOWN:
-            names += f" and {len(devices) - _DEVICES_SHOWN} more"
-        about = f"{names}: " if devices else ""
-        lines += [
-            f"{finding.severity}: {printable(about + finding.text)} [{finding.code}]",
-            f"  {printable(finding.advice)}",
-        ]
-    if report.healthy:
-        lines.append(f"No problems found, {report.devices} devices checked.")
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[Finding, list[str]]]:
-    """Group equal findings, such as those of all functions of one card, with their devices."""
-    groups: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
-    for one in findings:
-        key = (one.severity, one.code, one.text)
-        _, devices = groups.setdefault(key, (one, []))
-        if one.device is not None:
-            devices.append(one.device)
-    return groups.values()

@@ -169,6 +169,13 @@ class Sysroot:
             todo.extend(text.split("/")[::-1])
         return done or "/"
 
+    def mode(self, path: str) -> int | None:
+        """Return the permissions of what a path leads to; None if that is absent."""
+        try:
+            return stat.S_IMODE(self._lstat(self._prefix + self.resolve(path)).st_mode)
+        except (OSError, ValueError):
+            return None
+
     def ethtool_features(self, interface: str, index: int) -> frozenset[str] | None:
         """Return the kernel's names of an interface's active features.
 

@@ -28,6 +28,8 @@ from nodedevd.tree.read import scan
 from nodedevd.tree.stand_ins import StandIns
 
 _READABLE = 0o444
+_OF_INTEREST = 0o113
+"""execution, and writing by everybody"""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -104,9 +106,14 @@ class RecordingSysroot(Sysroot):
         return True
 
     def permissions(self, path: str) -> int:
-        """Return the permissions of a file, where not everybody may read it."""
+        """Return the permissions of a file, where not everybody may read it.
+
+        Of mdevctl's files also whether they can be run, and whether everybody may change them.
+        """
         mode = stat.S_IMODE(self._mode(path)) & 0o777
-        return FILE_MODE if mode & _READABLE == _READABLE else mode
+        if mode & _READABLE != _READABLE:
+            return mode
+        return FILE_MODE if path.startswith("/sys/") else FILE_MODE | mode & _OF_INTEREST
 
     def _mode(self, path: str) -> int:
         """Return type and permissions; those of a file for what is there no longer."""

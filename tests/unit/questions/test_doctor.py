@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -17,12 +16,12 @@ from nodedevd.model.status import ScanTimes, Status, UnansweredRead, build_statu
 from nodedevd.questions.doctor import (
     Code,
     DaemonView,
-    Finding,
     Severity,
     diagnose,
     differences,
 )
 from nodedevd.tree.read import scan
+from tests.support.doctor import codes, examined
 from tests.support.faulty import FaultySysroot
 from tests.support.mdev_card import CARD, CARD_NAME, MDEV, NVIDIA_CARD, UUID, mdev_card
 from tests.support.stuck import StuckAttribute
@@ -37,66 +36,15 @@ def tree(tmp_path: Path) -> Tree:
     return mdev_card(tmp_path / "host")
 
 
-def examined(tree: Tree, **facts: bool) -> tuple[Finding, ...]:
-    """Return the findings for a host; `facts` replace those in its files."""
-    sysroot = Sysroot(tree.root)
-    snapshot = scan(sysroot)
-    known = msgspec.structs.replace(read_host(sysroot), **facts)
-    return diagnose(snapshot, known)
-
-
-def codes(findings: Iterable[Finding]) -> list[tuple[Severity, Code, str | None]]:
-    """Return severity, code and device of each finding."""
-    return [(one.severity, one.code, one.device) for one in findings]
-
-
 def test_healthy_host_has_no_findings(tree: Tree) -> None:
     """An mdev exists, and a definition has no autostart."""
     tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
-    tree.definition(CARD, UUID, "nvidia-1", start="auto")
+    tree.definition(CARD, UUID, "nvidia-1", start="manual")
     tree.definition(CARD, "83c32df7-d52e-4ec1-9668-1f3c7e4df107", "nvidia-1")
     assert examined(tree, udevd=True, root=True) == ()
 
 
 # -- the host --------------------------------------------------------------------------
-
-
-def test_definition_on_a_host_without_mdev_is_found(tree: Tree) -> None:
-    """A definition needs mdev, but the kernel does not have it."""
-    for path in (f"{tree.resolve(CARD)}/mdev_supported_types", "/sys/class/mdev_bus"):
-        tree.remove(path)
-    assert examined(tree) == ()
-    tree.definition(CARD, UUID, "nvidia-1")
-    assert codes(examined(tree)) == [
-        ("warning", "no-mdev", None),
-        ("note", "definition-without-parent", MDEV),
-    ]
-    tree.directory("/sys/module/mdev")
-    assert codes(examined(tree)) == [("note", "definition-without-parent", MDEV)]
-
-
-@pytest.mark.parametrize(("value", "found"), [("Y", True), ("1", True), ("N", False)])
-def test_gvt_without_its_module_is_found(tmp_path: Path, value: str, found: bool) -> None:
-    """i915.enable_gvt=1 alone makes no parent."""
-    tree = Tree(tmp_path)
-    gpu = {"vendor": 0x8086, "device": 0x3E98, "class_": 0x030000, "iommu_group": 1}
-    tree.pci("0000:00:02.0", driver="i915", **gpu)  # type: ignore[arg-type]
-    tree.file("/sys/module/i915/parameters/enable_gvt", f"{value}\n")
-    assert (codes(examined(tree)) == [("warning", "no-mdev", None)]) is found
-
-
-def test_nvidia_virtual_function_that_takes_no_vgpu_is_found(tmp_path: Path) -> None:
-    """With neither types nor vendor VFIO, the host driver is missing."""
-    tree = Tree(tmp_path)
-    tree.pci(CARD, driver="nvidia", iommu_group=1, **NVIDIA_CARD)
-    vf = tree.pci(VF, driver="nvidia", iommu_group=2, **NVIDIA_CARD)
-    tree.sriov(CARD, [VF])
-    (finding,) = examined(tree)
-    assert (finding.severity, finding.code) == ("warning", "no-mdev")
-    assert "pci_0000_3b_00_4" in finding.text
-    tree.file(f"{vf}/nvidia/current_vgpu_type", "0\n")
-    tree.file(f"{vf}/nvidia/creatable_vgpu_types", "ID : vGPU Name\n")
-    assert examined(tree) == ()
 
 
 def test_host_without_iommu_is_noted(tmp_path: Path) -> None:
@@ -116,9 +64,12 @@ def test_device_for_vms_on_a_host_without_iommu_is_found(tmp_path: Path, want: s
     vendor = 0x10DE if want == "card" else 0x15B3
     card = {"vendor": vendor, "device": 1, "class_": 0x030200}
     tree.pci(CARD, driver=driver, **card)  # type: ignore[arg-type]
-    if want != "driver":
+    tree.directory("/sys/module/nvidia_vgpu_vfio")
+    if want == "virtual function":
         tree.pci(VF, **card)  # type: ignore[arg-type]
         tree.sriov(CARD, [VF])
+    elif want == "card":
+        tree.sriov(CARD, total=16)
     found = [one for one in examined(tree) if one.code == "iommu-off"]
     assert [one.severity for one in found] == ["warning"]
 
@@ -160,29 +111,42 @@ def test_link_of_the_class_that_leads_nowhere_is_found(tree: Tree) -> None:
     assert "/sys/devices/gone" in finding.text
 
 
-@pytest.mark.parametrize(
-    ("driver", "severity"), [("nvidia", "warning"), ("nouveau", "note"), ("vfio-pci", None)]
-)
-def test_card_without_virtual_functions_is_found(
-    tmp_path: Path, driver: str, severity: Severity | None
-) -> None:
-    """Cards since Ampere need virtual functions, unless they are assigned as a whole."""
-    tree = Tree(tmp_path)
-    tree.pci(CARD, driver=driver, iommu_group=1, **NVIDIA_CARD)
-    tree.sriov(CARD, total=16)
-    found = examined(tree)
-    assert codes(found) == (
-        [] if severity is None else [(severity, "no-virtual-functions", CARD_NAME)]
-    )
-    assert all(f"sriov-manage -e {CARD}" in one.advice for one in found)
-
-
 def test_older_card_and_other_devices_need_no_virtual_functions(tree: Tree) -> None:
     """An older card is a parent itself; a network card may be used without."""
     tree.sriov(CARD, total=16)
     tree.pci("0000:01:00.0", vendor=0x15B3, device=1, class_=0x020000, iommu_group=3)
     tree.sriov("0000:01:00.0", total=8)
     assert examined(tree) == ()
+
+
+# -- PCI functions ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("driver", "severity"), [("vfio-pci", "problem"), ("nvidia", "note")])
+def test_function_that_does_not_answer_is_found(
+    tmp_path: Path, driver: str, severity: Severity
+) -> None:
+    """Its configuration space reads all ones: a guest fails with it, a host may have it asleep."""
+    tree = Tree(tmp_path)
+    config = b"\xff" * 256
+    tree.pci(CARD, driver=driver, iommu_group=1, config=config, **NVIDIA_CARD)
+    (found,) = examined(tree)
+    code = "function-dead" if severity == "problem" else "attribute-unreadable"
+    assert (found.severity, found.code, found.device) == (severity, code, CARD_NAME)
+    assert any("/remove" in command for command in found.mend) is (severity == "problem")
+
+
+def test_unsafe_mode_without_iommu_is_found(tree: Tree) -> None:
+    """It gives a guest the whole memory of the host."""
+    path = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+    tree.file(path, "N\n")
+    assert examined(tree) == ()
+    tree.file(path, "Y\n")
+    found = {one.code: one for one in examined(tree)}
+    assert found["unsafe-noiommu"].mend == (f"echo N > {path}",)
+    assert [one.severity for one in found.values()] == ["warning", "note"]
+    tree.directory("/sys/class/iommu/dmar0")
+    assert codes(examined(tree)) == [("note", "unsafe-noiommu", None)]
 
 
 # -- mdevs and definitions -------------------------------------------------------------
@@ -193,13 +157,29 @@ def test_half_made_mdev_is_found(tree: Tree) -> None:
     path = tree.mdev(CARD, UUID, None)
     (finding,) = examined(tree)
     assert (finding.severity, finding.code, finding.device) == ("warning", "mdev-incomplete", MDEV)
-    assert f"{path}/remove" in finding.advice
+    assert finding.mend == (f"echo 1 > {path}/remove",)
 
 
 def test_mdev_whose_removal_does_not_end_is_found(tree: Tree) -> None:
-    """A VM has it open."""
-    tree.remove(f"{tree.mdev(CARD, UUID, 'nvidia-1')}/remove")
-    assert codes(examined(tree)) == [("warning", "mdev-removing", MDEV)]
+    """A VM has it open: by now it is gone from its bus, and has neither type nor driver."""
+    path = tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
+    tree.definition(CARD, UUID, "nvidia-1", start="auto")
+    gone = ("remove", "mdev_type", "driver")
+    for one in (f"/sys/bus/mdev/devices/{UUID}", *(f"{path}/{name}" for name in gone)):
+        tree.remove(one)
+    tree.remove(f"{tree.resolve(CARD)}/mdev_supported_types/nvidia-1/devices/{UUID}")
+    (found,) = examined(tree)
+    assert (found.severity, found.code) == ("warning", "mdev-removing")
+    assert (found.device, found.card) == (MDEV, CARD_NAME)
+    assert found.mend == (f"nodedevctl in-use {MDEV}",)
+
+
+def test_mdev_without_a_driver_is_found(tree: Tree) -> None:
+    """The kernel does not bind it again."""
+    path = tree.mdev(CARD, UUID, "nvidia-1", iommu_group=2)
+    (finding,) = examined(tree)
+    assert (finding.severity, finding.code) == ("warning", "mdev-without-driver")
+    assert (finding.card, finding.mend) == (CARD_NAME, (f"echo 1 > {path}/remove",))
 
 
 @pytest.mark.parametrize(("start", "severity"), [("auto", "warning"), ("manual", "note")])
@@ -225,23 +205,9 @@ def test_definition_that_was_not_started_is_found(tree: Tree) -> None:
     tree.definition(CARD, UUID, "nvidia-1", start="auto")
     (finding,) = examined(tree)
     assert (finding.severity, finding.code) == ("warning", "definition-not-started")
-    assert f"mdevctl start -u {UUID} -p {CARD}" in finding.advice
+    assert f"mdevctl start -u {UUID} -p {CARD}" in finding.mend
     tree.definition(CARD, UUID, "nvidia-1", start="manual")
     assert examined(tree) == ()
-
-
-def test_definition_that_cannot_be_read_is_found(tree: Tree) -> None:
-    """Truncated files, and one with a name that mdevctl does not accept."""
-    tree.mdev(CARD, UUID, "nvidia-1", driver="nvidia", iommu_group=2)
-    other = "83c32df7-d52e-4ec1-9668-1f3c7e4df107"
-    for uuid in (UUID, other):
-        tree.file(f"/etc/mdevctl.d/{CARD}/{uuid}", "{")
-    tree.file(f"/etc/mdevctl.d/{CARD}/{other.upper()}", "{}")
-    assert codes(examined(tree)) == [
-        ("warning", "definition-unreadable", None),
-        ("warning", "definition-unreadable", MDEV),
-        ("warning", "definition-unreadable", f"mdev_{other.replace('-', '_')}"),
-    ]
 
 
 # -- what cannot be read ---------------------------------------------------------------

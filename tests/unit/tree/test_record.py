@@ -517,7 +517,7 @@ def test_definitions_are_recorded_under_the_stand_ins_of_their_devices(tmp_path:
     twice = [one.uuid for one in mdevs["copy"] if one.state == "inactive"]
     assert own.uuid in twice
     recorded = {path.name for path in (tmp_path / "copy/etc/mdevctl.d").rglob("*")}
-    assert recorded == {address, "0000:99:00.0", *twice}
+    assert recorded == {address, "0000:99:00.0", *twice, "scripts.d", "callouts"}
 
 
 def test_definition_that_is_nonsense_is_recorded_as_it_is(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """facts: what `doctor` needs to know of a host, besides its devices.
 
-Reads  /sys/module/{mdev,i915/parameters/enable_gvt}, /sys/bus/mdev, /sys/class/mdev_bus,
-       /sys/class/iommu, /run/udev/control
+Reads  /sys/module/{mdev,nvidia_vgpu_vfio,kvmgt,vfio_ap}, /sys/bus/mdev, /sys/class/mdev_bus,
+       /sys/module/{i915/parameters/enable_gvt,vfio/parameters/enable_unsafe_noiommu_mode},
+       /sys/class/iommu, /run/udev/control, and the files of `container` and `mdevctl`
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import os
 
 import msgspec
 
+from nodedevd.host.facts.container import read_container
+from nodedevd.host.facts.mdevctl import Mdevctl, read_mdevctl
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.sysroot import Sysroot
 
 _IOMMUS = "/sys/class/iommu"
+_MODULES = ("nvidia_vgpu_vfio", "kvmgt", "vfio_ap")
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -27,7 +31,15 @@ class HostFacts(msgspec.Struct, frozen=True):
     iommus: bool
     """whether /sys/class/iommu has any entry"""
     gvt: bool
-    """whether i915 is loaded with enable_gvt, for GVT-g"""
+    """whether i915 is loaded with enable_gvt, for GVT-g; only root can read it"""
+    modules: frozenset[str] = frozenset()
+    """which modules that offer vGPUs are loaded: nvidia_vgpu_vfio, kvmgt, vfio_ap"""
+    unsafe_noiommu: bool = False
+    """whether VFIO assigns devices without an IOMMU, by enable_unsafe_noiommu_mode"""
+    mdevctl: Mdevctl = Mdevctl()
+    """mdevctl's program, udev rule and scripts"""
+    container: str | None = None
+    """the container that this is the view of, such as docker; None outside of containers"""
     udevd: bool | None = None
     """whether udevd is running"""
     root: bool | None = None
@@ -38,15 +50,18 @@ def read_host(sysroot: Sysroot) -> HostFacts:
     """Read the facts. A file that cannot be read counts as absent."""
     from nodedevd.host.events.udev import running  # pyudev is slow to import
 
-    live = sysroot.root == "/"
     return HostFacts(
         mdev=any(map(sysroot.exists, ("/sys/module/mdev", "/sys/bus/mdev", MDEV_BUS))),
         listed_parents=frozenset(_targets(sysroot, MDEV_BUS)),
         # By `exists`, so that a recording keeps them.
         iommus=bool([one for one in _entries(sysroot, _IOMMUS) if sysroot.exists(one)]),
         gvt=_flag(sysroot, "/sys/module/i915/parameters/enable_gvt"),
-        udevd=running() if live else None,
-        root=os.geteuid() == 0 if live else None,
+        modules=frozenset([one for one in _MODULES if sysroot.exists(f"/sys/module/{one}")]),
+        unsafe_noiommu=_flag(sysroot, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"),
+        mdevctl=read_mdevctl(sysroot),
+        container=read_container(sysroot),
+        udevd=running() if sysroot.live else None,
+        root=os.geteuid() == 0 if sysroot.live else None,
     )
 
 
