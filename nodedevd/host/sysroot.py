@@ -132,13 +132,6 @@ class Sysroot:
         except (OSError, ValueError):
             return False
 
-    def mode(self, path: str) -> int | None:
-        """Return the permissions of what a path leads to; None if that is absent."""
-        try:
-            return stat.S_IMODE(self._lstat(self._prefix + self.resolve(path)).st_mode)
-        except (OSError, ValueError):
-            return None
-
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
         there = joined(path, self.read_link(path))
@@ -183,6 +176,13 @@ class Sysroot:
                 done = ""
             todo.extend(text.split("/")[::-1])
         return done or "/"
+
+    def mode(self, path: str) -> int | None:
+        """Return the permissions of what a path leads to; None if that is absent."""
+        try:
+            return stat.S_IMODE(self._lstat(self._prefix + self.resolve(path)).st_mode)
+        except (OSError, ValueError):
+            return None
 
     def ethtool_features(self, interface: str, index: int) -> frozenset[str] | None:
         """Return the kernel's names of an interface's active features.

@@ -160,6 +160,9 @@ class Kind(Generic[C]):
             event and the kernel sends none. The daemon calls it every few seconds.
         neighbours: the devices whose description changes when such a device comes or goes.
         dependents: the devices whose description changes when this capability does.
+        follows_children: whether the description of such a device changes when a device below
+            it comes or goes, without an event of its own. A CCW device that is set online gets its
+            disk, an adapter its interface, and `online` sends no event.
         definable: for a kind that mdevctl defines, whose devices can be inactive.
         profile: the name or id of the vGPU profile that is set, for lists.
     """
@@ -179,6 +182,7 @@ class Kind(Generic[C]):
     outdated: Callable[[Sysroot, str, C], bool] | None = None
     neighbours: Related[C] | None = None
     dependents: Related[C] | None = None
+    follows_children: bool = False
     definable: Definable[C] | None = None
     profile: Callable[[C], str | None] | None = None
 

@@ -8,7 +8,7 @@ ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -18,6 +18,7 @@ from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
 from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
+from nodedevd.kinds.pci import Pci, find_function
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
@@ -124,9 +125,22 @@ def _read_speed(node: Node) -> int | None:
     return number or None
 
 
-def uppers(cap: Net, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
+def neighbours(cap: Net, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
     """Return the interfaces stacked on it: the kernel sends no message when their speed changes."""
     return cap.uppers
+
+
+def dependents(cap: Net, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return those, and the interfaces of virtual functions, which have the speed of this port."""
+    yield from cap.uppers
+    above = tree.get(device.parent or "")
+    pci = None if above is None else above.capability(Pci)
+    if pci is None or pci.virtual_functions is None:
+        return
+    for address in pci.virtual_functions.addresses:
+        found = find_function(address, tree)
+        if found is not None and found.path is not None:
+            yield from tree.below(f"{found.path}/net")
 
 
 def write_as_libvirt(cap: Net, out: Out) -> None:
@@ -162,7 +176,7 @@ KIND = Kind(
     subsystems=frozenset({"net"}),
     identifying=frozenset({"address"}),
     suffix=lambda cap: cap.address,
-    neighbours=uppers,
-    dependents=uppers,
+    neighbours=neighbours,
+    dependents=dependents,
     libvirt=LibvirtForm("net", bit=4, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
@@ -23,6 +24,8 @@ from nodedevd.questions.doctor.examined import INTEL, NVIDIA, Examined, bound, i
 from nodedevd.questions.doctor.finding import Finding, Severity
 from nodedevd.questions.doctor.gvt import ENABLE
 from nodedevd.questions.doctor.host import module_of
+
+_NAMES_SHOWN = 2
 
 
 class _Reason(NamedTuple):
@@ -176,12 +179,27 @@ def _absent(host: Examined, mdev: MdevChild) -> _Reason:
             (nvidia.enable_functions(card),),
         )
     module = module_of(None if mdev.mdev_type is None else mdev.mdev_type.id)
+    others = _offering(host, mdev)
     return _Reason(
-        "",
+        f"; the same type is offered by {others}" if others else "",
         "Load the driver of the parent, or enable its virtual functions. If the hardware was"
-        " removed for good, remove the definition.",
+        " removed for good, or has another address now, remove the definition"
+        + (", and define the mdev for a parent that is present." if others else "."),
         (*((f"modprobe {module}",) if module is not None else ()), _undefine(mdev)),
     )
+
+
+def _offering(host: Examined, mdev: MdevChild) -> str:
+    """Return the kernel names of the parents that offer the type of an mdev, for a text."""
+    names = [
+        device.sysname or ""
+        for device in host.snapshot
+        if mdev.mdev_type is not None
+        and (parent := device.capability(MdevParent)) is not None
+        and any(one.id == mdev.mdev_type.id for one in parent.types)
+    ]
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def _card_of_absent(cards: Iterable[Device], address: str) -> Device | None:

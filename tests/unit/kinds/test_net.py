@@ -451,3 +451,22 @@ def test_bridge_is_read_again_when_a_port_leaves_it(tree: Tree, how: str) -> Non
     found = after.lookup(bridge).capability(Net)
     assert found is not None
     assert found.link.speed == 100
+
+
+def test_speed_of_a_virtual_function_follows_the_port_of_its_card(tree: Tree) -> None:
+    """The driver of a virtual function whose link is forced up reports the port's speed."""
+    card, function = "0000:01:00.0", "0000:01:00.2"
+    for address in (card, function):
+        tree.pci(address, vendor=0x15B3, device=0x1017, class_=0x020000)
+    tree.sriov(card, [function])
+    port = tree.net("eth0", parent=card, attributes={"speed": 25000})
+    virtual = tree.net(
+        "eth1", parent=function, address="52:54:00:00:00:01", attributes={"speed": 25000}
+    )
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    for path in (port, virtual):
+        tree.attributes(path, {"speed": 10000})
+    after = update(sysroot, before, {port}).snapshot
+    assert list(after) == list(scan(Sysroot()))
+    assert list(after) != list(before)

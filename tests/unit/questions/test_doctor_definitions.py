@@ -153,6 +153,15 @@ def test_definition_in_a_directory_with_the_name_of_a_node_device_is_explained(c
     assert found.mend[-1].endswith(f"/etc/mdevctl.d/{CARD}/")
 
 
+def test_parents_that_offer_the_type_of_an_absent_one_are_named(card: Tree) -> None:
+    """The card may have moved to another slot."""
+    card.definition("0000:99:00.0", UUID, "nvidia-1", start="auto")
+    found = about(examined(card), "definition-without-parent")
+    assert f"the same type is offered by {CARD}" in found.text
+    card.definition("0000:99:00.0", UUID, "nvidia-2", start="auto")
+    assert "offered" not in about(examined(card), "definition-without-parent").text
+
+
 def test_module_of_an_absent_parent_is_named(tree: Tree) -> None:
     """The id of the type says which driver offers it."""
     tree.directory("/sys/bus/mdev")

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,13 +30,7 @@ def watcher() -> Iterator[Watcher]:
         yield watcher
 
 
-@pytest.fixture(autouse=True)
-def _no_mdevs() -> Iterator[None]:
-    """Remove what a test has left."""
-    yield
-    for path in vm.MDEVS.iterdir():
-        vm.remove(path.name)
-    vm.settle()
+pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 
 def of(lines: list[str], name: str) -> list[str]:
@@ -98,20 +93,23 @@ def test_one_nodedevctl_prints_all_events() -> None:
     one, parent = vm.new_uuid(), vm.parent_name("mtty")
     command = ["nodedevctl", "events", "--json", "--initial", "--cap=mdev_child"]
     with subprocess.Popen([*command, "--cap=mdev_parent"], stdout=subprocess.PIPE) as printing:
-        assert printing.stdout is not None
-        lines = map(json.loads, printing.stdout)
-        initial = list(itertools.takewhile(lambda line: line["event"] != "ready", lines))
-        assert sorted(line["name"] for line in initial) == sorted(map(vm.parent_name, vm.SAMPLES))
-        vm.create("mtty", one)
-        with vm.watching(vm.mdev_name(one)) as watcher:
-            watcher.until(lambda: vm.complete(watcher.devices, one))
-        vm.remove(one)
-        told = []
-        for line in lines:
-            told.append((line["event"], line["name"]))
-            if line["event"] == "removed":
-                break
-        printing.terminate()
+        try:
+            assert printing.stdout is not None
+            lines = map(json.loads, printing.stdout)
+            initial = list(itertools.takewhile(lambda line: line["event"] != "ready", lines))
+            parents = sorted(map(vm.parent_name, vm.SAMPLES))
+            assert sorted(line["name"] for line in initial) == parents
+            vm.create("mtty", one)
+            with vm.watching(vm.mdev_name(one)) as watcher:
+                watcher.until(lambda: vm.complete(watcher.devices, one))
+            vm.remove(one)
+            told = []
+            for line in lines:
+                told.append((line["event"], line["name"]))
+                if line["event"] == "removed":
+                    break
+        finally:
+            printing.terminate()
     assert told[0] == ("added", vm.mdev_name(one))
     assert told[-1] == ("removed", vm.mdev_name(one))
     assert ("changed", parent) in told
@@ -137,6 +135,30 @@ def test_types_are_the_kernels(sample: str, offered: list[dict[str, Any]]) -> No
         assert (one["description"] is None) == (sample == "mtty")
     # It is no device of a bus or class mdev_bus, which is a folder of links alone.
     assert vm.described(vm.parent_name(sample)).subsystem == sample
+
+
+def test_mdev_whose_removal_waits_for_its_user_stays(watcher: Watcher) -> None:
+    """The kernel takes it off its bus and waits; it is shown, with its type, until it is gone."""
+    one = vm.new_uuid()
+    name = vm.mdev_name(one)
+    vm.create("mtty", one)
+    watcher.until(lambda: vm.complete(watcher.devices, one))
+    before, taken = watcher.devices[name], vm.kernel_available("mtty")
+    with vm.opened(one):
+        remover = threading.Thread(target=vm.remove, args=[one])
+        remover.start()
+        vm.until(lambda: not (vm.MDEVS / one).exists(), "for the removal to begin")
+        # Not every kernel sends an event by then.
+        vm.until(lambda: vm.described(name).state == "removing", "for the state removing")
+        found = vm.described(name)
+        assert vm.mdev(found).mdev_type == vm.mdev(before).mdev_type
+        assert (found.path, found.parent, found.driver) == (before.path, before.parent, None)
+        assert vm.kernel_available("mtty") == taken
+        assert vm.fresh()[name]["capabilities"][0]["state"] == "removing"
+        watcher.until(lambda: watcher.devices[name].state == "removing")
+        assert remover.is_alive()
+    remover.join(vm.PATIENCE_SECONDS)
+    watcher.until(lambda: name not in watcher.devices)
 
 
 def test_upper_case_uuid_is_told_in_lower_case(watcher: Watcher) -> None:
