@@ -20,7 +20,9 @@ import msgspec
 from nodedevd import __version__, systemd
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
-from nodedevd.follow.shared_look import SharedLook
+from nodedevd.follow.shared_look import UNANSWERED, SharedLook
+from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
+from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
@@ -32,7 +34,7 @@ from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.listener import Listener, open_listener
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.methods import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable
@@ -71,8 +73,18 @@ class Daemon:
         self._sysroot = Sysroot(options.sysroot)
         self._store = Store()
         self._follower = Follower(self._sysroot, self._store, options.follow)
-        # A Sysroot belongs to one thread, so this one is another.
-        self._shared_look = SharedLook(partial(read_usage, Sysroot(options.sysroot)))
+        # A Sysroot belongs to one thread, so each look has its own.
+        self._processes = SharedLook(
+            "in-use", partial(read_usage, Sysroot(options.sysroot)), unanswered=UNANSWERED
+        )
+        self._assignment = SharedLook(
+            "assignment",
+            partial(read_assignment_facts, Sysroot(options.sysroot)),
+            unanswered=AssignmentFacts(),
+        )
+        self._nodes = SharedLook(
+            "device-nodes", partial(read_device_nodes, Sysroot(options.sysroot))
+        )
         encodings = Encodings(self._store)
         self._varlink = self._varlink_conversations(encodings)
         self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
@@ -109,9 +121,12 @@ class Daemon:
         )
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
-        devices = DevicesInterface(
-            encodings, self.status, self._follower.volatile, self._shared_look.look
+        looks = Looks(
+            processes=self._processes.look,
+            assignment=self._assignment.look,
+            nodes=self._nodes.look,
         )
+        devices = DevicesInterface(encodings, self.status, self._follower.volatile, looks)
         service = Service(
             vendor="nodedevd",
             product="nodedevd",
@@ -187,7 +202,8 @@ class Daemon:
         await self._server.wait_closed()
         for _, listener in self._listening:
             listener.close()
-        await self._shared_look.close(0)
+        for look in (self._processes, self._assignment, self._nodes):
+            await look.close(0)
         await self._follower.close(STOP_SECONDS)
         Sysroot.loop_thread = None
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 _WIDEST = 64
 """A wider cell overflows its column, so that one long text does not widen every line."""
 
+_NAMES_SHOWN = 3
+
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table with a heading. Cells are made printable; the last column is not padded."""
@@ -29,6 +31,13 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         + "\n"
         for line in lines
     )
+
+
+def abbreviated(names: Sequence[str]) -> str:
+    """Return the first names of a list, separated by commas, and the number of the others."""
+    others = len(names) - _NAMES_SHOWN
+    more = f" and {others} more" if others > 0 else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def printable(text: str) -> str:

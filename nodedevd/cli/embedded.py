@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from nodedevd.formats import Format, dump
+from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, entry
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, Types, fits, types
-from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev
-from nodedevd.questions.in_use import InUse
-from nodedevd.questions.resolve import Resolution, resolve
+from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
+from nodedevd.questions.in_use import InUse, VfioUsage
+from nodedevd.questions.resolve import Resolution, needs_nodes, resolve
 from nodedevd.tree.read import scan
 
 
@@ -78,9 +82,14 @@ class Embedded:
     def hostdev(self, request: HostDevRequest) -> HostDev:
         """Return the domain XML that assigns a device to a guest.
 
-        Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
+        Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
-        return hostdev(self.tree, request, machine=os.uname().machine)
+        facts = HostDevFacts(machine=os.uname().machine)
+        if not request.not_created:
+            facts = msgspec.structs.replace(facts, usage=self._look())
+            if needs_host(self.tree.lookup(request.name)):
+                facts = msgspec.structs.replace(facts, host=read_assignment_facts(self._sysroot))
+        return hostdev(self.tree, request, facts)
 
     def types(self, names: Iterable[str] | None = None) -> Types:
         """Return the room of each card for each of its vGPU types. Raises NoSuchDevice."""
@@ -94,15 +103,21 @@ class Embedded:
 
     def resolve(self, text: str) -> Resolution:
         """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
-        return resolve(self.tree, text)
+        nodes = DeviceNodes()
+        if needs_nodes(self.tree, text):
+            nodes = read_device_nodes(self._sysroot)
+        return resolve(self.tree, text, nodes)
 
     def in_use(self, names: Sequence[str] | None = None) -> InUse:
         """Return whether the named devices are open. Raises NoSuchDevice.
 
         Without names: all mdevs and all devices that are bound to VFIO.
         """
+        named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
+        return self._look().of(self.tree, named)
+
+    def _look(self) -> VfioUsage:
+        """Look at the processes of the host. Raises OSError."""
         from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
 
-        named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
-        look = look_in_time(self._sysroot, self._progress("reading processes"))
-        return look.of(self.tree, named)
+        return look_in_time(self._sysroot, self._progress("reading processes"))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 import msgspec
 
-from nodedevd.cli.options import Context, epilog, json_option, print_json
+from nodedevd.cli.in_use import RETRY_REASONS
+from nodedevd.cli.options import EXIT_STATUS, Context, epilog, json_option, print_json
+from nodedevd.cli.source import Source
 from nodedevd.errors import InvalidParameter
-from nodedevd.questions.hostdev import (
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.questions.hostdev import open_note
+from nodedevd.questions.hostdev.request import (
     BOOT_ORDER_LIMIT,
     MODELS,
+    HostDev,
     HostDevRequest,
     Model,
     parse_address,
@@ -39,6 +46,7 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
         "nodedevctl hostdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 > mdev.xml",
         "virsh attach-device DOMAIN mdev.xml",
         "nodedevctl hostdev --not-created --type nvidia-746 $(uuidgen)",
+        exit_status=f"{EXIT_STATUS.removesuffix('.')}, 6 no device offers the type.",
     )
 )
 @click.argument("device", metavar="DEVICE")
@@ -58,9 +66,17 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
     "--display",
     type=click.Choice(("on", "off")),
     callback=_on_or_yes,
-    help="mdevs of vfio-pci: whether the guest's display shows the output of the vGPU.",
+    help="vGPUs: whether the guest's display shows the output of the vGPU. A vGPU that is a PCI"
+    " function needs libvirt 10.3.0.",
 )
 @click.option("--ramfb", is_flag=True, help="With --display on: also show the firmware's output.")
+@click.option(
+    "--iommufd",
+    type=click.Choice(("yes", "no")),
+    callback=_on_or_yes,
+    help="PCI functions: whether QEMU uses iommufd instead of the VFIO group. Needs libvirt 12.1.0."
+    " [default: libvirt's]",
+)
 @click.option(
     "--boot-order",
     type=click.IntRange(1, BOOT_ORDER_LIMIT),
@@ -93,6 +109,7 @@ def hostdev(
     managed: bool | None,
     display: bool | None,
     ramfb: bool,
+    iommufd: bool | None,
     boot_order: int | None,
     address: str | None,
     not_created: bool,
@@ -103,8 +120,8 @@ def hostdev(
     """Print the domain XML that assigns a device to a guest.
 
     The element <hostdev> is ready for virsh attach-device. It is printed only if the device can
-    be assigned with the given options. Notes on standard error state guesses, and what else the
-    guest needs.
+    be assigned with the given options. Notes on standard error state guesses, what else the guest
+    needs, what this host loses, and whether a process has the device open.
     """
     if not_created:
         try:
@@ -113,13 +130,15 @@ def hostdev(
             raise click.BadParameter(error.reason, param_hint="DEVICE") from error
     elif type_ is not None or arch is not None:
         raise click.UsageError("--type and --arch need --not-created")
-    found = context.source().hostdev(
+    source = context.source()
+    found = source.hostdev(
         HostDevRequest(
             name=device,
             model=model,
             managed=managed,
             display=display,
             ramfb=ramfb or None,
+            iommufd=iommufd,
             boot_order=boot_order,
             address=address,
             not_created=not_created or None,
@@ -127,9 +146,24 @@ def hostdev(
             arch=arch,
         )
     )
+    if found.open == "unknown" and context.sysroot is None and os.geteuid() == 0:
+        found = complete(source, device, found)
     if as_json:
         print_json(msgspec.json.encode(found))
         return
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
     click.echo(found.xml, nl=False)
+
+
+def complete(source: Source, name: str, found: HostDev) -> HostDev:
+    """Complete the answer of a daemon that may not look at other users' processes."""
+    from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
+
+    (use,) = source.in_use([name]).devices
+    if use.reason not in RETRY_REASONS:
+        return found
+    use = look_in_time(Sysroot()).use(use.device, use.path)
+    note = open_note(use)
+    notes = found.notes if note is None or note in found.notes else (*found.notes, note)
+    return msgspec.structs.replace(found, open=use.open, notes=notes)

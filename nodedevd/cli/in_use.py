@@ -12,7 +12,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import table
 
-_RETRY_REASONS = ("processes-unseen", "unanswered")
+RETRY_REASONS = ("processes-unseen", "unanswered")
 """For these reasons of the daemon, this process may still find out."""
 
 
@@ -39,7 +39,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     """
     source = context.source()
     answer = source.in_use(devices or None)
-    if any(use.reason in _RETRY_REASONS for use in answer.devices) and context.sysroot is None:
+    if any(use.reason in RETRY_REASONS for use in answer.devices) and context.sysroot is None:
         answer = _retry(answer)
     if as_json:
         print_json(msgspec.json.encode(answer))
@@ -64,7 +64,7 @@ def _retry(answer: InUse) -> InUse:
 
     own = look_in_time(Sysroot(), progress("reading processes"))
     devices = [
-        own.use(use.device, use.path) if use.reason in _RETRY_REASONS else use
+        own.use(use.device, use.path) if use.reason in RETRY_REASONS else use
         for use in answer.devices
     ]
     return InUse(answer.generation, own.unseen, tuple(devices))

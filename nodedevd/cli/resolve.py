@@ -38,7 +38,7 @@ def resolve(context: Context, identifier: str, as_json: bool) -> None:
             one.parent or "-",
             one.type_name or one.type or ", ".join(one.capabilities),
             "-" if one.iommu_group is None else str(one.iommu_group),
-            one.pci_function or "-",
+            ", ".join([one.pci_function or "-", *one.other_pci_functions]),
             one.driver or "-",
         )
         for one in found.devices

@@ -44,7 +44,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import CardType, Fits, Place, Types
-from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
 

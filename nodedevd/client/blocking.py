@@ -26,7 +26,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.listing import Content, DeviceList, Devices
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, Types
-from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution
 from nodedevd.socket_paths import candidate_socket_paths
@@ -260,7 +260,7 @@ class Client:
     def hostdev(self, request: HostDevRequest) -> HostDev:
         """Return the domain XML that assigns a device to a guest.
 
-        Raises NoSuchDevice, NotAssignable, DoesNotFit, InvalidParameter.
+        Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
         parameters = msgspec.structs.asdict(request)
         return self._ask(Question("HostDev", HostDev, question.only, **parameters))

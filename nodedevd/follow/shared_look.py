@@ -1,49 +1,74 @@
-"""SharedLook: looks for the processes that have devices open, once for all waiting callers."""
+"""SharedLook: looks at what a scan does not read, once for all waiting callers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 from nodedevd.follow.worker_thread import WorkerThread
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.questions.in_use import VfioUsage, read_usage
 
+T = TypeVar("T")
+
 LOOK_SECONDS = 10.0
 """How long a caller waits: an open file on a dead network file system can block a look."""
 
+UNANSWERED = VfioUsage(reason="unanswered")
+"""A look at the processes that has not returned in time."""
 
-class SharedLook:
+
+class SharedLook(Generic[T]):
     """Runs one look at a time, in a thread of its own.
 
     A call is answered by a look that began after it. Callers that arrive during a look share
     the next one.
     """
 
-    def __init__(self, look: Callable[[], VfioUsage], seconds: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self,
+        name: str,
+        look: Callable[[], T],
+        *,
+        unanswered: T | None = None,
+        seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """Make a look.
+
+        Args:
+            name: The name of its thread.
+            look: Looks, in that thread.
+            unanswered: What callers get after the timeout; without it, TimeoutError is raised.
+            seconds: The timeout.
+        """
+        self._name = name
         self._look = look
+        self._unanswered = unanswered
         self._seconds = seconds
         self._thread: WorkerThread | None = None
-        self._current: asyncio.Future[VfioUsage] | None = None
-        self._next: asyncio.Future[VfioUsage] | None = None
+        self._current: asyncio.Future[T] | None = None
+        self._next: asyncio.Future[T] | None = None
 
-    async def look(self) -> VfioUsage:
-        """Return a look; after the timeout one whose every answer is `unknown`. Raises OSError."""
+    async def look(self) -> T:
+        """Return a look; after the timeout, `unanswered`. Raises OSError (TimeoutError)."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._after(self._current))
             self._next.add_done_callback(_retrieve)
         try:
             return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
         except TimeoutError:
-            return VfioUsage(reason="unanswered")
+            if self._unanswered is None:
+                raise
+            return self._unanswered
 
-    async def _after(self, current: asyncio.Future[VfioUsage] | None) -> VfioUsage:
+    async def _after(self, current: asyncio.Future[T] | None) -> T:
         if current is not None:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
         if self._thread is None:
-            self._thread = WorkerThread("in-use")
+            self._thread = WorkerThread(self._name)
         return await self._thread.run(self._look)
 
     async def close(self, timeout_seconds: float) -> None:
@@ -57,20 +82,22 @@ class SharedLook:
             self._thread.close(timeout_seconds)
 
 
-def _retrieve(future: asyncio.Future[VfioUsage]) -> None:
+def _retrieve(future: asyncio.Future[T]) -> None:
     """Keep asyncio from logging an exception that every caller has stopped waiting for."""
     if not future.cancelled():
         future.exception()
 
 
 def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
-    """Look once, without a running event loop. Raises OSError."""
+    """Look at the processes once, without a running event loop. Raises OSError."""
 
     async def run() -> VfioUsage:
-        shared = SharedLook(lambda: read_usage(sysroot, progress=progress))
+        look = SharedLook(
+            "in-use", lambda: read_usage(sysroot, progress=progress), unanswered=UNANSWERED
+        )
         try:
-            return await shared.look()
+            return await look.look()
         finally:
-            await shared.close(0)
+            await look.close(0)
 
     return asyncio.run(run())

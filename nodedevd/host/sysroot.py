@@ -18,6 +18,7 @@ from threading import get_ident
 from typing import Any, ClassVar, TypeAlias
 
 from nodedevd.errors import NotASysroot
+from nodedevd.host.addresses import interfaces_with_address
 from nodedevd.host.devlink import is_switchdev
 from nodedevd.host.ethtool import active_features
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
@@ -124,6 +125,13 @@ class Sysroot:
             return False
         return True
 
+    def is_directory(self, path: str) -> bool:
+        """Return whether a path is a directory, and no link to one."""
+        try:
+            return stat.S_ISDIR(self._lstat(self._locate(path)).st_mode)
+        except (OSError, ValueError):
+            return False
+
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
         there = joined(path, self.read_link(path))
@@ -189,6 +197,14 @@ class Sysroot:
         except OSError:
             return None
 
+    def interfaces_with_address(self) -> frozenset[str] | None:
+        """Return the interfaces with an address beyond the link; None for a recorded host.
+
+        Raises OSError.
+        """
+        assert get_ident() != self.loop_thread, "blocking call on the event loop"
+        return interfaces_with_address() if self.live else None
+
     def is_switchdev(self, bus: str, device: str) -> bool:
         """Return whether a device of this kernel name is in switchdev mode.
 
@@ -232,9 +248,11 @@ def _read_file(path: str, size: int | None) -> bytes:
     """Read a file that is not a link: whole, or its first `size` bytes."""
     descriptor = os.open(path, _OPEN_FLAGS)
     try:
-        # sysfs gives no more than a page at a time, of a binary attribute neither.
+        # sysfs gives no more than a page at a time, of a binary attribute neither. procfs may give
+        # less before the end.
         data = os.read(descriptor, _ATTRIBUTE_SIZE if size is None else min(size, _ATTRIBUTE_SIZE))
-        if len(data) < _ATTRIBUTE_SIZE or len(data) == size:
+        ended = len(data) < _ATTRIBUTE_SIZE and not path.startswith("/proc/")
+        if ended or len(data) == size:
             return data
         parts = [data]
         left = (_FILE_LIMIT if size is None else size) - len(data)

@@ -64,6 +64,10 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         """Whether the device is present; False if it is only defined."""
         return is_active(self.path)
 
+    def is_unknown(self, attribute: str) -> bool:
+        """Return whether an attribute could not be read."""
+        return any(error.attribute == attribute for error in self.errors)
+
     @property
     def state(self) -> State:
         """Whether the device is active, only defined, or being removed."""

@@ -1,8 +1,8 @@
 """resolve: finds the devices that another tool's identifier refers to.
 
-A pure function of a snapshot. It accepts every name that a lookup accepts, and also the number of
-an IOMMU group, the nodes of VFIO, any other node or link below /dev, and the names of network
-interfaces and disks.
+A pure function of a snapshot and the device nodes of its host. It accepts every name that a
+lookup accepts, and also the number of an IOMMU group, the nodes of VFIO, any other node or link
+below /dev, and the names of network interfaces and disks.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from collections.abc import Iterable
 import msgspec
 
 from nodedevd.errors import NoSuchDevice
+from nodedevd.host.device_nodes import DeviceNodes
 from nodedevd.host.node import parse_number
+from nodedevd.host.nvme_multipath import is_multipath
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import type_of
@@ -34,7 +37,8 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...]
     driver: str | None
     pci_function: str | None
-    """name of the nearest PCI function: the device itself, or an ancestor"""
+    """name of the nearest PCI function: the device itself, an ancestor, or the first function by
+    which NVMe reaches the disk"""
     uuid: str | None
     """mdevs only"""
     type: str | None
@@ -44,6 +48,8 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     iommu_group: int | None
     vfio_device: str | None
     """/dev/vfio/devices/<name>"""
+    other_pci_functions: tuple[str, ...] = ()
+    """names of the other functions by which NVMe reaches the disk"""
 
 
 class Resolution(msgspec.Struct, frozen=True, gc=False):
@@ -53,14 +59,62 @@ class Resolution(msgspec.Struct, frozen=True, gc=False):
     devices: tuple[Resolved, ...]
 
 
-def resolve(snapshot: Snapshot, text: str) -> Resolution:
-    """Return the device, or all devices of an IOMMU group. Raises NoSuchDevice."""
-    devices = _find(snapshot, text)
+_NO_NODES = DeviceNodes()
+
+
+def needs_nodes(snapshot: Snapshot, text: str) -> bool:
+    """Return whether the device nodes of the host are needed to resolve a text."""
+    found = _find(snapshot, text)
+    return any(is_multipath(one.path) for one in found) if found else text.startswith("/dev/")
+
+
+def resolve(snapshot: Snapshot, text: str, nodes: DeviceNodes = _NO_NODES) -> Resolution:
+    """Return the device, or all devices of an IOMMU group.
+
+    Args:
+        snapshot: The devices of the host.
+        text: The identifier.
+        nodes: The device nodes of the host, if the text needs them.
+
+    Raises NoSuchDevice.
+    """
+    devices = _find(snapshot, text) or _find_by_node(snapshot, text, nodes)
     if not devices:
         raise NoSuchDevice(text, snapshot.nearest(text))
     return Resolution(
-        snapshot.generation, tuple([_resolved(snapshot, device) for device in devices])
+        snapshot.generation, tuple([_resolved(snapshot, device, nodes) for device in devices])
     )
+
+
+def _find_by_node(snapshot: Snapshot, text: str, nodes: DeviceNodes) -> list[Device]:
+    """Return the device that a node lies below: a disk for a partition, a function for /dev/nvme0.
+
+    A node below an NVMe subsystem, such as /dev/ng0n1, is one of the functions that lead to it.
+    """
+    path = nodes.paths.get(text)
+    if path is None:
+        return []
+    starts = (path, *nodes.controllers.get(path, ()))
+    found = [one for start in starts if (one := _nearest(snapshot, start)) is not None]
+    return found[:1] if found and _is_at_or_below(path, found[0]) else _each_once(found)
+
+
+def _nearest(snapshot: Snapshot, path: str) -> Device | None:
+    """Return the device at a path, or the nearest one above."""
+    while path:
+        device = snapshot.at(path)
+        if device is not None:
+            return device
+        path = path.rpartition("/")[0]
+    return None
+
+
+def _is_at_or_below(path: str, device: Device) -> bool:
+    return f"{path}/".startswith(f"{device.path}/")
+
+
+def _each_once(devices: Iterable[Device]) -> list[Device]:
+    return list({device.name: device for device in devices}.values())
 
 
 def _find(snapshot: Snapshot, text: str) -> list[Device]:
@@ -71,7 +125,7 @@ def _find(snapshot: Snapshot, text: str) -> list[Device]:
     if _VFIO.fullmatch(text):
         return [device for device in snapshot if _vfio_device(device) == text]
     if text.startswith("/dev/"):
-        return [one for one in snapshot if text == one.devnode or text in one.devlinks]
+        return [one for one in snapshot if text in (one.devnode, _vhost_node(one), *one.devlinks)]
     try:
         return [snapshot.lookup(text)]
     except NoSuchDevice:
@@ -79,22 +133,42 @@ def _find(snapshot: Snapshot, text: str) -> list[Device]:
         return [one for one in named if one.subsystem in ("net", "block")]
 
 
-def _resolved(snapshot: Snapshot, device: Device) -> Resolved:
+def _resolved(snapshot: Snapshot, device: Device, nodes: DeviceNodes) -> Resolved:
     child, kind = device.capability(MdevChild), type_of(device)
-    function = next((one for one in _with_ancestors(snapshot, device) if one.capability(Pci)), None)
+    functions = _functions(snapshot, device, nodes)
     return Resolved(
         name=device.name,
         parent=device.parent,
         path=device.path,
         capabilities=device.types,
         driver=device.driver,
-        pci_function=None if function is None else function.name,
+        pci_function=functions[0] if functions else None,
+        other_pci_functions=tuple(functions[1:]),
         uuid=None if child is None else child.uuid,
         type=None if kind is None else kind.id,
         type_name=None if kind is None else kind.name,
         iommu_group=_iommu_group(device),
         vfio_device=_vfio_device(device),
     )
+
+
+def _functions(snapshot: Snapshot, device: Device, nodes: DeviceNodes) -> list[str]:
+    """Return the names of the PCI functions that lead to a device: one, but for multipath."""
+    starts = [device]
+    for controller in nodes.controllers.get(device.path or "", ()):
+        above = _nearest(snapshot, controller)
+        starts += [] if above is None else [above]
+    found = [
+        next((one.name for one in _with_ancestors(snapshot, start) if one.capability(Pci)), None)
+        for start in starts
+    ]
+    return list(dict.fromkeys([name for name in found if name is not None]))
+
+
+def _vhost_node(device: Device) -> str | None:
+    """Return the node of a vDPA device that is bound to vhost_vdpa; it belongs to a child."""
+    vdpa = device.capability(Vdpa)
+    return None if vdpa is None else vdpa.chardev
 
 
 def _with_ancestors(snapshot: Snapshot, device: Device | None) -> Iterable[Device]:

@@ -18,6 +18,8 @@ from nodedevd import __version__
 from nodedevd.errors import AlreadyExists, NotRecordable
 from nodedevd.host.archive.disk import check_empty, unpack, write_archive
 from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
+from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.facts import read_host
 from nodedevd.host.faults import Fault
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
@@ -68,7 +70,8 @@ class RecordingSysroot(Sysroot):
         except OSError:
             self.refused.add(self._place(path))
             raise
-        self.files[self.resolve(path)] = data
+        # /proc/self is another process's link when the recording is read.
+        self.files[path if path.startswith("/proc/") else self.resolve(path)] = data
         return data
 
     def read_link(self, path: str) -> str:
@@ -104,6 +107,9 @@ class RecordingSysroot(Sysroot):
             else:
                 self.files.setdefault(self._place(path), b"")
         return True
+
+    def interfaces_with_address(self) -> None:
+        """Leave out what no file can hold: a recording has the routes instead."""
 
     def permissions(self, path: str) -> int:
         """Return the permissions of a file, where not everybody may read it.
@@ -143,6 +149,8 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
     read_host(sysroot)
+    read_assignment_facts(sysroot)
+    read_device_nodes(sysroot)
     stand_ins = None if raw else StandIns()
     files = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
     try:

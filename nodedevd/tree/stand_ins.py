@@ -1,8 +1,8 @@
 """stand_ins: values that take the place of those that would identify the recorded machine.
 
 Replaced are uuids, MAC addresses, World Wide Names, the attributes that a kind names as
-identifying, Vital Product Data, and the serial numbers in udev's database, with the links
-that are made of them.
+identifying, Vital Product Data, the serial numbers in udev's database, with the links that are
+made of them, and the names that administrators give to volumes and mount points.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.kinds import KINDS
 from nodedevd.kinds.pci import VPD
 from nodedevd.kinds.pci.vpd import without_identity
+from nodedevd.tree.private_proc import without_private
 
 _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAC = re.compile(rb"(?<![0-9a-f:])(?:[0-9a-f]{2}:){5,19}[0-9a-f]{2}(?![0-9a-f:])", re.IGNORECASE)
-# ID_SERIAL, ID_SERIAL_SHORT, ID_WWN, ID_FS_UUID, ID_NET_NAME_MAC and their like.
-_PROPERTY = re.compile(rb"^E:\w*(?:SERIAL|WWN|UUID|MAC)\w*=(.+)$", re.MULTILINE)
+# ID_SERIAL, ID_SERIAL_SHORT, ID_WWN, ID_FS_UUID, ID_NET_NAME_MAC, DM_VG_NAME and their like.
+_PROPERTY = re.compile(rb"^E:\w*(?:SERIAL|WWN|UUID|MAC|DM_\w*NAME)\w*=(.+)$", re.MULTILINE)
 _WWN = re.compile(rb"0x[0-9a-f]{16}(?![0-9a-f])")
 _NO_WWN = b"0xffffffffffffffff"  # a port's fabric, while it is in none
 _SHORT = 4  # bytes; a value as short may occur elsewhere by chance
@@ -45,6 +46,13 @@ class StandIns:
     def content(self, path: str, data: bytes) -> bytes:
         """Return the content of a file with stand-ins."""
         replaced = self._ids(data)
+        if path.startswith("/proc/"):
+            return without_private(path, data, self._name) or b""
+        if path.endswith("/dm/name"):
+            return self._name(data.strip()) + b"\n"
+        if path.endswith("/dm/uuid"):
+            owner, dash, rest = data.strip().partition(b"-")
+            return owner + dash + self._name(rest) + b"\n"
         if path.startswith(f"{UDEV_DATA}/"):
             return self._udev_data(self._wwns(replaced))
         name = posixpath.basename(path)
@@ -53,6 +61,9 @@ class StandIns:
         if name in _IDENTIFYING and replaced == data:
             return self._attribute(data)
         return replaced
+
+    def _name(self, value: bytes) -> bytes:
+        return self._stand_in(value, lambda number: b"recorded-%d" % number) if value else value
 
     def _ids(self, data: bytes) -> bytes:
         data = _UUID.sub(self._by(lambda number: b"00000000-0000-4000-8000-%012x" % number), data)

@@ -48,6 +48,8 @@ def test_profile_that_was_set_a_moment_ago_is_known_to_the_daemon(tmp_path: Path
         assert "1145 for NVIDIA L40S-1B" in ctl.run("hostdev", "26:00.7", status=1).stderr
         profile = host / "sys/bus/pci/devices/0000:26:00.7/nvidia/current_vgpu_type"
         profile.write_text("1148\n")
-        assert ctl.out("hostdev", "26:00.7").startswith("<hostdev mode='subsystem' type='pci' ma")
+        found = ctl.run("hostdev", "26:00.7")
+        assert found.stdout.startswith("<hostdev mode='subsystem' type='pci' ma")
+        assert found.stderr == "note: its vGPU profile is 1148, NVIDIA L40S-2Q\n"
         profile.write_text("0\n")
         ctl.run("hostdev", "26:00.7", status=1)

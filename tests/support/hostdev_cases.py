@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from typing import Any
 
-from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev
-from tests.support.hosts import snapshot_of
+from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.facts import HostDevFacts
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
+from nodedevd.questions.in_use import read_usage
+from tests.support.hosts import host_file, snapshot_of
 
 PCI = "pci:0000:05:00.0"
 CCW = "ccw:fe.0.0001"
@@ -22,7 +28,17 @@ DEVICES = (MBOCHS, DASD, CRYPTO, FUNCTION, VGPU)
 
 def on(host: str, name: str, **options: Any) -> HostDev:
     """Assign a device of a sample host."""
-    return hostdev(snapshot_of(host), HostDevRequest(name=name, **options), machine="x86_64")
+    request = HostDevRequest(name=name, **options)
+    return hostdev(snapshot_of(host), request, facts_of(host))
+
+
+@cache
+def facts_of(host: str) -> HostDevFacts:
+    """Return what hostdev reads of a sample host besides its devices."""
+    sysroot = Sysroot(str(host_file(host)))
+    return HostDevFacts(
+        machine="x86_64", host=read_assignment_facts(sysroot), usage=read_usage(sysroot)
+    )
 
 
 Case = tuple[str, str, tuple[tuple[str, Any], ...]]
@@ -41,13 +57,14 @@ def accepted() -> Iterator[Case]:
         options: dict[str, tuple[Any, ...]] = {"model": (None, model)}
         if model is None:
             options |= {"managed": (None, False) if host == VGPU[0] else (None, True, False)}
+            options |= {"iommufd": (None, True, False)}
         if model in (None, "vfio-pci"):
             options |= {"address": (None, PCI)}
         if model == "vfio-ccw":
             options |= {"address": (None, CCW)}
         if model in (None, "vfio-ccw"):
             options |= {"boot_order": (None, 1)}
-        if model != "vfio-pci":
+        if model != "vfio-pci" and host != VGPU[0]:
             chosen = list(combinations(**options))
         else:
             shown = [{}, {"display": False}, {"display": True}, {"display": True, "ramfb": True}]
@@ -65,7 +82,7 @@ def label(case: Case) -> str:
     words = [name]
     for option, value in options:
         text = {True: "on", False: "off"}.get(value, str(value)) if option == "display" else value
-        if option == "managed":
+        if option in ("managed", "iommufd"):
             text = "yes" if value else "no"
         flag = f"--{option.replace('_', '-')}"
         words.append(flag if option == "ramfb" else f"{flag} {text}")

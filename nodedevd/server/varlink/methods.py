@@ -9,12 +9,13 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.formats import Format, native
+from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.device_nodes import DeviceNodes
 from nodedevd.model.device import Device, filter_words
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
@@ -22,9 +23,11 @@ from nodedevd.model.status import Status
 from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
 from nodedevd.questions.fits import fits, types
-from nodedevd.questions.hostdev import HostDevRequest, hostdev
+from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
+from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.questions.in_use import VfioUsage
-from nodedevd.questions.resolve import resolve
+from nodedevd.questions.resolve import needs_nodes, resolve
 from nodedevd.server.encodings import Encodings, json_text
 from nodedevd.server.reply_cache import Cacheable
 from nodedevd.server.varlink.answers import Answer, IterableStream
@@ -48,14 +51,31 @@ CHUNK_BYTES = 512 << 10
 """A reply of a stream ends with the device that takes it past this size."""
 _NO_GENERATION = -1  # no change follows it: a watch begins with `resync`
 
-LookUp: TypeAlias = Callable[[], Awaitable[VfioUsage]]
-"""Looks at the processes of the host for open devices."""
+
+async def _no_processes() -> VfioUsage:
+    return VfioUsage(reason="other-host")
+
+
+async def _no_assignment_facts() -> AssignmentFacts:
+    return AssignmentFacts()
+
+
+async def _no_nodes() -> DeviceNodes:
+    return DeviceNodes()
+
+
+class Looks(msgspec.Struct, frozen=True):
+    """Looks at the host for what a scan does not read, off the event loop."""
+
+    processes: Callable[[], Awaitable[VfioUsage]] = _no_processes
+    """which processes have devices open"""
+    assignment: Callable[[], Awaitable[AssignmentFacts]] = _no_assignment_facts
+    """what a host loses when a device is assigned"""
+    nodes: Callable[[], Awaitable[DeviceNodes]] = _no_nodes
+    """the nodes below /dev"""
+
 
 methods = MethodTable()
-
-
-async def _look_nowhere() -> VfioUsage:
-    return VfioUsage(reason="other-host")
 
 
 class DevicesInterface:
@@ -69,14 +89,14 @@ class DevicesInterface:
         encodings: Encodings,
         status: Callable[[], Status],
         freshness: Freshness,
-        look: LookUp = _look_nowhere,
+        looks: Looks | None = None,
     ) -> None:
         self._store = encodings.store
         self._encodings = encodings
         self._watch_replies = WatchReplies(encodings)
         self._status = status
         self._freshness = freshness
-        self._look = look
+        self._looks = looks or Looks()
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -162,15 +182,21 @@ class DevicesInterface:
         yield json_text(native.CLOSING)
 
     @methods.add("HostDev", HostDevRequest)
-    def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer | Awaitable[Answer]:
+    async def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer:
         """Answer the domain XML that assigns a device to a guest."""
         snapshot = self._store.snapshot
         devices = [] if parameters.not_created else [snapshot.lookup(parameters.name)]
-        return self._when_fresh(devices, partial(self._host_dev, parameters))
-
-    def _host_dev(self, parameters: HostDevRequest) -> Answer:
-        snapshot = self._store.snapshot
-        return msgspec.json.encode(hostdev(snapshot, parameters, machine=os.uname().machine))
+        refreshed = self._freshness.refresh(devices)
+        if refreshed is not None:
+            await refreshed
+        any_function = any(map(needs_host, devices))
+        facts = HostDevFacts(
+            machine=os.uname().machine,
+            host=await self._looks.assignment() if any_function else AssignmentFacts(),
+            usage=await self._looks.processes() if devices else None,
+            show_holders=request.peer.uid in (0, os.geteuid()),
+        )
+        return msgspec.json.encode(hostdev(self._store.snapshot, parameters, facts))
 
     @methods.add("Snapshot", SnapshotParameters)
     def snapshot(
@@ -207,15 +233,23 @@ class DevicesInterface:
         return msgspec.json.encode(types(self._store.snapshot, parameters.names))
 
     @methods.add("Resolve", ResolveParameters)
-    def resolve(self, parameters: ResolveParameters, request: Request) -> Answer:
+    def resolve(
+        self, parameters: ResolveParameters, request: Request
+    ) -> Answer | Awaitable[Answer]:
         """Answer the devices that another tool's name means."""
+        if needs_nodes(self._store.snapshot, parameters.text):
+            return self._resolve_by_node(parameters)
         return msgspec.json.encode(resolve(self._store.snapshot, parameters.text))
+
+    async def _resolve_by_node(self, parameters: ResolveParameters) -> Answer:
+        nodes = await self._looks.nodes()
+        return msgspec.json.encode(resolve(self._store.snapshot, parameters.text, nodes))
 
     @methods.add("InUse", InUseParameters)
     async def in_use(self, parameters: InUseParameters, request: Request) -> Answer:
         """Answer which devices are open; the processes only to root and the daemon's own user."""
         _named(self._store.snapshot, parameters.names)
-        look = await self._look()
+        look = await self._looks.processes()
         snapshot = self._store.snapshot
         answer = look.of(snapshot, _named(snapshot, parameters.names))
         if request.peer.uid not in (0, os.geteuid()):

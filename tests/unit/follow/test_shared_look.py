@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nodedevd.follow.shared_look import SharedLook, look_in_time
+from nodedevd.follow.shared_look import UNANSWERED, SharedLook, look_in_time
 from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import VfioUsage
@@ -43,9 +43,11 @@ class Looks:
 
 
 @asynccontextmanager
-async def looking(looks: Looks, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[SharedLook]:
+async def looking(
+    looks: Looks, seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[SharedLook[VfioUsage]]:
     """Yield a SharedLook, and end its thread."""
-    shared = SharedLook(looks, seconds)
+    shared = SharedLook("look", looks, unanswered=UNANSWERED, seconds=seconds)
     try:
         yield shared
     finally:
@@ -85,7 +87,7 @@ async def test_call_after_a_look_that_failed_is_answered() -> None:
     def fail() -> VfioUsage:
         raise OSError("no /proc")
 
-    shared = SharedLook(fail)
+    shared = SharedLook("look", fail)
     for _ in range(2):
         with pytest.raises(OSError, match="no /proc"):
             await shared.look()

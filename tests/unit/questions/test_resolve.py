@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from nodedevd.errors import NoSuchDevice
+from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.resolve import Resolved, resolve
+from nodedevd.questions.resolve import Resolved, needs_nodes, resolve
 from nodedevd.tree.read import scan
-from tests.support.hosts import snapshot_of
+from tests.support.hosts import host_file, snapshot_of
 from tests.support.trees import Tree
 
 MDEV = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
@@ -93,6 +94,102 @@ def test_mdev_that_is_only_defined_is_found_by_its_uuid() -> None:
     """It has a type, but neither group nor node."""
     (found,) = resolve(snapshot_of("vgpu-sriov"), "d9e0f3a6-1b4c-4d72-8c38-5e6b9a0f2d04").devices
     assert (found.type, found.iommu_group, found.vfio_device) == ("nvidia-746", None, None)
+
+
+# -- nodes that are not of a device itself -------------------------------------------------
+
+
+def found_by_node(text: str, snapshot: Snapshot | None = None) -> list[tuple[str, str | None]]:
+    """Return name and PCI function of what a node means, on the host that the test has built."""
+    sysroot = Sysroot()
+    snapshot = snapshot or scan(sysroot)
+    assert needs_nodes(snapshot, text)
+    found = resolve(snapshot, text, read_device_nodes(sysroot)).devices
+    return [(one.name, one.pci_function) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("nvme/nvme0", "nvme0"),
+        ("tty/ttyS4", "ttyS4"),
+        ("host0/target0:0:3/0:0:3:0/scsi_tape/st0", "st0"),
+        ("host0/target0:0:4/0:0:4:0/scsi_changer/sch0", "sch0"),
+        ("infiniband_verbs/uverbs0", "infiniband/uverbs0"),
+        ("infiniband_mad/umad0", "infiniband/umad0"),
+        ("dsa0/wq0.1", "dsa/wq0.1"),
+        ("drm/card0/card0-DP-1/drm_dp_aux0", "drm_dp_aux0"),
+        ("sound/card0/pcmC0D0p", "snd/pcmC0D0p"),
+        ("usb1/1-1/1-1:1.0/ttyUSB0/tty/ttyUSB0", "ttyUSB0"),
+        ("uio/uio0", "uio0"),
+        ("ptp/ptp0", "ptp0"),
+        ("kfd/kfd", "kfd"),
+        ("misc/mshv", "mshv/one"),
+    ],
+)
+def test_node_below_a_function_is_found(tree: Tree, path: str, name: str) -> None:
+    """Of any class, and however deep; the node may have another name than the device."""
+    function = tree.pci("0000:05:00.0", vendor=1, device=2, class_=0x010802)
+    tree.device(f"{function}/{path}", class_="odd", uevent={"DEVNAME": name})
+    assert found_by_node(f"/dev/{name}") == [("pci_0000_05_00_0", "pci_0000_05_00_0")]
+
+
+def test_node_of_a_partition_is_of_its_disk(tree: Tree) -> None:
+    """The disk is the nearest device of the tree."""
+    function = tree.pci("0000:05:00.0", vendor=1, device=2, class_=0x010802)
+    disk = tree.block("nvme0n1", above=f"{function}/nvme/nvme0", number=(259, 0))
+    tree.partition(disk, "nvme0n1p1")
+    assert found_by_node("/dev/nvme0n1p1") == [("block_nvme0n1", "pci_0000_05_00_0")]
+
+
+def test_node_of_a_vdpa_device_belongs_to_its_child(tree: Tree) -> None:
+    """The device is bound to vhost_vdpa; with the node's own entry or without."""
+    function = tree.pci("0000:03:00.0", vendor=1, device=2, class_=0x020000)
+    device = tree.device(f"{function}/mlx5_core.sf.4/vdpa0", bus="vdpa", driver="vhost_vdpa")
+    tree.directory(f"{device}/vhost-vdpa-0")
+    (found,) = resolve(scan(Sysroot()), "/dev/vhost-vdpa-0").devices
+    assert (found.name, found.pci_function) == ("vdpa_vdpa0", "pci_0000_03_00_0")
+
+
+def test_node_of_a_device_that_is_not_in_the_tree_is_no_such_device(tree: Tree) -> None:
+    """It lies below no device, as /dev/kvm."""
+    tree.device("/sys/devices/virtual/misc/kvm", class_="misc", uevent={"DEVNAME": "kvm"})
+    with pytest.raises(NoSuchDevice):
+        found_by_node("/dev/kvm")
+
+
+@pytest.mark.parametrize("text", ["nvme8n1", "/dev/nvme8n1", "block_nvme8n1"])
+def test_functions_of_a_multipath_disk_are_found(text: str) -> None:
+    """By name and by node: the path of the disk has none of them."""
+    snapshot = snapshot_of("nvme-native-multipath")
+    assert needs_nodes(snapshot, text)
+    nodes = read_device_nodes(Sysroot(str(host_file("nvme-native-multipath"))))
+    (found,) = resolve(snapshot, text, nodes).devices
+    assert (found.name, found.parent) == ("block_nvme8n1", "computer")
+    assert found.pci_function == "pci_0000_b0_00_0"
+    assert found.other_pci_functions == ("pci_0000_b1_00_0",)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("/dev/nvme7", "pci_0000_af_00_0"),
+        ("/dev/ng7n1", "pci_0000_af_00_0"),
+        ("/dev/nvme7n1p1", "block_nvme7n1_Dell_Ent_NVMe_PM1735_MU_3_2TB_EXS20"),
+        ("/dev/disk/by-partlabel/pv", "block_nvme7n1_Dell_Ent_NVMe_PM1735_MU_3_2TB_EXS20"),
+    ],
+)
+def test_nodes_around_a_multipath_disk_are_found(text: str, name: str) -> None:
+    """Controller, generic node, partition, and a link to one."""
+    nodes = read_device_nodes(Sysroot(str(host_file("nvme-native-multipath"))))
+    (found,) = resolve(snapshot_of("nvme-native-multipath"), text, nodes).devices
+    assert (found.name, found.pci_function) == (name, "pci_0000_af_00_0")
+
+
+@pytest.mark.parametrize("text", ["sda", "0000:00:17.0", "64", "/dev/sda", "/sys/class/block/sda"])
+def test_device_of_the_tree_needs_no_look_at_nodes(text: str) -> None:
+    """A request for it costs no read of the host."""
+    assert not needs_nodes(snapshot_of("server-storage-fc"), text)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import CardType, Fits, Place, Types
-from nodedevd.questions.hostdev import HostDev
+from nodedevd.questions.hostdev.request import HostDev
 from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
 from nodedevd.server.conversation import Peer

@@ -14,6 +14,7 @@ import pytest
 from lxml import etree
 
 from nodedevd.formats import dump, libvirt
+from nodedevd.host.device_nodes import DeviceNodes
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
@@ -23,7 +24,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import Fits, Types, fits, types
-from nodedevd.questions.hostdev import HostDev, HostDevRequest
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, resolve
 from nodedevd.server.conversation import Peer
@@ -31,12 +32,13 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink import methods
 from nodedevd.server.varlink.answers import Answer, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.methods import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.parameters import (
     DumpXmlParameters,
     FitsParameters,
     InUseParameters,
     ListParameters,
+    ResolveParameters,
     SnapshotParameters,
     TypesParameters,
 )
@@ -666,6 +668,30 @@ async def test_resolve_answers_which_device_is_meant(tmp_path: Path) -> None:
     assert (error, parameters["name"]) == (f"{INTERFACE}.NoSuchDevice", "/dev/vfio/9999")
 
 
+async def test_resolve_looks_at_nodes_only_for_one_that_no_device_has() -> None:
+    """Other answers need no read of the host."""
+    looked = 0
+    store = Store(snapshot_of("vgpu-sriov"))
+
+    async def nodes() -> DeviceNodes:
+        nonlocal looked
+        looked += 1
+        path = store.snapshot.lookup("0000:08:00.4").path or ""
+        return DeviceNodes({"/dev/odd": f"{path}/odd/odd0"})
+
+    encodings = Encodings(store)
+    handlers = DevicesInterface(
+        encodings, lambda: status_of(store), FakeFreshness(), Looks(nodes=nodes)
+    )
+    for text, name, count in (("64", MDEV_OF_GROUP, 0), ("/dev/odd", "pci_0000_08_00_4", 1)):
+        answer = handlers.resolve(ResolveParameters(text), REQUEST)
+        assert isinstance(answer, Awaitable) == bool(count)
+        found = await answer if isinstance(answer, Awaitable) else answer
+        assert isinstance(found, bytes)
+        resolution = msgspec.json.decode(found, type=Resolution)
+        assert ([one.name for one in resolution.devices], looked) == ([name], count)
+
+
 # -- who has devices open --------------------------------------------------------------
 
 
@@ -675,7 +701,8 @@ def looking(store: Store, look: VfioUsage) -> DevicesInterface:
     async def looked() -> VfioUsage:
         return look
 
-    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looked)
+    looks = Looks(processes=looked)
+    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looks)
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
@@ -686,6 +713,7 @@ async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0
     return msgspec.json.decode(answer, type=InUse)
 
 
+MDEV_OF_GROUP = "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
 QEMU = Process(100, "qemu-system-x86")
 
 
@@ -705,6 +733,20 @@ async def test_in_use_tells_who_has_a_device_open(card_host: Store) -> None:
         assert (use.device, use.open, use.holders) == (MDEV, "yes", (QEMU,))
     (use,) = (await uses(handlers, [MDEV], 12345)).devices
     assert (use.device, use.open, use.holders) == (MDEV, "yes", ())
+
+
+async def test_host_dev_tells_who_has_the_device_open(card_host: Store) -> None:
+    """Only root and the daemon's own user get the process."""
+    path = card_host.snapshot.lookup(MDEV).path
+    assert path is not None
+    handlers = looking(card_host, held(path))
+    for uid, named in ((0, True), (os.geteuid(), True), (12345, False)):
+        request = Request(Peer(pid=1, uid=uid))
+        answer = await handlers.host_dev(HostDevRequest(name=MDEV), request)
+        assert isinstance(answer, bytes)
+        found = msgspec.json.decode(answer, type=HostDev)
+        assert found.open == "yes"
+        assert ("qemu-system-x86 (100)" in found.notes[-1]) is named
 
 
 async def test_in_use_takes_any_name_and_tells_each_device_once(card_host: Store) -> None:

@@ -1,0 +1,63 @@
+"""assignment: what decides whether a device can be given to a guest, and what the host loses.
+
+Read when a client asks for it, and never by a scan.
+
+Reads  /sys/class/vfio, and what `blocks` and `interfaces` read
+ABI    Documentation/driver-api/vfio.rst, enable_unsafe_noiommu_mode
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nodedevd.host.assignment.blocks import BlockDevice, read_blocks
+from nodedevd.host.assignment.interfaces import Interface, read_interfaces
+from nodedevd.host.assignment.mounts import read_mounts, read_swaps
+from nodedevd.host.listing import readable_names_in
+from nodedevd.host.node import parse_number
+from nodedevd.host.sysroot import Sysroot
+
+_GROUPS = "/sys/class/vfio"
+_NOIOMMU = "noiommu-"
+"""prefix of a group's number when VFIO runs without an IOMMU"""
+
+
+class AssignmentFacts(msgspec.Struct, frozen=True):
+    """The block devices and interfaces of a host, and their uses."""
+
+    noiommu_groups: frozenset[int] = frozenset()
+    """numbers of the groups that VFIO uses without an IOMMU"""
+    blocks: Mapping[str, BlockDevice] = {}
+    """by sysfs path"""
+    interfaces: Mapping[str, Interface] = {}
+    """by name"""
+    mounts_known: bool = False
+    swaps_known: bool = False
+    addresses_known: bool = False
+
+
+def read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
+    """Read the facts. What cannot be read is unknown. Blocking."""
+    sysroot.forget()
+    mounts, swaps = read_mounts(sysroot), read_swaps(sysroot)
+    interfaces, addresses_known = read_interfaces(sysroot)
+    return AssignmentFacts(
+        noiommu_groups=_read_noiommu_groups(sysroot),
+        blocks=read_blocks(sysroot, mounts or (), swaps or ()),
+        interfaces=interfaces,
+        mounts_known=mounts is not None,
+        swaps_known=swaps is not None,
+        addresses_known=addresses_known,
+    )
+
+
+def _read_noiommu_groups(sysroot: Sysroot) -> frozenset[int]:
+    names = [
+        name
+        for name in readable_names_in(sysroot, _GROUPS, faults=[])
+        if name.startswith(_NOIOMMU) and sysroot.exists(f"{_GROUPS}/{name}")
+    ]
+    numbers = [parse_number(name.removeprefix(_NOIOMMU)) for name in names]
+    return frozenset([number for number in numbers if number is not None])

@@ -1,0 +1,161 @@
+"""blocks: block devices, the devices that they lie on, and their uses.
+
+A partition lies on its disk, a logical volume or an array on its members, and a disk that NVMe
+reaches by several controllers on these.
+
+Reads  /sys/class/block, and of each block device dev, holders, slaves, dm/{name,uuid},
+       md/level; /sys/fs/btrfs/*/devices; /run/udev/data (ID_FS_TYPE)
+ABI    Documentation/ABI/stable/sysfs-block, testing/sysfs-block-dm, admin-guide/md.rst
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from nodedevd.host.assignment.mounts import Mount
+from nodedevd.host.listing import readable_names_in
+from nodedevd.host.nvme_multipath import controllers_of, is_multipath
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
+from nodedevd.host.udev_db import parse
+from nodedevd.text import printable_path
+
+_BLOCKS = "/sys/class/block"
+_BTRFS = "/sys/fs/btrfs"
+_REDUNDANT_LEVELS = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
+
+
+class BlockDevice(msgspec.Struct, frozen=True):
+    """A disk, a partition, or a device made of others."""
+
+    name: str
+    """the name that its administrator knows: of the device mapper, or else the kernel's"""
+    below: tuple[str, ...]
+    """sysfs paths of the devices that it lies on"""
+    redundant: str | None
+    """what it has several of, and does not need all: paths, members; None if it needs all"""
+    mounts: tuple[str, ...]
+    """mount points of its file system"""
+    swap: bool
+    pool: str | None
+    """zfs: it is a member of a pool, whose mounts do not name it"""
+
+
+def read_blocks(
+    sysroot: Sysroot, mounts: Sequence[Mount], swaps: Sequence[str]
+) -> dict[str, BlockDevice]:
+    """Return all block devices, by sysfs path."""
+    paths = {name: path for name in _names(sysroot, _BLOCKS) if (path := _target(sysroot, name))}
+    below: dict[str, set[str]] = {path: set() for path in paths.values()}
+    for path in paths.values():
+        disk = path.rpartition("/")[0]
+        below[path].update([disk] if disk in below else controllers_of(sysroot, path))
+        # Both directories say the same, and a recording may have one of them.
+        for name in _recorded_names(sysroot, f"{path}/slaves"):
+            below[path].update([paths[name]] if name in paths else [])
+        for name in _recorded_names(sysroot, f"{path}/holders"):
+            if name in paths:
+                below[paths[name]].add(path)
+    pools = _btrfs_members(sysroot)
+    return {
+        path: _read(sysroot, path, tuple(sorted(below[path])), mounts, swaps, pools)
+        for path in paths.values()
+    }
+
+
+def _read(
+    sysroot: Sysroot,
+    path: str,
+    below: tuple[str, ...],
+    mounts: Sequence[Mount],
+    swaps: Sequence[str],
+    pools: Sequence[frozenset[str]],
+) -> BlockDevice:
+    kernel_name = printable_path(path.rpartition("/")[2])
+    mapped = _text(sysroot, f"{path}/dm/name") if kernel_name.startswith("dm-") else None
+    number = _text(sysroot, f"{path}/dev") or ""
+    nodes = {f"/dev/{kernel_name.replace('!', '/')}", f"/dev/mapper/{mapped}"}
+    members = next((one for one in pools if kernel_name in one), frozenset())
+    all_nodes = nodes | {f"/dev/{name}" for name in members}
+    own = [
+        one
+        for one in mounts
+        if (one.number == number if number and not _is_anonymous(one) else one.source in all_nodes)
+    ]
+    return BlockDevice(
+        name=mapped or kernel_name,
+        below=below,
+        redundant=_redundant(sysroot, path, kernel_name, below),
+        mounts=_points(own),
+        swap=not nodes.isdisjoint(swaps),
+        pool="ZFS" if _file_system(sysroot, number) == "zfs_member" else None,
+    )
+
+
+def _is_anonymous(mount: Mount) -> bool:
+    """Return whether the file system has a device number of its own: Btrfs, bcachefs."""
+    return mount.number.startswith("0:")
+
+
+def _points(mounts: Iterable[Mount]) -> tuple[str, ...]:
+    """Return the mount points without those of single directories, if the whole is mounted."""
+    mounts = list(mounts)
+    whole = [one.point for one in mounts if one.root == "/"]
+    return tuple(dict.fromkeys(whole or [one.point for one in mounts]))
+
+
+def _redundant(sysroot: Sysroot, path: str, kernel_name: str, below: Sequence[str]) -> str | None:
+    if is_multipath(path) and path.rpartition("/")[0] not in below:
+        return "paths"
+    if kernel_name.startswith("dm-"):
+        # The prefix of the uuid is the owner's name: LVM-, CRYPT-, mpath-.
+        uuid = _text(sysroot, f"{path}/dm/uuid") or ""
+        return "paths" if uuid.startswith("mpath-") else None
+    if kernel_name.startswith("md") and len(below) > 1:
+        return "members" if _text(sysroot, f"{path}/md/level") in _REDUNDANT_LEVELS else None
+    return None
+
+
+def _btrfs_members(sysroot: Sysroot) -> list[frozenset[str]]:
+    """Return the kernel names of the members of each Btrfs file system."""
+    return [
+        frozenset(_recorded_names(sysroot, f"{_BTRFS}/{name}/devices"))
+        for name in _names(sysroot, _BTRFS)
+        if name != "features"
+    ]
+
+
+def _file_system(sysroot: Sysroot, number: str) -> str | None:
+    try:
+        data = sysroot.read(f"{UDEV_DATA}/b{number}")
+    except OSError:
+        return None
+    return parse(data.decode("utf-8", "backslashreplace")).properties.get("ID_FS_TYPE")
+
+
+def _names(sysroot: Sysroot, directory: str) -> list[str]:
+    return readable_names_in(sysroot, directory, faults=[])
+
+
+def _recorded_names(sysroot: Sysroot, directory: str) -> list[str]:
+    """List a directory for its names, which a recording has to keep."""
+    try:
+        return sorted(sysroot.names(directory))
+    except OSError:
+        return []
+
+
+def _target(sysroot: Sysroot, name: str) -> str | None:
+    try:
+        return sysroot.target(f"{_BLOCKS}/{name}")
+    except OSError:
+        return None
+
+
+def _text(sysroot: Sysroot, path: str) -> str | None:
+    try:
+        return sysroot.read(path).decode("utf-8", "backslashreplace").strip()
+    except OSError:
+        return None

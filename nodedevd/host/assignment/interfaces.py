@@ -1,0 +1,89 @@
+"""interfaces: which network interfaces have an address, and which lie on others.
+
+Reads  /sys/class/net, and the links upper_* and master of each interface; of the live host its
+       addresses by rtnetlink; /proc/net/{route,if_inet6}, which a recording holds instead
+ABI    Documentation/ABI/testing/sysfs-class-net; proc_net(5)
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nodedevd.host.listing import readable_names_in
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.text import printable_path
+
+ROUTES = "/proc/net/route"
+ADDRESSES = "/proc/net/if_inet6"
+_NET = "/sys/class/net"
+_UPPER = "upper_"
+_LOCAL_SCOPES = frozenset({"10", "20"})  # of the host, and of the link; every interface has one
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """A network interface."""
+
+    name: str
+    path: str
+    """sysfs path"""
+    uppers: tuple[str, ...]
+    """names of the interfaces that lie directly on it: bridge, bond, team, VLAN, …"""
+    has_address: bool
+    """whether it has an address that others can reach; False if that is unknown"""
+
+
+def read_interfaces(sysroot: Sysroot) -> tuple[dict[str, Interface], bool]:
+    """Return all interfaces by name, and whether their addresses are known."""
+    addressed = _addressed(sysroot)
+    found = {}
+    for entry in readable_names_in(sysroot, _NET, faults=[]):
+        try:
+            path = sysroot.target(f"{_NET}/{entry}")
+        except OSError:
+            continue  # such as bonding_masters, a file
+        name = printable_path(entry)
+        found[name] = Interface(
+            name=name,
+            path=printable_path(path),
+            uppers=_uppers(sysroot, path),
+            has_address=addressed is not None and name in addressed,
+        )
+    return found, addressed is not None
+
+
+def _uppers(sysroot: Sysroot, path: str) -> tuple[str, ...]:
+    found = set()
+    for entry in readable_names_in(sysroot, path, faults=[]):
+        if entry == "master" or entry.startswith(_UPPER):
+            try:
+                found.add(printable_path(sysroot.target_name(f"{path}/{entry}")))
+            except OSError:
+                continue
+    return tuple(sorted(found))
+
+
+def _addressed(sysroot: Sysroot) -> frozenset[str] | None:
+    """Return the names of the interfaces with an address; None if that is unknown."""
+    by_route, by_address = _lines(sysroot, ROUTES), _lines(sysroot, ADDRESSES)
+    found = set()
+    # /proc lists no IPv4 addresses by interface; an address comes with a route, in most set-ups.
+    for fields in (by_route or [])[1:]:
+        found.add(fields[0])
+    for fields in by_address or []:
+        if len(fields) == 6 and fields[3] not in _LOCAL_SCOPES:
+            found.add(fields[5])
+    try:
+        by_netlink = sysroot.interfaces_with_address()
+    except OSError:
+        return None
+    if by_netlink is None and by_route is None:
+        return None
+    return frozenset(found) | (by_netlink or frozenset())
+
+
+def _lines(sysroot: Sysroot, path: str) -> list[list[str]] | None:
+    try:
+        text = sysroot.read(path).decode("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    return [printable_path(line).split() for line in text.splitlines() if line.split()]

@@ -1,0 +1,82 @@
+"""hostdev: the domain XML that assigns a device to a guest, libvirt's `<hostdev>`.
+
+The XML names an mdev by its UUID, with the device_api of its type as the model, and a PCI
+function by its address. A pure function of a snapshot and the facts of its host.
+"""
+
+from __future__ import annotations
+
+from nodedevd.errors import InvalidParameter
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.pci import Pci
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.hostdev.assignment import Assignment
+from nodedevd.questions.hostdev.facts import HostDevFacts
+from nodedevd.questions.hostdev.function import assign_function
+from nodedevd.questions.hostdev.mdev import assign_mdev
+from nodedevd.questions.hostdev.new_mdev import assign_new_mdev
+from nodedevd.questions.hostdev.options import check_options, note_domain
+from nodedevd.questions.hostdev.other_kind import why_not
+from nodedevd.questions.hostdev.refusal import not_assignable
+from nodedevd.questions.hostdev.request import HostDev, HostDevRequest, parse_address
+from nodedevd.questions.hostdev.xml import write_hostdev
+from nodedevd.questions.in_use import Use
+
+
+def hostdev(snapshot: Snapshot, request: HostDevRequest, facts: HostDevFacts) -> HostDev:
+    """Return the XML that assigns a device, if it can be assigned with these options.
+
+    Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
+    """
+    address = None if request.address is None else parse_address(request.address)
+    notes: list[str] = []
+    use = None
+    if request.not_created:
+        assigned = assign_new_mdev(snapshot, request, facts, notes)
+    else:
+        for parameter in ("type", "arch"):
+            if getattr(request, parameter) is not None:
+                raise InvalidParameter(parameter, "needs not_created")
+        device = snapshot.lookup(request.name)
+        use = facts.use(device.name, device.path)
+        assigned = _assign(snapshot, device, request, facts, notes)
+    check_options(request, assigned, address)
+    if use is not None and (note := open_note(use, show_holders=facts.show_holders)) is not None:
+        notes.append(note)
+    note_domain(request, assigned, notes)
+    return HostDev(
+        generation=snapshot.generation,
+        type="pci" if assigned.model is None else "mdev",
+        model=assigned.model,
+        # An mdev that does not exist yet cannot be open.
+        open="no" if request.not_created else "unknown" if use is None else use.open,
+        xml=write_hostdev(request, assigned, address),
+        notes=tuple(notes),
+    )
+
+
+def _assign(
+    snapshot: Snapshot,
+    device: Device,
+    request: HostDevRequest,
+    facts: HostDevFacts,
+    notes: list[str],
+) -> Assignment:
+    mdev, pci = device.capability(MdevChild), device.capability(Pci)
+    if mdev is not None:
+        return assign_mdev(snapshot, device, mdev, request, notes)
+    if pci is not None:
+        return assign_function(snapshot, device, pci, request, facts, notes)
+    raise not_assignable(device.name, "kind", why_not(snapshot, device))
+
+
+def open_note(use: Use, *, show_holders: bool = True) -> str | None:
+    """Return a note for a device that is open, or may be; None for others."""
+    names = [f"{one.process} ({one.pid})" for one in use.holders] if show_holders else []
+    by = f": {', '.join(names)}" if names else ""
+    if use.open == "yes":
+        return f"a process has it open{by}; a second guest cannot open it"
+    if use.reason in ("group-shared", "device-untold"):
+        return f"a process may have it open{by}; see nodedevctl in-use {use.device}"
+    return None

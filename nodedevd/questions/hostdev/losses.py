@@ -1,0 +1,134 @@
+"""losses: what this host loses with a PCI function, and what it uses of that now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.assignment.blocks import BlockDevice
+from nodedevd.host.assignment.interfaces import Interface
+from nodedevd.kinds.net import Net
+from nodedevd.kinds.storage import Storage
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
+
+
+def loses(snapshot: Snapshot, function: Device, facts: AssignmentFacts) -> list[str]:
+    """Return the names of the devices that disappear with a function, disks and interfaces first.
+
+    A disk that NVMe reaches by several controllers disappears with the last of them.
+    """
+    if function.path is None:
+        return []
+    paths = [*snapshot.below(function.path), *_Stack(facts.blocks, [function.path]).lost]
+    found = {one.name: one for one in map(snapshot.at, paths) if one is not None}
+    vital = [name for name, one in found.items() if _is_vital(one)]
+    return [*vital, *(name for name in found if name not in vital)]
+
+
+def _is_vital(device: Device) -> bool:
+    return device.capability(Storage) is not None or device.capability(Net) is not None
+
+
+def note_uses(
+    snapshot: Snapshot, functions: Iterable[Device], facts: AssignmentFacts, notes: list[str]
+) -> None:
+    """Note what the host uses of the devices that disappear with functions."""
+    paths = [one.path for one in functions if one.path is not None]
+    if not paths:
+        return
+    stack = _Stack(facts.blocks, paths)
+    uses = [*_of_disks(stack, facts), *_of_interfaces(paths, facts.interfaces)]
+    if uses:
+        notes.append(f"the host uses what it loses: {'; '.join(uses)}")
+    for name, part in stack.degraded:
+        notes.append(f"{name} loses some of its {part}, and works on with the others")
+    notes += _unknown(snapshot, paths, stack, facts)
+
+
+def _of_disks(stack: _Stack, facts: AssignmentFacts) -> Iterator[str]:
+    for path in stack.lost:
+        block = facts.blocks[path]
+        for mount in block.mounts:
+            yield f"{mount} is mounted from {block.name}"
+        if block.swap:
+            yield f"{block.name} is swap space"
+        if block.pool:
+            yield f"{block.name} is a member of a {block.pool} pool"
+
+
+def _of_interfaces(paths: Sequence[str], interfaces: Mapping[str, Interface]) -> Iterator[str]:
+    for one in interfaces.values():
+        if not _is_below(one.path, paths):
+            continue
+        if one.has_address:
+            yield f"{one.name} has an address"
+        for upper in _uppers(one, interfaces):
+            above = interfaces.get(upper)
+            address = ", which has an address" if above is not None and above.has_address else ""
+            yield f"{one.name} is a part of {upper}{address}"
+
+
+def _uppers(interface: Interface, interfaces: Mapping[str, Interface]) -> list[str]:
+    """Return the interfaces that lie on one, directly or not."""
+    found: dict[str, None] = {}
+    todo = list(interface.uppers)
+    while todo:
+        name = todo.pop(0)
+        if name not in found and name != interface.name:
+            found[name] = None
+            todo += interfaces[name].uppers if name in interfaces else ()
+    return list(found)
+
+
+def _unknown(
+    snapshot: Snapshot, paths: Sequence[str], stack: _Stack, facts: AssignmentFacts
+) -> Iterator[str]:
+    """Yield what could not be read of the devices that are lost."""
+    below = [one for path in paths for one in map(snapshot.at, snapshot.below(path)) if one]
+    disks = bool(stack.lost) or any(one.capability(Storage) is not None for one in below)
+    if disks and not facts.mounts_known:
+        yield "whether the host uses a lost disk is unknown: its mounts cannot be read"
+    elif disks and not facts.swaps_known:
+        yield "whether a lost disk is swap space is unknown: /proc/swaps cannot be read"
+    if any(one.capability(Net) is not None for one in below) and not facts.addresses_known:
+        yield "whether the host uses a lost interface is unknown: addresses cannot be read"
+
+
+def _is_below(path: str, others: Iterable[str]) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in others)
+
+
+class _Stack:
+    """The block devices that disappear with functions: disks, and what lies on them."""
+
+    def __init__(self, blocks: Mapping[str, BlockDevice], functions: Sequence[str]) -> None:
+        self._blocks = blocks
+        self._functions = functions
+        self._gone: dict[str, bool] = {}
+        self._partly: dict[str, str] = {}
+        for path in blocks:
+            self._is_gone(path)
+
+    @property
+    def lost(self) -> list[str]:
+        """The paths of the block devices that disappear, or stop working."""
+        return [path for path in self._blocks if self._gone[path]]
+
+    @property
+    def degraded(self) -> list[tuple[str, str]]:
+        """The names of the block devices that go on, and what they lose a part of."""
+        return [(self._blocks[path].name, part) for path, part in self._partly.items()]
+
+    def _is_gone(self, path: str) -> bool:
+        if _is_below(path, self._functions):
+            self._gone[path] = True
+        block = self._blocks.get(path)
+        if path in self._gone or block is None:
+            return self._gone.get(path, False)
+        self._gone[path] = False  # ends a cycle, which only a made-up host can have
+        gone = [self._is_gone(one) for one in block.below]
+        self._gone[path] = bool(gone) and (all(gone) if block.redundant else any(gone))
+        if block.redundant and any(gone) and not all(gone):
+            self._partly[path] = block.redundant
+        return self._gone[path]
