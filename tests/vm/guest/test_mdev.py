@@ -118,20 +118,25 @@ def test_one_nodedevctl_prints_all_events() -> None:
 @pytest.fixture(scope="module")
 def offered() -> list[dict[str, Any]]:
     """Return what nodedevctl prints of all types."""
-    return list(vm.nodedevctl("types", "--json"))
+    return list(vm.nodedevctl("types", "--json")["types"])
 
 
 @each_sample
 def test_types_are_the_kernels(sample: str, offered: list[dict[str, Any]]) -> None:
     """Id, name, API and counts of every type; a description where the driver has one."""
-    told = [one for one in offered if one["parent"] == vm.parent_name(sample)]
+    told = [one for one in offered if one["card"] == vm.parent_name(sample)]
     types = vm.MDEV_BUS / sample / "mdev_supported_types"
-    assert sorted(one["id"] for one in told) == sorted(one.name for one in types.iterdir())
+    assert sorted(one["type"] for one in told) == sorted(one.name for one in types.iterdir())
+    fields = {
+        "type_name": "name",
+        "available": "available_instances",
+        "sure": "available_instances",
+    }
     for one in told:
-        for attribute in ("name", "device_api", "description", "available_instances"):
-            file = types / one["id"] / attribute
+        for field in ("type_name", "device_api", "description", "available", "sure"):
+            file = types / one["type"] / fields.get(field, field)
             kernels = file.read_text().strip() if file.exists() else None
-            assert (None if one[attribute] is None else str(one[attribute])) == kernels
+            assert (None if one[field] is None else str(one[field])) == kernels
         assert (one["description"] is None) == (sample == "mtty")
     # It is no device of a bus or class mdev_bus, which is a folder of links alone.
     assert vm.described(vm.parent_name(sample)).subsystem == sample
