@@ -261,3 +261,14 @@ def test_mdev_whose_read_hangs_goes_before_its_parent(tmp_path: Path) -> None:
     stuck = f"{CLASS_PARENT}/{UUIDS[1]}"
     watchers.take(update(sysroot, old, {CLASS_PARENT, stuck}, unanswered={stuck}))
     assert list(watchers.devices) == ["computer"]
+
+
+def test_new_mdev_with_a_definition_comes_after_its_parent_has_types(tmp_path: Path) -> None:
+    """It is found by its definition, before the uevents of both have been received."""
+    kernel = KernelSteps(str(tmp_path))
+    kernel.run([(KernelSteps.plug, 0)])
+    sysroot = Sysroot(str(tmp_path))
+    watchers = Watchers(old := scan(sysroot))
+    kernel.run([(KernelSteps.register, 1), (KernelSteps.create, 1), (KernelSteps.define, 1)])
+    watchers.take(update(sysroot, old, {DEFINITIONS}))
+    assert f"{PATHS[0]}/{UUIDS[0]}" in {one.path for one in watchers.devices.values()}
