@@ -99,8 +99,8 @@ def _gone(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> li
                     break
             elif old.at(above) is not None:
                 break
-            elif not is_new:
-                continue  # a directory between two devices, as it was
+            elif not is_new or above.endswith(f"/{reading.subsystem}"):
+                continue  # a directory between two devices: as before, or that of the class
             if is_listed(sysroot, above):
                 readings[above] = read(above)
             looked_at[above] = readings.get(above) is None and (
