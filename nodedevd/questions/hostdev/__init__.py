@@ -68,7 +68,7 @@ def _assign(
         return assign_mdev(snapshot, device, mdev, request, notes)
     if pci is not None:
         return assign_function(snapshot, device, pci, request, facts, notes)
-    raise not_assignable(device.name, "kind", why_not(snapshot, device))
+    raise not_assignable(device.name, "kind", why_not(snapshot, device, facts.host))
 
 
 def open_note(use: Use, *, show_holders: bool = True) -> str | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.nvme_multipath import is_multipath
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.questions.in_use import Use, VfioUsage
 
 
 def needs_host(device: Device) -> bool:
-    """Return whether the uses of the host matter: it loses nothing with an mdev."""
-    return device.capability(Pci) is not None
+    """Return whether the facts of the host matter: it loses nothing with an mdev.
+
+    The functions behind an NVMe disk with several paths are not found by its path.
+    """
+    return device.capability(Pci) is not None or is_multipath(device.path)
 
 
 class HostDevFacts(msgspec.Struct, frozen=True):

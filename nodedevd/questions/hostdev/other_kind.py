@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from shlex import quote
 
+from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 
-def why_not(snapshot: Snapshot, device: Device) -> str:
+def why_not(snapshot: Snapshot, device: Device, facts: AssignmentFacts) -> str:
     """Return why it cannot be assigned, and which device can."""
     text = "it is neither a PCI function nor an mdev"
     parent = device.capability(MdevParent)
@@ -20,9 +21,20 @@ def why_not(snapshot: Snapshot, device: Device) -> str:
             f"{text}, but an mdev parent; create an mdev, and assign that:"
             f" mdevctl start -u $(uuidgen) -p {quote(device.sysname or '')} -t {quote(offers)}"
         )
-    above = device
-    while above.parent is not None:
-        above = snapshot.lookup(above.parent)
-        if above.capability(Pci) is not None:
-            return f"{text}; the PCI device behind it is {above.name}"
-    return text
+    block = facts.blocks.get(device.path or "")
+    starts = [device.path, *(block.below if block is not None else ())]
+    found = [name for path in starts if (name := _function_above(snapshot, path)) is not None]
+    if not found:
+        return text
+    names = ", ".join(dict.fromkeys(found))
+    return f"{text}; the PCI device behind it is {names}"
+
+
+def _function_above(snapshot: Snapshot, path: str | None) -> str | None:
+    """Return the name of the PCI function that a device lies below."""
+    while path:
+        path = path.rpartition("/")[0]
+        device = snapshot.at(path)
+        if device is not None and device.capability(Pci) is not None:
+            return device.name
+    return None

@@ -81,6 +81,16 @@ async def test_look_that_does_not_return_answers_unknown() -> None:
         assert looks.begun == 1
 
 
+async def test_look_without_an_unknown_answer_times_out() -> None:
+    """What has not been read must not look like something that is missing."""
+    looks = Looks()
+    shared = SharedLook("look", looks, seconds=0.01)
+    with pytest.raises(TimeoutError):
+        await shared.look()
+    looks.end()
+    await shared.close(PATIENCE_SECONDS)
+
+
 async def test_call_after_a_look_that_failed_is_answered() -> None:
     """The error is raised to the callers of that look only."""
 

@@ -211,6 +211,7 @@ def test_address_is_read_in_either_case() -> None:
         ("laptop-usb-wifi", "00:14.3", "no-iommu-group", "the IOMMU is off"),
         ("vdpa-smartnic", "vdpa_vdpa0", "kind", "behind it is pci_0000_3b_00_2"),
         ("laptop-usb-wifi", "usb_1_1_4", "kind", "behind it is pci_0000_00_14_0"),
+        ("nvme-native-multipath", "block_nvme8n1", "kind", "is pci_0000_b0_00_0, pci_0000_b1_00_0"),
         ("server-storage-fc", "block_sr2", "kind", "behind it is pci_0000_00_17_0"),
         ("vgpu-vendor-vfio", "0000:26:00.0", "vfs-enabled", "sriov-manage -d 0000:26:00.0"),
         ("vgpu-vendor-vfio", "0000:26:00.7", "no-profile", "0000:26:00.7/nvidia/current_vgpu_type"),
