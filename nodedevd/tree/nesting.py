@@ -8,7 +8,7 @@ added last. So the readings that depend on the order are made again, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from nodedevd.host.sysroot import Sysroot
@@ -82,34 +82,44 @@ def _gone(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> li
     A device above that the tree lacks may have come since, and is read (again). If it is not
     there, the device below may be gone as well.
     """
-    looked_at: dict[str, bool] = {}  # whether it is missing, of those that the tree lacks
+    is_missing: dict[str, bool] = {}
     gone = []
     for path, reading in tuple(readings.items()):
         if reading is None:
             continue
-        is_new = old.at(reading.path) is None
-        doubtful = is_new and len(old) > 0
-        above = path if path.startswith("/sys/") else tree_path(reading)
-        while above := above.rpartition("/")[0]:
-            if above in looked_at:
-                doubtful |= looked_at[above]
-                break
-            if above in readings:
-                if readings[above] is not None:
-                    break
-            elif old.at(above) is not None:
-                break
-            elif not is_new:
-                continue  # a directory between two devices, as it was
-            if is_listed(sysroot, above):
-                readings[above] = read(above)
-            looked_at[above] = readings.get(above) is None and (
-                above in readings or not sysroot.exists(above)
-            )
-            doubtful |= looked_at[above]
+        # A first scan has been sent to no client yet.
+        doubtful = len(old) > 0 and old.at(reading.path) is None
+        for above in _unknown_above(path, reading, old, readings, is_missing):
+            if above not in is_missing:
+                if is_listed(sysroot, above):
+                    readings[above] = read(above)
+                is_missing[above] = readings.get(above) is None and (
+                    above in readings or not sysroot.exists(above)
+                )
+            doubtful |= is_missing[above]
         if doubtful and not sysroot.exists(path):
             gone.append(path)
     return gone
+
+
+def _unknown_above(
+    path: str, reading: Reading, old: Snapshot, readings: Readings, looked_at: Mapping[str, object]
+) -> Iterator[str]:
+    """Return what lies above a device up to one that the tree has, or that was looked at."""
+    is_new = old.at(reading.path) is None
+    above = path if path.startswith("/sys/") else tree_path(reading)
+    while above := above.rpartition("/")[0]:
+        if above in looked_at:
+            yield above
+            return
+        if above in readings:
+            if readings[above] is not None:
+                return
+        elif old.at(above) is not None:
+            return
+        elif not is_new or above.endswith(f"/{reading.subsystem}"):
+            continue  # a directory between two devices: as before, or that of the class
+        yield above
 
 
 def _without(gone: list[str], old: Snapshot, readings: Readings) -> set[str]:
