@@ -72,17 +72,18 @@ def _devices(sysroot: Sysroot) -> Iterator[tuple[str, str, str]]:
             yield kind[0], number, path
 
 
-def _devices_below(sysroot: Sysroot, path: str) -> Iterator[tuple[str, str, str]]:
-    names = readable_names_in(sysroot, path, faults=[])
-    if "uevent" in names:
-        try:
-            kind = "b" if sysroot.target_name(f"{path}/subsystem") == "block" else "c"
-        except OSError:
-            kind = "c"
-        yield kind, _text(sysroot, f"{path}/dev").strip(), path
-    for name in names:
-        if sysroot.is_directory(f"{path}/{name}"):
-            yield from _devices_below(sysroot, f"{path}/{name}")
+def _devices_below(sysroot: Sysroot, directory: str) -> Iterator[tuple[str, str, str]]:
+    todo = [directory]
+    while todo:
+        path = todo.pop()
+        names = readable_names_in(sysroot, path, faults=[])
+        if "uevent" in names:
+            try:
+                kind = "b" if sysroot.target_name(f"{path}/subsystem") == "block" else "c"
+            except OSError:
+                kind = "c"
+            yield kind, _text(sysroot, f"{path}/dev").strip(), path
+        todo += [one for name in names if sysroot.is_directory(one := f"{path}/{name}")]
 
 
 def _name(sysroot: Sysroot, path: str) -> str | None:

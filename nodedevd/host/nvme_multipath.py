@@ -49,7 +49,13 @@ def controllers_of(sysroot: Sysroot, path: str) -> tuple[str, ...]:
 
 
 def _names(sysroot: Sysroot, directory: str) -> list[str]:
+    """List a directory, once for all disks of a subsystem."""
+    known: list[str] | None = sysroot.alike.get(directory)
+    if known is not None:
+        return known
     try:
-        return sorted(sysroot.listdir(directory))
+        names = sorted(sysroot.listdir(directory))
     except OSError:
-        return []
+        names = []
+    sysroot.keep(directory, names)
+    return names

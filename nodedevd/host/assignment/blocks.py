@@ -58,45 +58,58 @@ def read_blocks(
         for name in _recorded_names(sysroot, f"{path}/holders"):
             if name in paths:
                 below[paths[name]].add(path)
-    pools = _btrfs_members(sysroot)
-    return {
-        path: _read(sysroot, path, tuple(sorted(below[path])), mounts, swaps, pools)
-        for path in paths.values()
-    }
+    uses = _Uses(mounts, swaps, _btrfs_members(sysroot))
+    return {path: _read(sysroot, path, tuple(sorted(below[path])), uses) for path in paths.values()}
 
 
-def _read(
-    sysroot: Sysroot,
-    path: str,
-    below: tuple[str, ...],
-    mounts: Sequence[Mount],
-    swaps: Sequence[str],
-    pools: Sequence[frozenset[str]],
-) -> BlockDevice:
+class _Uses:
+    """The mounts and the swap space of a host, by block device."""
+
+    def __init__(
+        self, mounts: Sequence[Mount], swaps: Sequence[str], pools: Sequence[frozenset[str]]
+    ) -> None:
+        self._swaps = frozenset(swaps)
+        self._pool_of = {name: pool for pool in pools for name in pool}
+        self._by_number: dict[str, list[Mount]] = {}
+        self._by_source: dict[str, list[Mount]] = {}
+        for mount in mounts:
+            self._by_number.setdefault(mount.number, []).append(mount)
+            for source in mount.source.split(":"):  # bcachefs lists all members
+                self._by_source.setdefault(source, []).append(mount)
+
+    def mounts(self, kernel_name: str, nodes: Iterable[str], number: str) -> list[Mount]:
+        """Return the mounts of a device, and of the Btrfs file system that it is a member of."""
+        members = self._pool_of.get(kernel_name, frozenset())
+        by_source = [
+            mount
+            for node in dict.fromkeys([*nodes, *(f"/dev/{name}" for name in sorted(members))])
+            for mount in self._by_source.get(node, ())
+        ]
+        if not number:
+            return by_source
+        # Btrfs and bcachefs have a number of their own, of no device.
+        anonymous = [mount for mount in by_source if mount.number.startswith("0:")]
+        return [*self._by_number.get(number, ()), *anonymous]
+
+    def is_swap(self, nodes: Iterable[str]) -> bool:
+        """Return whether a device of these nodes is swap space."""
+        return not self._swaps.isdisjoint(nodes)
+
+
+def _read(sysroot: Sysroot, path: str, below: tuple[str, ...], uses: _Uses) -> BlockDevice:
     kernel_name = printable_path(path.rpartition("/")[2])
     mapped = _text(sysroot, f"{path}/dm/name") if kernel_name.startswith("dm-") else None
     number = _text(sysroot, f"{path}/dev") or ""
-    nodes = {f"/dev/{kernel_name.replace('!', '/')}", f"/dev/mapper/{mapped}"}
-    members = next((one for one in pools if kernel_name in one), frozenset())
-    all_nodes = nodes | {f"/dev/{name}" for name in members}
-    own = [
-        one
-        for one in mounts
-        if (one.number == number if number and not _is_anonymous(one) else one.source in all_nodes)
-    ]
+    nodes = [f"/dev/{kernel_name.replace('!', '/')}"]
+    nodes += [f"/dev/mapper/{mapped}"] if mapped else []
     return BlockDevice(
         name=mapped or kernel_name,
         below=below,
         redundant=_redundant(sysroot, path, kernel_name, below),
-        mounts=_points(own),
-        swap=not nodes.isdisjoint(swaps),
+        mounts=_points(uses.mounts(kernel_name, nodes, number)),
+        swap=uses.is_swap(nodes),
         pool="ZFS" if _file_system(sysroot, number) == "zfs_member" else None,
     )
-
-
-def _is_anonymous(mount: Mount) -> bool:
-    """Return whether the file system has a device number of its own: Btrfs, bcachefs."""
-    return mount.number.startswith("0:")
 
 
 def _points(mounts: Iterable[Mount]) -> tuple[str, ...]:

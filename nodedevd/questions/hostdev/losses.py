@@ -104,31 +104,35 @@ class _Stack:
 
     def __init__(self, blocks: Mapping[str, BlockDevice], functions: Sequence[str]) -> None:
         self._blocks = blocks
-        self._functions = functions
-        self._gone: dict[str, bool] = {}
-        self._partly: dict[str, str] = {}
-        for path in blocks:
-            self._is_gone(path)
+        above: dict[str, list[str]] = {}
+        for path, block in blocks.items():
+            for lower in block.below:
+                above.setdefault(lower, []).append(path)
+        # What lies below need not be a block device: NVMe has controllers.
+        todo = [path for path in {*blocks, *above} if _is_below(path, functions)]
+        self._gone = set(todo)
+        while todo:
+            for path in above.get(todo.pop(), ()):
+                if path not in self._gone and self._fails(blocks[path]):
+                    self._gone.add(path)
+                    todo.append(path)
+
+    def _fails(self, block: BlockDevice) -> bool:
+        """Return whether a device of which a part is gone stops working."""
+        return block.redundant is None or self._gone.issuperset(block.below)
 
     @property
     def lost(self) -> list[str]:
         """The paths of the block devices that disappear, or stop working."""
-        return [path for path in self._blocks if self._gone[path]]
+        return [path for path in self._blocks if path in self._gone]
 
     @property
     def degraded(self) -> list[tuple[str, str]]:
-        """The names of the block devices that go on, and what they lose a part of."""
-        return [(self._blocks[path].name, part) for path, part in self._partly.items()]
-
-    def _is_gone(self, path: str) -> bool:
-        if _is_below(path, self._functions):
-            self._gone[path] = True
-        block = self._blocks.get(path)
-        if path in self._gone or block is None:
-            return self._gone.get(path, False)
-        self._gone[path] = False  # ends a cycle, which only a made-up host can have
-        gone = [self._is_gone(one) for one in block.below]
-        self._gone[path] = bool(gone) and (all(gone) if block.redundant else any(gone))
-        if block.redundant and any(gone) and not all(gone):
-            self._partly[path] = block.redundant
-        return self._gone[path]
+        """The names of the block devices that work on, and what they lose a part of."""
+        return [
+            (block.name, block.redundant)
+            for path, block in self._blocks.items()
+            if path not in self._gone
+            and block.redundant is not None
+            and not self._gone.isdisjoint(block.below)
+        ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from nodedevd.host.archive.disk import write_archive
+from nodedevd.host.archive.tree import Archive
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from tests.support.trees import Tree
@@ -88,6 +92,19 @@ def test_links_between_directories_are_not_followed(tree: Tree, accelerator: str
     """A walk through the directories of a recording ends."""
     tree.kernel_link(f"{accelerator}/self", accelerator)
     assert len(read_device_nodes(Sysroot()).paths) == 1
+
+
+def test_deep_directories_of_a_recording_are_read(tmp_path: Path) -> None:
+    """A made-up host may be deeper than Python has stack."""
+    archive = Archive()
+    path = ""
+    for part in ("sys", "devices", *["x"] * 1200):
+        path += f"/{part}"
+        archive.add_directory(path)
+    archive.add_file(f"{path}/uevent", b"DEVNAME=deep\n")
+    write_archive(archive, str(tmp_path / "deep.ttar"))
+    found = read_device_nodes(Sysroot(str(tmp_path / "deep.ttar")))
+    assert found.paths == {"/dev/deep": path}
 
 
 def test_controllers_of_a_multipath_disk_are_found(tree: Tree, accelerator: str) -> None:

@@ -204,6 +204,24 @@ def test_btrfs_is_used_by_each_of_its_members(tree: Tree, hba: str) -> None:
     assert used(OTHER) == ["/pool is mounted from sdc"]
 
 
+def test_bcachefs_names_all_its_members(tree: Tree, hba: str) -> None:
+    """In the source of its mount."""
+    mounted(tree, "0:36 /pool bcachefs /dev/sda:/dev/sdc")
+    assert used() == ["/pool is mounted from sda"]
+    assert used(OTHER) == ["/pool is mounted from sdc"]
+
+
+def test_long_stack_of_devices_is_lost_with_its_disk(tree: Tree, hba: str) -> None:
+    """A made-up host may have more layers than Python has stack."""
+    lower = disk(tree, "sda")
+    for number in range(1500):
+        upper_path = tree.block(f"dm-{number}", number=(253, number), size=None, block_size=None)
+        tree.kernel_link(f"{upper_path}/slaves/{lower.rpartition('/')[2]}", lower)
+        lower = upper_path
+    mounted(tree, "253:1499 /x ext4 /dev/dm-1499")
+    assert used() == ["/x is mounted from dm-1499"]
+
+
 def test_subvolume_is_named_if_the_whole_is_not_mounted(tree: Tree, hba: str) -> None:
     """Not a bind mount: the file system has no other place."""
     mounted(tree, "0:35 home btrfs /dev/sda")
