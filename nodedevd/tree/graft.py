@@ -269,6 +269,5 @@ def _tree_path_before(change: Change) -> str:
 
 def lost(before: Device | Reading, after: Device | Reading) -> bool:
     """Return whether a device had a type of capability that it no longer has."""
-    types = [type(capability) for capability in before.capabilities]
-    now = [type(capability) for capability in after.capabilities]
+    types, now = tuple(map(type, before.capabilities)), tuple(map(type, after.capabilities))
     return types != now and not set(types).issubset(now)

@@ -8,7 +8,7 @@ added last. So the readings that depend on the order are made again, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from nodedevd.host.sysroot import Sysroot
@@ -38,9 +38,12 @@ def nest(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> Non
         readings: What was read. A scan of the whole host has every path of `old` in it.
         read: Reads one more.
     """
-    for path in _outdated(old, readings):
+    new, lessened = _compared(old, readings)
+    for path in _outdated(lessened, old, readings):
         readings[path] = read(path)
-    for path in _without(_gone(sysroot, old, readings, read), old, readings):
+    # A device that is not new may have lost only what has left.
+    below = tuple(readings) if lessened else new
+    for path in _without(_gone(sysroot, below, old, readings, read), old, readings):
         readings[path] = None
         for definition in with_definition(path):
             if definition != path:
@@ -59,57 +62,79 @@ def with_definition(path: str) -> Iterator[str]:
         yield definition_path(parent.rpartition("/")[2], name)
 
 
-def _outdated(old: Snapshot, readings: Readings) -> list[str]:
-    """Return what lay below a device that has left, or lost a capability: it left before.
+def _compared(old: Snapshot, readings: Readings) -> tuple[list[str], list[str]]:
+    """Return the paths of new devices, and of those that have left or lost a capability."""
+    new, lessened = [], []
+    for path, reading in readings.items():
+        before = old.at(path if reading is None else reading.path)
+        if before is None:
+            if reading is not None:
+                new.append(path)
+        elif reading is None or lost(before, reading):
+            lessened.append(path)
+    return new, lessened
+
+
+def _outdated(lessened: Iterable[str], old: Snapshot, readings: Readings) -> list[str]:
+    """Return what lay below a device that has left or lost a capability: it left before.
 
     Its own events may still be on their way, and a reading of it may be older.
     """
     outdated: dict[str, None] = {}
-    for path, reading in readings.items() if len(old) else ():
-        shown = path if reading is None else reading.path
-        before = old.at(shown)
-        if before is None or (reading is not None and not lost(before, reading)):
-            continue
-        for below in (*old.below(shown), *old.below(definitions_directory(shown))):
-            if readings.get(below, before) is not None:
+    for path in map(printable_path, lessened):
+        for below in (*old.below(path), *old.below(definitions_directory(path))):
+            if below not in readings or readings[below] is not None:
                 outdated.update(dict.fromkeys(with_definition(below)))
     return list(outdated)
 
 
-def _gone(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> list[str]:
-    """Look above the devices that were read, and return those that turn out to be gone.
+def _gone(
+    sysroot: Sysroot, paths: Iterable[str], old: Snapshot, readings: Readings, read: Read
+) -> list[str]:
+    """Look above devices that were read, and return those that turn out to be gone.
 
     A device above that the tree lacks may have come since, and is read (again). If it is not
     there, the device below may be gone as well.
     """
-    looked_at: dict[str, bool] = {}  # whether it is missing, of those that the tree lacks
+    is_missing: dict[str, bool] = {}
     gone = []
-    for path, reading in tuple(readings.items()):
+    for path in paths:
+        reading = readings[path]
         if reading is None:
             continue
-        is_new = old.at(reading.path) is None
-        doubtful = is_new and len(old) > 0
-        above = path if path.startswith("/sys/") else tree_path(reading)
-        while above := above.rpartition("/")[0]:
-            if above in looked_at:
-                doubtful |= looked_at[above]
-                break
-            if above in readings:
-                if readings[above] is not None:
-                    break
-            elif old.at(above) is not None:
-                break
-            elif not is_new:
-                continue  # a directory between two devices, as it was
-            if is_listed(sysroot, above):
-                readings[above] = read(above)
-            looked_at[above] = readings.get(above) is None and (
-                above in readings or not sysroot.exists(above)
-            )
-            doubtful |= looked_at[above]
+        # A first scan has been sent to no client yet.
+        doubtful = len(old) > 0 and old.at(reading.path) is None
+        for above in _unknown_above(path, reading, old, readings, is_missing):
+            if above not in is_missing:
+                if is_listed(sysroot, above):
+                    readings[above] = read(above)
+                is_missing[above] = readings.get(above) is None and (
+                    above in readings or not sysroot.exists(above)
+                )
+            doubtful |= is_missing[above]
         if doubtful and not sysroot.exists(path):
             gone.append(path)
     return gone
+
+
+def _unknown_above(
+    path: str, reading: Reading, old: Snapshot, readings: Readings, looked_at: Mapping[str, object]
+) -> Iterator[str]:
+    """Return what lies above a device up to one that the tree has, or that was looked at."""
+    is_new = old.at(reading.path) is None
+    above = path if path.startswith("/sys/") else tree_path(reading)
+    while above := above.rpartition("/")[0]:
+        if above in looked_at:
+            yield above
+            return
+        if above in readings:
+            if readings[above] is not None:
+                return
+        elif old.at(above) is not None:
+            return
+        elif not is_new or above.endswith(f"/{reading.subsystem}"):
+            continue  # a directory between two devices: as before, or that of the class
+        yield above
 
 
 def _without(gone: list[str], old: Snapshot, readings: Readings) -> set[str]:

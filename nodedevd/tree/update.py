@@ -161,7 +161,10 @@ def _defined(sysroot: Sysroot, old: Snapshot) -> Iterator[str]:
     yield from old.below(DEFINITIONS)
     for definition in find_definitions(sysroot, []):
         yield definition
-        yield from _target(sysroot, f"{MDEV_DEVICES}/{definition.rpartition('/')[2]}")
+        for path in _target(sysroot, f"{MDEV_DEVICES}/{definition.rpartition('/')[2]}"):
+            yield path
+            if old.at(path) is None:
+                yield path.rpartition("/")[0]  # It may not be known as a parent yet.
     for device in old:
         if device.path is not None and is_defined(device):
             yield device.path

@@ -19,7 +19,18 @@ from pathlib import Path
 import pytest
 
 import nodedevd.client
-from nodedevd.client import AsyncClient, Client, NodedevError, Watch
+from nodedevd.client import (
+    AsyncClient,
+    CardType,
+    Client,
+    MdevParent,
+    MdevType,
+    NodedevError,
+    Place,
+    Vgpu,
+    VgpuType,
+    Watch,
+)
 from tests.support.guides import DOCS, Example, Shell, Step, agrees, examples, programs, steps
 from tests.support.hosts import host_file, unpacked
 from tests.support.lines import Lines
@@ -145,6 +156,15 @@ def test_python_documentation_names_every_option_condition_and_error() -> None:
             assert public is NodedevError or f"| `{name}` | `{public.code}` |" in text
         elif inspect.isfunction(public):
             assert f"| `{name}(" in text
+
+
+def test_python_documentation_names_every_field_of_vgpus() -> None:
+    """Of the capabilities that are about vGPUs, and of the answers."""
+    text = PYTHON.read_text()
+    for kind in (MdevParent, MdevType, Vgpu, VgpuType, CardType, Place):
+        assert f"`{kind.__name__}`" in text
+        for name in kind.__struct_fields__:
+            assert f"`{name}`" in text, f"{kind.__name__}.{name}"
 
 
 # -- docs/guides/wait-at-boot.md

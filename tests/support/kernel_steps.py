@@ -8,7 +8,8 @@ mdev_register_parent and mdev_device_remove_common in drivers/vfio/mdev/mdev_cor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TypeAlias
 
 from nodedevd.host.events.uevent import Uevent
@@ -43,15 +44,17 @@ class KernelSteps:
         for directory in ("/sys/bus", "/sys/class", DEFINITIONS):
             self.tree.directory(directory)
 
-    def then(self, operation: Callable[[KernelSteps, int], Steps], number: int) -> None:
-        """Have an operation follow those that are under way."""
-        before = self._steps
+    def begin(self, operations: Iterable[Operation]) -> None:
+        """Have these operations follow each other, step by step."""
+        self._steps = chain.from_iterable(
+            operation(self, number) for operation, number in operations
+        )
 
-        def both() -> Steps:
-            yield from before
-            yield from operation(self, number)
-
-        self._steps = both()
+    def run(self, operations: Iterable[Operation]) -> None:
+        """Make all steps of these operations."""
+        self.begin(operations)
+        while self.step():
+            pass
 
     def step(self) -> bool:
         """Make one step; return whether there was one."""
@@ -79,10 +82,27 @@ class KernelSteps:
             path = PATHS[index]
             if self._is_there(path):
                 yield from self.unregister(index + 1)
-                yield from self._removed(f"{path}/net/eth{index}", "class/net", "net")
+                for name in self._interfaces(path):
+                    yield from self._removed(f"{path}/net/{name}", "class/net", "net")
                 yield from self._removed(path, "bus/pci/devices", "pci")
         if number % 3 == 2 and self._is_there(_BRIDGE_PATH):
             yield from self._removed(_BRIDGE_PATH, "bus/pci/devices", "pci")
+
+    def rename(self, number: int) -> Steps:
+        """Rename the interface of a PCI function, as udevd does with a new one."""
+        path = PATHS[number % 2]
+        for name in self._interfaces(path):
+            new = f"lan{number}"
+            if new == name or self._is_there(f"{path}/net/{new}"):
+                continue
+            self.tree.remove(f"/sys/class/net/{name}")
+            self.tree.kernel_link(f"/sys/class/net/{new}", f"{path}/net/{new}")
+            yield
+            os.rename(self.tree.at(f"{path}/net/{name}"), self.tree.at(f"{path}/net/{new}"))
+            yield
+            move = Uevent("move", f"{path}/net/{new}", "net", old_path=f"{path}/net/{name}")
+            self.uevents.append(move)
+            yield
 
     def load(self, number: int) -> Steps:
         """Load a module that makes a parent of a class which no kind knows."""
@@ -195,13 +215,21 @@ class KernelSteps:
         self.uevents.append(Uevent(action, path, subsystem))
         yield
 
+    def _interfaces(self, path: str) -> list[str]:
+        where = self.tree.at(f"{path}/net")
+        return os.listdir(where) if os.path.isdir(where) else []
+
     def _is_there(self, path: str) -> bool:
         return os.path.isdir(self.tree.at(path))
 
 
+Operation: TypeAlias = tuple[Callable[[KernelSteps, int], Steps], int]
+"""An operation, and the number that says which device it is about."""
+
 OPERATIONS: tuple[Callable[[KernelSteps, int], Steps], ...] = (
     KernelSteps.plug,
     KernelSteps.unplug,
+    KernelSteps.rename,
     KernelSteps.load,
     KernelSteps.unload,
     KernelSteps.register,

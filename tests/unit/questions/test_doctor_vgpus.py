@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nodedevd.questions.doctor import Finding, Severity
+from nodedevd.host.facts import read_host
+from nodedevd.questions.doctor import Finding, Severity, diagnose
+from nodedevd.tree.read import scan
 from tests.support.doctor import codes, examined
+from tests.support.faulty import FaultySysroot
 from tests.support.hosts import unpacked
 from tests.support.mdev_card import CARD, CARD_NAME, NVIDIA_CARD, UUID, mdev_card
 from tests.support.trees import Tree
@@ -271,6 +275,17 @@ def test_function_whose_types_cannot_be_read_is_a_warning(tree: Tree) -> None:
         tree.file(f"{path}/nvidia/current_vgpu_type", "0\n")
     found = examined(tree)
     assert {(one.severity, one.code) for one in found} == {("warning", "attribute-unreadable")}
+
+
+def test_function_without_a_vgpu_answers_enxio_and_has_no_findings(tree: Tree) -> None:
+    """The driver has no placement and no GPU instance for it yet."""
+    errors = {}
+    for path in card(tree):
+        vendor_vfio(tree, path, "1155 : NVIDIA L40S-8Q\n")
+        for name in ("placement_id", "gpu_instance_id", "vgpu_params"):
+            errors[tree.file(f"{path}/nvidia/{name}")] = errno.ENXIO
+    sysroot = FaultySysroot(tree.root, errors=errors)
+    assert diagnose(scan(sysroot), read_host(sysroot)) == ()
 
 
 # -- GVT-g -----------------------------------------------------------------------------

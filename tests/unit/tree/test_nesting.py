@@ -35,13 +35,11 @@ from tests.support.kernel_steps import (
     UUIDS,
     ChangingSysroot,
     KernelSteps,
-    Steps,
+    Operation,
 )
 from tests.support.search import cases, examples
 
 BRIDGE_PATH = PATHS[0].rpartition("/")[0]
-
-Operation = tuple[Callable[[KernelSteps, int], Steps], int]
 
 
 class View:
@@ -159,8 +157,7 @@ def follow(
         jobs: What the jobs read, in turn.
     """
     kernel = KernelSteps(root)
-    for operation, number in operations:
-        kernel.then(operation, number)
+    kernel.begin(operations)
     pauses = itertools.cycle(waits)
     left = next(pauses)
 
@@ -172,7 +169,7 @@ def follow(
             kernel.step()
 
     sysroot = ChangingSysroot(root, before_each_call)
-    snapshot = scan(Sysroot(root))
+    snapshot = scan(sysroot)
     watchers = Watchers(snapshot)
     reported = {DEFINITIONS}
     for job in itertools.cycle(jobs):
@@ -219,9 +216,9 @@ def test_children_come_after_their_parent_and_go_before_it(
         follow(root, operations, waits, jobs)
 
 
-THREE_MDEVS = [(KernelSteps.create, 3 * number) for number in range(3)]
-UNLOADED = [(KernelSteps.load, 0), *THREE_MDEVS, (KernelSteps.unload, 0)]
-UNPLUGGED = [
+THREE_MDEVS: list[Operation] = [(KernelSteps.create, 3 * number) for number in range(3)]
+UNLOADED: list[Operation] = [(KernelSteps.load, 0), *THREE_MDEVS, (KernelSteps.unload, 0)]
+UNPLUGGED: list[Operation] = [
     (KernelSteps.plug, 0),
     (KernelSteps.register, 1),
     *[(operation, number + 1) for operation, number in THREE_MDEVS],
@@ -245,15 +242,33 @@ def test_event_of_the_first_mdev_is_read_when_all_are_gone(
 ) -> None:
     """The others and their parent are gone by then; their events have not been received yet."""
     kernel = KernelSteps(str(tmp_path))
-    for operation, number in operations[:-1]:
-        kernel.then(operation, number)
-    while kernel.step():
-        pass
+    kernel.run(operations[:-1])
     sysroot = Sysroot(str(tmp_path))
     watchers = Watchers(old := scan(sysroot))
     kernel.uevents.clear()
-    kernel.then(*operations[-1])
-    while kernel.step():
-        pass
+    kernel.run(operations[-1:])
     watchers.take(update(sysroot, old, touched_paths(kernel.uevents[:1], old)))
     assert not {one.path for one in watchers.devices.values()} & {CLASS_PARENT, PATHS[0]}
+
+
+def test_mdev_whose_read_hangs_goes_before_its_parent(tmp_path: Path) -> None:
+    """It is not read, and the parent is found to be gone."""
+    kernel = KernelSteps(str(tmp_path))
+    kernel.run(UNLOADED[:-1])
+    sysroot = Sysroot(str(tmp_path))
+    watchers = Watchers(old := scan(sysroot))
+    kernel.run(UNLOADED[-1:])
+    stuck = f"{CLASS_PARENT}/{UUIDS[1]}"
+    watchers.take(update(sysroot, old, {CLASS_PARENT, stuck}, unanswered={stuck}))
+    assert list(watchers.devices) == ["computer"]
+
+
+def test_new_mdev_with_a_definition_comes_after_its_parent_has_types(tmp_path: Path) -> None:
+    """It is found by its definition, before the uevents of both have been received."""
+    kernel = KernelSteps(str(tmp_path))
+    kernel.run([(KernelSteps.plug, 0)])
+    sysroot = Sysroot(str(tmp_path))
+    watchers = Watchers(old := scan(sysroot))
+    kernel.run([(KernelSteps.register, 1), (KernelSteps.create, 1), (KernelSteps.define, 1)])
+    watchers.take(update(sysroot, old, {DEFINITIONS}))
+    assert f"{PATHS[0]}/{UUIDS[0]}" in {one.path for one in watchers.devices.values()}

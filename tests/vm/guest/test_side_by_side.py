@@ -168,15 +168,15 @@ def test_types_are_those_of_mdevctl(both: Both) -> None:
                 for type_id, facts in offer.items():
                     theirs[parent, type_id] = facts
     ours = {
-        (one["parent"].partition("_")[2], one["id"]): one
-        for one in vm.nodedevctl("types", "--json")
+        (one["card"].partition("_")[2], one["type"]): one
+        for one in vm.nodedevctl("types", "--json")["types"]
     }
     assert ours.keys() == theirs.keys()
     for key, facts in theirs.items():
         one = ours[key]
-        assert facts["available_instances"] == one["available_instances"]
+        assert facts["available_instances"] == one["available"] == one["sure"]
         assert facts["device_api"] == one["device_api"]
-        assert facts.get("name") == one["name"]
+        assert facts.get("name") == one["type_name"]
         assert facts.get("description") == one["description"]
 
 
