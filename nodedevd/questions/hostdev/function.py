@@ -52,6 +52,7 @@ def assign_function(
         _note_driver(snapshot, device, facts, notes, managed=managed)
         note_uses(snapshot, group.leaving, facts.host, notes)
         return Assignment(device.name, address, None, managed=managed)
+    note_uses(snapshot, group.leaving, facts.host, notes)
     _check_vgpu(device, address, vgpu, notes)
     if request.managed:
         detail = (

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from nodedevd.kinds.pci import IommuGroup, Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
+from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.hostdev.facts import HostDevFacts
@@ -119,11 +120,16 @@ def note_group(snapshot: Snapshot, group: Group, facts: HostDevFacts, notes: lis
 def _note_members(number: IommuGroup, group: Group, notes: list[str]) -> None:
     members = [f"{one.name} ({one.driver or 'no driver'})" for one in group.others]
     members += group.strangers
-    if members:
-        notes.append(
-            f"IOMMU group {number.number} also has {', '.join(members)}: bind each of them to"
-            " vfio-pci, or to no driver, before the guest starts"
-        )
+    if not members:
+        return
+    text = f"IOMMU group {number.number} also has {', '.join(members)}"
+    bound = [one.name for one in group.others if _has_host_driver(one)] + [*group.strangers]
+    if bound:
+        which = "each of them" if len(bound) == len(members) else ", ".join(bound)
+        text += f": bind {which} to vfio-pci, or to no driver, before the guest starts"
+    else:
+        text += ": this guest may have them, too, but no other guest"
+    notes.append(text)
 
 
 def _is_ignored(device: Device) -> bool:
@@ -133,7 +139,10 @@ def _is_ignored(device: Device) -> bool:
 
 
 def _has_host_driver(device: Device) -> bool:
-    return device.driver is not None and not is_vfio_driver(device.driver)
+    """Return whether a driver has to leave; that of a vGPU is its VFIO driver."""
+    if device.driver is None or is_vfio_driver(device.driver):
+        return False
+    return device.capability(Vgpu) is None
 
 
 def _is_below(device: Device, other: Device) -> bool:

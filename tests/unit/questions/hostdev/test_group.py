@@ -99,6 +99,44 @@ def test_virtual_function_in_a_group_of_its_own_is_assigned(tree: Tree) -> None:
     assert here("0000:01:10.0").notes == ()
 
 
+def member(tree: Tree, function: int, driver: str | None) -> str:
+    """Make a function of group 7."""
+    return tree.pci(
+        f"0000:05:00.{function}",
+        vendor=1,
+        device=1,
+        class_=0x020000,
+        driver=driver,
+        iommu_group=7,
+    )
+
+
+def test_members_that_are_ready_are_not_to_be_bound(tree: Tree) -> None:
+    """Only those with a driver of the host are."""
+    for function, driver in enumerate((None, "vfio-pci", None, "e1000e")):
+        member(tree, function, driver)
+    (note,) = here("05:00.0").notes
+    assert note == (
+        "IOMMU group 7 also has pci_0000_05_00_1 (vfio-pci), pci_0000_05_00_2 (no driver),"
+        " pci_0000_05_00_3 (e1000e): bind pci_0000_05_00_3 to vfio-pci, or to no driver, before the"
+        " guest starts"
+    )
+
+
+def test_vgpu_in_a_group_keeps_its_driver_and_the_others_leave(tree: Tree) -> None:
+    """The host loses what is on the other members, as for a whole function."""
+    tree.file(f"{member(tree, 0, 'nvidia')}/nvidia/current_vgpu_type", "1148\n")
+    tree.file(f"{member(tree, 1, 'nvidia')}/nvidia/current_vgpu_type", "1148\n")
+    tree.block("sda", above=f"{member(tree, 2, 'ahci')}/block", number=(8, 0))
+    tree.file("/proc/self/mountinfo", "30 1 8:0 / / rw - ext4 /dev/sda rw\n")
+    tree.file("/proc/swaps", "Filename Type Size Used Priority\n")
+    group, loss, uses, profile = here("05:00.0").notes
+    assert ": bind pci_0000_05_00_2 to vfio-pci, or to no driver" in group
+    assert loss == "without the driver of pci_0000_05_00_2, the host loses block_sda"
+    assert uses == "the host uses what it loses: / is mounted from sda"
+    assert profile == "its vGPU profile is 1148"
+
+
 def test_function_without_an_iommu_is_refused_although_vfio_has_it(tree: Tree) -> None:
     """In VFIO's no-IOMMU mode it has a group, which QEMU cannot open."""
     tree.pci("0000:00:03.0", vendor=1, device=1, class_=0x020000, driver="vfio-pci", iommu_group=0)
