@@ -99,6 +99,15 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
     help="Read the whole host at this interval, to find changes without an event. 0: never.",
 )
 @click.option(
+    "--poll",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Look at this interval for changes that clients wait for and the kernel sends no event"
+    " of: the profile set on a function with vendor VFIO. 0: never.",
+)
+@click.option(
     "--count-age",
     type=click.FloatRange(min=0),
     default=1.0,
@@ -118,6 +127,7 @@ def main(
     socket_group: str | None,
     events: EventChoice,
     reconcile: float,
+    poll: float,
     count_age: float,
     verbose: int,
 ) -> None:
@@ -131,7 +141,10 @@ def main(
         socket_mode=socket_mode,
         socket_group=socket_group,
         follow=FollowOptions(
-            events=events, reconcile_seconds=reconcile, count_age_seconds=count_age
+            events=events,
+            reconcile_seconds=reconcile,
+            poll_seconds=poll,
+            count_age_seconds=count_age,
         ),
     )
     try:

@@ -64,7 +64,7 @@ class Follower(Reports):
         self.pending = Pending()
         self.sources = Sources(sysroot.root, options, self, open_monitor)
         self.volatile = VolatileValues(self.pending, options)
-        self.rereads = Rereads(self.pending, store, options.reconcile_seconds)
+        self.rereads = Rereads(self.pending, store, options)
         self.missed = MissedChanges()
         self.reads = Supervisor(lambda path: self.pending.touch({path}), options.stuck_seconds)
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
@@ -191,7 +191,7 @@ class Follower(Reports):
         if work.scan:
             self._scans += 1
             self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
-        else:
+        elif work.touched or work.volatile:
             self._updates += 1
 
     def _publish(self, old: Snapshot, update: Update) -> None:
@@ -208,5 +208,11 @@ def _read(
     if work.scan:
         return rescan(sysroot, old, job=job, unanswered=unanswered)
     return update(
-        sysroot, old, work.touched, volatile=work.volatile, job=job, unanswered=unanswered
+        sysroot,
+        old,
+        work.touched,
+        volatile=work.volatile,
+        polled=work.polled,
+        job=job,
+        unanswered=unanswered,
     )

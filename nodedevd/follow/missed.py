@@ -8,7 +8,7 @@ from collections.abc import Iterable, Set
 
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.related import neighbours
+from nodedevd.tree.related import related
 from nodedevd.tree.touched import reporting_paths
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,8 @@ class MissedChanges:
             if reported.isdisjoint(paths):
                 continue
             self._unexplained.pop(device.path or "", None)
-            if not isinstance(change, Changed) or change.moved:
-                for other in neighbours(device, snapshot):
-                    self._unexplained.pop(other, None)
+            for other in related(change, snapshot):
+                self._unexplained.pop(other, None)
 
     def clear(self) -> None:
         """Drop all changes: events were lost, so which changes they reported is not known."""

@@ -20,6 +20,9 @@ class FollowOptions(msgspec.Struct, frozen=True):
     events: EventChoice = "auto"
     reconcile_seconds: float = 300.0
     """interval between planned scans of the whole host; 0: no planned scans"""
+    poll_seconds: float = 5.0
+    """interval between looks at what changes without an event, and clients wait for: the profile
+    that is set on a function with vendor VFIO; 0: none"""
     count_age_seconds: float = 1.0
     """maximum age of volatile values when a client reads them"""
     buffer_bytes: int = RECEIVE_BUFFER_BYTES

@@ -36,11 +36,13 @@ class Work:
     """paths of devices to read completely"""
     volatile: set[str] = field(default_factory=set)
     """paths of devices of which only the volatile values are read"""
+    polled: set[str] = field(default_factory=set)
+    """paths of devices that are read if one cheap read shows a change"""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """clients' requests that end with this job"""
 
     def __bool__(self) -> bool:
-        return bool(self.scan or self.touched or self.volatile)
+        return bool(self.scan or self.touched or self.volatile or self.polled)
 
     def done(self) -> None:
         """End the requests that wait for this job."""
@@ -75,6 +77,11 @@ class Pending:
     def touch(self, paths: Iterable[str]) -> None:
         """Have the devices at these paths read."""
         self._work.touched.update(paths)
+        self._added.set()
+
+    def poll(self, paths: Iterable[str]) -> None:
+        """Have the devices at these paths read if one cheap read shows a change."""
+        self._work.polled.update(paths)
         self._added.set()
 
     def refresh(self, paths: Iterable[str]) -> asyncio.Future[None]:
@@ -117,6 +124,7 @@ class Pending:
         self.request(work.scan)
         self._work.touched |= work.touched
         self._work.volatile |= work.volatile
+        self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """Rereads: has read again later what changes after its last event.
 
 An mdev without a type, until the kernel has linked it; the counts of a parent that lost an mdev;
-the whole host, at every reconcile. What clients request is in `volatile`.
+what no event reports and clients wait for, every few seconds; the whole host, at every reconcile.
+What clients request is in `volatile`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import random
 from collections.abc import Coroutine, Iterable
 from itertools import chain, repeat
 
+from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Scan
+from nodedevd.kinds import KINDS
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.model.changes import Change, Changed, Removed
@@ -23,21 +26,26 @@ INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0
 AFTER_REMOVAL_SECONDS = (0.1, 0.9)
 """Delays between the reads of a parent's counts after it lost an mdev."""
 
+_RECONCILE, _POLL = "reconcile", "poll"
+_POLLED = frozenset(kind.capability for kind in KINDS if kind.outdated is not None)
+
 
 class Rereads:
     """Reads nothing itself: puts paths into `pending` when they are due."""
 
-    def __init__(self, pending: Pending, store: Store, reconcile_seconds: float) -> None:
+    def __init__(self, pending: Pending, store: Store, options: FollowOptions) -> None:
         self._pending = pending
         self._store = store
-        self._reconcile_seconds = reconcile_seconds
+        self._reconcile_seconds = options.reconcile_seconds
+        self._poll_seconds = options.poll_seconds
+        self._polled: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        """by the path that a task has read again"""
+        """by the path that a task has read again, or its own name"""
 
     def start(self) -> None:
         """Start to reconcile, unless the interval is 0."""
         if self._reconcile_seconds > 0:
-            self._schedule("/", self._reconcile())
+            self._schedule(_RECONCILE, self._reconcile())
 
     def close(self) -> None:
         """Have nothing read again."""
@@ -47,6 +55,7 @@ class Rereads:
     def after(self, changes: Iterable[Change]) -> None:
         """Schedule what these changes call for."""
         for change in changes:
+            self._note_polled(change)
             if not isinstance(change, Removed) and _is_incomplete(change.device):
                 self._complete(change.device)
             if isinstance(change, Removed):
@@ -81,6 +90,23 @@ class Rereads:
             parent = snapshot.at(parent_path)
             if parent is not None:
                 self._pending.touch(sharing_functions(parent, snapshot))
+
+    def _note_polled(self, change: Change) -> None:
+        """Poll a device from now on, or no longer; without any the host is left alone."""
+        device = change.device
+        path = device.path or ""
+        gone = isinstance(change, Removed) or _POLLED.isdisjoint(map(type, device.capabilities))
+        if gone:
+            self._polled.discard(path)
+        elif self._poll_seconds > 0:
+            self._polled.add(path)
+            if _POLL not in self._tasks:
+                self._schedule(_POLL, self._poll())
+
+    async def _poll(self) -> None:
+        while self._polled:
+            await asyncio.sleep(self._poll_seconds)
+            self._pending.poll(self._polled)
 
     async def _reconcile(self) -> None:
         while True:

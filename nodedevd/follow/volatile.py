@@ -1,8 +1,8 @@
 """VolatileValues: has the values that change without an event read again when a client needs them.
 
 These are the counts of an mdev parent, the profile of a vGPU and the ports of an RDMA device. They
-are read when a client is about to see them and they are older than the options allow, never on a
-timer.
+are read when a client is about to see them and they are older than the options allow. The profile
+of a vGPU is also polled, by `rereads`, since clients wait for it to be set.
 """
 
 from __future__ import annotations

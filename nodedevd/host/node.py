@@ -66,7 +66,7 @@ class Node:
         Args:
             attribute: Its path, relative to the device's.
             promised: Whether the ABI promises it: absent or empty, it leaves a fault.
-            absent: The errnos with which drivers report that they have no such value.
+            absent: The errnos with which drivers report that they have no such value (yet).
         """
         data = self.read_bytes(attribute, promised=promised, absent=absent)
         if data is None:
@@ -116,11 +116,13 @@ class Node:
         except OSError as error:
             if error.errno not in absent:
                 self._failed(attribute, error, promised=promised)
+            elif error.errno in _GONE and not self.sysroot.exists(self.path):
+                raise NodeGone(self.path) from None
             return None
 
-    def read_padded(self, attribute: str) -> str | None:
+    def read_padded(self, attribute: str, *, absent: Collection[int] = ()) -> str | None:
         """Read text that the driver pads with blanks to a fixed width; None if it is blank."""
-        text = self.read(attribute)
+        text = self.read(attribute, absent=absent)
         return None if text is None else text.strip() or None
 
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:

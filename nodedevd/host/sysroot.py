@@ -48,6 +48,8 @@ class Sysroot:
         self._prefix = "" if self.live else self.root
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
+        self.remembered: dict[object, Any] = {}
+        """what stays true and cannot always be read, such as the name of a type"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
         # The file system, in four calls: the kernel's, or an archive's.

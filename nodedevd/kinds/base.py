@@ -126,7 +126,7 @@ class Definable(Generic[C]):
             missing, or the device is active.
         defined: whether a device has a definition.
         autostart: whether mdevctl starts it along with its parent.
-        inactive: the capability that its definition alone describes.
+        inactive: the capability of an active device as its definition describes it.
         tree_path: the sysfs path that it has when it is active; None: its parent is missing.
     """
 
@@ -152,10 +152,17 @@ class Kind(Generic[C]):
             recording replaces their content.
         suffix: what the device's name ends with, after the kernel's name.
         link: returns the capability with the names of other devices filled in.
+        recall: returns the capability with what only the reading before it could still see.
+        removing: whether the kernel is removing the device and has not finished.
         reread_volatile: reads only the values that change without an event; returns the same
             object if they are the same, None if the whole device has to be read.
+        outdated: whether one cheap read shows that a value changed, of which clients expect an
+            event and the kernel sends none. The daemon calls it every few seconds.
         neighbours: the devices whose description changes when such a device comes or goes.
         dependents: the devices whose description changes when this capability does.
+        follows_children: whether the description of such a device changes when a device below
+            it comes or goes, without an event of its own. A CCW device that is set online gets its
+            disk, an adapter its interface, and `online` sends no event.
         definable: for a kind that mdevctl defines, whose devices can be inactive.
         profile: the name or id of the vGPU profile that is set, for lists.
     """
@@ -169,9 +176,13 @@ class Kind(Generic[C]):
     identifying: frozenset[str] = frozenset()
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
+    recall: Callable[[C, C], C] | None = None
+    removing: Callable[[C], bool] | None = None
     reread_volatile: Callable[[Sysroot, str, C], C | None] | None = None
+    outdated: Callable[[Sysroot, str, C], bool] | None = None
     neighbours: Related[C] | None = None
     dependents: Related[C] | None = None
+    follows_children: bool = False
     definable: Definable[C] | None = None
     profile: Callable[[C], str | None] | None = None
 

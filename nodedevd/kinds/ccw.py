@@ -66,6 +66,7 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"ccw"}),
+    follows_children=True,
     nested={"ccwgroup_member": lambda cap: cap.group_device is not None},
     libvirt=LibvirtForm(
         "ccw",

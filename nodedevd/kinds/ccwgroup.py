@@ -90,7 +90,7 @@ def _read_qeth(node: Node) -> Qeth | None:
 
 
 def neighbours(cap: CcwGroup, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
-    """Return the members, whose `group_device` is this group."""
+    """Return the members, whose `group_device` is this group, and which go online with it."""
     for member in cap.members:
         found = tree.get(member.device)
         if found is not None and found.path is not None:
@@ -121,5 +121,7 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"ccwgroup"}),
     neighbours=neighbours,
+    dependents=neighbours,
+    follows_children=True,
     libvirt=LibvirtForm("ccwgroup", bit=22, write=write, shown=_shown_by_libvirt),
 )

@@ -1,8 +1,11 @@
 """mdev_child: a mediated device, of one type of its parent.
 
 Reads  mdev_type (a link), its name and device_api, iommu_group, vfio-dev/vfio<N>/dev, remove;
-       /etc/mdevctl.d/<parent>/<uuid>
+       of vfio-ap matrix and control_domains; /etc/mdevctl.d/<parent>/<uuid>
 ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev, Documentation/driver-api/vfio.rst
+
+What runs and what mdevctl has defined are two configurations of one device, which can differ:
+`mdevctl modify` changes the definition alone.
 """
 
 from __future__ import annotations
@@ -35,16 +38,23 @@ from nodedevd.kinds.shared.mdevctl import (
     read_definition,
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
+from nodedevd.kinds.shared.vfio_ap import read_matrix
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
-Missing: TypeAlias = Literal["parent", "type", "capacity"]
-"""parent: missing; type: the parent does not offer it; capacity: available_instances is 0"""
+Missing: TypeAlias = Literal["parent", "registration", "type", "capacity"]
+"""parent: no device has its kernel name; registration: the device is present, and its driver has
+not registered it as an mdev parent; type: the parent does not offer it; capacity:
+available_instances is 0"""
 
 State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
-"""incomplete: mdev_type is missing (yet); removing: the kernel has taken `remove` away;
-inactive: there is a definition, but no device"""
+"""incomplete: mdev_type is missing (yet); removing: the kernel has taken `remove` away, and waits
+until no process has the device open; inactive: there is a definition, but no device"""
+
+_PARENT_BUSES = ("/sys/bus/pci/devices", "/sys/bus/css/devices", "/sys/bus/matrix/devices")
+"""The buses whose drivers register mdev parents; libvirt finds the parent of a definition by the
+same addresses, nodeDeviceObjFormatAddress in node_device_driver.c."""
 
 
 class MdevChildType(msgspec.Struct, frozen=True, gc=False):
@@ -56,29 +66,38 @@ class MdevChildType(msgspec.Struct, frozen=True, gc=False):
 
 
 class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
-    """One mdev. It has no mdev_type right after its creation and during its removal."""
+    """One mdev. It has no mdev_type right after its creation and during its removal.
+
+    `mdev_type` and `attributes` are of the device that runs; of an inactive mdev they are those of
+    its definition.
+    """
 
     uuid: str
     mdev_type: MdevChildType | None
-    """None is unknown (yet)"""
+    """None is unknown (yet); in state removing it is as it was last"""
     parent: str | None
     """name of the parent device"""
     parent_addr: str
     """kernel name of the parent, libvirt's parent_addr: 0000:3b:00.0, matrix"""
     parent_path: str | None
-    """sysfs path of the parent; None for a definition whose parent is missing"""
+    """sysfs path of the parent, which may be no mdev parent now; None if it is missing"""
     iommu_group: int | None
     """None if VFIO has no groups, or while no driver is bound"""
     vfio_device: VfioDevice | None
     state: State
+    attributes: tuple[MdevAttribute, ...]
+    """attributes that mdevctl would write, in order; of an active mdev only vfio-ap's are known"""
     defined: bool
     """whether mdevctl has a definition of it, readable or not"""
-    autostart: bool | None
-    """whether mdevctl starts it along with its parent; None without a definition"""
-    attributes: tuple[MdevAttribute, ...]
-    """attributes that mdevctl writes by its definition, in order"""
+    definition: Definition | None
+    """what mdevctl would start; None without a definition, and if it is unreadable"""
     waits_for: Missing | None
     """what an inactive mdev needs before it can be started"""
+
+    @property
+    def autostart(self) -> bool | None:
+        """Whether mdevctl starts it along with its parent; None without a readable definition."""
+        return None if self.definition is None else self.definition.autostart
 
 
 def read(node: Node) -> MdevChild:
@@ -86,9 +105,12 @@ def read(node: Node) -> MdevChild:
     if not is_uuid(node.sysname):
         node.fault("", "malformed", "the name of an mdev is a UUID")
     parent_path = node.path.rpartition("/")[0]
-    mdev_type = _read_type(node)
+    # The kernel waits in the removal until no process has the device open. By then it has taken
+    # away the entry of the bus, `remove`, `mdev_type` and `driver`, and left `iommu_group`.
+    removing = not node.has("remove")
+    mdev_type = _read_type(node, expected=not removing)
     state: State = "complete"
-    if not node.has("remove"):
+    if removing:
         state = "removing"
     elif mdev_type is None:
         state = "incomplete"
@@ -104,9 +126,9 @@ def read(node: Node) -> MdevChild:
         iommu_group=_read_iommu_group(node),
         vfio_device=read_vfio_device(node),
         state=state,
+        attributes=_read_attributes(node, mdev_type),
         defined=defined,
-        autostart=None if definition is None else definition.autostart,
-        attributes=() if definition is None else definition.attributes,
+        definition=definition,
         waits_for=None,
     )
 
@@ -135,12 +157,18 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
     defined, definition = _read_definition(sysroot, path, "", faults)
     if not defined:
         return None
-    parent_path = _target(sysroot, f"{MDEV_BUS}/{parent_addr}")
+    parent_path = _find_parent(sysroot, parent_addr)
+    if parent_path is not None and sysroot.exists(f"{parent_path}/{uuid}"):
+        return None  # The kernel is removing the device, and its bus no longer lists it.
     mdev_type: MdevChildType | None = None
-    waits_for: Missing | None = "parent" if parent_path is None else None
+    waits_for: Missing | None = None
+    if parent_path is None:
+        waits_for = "parent"
+    elif not sysroot.exists(f"{parent_path}/{MDEV_TYPES}"):
+        waits_for = "registration"
     if definition is not None:
         mdev_type = MdevChildType(definition.mdev_type, None, None)
-        if parent_path is not None:
+        if parent_path is not None and waits_for is None:
             try:
                 there = _offered(sysroot, parent_path, definition.mdev_type)
                 available = there.read_number("available_instances", promised=True)
@@ -158,11 +186,20 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
         iommu_group=None,
         vfio_device=None,
         state="inactive",
-        defined=True,
-        autostart=None if definition is None else definition.autostart,
         attributes=() if definition is None else definition.attributes,
+        defined=True,
+        definition=definition,
         waits_for=waits_for,
     )
+
+
+def _find_parent(sysroot: Sysroot, parent_addr: str) -> str | None:
+    """Return the path of the device of this kernel name, whether it is an mdev parent or not."""
+    for directory in (MDEV_BUS, *_PARENT_BUSES):
+        path = _target(sysroot, f"{directory}/{parent_addr}")
+        if path is not None:
+            return path
+    return None
 
 
 def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
@@ -183,7 +220,7 @@ def _target(sysroot: Sysroot, link: str) -> str | None:
         return None
 
 
-def _read_type(node: Node) -> MdevChildType | None:
+def _read_type(node: Node, *, expected: bool) -> MdevChildType | None:
     target = node.link("mdev_type")
     # The link appears after the device, and goes before it; its target can also go first.
     try:
@@ -195,7 +232,8 @@ def _read_type(node: Node) -> MdevChildType | None:
         # Read below the link's target: a path through the link could leave a sysroot.
         there = Node(node.sysroot, target, subsystem="mdev")
     except NodeGone:
-        node.fault("mdev_type", "absent", "" if target is None else "dangling")
+        if expected:
+            node.fault("mdev_type", "absent", "" if target is None else "dangling")
         return None
     found = _type(there)
     node.faults += _faults_of_type(there)
@@ -216,6 +254,13 @@ def _faults_of_type(there: Node) -> list[Fault]:
     return [Fault(f"mdev_type/{one.attribute}", one.code, one.detail) for one in there.faults]
 
 
+def _read_attributes(node: Node, mdev_type: MdevChildType | None) -> tuple[MdevAttribute, ...]:
+    """Return the attributes of a running mdev; no other driver than vfio_ap shows them."""
+    if mdev_type is None or mdev_type.device_api != "vfio-ap":
+        return ()
+    return read_matrix(node)
+
+
 def _read_iommu_group(node: Node) -> int | None:
     name = node.link_name("iommu_group")
     if name is None:
@@ -233,8 +278,48 @@ def link(cap: MdevChild, name_of: NameOf) -> MdevChild:
     return msgspec.structs.replace(cap, parent=name_of(cap.parent_path))
 
 
+def recall(cap: MdevChild, before: MdevChild) -> MdevChild:
+    """Keep the type of a device whose `mdev_type` the kernel has taken away."""
+    if cap.state != "removing" or cap.mdev_type is not None:
+        return cap
+    return msgspec.structs.replace(cap, mdev_type=before.mdev_type)
+
+
+def reread_volatile(sysroot: Sysroot, path: str, cap: MdevChild) -> MdevChild | None:
+    """Look whether the removal has begun, and read a vfio-ap matrix: neither sends an event."""
+    if cap.state != "removing" and not sysroot.exists(f"{path}/remove"):
+        return None
+    if not cap.attributes and (cap.mdev_type is None or cap.mdev_type.device_api != "vfio-ap"):
+        return cap
+    try:
+        node = Node(sysroot, path, subsystem="mdev")
+        attributes = _read_attributes(node, cap.mdev_type)
+    except NodeGone:
+        return None
+    if node.faults:
+        return None
+    return (
+        cap if attributes == cap.attributes else msgspec.structs.replace(cap, attributes=attributes)
+    )
+
+
+def as_defined(cap: MdevChild) -> MdevChild:
+    """Return an active mdev as its definition describes it."""
+    mdev_type, definition = cap.mdev_type, cap.definition
+    if definition is not None and (mdev_type is None or mdev_type.id != definition.mdev_type):
+        mdev_type = MdevChildType(definition.mdev_type, None, None)
+    return msgspec.structs.replace(
+        cap,
+        mdev_type=mdev_type,
+        state="inactive",
+        iommu_group=None,
+        vfio_device=None,
+        attributes=() if definition is None else definition.attributes,
+    )
+
+
 def tree_path(cap: MdevChild) -> str | None:
-    """Return the path that an mdev has when it is active; None if its parent is absent."""
+    """Return the path that an mdev has when it is active; None if its parent is missing."""
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
@@ -252,12 +337,18 @@ def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[s
         yield from tree.below(definitions_directory(path))
 
 
+def dependents(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return the parent: an mdev that is being removed leaves the list of its type."""
+    if cap.parent_path is not None and device.active:
+        yield cap.parent_path
+
+
 def write(cap: MdevChild, out: Out) -> None:
     """Write type, parent, VFIO group and device, state and definition."""
     out.text("uuid", cap.uuid)
     if cap.mdev_type is None:
         out.empty("type", state="unknown")
-    elif cap.waits_for in ("parent", "type"):
+    elif cap.waits_for in ("parent", "registration", "type"):
         out.empty("type", id=cap.mdev_type.id)
     else:
         with out.begin("type", id=cap.mdev_type.id):
@@ -272,15 +363,31 @@ def write(cap: MdevChild, out: Out) -> None:
         out.empty("iommuGroup", state="unknown")
     write_vfio_device(cap.vfio_device, out)
     out.text("state", cap.state)
+    _write_attributes(cap.attributes, out)
     if cap.defined:
-        if cap.autostart is None:
-            out.empty("defined", autostart="unknown")
-        else:
-            out.empty("defined", autostart="yes" if cap.autostart else "no")
-    for one in cap.attributes:
-        out.empty("attr", name=one.name, value=one.value)
+        _write_definition(cap, out)
     if cap.waits_for is not None:
         out.text("waitsFor", cap.waits_for)
+
+
+def _write_definition(cap: MdevChild, out: Out) -> None:
+    """Write whether it is started with its parent, and of an active mdev what would be started."""
+    definition = cap.definition
+    if definition is None:
+        out.empty("defined", autostart="unknown")
+        return
+    autostart = "yes" if definition.autostart else "no"
+    if cap.state == "inactive":
+        out.empty("defined", autostart=autostart)
+        return
+    with out.begin("defined", autostart=autostart):
+        out.empty("type", id=definition.mdev_type)
+        _write_attributes(definition.attributes, out)
+
+
+def _write_attributes(attributes: tuple[MdevAttribute, ...], out: Out) -> None:
+    for one in attributes:
+        out.empty("attr", name=one.name, value=one.value)
 
 
 def write_as_libvirt(cap: MdevChild, out: Out) -> None:
@@ -290,8 +397,7 @@ def write_as_libvirt(cap: MdevChild, out: Out) -> None:
     out.text("parent_addr", cap.parent_addr)
     if cap.iommu_group is not None:
         out.empty("iommuGroup", number=str(cap.iommu_group))
-    for one in cap.attributes:
-        out.empty("attr", name=one.name, value=one.value)
+    _write_attributes(cap.attributes, out)
 
 
 def _shown_by_libvirt(cap: MdevChild, device: DeviceLike) -> bool:
@@ -305,14 +411,16 @@ KIND = Kind(
     write=write,
     subsystems=frozenset({"mdev"}),
     link=link,
+    recall=recall,
+    removing=lambda cap: cap.state == "removing",
+    reread_volatile=reread_volatile,
     neighbours=neighbours,
+    dependents=dependents,
     definable=Definable(
         read=read_inactive,
         defined=lambda cap: cap.defined,
         autostart=lambda cap: cap.autostart is True,
-        inactive=lambda cap: msgspec.structs.replace(
-            cap, state="inactive", iommu_group=None, vfio_device=None
-        ),
+        inactive=as_defined,
         tree_path=tree_path,
     ),
     libvirt=LibvirtForm(

@@ -1,13 +1,14 @@
 """net: a network interface of any kind.
 
-Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, device/infiniband; on a
-       live host also the interface's features, by ioctl
+Reads  uevent (INTERFACE, IFINDEX, DEVTYPE), address, operstate, speed, upper_<interface>,
+       device/infiniband; on a live host also the interface's features, by ioctl
 ABI    Documentation/ABI/testing/sysfs-class-net, include/uapi/linux/ethtool.h
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -16,9 +17,12 @@ import msgspec
 from nodedevd.errors import NodeGone
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
-from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm
+from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
+from nodedevd.kinds.pci import Pci, find_function
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
+
+_UPPER = "upper_"
 
 
 class NetLink(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +48,9 @@ class Net(Capability, frozen=True, gc=False, tag="net"):
     """active features of driver and hardware, by libvirt's words; None is unknown"""
     medium: Literal["80203", "80211"]
     """80211: wireless; 80203: everything else"""
+    uppers: tuple[str, ...]
+    """sysfs paths of the interfaces stacked on it, sorted: the bridge, bond or team that it is a
+    port of, its VLANs; their speed follows its own"""
 
 
 def read(node: Node) -> Net:
@@ -57,6 +64,7 @@ def read(node: Node) -> Net:
         link=NetLink(state=state, speed=_read_speed(node) if state == "up" else None),
         features=_read_features(node),
         medium="80211" if devtype == "wlan" else "80203",
+        uppers=_read_uppers(node),
     )
 
 
@@ -67,6 +75,11 @@ def _read_address(node: Node) -> str | None:
         # The kernel returns EINVAL while the interface is being unregistered.
         raise NodeGone(node.path)
     return text or None
+
+
+def _read_uppers(node: Node) -> tuple[str, ...]:
+    links = [node.link(name) for name in node.entries if name.startswith(_UPPER)]
+    return tuple(sorted([printable_path(path) for path in links if path is not None]))
 
 
 def _read_features(node: Node) -> tuple[str, ...] | None:
@@ -112,6 +125,24 @@ def _read_speed(node: Node) -> int | None:
     return number or None
 
 
+def neighbours(cap: Net, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
+    """Return the interfaces stacked on it: the kernel sends no message when their speed changes."""
+    return cap.uppers
+
+
+def dependents(cap: Net, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+    """Return those, and the interfaces of virtual functions, which have the speed of this port."""
+    yield from cap.uppers
+    above = tree.get(device.parent or "")
+    pci = None if above is None else above.capability(Pci)
+    if pci is None or pci.virtual_functions is None:
+        return
+    for address in pci.virtual_functions.addresses:
+        found = find_function(address, tree)
+        if found is not None and found.path is not None:
+            yield from tree.below(f"{found.path}/net")
+
+
 def write_as_libvirt(cap: Net, out: Out) -> None:
     """Write what libvirt shows, in its order."""
     out.text("interface", cap.interface)
@@ -130,10 +161,12 @@ def _shown_by_libvirt(cap: Net, device: DeviceLike) -> bool:
 
 
 def write(cap: Net, out: Out) -> None:
-    """Write what libvirt shows, then the DEVTYPE."""
+    """Write what libvirt shows, then the DEVTYPE and the interfaces stacked on it."""
     write_as_libvirt(cap, out)
     if cap.devtype is not None:
         out.text("devtype", cap.devtype)
+    for path in cap.uppers:
+        out.text("upper", path.rpartition("/")[2])
 
 
 KIND = Kind(
@@ -143,5 +176,7 @@ KIND = Kind(
     subsystems=frozenset({"net"}),
     identifying=frozenset({"address"}),
     suffix=lambda cap: cap.address,
+    neighbours=neighbours,
+    dependents=dependents,
     libvirt=LibvirtForm("net", bit=4, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

@@ -8,6 +8,7 @@ ABI    Documentation/ABI/stable/sysfs-block
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Literal, TypeAlias
 
@@ -21,6 +22,10 @@ from nodedevd.xml_writer import Out
 
 _SECTOR_BYTES = 512
 """The unit of `size`, whatever the block size of the device."""
+
+_NO_SERIAL = (errno.EOPNOTSUPP, errno.ENOTTY)
+"""What virtio_blk answers for `serial` if the device does not know the request: serial_show() in
+drivers/block/virtio_blk.c returns the error, EIO alone becomes empty text."""
 
 DriveType: TypeAlias = Literal["disk", "cdrom", "floppy", "sd", "dasd"]
 
@@ -144,7 +149,7 @@ def _read_serial(node: Node, drive_type: DriveType | None) -> str | None:
         return _read_drive(node, "uid")
     found = node.udev.properties.get("ID_SERIAL")
     # virtio has it in the disk's directory, NVMe and MMC in device/, SCSI in no text attribute.
-    return found or node.read_padded("serial") or _read_drive(node, "serial")
+    return found or node.read_padded("serial", absent=_NO_SERIAL) or _read_drive(node, "serial")
 
 
 def _read_drive(node: Node, attribute: str) -> str | None:

@@ -8,10 +8,12 @@ ABI    none in the kernel; NVIDIA vGPU software user guide, "Creating an NVIDIA 
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.node import Node, parse_number
@@ -24,6 +26,10 @@ from nodedevd.xml_writer import Out
 DIRECTORY = "nvidia"
 CURRENT = f"{DIRECTORY}/current_vgpu_type"
 _CREATABLE = f"{DIRECTORY}/creatable_vgpu_types"
+
+_NONE_YET = (errno.ENXIO,)
+"""What the driver answers for what only a vGPU has, until the function is one: driver 580 in MIG
+mode, https://github.com/bigstack-oss/cubecos/issues/312; earlier releases give empty text."""
 
 _LINE = re.compile(r"\s*([0-9]{1,9})\s*:\s*(\S.*?)\s*")
 _HEADER = re.compile(r"\s*ID\s*:.*", re.IGNORECASE)
@@ -63,9 +69,9 @@ def read(node: Node) -> Vgpu | None:
     return Vgpu(
         current=_read_current(node, creatable or ()),
         creatable=creatable,
-        params=node.read(f"{DIRECTORY}/vgpu_params") or None,
-        placement_id=node.read(f"{DIRECTORY}/placement_id") or None,
-        gpu_instance_id=node.read(f"{DIRECTORY}/gpu_instance_id") or None,
+        params=node.read(f"{DIRECTORY}/vgpu_params", absent=_NONE_YET) or None,
+        placement_id=node.read(f"{DIRECTORY}/placement_id", absent=_NONE_YET) or None,
+        gpu_instance_id=node.read(f"{DIRECTORY}/gpu_instance_id", absent=_NONE_YET) or None,
     )
 
 
@@ -76,6 +82,8 @@ def _read_creatable(node: Node) -> tuple[VgpuType, ...] | None:
     found, odd = parse_types(text)
     if odd is not None:
         node.fault(_CREATABLE, "malformed", odd[:80])
+    # The driver gives each id one name, whatever the card.
+    node.sysroot.remembered.update({(DIRECTORY, one.id): one for one in found})
     return found
 
 
@@ -105,7 +113,10 @@ def _read_current(node: Node, creatable: tuple[VgpuType, ...]) -> VgpuType | Non
     for one in creatable:
         if one.id == wanted:
             return one
-    # A function with a profile may list no profiles: the other functions list their names.
+    # A function with a profile may list no profiles, and on a full card none does.
+    known: VgpuType | None = node.sysroot.remembered.get((DIRECTORY, wanted))
+    if known is not None:
+        return known
     for one in _listed_by_others(node):
         if one.id == wanted:
             return one
@@ -134,6 +145,23 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
     for text in sorted(texts):
         found.update({one.id: one for one in parse_types(text)[0]})
     return tuple(found.values())
+
+
+def recall(cap: Vgpu, before: Vgpu) -> Vgpu:
+    """Keep the name of the profile that is set, if no function lists it any more."""
+    current, known = cap.current, before.current
+    if current is None or current.name is not None or known is None or known.id != current.id:
+        return cap
+    return replace(cap, current=known)
+
+
+def outdated(sysroot: Sysroot, path: str, cap: Vgpu) -> bool:
+    """Return whether another profile is set now; a read that fails reports nothing."""
+    try:
+        text = sysroot.read(f"{path}/{CURRENT}").strip()
+    except OSError:
+        return False
+    return text != (b"0" if cap.current is None else cap.current.id.encode())
 
 
 def reread_volatile(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
@@ -189,7 +217,9 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"pci"}),
+    recall=recall,
     reread_volatile=reread_volatile,
+    outdated=outdated,
     dependents=dependents,
     profile=profile,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -13,6 +13,10 @@ from nodedevd.kinds import KIND_OF, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability
 
 C = TypeVar("C", bound=Capability)
+
+State: TypeAlias = Literal["active", "inactive", "removing"]
+"""inactive: there is a definition, but no device; removing: the kernel has begun to remove it, and
+waits until no process has it open"""
 
 
 def is_active(path: str | None) -> bool:
@@ -61,9 +65,20 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return is_active(self.path)
 
     @property
+    def state(self) -> State:
+        """Whether the device is active, only defined, or being removed."""
+        if not self.active:
+            return "inactive"
+        for capability in self.capabilities:
+            removing = _REMOVING.get(type(capability))
+            if removing is not None and removing(capability):
+                return "removing"
+        return "active"
+
+    @property
     def is_volatile(self) -> bool:
         """Whether it has values that change without an event, such as available_instances."""
-        return not _VOLATILE.isdisjoint(map(type, self.capabilities))
+        return self.active and not _VOLATILE.isdisjoint(map(type, self.capabilities))
 
     @property
     def words(self) -> frozenset[str]:
@@ -92,6 +107,9 @@ _TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}
 
 
 _NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if kind.nested}
+
+
+_REMOVING = {one: kind.removing for one, kind in KIND_OF.items() if kind.removing is not None}
 
 
 _VOLATILE = frozenset(

@@ -24,6 +24,7 @@ from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, UnansweredRead
+from nodedevd.tree.graft import recalled
 from nodedevd.tree.read import STALE
 
 Severity: TypeAlias = Literal["problem", "warning", "note"]
@@ -278,6 +279,7 @@ def _parent(device: Device, facts: HostFacts) -> Iterator[Finding]:
 
 _WAITS: dict[Missing, tuple[Code, str]] = {
     "parent": ("definition-without-parent", "its parent {parent} is not present"),
+    "registration": ("definition-without-parent", "its parent {parent} is no mdev parent now"),
     "type": ("definition-without-type", "its parent does not offer the type {type}"),
     "capacity": (
         "definition-without-capacity",
@@ -435,7 +437,8 @@ def differences(fresh: Snapshot, served: Snapshot) -> tuple[tuple[str, str], ...
     """Return the names of devices that the daemon serves differently than a scan, and how.
 
     For a device with read errors only path, parent and driver are compared: the daemon may be
-    allowed to read more than this process, or less.
+    allowed to read more than this process, or less. What only an earlier reading could see, such
+    as the name of a profile that no function lists any more, is no difference.
     """
     found = []
     for name in sorted({*fresh.names, *served.names}):
@@ -445,6 +448,7 @@ def differences(fresh: Snapshot, served: Snapshot) -> tuple[tuple[str, str], ...
             stale = "still has it, but a new scan does not"
             found.append((name, lacks if other is None else stale))
             continue
+        one = recalled(one, other)
         fields = ["path", "parent", "driver"]
         if not one.errors and not other.errors:
             fields.append("capabilities")

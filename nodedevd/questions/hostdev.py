@@ -243,6 +243,7 @@ def _check_mdev(device: Device, child: MdevChild) -> None:
 def _how_to_start(child: MdevChild) -> str:
     missing: dict[Missing, str] = {
         "parent": f" (the parent {child.parent_addr} must be present first, and be an mdev parent)",
+        "registration": f" (the parent {child.parent_addr} must be an mdev parent first)",
         "type": f" (the parent {child.parent_addr} must offer its type first)",
         "capacity": f" (the parent {child.parent_addr} needs a free instance of its type first)",
     }

@@ -8,13 +8,18 @@ subsystem, and a definition is of none.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from nodedevd.host.faults import Fault
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import SUBSYSTEMS
+from nodedevd.kinds.base import Capability
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import find_definitions
+from nodedevd.names import is_uuid
 
 
 def find(sysroot: Sysroot, faults: list[Fault]) -> dict[str, set[str]]:
@@ -48,12 +53,34 @@ def is_definition(path: str) -> bool:
     return path.startswith(f"{DEFINITIONS}/")
 
 
-def is_listed_parent(sysroot: Sysroot, path: str) -> bool:
-    """Return whether the kernel lists the device at a path as an mdev parent."""
+def find_removing(
+    path: str, capabilities: Iterable[Capability], found: Container[str]
+) -> dict[str, set[str]]:
+    """Return the mdevs of a device that was read which are not among the `found`.
+
+    The kernel takes an mdev off its bus first, and then waits until no process has it open.
+    """
+    return {
+        f"{path}/{uuid}": {MDEV_DEVICES}
+        for capability in capabilities
+        if isinstance(capability, MdevParent)
+        for uuid in capability.children
+        if f"{path}/{uuid}" not in found
+    }
+
+
+def listed_in(sysroot: Sysroot, path: str) -> list[str]:
+    """Return which directory of the mdev core lists the device at a path, if any.
+
+    An mdev that is being removed counts as listed: its own directory no longer has the subsystem.
+    """
+    parent, _, name = path.rpartition("/")
+    if is_uuid(name):
+        return [MDEV_DEVICES] if sysroot.exists(f"{parent}/{MDEV_TYPES}") else []
     try:
-        return sysroot.target(f"{MDEV_BUS}/{path.rpartition('/')[2]}") == path
+        return [MDEV_BUS] if sysroot.target(f"{MDEV_BUS}/{name}") == path else []
     except OSError:
-        return False
+        return []
 
 
 def may_be_device(sysroot: Sysroot, path: str) -> bool:

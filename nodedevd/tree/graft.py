@@ -8,6 +8,7 @@ readings, not with the size of the tree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -50,6 +51,9 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+ReadingOrDevice = TypeVar("ReadingOrDevice", Reading, Device)
+
+
 def graft(
     old: Snapshot,
     *,
@@ -70,7 +74,7 @@ def graft(
         computer: The root, if it was read.
         errors: Faults of directories, if all were listed.
     """
-    read = {reading.path: reading for reading in readings}
+    read = {one.path: recalled(one, old.at(one.path)) for one in readings}
     removed = {path for path in gone if path not in read and old.at(path) is not None}
     names = _Names(old, removed, read)
     # A device below one that came, went or was renamed may have another parent now.
@@ -96,6 +100,21 @@ def graft(
         before = old.get(computer.name)
         kept.append(before if before is not None and before == computer else computer)
     return _difference(old, removed, kept, names, old.errors if errors is None else errors)
+
+
+def recalled(source: ReadingOrDevice, before: Device | None) -> ReadingOrDevice:
+    """Return a device as it was read, with what only the reading before it could still see."""
+    if before is None:
+        return source
+    for capability in source.capabilities:
+        recall = KIND_OF[type(capability)].recall
+        known = None if recall is None else before.capability(type(capability))
+        if recall is not None and known is not None:
+            new = recall(capability, known)
+            if new is not capability:
+                others = [new if one is capability else one for one in source.capabilities]
+                source = msgspec.structs.replace(source, capabilities=tuple(others))
+    return source
 
 
 class _Names:

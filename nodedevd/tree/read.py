@@ -23,7 +23,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.text import printable_path
-from nodedevd.tree.find import find, is_definition
+from nodedevd.tree.find import find, find_removing, is_definition
 from nodedevd.tree.graft import Reading, graft
 
 log = logging.getLogger(__name__)
@@ -77,13 +77,20 @@ def rescan(
     sysroot.check()
     sysroot.forget()
     faults: list[Fault] = []
+    job = job or Job()
     found = find(sysroot, faults)
     readings = []
-    for number, reading in enumerate(read_all(sysroot, found, old, job or Job(), unanswered)):
+    removing: dict[str, set[str]] = {}
+    for number, reading in enumerate(read_all(sysroot, found, old, job, unanswered)):
         if progress is not None:
             progress(number, len(found))
         if reading is not None:
             readings.append(reading)
+            removing |= find_removing(reading.path, reading.capabilities, found)
+    if removing:
+        found |= removing
+        late = read_all(sysroot, removing, old, job, unanswered)
+        readings += [reading for reading in late if reading is not None]
     readings, _ = without_orphans(sysroot, found, readings)
     computer = read_computer(sysroot)
     return graft(old, gone=old.paths, readings=readings, computer=computer, errors=tuple(faults))

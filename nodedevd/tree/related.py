@@ -31,6 +31,13 @@ def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
         of_kind = KIND_OF[type(capability)].neighbours
         if of_kind is not None:
             yield from of_kind(capability, device, snapshot)
+    above = snapshot.get(device.parent or "")
+    if above is not None and above.path is not None and _follows_children(above):
+        yield above.path
+
+
+def _follows_children(device: Device) -> bool:
+    return any(KIND_OF[type(capability)].follows_children for capability in device.capabilities)
 
 
 def _dependents(change: Changed, snapshot: Snapshot) -> Iterator[str]:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
-from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES
+from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
@@ -19,10 +19,10 @@ from nodedevd.model.changes import Update
 from nodedevd.model.definitions import is_defined
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid
-from nodedevd.tree.find import is_listed_parent, may_be_device
+from nodedevd.tree.find import listed_in, may_be_device
 from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.read import Job, read_all, without_orphans
-from nodedevd.tree.related import related
+from nodedevd.tree.related import neighbours, related
 
 
 def update(
@@ -31,6 +31,7 @@ def update(
     touched: Set[str],
     *,
     volatile: Set[str] = frozenset(),
+    polled: Set[str] = frozenset(),
     job: Job | None = None,
     unanswered: Set[str] = frozenset(),
 ) -> Update:
@@ -41,6 +42,7 @@ def update(
         old: The tree as it was.
         touched: Paths to read: of devices, of links in /sys/class, or of mdevctl's directory.
         volatile: Paths of devices of which only volatile values are read.
+        polled: Paths of devices that are read if one cheap read shows a change.
         job: Where to report progress.
         unanswered: Paths of devices whose read hangs, to be left as they were.
 
@@ -51,14 +53,23 @@ def update(
     touched = {path for one in touched for path in _devices(sysroot, old, one)}
     readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - unanswered, job)
     touched |= doubtful
-    first = _read(sysroot, old, touched, job, unanswered, readings)
-    # The kernel sends an event for a device, and none for those that change along with it.
-    others = {path for change in first.changes for path in related(change, first.snapshot)}
-    others -= touched
-    if not others:
-        return first
-    second = _read(sysroot, first.snapshot, others, job, unanswered)
-    return Update(second.snapshot, (*first.changes, *second.changes))
+    touched |= {
+        path for path in polled - touched - unanswered if _is_outdated(sysroot, old, path, job)
+    }
+    new = _read(sysroot, old, touched, job, unanswered, readings)
+    # The kernel sends an event for a device, and none for those that change along with it: a
+    # bridge with its port, and a VLAN with that bridge.
+    changes = new.changes
+    seen = set(touched)
+    while others := _others(new) - seen:
+        seen |= others
+        new = _read(sysroot, new.snapshot, others, job, unanswered)
+        changes += new.changes
+    return Update(new.snapshot, changes)
+
+
+def _others(update: Update) -> set[str]:
+    return {path for change in update.changes for path in related(change, update.snapshot)}
 
 
 def _reread_volatile(
@@ -71,6 +82,9 @@ def _reread_volatile(
         job.start_device(path)
         device = old.at(path)
         if device is None:
+            continue
+        if device.errors:
+            doubtful.add(path)  # One of them may be of a value that can be read by now.
             continue
         capabilities = []
         for capability in device.capabilities:
@@ -86,6 +100,18 @@ def _reread_volatile(
     return readings, doubtful
 
 
+def _is_outdated(sysroot: Sysroot, old: Snapshot, path: str, job: Job) -> bool:
+    device = old.at(path)
+    if device is None:
+        return False
+    job.start_device(path)
+    for capability in device.capabilities:
+        outdated = KIND_OF[type(capability)].outdated
+        if outdated is not None and outdated(sysroot, path, capability):
+            return True
+    return False
+
+
 def _read(
     sysroot: Sysroot,
     old: Snapshot,
@@ -94,7 +120,7 @@ def _read(
     unanswered: Set[str],
     besides: Iterable[Reading] = (),
 ) -> Update:
-    listed = {path: [MDEV_BUS] if is_listed_parent(sysroot, path) else [] for path in paths}
+    listed = {path: listed_in(sysroot, path) for path in paths}
     found = {
         path: directories
         for path, directories in listed.items()
@@ -112,8 +138,7 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
     if path == DEFINITIONS:
         yield from _defined(sysroot, old)
     elif path.startswith("/sys/class/"):
-        # A new interface is left to its uevent, which comes once udevd has named it.
-        yield from [one for one in _target(sysroot, path) if old.at(one) is not None]
+        yield from _stacked(old, _target(sysroot, path))
     else:
         yield path
         # An mdev and its definition are one device, which starts or stops in one change.
@@ -121,6 +146,23 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
         if is_uuid(name):
             yield definition_path(parent.rpartition("/")[2], name)
         yield from old.below(definitions_directory(path))
+
+
+def _stacked(old: Snapshot, paths: Iterable[str]) -> set[str]:
+    """Return the interfaces at these paths, and those that are stacked on them.
+
+    A bond learns that a port has failed after the port did, and the message is the port's alone.
+    A new interface is left to its uevent, which comes once udevd has named it.
+    """
+    found: set[str] = set()
+    todo = list(paths)
+    while todo:
+        path = todo.pop()
+        device = old.at(path)
+        if device is not None and path not in found:
+            found.add(path)
+            todo += neighbours(device, old)
+    return found
 
 
 def _defined(sysroot: Sysroot, old: Snapshot) -> Iterator[str]:

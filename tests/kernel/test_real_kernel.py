@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nodedevd.client import Event
-from nodedevd.kinds.net import Net
+from nodedevd.kinds.net import Net, NetLink
 from nodedevd.kinds.storage import Storage
 from tests.support.alone import alone_with
 from tests.support.namespace import Namespace
@@ -233,6 +233,36 @@ def test_bridge_and_its_ports_are_told(host: Host) -> None:
     assert set(lines) == {f"changed {name} net" for name in names}
     host.own.ip("link del br0")
     host.watcher.expect(f"removed {br0}")
+
+
+def test_speed_of_a_bridge_follows_its_ports(host: Host) -> None:
+    """The kernel reports the port that loses its carrier, and the bridge stays up with the other.
+
+    An ifb has no speed, so that of the bridge becomes unknown. A macvlan on the bridge has the
+    bridge's speed.
+    """
+    br0, upper = "net_br0_52_54_00_00_00_10", "net_upper0_52_54_00_00_00_11"
+    add_pair(host)
+    for command in (
+        "link add br0 address 52:54:00:00:00:10 type bridge",
+        "link add ifb0 type ifb",
+        "link add link br0 name upper0 address 52:54:00:00:00:11 type macvlan",
+        *(f"link set {port} master br0" for port in ("v0", "ifb0")),
+        *(f"link set {name} up" for name in ("v0", "v1", "ifb0", "br0", "upper0")),
+    ):
+        host.own.ip(command)
+    links = [NetLink("up", 10000)] * 2
+
+    def shown() -> list[NetLink]:
+        return [host.net(name).link for name in (br0, upper) if name in host.watcher.devices]
+
+    host.watcher.until(lambda: shown() == links)
+    host.own.ip("link set v1 down")
+    host.watcher.until(lambda: shown() == [NetLink("up", None)] * 2)
+    host.own.ip("link set v1 up")
+    host.watcher.until(lambda: shown() == links)
+    host.own.ip("link set v0 nomaster")
+    host.watcher.until(lambda: shown() == [NetLink("up", None)] * 2)
 
 
 def test_many_interfaces_at_once_are_all_told(host: Host) -> None:

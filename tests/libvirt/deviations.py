@@ -122,6 +122,10 @@ def _inactive(xml: str, root: Path) -> bool:
     return top("mdev") in xml and "\n  <path>" not in xml
 
 
+def _active_mdev(xml: str, root: Path) -> bool:
+    return top("mdev") in xml and "\n  <path>" in xml
+
+
 def _without_capability_list(xml: str, root: Path) -> bool:
     config = _attribute(xml, root, "config")
     return top("pci") in xml and len(config) >= 64 and not config[6] & 0x10
@@ -176,6 +180,12 @@ VERSIONS = (
             _by_udevs_serial,
             sub("<drive_type>dasd<", "<drive_type>disk<"),
         ),
+    ),
+    # 9.0 has one configuration of an mdev, and shows the definition's attributes for both.
+    Deviation(
+        "attr",
+        libvirt=where(_active_mdev, without("<attr .*/>")),
+        ours=where(_active_mdev, without("<attr .*/>")),
     ),
     Deviation("blocks", ours=without("<(logical_block_size|num_blocks)>0</.*>")),
 )

@@ -371,6 +371,22 @@ class Tree:
             self.vfio_device(path, vfio)
         return path
 
+    def begin_removal(self, mdev: str) -> None:
+        """Take away what the kernel takes off an mdev before it waits for its users.
+
+        Only `iommu_group` is left (Linux 6.12; before also `vfio-dev`): device_del() in
+        drivers/base/core.c.
+        """
+        parent, uuid = os.path.split(mdev)
+        self.remove(f"/sys/bus/mdev/devices/{uuid}")
+        for kind in os.listdir(self.at(f"{parent}/mdev_supported_types")):
+            link = f"{parent}/mdev_supported_types/{kind}/devices/{uuid}"
+            if os.path.lexists(self.at(link)):
+                self.remove(link)
+        for name in sorted(os.listdir(self.at(mdev))):
+            if name != "iommu_group":
+                self.remove(f"{mdev}/{name}")
+
     def definition(
         self,
         parent: str,
@@ -446,6 +462,11 @@ class Tree:
         if parent:
             self.kernel_link(f"{path}/device", above)
         return path
+
+    def stack(self, lower: str, upper: str) -> None:
+        """Make an interface a port of another one, or its VLAN; both given by path."""
+        self.kernel_link(f"{lower}/upper_{os.path.basename(upper)}", upper)
+        self.kernel_link(f"{upper}/lower_{os.path.basename(lower)}", lower)
 
     def block(
         self,

@@ -17,7 +17,7 @@ from nodedevd.formats import FORMATS
 from nodedevd.kinds import KIND_OF, LIBVIRT_FORMS
 from nodedevd.kinds.scsi_host import ScsiHost
 from nodedevd.model.changes import Added, Change, Removed
-from nodedevd.model.definitions import as_defined, has_autostart, is_defined
+from nodedevd.model.definitions import as_defined, has_autostart, is_definable, is_defined
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
@@ -213,7 +213,11 @@ class NodeDevices:
     def _differ(self, before: Device | None, after: Device | None) -> bool:
         if before is None or after is None:
             return True
-        return starts_itself(before) != starts_itself(after) or self.xml(before) != self.xml(after)
+        if starts_itself(before) != starts_itself(after) or self.xml(before) != self.xml(after):
+            return True
+        # What mdevctl would start next time is a configuration of its own.
+        defined = is_definable(before) and is_persistent(before)
+        return defined and self.xml(before, inactive=True) != self.xml(after, inactive=True)
 
 
 def is_persistent(device: Device) -> bool:

@@ -445,7 +445,7 @@ async def test_stale_counts_are_read_for_a_client(tmp_path: Path) -> None:
         await fresh
         assert available(live.get(CARD)) == 7
         assert live.store.snapshot.generation == generation + 1
-        assert live.follower.volatile.refresh([live.get(UUID), live.get("computer")]) is None
+        assert live.follower.volatile.refresh([live.get("computer")]) is None
 
 
 async def test_device_is_fresh_until_its_counts_are_too_old(tmp_path: Path) -> None:
@@ -477,6 +477,12 @@ def profiles(live: Live) -> list[str | None]:
     return [None if one is None or one.current is None else one.current.name for one in found]
 
 
+def creatable(live: Live) -> int:
+    """Return how many profiles the virtual functions list."""
+    found = [live.get(vf).capability(Vgpu) for vf in VFS]
+    return sum(len(one.creatable or ()) for one in found if one is not None)
+
+
 async def test_profile_set_without_an_event_is_found_for_a_client(tmp_path: Path) -> None:
     """The other functions of the card, which share its capacity, are read with it."""
     async with following(tmp_path, card_with_vendor_vfio, count_age_seconds=0.0) as live:
@@ -490,6 +496,20 @@ async def test_profile_set_without_an_event_is_found_for_a_client(tmp_path: Path
         # Only the function itself still lists this type.
         assert profiles(live) == ["NVIDIA L40S-2Q", None]
         assert live.true_to_the_host()
+
+
+async def test_profile_set_without_an_event_is_noticed_soon(tmp_path: Path) -> None:
+    """Without a request, by a poll; its name is known when no function lists it any more."""
+    async with following(tmp_path, card_with_vendor_vfio, poll_seconds=0.01) as live:
+        updates = live.follower.followed.updates
+        first, second = map(live.tree.resolve, VFS)
+        for path in (first, second):
+            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": ""})
+        live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
+        await eventually(lambda: profiles(live) == ["NVIDIA L40S-2Q", None])
+        await eventually(lambda: not creatable(live))
+        # A poll that finds nothing is no update.
+        assert live.follower.followed.updates == updates
 
 
 async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: Path) -> None:

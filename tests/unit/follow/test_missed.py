@@ -50,6 +50,7 @@ def net(name: str) -> Reading:
         link=NetLink(state="up", speed=None),
         features=None,
         medium="80203",
+        uppers=(),
     )
     return Reading(NET.format(name), "net", None, (capability,), (), None, ())
 
@@ -65,9 +66,9 @@ def mdev(path: str) -> Reading:
         iommu_group=None,
         vfio_device=None,
         state="complete",
-        defined=True,
-        autostart=False,
         attributes=(),
+        defined=True,
+        definition=None,
         waits_for=None,
     )
     return Reading(f"{path}/{UUID}", "mdev", None, (capability,), (), None, ())

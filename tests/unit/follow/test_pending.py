@@ -32,7 +32,7 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     waiting = pending.refresh(["/sys/devices/c"])
     paths = {"/sys/devices/a/uuid", "/sys/devices/a", "/sys/devices/b"}
     assert pending.paths(NOTHING) == paths
-    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, [waiting])
+    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, waiting=[waiting])
     assert not pending
     assert pending.take(NOTHING) == Work()
 
@@ -97,7 +97,7 @@ async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> N
         Scan.RECONCILE,
         {"/sys/devices/a", "/sys/devices/c"},
         {"/sys/devices/b", "/sys/devices/d"},
-        [first, second],
+        waiting=[first, second],
     )
 
 

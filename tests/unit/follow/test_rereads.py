@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nodedevd.follow import rereads as module
+from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Scan
 from nodedevd.follow.rereads import Rereads
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.system import System
+from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
@@ -35,6 +37,11 @@ class Noted(Pending):
         super().__init__()
         self.touches: list[set[str]] = []
         self.scans: list[Scan] = []
+        self.polls: list[set[str]] = []
+
+    def poll(self, paths: Iterable[str]) -> None:
+        """Note paths."""
+        self.polls.append(set(paths))
 
     def touch(self, paths: Iterable[str]) -> None:
         """Note paths."""
@@ -45,9 +52,18 @@ class Noted(Pending):
         self.scans.append(scan)
 
 
-def reading(path: str, capability: MdevChild | MdevParent) -> Reading:
+def reading(path: str, capability: MdevChild | MdevParent | Vgpu) -> Reading:
     """Return a device as it was read."""
     return Reading(path, "mdev", None, (capability,), (), None, ())
+
+
+def function(name: str) -> Device:
+    """Return a function with vendor VFIO."""
+    capability = Vgpu(
+        current=None, creatable=(), params=None, placement_id=None, gpu_instance_id=None
+    )
+    found = assemble(COMPUTER, [reading(f"/sys/devices/{name}", capability)])
+    return found.lookup(f"/sys/devices/{name}")
 
 
 def mdev(*, complete: bool) -> Reading:
@@ -61,9 +77,9 @@ def mdev(*, complete: bool) -> Reading:
         iommu_group=None,
         vfio_device=None,
         state="complete" if complete else "incomplete",
-        defined=False,
-        autostart=False,
         attributes=(),
+        defined=False,
+        definition=None,
         waits_for=None,
     )
     return reading(MDEV, capability)
@@ -72,11 +88,11 @@ def mdev(*, complete: bool) -> Reading:
 class Following:
     """Rereads over a store with a parent and its mdev."""
 
-    def __init__(self, reconcile_seconds: float) -> None:
+    def __init__(self, options: FollowOptions) -> None:
         parent = reading(PARENT, MdevParent(types=(), children=()))
         self.pending = Noted()
         self.store = Store(assemble(COMPUTER, [parent, mdev(complete=False)]))
-        self.rereads = Rereads(self.pending, self.store, reconcile_seconds)
+        self.rereads = Rereads(self.pending, self.store, options)
 
     @property
     def mdev(self) -> Device:
@@ -93,9 +109,12 @@ class Following:
 
 
 @asynccontextmanager
-async def following(reconcile_seconds: float = 0.0) -> AsyncIterator[Following]:
+async def following(
+    reconcile_seconds: float = 0.0, poll_seconds: float = 0.0
+) -> AsyncIterator[Following]:
     """Start rereads, and check that nothing of them is left in the end."""
-    one = Following(reconcile_seconds)
+    options = FollowOptions(reconcile_seconds=reconcile_seconds, poll_seconds=poll_seconds)
+    one = Following(options)
     one.rereads.start()
     try:
         yield one
@@ -161,6 +180,27 @@ async def test_host_is_reconciled_again_and_again() -> None:
         await eventually(lambda: len(one.pending.scans) > 2)
         assert set(one.pending.scans) == {Scan.RECONCILE}
     async with following(reconcile_seconds=0.0) as one:
+        assert not one.rereads._tasks
+
+
+async def test_functions_with_vendor_vfio_are_polled() -> None:
+    """As long as there are any; no other device is."""
+    one_function, other = function("one"), function("other")
+    async with following(poll_seconds=0.001) as one:
+        one.rereads.after([Added(one.mdev)])
+        assert not [name for name in one.rereads._tasks if not name.startswith("/")]
+        one.rereads.after([Added(one_function), Added(other), Changed(other, other)])
+        await eventually(lambda: len(one.pending.polls) > 2)
+        assert one.pending.polls[0] == {"/sys/devices/one", "/sys/devices/other"}
+        one.rereads.after([Removed(one_function), Removed(other)])
+        await eventually(lambda: "poll" not in one.rereads._tasks)
+        assert set() not in one.pending.polls[:-1]
+
+
+async def test_nothing_is_polled_without_an_interval() -> None:
+    """The interval 0 switches it off."""
+    async with following(poll_seconds=0.0) as one:
+        one.rereads.after([Added(function("one"))])
         assert not one.rereads._tasks
 
 

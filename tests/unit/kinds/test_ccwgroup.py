@@ -12,6 +12,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccwgroup import CcwGroup, CcwMember, Qeth
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
+from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree, Value
 from tests.support.xml import attributes, find, native_xml, validate
@@ -187,3 +188,36 @@ def test_group_removed_while_read_is_no_device(tree: Tree) -> None:
         assert read_device(FaultySysroot(vanishing=PATH, at=at), PATH, listed_in) is None
         group(tree)
     assert read_device(Sysroot(), PATH, listed_in) == whole
+
+
+def test_group_that_goes_online_is_read_with_its_interface_and_its_members(tree: Tree) -> None:
+    """`online` sends no event: the interface that comes and goes does."""
+    group(tree, online=0)
+    members = [f"/sys/devices/css0/0.0.00{number:02x}/0.0.bd{number:02x}" for number in range(3)]
+    for path in members:
+        tree.device(path, bus="ccw", driver="qeth", attributes={"online": 0})
+    sysroot = Sysroot()
+    snapshot = scan(sysroot)
+    for online in (1, 0):
+        if online:
+            interface = tree.net("encbd00", parent=PATH)
+        else:
+            tree.remove("/sys/class/net/encbd00")
+            tree.remove(interface)
+        for path in (PATH, *members):
+            tree.attributes(path, {"online": online})
+        snapshot = update(sysroot, snapshot, {interface}).snapshot
+        assert list(snapshot) == list(scan(Sysroot()))
+        state = "online" if online else "offline"
+        assert ccwgroup(snapshot.lookup(PATH)).state == state
+
+
+def test_disk_that_comes_has_its_device_read(tree: Tree) -> None:
+    """A DASD that is set online gets its block device."""
+    path = tree.device("/sys/devices/css0/0.0.0001/0.0.1234", bus="ccw", attributes={"online": 0})
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    tree.attributes(path, {"online": 1})
+    disk = tree.block("dasda", above=f"{path}/block", device=path)
+    after = update(sysroot, before, {disk}).snapshot
+    assert list(after) == list(scan(Sysroot()))

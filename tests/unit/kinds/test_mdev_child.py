@@ -10,11 +10,14 @@ import pytest
 
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
-from nodedevd.kinds.shared.mdevctl import MdevAttribute
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType, reread_volatile
+from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vfio import VfioDevice
+from nodedevd.model.definitions import as_defined
 from nodedevd.model.device import Device
-from nodedevd.tree.read import read_device, scan
+from nodedevd.questions.doctor import differences
+from nodedevd.tree.read import read_device, rescan, scan
+from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, native_xml, validate
@@ -73,9 +76,9 @@ def test_whole_mdev_shows_each_field(tree: Tree, parent: str) -> None:
                 iommu_group=64,
                 vfio_device=VfioDevice("vfio3", "/dev/vfio/devices/vfio3"),
                 state="complete",
-                defined=False,
-                autostart=None,
                 attributes=(),
+                defined=False,
+                definition=None,
                 waits_for=None,
             ),
         ),
@@ -185,6 +188,69 @@ def test_mdev_without_remove_is_being_removed(tree: Tree, parent: str) -> None:
     tree.remove(f"{path}/mdev_type")
     assert mdev(device()).state == "removing"
     assert validate(native_xml(device())).findtext("capability/state") == "removing"
+
+
+def test_mdev_whose_removal_waits_for_its_user_is_still_shown(tree: Tree, parent: str) -> None:
+    """The bus no longer lists it, and only its parent's directory has it: with what is left."""
+    path = make(tree)
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    tree.begin_removal(path)
+    found = device()
+    assert (found.path, found.parent, found.driver) == (path, "pci_0000_00_02_0", None)
+    assert (found.subsystem, found.state, found.active) == ("mdev", "removing", True)
+    assert (mdev(found).state, mdev(found).mdev_type, mdev(found).iommu_group) == (
+        "removing",
+        None,
+        64,
+    )
+    assert mdev(found).defined
+    assert found.errors == ()
+    assert len(scan(Sysroot()).select(["mdev_child"])) == 1
+    root = validate(native_xml(found))
+    assert attributes(find(root, "capability/type")) == {"state": "unknown"}
+
+
+def test_type_of_an_mdev_in_removal_is_as_it_was(tree: Tree, parent: str) -> None:
+    """An update and a new scan of the same reader keep it; a fresh scan is no contradiction."""
+    path = make(tree)
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    tree.begin_removal(path)
+    for after in (
+        update(sysroot, before, {path}).snapshot,
+        update(sysroot, before, set(), volatile={path}).snapshot,
+        rescan(sysroot, before).snapshot,
+    ):
+        assert (mdev(after.lookup(NAME)).state, after.lookup(NAME).errors) == ("removing", ())
+        assert mdev(after.lookup(NAME)).mdev_type == mdev(before.lookup(NAME)).mdev_type
+        assert differences(scan(Sysroot()), after) == ()
+
+
+def test_mdev_first_seen_in_its_removal_is_a_device(tree: Tree, parent: str) -> None:
+    """An event of its VFIO device leads to it."""
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    path = make(tree)
+    tree.begin_removal(path)
+    after = update(sysroot, before, {path}).snapshot
+    assert after.lookup(NAME).state == "removing"
+    assert list(after) == list(scan(Sysroot()))
+
+
+def test_end_of_a_removal_leaves_the_definition(tree: Tree, parent: str) -> None:
+    """The mdev and its definition are one device all the way."""
+    path = make(tree)
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    sysroot = Sysroot()
+    snapshot = scan(sysroot)
+    tree.begin_removal(path)
+    snapshot = update(sysroot, snapshot, {path}).snapshot
+    assert snapshot.lookup(NAME).state == "removing"
+    tree.remove(path)
+    result = update(sysroot, snapshot, {path})
+    assert [type(change).__name__ for change in result.changes] == ["Changed", "Changed"]
+    assert result.snapshot.lookup(NAME).state == "inactive"
+    assert list(result.snapshot) == list(scan(Sysroot()))
 
 
 def test_type_without_name_keeps_the_type(tree: Tree, parent: str) -> None:
@@ -358,13 +424,15 @@ def test_whole_mdev_shows_its_definition(tree: Tree, parent: str) -> None:
     tree.definition("0000:00:02.0", UUID, "nvidia-746", start="auto", attributes=values)
     found = device()
     assert (mdev(found).defined, mdev(found).autostart) == (True, True)
-    assert [(one.name, one.value) for one in mdev(found).attributes] == values
+    definition = mdev(found).definition
+    assert definition is not None
+    assert [(one.name, one.value) for one in definition.attributes] == values
     assert (mdev(found).state, mdev(found).waits_for, found.errors) == ("complete", None, ())
     root = validate(native_xml(found))
     assert attributes(find(root, "capability/defined")) == {"autostart": "yes"}
-    assert [(one.get("name"), one.get("value")) for one in root.findall("capability/attr")] == (
-        values
-    )
+    assert [
+        (one.get("name"), one.get("value")) for one in root.findall("capability/defined/attr")
+    ] == values
 
 
 def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
@@ -381,9 +449,13 @@ def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
         iommu_group=None,
         vfio_device=None,
         state="inactive",
-        defined=True,
-        autostart=False,
         attributes=(MdevAttribute("a", "1"), MdevAttribute("b", "2")),
+        defined=True,
+        definition=Definition(
+            "nvidia-746",
+            autostart=False,
+            attributes=(MdevAttribute("a", "1"), MdevAttribute("b", "2")),
+        ),
         waits_for=None,
     )
     text = native_xml(found)
@@ -402,9 +474,9 @@ def test_inactive_mdev_shows_each_field(tree: Tree, parent: str) -> None:
         "    <parent>pci_0000_00_02_0</parent>\n"
         "    <parent_addr>0000:00:02.0</parent_addr>\n"
         "    <state>inactive</state>\n"
-        "    <defined autostart='no'/>\n"
         "    <attr name='a' value='1'/>\n"
         "    <attr name='b' value='2'/>\n"
+        "    <defined autostart='no'/>\n"
         "  </capability>\n"
         "</device>\n"
     )
@@ -491,3 +563,158 @@ def test_definition_that_cannot_be_read_is_unknown(
     ]
     root = validate(native_xml(found))
     assert attributes(find(root, "capability/defined")) == {"autostart": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("path", "bus", "address"),
+    [
+        ("/sys/devices/pci0000:00/0000:00:03.0", "pci", "0000:00:03.0"),
+        ("/sys/devices/css0/0.0.0314", "css", "0.0.0314"),
+        ("/sys/devices/vfio_ap/matrix", "matrix", "matrix"),
+    ],
+)
+def test_parent_that_is_no_mdev_parent_now_is_the_parent_all_the_same(
+    tree: Tree, path: str, bus: str, address: str
+) -> None:
+    """The device of that kernel name: its driver may be another one, or offer vGPUs otherwise."""
+    if bus == "pci":
+        tree.pci(address, vendor=0x10DE, device=0x26B9, class_=0x030200, driver="nvidia")
+    else:
+        tree.device(path, bus=bus, driver="other")
+    definition = tree.definition(address, UUID, "nvidia-746", start="auto")
+    found = device()
+    above = scan(Sysroot()).lookup(path)
+    assert (found.path, found.parent) == (definition, above.name)
+    assert (mdev(found).parent, mdev(found).parent_path) == (above.name, path)
+    assert mdev(found).mdev_type == MdevChildType("nvidia-746", None, None)
+    assert (mdev(found).waits_for, found.errors) == ("registration", ())
+    root = validate(native_xml(found))
+    assert root.findtext("capability/waitsFor") == "registration"
+    assert root.findtext("parent") == above.name
+
+
+def test_definition_follows_its_parent_that_comes_registers_and_goes(tree: Tree) -> None:
+    """Each step is noticed with the parent, which has an event."""
+    sysroot = Sysroot()
+    tree.directory("/sys")
+    tree.definition("0000:00:02.0", UUID, "nvidia-746")
+    snapshot = scan(sysroot)
+    assert mdev(snapshot.lookup(NAME)).waits_for == "parent"
+
+    def step() -> tuple[str | None, str | None]:
+        nonlocal snapshot
+        snapshot = update(sysroot, snapshot, {PARENT}).snapshot
+        assert list(snapshot) == list(scan(Sysroot()))
+        found = snapshot.lookup(NAME)
+        return found.parent, mdev(found).waits_for
+
+    tree.pci("0000:00:02.0", vendor=0x10DE, device=0x25B6, class_=0x030200)
+    assert step() == ("pci_0000_00_02_0", "registration")
+    tree.mdev_type(PARENT, "nvidia-746", name="NVIDIA A2-4Q")
+    tree.mdev_parent(PARENT)
+    assert step() == ("pci_0000_00_02_0", None)
+    tree.remove("/sys/class/mdev_bus/0000:00:02.0")
+    tree.remove(f"{PARENT}/mdev_supported_types")
+    assert step() == ("pci_0000_00_02_0", "registration")
+    tree.remove("/sys/bus/pci/devices/0000:00:02.0")
+    tree.remove(PARENT)
+    assert step() == ("computer", "parent")
+
+
+# What runs, and what is defined
+
+
+def test_definition_that_differs_from_what_runs_is_shown_beside_it(tree: Tree, parent: str) -> None:
+    """Mdevctl modify changes the definition alone; the running device is as it was started."""
+    make(tree)
+    tree.definition("0000:00:02.0", UUID, "nvidia-745", attributes=[("nvidia/vgpu_params", "x=0")])
+    found = device()
+    assert mdev(found).mdev_type == MdevChildType("nvidia-746", "NVIDIA A2-4Q", "vfio-pci")
+    assert mdev(found).attributes == ()
+    assert mdev(found).definition == Definition(
+        "nvidia-745", autostart=False, attributes=(MdevAttribute("nvidia/vgpu_params", "x=0"),)
+    )
+    root = validate(native_xml(found))
+    assert find(root, "capability/type").get("id") == "nvidia-746"
+    assert root.find("capability/attr") is None
+    assert find(root, "capability/defined/type").get("id") == "nvidia-745"
+    assert attributes(find(root, "capability/defined/attr")) == {
+        "name": "nvidia/vgpu_params",
+        "value": "x=0",
+    }
+    inactive = as_defined(found)
+    assert mdev(inactive).mdev_type == MdevChildType("nvidia-745", None, None)
+    assert mdev(inactive).attributes == (MdevAttribute("nvidia/vgpu_params", "x=0"),)
+    assert (mdev(inactive).state, mdev(inactive).iommu_group) == ("inactive", None)
+
+
+MATRIX = "/sys/devices/vfio_ap/matrix"
+
+
+def crypto(tree: Tree, matrix: str, control_domains: str) -> str:
+    """Make a running vfio-ap mdev, which has a definition."""
+    tree.device(MATRIX, bus="matrix", driver="vfio_ap")
+    tree.mdev_type(MATRIX, "vfio_ap-passthrough", device_api="vfio-ap")
+    tree.mdev_parent(MATRIX)
+    tree.definition("matrix", UUID, "vfio_ap-passthrough", attributes=[("assign_adapter", "9")])
+    files = {"matrix": matrix, "control_domains": control_domains}
+    return tree.mdev(MATRIX, UUID, "vfio_ap-passthrough", driver="vfio_ap_mdev", attributes=files)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "control_domains", "expected"),
+    [
+        ("", "", []),
+        ("05.", "", [("assign_adapter", "5")]),
+        (".0047", "00ab", [("assign_domain", "71"), ("assign_control_domain", "171")]),
+        (
+            "05.0004\n05.0047\nff.0004\nff.0047",
+            "0004\n00ff",
+            [
+                ("assign_adapter", "5"),
+                ("assign_adapter", "255"),
+                ("assign_domain", "4"),
+                ("assign_domain", "71"),
+                ("assign_control_domain", "4"),
+                ("assign_control_domain", "255"),
+            ],
+        ),
+    ],
+)
+def test_matrix_of_a_running_vfio_ap_device_is_read_from_it(
+    tree: Tree, matrix: str, control_domains: str, expected: list[tuple[str, str]]
+) -> None:
+    """As the attributes that would make the same device; the definition has its own."""
+    crypto(tree, matrix, control_domains)
+    found = device()
+    assert [(one.name, one.value) for one in mdev(found).attributes] == expected
+    definition = mdev(found).definition
+    assert definition is not None
+    assert definition.attributes == (MdevAttribute("assign_adapter", "9"),)
+    assert found.errors == ()
+    validate(native_xml(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("matrix", "x"), ("matrix", "5.4"), ("control_domains", "1ffff"), ("control_domains", "g")],
+)
+def test_matrix_that_makes_no_sense_is_a_fault(tree: Tree, name: str, text: str) -> None:
+    """What could be read is shown."""
+    path = crypto(tree, "05.0004", "0004")
+    tree.attributes(path, {name: text})
+    assert device().errors == (Fault(name, "malformed", text),)
+
+
+def test_matrix_that_changed_is_read_again_on_request(tree: Tree) -> None:
+    """A change of the matrix sends no event."""
+    path = crypto(tree, "05.0004", "")
+    cap = mdev(device())
+    assert reread_volatile(Sysroot(), path, cap) is cap
+    tree.attributes(path, {"matrix": "06.0004"})
+    again = reread_volatile(Sysroot(), path, cap)
+    assert again is not None
+    assert again.attributes[0] == MdevAttribute("assign_adapter", "6")
+    assert reread_volatile(FaultySysroot(errors={f"{path}/matrix": errno.EIO}), path, cap) is None
+    tree.begin_removal(path)
+    assert reread_volatile(Sysroot(), path, cap) is None

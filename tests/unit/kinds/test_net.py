@@ -14,6 +14,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.net import Net, NetLink
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
+from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, native_xml, validate
@@ -50,6 +51,7 @@ def test_whole_interface_shows_each_field(tree: Tree) -> None:
         link=NetLink(state="up", speed=2500),
         features=None,
         medium="80203",
+        uppers=(),
     )
     text = native_xml(found)
     validate(text)
@@ -141,6 +143,7 @@ def test_attribute_that_cannot_be_read_costs_no_other(
         ),
         features=None,
         medium="80203",
+        uppers=(),
     )
     assert [(one.attribute, one.code) for one in found.errors] == [(attribute, code)]
     root = validate(native_xml(found))
@@ -379,3 +382,91 @@ def test_word_stands_for_any_of_the_kernels_features() -> None:
         assert ethtool.words(frozenset({name})) == ("tx",)
     assert ethtool.words(frozenset({"tx-tcp6-segmentation"})) == ("tso",)
     assert ethtool.words(frozenset({"tx-udp-segmentation", "highdma"})) == ()
+
+
+def test_interface_names_those_that_are_stacked_on_it(tree: Tree) -> None:
+    """A port has its bridge, and any interface its VLANs."""
+    port = tree.net("eth0", attributes={"speed": 1000})
+    bridge = tree.net("br0", devtype="bridge", address="52:54:00:00:00:01")
+    vlan = tree.net("eth0.7", devtype="vlan", address="52:54:00:00:00:02")
+    tree.stack(port, vlan)
+    tree.stack(port, bridge)
+    found = device()
+    assert net(found).uppers == (bridge, vlan)
+    root = validate(native_xml(found))
+    assert [one.text for one in root.findall("capability/upper")] == ["br0", "eth0.7"]
+
+
+def test_speed_of_what_is_stacked_on_a_port_follows_it(tree: Tree) -> None:
+    """A VLAN on a bridge, and the bridge on its port: one change leads to all."""
+    port = tree.net("eth0", attributes={"speed": 10000})
+    bridge = tree.net(
+        "br0", devtype="bridge", address="52:54:00:00:00:01", attributes={"speed": 10000}
+    )
+    vlan = tree.net("br0.7", devtype="vlan", address=None, attributes={"speed": 10000})
+    tree.stack(port, bridge)
+    tree.stack(bridge, vlan)
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    for path in (port, bridge, vlan):
+        tree.attributes(path, {"speed": 100})
+    after = update(sysroot, before, {port}).snapshot
+    assert list(after) == list(scan(Sysroot()))
+    assert list(after) != list(before)
+
+
+def test_message_of_a_port_has_what_is_stacked_on_it_read(tree: Tree) -> None:
+    """A bond learns late that its port has failed: by then the port itself is as it was."""
+    port = tree.net("eth0", attributes={"speed": 1000})
+    bond = tree.net("bond0", devtype="bond", address=None, attributes={"speed": 2000})
+    vlan = tree.net("bond0.7", devtype="vlan", address=None, attributes={"speed": 2000})
+    tree.stack(port, bond)
+    tree.stack(bond, vlan)
+    tree.stack(vlan, port)  # No kernel does this, a recording may.
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    for path in (bond, vlan):
+        tree.attributes(path, {"speed": 1000})
+    after = update(sysroot, before, {"/sys/class/net/eth0"}).snapshot
+    assert list(after) == list(scan(Sysroot()))
+    assert list(after) != list(before)
+
+
+@pytest.mark.parametrize("how", ["leaves", "goes"])
+def test_bridge_is_read_again_when_a_port_leaves_it(tree: Tree, how: str) -> None:
+    """Its speed is that of the ports that are left; the port alone has a message."""
+    port = tree.net("eth0", attributes={"speed": 10000})
+    bridge = tree.net("br0", devtype="bridge", address=None, attributes={"speed": 10000})
+    tree.stack(port, bridge)
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    if how == "leaves":
+        tree.remove(f"{port}/upper_br0")
+    else:
+        tree.remove("/sys/class/net/eth0")
+        tree.remove(port)
+    tree.attributes(bridge, {"speed": 100})
+    after = update(sysroot, before, {port}).snapshot
+    assert list(after) == list(scan(Sysroot()))
+    found = after.lookup(bridge).capability(Net)
+    assert found is not None
+    assert found.link.speed == 100
+
+
+def test_speed_of_a_virtual_function_follows_the_port_of_its_card(tree: Tree) -> None:
+    """The driver of a virtual function whose link is forced up reports the port's speed."""
+    card, function = "0000:01:00.0", "0000:01:00.2"
+    for address in (card, function):
+        tree.pci(address, vendor=0x15B3, device=0x1017, class_=0x020000)
+    tree.sriov(card, [function])
+    port = tree.net("eth0", parent=card, attributes={"speed": 25000})
+    virtual = tree.net(
+        "eth1", parent=function, address="52:54:00:00:00:01", attributes={"speed": 25000}
+    )
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    for path in (port, virtual):
+        tree.attributes(path, {"speed": 10000})
+    after = update(sysroot, before, {port}).snapshot
+    assert list(after) == list(scan(Sysroot()))
+    assert list(after) != list(before)

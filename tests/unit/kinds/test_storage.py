@@ -345,6 +345,15 @@ def test_serial_number_of_a_virtio_disk_is_its_own(tree: Tree) -> None:
     assert storage(snapshot.lookup("block_vdb")).serial is None
 
 
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOTTY])
+def test_virtio_disk_that_knows_no_serial_number_has_none(tree: Tree, number: int) -> None:
+    """The device refuses the request, and the driver passes that on."""
+    path = tree.block("vda", attributes={"serial": "guest-1"})
+    found = scan(FaultySysroot(errors={f"{path}/serial": number})).lookup(path)
+    assert found.errors == ()
+    assert storage(found).serial is None
+
+
 def test_serial_number_of_a_dasd_is_its_uid(tree: Tree) -> None:
     """The serial number that udev has for a DASD is not unique."""
     behind = tree.device("/sys/devices/css0/0.0.0001", attributes={"uid": "IBM.750000000A.0a00.01"})

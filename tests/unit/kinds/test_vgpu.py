@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from nodedevd.host.faults import Fault
@@ -9,6 +11,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vgpu_types import type_facts
 from nodedevd.kinds.vgpu import Vgpu, VgpuType, reread_volatile
 from nodedevd.model.device import Device
+from nodedevd.questions.doctor import differences
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
@@ -201,6 +204,47 @@ def test_file_that_the_driver_refuses_is_unknown_alone(tree: Tree, name: str) ->
     ]
 
 
+@pytest.mark.parametrize("current", [0, 1148])
+def test_driver_that_has_no_value_yet_is_no_fault(tree: Tree, current: int) -> None:
+    """ENXIO of what only a vGPU has is the driver's word for absent."""
+    values = ("vgpu_params", "placement_id", "gpu_instance_id")
+    files: dict[str, str | int] = dict.fromkeys(values, "7")
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": current, **files})
+    path = tree.resolve(VF)
+    refusing = {f"{path}/nvidia/{name}": errno.ENXIO for name in values}
+    device = scan(FaultySysroot(errors=refusing)).lookup(VF)
+    assert device.errors == ()
+    assert (vgpu(device).params, vgpu(device).placement_id) == (None, None)
+    assert vgpu(device).gpu_instance_id is None
+    assert "unknown" not in native_xml(device)
+    validate(native_xml(device))
+    # A count of it does not read the whole function again.
+    again = FaultySysroot(errors=refusing)
+    assert reread_volatile(again, path, vgpu(device)) is vgpu(device)
+
+
+@pytest.mark.parametrize("name", ["current_vgpu_type", "creatable_vgpu_types"])
+def test_driver_that_cannot_list_or_say_is_a_fault(tree: Tree, name: str) -> None:
+    """Every function has these values: an error for them is unknown, and not none."""
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
+    path = tree.resolve(VF)
+    device = scan(FaultySysroot(errors={f"{path}/nvidia/{name}": errno.ENXIO})).lookup(VF)
+    assert [(one.attribute, one.code) for one in device.errors] == [
+        (f"nvidia/{name}", "unreadable")
+    ]
+
+
+def test_fault_that_is_over_is_no_longer_shown(tree: Tree) -> None:
+    """A count of a function with a fault reads it as a whole."""
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
+    path = tree.resolve(VF)
+    failing = FaultySysroot(errors={f"{path}/nvidia/current_vgpu_type": errno.EIO})
+    before = scan(failing)
+    assert before.lookup(VF).errors != ()
+    after = update(Sysroot(), before, set(), volatile={path}).snapshot
+    assert after.lookup(VF).errors == ()
+
+
 def test_function_removed_while_read_is_no_device(tree: Tree) -> None:
     """A device removed at any point of its read is dropped, without an error."""
     files: Attributes = {"creatable_vgpu_types": LISTED, "current_vgpu_type": 1150}
@@ -251,3 +295,46 @@ def test_profile_set_on_one_function_is_read_with_the_others_of_the_card(tree: T
     ]
     assert vgpu(result.snapshot.lookup(VF)).current == Q2
     assert vgpu(result.snapshot.lookup(OTHER)).creatable == ()
+
+
+def test_name_of_a_profile_is_remembered_when_no_function_lists_it(tree: Tree) -> None:
+    """A whole-card profile leaves nothing to list; a reader that starts then has the id alone."""
+    nothing = "ID    : vGPU Name\n"
+    card(
+        tree,
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
+        {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0},
+    )
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    one, other = tree.resolve(VF), tree.resolve(OTHER)
+    tree.attributes(one, {"nvidia/current_vgpu_type": 1148, "nvidia/creatable_vgpu_types": nothing})
+    tree.attributes(other, {"nvidia/creatable_vgpu_types": nothing})
+    after = update(sysroot, before, {one}).snapshot
+    assert vgpu(after.lookup(VF)).current == Q2
+    # It moves to a function that has not listed it for long.
+    tree.attributes(one, {"nvidia/current_vgpu_type": 0})
+    tree.attributes(other, {"nvidia/current_vgpu_type": 1148})
+    moved = update(sysroot, after, {one, other}).snapshot
+    assert (vgpu(moved.lookup(VF)).current, vgpu(moved.lookup(OTHER)).current) == (None, Q2)
+    fresh = scan(Sysroot())
+    assert vgpu(fresh.lookup(OTHER)).current == VgpuType("1148", None, None)
+    assert differences(fresh, moved) == ()
+
+
+def test_poll_sees_a_profile_that_was_set_or_removed(tree: Tree) -> None:
+    """One read of one file; a function whose profile is as it was is not read further."""
+    card(tree, {"creatable_vgpu_types": LISTED, "current_vgpu_type": 0})
+    path = tree.resolve(VF)
+    idle = scan(Sysroot())
+    sysroot = FaultySysroot()
+    assert update(sysroot, idle, set(), polled={path}).snapshot is idle
+    assert sysroot.reads == [f"{path}/nvidia/current_vgpu_type"]
+    failing = FaultySysroot(errors={f"{path}/nvidia/current_vgpu_type": errno.EIO})
+    assert update(failing, idle, set(), polled={path}).snapshot is idle
+    tree.attributes(path, {"nvidia/current_vgpu_type": 1148})
+    busy = update(Sysroot(), idle, set(), polled={path}).snapshot
+    assert vgpu(busy.lookup(VF)).current == Q2
+    tree.attributes(path, {"nvidia/current_vgpu_type": 0})
+    assert vgpu(update(Sysroot(), busy, set(), polled={path}).snapshot.lookup(VF)).current is None
+    assert update(Sysroot(), busy, set(), polled={"/sys/devices/gone"}).snapshot is busy

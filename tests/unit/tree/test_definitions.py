@@ -144,11 +144,11 @@ def test_device_that_becomes_a_parent_takes_its_definitions(host: Host) -> None:
     host.tree.definition(FIRST, UUID, TYPE)
     path = host.tree.pci(FIRST, vendor=0x10DE, device=0x25B6, class_=0x030200)
     host.scan()
-    assert host.mdev().waits_for == "parent"
+    assert host.mdev().waits_for == "registration"
     host.offer(FIRST)
     assert host.told(path) == [
         f"Changed {FIRST_NAME} mdev_parent",
-        f"Changed {NAME} parent mdev_child",
+        f"Changed {NAME} mdev_child",
     ]
     assert host.mdev().waits_for is None
 
@@ -187,7 +187,8 @@ def test_mdev_that_starts_and_stops_keeps_its_name(host: Host) -> None:
     active = host.mdev()
     assert (host.device().path, active.state) == (path, "complete")
     assert (active.defined, active.autostart, active.waits_for) == (True, True, None)
-    assert active.attributes == inactive.attributes
+    assert active.definition == inactive.definition
+    assert active.attributes == ()
     host.stop(FIRST)
     host.offer(FIRST)
     assert host.told(path) == [

@@ -66,9 +66,9 @@ def reading(path: str, driver: str | None = None) -> Reading:
             iommu_group=None,
             vfio_device=None,
             state="incomplete",
-            defined=False,
-            autostart=None,
             attributes=(),
+            defined=False,
+            definition=None,
             waits_for=None,
         )
     return Reading(

@@ -511,7 +511,9 @@ def test_definitions_are_recorded_under_the_stand_ins_of_their_devices(tmp_path:
         ]
     own = next(one for one in mdevs["copy"] if one.autostart)
     other = next(one for one in mdevs["copy"] if one.autostart is None)
-    assert [(one.name, one.value) for one in own.attributes] == [("peer", other.uuid)]
+    assert own.definition is not None
+    attributes = own.definition.attributes
+    assert [(one.name, one.value) for one in attributes] == [("peer", other.uuid)]
     twice = [one.uuid for one in mdevs["copy"] if one.state == "inactive"]
     assert own.uuid in twice
     recorded = {path.name for path in (tmp_path / "copy/etc/mdevctl.d").rglob("*")}

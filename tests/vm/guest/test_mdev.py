@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -137,6 +138,30 @@ def test_types_are_the_kernels(sample: str, offered: list[dict[str, Any]]) -> No
         assert (one["description"] is None) == (sample == "mtty")
     # It is no device of a bus or class mdev_bus, which is a folder of links alone.
     assert vm.described(vm.parent_name(sample)).subsystem == sample
+
+
+def test_mdev_whose_removal_waits_for_its_user_stays(watcher: Watcher) -> None:
+    """The kernel takes it off its bus and waits; it is shown, with its type, until it is gone."""
+    one = vm.new_uuid()
+    name = vm.mdev_name(one)
+    vm.create("mtty", one)
+    watcher.until(lambda: vm.complete(watcher.devices, one))
+    before, taken = watcher.devices[name], vm.kernel_available("mtty")
+    with vm.opened(one):
+        remover = threading.Thread(target=vm.remove, args=[one])
+        remover.start()
+        vm.until(lambda: not (vm.MDEVS / one).exists(), "for the removal to begin")
+        # Not every kernel sends an event by then.
+        vm.until(lambda: vm.described(name).state == "removing", "for the state removing")
+        found = vm.described(name)
+        assert vm.mdev(found).mdev_type == vm.mdev(before).mdev_type
+        assert (found.path, found.parent, found.driver) == (before.path, before.parent, None)
+        assert vm.kernel_available("mtty") == taken
+        assert vm.fresh()[name]["capabilities"][0]["state"] == "removing"
+        watcher.until(lambda: watcher.devices[name].state == "removing")
+        assert remover.is_alive()
+    remover.join(vm.PATIENCE_SECONDS)
+    watcher.until(lambda: name not in watcher.devices)
 
 
 def test_upper_case_uuid_is_told_in_lower_case(watcher: Watcher) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import struct
 import subprocess
 import textwrap
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,25 @@ def create(sample: str, one: str, type_id: str | None = None) -> None:
 def remove(one: str) -> None:
     """Remove an mdev through sysfs."""
     write(MDEVS / one / "remove", "1")
+
+
+@contextmanager
+def opened(one: str) -> Iterator[None]:
+    """Have the VFIO device of an mdev open, as a virtual machine has; include/uapi/linux/vfio.h."""
+    set_iommu, set_container, get_device_fd, type1 = 0x3B66, 0x3B68, 0x3B6A, 1
+    group_number = (MDEVS / one / "iommu_group").resolve().name
+    with ExitStack() as stack:
+        container, group = [
+            os.open(f"/dev/vfio/{name}", os.O_RDWR) for name in ("vfio", group_number)
+        ]
+        stack.callback(os.close, container)
+        stack.callback(os.close, group)
+        fcntl.ioctl(group, set_container, struct.pack("i", container))
+        fcntl.ioctl(container, set_iommu, type1)
+        # With a buffer that can change, ioctl returns the number that the kernel returns.
+        device = fcntl.ioctl(group, get_device_fd, bytearray(one.encode() + b"\0"))
+        stack.callback(os.close, device)
+        yield
 
 
 def mdev_name(one: str) -> str:

@@ -20,6 +20,7 @@ from nodedevd import __version__, formats
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.scsi_host import FcHost, ScsiHost
+from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.model.changes import Added, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
@@ -59,6 +60,11 @@ def stored(host: str = "vgpu-pf", *, history: int = 16_384) -> Store:
     """Return a store with the snapshot of a sample host."""
     snapshot = Snapshot(snapshot_of(host), generation=1)
     return Store(snapshot, history=history)
+
+
+def definition(*, autostart: bool) -> Definition:
+    """Return a definition of the mdev with the type that it runs as."""
+    return Definition("nvidia-283", autostart=autostart, attributes=())
 
 
 def publish(store: Store, *changes: Added | Changed | Removed) -> None:
@@ -568,13 +574,16 @@ async def test_definition_of_an_mdev_makes_lifecycle_events(tmp_path: Path) -> N
         await register(peer, LIFECYCLE)
         await register(peer, UPDATE)
         plain = bench.store.snapshot.lookup(MDEV)
-        defined = remade(bench.store, MDEV, MdevChild, defined=True, autostart=False)
+        defined = remade(
+            bench.store, MDEV, MdevChild, defined=True, definition=definition(autostart=False)
+        )
         mdev = defined.capability(MdevChild)
         assert mdev is not None
         starting = replace(
             defined,
             capabilities=tuple(
-                replace(one, autostart=True) if one is mdev else one for one in defined.capabilities
+                replace(one, definition=definition(autostart=True)) if one is mdev else one
+                for one in defined.capabilities
             ),
         )
         for before, after in ((plain, defined), (defined, starting), (starting, plain)):
@@ -595,7 +604,7 @@ async def test_definition_of_an_mdev_makes_lifecycle_events(tmp_path: Path) -> N
 async def test_inactive_mdev_is_listed_as_such(tmp_path: Path) -> None:
     """It is persistent, not active, found by its filter, and its start and stop are events."""
     store = stored()
-    active = remade(store, MDEV, MdevChild, defined=True, autostart=True)
+    active = remade(store, MDEV, MdevChild, defined=True, definition=definition(autostart=True))
     publish(store, Changed(store.snapshot.lookup(MDEV), active))
     mdev = active.capability(MdevChild)
     assert mdev is not None
@@ -620,6 +629,33 @@ async def test_inactive_mdev_is_listed_as_such(tmp_path: Path) -> None:
             remote.LifecycleMessage(0, MDEV_NAME, DELETED, 0),
             remote.LifecycleMessage(0, MDEV_NAME, CREATED, 0),
         ]
+
+
+async def test_each_configuration_of_an_mdev_has_its_own_xml(tmp_path: Path) -> None:
+    """What runs, and with flag 1 what is defined; a change of the definition is an update."""
+    async with serving(tmp_path) as bench, opened(bench.path) as peer:
+        await register(peer, UPDATE)
+        store = bench.store
+        same = remade(store, MDEV, MdevChild, defined=True, definition=definition(autostart=True))
+        publish(store, Changed(store.snapshot.lookup(MDEV), same))
+        running = await xml_of(peer, MDEV)
+        modified = Definition(
+            "nvidia-46",
+            autostart=True,
+            attributes=(MdevAttribute("nvidia/vgpu_params", "frame_rate_limiter=0"),),
+        )
+        other = remade(store, MDEV, MdevChild, definition=modified)
+        publish(store, Changed(same, other))
+        assert await peer.event() == remote.UpdateMessage(0, MDEV_NAME)
+        assert await xml_of(peer, MDEV) == running
+        assert "<type id='nvidia-283'/>" in running
+        assert "<attr" not in running
+        as_defined = etree.fromstring(await xml_of(peer, MDEV, 1))
+        assert [one.get("id") for one in as_defined.findall("capability/type")] == ["nvidia-46"]
+        assert [dict(one.attrib) for one in as_defined.findall("capability/attr")] == [
+            {"name": "nvidia/vgpu_params", "value": "frame_rate_limiter=0"}
+        ]
+        assert as_defined.find("path") is None
 
 
 async def test_filter_of_a_device_is_by_its_name(tmp_path: Path) -> None:
