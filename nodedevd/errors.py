@@ -62,16 +62,16 @@ class NoSuchDevice(NodedevError):
 
 
 class NoSuchType(NodedevError):
-    """No device offers a type of this id or name; `offered` are names, or ids, of a few types."""
+    """No device offers a type of this id or name; `nearest` are the most similar offered ones."""
 
     code = "no-such-type"
     type: str
-    offered: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if not self.offered:
-            return f"no device offers the type {self.type!r} or any other; run nodedevctl doctor"
-        return f"no device offers the type {self.type!r}; offered are {', '.join(self.offered)}, …"
+        if not self.nearest:
+            return f"no device offers the type {self.type!r} or any other; see `nodedevctl types`"
+        return f"no device offers the type {self.type!r}; the nearest are {', '.join(self.nearest)}"
 
 
 class NotInFormat(NodedevError):

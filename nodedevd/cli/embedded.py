@@ -13,7 +13,7 @@ from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, entry
 from nodedevd.model.status import ScanTimes, Status, build_status, now
-from nodedevd.questions.fits import Fits, fits
+from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import HostDev, HostDevRequest, hostdev
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution, resolve
@@ -82,9 +82,15 @@ class Embedded:
         """
         return hostdev(self.tree, request, machine=os.uname().machine)
 
-    def fits(self, wanted: str, count: int = 1) -> Fits:
-        """Return the cards that have room for vGPUs of a type. Raises NoSuchType."""
-        return fits(self.tree, wanted, count)
+    def types(self, names: Iterable[str] | None = None) -> Types:
+        """Return the room of each card for each of its vGPU types. Raises NoSuchDevice."""
+        return types(self.tree, names)
+
+    def fits(
+        self, wanted: str | None = None, count: int = 1, *, names: Iterable[str] | None = None
+    ) -> Fits:
+        """Return the cards that have room for vGPUs of a type. Raises NoSuchType, NoSuchDevice."""
+        return fits(self.tree, wanted, count, names)
 
     def resolve(self, text: str) -> Resolution:
         """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""

@@ -15,7 +15,13 @@ from nodedevd.cli.fits import fits
 from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.list import list_command
-from nodedevd.cli.options import EXIT_FAILURE, EXIT_NO_DAEMON, Context, epilog
+from nodedevd.cli.options import (
+    EXIT_FAILURE,
+    EXIT_NO_DAEMON,
+    EXIT_NO_SUCH_TYPE,
+    Context,
+    epilog,
+)
 from nodedevd.cli.record import record
 from nodedevd.cli.resolve import resolve
 from nodedevd.cli.schema import schema
@@ -24,7 +30,7 @@ from nodedevd.cli.status import status
 from nodedevd.cli.tree import tree
 from nodedevd.cli.types import types
 from nodedevd.cli.wait import wait
-from nodedevd.errors import NoDaemon, NodedevError
+from nodedevd.errors import NoDaemon, NodedevError, NoSuchType
 from nodedevd.text import printable
 
 
@@ -36,6 +42,8 @@ class _Group(click.Group):
             return super().invoke(context)
         except NoDaemon as error:
             _fail(error, EXIT_NO_DAEMON)
+        except NoSuchType as error:
+            _fail(error, EXIT_NO_SUCH_TYPE)
         except (NodedevError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise

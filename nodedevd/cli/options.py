@@ -20,6 +20,8 @@ EXIT_NO_DAEMON = 3
 EXIT_TIMEOUT = 4
 EXIT_NO = 5
 """The command worked, and its answer is no."""
+EXIT_NO_SUCH_TYPE = 6
+"""No device offers a vGPU type of this id or name."""
 
 EXIT_STATUS = """Exit status: 0 success, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""

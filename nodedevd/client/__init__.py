@@ -38,10 +38,12 @@ from nodedevd.errors import (
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.shared.vgpu_types import TypeFacts
+from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.status import Status
-from nodedevd.questions.fits import Fits
+from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "AsyncWatch",
+    "CardType",
     "Client",
     "Closed",
     "Condition",
@@ -78,13 +81,18 @@ __all__ = [
     "NotInFormat",
     "NotUnderstood",
     "Pci",
+    "Place",
     "RemoteError",
     "Resolution",
     "Resolved",
     "Status",
     "TimedOut",
     "TooManyClients",
+    "TypeFacts",
+    "Types",
     "Use",
+    "Vgpu",
+    "VgpuType",
     "Watch",
     "at_least",
     "available",

@@ -25,7 +25,7 @@ from nodedevd.formats import Format
 from nodedevd.model.device import Device
 from nodedevd.model.listing import Content, DeviceList, Devices
 from nodedevd.model.status import Status
-from nodedevd.questions.fits import Fits
+from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution
@@ -265,12 +265,36 @@ class AsyncClient:
         parameters = msgspec.structs.asdict(request)
         return await self._ask(Question("HostDev", HostDev, question.only, **parameters))
 
-    async def fits(self, wanted: str, count: int = 1) -> Fits:
+    async def types(self, names: Iterable[str] | None = None) -> Types:
+        """Return the room of each card for each of its vGPU types.
+
+        Args:
+            names: Only the cards that these devices belong to: functions, cards, mdevs.
+
+        Raises NoSuchDevice.
+        """
+        return await self._ask(Question("Types", Types, question.only, names=words(names)))
+
+    async def fits(
+        self,
+        wanted: str | None = None,
+        count: int = 1,
+        *,
+        names: Iterable[str] | None = None,
+    ) -> Fits:
         """Return where `count` vGPUs of a type, by id or name, could be created.
 
-        Raises NoSuchType.
+        Args:
+            wanted: The type; all types without it.
+            count: The number of vGPUs.
+            names: Only the cards that these devices belong to: functions, cards, mdevs.
+
+        Raises NoSuchType, NoSuchDevice.
         """
-        return await self._ask(Question("Fits", Fits, question.only, type=wanted, count=count))
+        names = words(names)
+        return await self._ask(
+            Question("Fits", Fits, question.only, type=wanted, count=count, names=names)
+        )
 
     async def resolve(self, text: str) -> Resolution:
         """Return the devices that another tool's name means. Raises NoSuchDevice."""

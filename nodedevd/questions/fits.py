@@ -1,24 +1,41 @@
-"""fits: finds the cards that have room for vGPUs of a type, and why others have none.
+"""fits, types: the room of each card for vGPUs of each type, and why there is none.
 
 A pure function of the devices. A card is a physical function with its virtual functions, which
-share its memory. For a card with one function, the count of the driver is the answer. The
-counts of several functions cannot be added up: each of sixteen virtual functions may report 1
-when two vGPUs fit. Their sum is bounded by the ceiling of the type, if the driver reports one,
-minus the vGPUs that exist; without a ceiling only one is certain.
+share its memory, or any other mdev parent. `capacity` counts the room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.errors import NoSuchType
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
-from nodedevd.kinds.shared.vgpu_types import type_matches
+from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, parse_name
+from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
-from nodedevd.questions.vgpus import Framework, Offer, VgpuFunction, card_of, vgpu_functions
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.capacity import ceiling, room
+from nodedevd.questions.cards_without_vgpus import (
+    CardWithoutVgpus,
+    NoVgpusReason,
+    cards_without_vgpus,
+    functions_by_card,
+)
+from nodedevd.questions.vgpus import (
+    Framework,
+    Offer,
+    VgpuFunction,
+    card_of,
+    matching_offers,
+    nearest_types,
+    vgpu_functions,
+)
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
 """perhaps: enough are offered, but may not fit at the same time, or a count is unknown"""
@@ -28,21 +45,27 @@ NoRoomReason: TypeAlias = Literal[
     "not-listed",
     "other-profile-active",
     "full",
+    "mdev-removing",
+    "no-gpu-instance",
     "none-available",
-    "no-vf-enabled",
     "unknown",
+    NoVgpusReason,
 ]
-"""Why no vGPU of the type can be created on a card.
+"""Why no vGPU of the type can be created on a card; those of `NoVgpusReason`, and:
 
 not-offered: the card has other types.
 not-listed: the card has vendor VFIO and lists only types that fit beside its vGPUs; this one
 does not fit, or does not exist.
 other-profile-active: vGPUs of other types prevent it.
 full: the card is full of vGPUs of this type.
+mdev-removing: an mdev that is being created or removed may take the capacity.
+no-gpu-instance: the type is MIG-backed, and no GPU instance of its profile is free.
 none-available: the driver reports none available, without a reason.
-no-vf-enabled: the card needs virtual functions, and none is enabled.
 unknown: the available count cannot be read.
 """
+
+_OF_FUNCTIONS = ("no-types", "none-creatable")
+"""The reasons of cards that have vGPU-capable functions."""
 
 COUNT_AT_MOST = 1_000_000
 """the largest count that a client may ask for"""
@@ -51,190 +74,340 @@ COUNT_AT_MOST = 1_000_000
 class Place(msgspec.Struct, frozen=True, gc=False):
     """A function that offers the type, or holds a vGPU of it."""
 
-    device: str
+    name: str
+    """name of the function"""
     framework: Framework
     type: str
     """id of the type on this function"""
-    name: str | None
+    type_name: str | None
     available: int | None
     """as reported by the driver; None if unknown"""
     active: int
 
 
-class Card(msgspec.Struct, frozen=True, gc=False):
-    """A physical function with its virtual functions, and its room for the type."""
+class CardType(msgspec.Struct, frozen=True, gc=False):
+    """A card, and its room for one type."""
 
     card: str
-    """name of the physical function"""
+    """name of the physical function, or of another mdev parent"""
+    framework: Framework | None
+    """None for a card that offers no vGPUs"""
+    type: str | None
+    """id of the type; None if the card does not offer it, or offers no vGPUs"""
+    type_name: str | None
     available: int | None
     """the largest number that may still be created; None if unknown"""
-    certain: int
-    """the number that can certainly be created, if no other vGPU is created first"""
+    sure: int
+    """the number that can be created for sure, if no other vGPU is created first"""
     active: int
-    """number of vGPUs of the type that exist"""
+    """number of vGPUs of the type that exist, including mdevs that are being removed"""
+    defined: int
+    """number of inactive mdevs of the type, which take capacity when they are started"""
     ceiling: int | None
     """number that an otherwise empty card holds; None if the driver does not report it"""
     reason: NoRoomReason | None
     """why none can be created; None if one can"""
-    places: tuple[Place, ...]
+    driver: str | None
+    """driver of the functions, for the reason vfs-on-other-driver"""
+    functions: tuple[Place, ...]
     """functions with room come first"""
     others: tuple[str, ...]
     """names, or ids, of other types that are active on the card"""
+    device_api: str | None
+    description: str | None
+    """description, as the driver words it"""
+    facts: TypeFacts | None
+    """facts in name and description"""
+
+
+class Types(msgspec.Struct, frozen=True, gc=False):
+    """The types of each card, and the cards that should offer types and offer none."""
+
+    generation: int
+    types: tuple[CardType, ...]
+    """sorted by card, in the order of the driver"""
 
 
 class Fits(msgspec.Struct, frozen=True, gc=False):
-    """All cards, and whether `count` vGPUs fit on them."""
+    """The cards, and whether `count` vGPUs fit on them."""
 
-    type: str
-    """as the caller gave it"""
+    generation: int
+    type: str | None
+    """as the caller gave it; None for all types"""
     count: int
     answer: Verdict
-    cards: tuple[Card, ...]
-    """cards with most room come first"""
+    """for all types: the best answer of any type"""
+    cards: tuple[CardType, ...]
+    """cards with most room come first; of all types, as in `Types`"""
 
 
-def fits(devices: Iterable[Device], wanted: str, count: int = 1) -> Fits:
+def types(snapshot: Snapshot, names: Iterable[str] | None = None) -> Types:
+    """Return the room of each card for each of its types.
+
+    Args:
+        snapshot: The devices of the host.
+        names: Only the cards that these devices belong to: functions, cards, mdevs.
+
+    Raises NoSuchDevice.
+    """
+    return Types(snapshot.generation, tuple(_Cards(snapshot, names).every_type()))
+
+
+def fits(
+    snapshot: Snapshot,
+    wanted: str | None = None,
+    count: int = 1,
+    names: Iterable[str] | None = None,
+) -> Fits:
     """Return the room of each card for `count` more vGPUs of a type, given by id or name.
 
-    Raises NoSuchType.
+    Args:
+        snapshot: The devices of the host.
+        wanted: The type; all types without it.
+        count: The number of vGPUs.
+        names: Only the cards that these devices belong to: functions, cards, mdevs.
+
+    Raises NoSuchType, NoSuchDevice.
     """
-    devices = list(devices)
-    functions: dict[str, list[VgpuFunction]] = {}
-    for function in vgpu_functions(devices):
-        functions.setdefault(function.card, []).append(function)
-    cards = [_card(name, group, wanted) for name, group in functions.items()]
-    cards += [_without_functions(one) for one in devices if _lacks_functions(one)]
-    if all(card.reason == "not-offered" for card in cards):
-        raise NoSuchType(wanted, _names_of_types(functions.values()))
-    cards.sort(key=lambda card: (-card.certain, -(card.available or 0), card.card))
-    return Fits(wanted, count, _verdict(cards, count), tuple(cards))
+    cards = _Cards(snapshot, names)
+    if wanted is None:
+        found = cards.every_type()
+        answer = _best([_verdict(group, count) for group in _by_type(found)])
+    else:
+        found = cards.one_type(wanted)
+        found.sort(key=lambda card: (-card.sure, -(card.available or 0), card.card))
+        answer = _verdict(found, count)
+    return Fits(snapshot.generation, wanted, count, answer, tuple(found))
 
 
-def _verdict(cards: Sequence[Card], count: int) -> Verdict:
-    if sum(card.certain for card in cards) >= count:
+def _by_type(cards: Iterable[CardType]) -> list[list[CardType]]:
+    groups: dict[str, list[CardType]] = {}
+    for card in cards:
+        groups.setdefault(normalised(card.type_name or card.type or ""), []).append(card)
+    return list(groups.values())
+
+
+def _best(verdicts: Sequence[Verdict]) -> Verdict:
+    order: tuple[Verdict, ...] = ("yes", "perhaps", "no")
+    return min(verdicts, key=order.index, default="no")
+
+
+def _verdict(cards: Sequence[CardType], count: int) -> Verdict:
+    if sum(card.sure for card in cards) >= count:
         return "yes"
-    if any(card.reason == "unknown" or card.available is None for card in cards):
+    if any(card.available is None for card in cards):
         return "perhaps"
     return "perhaps" if sum(card.available or 0 for card in cards) >= count else "no"
 
 
-def _card(name: str, functions: Sequence[VgpuFunction], wanted: str) -> Card:
-    matches = [(function, _match(function, wanted)) for function in functions]
-    offers = [match for _, match in matches if match is not None]
-    places = [_place(function, match) for function, match in matches if match is not None]
+class _Cards:
+    """The cards of a host, or those of some devices."""
+
+    def __init__(self, snapshot: Snapshot, names: Iterable[str] | None) -> None:
+        self._functions = list(vgpu_functions(snapshot))
+        self._groups = functions_by_card(self._functions)
+        self._without = {
+            one.card: one
+            for one in cards_without_vgpus(snapshot, self._functions)
+            if one.card not in self._groups or one.reason in _OF_FUNCTIONS
+        }
+        self._defined = _defined(snapshot)
+        if names is not None:
+            chosen = {_card_with(snapshot, name) for name in names}
+            self._groups = {card: one for card, one in self._groups.items() if card in chosen}
+            self._without = {card: one for card, one in self._without.items() if card in chosen}
+
+    def every_type(self) -> list[CardType]:
+        """Return each card with each of its types."""
+        found: list[CardType] = []
+        for card in sorted({*self._groups, *self._without}):
+            functions = self._groups.get(card, [])
+            types: dict[str, list[tuple[VgpuFunction, Offer]]] = {}
+            for function in functions:
+                for offer in function.offers:
+                    types.setdefault(offer.id, []).append((function, offer))
+            found += [self._row(card, functions, offers) for offers in types.values()]
+            if not types:
+                found.append(self._row(card, functions, []))
+        return found
+
+    def one_type(self, wanted: str) -> list[CardType]:
+        """Return each card with the wanted type, or with the reason why it lacks it."""
+        found: list[CardType] = []
+        for card in sorted({*self._groups, *self._without}):
+            functions = self._groups.get(card, [])
+            offers = [
+                (function, matches[0])
+                for function in functions
+                if (matches := matching_offers(function, wanted))
+            ]
+            found.append(self._row(card, functions, offers, wanted))
+        if all(card.reason == "not-offered" for card in found):
+            raise NoSuchType(wanted, nearest_types(self._functions, wanted))
+        return found
+
+    def _row(
+        self,
+        card: str,
+        functions: Sequence[VgpuFunction],
+        offers: Sequence[tuple[VgpuFunction, Offer]],
+        wanted: str | None = None,
+    ) -> CardType:
+        available, sure = room(functions, offers)
+        without = self._without.get(card)
+        ids = dict.fromkeys(offer.id for _, offer in offers)
+        others = {
+            one.id: one.name or one.id
+            for function in functions
+            for one in function.offers
+            if one.active and one.id not in ids
+        }
+        reason: NoRoomReason | None = None
+        if available is None and not sure:
+            reason = "unknown"
+        elif available == 0:
+            reason = _why_not(functions, offers, others, without, wanted)
+        first = next((one for _, one in offers if one.name is not None), None)
+        if first is None and offers:
+            first = offers[0][1]
+        defined = self._defined.get(card, Counter())
+        return CardType(
+            card=card,
+            framework=functions[0].framework if functions else None,
+            type=None if first is None else first.id,
+            type_name=None if first is None else first.name,
+            available=available,
+            sure=sure,
+            active=sum(offer.active for _, offer in offers),
+            defined=_count(defined, ids, wanted),
+            ceiling=ceiling(offers),
+            reason=reason,
+            driver=without.driver if without is not None and reason == without.reason else None,
+            functions=_places(offers),
+            others=tuple(dict.fromkeys(others.values())),
+            device_api=None if first is None else first.device_api,
+            description=None if first is None else first.description,
+            facts=None if first is None else first.facts,
+        )
+
+
+def _places(offers: Iterable[tuple[VgpuFunction, Offer]]) -> tuple[Place, ...]:
+    places = [
+        Place(
+            name=function.device,
+            framework=function.framework,
+            type=offer.id,
+            type_name=offer.name,
+            available=offer.available,
+            active=offer.active,
+        )
+        for function, offer in offers
+    ]
     places.sort(key=lambda place: -(place.available or 0))
-    active = [one for function in functions for one in function.offers if one.active]
-    others = [one for one in active if not type_matches(wanted, one.id, one.name)]
-    ceiling = next((one.facts.max_instances for one in offers if one.facts is not None), None)
-    available = certain = sum(place.available or 0 for place in places)
-    if len(functions) > 1 and available:
-        room, even = _room(ceiling, next(map(_size, offers)), active)
-        # One always fits where the driver reports an available instance.
-        available = available if room is None else min(available, max(1, room))
-        certain = available if even else 1
-    reason: NoRoomReason | None = None
-    if not available:
-        known = all(function.known for function in functions)
-        reason = _reason(functions, places, others, known=known)
-    return Card(
-        card=name,
-        available=None if reason == "unknown" else available,
-        certain=certain,
-        active=sum(place.active for place in places),
-        ceiling=ceiling,
-        reason=reason,
-        places=tuple(places),
-        others=tuple(dict.fromkeys(one.name or one.id for one in others)),
-    )
+    return tuple(places)
 
 
-def _place(function: VgpuFunction, match: Offer) -> Place:
-    return Place(
-        device=function.device,
-        framework=function.framework,
-        type=match.id,
-        name=match.name,
-        available=match.available,
-        active=match.active,
-    )
+# -- why there is no room ---------------------------------------------------------------------
 
 
-def _match(function: VgpuFunction, wanted: str) -> Offer | None:
-    """Return the matching offer, preferably one with exactly this id or name."""
-    found = [one for one in function.offers if type_matches(wanted, one.id, one.name)]
-    exact = [one for one in found if wanted in (one.id, one.name)]
-    return next(iter(exact or found), None)
-
-
-def _size(one: Offer) -> int | None:
-    return None if one.facts is None else one.facts.framebuffer_bytes or one.facts.nominal_bytes
-
-
-def _room(
-    ceiling: int | None, size: int | None, active: Sequence[Offer]
-) -> tuple[int | None, bool]:
-    """Return how many more vGPUs the card's memory holds, and whether that is certain.
-
-    With vGPUs of several sizes, the free memory may be fragmented.
-    """
-    sizes = [_size(one) for one in active]
-    if ceiling is None or size is None or None in sizes:
-        return None, False
-    used = sum((_size(one) or 0) * one.active for one in active)
-    return max(0, ceiling - -(-used // size)), all(one == size for one in sizes)
-
-
-def _reason(
+def _why_not(
     functions: Sequence[VgpuFunction],
-    places: Sequence[Place],
-    others: Sequence[Offer],
-    *,
-    known: bool,
+    offers: Sequence[tuple[VgpuFunction, Offer]],
+    others: Mapping[str, str],
+    without: CardWithoutVgpus | None,
+    wanted: str | None,
 ) -> NoRoomReason:
-    if not known:
-        return "unknown"
-    if not places:
-        vendor = any(function.framework == "vendor-vfio" for function in functions)
-        return "not-listed" if others and vendor else "not-offered"
+    if not offers:
+        return _why_not_offered(functions, others, without, wanted)
+    mig_backed = _is_mig_backed(offers[0][1])
+    beside = [
+        one
+        for function in functions
+        for one in function.offers
+        if one.id in others and one.active and _is_mig_backed(one) == mig_backed
+    ]
+    if mig_backed and {one.id for one in beside} == others.keys():
+        return "no-gpu-instance"
     if others:
         return "other-profile-active"
-    return "full" if any(place.active for place in places) else "none-available"
+    if any(offer.active for _, offer in offers):
+        return "full"
+    if any(function.untyped for function in functions):
+        return "mdev-removing"
+    return "none-available"
 
 
-def _lacks_functions(device: Device) -> bool:
-    """Return whether a device is an SR-IOV vGPU card of NVIDIA without virtual functions.
-
-    Its physical function offers no types; sriov-manage enables the virtual functions.
-    """
-    pci = device.capability(Pci)
-    functions = None if pci is None else pci.virtual_functions
-    return (
-        pci is not None
-        and functions is not None
-        and bool(functions.maximum)
-        and not functions.addresses
-        and device.driver == "nvidia"
-        and card_of(device) == device.name
-        and "mdev_parent" not in device.types
-    )
-
-
-def _without_functions(device: Device) -> Card:
-    return Card(
-        card=device.name,
-        available=0,
-        certain=0,
-        active=0,
-        ceiling=None,
-        reason="no-vf-enabled",
-        places=(),
-        others=(),
-    )
+def _why_not_offered(
+    functions: Sequence[VgpuFunction],
+    others: Mapping[str, str],
+    without: CardWithoutVgpus | None,
+    wanted: str | None,
+) -> NoRoomReason:
+    offers = [one for function in functions for one in function.offers]
+    if without is not None and not offers:
+        may_be = wanted is None or without.reason == "no-types" or _may_be_nvidia(wanted, ())
+        return without.reason if may_be else "not-offered"
+    vendor = any(function.framework == "vendor-vfio" for function in functions)
+    if not vendor or wanted is None or not _may_be_nvidia(wanted, offers):
+        return "not-offered"
+    # An idle card lists all its types, but those of GPU instances only if it has the instances.
+    name = parse_name(wanted)
+    by_instance = (name is not None and name.mig_backed) or any(map(_is_mig_backed, offers))
+    return "not-listed" if others or by_instance else "not-offered"
 
 
-def _names_of_types(groups: Iterable[Sequence[VgpuFunction]]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for group in groups:
-        for function in group:
-            names.update({one.name or one.id: None for one in function.offers})
-    return tuple(names)[:5]
+def _may_be_nvidia(wanted: str, offers: Iterable[Offer]) -> bool:
+    """Return whether a text can be the id or name of a type of NVIDIA, of the card of `offers`."""
+    if normalised(wanted).isdecimal():
+        return True
+    name = parse_name(wanted)
+    if name is None:
+        return False
+    listed = [parse_name(one.name) for one in offers if one.name is not None]
+    products = {one.product for one in listed if one is not None}
+    return not products or any(f"-{one}".endswith(f"-{name.product}") for one in products)
+
+
+def _is_mig_backed(offer: Offer) -> bool:
+    return offer.facts is not None and offer.facts.gpu_instance_slices is not None
+
+
+# -- what is defined, and which card is meant ---------------------------------------------------
+
+
+def _defined(snapshot: Snapshot) -> dict[str, Counter[str]]:
+    """Return the number of inactive mdevs by the card of their parent, and by their type's id."""
+    found: dict[str, Counter[str]] = {}
+    for device in snapshot:
+        mdev = device.capability(MdevChild)
+        if mdev is None or mdev.state != "inactive" or mdev.mdev_type is None:
+            continue
+        for parent in snapshot.by_sysname(mdev.parent_addr):
+            if _may_have_vgpus(parent):
+                counts = found.setdefault(card_of(parent), Counter())
+                counts[normalised(mdev.mdev_type.id)] += 1
+                break
+    return found
+
+
+def _may_have_vgpus(device: Device) -> bool:
+    return any(device.capability(kind) is not None for kind in (MdevParent, Vgpu, Pci))
+
+
+def _count(defined: Mapping[str, int], ids: Iterable[str], wanted: str | None) -> int:
+    """Return how many are defined of these types or, on a card without them, of the wanted one."""
+    keys = {normalised(one) for one in ids}
+    if not keys and wanted is None:
+        return sum(defined.values())
+    return sum(defined[one] for one in keys or {normalised(wanted or "")} if one in defined)
+
+
+def _card_with(snapshot: Snapshot, name: str) -> str:
+    """Return the name of the card that a device belongs to. Raises NoSuchDevice."""
+    device = snapshot.lookup(name)
+    mdev = device.capability(MdevChild)
+    if mdev is not None:
+        for parent in snapshot.by_sysname(mdev.parent_addr):
+            if _may_have_vgpus(parent):
+                return card_of(parent)
+    return card_of(device)

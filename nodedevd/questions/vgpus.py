@@ -5,15 +5,17 @@ The framework is a property of each function, since a host may have cards of two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from nodedevd.errors import NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
-from nodedevd.kinds.shared.vgpu_types import TypeFacts
+from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, type_matches
 from nodedevd.kinds.vgpu import CURRENT, Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.names import device_name
@@ -21,6 +23,9 @@ from nodedevd.names import device_name
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
 """The capabilities of vGPU-capable functions, as filter words."""
+_TYPELESS = frozenset({"incomplete", "removing"})
+_NEAREST = 5
+_TEXT_LIMIT = 256  # a longer text of a client is compared with no name
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):
@@ -35,9 +40,9 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     available: int | None
     """number of instances that the function can still create; None is unknown"""
     active: int
-    """number of instances on the function"""
+    """number of instances on the function, including mdevs that are being removed"""
     mdevs: tuple[str, ...]
-    """uuids of the active mdevs of this type, sorted"""
+    """uuids of these mdevs, sorted"""
 
 
 class VgpuFunction(msgspec.Struct, frozen=True, gc=False):
@@ -51,20 +56,52 @@ class VgpuFunction(msgspec.Struct, frozen=True, gc=False):
     offers: tuple[Offer, ...]
     known: bool
     """whether everything that it offers could be read"""
+    untyped: tuple[str, ...] = ()
+    """uuids of the mdevs whose type is unknown, since they are being created or removed; they
+    take capacity, too"""
 
 
 def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
-    """Return the vGPU-capable functions among devices, in their order."""
+    """Return the vGPU-capable functions among devices, in their order.
+
+    The kernel takes the type of an mdev away before it waits for the VM that has it open. Such
+    an mdev still takes its capacity; it is counted if it is among the devices, or if its parent
+    lists it.
+    """
+    devices = list(devices)
+    leaving = _leaving(devices)
     for device in devices:
         parent, vgpu = device.capability(MdevParent), device.capability(Vgpu)
         if parent is not None:
-            offers = tuple(_mdev_offers(parent))
+            types = _types_of_mdevs(parent, leaving.get(device.name, {}))
+            offers = tuple(_mdev_offers(parent, types))
             known = all(one.available is not None for one in offers)
-            yield VgpuFunction(device.name, "mdev", card_of(device), offers, known)
+            placed = {uuid for one in offers for uuid in one.mdevs}
+            untyped = tuple(sorted(types.keys() - placed))
+            yield VgpuFunction(device.name, "mdev", card_of(device), offers, known, untyped)
         elif vgpu is not None:
             known = vgpu.creatable is not None and _current_is_known(device)
             offers = tuple(_vendor_offers(vgpu, known=known))
             yield VgpuFunction(device.name, "vendor-vfio", card_of(device), offers, known)
+
+
+def _leaving(devices: Iterable[Device]) -> dict[str, dict[str, str | None]]:
+    """Return the types of active mdevs that may have lost it, by the parent's name and by uuid."""
+    found: dict[str, dict[str, str | None]] = {}
+    for device in devices:
+        mdev = device.capability(MdevChild)
+        if mdev is not None and mdev.parent is not None and mdev.state in _TYPELESS:
+            type_id = None if mdev.mdev_type is None else mdev.mdev_type.id
+            found.setdefault(mdev.parent, {})[mdev.uuid] = type_id
+    return found
+
+
+def _types_of_mdevs(parent: MdevParent, leaving: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the type of each mdev of a parent, None if it is unknown."""
+    types: dict[str, str | None] = dict.fromkeys(parent.children)
+    types.update(leaving)
+    types.update((uuid, one.id) for one in parent.types for uuid in one.devices)
+    return types
 
 
 def card_of(device: Device) -> str:
@@ -73,6 +110,39 @@ def card_of(device: Device) -> str:
     if pci is None or pci.physical_function is None:
         return device.name
     return device_name("pci", pci.physical_function)
+
+
+def find_type(functions: Iterable[VgpuFunction], wanted: str) -> tuple[Offer, ...]:
+    """Return the offers of a type, given by its id or name, one of each function that has it.
+
+    An offer with exactly this id or name is preferred to others that the name can also mean.
+    Raises NoSuchType, with the nearest names, if no function offers it.
+    """
+    functions = list(functions)
+    found = [one for function in functions for one in matching_offers(function, wanted)]
+    if not found:
+        raise NoSuchType(wanted, nearest_types(functions, wanted))
+    return tuple([one for one in found if wanted in (one.id, one.name)] or found)
+
+
+def matching_offers(function: VgpuFunction, wanted: str) -> tuple[Offer, ...]:
+    """Return the offers of a function that an id or name can mean, usually one.
+
+    An offer with exactly this id or name comes first.
+    """
+    found = [one for one in function.offers if type_matches(wanted, one.id, one.name)]
+    return tuple(sorted(found, key=lambda one: wanted not in (one.id, one.name)))
+
+
+def nearest_types(functions: Iterable[VgpuFunction], wanted: str) -> tuple[str, ...]:
+    """Return the names, or else the ids, of a few offered types, the most similar ones first."""
+    names: dict[str, str] = {}
+    for function in functions:
+        for one in function.offers:
+            names.setdefault(normalised(one.name or one.id), one.name or one.id)
+    wanted = normalised(wanted) if len(wanted) <= _TEXT_LIMIT else ""
+    close = get_close_matches(wanted, names, n=_NEAREST, cutoff=0.5)
+    return tuple([names[key] for key in dict.fromkeys([*close, *names])][:_NEAREST])
 
 
 def type_of(device: Device) -> MdevChildType | VgpuType | None:
@@ -87,8 +157,9 @@ def _current_is_known(device: Device) -> bool:
     return all(error.attribute != CURRENT for error in device.errors)
 
 
-def _mdev_offers(parent: MdevParent) -> Iterator[Offer]:
+def _mdev_offers(parent: MdevParent, types: Mapping[str, str | None]) -> Iterator[Offer]:
     for one in parent.types:
+        mdevs = tuple(sorted([uuid for uuid, type_id in types.items() if type_id == one.id]))
         yield Offer(
             id=one.id,
             name=one.name,
@@ -96,8 +167,8 @@ def _mdev_offers(parent: MdevParent) -> Iterator[Offer]:
             facts=one.facts,
             device_api=one.device_api,
             available=one.available_instances,
-            active=len(one.devices),
-            mdevs=one.devices,
+            active=len(mdevs),
+            mdevs=mdevs,
         )
 
 

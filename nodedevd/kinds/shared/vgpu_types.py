@@ -65,8 +65,10 @@ _SIZE = re.compile(r"([0-9]{1,9})\s*([KMGT])i?B?", re.IGNORECASE)
 _COUNT = re.compile("[0-9]{1,9}")
 _RESOLUTION = re.compile("[0-9]{1,6}x[0-9]{1,6}")
 _SHIFTS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_NAME = re.compile(r"(.*?[0-9a-z])-(?:([1-9])-)?[0-9]{1,4}[abcq][a-z0-9]{0,7}")  # normalised
 _SEPARATORS = re.compile(r"[\s_-]+")
 _TEXT_LIMIT = 4096  # a sysfs attribute is no longer than a page
+_SHORT_LIMIT = 128  # the part of a name that is cut into words
 
 _FIELDS = {
     "num_heads": "heads",
@@ -136,18 +138,45 @@ def normalised(name: str) -> str:
 
 
 def type_matches(wanted: str, type_id: str, name: str | None) -> bool:
-    """Return whether a type is the wanted one, by id, by name, or by normalised name.
+    """Return whether a type is the wanted one, by its id or by its name.
 
-    Before Linux 6.1 a type can lack a name. Since then its name is the id without the driver's
-    name in front, so that is used instead.
+    NVIDIA numbers its types: the id is `nvidia-1151` for mdevs and `1151` for vendor VFIO, and
+    both forms are understood. A name may be shortened to its last words: `DC-1-3Q` stands for
+    `NVIDIA RTX Pro 6000 Blackwell DC-1-3Q`. Before Linux 6.1 a type can lack a name; since then
+    its name is the id without the driver's name in front, so that is used instead.
     """
     if wanted in (type_id, name):
         return True
     if len(wanted) > _TEXT_LIMIT:
         return False  # no attribute is so long, and normalising a client's text takes time
-    if name is None:
-        return type_id.endswith(f"-{wanted}")
-    return normalised(name) == normalised(wanted)
+    meant = normalised(wanted)
+    if meant in (normalised(type_id), normalised(name or type_id.partition("-")[2])):
+        return bool(meant)
+    shortened = name is not None and _NAME.fullmatch(meant) is not None
+    return shortened and meant in _short_forms(name or "")
+
+
+@lru_cache(maxsize=1024)
+def _short_forms(name: str) -> frozenset[str]:
+    """Return the last words of a name, the last one alone, the last two, …, normalised."""
+    words = name[-_SHORT_LIMIT:].split()
+    return frozenset(normalised(" ".join(words[start:])) for start in range(1, len(words)))
+
+
+class TypeName(NamedTuple):
+    """The parts of the name of an NVIDIA type."""
+
+    product: str
+    """normalised: `rtx-6000-ada` of `NVIDIA RTX 6000 Ada-4Q`; all types of a card have the same"""
+    mig_backed: bool
+
+
+def parse_name(name: str) -> TypeName | None:
+    """Return the parts of an NVIDIA type's name, in any spelling; None for another name."""
+    if len(name) > _TEXT_LIMIT:
+        return None
+    match = _NAME.fullmatch(normalised(name))
+    return None if match is None else TypeName(match[1], match[2] is not None)
 
 
 def write_facts(facts: TypeFacts | None, out: Out) -> None:

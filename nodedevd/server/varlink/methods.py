@@ -21,7 +21,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
-from nodedevd.questions.fits import fits
+from nodedevd.questions.fits import fits, types
 from nodedevd.questions.hostdev import HostDevRequest, hostdev
 from nodedevd.questions.in_use import VfioUsage
 from nodedevd.questions.resolve import resolve
@@ -37,6 +37,7 @@ from nodedevd.server.varlink.parameters import (
     ListParameters,
     ResolveParameters,
     SnapshotParameters,
+    TypesParameters,
     WatchParameters,
 )
 from nodedevd.server.varlink.service import Interface, MethodTable, Request
@@ -193,8 +194,17 @@ class DevicesInterface:
         return self._when_fresh(devices, partial(self._fits, parameters))
 
     def _fits(self, parameters: FitsParameters) -> Answer:
-        found = fits(self._store.snapshot, parameters.type, parameters.count or 1)
-        return msgspec.json.encode(found)
+        snapshot, count = self._store.snapshot, parameters.count or 1
+        return msgspec.json.encode(fits(snapshot, parameters.type, count, parameters.names))
+
+    @methods.add("Types", TypesParameters)
+    def types(self, parameters: TypesParameters, request: Request) -> Answer | Awaitable[Answer]:
+        """Answer the vGPU types of each card."""
+        devices = self._store.snapshot.select(vgpus.CAPABILITIES)
+        return self._when_fresh(devices, partial(self._types, parameters))
+
+    def _types(self, parameters: TypesParameters) -> Answer:
+        return msgspec.json.encode(types(self._store.snapshot, parameters.names))
 
     @methods.add("Resolve", ResolveParameters)
     def resolve(self, parameters: ResolveParameters, request: Request) -> Answer:

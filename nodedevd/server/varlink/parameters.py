@@ -45,10 +45,17 @@ class SnapshotParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class FitsParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A type by id or name, and the number of vGPUs."""
+    """A type by id or name, the number of vGPUs, and devices of the wanted cards."""
 
-    type: str
+    type: str | None = None
     count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_AT_MOST)] | None = None
+    names: list[str] | None = None
+
+
+class TypesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Selects cards by their devices."""
+
+    names: list[str] | None = None
 
 
 class ResolveParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, type_facts, type_matches
+from nodedevd.kinds.shared.vgpu_types import (
+    TypeFacts,
+    normalised,
+    parse_name,
+    type_facts,
+    type_matches,
+)
 from tests.support.nvidia import A2_TYPES, L40S_TYPES, P40_TYPES, nvidia_types
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -209,13 +215,67 @@ def test_names_of_different_types_stay_different(one: str, other: str) -> None:
     assert not type_matches(other, "nvidia-1", one)
 
 
-def test_type_matches_by_id_and_by_the_name_it_will_have() -> None:
-    """The id is exact; GVT-g has no name before Linux 6.1, and the id's end from then on."""
-    assert type_matches("nvidia-746", "nvidia-746", "NVIDIA A2-4Q")
-    assert not type_matches("NVIDIA-746", "nvidia-746", "NVIDIA A2-4Q")
-    assert not type_matches("746", "nvidia-746", "NVIDIA A2-4Q")
-    assert type_matches("GVTg_V5_4", "i915-GVTg_V5_4", None)
-    assert not type_matches("V5_4", "i915-GVTg_V5_4", None)
+@pytest.mark.parametrize(
+    ("wanted", "type_id", "name"),
+    [
+        ("nvidia-746", "nvidia-746", "NVIDIA A2-4Q"),
+        ("746", "nvidia-746", "NVIDIA A2-4Q"),
+        ("NVIDIA 746", "nvidia-746", None),
+        ("nvidia-1151", "1151", "NVIDIA L40S-8Q"),
+        ("1151", "1151", None),
+        ("L40S-8Q", "1151", "NVIDIA L40S-8Q"),
+        ("GVTg_V5_4", "i915-GVTg_V5_4", None),
+        ("i915-gvtg-v5-4", "i915-GVTg_V5_4", "GVTg_V5_4"),
+        ("I/O subchannel (non-qdio)", "vfio_ccw-io", "I/O subchannel (Non-QDIO)"),
+        ("vfio-ap-passthrough", "vfio_ap-passthrough", "VFIO AP Passthrough Device"),
+        *[
+            (wanted, "1562", "NVIDIA RTX Pro 6000 Blackwell DC-1-3Q")
+            for wanted in ("DC-1-3Q", "dc_1_3q", "Blackwell DC-1-3Q", "6000 blackwell dc-1-3q")
+        ],
+    ],
+)
+def test_type_matches_by_id_name_and_short_form(
+    wanted: str, type_id: str, name: str | None
+) -> None:
+    """The same type has an id for each framework, and names of several lengths."""
+    assert type_matches(wanted, type_id, name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "type_id", "name"),
+    [
+        ("V5_4", "i915-GVTg_V5_4", None),
+        ("46", "nvidia-746", "NVIDIA A2-4Q"),
+        ("7460", "nvidia-746", "NVIDIA A2-4Q"),
+        ("1", "mtty-1", "Single port serial"),
+        ("4Q", "nvidia-746", "NVIDIA A2-4Q"),
+        ("port serial", "mtty-1", "Single port serial"),
+        ("1-3Q", "1562", "NVIDIA RTX Pro 6000 Blackwell DC-1-3Q"),
+        ("C-1-3Q", "1562", "NVIDIA RTX Pro 6000 Blackwell DC-1-3Q"),
+        ("", "nvidia-", "NVIDIA "),
+    ],
+)
+def test_part_of_an_id_or_name_is_another_type(wanted: str, type_id: str, name: str | None) -> None:
+    """A size alone does not name a type, and a number is read as a whole."""
+    assert not type_matches(wanted, type_id, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("NVIDIA L40S-8Q", ("l40s", False)),
+        ("grid a100-1-5cme", ("a100", True)),
+        ("NVIDIA RTX Pro 6000 Blackwell DC-1-3Q", ("rtx-pro-6000-blackwell-dc", True)),
+        ("NVIDIA RTX6000-Ada-48Q", ("rtx6000-ada", False)),
+        ("GVTg_V5_4", None),
+        ("1151", None),
+        ("4Q", None),
+        ("x" * 5000 + "-4Q", None),
+    ],
+)
+def test_name_has_a_product_and_a_size(name: str, parts: tuple[str, bool] | None) -> None:
+    """All types of a card have the same product in their names."""
+    assert parse_name(name) == parts
 
 
 def test_text_longer_than_any_attribute_is_no_type_and_is_not_looked_through() -> None:

@@ -11,7 +11,7 @@ import pytest
 from nodedevd.errors import NoSuchType
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.fits import Card, Fits, fits
+from nodedevd.questions.fits import CardType, Fits, fits
 from nodedevd.questions.vgpus import vgpu_functions
 from nodedevd.tree.read import scan
 from tests.support.hosts import snapshot_of
@@ -21,15 +21,15 @@ from tests.support.trees import Tree
 A2, L40S, L40S_IDLE, P40 = "08:00.0", "26:00.0", "5e:00.0", "16:00.0"
 
 
-def card(found: Fits, address: str) -> Card:
+def card(found: Fits, address: str) -> CardType:
     """Return the answer for one card."""
     name = "pci_0000_" + address.translate(str.maketrans(":.", "__"))
     return next(one for one in found.cards if one.card == name)
 
 
-def gist(one: Card) -> tuple[int | None, int, int, int | None, str | None]:
-    """Return available, certain, active, ceiling, reason."""
-    return one.available, one.certain, one.active, one.ceiling, one.reason
+def gist(one: CardType) -> tuple[int | None, int, int, int | None, str | None]:
+    """Return available, sure, active, ceiling, reason."""
+    return one.available, one.sure, one.active, one.ceiling, one.reason
 
 
 def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
@@ -39,8 +39,8 @@ def test_sum_over_functions_of_a_card_is_bounded_by_its_memory() -> None:
     assert (found.answer, len(found.cards)) == ("yes", 1)
     one = card(found, A2)
     assert gist(one) == (2, 2, 2, 4, None)
-    assert [place.available for place in one.places] == [1] * 14 + [0] * 2
-    assert one.places[0].device == "pci_0000_08_00_5"
+    assert [place.available for place in one.functions] == [1] * 14 + [0] * 2
+    assert one.functions[0].name == "pci_0000_08_00_5"
     assert one.others == ()
     assert fits(snapshot, "NVIDIA A2-4Q", 3).answer == "no"
 
@@ -77,16 +77,16 @@ def test_cards_of_two_generations_answer_side_by_side() -> None:
         ("pci_0000_26_00_0", None),
         ("pci_0000_16_00_0", "not-offered"),
     ]
-    assert {place.framework for place in found.cards[0].places} == {"vendor-vfio"}
+    assert {place.framework for place in found.cards[0].functions} == {"vendor-vfio"}
     older = fits(snapshot_of("vgpu-two-generations"), "GRID P40-8C")
     assert [(one.card, one.reason) for one in older.cards] == [
         ("pci_0000_16_00_0", None),
-        ("pci_0000_26_00_0", "not-listed"),
+        ("pci_0000_26_00_0", "not-offered"),
     ]
-    assert {place.framework for place in older.cards[0].places} == {"mdev"}
+    assert {place.framework for place in older.cards[0].functions} == {"mdev"}
 
 
-def test_without_a_ceiling_one_is_certain_and_more_are_not() -> None:
+def test_without_a_ceiling_one_is_sure_and_more_are_not() -> None:
     """With vendor VFIO, five functions list the type; how many fit together is unknown."""
     snapshot = snapshot_of("vgpu-vendor-vfio")
     assert gist(card(fits(snapshot, "NVIDIA L40S-4Q"), L40S)) == (5, 1, 1, None, None)
@@ -109,7 +109,7 @@ def test_profile_that_no_function_lists_is_not_called_unknown_to_the_host() -> N
 def test_card_without_virtual_functions_says_so() -> None:
     """The types are unknown until virtual functions are enabled."""
     one = card(fits(snapshot_of("vgpu-vendor-vfio"), "NVIDIA L40S-4Q"), L40S_IDLE)
-    assert (gist(one), one.places) == ((0, 0, 0, None, "no-vf-enabled"), ())
+    assert (gist(one), one.functions) == ((0, 0, 0, None, "no-vf-enabled"), ())
 
 
 def test_network_card_without_virtual_functions_is_no_vgpu_card() -> None:
@@ -124,16 +124,25 @@ def test_type_that_no_device_offers_is_an_error_with_offered_types(wanted: str) 
     """A misspelled type is not answered with "no"."""
     with pytest.raises(NoSuchType) as caught:
         fits(snapshot_of("vgpu-sriov"), wanted)
-    assert caught.value.offered == (
-        *("NVIDIA A2-1B", "NVIDIA A2-2B", "NVIDIA A2-1Q", "NVIDIA A2-2Q", "NVIDIA A2-4Q"),
-    )
+    assert len(caught.value.nearest) == 5
+    assert set(caught.value.nearest) <= {f"NVIDIA A2-{row[1]}" for row in A2_TYPES}
+
+
+def test_nearest_types_are_those_that_differ_least() -> None:
+    """A misspelled size, and a product that the host does not have."""
+    with pytest.raises(NoSuchType) as caught:
+        fits(snapshot_of("vgpu-sriov"), "A2-3Q")
+    assert set(caught.value.nearest[:4]) <= {f"NVIDIA A2-{size}Q" for size in (1, 2, 4, 8)}
+    with pytest.raises(NoSuchType) as caught:
+        fits(snapshot_of("vgpu-two-generations"), "A2-8Q")
+    assert caught.value.nearest[0] == "NVIDIA L40S-8Q"
 
 
 def test_host_without_vgpus_has_no_type_at_all() -> None:
     """The error says what to do next."""
-    with pytest.raises(NoSuchType, match="or any other; run nodedevctl doctor") as caught:
+    with pytest.raises(NoSuchType, match="or any other; see `nodedevctl types`") as caught:
         fits(snapshot_of("empty"), "nvidia-1")
-    assert caught.value.offered == ()
+    assert caught.value.nearest == ()
 
 
 def test_sample_drivers_are_answered_as_any_other() -> None:

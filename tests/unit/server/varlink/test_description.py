@@ -16,11 +16,12 @@ from nodedevd.client.watching import Event
 from nodedevd.errors import REPLIED
 from nodedevd.host.faults import Fault
 from nodedevd.host.processes import Process
+from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry
 from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead
 from nodedevd.model.store import Store
-from nodedevd.questions.fits import Card, Fits, Place
+from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev import HostDev
 from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
@@ -36,8 +37,8 @@ from tests.support.freshness import FakeFreshness
 from tests.support.hosts import snapshot_of
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
-    *(Card, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
-    *(UnansweredRead, Use),
+    *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
+    *(TypeFacts, UnansweredRead, Use),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
@@ -47,6 +48,7 @@ REPLIES: dict[str, type[msgspec.Struct]] = {
     "HostDev": HostDev,
     "Snapshot": Devices,
     "Fits": Fits,
+    "Types": Types,
     "Resolve": Resolution,
     "InUse": InUse,
     "Watch": Event,

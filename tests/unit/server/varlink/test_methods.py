@@ -596,7 +596,7 @@ async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
         error, parameters = await refusal(client, "Fits", type="A2-5Q")
     assert msgspec.convert(found, Fits) == fits(store.snapshot, "A2-4Q", 2)
     assert (one["count"], one["answer"]) == (1, "yes")
-    assert (error, parameters["type"], len(parameters["offered"])) == (
+    assert (error, parameters["type"], len(parameters["nearest"])) == (
         f"{INTERFACE}.NoSuchType", "A2-5Q", 5,
     )  # fmt: skip
 

@@ -1,0 +1,138 @@
+"""card_types: cards and their types as text of at most 80 columns, for `types` and `fits`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from nodedevd.questions.fits import CardType
+from nodedevd.text import printable, table
+
+WIDTH = 80
+_INDENT = "  "
+_END = "|"  # stands for the last cell, which is not padded
+_NARROWEST = 12  # of the last column
+
+
+def number(value: int | None) -> str:
+    """Return a count as a cell; None is unknown."""
+    return "unknown" if value is None else str(value)
+
+
+def counts(card: CardType) -> tuple[str, ...]:
+    """Return the cells of the columns COUNTS."""
+    ceiling = "-" if card.ceiling is None else str(card.ceiling)
+    return (
+        number(card.available),
+        str(card.sure),
+        str(card.active),
+        str(card.defined),
+        ceiling,
+    )
+
+
+COUNTS = ("AVAILABLE", "SURE", "ACTIVE", "DEFINED", "CEILING")
+
+
+def types_of_card(cards: Sequence[CardType], *, functions: bool = False) -> str:
+    """Return the types of one card: a heading, and a line for each type.
+
+    With `functions`, the functions that offer each type follow.
+    """
+    offered = [card for card in cards if card.type is not None]
+    if not offered:
+        first = cards[0]
+        return folded(f"{first.card} offers no vGPUs: {why_not(first)}")
+    names = dict.fromkeys(place.name for card in offered for place in card.functions)
+    alone = list(names) == [offered[0].card]
+    where = "" if alone else f", {len(names)} function{'s' if len(names) > 1 else ''}"
+    rows = [
+        (card.type or "-", *counts(card), str(len(card.functions)), card.type_name or "-")
+        for card in offered
+    ]
+    text = f"{offered[0].card} ({offered[0].framework}{where})\n"
+    text += indented(("TYPE", *COUNTS, "ON", "NAME"), rows)
+    if functions:
+        places = [place for card in offered for place in card.functions]
+        rows = [
+            (one.name, one.type, number(one.available), str(one.active), one.type_name or "-")
+            for one in places
+        ]
+        text += "\n" + indented(("FUNCTION", "TYPE", "AVAILABLE", "ACTIVE", "NAME"), rows)
+    return text
+
+
+def indented(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table, indented; a last cell that is too long continues on the next line."""
+    rows = list(rows)
+    lasts = [heading[-1], *(printable(row[-1]) for row in rows)]
+    begins = table([*heading[:-1], _END], [[*row[:-1], _END] for row in rows]).splitlines()
+    column = len(begins[0]) - len(_END)
+    room = max(_NARROWEST, WIDTH - len(_INDENT) - column)
+    lines: list[str] = []
+    for begin, last in zip(begins, lasts, strict=True):
+        first, *others = textwrap.wrap(last, room) or [""]
+        lines += [begin.removesuffix(_END) + first, *(" " * column + part for part in others)]
+    return "".join(f"{_INDENT}{line}".rstrip() + "\n" for line in lines)
+
+
+def folded(text: str, indent: str = "") -> str:
+    """Return a sentence in lines of at most 80 columns; further lines are indented."""
+    text = textwrap.fill(
+        printable(text),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return text + "\n"
+
+
+def why_not(card: CardType) -> str:
+    """Return why no vGPU of a type can be created on a card, and what to do."""
+    others = ", ".join(card.others)
+    match card.reason:
+        case None:
+            return "-"
+        case "not-offered":
+            return "the card has no such type"
+        case "not-listed":
+            return f"not listed beside {others}" if others else "the driver does not list it"
+        case "other-profile-active":
+            return f"{others} active"
+        case "full":
+            return "full"
+        case "mdev-removing":
+            return (
+                "an mdev that is being created or removed takes the capacity;"
+                " `nodedevctl in-use` shows who has it open"
+            )
+        case "no-gpu-instance":
+            return "no GPU instance of its profile is free; `nvidia-smi mig -lgi` lists them"
+        case "none-available":
+            return "the driver reports none available"
+        case "unknown":
+            return "the available count cannot be read"
+        case "no-vf-enabled":
+            return "no virtual function is enabled"
+        case "vfs-on-other-driver":
+            return (
+                f"its virtual functions are bound to {card.driver}, which cannot make vGPUs of"
+                " them; bind them to nvidia"
+            )
+        case "vfs-without-driver":
+            return "its virtual functions are bound to no driver; bind them to nvidia"
+        case "vfs-without-interface":
+            return (
+                "its virtual functions have neither mdev types nor vendor VFIO; check that the"
+                " services nvidia-vgpud and nvidia-vgpu-mgr run, and that the host driver"
+                " supports the card"
+            )
+        case "no-types":
+            return "it is an mdev parent without types; see `dmesg` for its driver"
+        case "none-creatable":
+            return (
+                "its driver lists no type, although the card is idle; a card in MIG mode needs"
+                " GPU instances: `nvidia-smi mig -lgi`"
+            )
