@@ -16,6 +16,7 @@ from nodedevd.cli.options import (
     epilog,
     json_option,
     split_capabilities,
+    state_mark,
     timeout_option,
 )
 from nodedevd.client import Event
@@ -66,9 +67,9 @@ def events(
 ) -> None:
     """Print changes as they happen.
 
-    Each line has the event (added, changed or removed), the device and, for a change, the
-    changed parts. With --json, each line is one JSON object. The command runs until Ctrl-C,
-    --count or --timeout.
+    Each line has the event (added, changed or removed), the device, its state if that is not
+    active, and for a change the changed parts. With --json, each line is one JSON object. The
+    command runs until Ctrl-C, --count or --timeout.
 
     "resync" means that changes were lost because this command read them too slowly: discard
     everything read before it.
@@ -105,4 +106,4 @@ def _stamp(wanted: bool) -> str:
 
 def _line(event: Event) -> str:
     parts = f" ({', '.join(event.parts)})" if event.parts else ""
-    return f"{event.event:<7} {event.name or ''}{parts}".rstrip()
+    return f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}".rstrip()

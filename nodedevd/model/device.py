@@ -46,6 +46,13 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     """device node below /dev"""
     devlinks: tuple[str, ...]
     """udev's symbolic links to the device node, sorted"""
+    state: State = "active"
+    """follows from the path and the capabilities"""
+
+    def __post_init__(self) -> None:
+        state = _state(self.path, self.capabilities)
+        if state != self.state:
+            msgspec.structs.force_setattr(self, "state", state)
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the device's capability of a kind."""
@@ -63,17 +70,6 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     def active(self) -> bool:
         """Whether the device is present; False if it is only defined."""
         return is_active(self.path)
-
-    @property
-    def state(self) -> State:
-        """Whether the device is active, only defined, or being removed."""
-        if not self.active:
-            return "inactive"
-        for capability in self.capabilities:
-            removing = _REMOVING.get(type(capability))
-            if removing is not None and removing(capability):
-                return "removing"
-        return "active"
 
     @property
     def is_volatile(self) -> bool:
@@ -110,6 +106,16 @@ _NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if k
 
 
 _REMOVING = {one: kind.removing for one, kind in KIND_OF.items() if kind.removing is not None}
+
+
+def _state(path: str | None, capabilities: Iterable[AnyCapability]) -> State:
+    if not is_active(path):
+        return "inactive"
+    for capability in capabilities:
+        removing = _REMOVING.get(type(capability))
+        if removing is not None and removing(capability):
+            return "removing"
+    return "active"
 
 
 _VOLATILE = frozenset(

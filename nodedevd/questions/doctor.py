@@ -138,7 +138,7 @@ class Report(msgspec.Struct, frozen=True):
     """The findings of `nodedevctl doctor`."""
 
     sysroot: str
-    devices: int
+    devices: int = msgspec.field(name="device_count")
     """number of devices checked"""
     findings: tuple[Finding, ...]
     """the most severe first"""

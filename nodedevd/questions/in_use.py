@@ -48,7 +48,7 @@ REASONS: Mapping[UseReason, str] = {
 class Use(msgspec.Struct, frozen=True):
     """Whether one device is open."""
 
-    device: str
+    name: str
     """name of the device"""
     path: str | None
     open: Literal["yes", "no", "unknown"]
@@ -114,7 +114,7 @@ class VfioUsage:
         """Number of processes whose open files cannot be read."""
         return 0 if self.processes is None else self.processes.unseen
 
-    def use(self, device: str, path: str | None) -> Use:
+    def use(self, name: str, path: str | None) -> Use:
         """Return whether a device, given by name and sysfs path, is open."""
         path = path or ""
 
@@ -123,7 +123,7 @@ class VfioUsage:
             reason: UseReason | None,
             holders: Iterable[Process] = (),
         ) -> Use:
-            return Use(device, path or None, is_open, tuple(dict.fromkeys(holders)), reason)
+            return Use(name, path or None, is_open, tuple(dict.fromkeys(holders)), reason)
 
         if self.processes is None:
             return answer("unknown", self.reason)

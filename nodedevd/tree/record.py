@@ -33,7 +33,7 @@ _READABLE = 0o444
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What a recording holds."""
 
-    devices: int
+    devices: int = msgspec.field(name="device_count")
     files: int
     links: int
     replaced: int

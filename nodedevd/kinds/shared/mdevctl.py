@@ -33,7 +33,7 @@ class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
 class Definition(msgspec.Struct, frozen=True, gc=False):
     """The content of one definition."""
 
-    mdev_type: str
+    mdev_type: str = msgspec.field(name="type")
     """id of the type"""
     autostart: bool
     """whether `start` is `auto`"""
