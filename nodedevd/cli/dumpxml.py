@@ -37,8 +37,9 @@ def dumpxml(
     One device is printed as <device>. Several devices, or all, are printed as one document
     <devices>.
     """
+    source = context.source()
     names = names_or_all(devices, all_devices)
     if as_json:
-        print_json(msgspec.json.encode(context.source().xml_document(names, form=form)))
+        print_json(msgspec.json.encode(source.xml_document(names, form=form)))
         return
-    click.echo(context.source().dump_xml(names, form=form), nl=False)
+    click.echo(source.dump_xml(names, form=form), nl=False)

@@ -10,7 +10,7 @@ from nodedevd.cli.options import Context, always_json_option, epilog, names_or_a
 @click.command(
     epilog=epilog(
         "Example: the types that a device offers",
-        "nodedevctl show 0000:3b:00.0 | jq '.devices[].capabilities[] | .types? // empty'",
+        "nodedevctl show 0000:3b:00.0 | jq '.devices[].capabilities[].types?'",
     )
 )
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)

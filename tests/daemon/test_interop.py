@@ -95,11 +95,11 @@ def test_reference_client_introspects_the_daemon(path: Path) -> None:
 
 def test_reference_client_calls_every_method(client: Any) -> None:
     """It decodes the replies by the interface's types."""
-    assert client.GetStatus()["devices"] == 6
+    assert client.GetStatus()["state_counts"]["active"] == 6
     assert client.GetStatus()["last_scan"]["seconds"] > 0
     assert [entry["name"] for entry in client.List()["devices"]] == NAMES
     assert [entry["name"] for entry in client.List(["mdev_types"])["devices"]] == [CARD]
-    described = client.Describe(ADDRESS)["device"]
+    described = client.Describe(ADDRESS)["devices"][0]
     assert (described["name"], described["driver"]) == (CARD, "nvidia")
     assert [one["type"] for one in described["capabilities"]] == ["pci", "mdev_parent"]
     dumped = client.DumpXML(names=[CARD], format="nodedevd")["xml"]
@@ -263,8 +263,8 @@ class Status(TypedDict):
     privileged: bool
     started: str
     generation: int
-    devices: int
-    capabilities: dict[str, int]
+    state_counts: dict[str, int]
+    capability_counts: dict[str, int]
     last_scan: ScanTimes
     event_source: str
     events: int
@@ -289,8 +289,9 @@ class Entry(TypedDict):
     parent: str | None
     path: str | None
     capabilities: list[str]
-    active: bool
-    profile: str | None
+    state: str
+    type: str | None
+    type_name: str | None
 
 
 class Listed(TypedDict):
@@ -304,7 +305,7 @@ class Described(TypedDict):
     """The reply to Describe."""
 
     generation: int
-    device: Any
+    devices: list[Any]
 
 
 class Dumped(TypedDict):
@@ -414,10 +415,10 @@ async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
 async def test_asyncvarlink_calls_every_method(path: Path) -> None:
     """Its strict conversion accepts every reply, single or streamed."""
     async with asynchronous(path) as (devices, _):
-        assert (await devices.GetStatus())["devices"] == 6
+        assert (await devices.GetStatus())["state_counts"]["active"] == 6
         listed = await devices.List(capabilities=["pci"])
         assert [entry["name"] for entry in listed["devices"]] == NAMES[3:]
-        assert (await devices.Describe(name=ADDRESS))["device"]["name"] == CARD
+        assert (await devices.Describe(name=ADDRESS))["devices"][0]["name"] == CARD
         assert validate((await devices.DumpXML(names=[CARD]))["xml"]).tag == "device"
         parts = [part["devices"] async for part in devices.Snapshot()]
         assert [device["name"] for part in parts for device in part] == NAMES
@@ -452,14 +453,14 @@ async def test_asyncvarlink_pipelines_calls(path: Path) -> None:
     async with asynchronous(path) as (devices, _):
         wanted = NAMES * 50
         answers = await asyncio.gather(*(devices.Describe(name=name) for name in wanted))
-    assert [answer["device"]["name"] for answer in answers] == wanted
+    assert [answer["devices"][0]["name"] for answer in answers] == wanted
 
 
 async def test_asyncvarlink_calls_oneway(path: Path) -> None:
     """A call that wants no reply gets none."""
     async with asynchronous(path) as (devices, _):
         await devices.Describe.oneway(name=CARD)
-        assert (await devices.Describe(name="computer"))["device"]["name"] == "computer"
+        assert (await devices.Describe(name="computer"))["devices"][0]["name"] == "computer"
 
 
 # -- hostile clients ---------------------------------------------------------
@@ -493,7 +494,7 @@ async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, 
         await other.send_raw(watch)
         await bad.send_raw(message)
         assert (await bad.receive_error())[0] == error
-        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["device"][
+        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["devices"][0][
             "parent"
         ] is None
         told = [await other.receive() for _ in range(7)]
@@ -505,9 +506,9 @@ async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
     async with connected(path) as half, connected(path) as other:
         await half.send_raw(GOOD[:20])
         for _ in range(3):
-            assert (await other.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
+            assert (await other.call(f"{INTERFACE}.GetStatus"))["state_counts"]["active"] == 6
         await half.send_raw(GOOD[20:])
-        assert (await half.receive())["device"]["name"] == "computer"
+        assert (await half.receive())["devices"][0]["name"] == "computer"
 
 
 async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path: Path) -> None:
@@ -523,7 +524,7 @@ async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path
                 leaving.sendall(data)
         while (await other.call(f"{INTERFACE}.GetStatus"))["clients"] > 1:
             pass
-        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["device"]["name"] == CARD
+        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["devices"][0]["name"] == CARD
 
 
 async def test_malformed_message_between_pipelined_calls_is_answered_in_its_place(
@@ -532,14 +533,14 @@ async def test_malformed_message_between_pipelined_calls_is_answered_in_its_plac
     """Every message is answered in order, the malformed one with an error."""
     async with connected(path) as client:
         await client.send_raw(GOOD + b"nonsense\0" + GOOD + LARGE + b"\0" + GOOD)
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         assert (await client.receive_error())[0] == f"{INTERFACE}.MalformedMessage"
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         assert await client.receive_error() == (
             f"{INTERFACE}.MessageTooLarge",
             {"limit": MESSAGE_LIMIT_BYTES},
         )
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
 
 
 async def test_client_that_ended_its_sending_is_still_answered(path: Path) -> None:
@@ -547,7 +548,7 @@ async def test_client_that_ended_its_sending_is_still_answered(path: Path) -> No
     async with connected(path) as client:
         await client.send_raw(GOOD)
         client.end_sending()
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         await client.receive_end()
 
 
