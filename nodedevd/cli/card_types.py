@@ -71,7 +71,7 @@ def indented(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     room = max(_NARROWEST, WIDTH - len(_INDENT) - column)
     lines: list[str] = []
     for begin, last in zip(begins, lasts, strict=True):
-        first, *others = textwrap.wrap(last, room) or [""]
+        first, *others = textwrap.wrap(last, room, break_on_hyphens=False) or [""]
         lines += [begin.removesuffix(_END) + first, *(" " * column + part for part in others)]
     return "".join(f"{_INDENT}{line}".rstrip() + "\n" for line in lines)
 

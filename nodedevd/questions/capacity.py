@@ -71,7 +71,7 @@ def _limit(
         return _limit_by_gpu_instances(functions, offer, most, taken)
     size = _size(offer)
     if size is None:
-        return most - sum(count for one, count in taken if one.id == offer.id)
+        return max(0, most - sum(count for one, count in taken if one.id == offer.id))
     alike = sum(count for one, count in taken if _size(one) == size and _slices(one) is None)
     used = sum((_size(one) or 0) * count for one, count in taken)
     return max(0, min(most - alike, (_memory(functions) - used) // size))
@@ -141,28 +141,30 @@ def _sure(functions: Sequence[VgpuFunction], offers: Sequence[tuple[VgpuFunction
         return 1
     if any(_size(one) != size for one, _ in taken) or any(one.untyped for one in functions):
         return 1  # the free memory may be fragmented
-    if not _equal_sizes_only(functions, offers):
+    if not taken or not _equal_sizes_only(offers):
         # In mixed-size mode fewer fit: NVIDIA's tables have the largest power of two.
         most = 1 << (most.bit_length() - 1) if most > 0 else 0
     return max(1, most - sum(count for _, count in taken))
 
 
-def _equal_sizes_only(
-    functions: Sequence[VgpuFunction], offers: Sequence[tuple[VgpuFunction, Offer]]
-) -> bool:
-    """Return whether the card proves to be in equal-size mode.
+def _equal_sizes_only(offers: Sequence[tuple[VgpuFunction, Offer]]) -> bool:
+    """Return whether a card with vGPUs proves to be in equal-size mode.
 
-    Where a vGPU fits, a smaller one of the same series does, too, unless the sizes must be equal.
+    Where one more fits, so do smaller ones of the same series, unless the sizes must be equal.
     """
     for function, offer in offers:
         size = _size(offer)
         if not offer.available or size is None:
             continue
-        for one in function.offers:
-            other = _size(one)
-            smaller = other is not None and other < size and _slices(one) is None
-            if smaller and one.available == 0 and _series(one) == _series(offer):
-                return True
+        smaller = [
+            one.available
+            for one in function.offers
+            if (_size(one) or size) < size
+            and _slices(one) is None
+            and _series(one) == _series(offer)
+        ]
+        if smaller and not any(count != 0 for count in smaller):
+            return True
     return False
 
 

@@ -3,9 +3,9 @@
 A pure function of the devices. It knows NVIDIA's cards, whose functions have no other use on a
 host than vGPUs, and mdev parents of any driver.
 
-Source: NVIDIA vGPU software user guide, "Preparing the Virtual Function for an NVIDIA vGPU" and
-"Creating an NVIDIA vGPU on a Linux with KVM Hypervisor Host that Uses a Vendor-Specific VFIO
-Framework"; Documentation/ABI/testing/sysfs-bus-vfio-mdev.
+Source: NVIDIA vGPU software user guide, "Preparing the Virtual Function for an NVIDIA vGPU that
+Supports SR-IOV on a Linux with KVM Hypervisor" and "Configuring a GPU for MIG-Backed vGPUs";
+Documentation/ABI/testing/sysfs-bus-vfio-mdev.
 """
 
 from __future__ import annotations

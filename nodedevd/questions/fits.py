@@ -16,7 +16,7 @@ from nodedevd.errors import NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
-from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, parse_name
+from nodedevd.kinds.shared.vgpu_types import TEXT_LIMIT, TypeFacts, normalised, parse_name
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -35,6 +35,7 @@ from nodedevd.questions.vgpus import (
     matching_offers,
     nearest_types,
     vgpu_functions,
+    vgpu_related,
 )
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
@@ -204,14 +205,15 @@ class _Cards:
     """The cards of a host, or those of some devices."""
 
     def __init__(self, snapshot: Snapshot, names: Iterable[str] | None) -> None:
-        self._functions = list(vgpu_functions(snapshot))
+        devices = vgpu_related(snapshot)
+        self._functions = list(vgpu_functions(devices))
         self._groups = functions_by_card(self._functions)
         self._without = {
             one.card: one
-            for one in cards_without_vgpus(snapshot, self._functions)
+            for one in cards_without_vgpus(devices, self._functions)
             if one.card not in self._groups or one.reason in _OF_FUNCTIONS
         }
-        self._defined = _defined(snapshot)
+        self._defined = _defined(snapshot, devices)
         if names is not None:
             chosen = {_card_with(snapshot, name) for name in names}
             self._groups = {card: one for card, one in self._groups.items() if card in chosen}
@@ -233,6 +235,8 @@ class _Cards:
 
     def one_type(self, wanted: str) -> list[CardType]:
         """Return each card with the wanted type, or with the reason why it lacks it."""
+        if len(wanted) > TEXT_LIMIT:  # before it is normalised, which takes time and is cached
+            raise NoSuchType(wanted, nearest_types(self._functions, wanted))
         found: list[CardType] = []
         for card in sorted({*self._groups, *self._without}):
             functions = self._groups.get(card, [])
@@ -375,10 +379,10 @@ def _is_mig_backed(offer: Offer) -> bool:
 # -- what is defined, and which card is meant ---------------------------------------------------
 
 
-def _defined(snapshot: Snapshot) -> dict[str, Counter[str]]:
+def _defined(snapshot: Snapshot, devices: Iterable[Device]) -> dict[str, Counter[str]]:
     """Return the number of inactive mdevs by the card of their parent, and by their type's id."""
     found: dict[str, Counter[str]] = {}
-    for device in snapshot:
+    for device in devices:
         mdev = device.capability(MdevChild)
         if mdev is None or mdev.state != "inactive" or mdev.mdev_type is None:
             continue

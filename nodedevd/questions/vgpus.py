@@ -23,9 +23,10 @@ from nodedevd.names import device_name
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
 """The capabilities of vGPU-capable functions, as filter words."""
+_RELATED = frozenset({MdevParent, MdevChild, Vgpu})
 _TYPELESS = frozenset({"incomplete", "removing"})
 _NEAREST = 5
-_TEXT_LIMIT = 256  # a longer text of a client is compared with no name
+_COMPARED = 256  # characters of a name: to compare two takes their product
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +60,23 @@ class VgpuFunction(msgspec.Struct, frozen=True, gc=False):
     untyped: tuple[str, ...] = ()
     """uuids of the mdevs whose type is unknown, since they are being created or removed; they
     take capacity, too"""
+
+
+def vgpu_related(devices: Iterable[Device]) -> list[Device]:
+    """Return the devices that answers about vGPUs depend on: a few of the many of a host.
+
+    They are vGPU-capable functions, mdevs, and the functions of cards with SR-IOV.
+    """
+    found = []
+    for device in devices:
+        for one in device.capabilities:
+            # In line and by type: it is done for every device of the host.
+            if type(one) in _RELATED or (
+                isinstance(one, Pci) and (one.physical_function or one.virtual_functions)
+            ):
+                found.append(device)
+                break
+    return found
 
 
 def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
@@ -139,8 +157,9 @@ def nearest_types(functions: Iterable[VgpuFunction], wanted: str) -> tuple[str, 
     names: dict[str, str] = {}
     for function in functions:
         for one in function.offers:
-            names.setdefault(normalised(one.name or one.id), one.name or one.id)
-    wanted = normalised(wanted) if len(wanted) <= _TEXT_LIMIT else ""
+            name = one.name or one.id
+            names.setdefault(normalised(name[:_COMPARED]), name)
+    wanted = normalised(wanted[:_COMPARED])
     close = get_close_matches(wanted, names, n=_NEAREST, cutoff=0.5)
     return tuple([names[key] for key in dict.fromkeys([*close, *names])][:_NEAREST])
 

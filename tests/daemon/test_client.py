@@ -195,6 +195,21 @@ def test_client_hands_devices_over_as_a_scan_does(both: tuple[Source, Client]) -
         assert outcome(client, request) == outcome(embedded, request)
 
 
+def test_client_counts_vgpus_as_a_scan_does(both: tuple[Source, Client]) -> None:
+    """Of all cards, and of those that some devices belong to."""
+    embedded, client = both
+    found = client.types()
+    assert found == embedded.types()
+    assert client.fits(count=2) == embedded.fits(count=2)
+    for card in dict.fromkeys(one.card for one in found.types):
+        assert client.types([card]) == embedded.types([card])
+    for one in found.types:
+        if one.type is not None:
+            assert client.fits(one.type, names=[one.card]) == embedded.fits(
+                one.type, names=[one.card]
+            )
+
+
 def test_client_tells_who_is_in_use_as_a_scan_does(both: tuple[Source, Client]) -> None:
     """For all that VFIO drives, and for each device by name."""
     embedded, client = both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import inspect
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,18 @@ from pathlib import Path
 import pytest
 
 import nodedevd.client
-from nodedevd.client import AsyncClient, Client, NodedevError, Watch
+from nodedevd.client import (
+    AsyncClient,
+    CardType,
+    Client,
+    MdevParent,
+    MdevType,
+    NodedevError,
+    Place,
+    Vgpu,
+    VgpuType,
+    Watch,
+)
 from tests.support.guides import DOCS, Example, Shell, Step, agrees, examples, programs, steps
 from tests.support.hosts import host_file, unpacked
 from tests.support.lines import Lines
@@ -144,6 +156,15 @@ def test_python_documentation_names_every_option_condition_and_error() -> None:
             assert public is NodedevError or f"| `{name}` | `{public.code}` |" in text
         elif inspect.isfunction(public):
             assert f"| `{name}(" in text
+
+
+def test_python_documentation_names_every_field_of_vgpus() -> None:
+    """Of the capabilities that are about vGPUs, and of the answers."""
+    text = PYTHON.read_text()
+    for kind in (MdevParent, MdevType, Vgpu, VgpuType, CardType, Place):
+        assert f"`{kind.__name__}`" in text
+        for name in kind.__struct_fields__:
+            assert f"`{name}`" in text, f"{kind.__name__}.{name}"
 
 
 # -- docs/guides/wait-at-boot.md
@@ -277,3 +298,25 @@ def test_program_that_feeds_a_scheduler_pushes_every_change(tmp_path: Path) -> N
             program.kill()
             program.wait()
             program.stdout.close()
+
+
+def test_program_that_feeds_a_scheduler_pushes_profiles_of_vendor_vfio(tmp_path: Path) -> None:
+    """The functions that can take a profile come with it, and a card without any is pushed, too."""
+    (feed,) = examples(SCHEDULER, "python")
+    shell = Shell(tmp_path, socket_path=tmp_path / "nodedevd.sock")
+    with running(tmp_path, host_file("vgpu-vendor-vfio")):
+        program = subprocess.Popen(
+            [sys.executable, "-c", feed.text], env=shell.environment, stdout=subprocess.PIPE
+        )
+        assert program.stdout is not None
+        lines = Lines(program.stdout)
+        try:
+            first, second = json.loads(lines.next()), json.loads(lines.next())
+        finally:
+            program.kill()
+            program.wait()
+            program.stdout.close()
+    assert first["card"] == "pci_0000_26_00_0"
+    assert first["free"]["1150"]["available"] == len(first["free"]["1150"]["on"]) == 5
+    assert "pci_0000_26_00_7" in first["free"]["1150"]["on"]
+    assert second == {"card": "pci_0000_5e_00_0", "free": {}}

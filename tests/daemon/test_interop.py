@@ -40,6 +40,7 @@ NAMES = [
 ]
 METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "Watch"} | {
     "Fits",
+    "Types",
     "InUse",
     "Resolve",
 }

@@ -67,7 +67,8 @@ _RESOLUTION = re.compile("[0-9]{1,6}x[0-9]{1,6}")
 _SHIFTS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _NAME = re.compile(r"(.*?[0-9a-z])-(?:([1-9])-)?[0-9]{1,4}[abcq][a-z0-9]{0,7}")  # normalised
 _SEPARATORS = re.compile(r"[\s_-]+")
-_TEXT_LIMIT = 4096  # a sysfs attribute is no longer than a page
+TEXT_LIMIT = 4096
+"""No id or name is longer: a sysfs attribute is no longer than a page."""
 _SHORT_LIMIT = 128  # the part of a name that is cut into words
 
 _FIELDS = {
@@ -93,7 +94,7 @@ def type_facts(name: str | None, description: str | None) -> TypeFacts | None:
     Returns the same object for the same texts: thousands of parents offer the same few types.
     """
     found: dict[str, int | str] = {}
-    items = _ITEM.findall((description or "")[:_TEXT_LIMIT])
+    items = _ITEM.findall((description or "")[:TEXT_LIMIT])
     for key, what in items:
         field = _FIELDS.get(key)
         value = None if field is None else _value(field, what.rstrip())
@@ -147,7 +148,7 @@ def type_matches(wanted: str, type_id: str, name: str | None) -> bool:
     """
     if wanted in (type_id, name):
         return True
-    if len(wanted) > _TEXT_LIMIT:
+    if len(wanted) > TEXT_LIMIT:
         return False  # no attribute is so long, and normalising a client's text takes time
     meant = normalised(wanted)
     if meant in (normalised(type_id), normalised(name or type_id.partition("-")[2])):
@@ -173,7 +174,7 @@ class TypeName(NamedTuple):
 
 def parse_name(name: str) -> TypeName | None:
     """Return the parts of an NVIDIA type's name, in any spelling; None for another name."""
-    if len(name) > _TEXT_LIMIT:
+    if len(name) > TEXT_LIMIT:
         return None
     match = _NAME.fullmatch(normalised(name))
     return None if match is None else TypeName(match[1], match[2] is not None)

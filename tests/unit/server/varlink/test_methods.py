@@ -22,7 +22,7 @@ from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.fits import Fits, fits
+from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, resolve
@@ -38,6 +38,7 @@ from nodedevd.server.varlink.parameters import (
     InUseParameters,
     ListParameters,
     SnapshotParameters,
+    TypesParameters,
 )
 from nodedevd.server.varlink.service import Request, Service
 from nodedevd.socket_paths import INTERFACE
@@ -599,6 +600,39 @@ async def test_fits_answers_where_a_type_fits(tmp_path: Path) -> None:
     assert (error, parameters["type"], len(parameters["nearest"])) == (
         f"{INTERFACE}.NoSuchType", "A2-5Q", 5,
     )  # fmt: skip
+
+
+async def test_fits_without_a_type_answers_all_types(tmp_path: Path) -> None:
+    """The answer is the best of any type; names select cards."""
+    store = Store(snapshot_of("vgpu-two-generations"))
+    async with serving(tmp_path, store) as client:
+        found = await client.call(f"{INTERFACE}.Fits", count=2, names=["0000:16:00.0"])
+        error, parameters = await refusal(client, "Fits", names=["nope"])
+    expected = fits(store.snapshot, None, 2, ["0000:16:00.0"])
+    assert msgspec.convert(found, Fits) == expected
+    assert (found["type"], found["answer"]) == (None, "yes")
+    assert (error, parameters["name"]) == (f"{INTERFACE}.NoSuchDevice", "nope")
+
+
+async def test_types_answers_the_types_of_cards(tmp_path: Path) -> None:
+    """The answer is that of the snapshot; names select cards."""
+    store = Store(snapshot_of("vgpu-two-generations"))
+    async with serving(tmp_path, store) as client:
+        found = await client.call(f"{INTERFACE}.Types")
+        some = await client.call(f"{INTERFACE}.Types", names=["0000:26:00.5"])
+        error, parameters = await refusal(client, "Types", names=["nope"])
+    assert msgspec.convert(found, Types) == types(store.snapshot)
+    assert {one["card"] for one in some["types"]} == {"pci_0000_26_00_0"}
+    assert (error, parameters["name"]) == (f"{INTERFACE}.NoSuchDevice", "nope")
+
+
+async def test_types_has_the_counts_of_every_vgpu_read_again() -> None:
+    """As Fits."""
+    store = Store(snapshot_of("vgpu-two-generations"))
+    freshness = FakeFreshness()
+    answer = handlers_of(store, freshness).types(TypesParameters(), Request(Peer(1, 0)))
+    assert isinstance(answer, bytes)
+    assert len(freshness.asked) == 5
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, 1_000_001])
