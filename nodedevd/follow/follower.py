@@ -181,6 +181,7 @@ class Follower(Reports):
         self._publish(old, update)
         self.volatile.note(work, update.snapshot, began)
         self.rereads.after(update.changes)
+        self.rereads.leaving(work.leaving)
         if work.scan is Scan.RECONCILE:
             snapshot = self._store.snapshot
             reported = work.touched | self.pending.paths(snapshot)

@@ -40,6 +40,8 @@ class Work:
     """paths of devices that are read if one cheap read shows a change"""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """clients' requests that end with this job"""
+    leaving: set[str] = field(default_factory=set)
+    """paths of devices with a uevent `remove`"""
 
     def __bool__(self) -> bool:
         return bool(self.scan or self.touched or self.volatile or self.polled)
@@ -116,6 +118,7 @@ class Pending:
         """Return all of it, for a job that changes this snapshot."""
         work, self._work = self._work, Work()
         work.touched |= touched_paths(self._uevents, snapshot)
+        work.leaving |= {one.path for one in self._uevents if one.action == "remove"}
         self._uevents.clear()
         return work
 
@@ -123,6 +126,7 @@ class Pending:
         """Add what a job took and did not finish."""
         self.request(work.scan)
         self._work.touched |= work.touched
+        self._work.leaving |= work.leaving
         self._work.volatile |= work.volatile
         self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting

@@ -1,8 +1,8 @@
 """Rereads: has read again later what changes after its last event.
 
-An mdev without a type, until the kernel has linked it; the counts of a parent that lost an mdev;
-what no event reports and clients wait for, every few seconds; the whole host, at every reconcile.
-What clients request is in `volatile`.
+An mdev without a type, until the kernel has linked it; a device that was still present after its
+uevent `remove`; the counts of a parent that lost an mdev; what no event reports and clients wait
+for, every few seconds; the whole host, at every reconcile. What clients request is in `volatile`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from nodedevd.model.store import Store
 
 INCOMPLETE_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0)
 """Backoff of the retries for an mdev without a type; the last delay repeats."""
+LEAVING_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""Delays between the reads of a device that is still present after its uevent `remove`."""
 AFTER_REMOVAL_SECONDS = (0.1, 0.9)
 """Delays between the reads of a parent's counts after it lost an mdev."""
 
@@ -40,7 +42,8 @@ class Rereads:
         self._poll_seconds = options.poll_seconds
         self._polled: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        """by the path that a task has read again, or its own name"""
+        """by the path that a task has read again, after `remove@` until the device is gone; or by
+        the task's own name"""
 
     def start(self) -> None:
         """Start to reconcile, unless the interval is 0."""
@@ -64,6 +67,12 @@ class Rereads:
                 # A defined mdev was stopped, and only its definition is left.
                 self._recount_parent(change.before)
 
+    def leaving(self, paths: Iterable[str]) -> None:
+        """Schedule reads of those devices that are still present after their uevent `remove`."""
+        for path in paths:
+            if self._store.snapshot.at(path) is not None:
+                self._schedule(f"remove@{path}", self._until_gone(path))
+
     def _complete(self, device: Device) -> None:
         path = device.path or ""
         if path not in self._tasks:
@@ -76,6 +85,17 @@ class Rereads:
             if not _is_incomplete(self._store.snapshot.at(path)):
                 return
             self._pending.touch({path, path.rpartition("/")[0]})
+
+    async def _until_gone(self, path: str) -> None:
+        """Retry a device: the kernel removes its directory after its last uevent.
+
+        It can also be a new device in the same place, which stays.
+        """
+        for delay in LEAVING_SECONDS:
+            await asyncio.sleep(delay)
+            if self._store.snapshot.at(path) is None:
+                return
+            self._pending.touch({path})
 
     def _recount_parent(self, mdev: Device) -> None:
         child = mdev.capability(MdevChild)

@@ -53,9 +53,9 @@ State: TypeAlias = Literal["complete", "incomplete", "removing", "inactive"]
 """incomplete: mdev_type is missing (yet); removing: the kernel has taken `remove` away, and waits
 until no process has the device open; inactive: there is a definition, but no device"""
 
-_PARENT_BUSES = ("/sys/bus/pci/devices", "/sys/bus/css/devices", "/sys/bus/matrix/devices")
-"""The buses whose drivers register mdev parents; libvirt finds the parent of a definition by the
-same addresses, nodeDeviceObjFormatAddress in node_device_driver.c."""
+_PARENT_BUSES = ("pci", "css", "matrix", "ccwgroup")
+"""The buses by whose addresses libvirt finds the parent of a definition,
+nodeDeviceObjFormatAddress in node_device_driver.c."""
 
 
 class MdevChildType(msgspec.Struct, frozen=True, gc=False):
@@ -150,17 +150,17 @@ def _read_definition(
 
 
 def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
-    """Read the definition at a path; None if it is gone, or its device is active."""
+    """Read the definition at a path; None if it is gone, or its device is not."""
     parent_addr, uuid = path.split("/")[-2:]
     active = _target(sysroot, f"{MDEV_DEVICES}/{uuid}")
     if active is not None and active.split("/")[-2] == parent_addr:
         return None
-    defined, definition = _read_definition(sysroot, path, "", faults)
-    if not defined:
-        return None
     parent_path = _find_parent(sysroot, parent_addr)
     if parent_path is not None and sysroot.exists(f"{parent_path}/{uuid}"):
         return None  # The kernel is removing the device, and its bus no longer lists it.
+    defined, definition = _read_definition(sysroot, path, "", faults)
+    if not defined:
+        return None
     mdev_type: MdevChildType | None = None
     waits_for: Missing | None = None
     if parent_path is None:
@@ -196,7 +196,7 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
 
 def _find_parent(sysroot: Sysroot, parent_addr: str) -> str | None:
     """Return the path of the device of this kernel name, whether it is an mdev parent or not."""
-    for directory in (MDEV_BUS, *_PARENT_BUSES):
+    for directory in (MDEV_BUS, *[f"/sys/bus/{bus}/devices" for bus in _PARENT_BUSES]):
         path = _target(sysroot, f"{directory}/{parent_addr}")
         if path is not None:
             return path
@@ -290,7 +290,7 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevChild) -> MdevChild | 
     """Look whether the removal has begun, and read a vfio-ap matrix: neither sends an event."""
     if cap.state != "removing" and not sysroot.exists(f"{path}/remove"):
         return None
-    if not cap.attributes and (cap.mdev_type is None or cap.mdev_type.device_api != "vfio-ap"):
+    if cap.mdev_type is None or cap.mdev_type.device_api != "vfio-ap":
         return cap
     try:
         node = Node(sysroot, path, subsystem="mdev")

@@ -8,7 +8,7 @@ subsystem, and a definition is of none.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Iterator
 
 from nodedevd.host.faults import Fault
 from nodedevd.host.listing import readable_names_in
@@ -53,20 +53,14 @@ def is_definition(path: str) -> bool:
     return path.startswith(f"{DEFINITIONS}/")
 
 
-def find_removing(
-    path: str, capabilities: Iterable[Capability], found: Container[str]
-) -> dict[str, set[str]]:
-    """Return the mdevs of a device that was read which are not among the `found`.
+def mdevs_below(path: str, capabilities: Iterable[Capability]) -> Iterator[str]:
+    """Return the paths of the mdevs that a device has by its directory, listed by their bus or not.
 
     The kernel takes an mdev off its bus first, and then waits until no process has it open.
     """
-    return {
-        f"{path}/{uuid}": {MDEV_DEVICES}
-        for capability in capabilities
-        if isinstance(capability, MdevParent)
-        for uuid in capability.children
-        if f"{path}/{uuid}" not in found
-    }
+    for capability in capabilities:
+        if isinstance(capability, MdevParent):
+            yield from [f"{path}/{uuid}" for uuid in capability.children]
 
 
 def listed_in(sysroot: Sysroot, path: str) -> list[str]:
@@ -91,6 +85,22 @@ def may_be_device(sysroot: Sysroot, path: str) -> bool:
         return sysroot.read_link(f"{path}/subsystem").rpartition("/")[2] in SUBSYSTEMS
     except OSError:
         return False
+
+
+def is_listed(sysroot: Sysroot, path: str) -> bool:
+    """Return whether a scan finds the device at a path: its bus or class lists it, or it has types.
+
+    A directory between two devices is in no list.
+    """
+    if sysroot.exists(f"{path}/{MDEV_TYPES}"):
+        return True
+    try:
+        subsystem = sysroot.read_link(f"{path}/subsystem").rpartition("/")[2]
+    except OSError:
+        return False
+    name = path.rpartition("/")[2]
+    links = (f"/sys/bus/{subsystem}/devices/{name}", f"/sys/class/{subsystem}/{name}")
+    return subsystem in SUBSYSTEMS and path in [_target(sysroot, link) for link in links]
 
 
 def _device_directories(sysroot: Sysroot, faults: list[Fault]) -> list[str]:

@@ -7,7 +7,7 @@ readings, not with the size of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -227,7 +227,7 @@ def _difference(
     vanished = [device for path in removed_paths if (device := old.at(path)) is not None]
     vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
     removed = {device.name: device for device in vanished if device.name not in new}
-    changes = list(_ordered(old, new, removed))
+    changes = _ordered(old, new, removed)
     if not changes and errors == old.errors and names.shared == old.shared_names:
         return Update(old, ())
     snapshot = old.replaced(
@@ -242,17 +242,33 @@ def _difference(
 
 def _ordered(
     old: Snapshot, new: Mapping[str, Device], removed: Mapping[str, Device]
-) -> Iterator[Change]:
+) -> list[Change]:
     """Return the changes: parents before children, and children before parents for removals.
 
-    Removals come last, so that no device is ever below one that is already removed.
+    A device that gains a capability is a new one to some watchers, and one that loses a
+    capability a removed one, so they have their places among these. Removals come last, so that
+    no device is ever below one that is already removed.
     """
-    ordered = [(old.get(device.name), device) for device in sorted(new.values(), key=tree_path)]
-    for before, device in ordered:
+    first: list[Change] = []
+    then: list[Change] = []
+    last: list[Change] = [Removed(device) for device in removed.values()]
+    for device in sorted(new.values(), key=tree_path):
+        before = old.get(device.name)
         if before is None:
-            yield Added(device)
-    for before, device in ordered:
-        if before is not None and before != device:
-            yield Changed(before, device)
-    for device in sorted(removed.values(), key=tree_path, reverse=True):
-        yield Removed(device)
+            first.append(Added(device))
+        elif before is not device:
+            order = last if lost(before, device) else first if lost(device, before) else then
+            order.append(Changed(before, device))
+    last.sort(key=_tree_path_before, reverse=True)
+    return [*first, *then, *last]
+
+
+def _tree_path_before(change: Change) -> str:
+    return tree_path(change.before if isinstance(change, Changed) else change.device)
+
+
+def lost(before: Device | Reading, after: Device | Reading) -> bool:
+    """Return whether a device had a type of capability that it no longer has."""
+    types = [type(capability) for capability in before.capabilities]
+    now = [type(capability) for capability in after.capabilities]
+    return types != now and not set(types).issubset(now)

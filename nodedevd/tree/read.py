@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Set
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +23,9 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.text import printable_path
-from nodedevd.tree.find import find, find_removing, is_definition
+from nodedevd.tree.find import find, is_definition, listed_in, mdevs_below
 from nodedevd.tree.graft import Reading, graft
+from nodedevd.tree.nesting import Readings, nest
 
 log = logging.getLogger(__name__)
 
@@ -77,64 +78,53 @@ def rescan(
     sysroot.check()
     sysroot.forget()
     faults: list[Fault] = []
-    job = job or Job()
     found = find(sysroot, faults)
-    readings = []
-    removing: dict[str, set[str]] = {}
-    for number, reading in enumerate(read_all(sysroot, found, old, job, unanswered)):
+    reader = Reader(sysroot, old, job or Job(), unanswered)
+    readings: Readings = dict.fromkeys(old.paths)
+    for number, (path, directories) in enumerate(found.items()):
+        reading = readings[path] = reader.read(path, directories)
         if progress is not None:
             progress(number, len(found))
-        if reading is not None:
-            readings.append(reading)
-            removing |= find_removing(reading.path, reading.capabilities, found)
-    if removing:
-        found |= removing
-        late = read_all(sysroot, removing, old, job, unanswered)
-        readings += [reading for reading in late if reading is not None]
-    readings, _ = without_orphans(sysroot, found, readings)
-    computer = read_computer(sysroot)
-    return graft(old, gone=old.paths, readings=readings, computer=computer, errors=tuple(faults))
+        for mdev in () if reading is None else mdevs_below(path, reading.capabilities):
+            if mdev not in found:  # It is being removed, and its bus does not list it any more.
+                readings[mdev] = reader.read_unlisted(mdev)
+    nest(sysroot, old, readings, reader.read_unlisted)
+    return graft(
+        old,
+        gone=readings,
+        readings=[one for one in readings.values() if one is not None],
+        computer=read_computer(sysroot),
+        errors=tuple(faults),
+    )
 
 
-def without_orphans(
-    sysroot: Sysroot, found: Iterable[str], readings: Sequence[Reading]
-) -> tuple[list[Reading], set[str]]:
-    """Drop the readings of devices below a device that was gone when its turn came.
+class Reader:
+    """Reads the devices of one job, except those at the paths `unanswered`, whose read hangs.
 
-    The kernel removes the devices below a device first, so these were gone by then, too.
-
-    Returns:
-        The other readings, and the paths of the devices that are gone.
+    These stay as they are in `old`.
     """
-    read = {reading.path: reading for reading in readings}
-    gone = {path for path in found if printable_path(path) not in read and not sysroot.exists(path)}
-    if not gone:
-        return list(readings), gone
-    return [one for one in readings if gone.isdisjoint(_ancestors(one.path))], gone
 
+    def __init__(self, sysroot: Sysroot, old: Snapshot, job: Job, unanswered: Set[str]) -> None:
+        self._sysroot = sysroot
+        self._old = old
+        self._job = job
+        self._unanswered = unanswered
 
-def _ancestors(path: str) -> Iterator[str]:
-    while path := path.rpartition("/")[0]:
-        yield path
+    def read(self, path: str, listed_in: Iterable[str]) -> Reading | None:
+        """Read a device that these directories list, or a definition; None: not a device.
 
+        Raises Abandoned.
+        """
+        if path in self._unanswered:
+            return _stale(path, listed_in, self._old.at(printable_path(path)))
+        self._job.start_device(path)
+        if is_definition(path):
+            return read_inactive(self._sysroot, path)
+        return read_device(self._sysroot, path, listed_in)
 
-def read_all(
-    sysroot: Sysroot,
-    found: Mapping[str, Iterable[str]],
-    old: Snapshot,
-    job: Job,
-    unanswered: Set[str],
-) -> Iterator[Reading | None]:
-    """Read devices, given by path with the directories that list them; None: not a device."""
-    for path, listed_in in found.items():
-        if path in unanswered:
-            yield _stale(path, listed_in, old.at(printable_path(path)))
-        else:
-            job.start_device(path)
-            if is_definition(path):
-                yield read_inactive(sysroot, path)
-            else:
-                yield read_device(sysroot, path, listed_in)
+    def read_unlisted(self, path: str) -> Reading | None:
+        """Read a device whose directories were not listed. Raises Abandoned."""
+        return self.read(path, listed_in(self._sysroot, path))
 
 
 def _stale(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:

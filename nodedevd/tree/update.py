@@ -10,18 +10,14 @@ from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.kinds.shared.mdevctl import (
-    definition_path,
-    definitions_directory,
-    find_definitions,
-)
+from nodedevd.kinds.shared.mdevctl import definitions_directory, find_definitions
 from nodedevd.model.changes import Update
 from nodedevd.model.definitions import is_defined
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.names import is_uuid
 from nodedevd.tree.find import listed_in, may_be_device
 from nodedevd.tree.graft import Reading, graft
-from nodedevd.tree.read import Job, read_all, without_orphans
+from nodedevd.tree.nesting import Readings, nest, with_definition
+from nodedevd.tree.read import Job, Reader
 from nodedevd.tree.related import neighbours, related
 
 
@@ -120,17 +116,16 @@ def _read(
     unanswered: Set[str],
     besides: Iterable[Reading] = (),
 ) -> Update:
-    listed = {path: listed_in(sysroot, path) for path in paths}
-    found = {
-        path: directories
-        for path, directories in listed.items()
-        if directories or old.at(path) is not None or may_be_device(sysroot, path)
-    }
-    read = [one for one in read_all(sysroot, found, old, job, unanswered) if one is not None]
-    readings, gone = without_orphans(sysroot, found, read)
-    # The events of the devices below may still be on their way.
-    below = {one for path in gone for one in old.below(path)}
-    return graft(old, gone={*found, *below}, readings=[*besides, *readings])
+    reader = Reader(sysroot, old, job, unanswered)
+    readings: Readings = {one.path: one for one in besides}
+    # What lies below comes first, so that a parent is read when its new children are known; and
+    # an mdev before its definition.
+    for path in sorted(paths, reverse=True):
+        if old.at(path) is not None or may_be_device(sysroot, path) or listed_in(sysroot, path):
+            readings[path] = reader.read_unlisted(path)
+    nest(sysroot, old, readings, reader.read_unlisted)
+    left = [path for path, reading in readings.items() if reading is None]
+    return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 
 def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
@@ -140,11 +135,7 @@ def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
     elif path.startswith("/sys/class/"):
         yield from _stacked(old, _target(sysroot, path))
     else:
-        yield path
-        # An mdev and its definition are one device, which starts or stops in one change.
-        parent, _, name = path.rpartition("/")
-        if is_uuid(name):
-            yield definition_path(parent.rpartition("/")[2], name)
+        yield from with_definition(path)
         yield from old.below(definitions_directory(path))
 
 

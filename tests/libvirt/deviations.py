@@ -126,6 +126,14 @@ def _active_mdev(xml: str, root: Path) -> bool:
     return top("mdev") in xml and "\n  <path>" in xml
 
 
+def _by_its_link(xml: str, root: Path) -> str:
+    """Put the type that an mdev runs as in place of the one that is defined."""
+    path = re.search("<path>(.*)</path>", xml)
+    assert path is not None
+    link = root / path[1].lstrip("/") / "mdev_type"
+    return re.sub("<type id='.*'/>", f"<type id='{link.readlink().name}'/>", xml)
+
+
 def _without_capability_list(xml: str, root: Path) -> bool:
     config = _attribute(xml, root, "config")
     return top("pci") in xml and len(config) >= 64 and not config[6] & 0x10
@@ -181,10 +189,10 @@ VERSIONS = (
             sub("<drive_type>dasd<", "<drive_type>disk<"),
         ),
     ),
-    # 9.0 has one configuration of an mdev, and shows the definition's attributes for both.
+    # 9.0 has one configuration of an mdev, and shows the definition's for both.
     Deviation(
-        "attr",
-        libvirt=where(_active_mdev, without("<attr .*/>")),
+        "configuration",
+        libvirt=where(_active_mdev, _by_its_link, without("<attr .*/>")),
         ours=where(_active_mdev, without("<attr .*/>")),
     ),
     Deviation("blocks", ours=without("<(logical_block_size|num_blocks)>0</.*>")),

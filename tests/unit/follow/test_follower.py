@@ -254,18 +254,30 @@ async def test_removed_subtree_leaves_nothing(tmp_path: Path) -> None:
         assert [device.name for device in live.store.snapshot] == ["computer"]
 
 
-async def test_parent_after_its_child_takes_it_over(tmp_path: Path) -> None:
-    """A child whose uevent comes first is below the root until its parent is added."""
+async def test_child_whose_uevent_comes_first_brings_its_parent_along(tmp_path: Path) -> None:
+    """No watcher is sent a child before its parent."""
     bridge = "0000:00:01.0"
     async with following(tmp_path) as live:
         path = live.pci(bridge, class_=0x060400)
         child = live.pci(CARD, parent=bridge)
         live.monitor.uevent("add", child)
         await eventually(lambda: live.has(child))
-        assert live.get(CARD).parent == "computer"
+        assert live.get(CARD).parent == live.get(bridge).name
+        generation = live.store.snapshot.generation
         live.monitor.uevent("add", path)
         await live.until_true_to_the_host()
-        assert live.get(CARD).parent == live.get(bridge).name
+        assert live.store.snapshot.generation == generation
+
+
+async def test_device_whose_directory_goes_after_its_last_uevent_goes(tmp_path: Path) -> None:
+    """The kernel sends `remove` before it removes the directory, and nothing after that."""
+    async with following(tmp_path, lambda live: live.pci(CARD)) as live:
+        path = live.get(CARD).path or ""
+        live.monitor.uevent("remove", path)
+        await eventually(lambda: live.follower.followed.updates > 0)
+        assert live.has(path)
+        live.remove(path)
+        await eventually(lambda: not live.has(path))
 
 
 async def test_change_of_mdev_state_makes_a_parent_and_unmakes_it(tmp_path: Path) -> None:
@@ -504,7 +516,7 @@ async def test_profile_set_without_an_event_is_noticed_soon(tmp_path: Path) -> N
         updates = live.follower.followed.updates
         first, second = map(live.tree.resolve, VFS)
         for path in (first, second):
-            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": ""})
+            live.tree.attributes(path, {"nvidia/creatable_vgpu_types": "ID    : vGPU Name"})
         live.tree.attributes(first, {"nvidia/current_vgpu_type": 1148})
         await eventually(lambda: profiles(live) == ["NVIDIA L40S-2Q", None])
         await eventually(lambda: not creatable(live))

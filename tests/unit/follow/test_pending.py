@@ -37,6 +37,17 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     assert pending.take(NOTHING) == Work()
 
 
+async def test_device_with_a_uevent_remove_is_leaving() -> None:
+    """Also after a job that failed."""
+    pending = Pending()
+    pending.add([Uevent("remove", "/sys/devices/a", "pci"), Uevent("add", "/sys/devices/b", "pci")])
+    work = pending.take(NOTHING)
+    assert work.leaving == {"/sys/devices/a"}
+    pending.put_back(work)
+    assert pending.take(NOTHING).leaving == {"/sys/devices/a"}
+    assert pending.take(NOTHING).leaving == set()
+
+
 @pytest.mark.parametrize("order", [1, -1])
 async def test_rescan_includes_a_reconcile(order: int) -> None:
     """After a loss nobody can say that a change should have been reported."""

@@ -174,6 +174,21 @@ async def test_parent_that_is_gone_is_not_read(monkeypatch: pytest.MonkeyPatch) 
         assert one.pending.touches == []
 
 
+async def test_leaving_device_is_read_again_until_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few times only: another device may have taken its place."""
+    monkeypatch.setattr(module, "LEAVING_SECONDS", (0.001, 0.001))
+    async with following() as one:
+        one.rereads.leaving({PARENT, "/sys/devices/unknown"})
+        await eventually(lambda: not one.rereads._tasks)
+        assert one.pending.touches == [{PARENT}, {PARENT}]
+        one.rereads.leaving({PARENT})
+        one.remove(MDEV, PARENT)
+        await eventually(lambda: not one.rereads._tasks)
+        assert len(one.pending.touches) == 2
+
+
 async def test_host_is_reconciled_again_and_again() -> None:
     """At the interval; never without one."""
     async with following(reconcile_seconds=0.001) as one:

@@ -7,7 +7,9 @@ import json
 
 import msgspec
 import pytest
+from lxml import etree
 
+from nodedevd.formats import FORMATS
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild, MdevChildType, reread_volatile
@@ -19,6 +21,7 @@ from nodedevd.questions.doctor import differences
 from nodedevd.tree.read import read_device, rescan, scan
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
+from tests.support.hosts import snapshot_of
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, native_xml, validate
 
@@ -571,6 +574,7 @@ def test_definition_that_cannot_be_read_is_unknown(
         ("/sys/devices/pci0000:00/0000:00:03.0", "pci", "0000:00:03.0"),
         ("/sys/devices/css0/0.0.0314", "css", "0.0.0314"),
         ("/sys/devices/vfio_ap/matrix", "matrix", "matrix"),
+        ("/sys/devices/qeth/0.0.bd00", "ccwgroup", "0.0.bd00"),
     ],
 )
 def test_parent_that_is_no_mdev_parent_now_is_the_parent_all_the_same(
@@ -621,7 +625,49 @@ def test_definition_follows_its_parent_that_comes_registers_and_goes(tree: Tree)
     assert step() == ("computer", "parent")
 
 
+@pytest.mark.parametrize(
+    ("host", "uuid", "parent"),
+    [
+        (
+            "vendor-vfio-with-mdev-definitions",
+            "0b9f3f5c-7d1e-4b7a-9c39-6f1f8f1f0701",
+            "pci_0000_26_00_4",
+        ),
+        (
+            "dasd-left-to-io-subchannel",
+            "7e270a25-e163-4922-af60-757fc8ed3102",
+            "css_0_0_0314",
+        ),
+    ],
+)
+def test_definition_of_a_sample_host_is_below_its_parent(host: str, uuid: str, parent: str) -> None:
+    """In both formats, as libvirt has it."""
+    snapshot = snapshot_of(host)
+    found = snapshot.lookup(uuid)
+    assert (found.parent, mdev(found).parent) == (parent, parent)
+    assert mdev(found).waits_for == "registration"
+    assert FORMATS["libvirt"].placed(found, snapshot).parent == parent
+
+
 # What runs, and what is defined
+
+
+def test_mdev_of_a_sample_host_runs_as_another_type_than_is_defined() -> None:
+    """Libvirt's document of what runs has the one, that of the definition the other."""
+    snapshot = snapshot_of("mdev-modified-while-it-runs")
+    found = snapshot.lookup("1d7f0c3a-2b41-4a6e-8f35-5b6c7d8e1101")
+    libvirt = FORMATS["libvirt"]
+    runs, defined = [
+        etree.fromstring(str(libvirt.written(libvirt.placed(one, snapshot))))
+        for one in (found, as_defined(found))
+    ]
+    assert find(runs, "capability/type").get("id") == "nvidia-283"
+    assert runs.find("capability/attr") is None
+    assert find(defined, "capability/type").get("id") == "nvidia-46"
+    assert attributes(find(defined, "capability/attr")) == {
+        "name": "nvidia/vgpu_params",
+        "value": "frame_rate_limiter=0",
+    }
 
 
 def test_definition_that_differs_from_what_runs_is_shown_beside_it(tree: Tree, parent: str) -> None:

@@ -20,9 +20,12 @@ NIC, MAC, OTHER_MAC = "enp129s0", "52_54_00_00_00_13", "52_54_00_00_00_77"
 HOSTS = 6
 SUBSYSTEMS = ("pci", "net", "block", "scsi", "usb", "mdev", *vm.SAMPLES)
 CDROMCLOSETRAY = 0x5319  # linux/cdrom.h
+NAMESPACE = Path("/run/netns/elsewhere")
+PHYSICAL = next(Path("/sys/bus/pci/devices").glob("*/sriov_totalvfs"), Path()).parent
+ADD_HOST = Path("/sys/bus/pseudo/drivers/scsi_debug/add_host")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nic() -> tuple[str, Path]:
     """Return the name of the card that an interface is on, and its driver's directory."""
     card = Path(f"/sys/class/net/{NIC}/device").resolve()
@@ -31,10 +34,25 @@ def nic() -> tuple[str, Path]:
 
 
 @pytest.fixture(autouse=True)
-def _settled() -> Iterator[None]:
-    """Begin and end with an udevd that has nothing to do."""
+def _settled(nic: tuple[str, Path]) -> Iterator[None]:
+    """Begin and end with an udevd that has nothing to do, and undo what a failed test has left."""
     vm.settle()
     yield
+    card, driver = nic
+    if not (driver / address(card)).exists():
+        vm.write(driver / "bind", address(card))
+        vm.until(Path("/sys/class/net", NIC).exists, f"for {NIC} to be back")
+    if Path("/sys/class/net", NIC, "address").read_text().strip() != MAC.replace("_", ":"):
+        vm.run("ip", "link", "set", NIC, "address", MAC.replace("_", ":"))
+    if NAMESPACE.exists():
+        if not Path("/sys/class/net/veth1").exists():
+            vm.run("ip", "-n", NAMESPACE.name, "link", "set", "veth1", "netns", "1")
+        vm.run("ip", "netns", "del", NAMESPACE.name)
+    if int((PHYSICAL / "sriov_numvfs").read_text()):
+        vm.write(PHYSICAL / "sriov_numvfs", "0")
+    hosts = int(ADD_HOST.read_text())
+    if hosts != 1:
+        vm.write(ADD_HOST, str(1 - hosts))
     vm.settle()
 
 
@@ -104,15 +122,15 @@ def test_carrier_is_told_at_once() -> None:
 def test_interface_goes_to_another_namespace_and_comes_back_once() -> None:
     """Removed here, added here: where the kernel says add and move of one path."""
     veth = next(f"net_{name}_" for name in os.listdir("/sys/class/net") if name == "veth1")
-    vm.run("ip", "netns", "add", "elsewhere")
+    vm.run("ip", "netns", "add", NAMESPACE.name)
     with vm.watching(veth) as watcher:
-        vm.run("ip", "link", "set", "veth1", "netns", "elsewhere")
+        vm.run("ip", "link", "set", "veth1", "netns", NAMESPACE.name)
         watcher.until(lambda: not any(name.startswith(veth) for name in watcher.devices))
-        vm.run("ip", "-n", "elsewhere", "link", "set", "veth1", "netns", "1")
+        vm.run("ip", "-n", NAMESPACE.name, "link", "set", "veth1", "netns", "1")
         watcher.until(lambda: any(name.startswith(veth) for name in watcher.devices))
         told = [line.split()[0] for line in vm.fence(watcher)]
         assert set(told) <= {"changed"}
-    vm.run("ip", "netns", "del", "elsewhere")
+    vm.run("ip", "netns", "del", NAMESPACE.name)
 
 
 def test_change_of_nothing_is_told_to_nobody() -> None:
@@ -156,8 +174,7 @@ def test_ejected_medium_is_told_when_the_kernel_tells() -> None:
 
 def test_virtual_functions_come_and_go_with_their_physical_one() -> None:
     """Told one by one, and counted by the function they are of, of which no event tells."""
-    physical = next(Path("/sys/bus/pci/devices").glob("*/sriov_totalvfs")).parent
-    name = "pci_" + physical.name.replace(":", "_").replace(".", "_")
+    name = "pci_" + PHYSICAL.name.replace(":", "_").replace(".", "_")
     with vm.watching("pci_") as watcher:
 
         def functions() -> tuple[str, ...]:
@@ -166,9 +183,9 @@ def test_virtual_functions_come_and_go_with_their_physical_one() -> None:
             assert pci.virtual_functions is not None
             return pci.virtual_functions.addresses
 
-        vm.write(physical / "sriov_numvfs", "4")
+        vm.write(PHYSICAL / "sriov_numvfs", "4")
         lines = watcher.until(lambda: len(functions()) == 4)
-        addresses = [(physical / f"virtfn{number}").resolve().name for number in range(4)]
+        addresses = [(PHYSICAL / f"virtfn{number}").resolve().name for number in range(4)]
         assert functions() == tuple(addresses)
         names = ["pci_" + one.replace(":", "_").replace(".", "_") for one in addresses]
         lines += watcher.until(lambda: set(names) <= watcher.devices.keys())
@@ -178,8 +195,8 @@ def test_virtual_functions_come_and_go_with_their_physical_one() -> None:
         for one in names:
             pci = watcher.devices[one].capability(Pci)
             assert pci is not None
-            assert pci.physical_function == physical.name
-        vm.write(physical / "sriov_numvfs", "0")
+            assert pci.physical_function == PHYSICAL.name
+        vm.write(PHYSICAL / "sriov_numvfs", "0")
         lines = watcher.until(lambda: functions() == () and not set(names) & watcher.devices.keys())
         assert sorted(line for line in lines if line.startswith("removed")) == sorted(
             f"removed {one}" for one in names
@@ -188,10 +205,9 @@ def test_virtual_functions_come_and_go_with_their_physical_one() -> None:
 
 def test_hosts_come_and_go_in_bulk(libvirtd: vm.Libvirt) -> None:
     """Each with all below it, parents first when they come, children first when they go."""
-    control = "/sys/bus/pseudo/drivers/scsi_debug/add_host"
     with vm.watching("scsi_", "block_") as watcher:
         before = dict(watcher.devices)
-        vm.write(control, str(HOSTS))
+        vm.write(ADD_HOST, str(HOSTS))
         vm.settle()
         lines = vm.fence(watcher)
         added = [line.split()[1] for line in lines if line.startswith("added")]
@@ -202,7 +218,7 @@ def test_hosts_come_and_go_in_bulk(libvirtd: vm.Libvirt) -> None:
             parent = watcher.devices[one].parent
             assert parent not in added or added.index(str(parent)) < added.index(one)
         parents = {one: watcher.devices[one].parent for one in added}
-        vm.write(control, str(-HOSTS))
+        vm.write(ADD_HOST, str(-HOSTS))
         lines = watcher.until(lambda: not set(added) & watcher.devices.keys())
         removed = [line.split()[1] for line in lines if line.startswith("removed")]
         assert sorted(removed) == sorted(added)

@@ -7,10 +7,14 @@ import time
 from functools import partial
 from statistics import median, quantiles
 
+import pytest
+
 from nodedevd.client import Client
 from tests.vm.guest import vm
 
 ROUNDS = 20
+
+pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 
 def test_both_tell_of_every_mdev(libvirtd: vm.Libvirt) -> None:

@@ -30,13 +30,7 @@ def watcher() -> Iterator[Watcher]:
         yield watcher
 
 
-@pytest.fixture(autouse=True)
-def _no_mdevs() -> Iterator[None]:
-    """Remove what a test has left."""
-    yield
-    for path in vm.MDEVS.iterdir():
-        vm.remove(path.name)
-    vm.settle()
+pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 
 def of(lines: list[str], name: str) -> list[str]:
@@ -99,20 +93,23 @@ def test_one_nodedevctl_prints_all_events() -> None:
     one, parent = vm.new_uuid(), vm.parent_name("mtty")
     command = ["nodedevctl", "events", "--json", "--initial", "--cap=mdev_child"]
     with subprocess.Popen([*command, "--cap=mdev_parent"], stdout=subprocess.PIPE) as printing:
-        assert printing.stdout is not None
-        lines = map(json.loads, printing.stdout)
-        initial = list(itertools.takewhile(lambda line: line["event"] != "ready", lines))
-        assert sorted(line["name"] for line in initial) == sorted(map(vm.parent_name, vm.SAMPLES))
-        vm.create("mtty", one)
-        with vm.watching(vm.mdev_name(one)) as watcher:
-            watcher.until(lambda: vm.complete(watcher.devices, one))
-        vm.remove(one)
-        told = []
-        for line in lines:
-            told.append((line["event"], line["name"]))
-            if line["event"] == "removed":
-                break
-        printing.terminate()
+        try:
+            assert printing.stdout is not None
+            lines = map(json.loads, printing.stdout)
+            initial = list(itertools.takewhile(lambda line: line["event"] != "ready", lines))
+            parents = sorted(map(vm.parent_name, vm.SAMPLES))
+            assert sorted(line["name"] for line in initial) == parents
+            vm.create("mtty", one)
+            with vm.watching(vm.mdev_name(one)) as watcher:
+                watcher.until(lambda: vm.complete(watcher.devices, one))
+            vm.remove(one)
+            told = []
+            for line in lines:
+                told.append((line["event"], line["name"]))
+                if line["event"] == "removed":
+                    break
+        finally:
+            printing.terminate()
     assert told[0] == ("added", vm.mdev_name(one))
     assert told[-1] == ("removed", vm.mdev_name(one))
     assert ("changed", parent) in told

@@ -6,8 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
+
+pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 
 def test_host_is_recorded(tmp_path: Path) -> None:
@@ -24,5 +28,3 @@ def test_host_is_recorded(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "host.ttar", vm.OUT)
     (vm.OUT / "devices.json").write_text(json.dumps(told))
     (vm.OUT / "tree").write_text(vm.run("nodedevctl", "tree"))
-    for one in uuids.values():
-        vm.remove(one)

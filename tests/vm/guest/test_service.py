@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from nodedevd.client import Client
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.system import System
@@ -76,6 +78,7 @@ def test_stuck_daemon_is_replaced_by_the_watchdog() -> None:
     assert "Watchdog timeout" in log
 
 
+@pytest.mark.usefixtures("no_mdevs")
 def test_definition_is_followed_in_its_directory() -> None:
     """The daemon may not write there, but read; mdevs start, stop, and are what they were."""
     one = vm.new_uuid()

@@ -34,6 +34,7 @@ PATIENCE_SECONDS = 120.0
 """After so long a test fails; under emulation, beside other work, little is quick."""
 MDEV_BUS = Path("/sys/class/mdev_bus")
 MDEVS = Path("/sys/bus/mdev/devices")
+DEFINITIONS = Path("/etc/mdevctl.d")
 
 OUT = Path(os.environ.get("NODEDEVD_VM", "/nowhere"))
 """what is left there can be had outside"""
@@ -110,6 +111,24 @@ def opened(one: str) -> Iterator[None]:
         yield
 
 
+def load_samples() -> None:
+    """Load the sample drivers that are not loaded."""
+    missing = [sample for sample in SAMPLES if not (MDEV_BUS / sample).exists()]
+    if missing:
+        run("modprobe", "-a", *missing)
+        settle()
+
+
+def remove_mdevs() -> None:
+    """Remove all mdevs and definitions."""
+    for path in MDEVS.iterdir():
+        remove(path.name)
+    for definition in DEFINITIONS.glob("*/*"):
+        if definition.parent.name in SAMPLES:
+            definition.unlink()
+    settle()
+
+
 def mdev_name(one: str) -> str:
     """Return nodedevd's name of an mdev."""
     return f"mdev_{one.replace('-', '_')}"
@@ -154,6 +173,8 @@ def kernel_available(sample: str) -> dict[str, int | None]:
 # -- nodedevd ---------------------------------------------------------------------------
 
 FENCE = "net_fence0_52_54_00_00_00_ff"
+FENCES = ("fence0", "fence1")
+"""interfaces that come and go: changes are reported in order, so all before are reported by then"""
 
 
 @contextmanager
@@ -181,6 +202,18 @@ def service(*names: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines.splitlines())
 
 
+def start_service() -> None:
+    """Start the service, or have it go on, unless it runs."""
+    found = service("ActiveState", "MainPID")
+    if found["ActiveState"] == "active":
+        state = Path("/proc", found["MainPID"], "stat").read_text().rpartition(")")[2].split()[0]
+        if state != "T":
+            return
+    run("systemctl", "kill", "--signal=SIGCONT", "nodedevd.service")
+    run("systemctl", "reset-failed", "nodedevd.service")
+    run("systemctl", "start", "nodedevd.service")
+
+
 def fresh() -> dict[str, Any]:
     """Return all devices by a scan of this process, which is root and confined by nothing."""
     devices = json.loads(Embedded("/").snapshot_json())["devices"]
@@ -197,6 +230,13 @@ def fence(watcher: Watcher) -> list[str]:
     run("ip", "link", "del", "fence0")
     lines += watcher.until(lambda: FENCE not in watcher.devices)
     return [line for line in lines if FENCE not in line]
+
+
+def remove_fences() -> None:
+    """Remove the interfaces of fences that did not end."""
+    for name in FENCES:
+        if Path("/sys/class/net", name).exists():
+            run("ip", "link", "del", name)
 
 
 def assert_true() -> None:
