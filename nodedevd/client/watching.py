@@ -38,6 +38,7 @@ class Event(msgspec.Struct, frozen=True):
     instance: str
     """the daemon's process, to which the generation belongs"""
     event: Literal["present", "ready", "added", "changed", "removed", "resync"]
+    """what happened; docs/protocol.md has their meaning"""
     name: str | None = None
     """of the device; None for `ready` and `resync`"""
     path: str | None = None

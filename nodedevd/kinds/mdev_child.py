@@ -86,6 +86,7 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     """None if VFIO has no groups, or while no driver is bound"""
     vfio_device: VfioDevice | None
     state: State = msgspec.field(name="mdev_state")
+    """incomplete: its type is unknown (yet)"""
     attributes: tuple[MdevAttribute, ...]
     """attributes that mdevctl would write, in order; of an active mdev only vfio-ap's are known"""
     defined: bool = msgspec.field(name="has_definition")

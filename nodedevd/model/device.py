@@ -46,8 +46,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     """device node below /dev"""
     devlinks: tuple[str, ...]
     """udev's symbolic links to the device node, sorted"""
-    state: State = "active"
-    """follows from the path and the capabilities"""
+    state: State = "active"  # whatever is given: it follows from path and capabilities
 
     def __post_init__(self) -> None:
         state = _state(self.path, self.capabilities)

@@ -66,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """The reply to `GetStatus`, which `nodedevctl status` prints."""
 
     version: str
+    """version of nodedevd"""
     pid: int
     sysroot: str
     privileged: bool
@@ -99,6 +100,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     watchers: int
     """clients that watch for changes"""
     clients: int
+    """clients that are connected"""
     calls: int
     """calls answered since the start"""
     error_count: int

@@ -52,6 +52,7 @@ class Use(msgspec.Struct, frozen=True):
     """name of the device"""
     path: str | None
     open: Literal["yes", "no", "unknown"]
+    """whether a process has it open"""
     holders: tuple[Process, ...]
     """processes that have it open or, if `open` is unknown, may have it open; the daemon reports
     them only to root and to its own user"""

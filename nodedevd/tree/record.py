@@ -34,8 +34,11 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What a recording holds."""
 
     devices: int = msgspec.field(name="device_count")
+    """number of devices recorded"""
     files: int
+    """number of files"""
     links: int
+    """number of symbolic links"""
     replaced: int
     """values that would have identified the machine"""
     lost: tuple[str, ...]

@@ -22,6 +22,7 @@ from nodedevd import __version__
 from nodedevd.server.varlink import methods
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
+from tests.support.examples import agrees
 from tests.support.hosts import host_file
 from tests.support.peer import connected
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, running
@@ -561,19 +562,6 @@ EXAMPLES = re.findall(
 )
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PROTOCOL, re.M | re.S)
 DEFAULT_SOCKET = "/run/nodedevd/org.nodedevd.Devices"
-
-
-def agrees(shown: Any, real: Any) -> bool:
-    """Return whether an example matches a reply; "…" matches anything, and further members."""
-    if shown == "…":
-        return True
-    if isinstance(shown, dict):
-        names = shown.keys() - {"…"}
-        complete = "…" in shown or shown.keys() == real.keys()
-        return complete and all(name in real and agrees(shown[name], real[name]) for name in names)
-    if isinstance(shown, list):
-        return len(shown) == len(real) and all(map(agrees, shown, real))
-    return bool(shown == real)
 
 
 @pytest.mark.parametrize(("call", "replies"), EXAMPLES)

@@ -80,6 +80,7 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     """Vital Product Data; None if the board has none"""
     iommu_group: IommuGroup | None = msgspec.field(name="iommu")
     numa_node: int | None
+    """numa_node; None if there is none"""
     pci_express: PciExpress | None
     """None on conventional PCI, and if config space cannot be read far enough"""
     vfio_device: VfioDevice | None

@@ -27,7 +27,9 @@ class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
     """A vendor attribute that mdevctl writes when it starts the device."""
 
     name: str
+    """path of the attribute below the device"""
     value: str
+    """text that is written to it"""
 
 
 class Definition(msgspec.Struct, frozen=True, gc=False):
