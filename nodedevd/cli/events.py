@@ -94,7 +94,7 @@ def events(
                 continue
             if event.event in _CHANGES:
                 changes += 1
-            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
+            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + line_of(event))
             if event.xml is not None and not as_json:
                 click.echo(event.xml, nl=False)
             sys.stdout.flush()
@@ -104,6 +104,7 @@ def _stamp(wanted: bool) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0000: " if wanted else ""
 
 
-def _line(event: Event) -> str:
+def line_of(event: Event) -> str:
+    """Return an event as a line of text."""
     parts = f" ({', '.join(event.parts)})" if event.parts else ""
     return f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}".rstrip()

@@ -78,8 +78,8 @@ def json_schema(command: str | None = None) -> dict[str, Any]:
 @click.argument("command", type=click.Choice(COMMANDS), required=False, metavar="[COMMAND]")
 @always_json_option
 def schema(command: str | None) -> None:
-    """Print the JSON Schema of the JSON that COMMAND prints, or any command.
+    """Print the JSON Schema of what commands print.
 
-    docs/json.md describes the members.
+    With COMMAND, that of this command alone. docs/json.md describes the members.
     """
     print_json(msgspec.json.encode(json_schema(command)))

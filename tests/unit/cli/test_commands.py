@@ -285,7 +285,8 @@ def test_status_without_a_daemon_is_that_of_the_scan() -> None:
     """It has the results of the scan, and no line about clients."""
     out = on("vgpu-pf").out("status")
     assert f"Host:        {host_file('vgpu-pf')}\n" in out
-    assert "Devices:     6 (1 system, 3 pci, 1 mdev_parent, 2 mdev_child)\n" in out
+    assert "Devices:     6 active\n" in out
+    assert "Kinds:       1 system, 3 pci, 1 mdev_parent, 2 mdev_child\n" in out
     assert "Read errors: 0\n" in out
     assert "Clients:" not in out
 
