@@ -16,6 +16,7 @@ from nodedevd.cli.options import (
     epilog,
     json_option,
     split_capabilities,
+    state_mark,
     timeout_option,
 )
 from nodedevd.client import Event
@@ -66,9 +67,9 @@ def events(
 ) -> None:
     """Print changes as they happen.
 
-    Each line has the event (added, changed or removed), the device and, for a change, the
-    changed parts. With --json, each line is one JSON object. The command runs until Ctrl-C,
-    --count or --timeout.
+    Each line has the event (added, changed or removed), the device, its state if that is not
+    active, and for a change the changed parts. With --json, each line is one JSON object. The
+    command runs until Ctrl-C, --count or --timeout.
 
     "resync" means that changes were lost because this command read them too slowly: discard
     everything read before it.
@@ -93,7 +94,7 @@ def events(
                 continue
             if event.event in _CHANGES:
                 changes += 1
-            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
+            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + line_of(event))
             if event.xml is not None and not as_json:
                 click.echo(event.xml, nl=False)
             sys.stdout.flush()
@@ -103,6 +104,7 @@ def _stamp(wanted: bool) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0000: " if wanted else ""
 
 
-def _line(event: Event) -> str:
+def line_of(event: Event) -> str:
+    """Return an event as a line of text."""
     parts = f" ({', '.join(event.parts)})" if event.parts else ""
-    return f"{event.event:<7} {event.name or ''}{parts}".rstrip()
+    return f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}".rstrip()

@@ -47,7 +47,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     heading = ("DEVICE", "OPEN", "PID", "PROCESS")
     click.echo(table(heading, [row for use in answer.devices for row in _rows(use)]), nl=False)
     for reason, sentence in REASONS.items():
-        names = [use.device for use in answer.devices if use.reason == reason]
+        names = [use.name for use in answer.devices if use.reason == reason]
         if names and reason != "no-node":
             more = _unreadable(answer) if reason == "processes-unseen" else ""
             click.echo(f"unknown for {', '.join(names)}: {sentence}{more}", err=True)
@@ -64,7 +64,7 @@ def _retry(answer: InUse) -> InUse:
 
     own = look_in_time(Sysroot(), progress("reading processes"))
     devices = [
-        own.use(use.device, use.path) if use.reason in RETRY_REASONS else use
+        own.use(use.name, use.path) if use.reason in RETRY_REASONS else use
         for use in answer.devices
     ]
     return InUse(answer.generation, own.unseen, tuple(devices))
@@ -72,4 +72,4 @@ def _retry(answer: InUse) -> InUse:
 
 def _rows(use: Use) -> list[tuple[str, ...]]:
     holders = [(str(one.pid), one.process) for one in use.holders] or [("-", "-")]
-    return [(use.device, use.open, *holder) for holder in holders]
+    return [(use.name, use.open, *holder) for holder in holders]

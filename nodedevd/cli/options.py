@@ -14,6 +14,7 @@ from nodedevd.cli.source import Source
 from nodedevd.client import Client
 from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
+from nodedevd.model.device import State
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
@@ -97,6 +98,9 @@ timeout_option = click.option(
     help="Give up after SECONDS. [default: no limit]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+always_json_option = click.option(
+    "--json", is_flag=True, expose_value=False, help="Accepted and not needed: it prints JSON."
+)
 
 
 def split_capabilities(values: Sequence[str]) -> list[str] | None:
@@ -118,6 +122,11 @@ def names_or_all(devices: Sequence[str], all_devices: bool) -> list[str] | None:
     if all_devices == bool(devices):
         raise click.UsageError("give one or more DEVICE arguments, or --all")
     return None if all_devices else list(devices)
+
+
+def state_mark(state: State | None) -> str:
+    """Return the text after the name of a device that is not active: ` (inactive)`."""
+    return "" if state in (None, "active") else f" ({state})"
 
 
 def print_json(data: bytes) -> None:

@@ -23,11 +23,15 @@ def status(context: Context, as_json: bool) -> None:
 
 
 def _text(answer: Status, *, from_daemon: bool) -> str:
-    counts = ", ".join(f"{number} {kind}" for kind, number in answer.capabilities.items() if number)
+    states = msgspec.structs.asdict(answer.state_counts).items()
+    kinds = answer.capability_counts.items()
     lines = {
         "Version": answer.version,
         "Host": answer.sysroot,
-        "Devices": f"{answer.devices} ({counts})",
+        "Devices": ", ".join(
+            f"{number} {state}" for state, number in states if number or state == "active"
+        ),
+        "Kinds": ", ".join(f"{number} {kind}" for kind, number in kinds if number),
         "Generation": str(answer.generation),
         "Last scan": f"{answer.last_scan.finished:%Y-%m-%d %H:%M:%S} UTC,"
         f" took {answer.last_scan.seconds:.3f} s",

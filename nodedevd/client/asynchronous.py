@@ -23,7 +23,7 @@ from nodedevd.client.watching import Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
-from nodedevd.model.listing import Content, DeviceList, Devices
+from nodedevd.model.listing import Content, DeviceList, Devices, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
@@ -201,11 +201,7 @@ class AsyncClient:
 
     async def describe(self, name: str) -> Device:
         """Return everything known about one device. Raises NoSuchDevice."""
-        return await self._ask(_describe(question.device, name))
-
-    async def describe_json(self, name: str) -> bytes:
-        """Return the same as JSON, as the daemon encodes it. Raises NoSuchDevice."""
-        return await self._ask(_describe(question.device_json, name))
+        return await self._ask(_describe(name))
 
     async def snapshot(
         self,
@@ -251,6 +247,24 @@ class AsyncClient:
                 "DumpXML",
                 question.DumpXmlReply,
                 question.joined_xml,
+                more=True,
+                names=words(names),
+                format=form,
+            )
+        )
+
+    async def xml_document(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        form: Format = "nodedevd",
+    ) -> XmlDocument:
+        """Return the same with its generation. Raises NoSuchDevice, NotInFormat."""
+        return await self._ask(
+            Question(
+                "DumpXML",
+                XmlDocument,
+                question.joined_document,
                 more=True,
                 names=words(names),
                 format=form,
@@ -383,7 +397,7 @@ class AsyncClient:
         name = waiting.condition.recount
         if name is not None:
             with suppress(NoSuchDevice):
-                await self._ask(_describe(question.device_json, name), waiting.answer_seconds)
+                await self._ask(_describe(name), waiting.answer_seconds)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -440,8 +454,5 @@ class AsyncClient:
             connection.close()
 
 
-def _describe(
-    answer: Callable[[Sequence[question.DescribeReply]], T],
-    name: str,
-) -> Question[T]:
-    return Question("Describe", question.DescribeReply, answer, name=name)
+def _describe(name: str) -> Question[Device]:
+    return Question("Describe", Devices, question.device, name=name)

@@ -10,7 +10,7 @@ import msgspec
 from nodedevd.client.errors import ConnectionLost, NotUnderstood, TimedOut, remote_error
 from nodedevd.client.question import decoded, words
 from nodedevd.errors import NoDaemon, NodedevError, TooManyClients
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, State
 from nodedevd.model.listing import Content
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call
@@ -38,12 +38,14 @@ class Event(msgspec.Struct, frozen=True):
     instance: str
     """the daemon's process, to which the generation belongs"""
     event: Literal["present", "ready", "added", "changed", "removed", "resync"]
+    """what happened; docs/protocol.md has their meaning"""
     name: str | None = None
     """of the device; None for `ready` and `resync`"""
     path: str | None = None
     parent: str | None = None
     capabilities: tuple[str, ...] | None = None
     """their types"""
+    state: State | None = None
     parts: tuple[str, ...] | None = None
     """for `changed`: what differs, by field or type of capability"""
     device: Device | None = None

@@ -37,9 +37,12 @@ _OF_INTEREST = 0o113
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What a recording holds."""
 
-    devices: int
+    devices: int = msgspec.field(name="device_count")
+    """number of devices recorded"""
     files: int
+    """number of files"""
     links: int
+    """number of symbolic links"""
     replaced: int
     """values that would have identified the machine"""
     lost: tuple[str, ...]

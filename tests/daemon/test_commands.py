@@ -68,8 +68,8 @@ def test_each_device_through_a_daemon_equals_the_embedded_one(both: tuple[Ctl, C
     """Every device of a host is found by its name and by its path."""
     embedded, through_daemon = both
     for device in embedded.json("show", "--all")["devices"]:
-        assert through_daemon.json("show", device["name"]) == device
-        assert embedded.json("show", device["path"] or "computer") == device
+        assert through_daemon.json("show", device["name"])["devices"] == [device]
+        assert embedded.json("show", device["path"] or "computer")["devices"] == [device]
 
 
 def test_status_of_a_daemon_has_its_process_and_clients(both: tuple[Ctl, Ctl]) -> None:
