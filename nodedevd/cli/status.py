@@ -15,7 +15,7 @@ from nodedevd.text import printable, table
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
     """Show the state of the daemon and its read errors."""
-    answer = context.source().status()
+    answer = context.source(scan=False).status()
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
