@@ -540,7 +540,8 @@ def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
     for suffix, name in sockets.items():
         arguments += [f"--libvirt-socket{suffix}", f"/run/libvirt/{name}"]
     with namespace.Namespace() as inside:
-        command = [*inside.enter, *COMMAND]
+        make = ["sh", "-c", 'mkdir -p /run/libvirt && exec "$@"', "sh"]
+        command = [*inside.enter, *make, *COMMAND]
         path = {"PYTHONPATH": str(REPOSITORY)}
         with started(tmp_path, *arguments, command=command, environment=path) as daemon:
             daemon.wait_notified("READY=1")
