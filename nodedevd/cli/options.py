@@ -12,7 +12,7 @@ import msgspec
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.source import Source
-from nodedevd.client import Client, NoDaemon
+from nodedevd.client import Client, NoDaemon, NodedevError
 from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
 from nodedevd.text import printable
@@ -100,6 +100,11 @@ def _select(context: click.Context, parameter: click.Parameter, value: str | Non
     setattr(selected, parameter.name, value)
     if selected.sysroot is not None and selected.socket is not None:
         raise click.UsageError("--sysroot scans without a daemon; omit --socket")
+
+
+def report_lost(error: NodedevError) -> None:
+    """Print that the daemon went away, for a command that goes on when it is back."""
+    click.echo(f"nodedevctl: {printable(str(error))}; waiting for the daemon", err=True)
 
 
 def progress(what: str) -> Progress | None:
