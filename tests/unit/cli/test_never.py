@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from nodedevd.cli import never
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.never import NeverTrue, Reason, never_available, never_named, refusing
 from nodedevd.client import available
@@ -26,7 +25,7 @@ def lasting(reason: Reason, *found: Device) -> str | None:
     assert reason(named) is None
     with pytest.MonkeyPatch.context() as patch:
         later = time.monotonic() + 1
-        patch.setattr(never.time, "monotonic", lambda: later)
+        patch.setattr("nodedevd.cli.never.time.monotonic", lambda: later)
         return reason(named)
 
 
@@ -36,11 +35,10 @@ def test_device_of_a_host_is_never_refused(host: str) -> None:
     for name, device in devices(host).items():
         assert never_named(name)({}) is None
         assert never_named(device.path or name)({}) is None or not device.active
-    for function in vgpu_functions(devices(host).values()):
-        device = devices(host)[function.device] if function.offers else None
-        for one in function.offers:
-            assert device is not None
-            assert lasting(never_available(function.device, one.id, 1), device) is None
+    for device in devices(host).values():
+        for function in vgpu_functions([device]):
+            for one in function.offers:
+                assert lasting(never_available(device.name, one.id, 1), device) is None
 
 
 def test_types_that_are_being_registered_are_waited_for() -> None:
