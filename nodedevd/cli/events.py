@@ -15,10 +15,12 @@ from nodedevd.cli.options import (
     cap_option,
     epilog,
     json_option,
+    report_lost,
     split_capabilities,
     state_mark,
     timeout_option,
 )
+from nodedevd.cli.output import is_abandoned
 from nodedevd.client import Event
 from nodedevd.client.deadline import Deadline
 
@@ -71,14 +73,16 @@ def events(
     active, and for a change the changed parts. With --json, each line is one JSON object. The
     command runs until Ctrl-C, --count or --timeout.
 
-    "resync" means that changes were lost because this command read them too slowly: discard
-    everything read before it.
+    "resync" means that changes were lost, because the daemon was restarted or this command read
+    them too slowly: discard everything read before it.
     """
     watch = context.client().watch(
         capabilities=split_capabilities(capabilities),
         names=names or None,
         snapshot=initial,
         content="xml" if as_xml else "json" if as_json else "none",
+        reconnect=True,
+        on_lost=report_lost,
     )
     deadline = Deadline(timeout)
     marks = ("present", "ready", "resync") if initial else ("resync",)
@@ -98,6 +102,8 @@ def events(
             if event.xml is not None and not as_json:
                 click.echo(event.xml, nl=False)
             sys.stdout.flush()
+            if is_abandoned():
+                return
 
 
 def _stamp(wanted: bool) -> str:

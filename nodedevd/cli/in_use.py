@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json, progress
+from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import table
@@ -39,7 +40,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     """
     source = context.source()
     answer = source.in_use(devices or None)
-    if any(use.reason in RETRY_REASONS for use in answer.devices) and context.sysroot is None:
+    if any(use.reason in RETRY_REASONS for use in answer.devices) and isinstance(source, Client):
         answer = _retry(answer)
     if as_json:
         print_json(msgspec.json.encode(answer))

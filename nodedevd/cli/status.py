@@ -7,7 +7,7 @@ import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.model.status import Status
-from nodedevd.text import printable, table
+from nodedevd.text import fold, table
 
 
 @click.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
@@ -15,7 +15,7 @@ from nodedevd.text import printable, table
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
     """Show the state of the daemon and its read errors."""
-    answer = context.source().status()
+    answer = context.source(scan=False).status()
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
@@ -50,9 +50,11 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
     if not answer.privileged:
         lines["Privileges"] = "not root: attributes that only root can read are unknown"
     lines["Read errors"] = str(answer.error_count)
-    text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
+    text = ""
+    for label, value in lines.items():
+        text += fold(f"{label + ':':<13}{value}", indent=" " * 13) + "\n"
     for read in answer.unanswered_reads:
-        text += f"A read of {printable(read.path)} has not returned for {read.seconds:.1f} s.\n"
+        text += fold(f"A read of {read.path} has not returned for {read.seconds:.1f} s.") + "\n"
     if answer.errors:
         rows = [
             (error.device or "-", error.attribute or ".", error.code, error.detail)

@@ -19,7 +19,7 @@ from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.question import Question, words
-from nodedevd.client.watching import Event, Watching
+from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
@@ -331,6 +331,7 @@ class Client:
         since: int | None = None,
         instance: str | None = None,
         reconnect: bool = False,
+        on_lost: Callable[[NodedevError], None] | None = None,
     ) -> Watch:
         """Return a watch: the devices, and then their changes.
 
@@ -346,6 +347,7 @@ class Client:
             instance: What came with that generation.
             reconnect: Whether to connect again when the daemon goes away. What changed
                 meanwhile follows; after a restart of the daemon that is `resync`, and all devices.
+            on_lost: Called when the daemon goes away, before the first attempt to reconnect.
         """
         if self._closed:
             raise Closed
@@ -357,6 +359,7 @@ class Client:
             since=since,
             instance=instance,
             reconnect=reconnect,
+            on_lost=on_lost,
         )
         return Watch(self._connect_watch, watching)
 
@@ -366,6 +369,7 @@ class Client:
         timeout_seconds: float | None = None,
         *,
         reconnect: bool = False,
+        on_lost: Callable[[NodedevError], None] | None = None,
     ) -> dict[str, Device]:
         """Wait until a condition holds for the devices; return them by name.
 
@@ -377,17 +381,22 @@ class Client:
                 or a function of all devices by name.
             timeout_seconds: The longest time to wait; None is no limit.
             reconnect: Whether to continue when the daemon goes away and comes back.
+            on_lost: Called when the daemon goes away, before the first attempt to reconnect.
         """
-        waiting = Waiting(condition, timeout_seconds)
+        waiting = Waiting(condition, timeout_seconds, on_lost)
         wanted = waiting.condition
         self._recount(waiting)
         with self.watch(
-            capabilities=wanted.capabilities, names=wanted.names, reconnect=reconnect
+            capabilities=wanted.capabilities,
+            names=wanted.names,
+            reconnect=reconnect,
+            on_lost=waiting.lose,
         ) as watch:
             while not waiting.reached:
                 event = watch.next(waiting.pause())
                 if event is None:
-                    self._recount(waiting)
+                    with suppress(*PASSING if reconnect else ()):
+                        self._recount(waiting)
                 else:
                     waiting.take(event)
         return waiting.devices

@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 from lxml import etree
 
+from nodedevd.cli import options as cli_options
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
+from nodedevd.client import blocking
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
 from tests.support.ctl import Ctl, on
@@ -408,6 +410,39 @@ def test_no_daemon_exits_3_and_names_both_remedies(tmp_path: Path) -> None:
             "(systemctl start nodedevd.socket, or run nodedevd), "
             "or scan without a daemon: nodedevctl --sysroot / ...\n"
         )
+
+
+def test_without_a_daemon_this_host_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of standard error says so; a selected socket, or `status`, is an error as before."""
+    path = str(tmp_path / "nobody.sock")
+    monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
+    monkeypatch.setattr(blocking, "candidate_socket_paths", lambda: [path])
+    sample = str(host_file("vgpu-pf"))
+    monkeypatch.setattr(cli_options, "Embedded", lambda root, progress: Embedded(sample))
+    for command in ("list", "tree", "types", "show --all", "dumpxml computer", "resolve computer"):
+        result = Ctl([]).run(*command.split())
+        assert result.stderr == (
+            "nodedevctl: no daemon answers (no such file or directory); scanning this host\n"
+        )
+        assert result.stdout == on("vgpu-pf").out(*command.split())
+        assert Ctl(["--socket", path]).run(*command.split(), status=3).stdout == ""
+    for command in ("status", "events", "wait --cap pci"):
+        assert "start one" in Ctl([]).run(*command.split(), status=3).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_source_is_selected_before_or_after_the_command(command: str, tmp_path: Path) -> None:
+    """Both places are equal, and contradict each other as the options do."""
+    sample, path = str(host_file("vgpu-pf")), str(tmp_path / "nobody.sock")
+    if command in ("list", "tree", "types"):
+        assert Ctl([]).out(command, "--sysroot", sample) == on("vgpu-pf").out(command)
+        result = Ctl([]).run(command, "--socket", path, status=3)
+        assert f"no nodedevd answers on {path}" in result.stderr
+    for options in (["--sysroot", sample, "--socket", path], ["--socket", path]):
+        result = Ctl(["--sysroot", sample]).run(command, *options, status=2)
+        assert "--sysroot scans without a daemon; omit --socket" in result.stderr
 
 
 def test_not_a_sysroot_exits_1(tmp_path: Path) -> None:
