@@ -22,7 +22,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve blocking-client format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -96,6 +96,9 @@ bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how bo
 
 blocking-client: $(VENV)/installed-test ## write client/blocking.py from client/asynchronous.py
 	@$(BIN)/python -m tests.support.unasync
+
+json-reference: $(VENV)/installed-test ## write the types in docs/json.md from the model
+	@$(BIN)/python -m tests.support.json_reference
 
 format: $(VENV)/installed-test ## format the code
 	@$(BIN)/ruff format

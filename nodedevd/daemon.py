@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -32,7 +33,7 @@ from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.listener import Listener, open_listener
+from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.service import Service
@@ -161,6 +162,8 @@ class Daemon:
         path = options.socket
         if path is None and varlink is None:
             path = default_socket_path()
+            if make_runtime_directory(path):
+                log.info("created the directory %s", os.path.dirname(path))
         paths = (path, options.libvirt_socket, options.libvirt_socket_ro)
         sockets = (varlink, *map(libvirt.get, _LIBVIRT_NAMES))
         protocols = (self._varlink, self._libvirt, self._libvirt)

@@ -218,6 +218,16 @@ class AlreadyExists(NodedevError):
         return f"{self.path} already exists; record into a new file"
 
 
+class NoDirectory(NodedevError):
+    """The directory to write into does not exist; nodedevd does not create parents of a path."""
+
+    code = "no-directory"
+    path: str
+
+    def __str__(self) -> str:
+        return f"the directory {self.path} does not exist; create it, or choose another path"
+
+
 class SocketInUse(NodedevError):
     """Another daemon serves the socket."""
 

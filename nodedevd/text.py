@@ -1,36 +1,64 @@
-"""Text for terminals: tables, and strings without control characters."""
+"""Text for terminals: tables, folded lines, and strings without control characters.
+
+Lines fit the terminal, or 80 columns without one; see `columns`. They are folded between words,
+so that no name or number is ever cut: a longer word makes a longer line.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+_COLUMNS = 80
+_GAP = "  "
 _WIDEST = 64
-"""A wider cell overflows its column, so that one long text does not widen every line."""
+"""A longer word overflows its column, so that one long name does not widen every line."""
+_INDENT = "    "
+_NARROWEST = 20
+"""A terminal is not narrower, so that folding leaves lines that can be read."""
 
 _NAMES_SHOWN = 3
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table with a heading. Cells are made printable; the last column is not padded."""
-    lines = [heading, *([printable(cell) for cell in row] for row in rows)]
-    widths = [
-        max(width for line in lines if (width := _width(line[column])) <= _WIDEST)
-        for column in range(len(heading) - 1)
-    ]
-    return "".join(
-        "  ".join(
-            [
-                *(
-                    cell + " " * (width - _width(cell))
-                    for cell, width in zip(line, widths, strict=False)
-                ),
-                line[-1],
-            ]
-        ).rstrip()
-        + "\n"
-        for line in lines
-    )
+def columns() -> int:
+    """Return the width to fold at: $COLUMNS, that of the terminal of standard output, or 80."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return max(int(given), _NARROWEST)
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns or _COLUMNS, _NARROWEST)
+    except (OSError, ValueError, AttributeError):
+        return _COLUMNS
+
+
+def table(
+    heading: Sequence[str], rows: Iterable[Sequence[str]], *, width: int | None = None
+) -> str:
+    """Return a table with a bold heading; its cells are made printable.
+
+    Columns for which a line of `width`, by default `columns()`, has no room continue on the
+    next line, indented, for the heading as for every row. `click.echo` prints in bold on a
+    terminal only.
+    """
+    limit = columns() if width is None else width
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [_column_width(column, limit) for column in zip(heading, *cells, strict=True)]
+    groups = _groups(widths, limit)
+    lines = [_bold(line) for line in _lines(heading, widths, groups)]
+    lines += [line for row in cells for line in _lines(row, widths, groups)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def fold(text: str, *, indent: str = "", width: int | None = None) -> str:
+    """Return a text in lines of at most `width` columns, by default `columns()`.
+
+    Lines after the first begin with `indent`. The text is made printable before.
+    """
+    limit = columns() if width is None else width
+    lines = _fold(printable(text), limit, limit - len(indent))
+    return f"\n{indent}".join(lines)
 
 
 def abbreviated(names: Sequence[str]) -> str:
@@ -50,14 +78,68 @@ def printable(text: str) -> str:
     )
 
 
-def _width(text: str) -> int:
-    """Return how many columns a text takes on a terminal."""
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
-
-
 def printable_path(text: str) -> str:
     r"""Return a file name or path that can be encoded in UTF-8: other bytes become `\xNN`."""
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _column_width(cells: Iterable[str], limit: int) -> int:
+    usual = [cell for cell in cells if max(map(_width, cell.split(" "))) <= _WIDEST]
+    return min(max(map(_width, usual)), limit - len(_INDENT))
+
+
+def _groups(widths: Sequence[int], limit: int) -> list[range]:
+    """Return the columns of each line of a row."""
+    groups = []
+    first, used = 0, widths[0]
+    for column, width in enumerate(widths[1:], 1):
+        used += len(_GAP) + width
+        if used > limit:
+            groups.append(range(first, column))
+            first, used = column, len(_INDENT) + width
+    return [*groups, range(first, len(widths))]
+
+
+def _lines(
+    row: Sequence[str], widths: Sequence[int], groups: Iterable[Iterable[int]]
+) -> Iterator[str]:
+    """Yield the lines of a row."""
+    indent = ""
+    for group in groups:
+        folded = [
+            (_fold(row[column], widths[column], widths[column]), widths[column]) for column in group
+        ]
+        for number in range(max(len(lines) for lines, _ in folded)):
+            parts = [
+                (lines[number] if number < len(lines) else "", width) for lines, width in folded
+            ]
+            line = _GAP.join(part + " " * (width - _width(part)) for part, width in parts)
+            yield (indent + line).rstrip()
+        indent = _INDENT
+
+
+def _fold(text: str, first: int, others: int) -> list[str]:
+    """Return the lines of a text, broken between words; blanks inside a line stay."""
+    lines: list[str] = []
+    line, *words = text.split(" ")
+    for word in words:
+        if _width(line) + 1 + _width(word) <= (others if lines else first):
+            line += f" {word}"
+        else:
+            lines.append(line)
+            line = word
+    return [*lines, line]
+
+
+def _width(text: str) -> int:
+    """Return how many columns a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if text else text

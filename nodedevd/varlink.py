@@ -103,6 +103,10 @@ class _Decoder(Generic[M]):
         """The number of bytes that are not part of a returned message yet."""
         return len(self._buffer) - self._start
 
+    def peek(self) -> bytes:
+        """Return the bytes that are not part of a returned message yet."""
+        return bytes(self._buffer[self._start :])
+
     def feed(self, data: bytes) -> None:
         """Add bytes that arrived."""
         if self._dropping:

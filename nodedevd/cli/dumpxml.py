@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import get_args
 
 import click
+import msgspec
 
-from nodedevd.cli.options import Context, epilog, names_or_all
+from nodedevd.cli.options import Context, epilog, names_or_all, print_json
 from nodedevd.formats import Format
 
 
@@ -24,11 +25,21 @@ from nodedevd.formats import Format
     help="nodedevd prints every device and all its properties; libvirt prints what"
     " virsh nodedev-dumpxml prints, for the devices that libvirt shows.",
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON with the generation and the XML as text."
+)
 @click.pass_obj
-def dumpxml(context: Context, devices: tuple[str, ...], all_devices: bool, form: Format) -> None:
+def dumpxml(
+    context: Context, devices: tuple[str, ...], all_devices: bool, form: Format, as_json: bool
+) -> None:
     """Print devices as XML.
 
     One device is printed as <device>. Several devices, or all, are printed as one document
     <devices>.
     """
-    click.echo(context.source().dump_xml(names_or_all(devices, all_devices), form=form), nl=False)
+    source = context.source()
+    names = names_or_all(devices, all_devices)
+    if as_json:
+        print_json(msgspec.json.encode(source.xml_document(names, form=form)))
+        return
+    click.echo(source.dump_xml(names, form=form), nl=False)

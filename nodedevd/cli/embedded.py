@@ -13,7 +13,7 @@ from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, entry
+from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import hostdev
@@ -64,10 +64,6 @@ class Embedded:
         """Return one device with all its properties. Raises NoSuchDevice."""
         return self.tree.lookup(name)
 
-    def describe_json(self, name: str) -> bytes:
-        """Return one device as JSON. Raises NoSuchDevice."""
-        return msgspec.json.encode(self.tree.lookup(name))
-
     def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
         """Return the named devices, or all, as one JSON document. Raises NoSuchDevice."""
         if names is None:
@@ -78,6 +74,12 @@ class Embedded:
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of the named devices, or of all. Raises NoSuchDevice, NotInFormat."""
         return dump(self.tree, names, form)
+
+    def xml_document(
+        self, names: Sequence[str] | None = None, *, form: Format = "nodedevd"
+    ) -> XmlDocument:
+        """Return the same with its generation. Raises NoSuchDevice, NotInFormat."""
+        return XmlDocument(self.tree.generation, self.dump_xml(names, form=form))
 
     def hostdev(self, request: HostDevRequest) -> HostDev:
         """Return the domain XML that assigns a device to a guest.

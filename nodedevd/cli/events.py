@@ -15,9 +15,12 @@ from nodedevd.cli.options import (
     cap_option,
     epilog,
     json_option,
+    report_lost,
     split_capabilities,
+    state_mark,
     timeout_option,
 )
+from nodedevd.cli.output import is_abandoned
 from nodedevd.client import Event
 from nodedevd.client.deadline import Deadline
 
@@ -66,18 +69,20 @@ def events(
 ) -> None:
     """Print changes as they happen.
 
-    Each line has the event (added, changed or removed), the device and, for a change, the
-    changed parts. With --json, each line is one JSON object. The command runs until Ctrl-C,
-    --count or --timeout.
+    Each line has the event (added, changed or removed), the device, its state if that is not
+    active, and for a change the changed parts. With --json, each line is one JSON object. The
+    command runs until Ctrl-C, --count or --timeout.
 
-    "resync" means that changes were lost because this command read them too slowly: discard
-    everything read before it.
+    "resync" means that changes were lost, because the daemon was restarted or this command read
+    them too slowly: discard everything read before it.
     """
     watch = context.client().watch(
         capabilities=split_capabilities(capabilities),
         names=names or None,
         snapshot=initial,
         content="xml" if as_xml else "json" if as_json else "none",
+        reconnect=True,
+        on_lost=report_lost,
     )
     deadline = Deadline(timeout)
     marks = ("present", "ready", "resync") if initial else ("resync",)
@@ -93,16 +98,19 @@ def events(
                 continue
             if event.event in _CHANGES:
                 changes += 1
-            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + _line(event))
+            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + line_of(event))
             if event.xml is not None and not as_json:
                 click.echo(event.xml, nl=False)
             sys.stdout.flush()
+            if is_abandoned():
+                return
 
 
 def _stamp(wanted: bool) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0000: " if wanted else ""
 
 
-def _line(event: Event) -> str:
+def line_of(event: Event) -> str:
+    """Return an event as a line of text."""
     parts = f" ({', '.join(event.parts)})" if event.parts else ""
-    return f"{event.event:<7} {event.name or ''}{parts}".rstrip()
+    return f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}".rstrip()

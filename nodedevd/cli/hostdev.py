@@ -163,7 +163,7 @@ def complete(source: Source, name: str, found: HostDev) -> HostDev:
     (use,) = source.in_use([name]).devices
     if use.reason not in RETRY_REASONS:
         return found
-    use = look_in_time(Sysroot()).use(use.device, use.path)
+    use = look_in_time(Sysroot()).use(use.name, use.path)
     note = open_note(use)
     notes = found.notes if note is None or note in found.notes else (*found.notes, note)
     return msgspec.structs.replace(found, open=use.open, notes=notes)

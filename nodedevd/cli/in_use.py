@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json, progress
+from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import table
@@ -39,7 +40,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     """
     source = context.source()
     answer = source.in_use(devices or None)
-    if any(use.reason in RETRY_REASONS for use in answer.devices) and context.sysroot is None:
+    if any(use.reason in RETRY_REASONS for use in answer.devices) and isinstance(source, Client):
         answer = _retry(answer)
     if as_json:
         print_json(msgspec.json.encode(answer))
@@ -47,7 +48,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     heading = ("DEVICE", "OPEN", "PID", "PROCESS")
     click.echo(table(heading, [row for use in answer.devices for row in _rows(use)]), nl=False)
     for reason, sentence in REASONS.items():
-        names = [use.device for use in answer.devices if use.reason == reason]
+        names = [use.name for use in answer.devices if use.reason == reason]
         if names and reason != "no-node":
             more = _unreadable(answer) if reason == "processes-unseen" else ""
             click.echo(f"unknown for {', '.join(names)}: {sentence}{more}", err=True)
@@ -64,7 +65,7 @@ def _retry(answer: InUse) -> InUse:
 
     own = look_in_time(Sysroot(), progress("reading processes"))
     devices = [
-        own.use(use.device, use.path) if use.reason in RETRY_REASONS else use
+        own.use(use.name, use.path) if use.reason in RETRY_REASONS else use
         for use in answer.devices
     ]
     return InUse(answer.generation, own.unseen, tuple(devices))
@@ -72,4 +73,4 @@ def _retry(answer: InUse) -> InUse:
 
 def _rows(use: Use) -> list[tuple[str, ...]]:
     holders = [(str(one.pid), one.process) for one in use.holders] or [("-", "-")]
-    return [(use.device, use.open, *holder) for holder in holders]
+    return [(use.name, use.open, *holder) for holder in holders]

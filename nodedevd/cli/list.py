@@ -12,6 +12,7 @@ from nodedevd.cli.options import (
     json_option,
     print_json,
     split_capabilities,
+    state_mark,
 )
 from nodedevd.cli.tree_drawing import sort_key
 
@@ -39,15 +40,20 @@ def list_command(
     all_devices: bool,
     as_json: bool,
 ) -> None:
-    """List the names of devices, one a line."""
+    """List the names of devices, one a line.
+
+    With --all, the state of a device that is not active follows its name, in parentheses.
+    """
     if inactive and all_devices:
         raise click.UsageError("--inactive and --all exclude each other; give one of them")
     found = context.source().list(split_capabilities(capabilities))
     if not all_devices:
-        devices = tuple([entry for entry in found.devices if entry.active is not inactive])
+        devices = tuple(
+            [entry for entry in found.devices if (entry.state == "inactive") is inactive]
+        )
         found = msgspec.structs.replace(found, devices=devices)
     if as_json:
         print_json(msgspec.json.encode(found))
         return
-    for name in sorted((entry.name for entry in found.devices), key=sort_key):
-        click.echo(name)
+    for entry in sorted(found.devices, key=lambda one: sort_key(one.name)):
+        click.echo(f"{entry.name}{state_mark(entry.state) if all_devices else ''}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
-
 import click
 
 from nodedevd import __version__
@@ -12,16 +9,11 @@ from nodedevd.cli.doctor import doctor
 from nodedevd.cli.dumpxml import dumpxml
 from nodedevd.cli.events import events
 from nodedevd.cli.fits import fits
+from nodedevd.cli.group import Group
 from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.list import list_command
-from nodedevd.cli.options import (
-    EXIT_FAILURE,
-    EXIT_NO_DAEMON,
-    EXIT_NO_SUCH_TYPE,
-    Context,
-    epilog,
-)
+from nodedevd.cli.options import epilog, source_options
 from nodedevd.cli.record import record
 from nodedevd.cli.resolve import resolve
 from nodedevd.cli.schema import schema
@@ -30,33 +22,11 @@ from nodedevd.cli.status import status
 from nodedevd.cli.tree import tree
 from nodedevd.cli.types import types
 from nodedevd.cli.wait import wait
-from nodedevd.errors import NoDaemon, NodedevError, NoSuchType
-from nodedevd.text import printable
-
-
-class _Group(click.Group):
-    """Prints a `NodedevError` or an `OSError` as one line, and exits with its status."""
-
-    def invoke(self, context: click.Context) -> object:
-        try:
-            return super().invoke(context)
-        except NoDaemon as error:
-            _fail(error, EXIT_NO_DAEMON)
-        except NoSuchType as error:
-            _fail(error, EXIT_NO_SUCH_TYPE)
-        except (NodedevError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            _fail(error)
-
-
-def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
-    click.echo(f"nodedevctl: {printable(str(error))}", err=True)
-    sys.exit(status)
 
 
 @click.group(
-    cls=_Group,
+    cls=Group,
+    params=source_options(),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=epilog(
         "Examples:",
@@ -65,28 +35,12 @@ def _fail(error: object, status: int = EXIT_FAILURE) -> NoReturn:
         "nodedevctl --sysroot / dumpxml 0000:3b:00.0",
     ),
 )
-@click.option(
-    "--sysroot",
-    metavar="PATH",
-    help="Scan the host at PATH without a daemon. PATH is / for this host, a directory that holds"
-    " sys/, or a file that record wrote.",
-)
-@click.option(
-    "--socket",
-    metavar="PATH",
-    help="Ask the daemon on this socket. [default: $NODEDEVD_SOCKET; else the system's daemon,"
-    " then the user's own]",
-)
 @click.version_option(__version__, prog_name="nodedevctl")
-@click.pass_context
-def main(context: click.Context, sysroot: str | None, socket: str | None) -> None:
+def main() -> None:
     """Show the devices of a virtualization host and its mediated devices.
 
     DEVICE is a device name, a UUID, mdev_<uuid>, a PCI address or a path below /sys.
     """
-    if sysroot is not None and socket is not None:
-        raise click.UsageError("--sysroot scans without a daemon; omit --socket")
-    context.obj = Context(sysroot=sysroot, socket=socket)
 
 
 main.add_command(doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import msgspec
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.source import Source
-from nodedevd.client import Client
+from nodedevd.client import Client, NoDaemon, NodedevError
 from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
+from nodedevd.model.device import State
+from nodedevd.text import printable
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
@@ -35,10 +38,10 @@ def epilog(heading: str, *lines: str, exit_status: str = EXIT_STATUS) -> str:
 
 
 class Context(msgspec.Struct):
-    """The options before the command: at most one of them is set."""
+    """The source of devices that the command line selects: at most one field is set."""
 
-    sysroot: str | None
-    socket: str | None
+    sysroot: str | None = None
+    socket: str | None = None
 
     def client(self) -> Client:
         """Connect to the daemon, for a command that a single scan cannot answer.
@@ -51,14 +54,60 @@ class Context(msgspec.Struct):
             )
         return click.get_current_context().with_resource(Client(self.socket))
 
-    def source(self) -> Source:
+    def source(self, *, scan: bool = True) -> Source:
         """Return the source of devices: a scan of the sysroot, or a connection to the daemon.
 
-        Raises NotASysroot, NoDaemon.
+        Without a daemon, this host is scanned, unless the command line or the environment
+        selects a socket, or `scan` is False. Raises NotASysroot, NoDaemon.
         """
         if self.sysroot is not None:
             return Embedded(self.sysroot, progress=progress)
-        return self.client()
+        try:
+            return self.client()
+        except NoDaemon as error:
+            if not scan or self.socket is not None or os.environ.get("NODEDEVD_SOCKET"):
+                raise
+            reason = printable(error.reason)
+            click.echo(f"nodedevctl: no daemon answers ({reason}); scanning this host", err=True)
+            return Embedded("/", progress=progress)
+
+
+def source_options() -> list[click.Parameter]:
+    """Return the options that select the source of devices, `--sysroot` and `--socket`."""
+    return [
+        click.Option(
+            ["--sysroot"],
+            metavar="PATH",
+            callback=_select,
+            expose_value=False,
+            help="Scan the host at PATH without a daemon. PATH is / for this host, a directory"
+            " that holds sys/, or a file that record wrote.",
+        ),
+        click.Option(
+            ["--socket"],
+            metavar="PATH",
+            callback=_select,
+            expose_value=False,
+            help="Ask the daemon on this socket. [default: $NODEDEVD_SOCKET; else the system's"
+            " daemon, then the user's own]",
+        ),
+    ]
+
+
+def _select(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Keep the value of an option, which may stand before and after the command."""
+    selected = context.ensure_object(Context)
+    if value is None:
+        return
+    assert parameter.name is not None
+    setattr(selected, parameter.name, value)
+    if selected.sysroot is not None and selected.socket is not None:
+        raise click.UsageError("--sysroot scans without a daemon; omit --socket")
+
+
+def report_lost(error: NodedevError) -> None:
+    """Print that the daemon went away, for a command that goes on when it is back."""
+    click.echo(f"nodedevctl: {printable(str(error))}; waiting for the daemon", err=True)
 
 
 def progress(what: str) -> Progress | None:
@@ -97,6 +146,9 @@ timeout_option = click.option(
     help="Give up after SECONDS. [default: no limit]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+always_json_option = click.option(
+    "--json", is_flag=True, expose_value=False, help="Accepted and not needed: it prints JSON."
+)
 
 
 def split_capabilities(values: Sequence[str]) -> list[str] | None:
@@ -118,6 +170,11 @@ def names_or_all(devices: Sequence[str], all_devices: bool) -> list[str] | None:
     if all_devices == bool(devices):
         raise click.UsageError("give one or more DEVICE arguments, or --all")
     return None if all_devices else list(devices)
+
+
+def state_mark(state: State | None) -> str:
+    """Return the text after the name of a device that is not active: ` (inactive)`."""
+    return "" if state in (None, "active") else f" ({state})"
 
 
 def print_json(data: bytes) -> None:

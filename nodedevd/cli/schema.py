@@ -1,4 +1,4 @@
-"""nodedevctl schema: the JSON Schema of the model, generated from the model itself."""
+"""nodedevctl schema: the JSON Schema of what commands print, generated from the model itself."""
 
 from __future__ import annotations
 
@@ -7,20 +7,58 @@ from typing import Any
 import click
 import msgspec
 
-from nodedevd.cli.options import epilog, print_json
-from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.cli.options import always_json_option, epilog, print_json
+from nodedevd.client.watching import Event
+from nodedevd.model.listing import DeviceList, Devices, XmlDocument
 from nodedevd.model.status import Status
+from nodedevd.questions.doctor import Report
 from nodedevd.questions.fits import Fits, Types
+from nodedevd.questions.hostdev.request import HostDev
+from nodedevd.questions.in_use import InUse
+from nodedevd.questions.resolve import Resolution
 
 VERSION = 1
 """Incremented when a field is removed or changes its meaning, not for a new field."""
 
+COMMANDS = (
+    *("doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record", "resolve"),
+    *("show", "status", "tree", "types"),
+)
+"""The commands that print JSON, except for this one."""
 
-def json_schema() -> dict[str, Any]:
-    """Return the schema of the JSON of show, list, status, types and fits."""
-    kinds = (Device, Devices, DeviceList, Status, Types, Fits)
+_PARTIAL = frozenset({"Event", "TypeFacts"})
+"""The types whose members are left out where they have no value."""
+
+
+def printed_types() -> dict[str, type[msgspec.Struct]]:
+    """Return the type of the JSON that each of the commands prints."""
+    from nodedevd.tree.record import Recorded  # slow to import
+
+    return {
+        "doctor": Report,
+        "dumpxml": XmlDocument,
+        "events": Event,
+        "fits": Fits,
+        "hostdev": HostDev,
+        "in-use": InUse,
+        "list": DeviceList,
+        "record": Recorded,
+        "resolve": Resolution,
+        "show": Devices,
+        "status": Status,
+        "tree": DeviceList,
+        "types": Types,
+    }
+
+
+def json_schema(command: str | None = None) -> dict[str, Any]:
+    """Return the schema of what one command prints, or any of them."""
+    printed = printed_types()
+    kinds = [printed[command]] if command is not None else list(dict.fromkeys(printed.values()))
     references, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for name, definition in definitions.items():
+        if name not in _PARTIAL and "properties" in definition:
+            definition["required"] = list(definition["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:nodedevd:schema:devices:{VERSION}",
@@ -30,10 +68,18 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-@click.command(epilog=epilog("Example:", "nodedevctl schema > nodedevd.schema.json"))
-def schema() -> None:
-    """Print the JSON Schema of the JSON that other commands print.
+@click.command(
+    epilog=epilog(
+        "Examples: of all commands; of one",
+        "nodedevctl schema > nodedevd.schema.json",
+        "nodedevctl schema list",
+    )
+)
+@click.argument("command", type=click.Choice(COMMANDS), required=False, metavar="[COMMAND]")
+@always_json_option
+def schema(command: str | None) -> None:
+    """Print the JSON Schema of what commands print.
 
-    It describes the output of show, and of list, status, types and fits with --json.
+    With COMMAND, that of this command alone. docs/json.md describes the members.
     """
-    print_json(msgspec.json.encode(json_schema()))
+    print_json(msgspec.json.encode(json_schema(command)))

@@ -7,7 +7,7 @@ import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.model.status import Status
-from nodedevd.text import printable, table
+from nodedevd.text import fold, table
 
 
 @click.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
@@ -15,7 +15,7 @@ from nodedevd.text import printable, table
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
     """Show the state of the daemon and its read errors."""
-    answer = context.source().status()
+    answer = context.source(scan=False).status()
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
@@ -23,11 +23,15 @@ def status(context: Context, as_json: bool) -> None:
 
 
 def _text(answer: Status, *, from_daemon: bool) -> str:
-    counts = ", ".join(f"{number} {kind}" for kind, number in answer.capabilities.items() if number)
+    states = msgspec.structs.asdict(answer.state_counts).items()
+    kinds = answer.capability_counts.items()
     lines = {
         "Version": answer.version,
         "Host": answer.sysroot,
-        "Devices": f"{answer.devices} ({counts})",
+        "Devices": ", ".join(
+            f"{number} {state}" for state, number in states if number or state == "active"
+        ),
+        "Kinds": ", ".join(f"{number} {kind}" for kind, number in kinds if number),
         "Generation": str(answer.generation),
         "Last scan": f"{answer.last_scan.finished:%Y-%m-%d %H:%M:%S} UTC,"
         f" took {answer.last_scan.seconds:.3f} s",
@@ -46,9 +50,11 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
     if not answer.privileged:
         lines["Privileges"] = "not root: attributes that only root can read are unknown"
     lines["Read errors"] = str(answer.error_count)
-    text = "".join(f"{label + ':':<13}{printable(value)}\n" for label, value in lines.items())
+    text = ""
+    for label, value in lines.items():
+        text += fold(f"{label + ':':<13}{value}", indent=" " * 13) + "\n"
     for read in answer.unanswered_reads:
-        text += f"A read of {printable(read.path)} has not returned for {read.seconds:.1f} s.\n"
+        text += fold(f"A read of {read.path} has not returned for {read.seconds:.1f} s.") + "\n"
     if answer.errors:
         rows = [
             (error.device or "-", error.attribute or ".", error.code, error.detail)

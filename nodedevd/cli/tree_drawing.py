@@ -15,9 +15,9 @@ def draw(parents: Mapping[str, str | None], labels: Mapping[str, str] | None = N
 
     Args:
         parents: The parent of each device. A device whose parent is not a key becomes a root.
-        labels: Text to print after the names of some devices.
+        labels: Text to print right after the names of some devices.
     """
-    texts = {name: f"{name} {label}" for name, label in (labels or {}).items()}
+    texts = {name: name + label for name, label in (labels or {}).items()}
     children: dict[str, list[str]] = {}
     roots = []
     for name in sorted(parents, key=sort_key):

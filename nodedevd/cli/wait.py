@@ -6,12 +6,14 @@ import sys
 
 import click
 
+from nodedevd.cli.never import never_available, never_gone, never_named, refusing
 from nodedevd.cli.options import (
     EXIT_STATUS_WITH_TIMEOUT,
     EXIT_TIMEOUT,
     Context,
     cap_option,
     epilog,
+    report_lost,
     split_capabilities,
     timeout_option,
 )
@@ -78,7 +80,8 @@ def wait(
 
     Give one condition: --cap, --device, --gone, or --parent with --type. If it already holds,
     the command exits at once. It cannot miss a change, because it reads the present devices
-    and all changes from one stream.
+    and all changes from one stream. It goes on when the daemon is restarted, and fails at once
+    if the condition can never come true on this host.
     """
     given = [bool(capabilities), device is not None, gone is not None, parent is not None]
     if sum(given) != 1 or (parent is None) != (type_id is None):
@@ -86,15 +89,17 @@ def wait(
     if capabilities:
         condition = at_least(count, *(split_capabilities(capabilities) or ()))
     elif device is not None:
-        condition = present(device)
+        condition = refusing(present(device), never_named(device))
     elif gone is not None:
-        condition = is_gone(gone)
+        condition = refusing(is_gone(gone), never_gone(gone))
     else:
         assert parent is not None
         assert type_id is not None
-        condition = available(parent, type_id, instances)
+        condition = refusing(
+            available(parent, type_id, instances), never_available(parent, type_id, instances)
+        )
     try:
-        context.client().wait_for(condition, timeout)
+        context.client().wait_for(condition, timeout, reconnect=True, on_lost=report_lost)
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)

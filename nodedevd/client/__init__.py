@@ -41,7 +41,7 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, Entry
+from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
@@ -94,6 +94,7 @@ __all__ = [
     "Vgpu",
     "VgpuType",
     "Watch",
+    "XmlDocument",
     "at_least",
     "available",
     "gone",

@@ -19,11 +19,11 @@ from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.question import Question, words
-from nodedevd.client.watching import Event, Watching
+from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
-from nodedevd.model.listing import Content, DeviceList, Devices
+from nodedevd.model.listing import Content, DeviceList, Devices, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
@@ -201,11 +201,7 @@ class Client:
 
     def describe(self, name: str) -> Device:
         """Return everything known about one device. Raises NoSuchDevice."""
-        return self._ask(_describe(question.device, name))
-
-    def describe_json(self, name: str) -> bytes:
-        """Return the same as JSON, as the daemon encodes it. Raises NoSuchDevice."""
-        return self._ask(_describe(question.device_json, name))
+        return self._ask(_describe(name))
 
     def snapshot(
         self,
@@ -251,6 +247,24 @@ class Client:
                 "DumpXML",
                 question.DumpXmlReply,
                 question.joined_xml,
+                more=True,
+                names=words(names),
+                format=form,
+            )
+        )
+
+    def xml_document(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        form: Format = "nodedevd",
+    ) -> XmlDocument:
+        """Return the same with its generation. Raises NoSuchDevice, NotInFormat."""
+        return self._ask(
+            Question(
+                "DumpXML",
+                XmlDocument,
+                question.joined_document,
                 more=True,
                 names=words(names),
                 format=form,
@@ -317,6 +331,7 @@ class Client:
         since: int | None = None,
         instance: str | None = None,
         reconnect: bool = False,
+        on_lost: Callable[[NodedevError], None] | None = None,
     ) -> Watch:
         """Return a watch: the devices, and then their changes.
 
@@ -332,6 +347,7 @@ class Client:
             instance: What came with that generation.
             reconnect: Whether to connect again when the daemon goes away. What changed
                 meanwhile follows; after a restart of the daemon that is `resync`, and all devices.
+            on_lost: Called when the daemon goes away, before the first attempt to reconnect.
         """
         if self._closed:
             raise Closed
@@ -343,6 +359,7 @@ class Client:
             since=since,
             instance=instance,
             reconnect=reconnect,
+            on_lost=on_lost,
         )
         return Watch(self._connect_watch, watching)
 
@@ -352,6 +369,7 @@ class Client:
         timeout_seconds: float | None = None,
         *,
         reconnect: bool = False,
+        on_lost: Callable[[NodedevError], None] | None = None,
     ) -> dict[str, Device]:
         """Wait until a condition holds for the devices; return them by name.
 
@@ -363,17 +381,22 @@ class Client:
                 or a function of all devices by name.
             timeout_seconds: The longest time to wait; None is no limit.
             reconnect: Whether to continue when the daemon goes away and comes back.
+            on_lost: Called when the daemon goes away, before the first attempt to reconnect.
         """
-        waiting = Waiting(condition, timeout_seconds)
+        waiting = Waiting(condition, timeout_seconds, on_lost)
         wanted = waiting.condition
         self._recount(waiting)
         with self.watch(
-            capabilities=wanted.capabilities, names=wanted.names, reconnect=reconnect
+            capabilities=wanted.capabilities,
+            names=wanted.names,
+            reconnect=reconnect,
+            on_lost=waiting.lose,
         ) as watch:
             while not waiting.reached:
                 event = watch.next(waiting.pause())
                 if event is None:
-                    self._recount(waiting)
+                    with suppress(*PASSING if reconnect else ()):
+                        self._recount(waiting)
                 else:
                     waiting.take(event)
         return waiting.devices
@@ -383,7 +406,7 @@ class Client:
         name = waiting.condition.recount
         if name is not None:
             with suppress(NoSuchDevice):
-                self._ask(_describe(question.device_json, name), waiting.answer_seconds)
+                self._ask(_describe(name), waiting.answer_seconds)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -440,8 +463,5 @@ class Client:
             connection.close()
 
 
-def _describe(
-    answer: Callable[[Sequence[question.DescribeReply]], T],
-    name: str,
-) -> Question[T]:
-    return Question("Describe", question.DescribeReply, answer, name=name)
+def _describe(name: str) -> Question[Device]:
+    return Question("Describe", Devices, question.device, name=name)

@@ -66,8 +66,12 @@ class TimedOut(NodedevError, TimeoutError):
     code = "timed-out"
     what: str
     seconds: float
+    state: str = ""
+    """of a condition: how far it held at last, as `2 of 3 devices`"""
 
     def __str__(self) -> str:
+        if self.state:
+            return f"timed out after {self.seconds:g} s: {self.state}"
         return f"timed out after {self.seconds:g} s waiting for {self.what}"
 
 

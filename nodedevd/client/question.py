@@ -10,7 +10,7 @@ import msgspec
 from nodedevd.client.decoding import decode
 from nodedevd.client.errors import NotUnderstood, remote_error
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.listing import DeviceList, Devices, XmlDocument
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call
 
@@ -75,12 +75,6 @@ def words(given: Iterable[str] | None) -> list[str] | None:
 # -- what replies are, and the answers they make -------------------------------------------
 
 
-class DescribeReply(msgspec.Struct):
-    """A reply to Describe."""
-
-    device: msgspec.Raw
-
-
 class DumpXmlReply(msgspec.Struct):
     """A reply to DumpXML."""
 
@@ -88,7 +82,7 @@ class DumpXmlReply(msgspec.Struct):
 
 
 class RawDevices(msgspec.Struct):
-    """A reply to Snapshot, with devices as the daemon encodes them."""
+    """A reply to Describe or Snapshot, with devices as the daemon encodes them."""
 
     generation: int
     devices: list[msgspec.Raw]
@@ -116,11 +110,13 @@ def joined_xml(replies: Sequence[DumpXmlReply]) -> str:
     return "".join([part.xml for part in replies])
 
 
-def device(replies: Sequence[DescribeReply]) -> Device:
-    """Return the device of the one reply."""
-    return decoded(replies[0].device, Device)
+def joined_document(replies: Sequence[XmlDocument]) -> XmlDocument:
+    """Return the XML of all replies, with its generation."""
+    return XmlDocument(replies[-1].generation, "".join([part.xml for part in replies]))
 
 
-def device_json(replies: Sequence[DescribeReply]) -> bytes:
-    """Return the device of the one reply as the daemon encodes it."""
-    return bytes(replies[0].device)
+def device(replies: Sequence[Devices]) -> Device:
+    """Return the one device of the one reply. Raises NotUnderstood."""
+    if len(replies[0].devices) != 1:
+        raise NotUnderstood(f"{len(replies[0].devices)} devices instead of one")
+    return replies[0].devices[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -10,13 +10,13 @@ import msgspec
 from nodedevd.client.errors import ConnectionLost, NotUnderstood, TimedOut, remote_error
 from nodedevd.client.question import decoded, words
 from nodedevd.errors import NoDaemon, NodedevError, TooManyClients
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, State
 from nodedevd.model.listing import Content
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call
 
-# Errors that occur while a daemon restarts.
-_PASSING: Final = (ConnectionLost, NoDaemon, TooManyClients, TimedOut)
+PASSING: Final = (ConnectionLost, NoDaemon, TooManyClients, TimedOut)
+"""Errors that occur while a daemon restarts."""
 _NO_GENERATION: Final = -1  # the daemon answers `resync`
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -38,12 +38,14 @@ class Event(msgspec.Struct, frozen=True):
     instance: str
     """the daemon's process, to which the generation belongs"""
     event: Literal["present", "ready", "added", "changed", "removed", "resync"]
+    """what happened; docs/protocol.md has their meaning"""
     name: str | None = None
     """of the device; None for `ready` and `resync`"""
     path: str | None = None
     parent: str | None = None
     capabilities: tuple[str, ...] | None = None
     """their types"""
+    state: State | None = None
     parts: tuple[str, ...] | None = None
     """for `changed`: what differs, by field or type of capability"""
     device: Device | None = None
@@ -65,6 +67,7 @@ class Watching:
         since: int | None,
         instance: str | None,
         reconnect: bool,
+        on_lost: Callable[[NodedevError], None] | None = None,
     ) -> None:
         self._parameters = {
             "capabilities": words(capabilities),
@@ -75,7 +78,9 @@ class Watching:
         self._since = since
         self._instance = instance
         self._reconnect = reconnect
+        self._on_lost = on_lost
         self._begun = False
+        self._lost = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self.text = b""
         """the last event, as it arrived"""
@@ -97,6 +102,7 @@ class Watching:
         self._since = _NO_GENERATION if incomplete else event.generation
         self._instance = event.instance
         self._begun = True
+        self._lost = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self.text = bytes(reply.parameters)
         return event
@@ -106,8 +112,12 @@ class Watching:
 
         None if there is to be none. A watch that never began has no position to continue from.
         """
-        if not (self._reconnect and self._begun and isinstance(error, _PASSING)):
+        if not (self._reconnect and self._begun and isinstance(error, PASSING)):
             return None
+        if not self._lost:
+            self._lost = True
+            if self._on_lost is not None:
+                self._on_lost(error)
         pause = self._pause_seconds
         self._pause_seconds = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return pause if left is None else min(pause, left)

@@ -19,7 +19,9 @@ class ApQueue(Capability, frozen=True, gc=False, tag="ap_queue"):
     """An AP queue."""
 
     adapter: int
+    """number of the card"""
     domain: int
+    """number of the usage domain"""
 
 
 def read(node: Node) -> ApQueue | None:

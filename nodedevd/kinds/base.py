@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,6 +25,13 @@ class HardwareId(msgspec.Struct, frozen=True, gc=False):
     """0x and four hex digits"""
     name: str | None = None
     """from a database of such ids, or else from the hardware itself"""
+
+
+class HeldType(NamedTuple):
+    """The mdev type, or the vGPU profile, that a device is of."""
+
+    id: str
+    name: str | None
 
 
 def write_id(tag: str, value: HardwareId | None, attribute: str, out: Out) -> None:
@@ -164,7 +171,7 @@ class Kind(Generic[C]):
             it comes or goes, without an event of its own. A CCW device that is set online gets its
             disk, an adapter its interface, and `online` sends no event.
         definable: for a kind that mdevctl defines, whose devices can be inactive.
-        profile: the name or id of the vGPU profile that is set, for lists.
+        held_type: the mdev type, or the vGPU profile, of the device, for lists; None is unknown.
     """
 
     capability: type[C]
@@ -184,7 +191,7 @@ class Kind(Generic[C]):
     dependents: Related[C] | None = None
     follows_children: bool = False
     definable: Definable[C] | None = None
-    profile: Callable[[C], str | None] | None = None
+    held_type: Callable[[C], HeldType | None] | None = None
 
     @property
     def name(self) -> str:

@@ -34,7 +34,7 @@ class CcwMember(msgspec.Struct, frozen=True, gc=False):
 
     ref: str
     """cdev<N>, the link to it"""
-    device: str
+    device: str = msgspec.field(name="name")
     """name of the ccw device"""
 
 

@@ -29,6 +29,7 @@ class InfinibandRate(msgspec.Struct, frozen=True, gc=False):
     gbit: float
     """Gbit/s, of all lanes"""
     lanes: int
+    """the 4 of 4X"""
     speed: str | None
     """speed of a lane: DDR, QDR, FDR10, FDR, EDR, HDR, NDR, …; None for the first, SDR"""
 

@@ -24,6 +24,7 @@ from nodedevd.kinds.base import (
     Capability,
     Definable,
     DeviceLike,
+    HeldType,
     Kind,
     LibvirtForm,
     NameOf,
@@ -60,8 +61,8 @@ nodeDeviceObjFormatAddress in node_device_driver.c."""
 class MdevChildType(msgspec.Struct, frozen=True, gc=False):
     """The type of an mdev."""
 
-    id: str
-    name: str | None
+    id: str = msgspec.field(name="type")
+    name: str | None = msgspec.field(name="type_name")
     device_api: str | None
 
 
@@ -84,10 +85,11 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     iommu_group: int | None
     """None if VFIO has no groups, or while no driver is bound"""
     vfio_device: VfioDevice | None
-    state: State
+    state: State = msgspec.field(name="mdev_state")
+    """incomplete: its type is unknown (yet)"""
     attributes: tuple[MdevAttribute, ...]
     """attributes that mdevctl would write, in order; of an active mdev only vfio-ap's are known"""
-    defined: bool
+    defined: bool = msgspec.field(name="has_definition")
     """whether mdevctl has a definition of it, readable or not"""
     definition: Definition | None
     """what mdevctl would start; None without a definition, and if it is unreadable"""
@@ -318,6 +320,11 @@ def as_defined(cap: MdevChild) -> MdevChild:
     )
 
 
+def held_type(cap: MdevChild) -> HeldType | None:
+    """Return the type; of an inactive mdev that of its definition."""
+    return None if cap.mdev_type is None else HeldType(cap.mdev_type.id, cap.mdev_type.name)
+
+
 def tree_path(cap: MdevChild) -> str | None:
     """Return the path that an mdev has when it is active; None if its parent is missing."""
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
@@ -413,6 +420,7 @@ KIND = Kind(
     link=link,
     recall=recall,
     removing=lambda cap: cap.state == "removing",
+    held_type=held_type,
     reread_volatile=reread_volatile,
     neighbours=neighbours,
     dependents=dependents,

@@ -25,8 +25,8 @@ from nodedevd.xml_writer import Out
 class MdevType(msgspec.Struct, frozen=True, gc=False):
     """One type that a parent offers; the directory `mdev_supported_types/<id>`."""
 
-    id: str
-    name: str | None
+    id: str = msgspec.field(name="type")
+    name: str | None = msgspec.field(name="type_name")
     """name; optional before Linux 6.1"""
     description: str | None
     """description, as the driver words it"""
@@ -34,17 +34,23 @@ class MdevType(msgspec.Struct, frozen=True, gc=False):
     """facts parsed from name and description"""
     device_api: str | None
     """device_api: vfio-pci, vfio-ccw, vfio-ap; None is unknown"""
-    available_instances: int | None
+    available_instances: int | None = msgspec.field(name="available")
     """available_instances: how many more can be created now; None is unknown"""
-    devices: tuple[str, ...]
+    devices: tuple[str, ...] = msgspec.field(name="mdevs")
     """devices/: uuids of the active mdevs of this type, sorted"""
+    active: int = 0
+    """number of these mdevs"""
+
+    def __post_init__(self) -> None:
+        if self.active != len(self.devices):
+            msgspec.structs.force_setattr(self, "active", len(self.devices))
 
 
 class MdevParent(Capability, frozen=True, gc=False, tag="mdev_parent"):
     """An mdev parent, with its types and mdevs."""
 
     types: tuple[MdevType, ...]
-    children: tuple[str, ...]
+    children: tuple[str, ...] = msgspec.field(name="mdevs")
     """uuids of all active mdevs of this parent, including incomplete ones, sorted"""
 
 

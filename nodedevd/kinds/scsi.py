@@ -31,9 +31,13 @@ class Scsi(Capability, frozen=True, gc=False, tag="scsi"):
     """A SCSI logical unit."""
 
     host: int
+    """number of the host adapter"""
     bus: int
+    """number of the channel"""
     target: int
+    """number of the target"""
     lun: int
+    """number of the logical unit"""
     scsi_type: str | None
     """type, as libvirt's word; None for types without a word"""
     vendor: str | None

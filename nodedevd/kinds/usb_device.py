@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from nodedevd.host.node import Node
 from nodedevd.kinds.base import (
     Capability,
@@ -26,9 +28,9 @@ _SPEED = re.compile(r"[0-9]{1,6}(\.[0-9])?")
 class UsbDevice(Capability, frozen=True, gc=False, tag="usb_device"):
     """A USB device. A number or id that is unknown is None."""
 
-    bus: int | None
+    bus: int | None = msgspec.field(name="busnum")
     """busnum"""
-    device: int | None
+    device: int | None = msgspec.field(name="devnum")
     """devnum: its number on the bus, which differs each time it is plugged in"""
     product: HardwareId | None
     """idProduct"""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from nodedevd.errors import NodeGone
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, DeviceLike, Kind, TreeLike
+from nodedevd.kinds.base import Capability, DeviceLike, HeldType, Kind, TreeLike
 from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.xml_writer import Out
@@ -38,9 +38,9 @@ _HEADER = re.compile(r"\s*ID\s*:.*", re.IGNORECASE)
 class VgpuType(msgspec.Struct, frozen=True, gc=False):
     """A profile; the driver gives neither a description nor a count."""
 
-    id: str
+    id: str = msgspec.field(name="type")
     """the decimal number to write to current_vgpu_type"""
-    name: str | None
+    name: str | None = msgspec.field(name="type_name")
     """None if no function of the card lists it"""
     facts: TypeFacts | None
     """facts in the name"""
@@ -181,9 +181,9 @@ def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
     return sharing_functions(device, tree)
 
 
-def profile(cap: Vgpu) -> str | None:
-    """Return the name of the profile that is set, or else its id."""
-    return None if cap.current is None else cap.current.name or cap.current.id
+def held_type(cap: Vgpu) -> HeldType | None:
+    """Return the profile that is set."""
+    return None if cap.current is None else HeldType(cap.current.id, cap.current.name)
 
 
 def write(cap: Vgpu, out: Out) -> None:
@@ -221,5 +221,5 @@ KIND = Kind(
     reread_volatile=reread_volatile,
     outdated=outdated,
     dependents=dependents,
-    profile=profile,
+    held_type=held_type,
 )

@@ -16,7 +16,17 @@ class Added(NamedTuple):
     device: Device
 
 
-_FIELDS = ("path", "devnode", "devlinks", "parent", "subsystem", "sysname", "driver", "errors")
+_FIELDS = (
+    "path",
+    "state",
+    "devnode",
+    "devlinks",
+    "parent",
+    "subsystem",
+    "sysname",
+    "driver",
+    "errors",
+)
 
 
 class Changed(NamedTuple):

@@ -46,6 +46,12 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     """device node below /dev"""
     devlinks: tuple[str, ...]
     """udev's symbolic links to the device node, sorted"""
+    state: State = "active"  # whatever is given: it follows from path and capabilities
+
+    def __post_init__(self) -> None:
+        state = _state(self.path, self.capabilities)
+        if state != self.state:
+            msgspec.structs.force_setattr(self, "state", state)
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the device's capability of a kind."""
@@ -67,17 +73,6 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     def is_unknown(self, attribute: str) -> bool:
         """Return whether an attribute could not be read."""
         return any(error.attribute == attribute for error in self.errors)
-
-    @property
-    def state(self) -> State:
-        """Whether the device is active, only defined, or being removed."""
-        if not self.active:
-            return "inactive"
-        for capability in self.capabilities:
-            removing = _REMOVING.get(type(capability))
-            if removing is not None and removing(capability):
-                return "removing"
-        return "active"
 
     @property
     def is_volatile(self) -> bool:
@@ -114,6 +109,16 @@ _NESTED = {one: tuple(kind.nested.items()) for one, kind in KIND_OF.items() if k
 
 
 _REMOVING = {one: kind.removing for one, kind in KIND_OF.items() if kind.removing is not None}
+
+
+def _state(path: str | None, capabilities: Iterable[AnyCapability]) -> State:
+    if not is_active(path):
+        return "inactive"
+    for capability in capabilities:
+        removing = _REMOVING.get(type(capability))
+        if removing is not None and removing(capability):
+            return "removing"
+    return "active"
 
 
 _VOLATILE = frozenset(

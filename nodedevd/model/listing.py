@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.kinds import KINDS
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, State
 
 Content: TypeAlias = Literal["none", "json", "xml"]
 """What the events of a watch have of a device, besides its name: nothing, its JSON, or its XML."""
@@ -20,27 +20,32 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     parent: str | None
     path: str | None
     capabilities: tuple[str, ...]
-    active: bool
-    """False for a defined mdev that is not started"""
-    profile: str | None
-    """name or id of the vGPU profile that is set on a function; None for other devices"""
+    """types of its capabilities"""
+    state: State
+    type: str | None
+    """id of the mdev type, or of the vGPU profile that is set; None if there is none or it is
+    unknown"""
+    type_name: str | None
 
 
-_PROFILE_OF = {kind.capability: kind.profile for kind in KINDS if kind.profile is not None}
+_HELD_TYPE = {kind.capability: kind.held_type for kind in KINDS if kind.held_type is not None}
 
 
 def entry(device: Device) -> Entry:
     """Return the entry of a device."""
-    profiles = [
-        _PROFILE_OF[type(one)](one) for one in device.capabilities if type(one) in _PROFILE_OF
-    ]
+    held = None
+    for capability in device.capabilities:
+        held_type = _HELD_TYPE.get(type(capability))
+        if held_type is not None:
+            held = held_type(capability)
     return Entry(
         device.name,
         device.parent,
         device.path,
         device.types,
-        device.active,
-        profiles[0] if profiles else None,
+        device.state,
+        None if held is None else held.id,
+        None if held is None else held.name,
     )
 
 
@@ -56,3 +61,10 @@ class Devices(msgspec.Struct, frozen=True, gc=False):
 
     generation: int
     devices: tuple[Device, ...]
+
+
+class XmlDocument(msgspec.Struct, frozen=True):
+    """Devices as XML, at one generation of the tree."""
+
+    generation: int
+    xml: str

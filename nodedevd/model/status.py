@@ -39,6 +39,14 @@ class UnansweredRead(msgspec.Struct, frozen=True, gc=False):
     """time since it began"""
 
 
+class StateCounts(msgspec.Struct, frozen=True, gc=False):
+    """Numbers of devices by their state."""
+
+    active: int
+    inactive: int
+    removing: int
+
+
 class Followed(msgspec.Struct, frozen=True):
     """The part of a status about following changes; a single scan has its defaults."""
 
@@ -58,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """The reply to `GetStatus`, which `nodedevctl status` prints."""
 
     version: str
+    """version of nodedevd"""
     pid: int
     sysroot: str
     privileged: bool
@@ -66,9 +75,9 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """UTC"""
     generation: int
     """generation of the current snapshot"""
-    devices: int
-    capabilities: dict[str, int]
-    """number of devices by capability"""
+    state_counts: StateCounts
+    capability_counts: dict[str, int]
+    """number of devices by capability, without inactive ones"""
     last_scan: ScanTimes
     event_source: str
     """udev, kernel, or none; with none, only the reconcile finds changes"""
@@ -91,6 +100,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     watchers: int
     """clients that watch for changes"""
     clients: int
+    """clients that are connected"""
     calls: int
     """calls answered since the start"""
     error_count: int
@@ -110,7 +120,8 @@ def build_status(
     calls: int = 0,
 ) -> Status:
     """Return the status of a snapshot and the process that serves it."""
-    counts = Counter(kind for device in snapshot for kind in device.types)
+    states = Counter(device.state for device in snapshot)
+    counts = Counter(kind for device in snapshot if device.active for kind in device.types)
     errors = [
         DeviceFault(fault.attribute, fault.code, fault.detail, device)
         for device, faults in (
@@ -126,8 +137,8 @@ def build_status(
         privileged=os.geteuid() == 0,
         started=started,
         generation=snapshot.generation,
-        devices=len(snapshot),
-        capabilities={kind.name: counts[kind.name] for kind in KINDS},
+        state_counts=StateCounts(states["active"], states["inactive"], states["removing"]),
+        capability_counts={kind.name: counts[kind.name] for kind in KINDS},
         last_scan=last_scan,
         **msgspec.structs.asdict(followed or Followed()),
         clients=clients,

@@ -48,10 +48,11 @@ REASONS: Mapping[UseReason, str] = {
 class Use(msgspec.Struct, frozen=True):
     """Whether one device is open."""
 
-    device: str
+    name: str
     """name of the device"""
     path: str | None
     open: Literal["yes", "no", "unknown"]
+    """whether a process has it open"""
     holders: tuple[Process, ...]
     """processes that have it open or, if `open` is unknown, may have it open; the daemon reports
     them only to root and to its own user"""
@@ -114,7 +115,7 @@ class VfioUsage:
         """Number of processes whose open files cannot be read."""
         return 0 if self.processes is None else self.processes.unseen
 
-    def use(self, device: str, path: str | None) -> Use:
+    def use(self, name: str, path: str | None) -> Use:
         """Return whether a device, given by name and sysfs path, is open."""
         path = path or ""
 
@@ -123,7 +124,7 @@ class VfioUsage:
             reason: UseReason | None,
             holders: Iterable[Process] = (),
         ) -> Use:
-            return Use(device, path or None, is_open, tuple(dict.fromkeys(holders)), reason)
+            return Use(name, path or None, is_open, tuple(dict.fromkeys(holders)), reason)
 
         if self.processes is None:
             return answer("unknown", self.reason)

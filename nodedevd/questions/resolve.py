@@ -18,8 +18,9 @@ from nodedevd.host.node import parse_number
 from nodedevd.host.nvme_multipath import is_multipath
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.vdpa import Vdpa
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, State
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import type_of
 
@@ -34,6 +35,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     name: str
     parent: str | None
     path: str | None
+    state: State
     capabilities: tuple[str, ...]
     driver: str | None
     pci_function: str | None
@@ -46,8 +48,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     unknown"""
     type_name: str | None
     iommu_group: int | None
-    vfio_device: str | None
-    """/dev/vfio/devices/<name>"""
+    vfio_device: VfioDevice | None
     other_pci_functions: tuple[str, ...] = ()
     """names of the other functions by which NVMe reaches the disk"""
 
@@ -123,7 +124,7 @@ def _find(snapshot: Snapshot, text: str) -> list[Device]:
         number = parse_number(group[1])
         return [one for one in snapshot if number is not None and _iommu_group(one) == number]
     if _VFIO.fullmatch(text):
-        return [device for device in snapshot if _vfio_device(device) == text]
+        return [device for device in snapshot if _vfio_node(device) == text]
     if text.startswith("/dev/"):
         return [one for one in snapshot if text in (one.devnode, _vhost_node(one), *one.devlinks)]
     try:
@@ -140,6 +141,7 @@ def _resolved(snapshot: Snapshot, device: Device, nodes: DeviceNodes) -> Resolve
         name=device.name,
         parent=device.parent,
         path=device.path,
+        state=device.state,
         capabilities=device.types,
         driver=device.driver,
         pci_function=functions[0] if functions else None,
@@ -184,8 +186,13 @@ def _iommu_group(device: Device) -> int | None:
     return None if child is None else child.iommu_group
 
 
-def _vfio_device(device: Device) -> str | None:
+def _vfio_device(device: Device) -> VfioDevice | None:
     for capability in device.capabilities:
         if isinstance(capability, Pci | MdevChild) and capability.vfio_device is not None:
-            return capability.vfio_device.node
+            return capability.vfio_device
     return None
+
+
+def _vfio_node(device: Device) -> str | None:
+    vfio_device = _vfio_device(device)
+    return None if vfio_device is None else vfio_device.node

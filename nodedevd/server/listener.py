@@ -61,7 +61,6 @@ class Listener:
         self._lock = None
 
     def _open(self, mode: int, group: int | None, backlog: int) -> None:
-        _make_directory(os.path.dirname(self.path))
         self._lock = _take_lock(self.path)
         _clear(self.path)
         self.socket.bind(self.path)
@@ -78,12 +77,17 @@ def open_listener(
 ) -> Listener:
     """Create a socket and listen on it, replacing a stale one.
 
-    Missing directories are created with mode 0755. Raises SocketInUse, BadSocketPath.
+    Its directory must exist. Raises SocketInUse, BadSocketPath.
     """
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > _PATH_BYTES:
         raise BadSocketPath(
             path, f"the path of a socket has at most {_PATH_BYTES} bytes; choose a shorter one"
+        )
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        raise BadSocketPath(
+            path, f"the directory {directory} does not exist; create it, or choose another path"
         )
     group_id = _group_id(path, group)
     listener = Listener(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
@@ -98,13 +102,23 @@ def open_listener(
     return listener
 
 
-def _make_directory(path: str) -> None:
-    if os.path.isdir(path):
-        return
-    _make_directory(os.path.dirname(path))
-    with suppress(FileExistsError):  # another daemon has just created it
-        os.mkdir(path)
-        os.chmod(path, 0o755)  # whatever the umask is
+def make_runtime_directory(path: str) -> bool:
+    """Create the directory of a default socket path, with mode 0755; return whether it is new.
+
+    As with RuntimeDirectory= of systemd.exec(5), only the last directory is created. Raises
+    BadSocketPath.
+    """
+    directory = os.path.dirname(path)
+    try:
+        os.mkdir(directory)
+        os.chmod(directory, 0o755)  # whatever the umask is
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise BadSocketPath(
+            path, f"cannot create {directory}: {error.strerror}; choose a path with --socket"
+        ) from error
+    return True
 
 
 def _take_lock(path: str) -> int:

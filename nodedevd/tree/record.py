@@ -16,7 +16,7 @@ import msgspec
 
 from nodedevd import __version__
 from nodedevd.errors import AlreadyExists, NotRecordable
-from nodedevd.host.archive.disk import check_empty, unpack, write_archive
+from nodedevd.host.archive.disk import check_empty, check_parent, unpack, write_archive
 from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
@@ -37,9 +37,12 @@ _OF_INTEREST = 0o113
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What a recording holds."""
 
-    devices: int
+    devices: int = msgspec.field(name="device_count")
+    """number of devices recorded"""
     files: int
+    """number of files"""
     links: int
+    """number of symbolic links"""
     replaced: int
     """values that would have identified the machine"""
     lost: tuple[str, ...]
@@ -138,9 +141,10 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
     """Record the host below `source`, which may be an archive, into a new file or directory.
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
-    identifying values are kept. Raises NotASysroot, BadArchive, AlreadyExists, NotEmpty,
-    NotRecordable, OSError.
+    identifying values are kept. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
+    NotEmpty, NotRecordable, OSError.
     """
+    check_parent(target)
     as_file = target.endswith(ENDING) and not os.path.isdir(target)
     if not as_file:
         check_empty(target)

@@ -286,15 +286,61 @@ def test_events_into_a_closed_pipe_print_no_error(daemon: Daemon) -> None:
         assert ctl.process.stderr.read() == b""
 
 
-@pytest.mark.parametrize("command", [["events"], ["wait", "--device", "pci_ffff_00_00_0"]])
-def test_daemon_that_ends_ends_the_command(tmp_path: Path, command: list[str]) -> None:
-    """The command prints one line, and exits with 1."""
-    with serve(tmp_path, "--reconcile", "0") as daemon, daemon.watching(*command) as ctl:
+@pytest.mark.parametrize("options", [[], ["--initial"]], ids=str)
+def test_events_continue_when_the_daemon_is_restarted(tmp_path: Path, options: list[str]) -> None:
+    """One line of standard error says that the daemon is away, `resync` that it is another."""
+    initial = [f"present {name}" for name in ("computer", GPU_NAME, NIC_NAME, NET_NAME)]
+    with serve(tmp_path, *RECONCILE) as daemon, daemon.watching("events", *options) as ctl:
+        if options:
+            assert [ctl.line() for _ in range(5)] == [*initial, "ready"]
         assert daemon.process.stop() == 0
-        status, out, errors = ctl.end()
-        assert (status, out) == (1, "")
-        lost = f"lost the connection to the daemon on {daemon.path}: it closed the connection"
-        assert errors == f"nodedevctl: {lost}\n"
+        with running(tmp_path, tmp_path / "host", *RECONCILE):
+            assert ctl.line() == "resync"
+            if options:
+                assert [ctl.line() for _ in range(5)] == [*initial, "ready"]
+            daemon.host.bind()
+            assert ctl.line() == f"changed {NIC_NAME} (driver)"
+            ctl.process.send_signal(signal.SIGINT)
+            assert ctl.end() == (0, "", lost(daemon))
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (["--device", UUID], Host.show_mdev),
+        (["--gone", NIC], Host.hide_nic),
+        (["--parent", GPU, "--type", TYPE, "--available", "4"], lambda host: host.offer(4)),
+    ],
+    ids=["device", "gone", "available"],
+)
+def test_wait_continues_when_the_daemon_is_restarted(
+    tmp_path: Path, options: list[str], change: Callable[[Host], None]
+) -> None:
+    """What changes meanwhile counts; while the daemon is away, counts cannot be asked for."""
+    with serve(tmp_path, *RECONCILE) as daemon, daemon.watching("wait", *options) as ctl:
+        assert daemon.process.stop() == 0
+        change(daemon.host)
+        with pytest.raises(subprocess.TimeoutExpired):
+            ctl.process.wait(1.5)
+        with running(tmp_path, tmp_path / "host", *RECONCILE):
+            assert ctl.end() == (0, "", lost(daemon))
+
+
+def test_wait_times_out_while_the_daemon_is_away(tmp_path: Path) -> None:
+    """What was known of the devices is not reported as if it were true now."""
+    options = ("--device", UUID, "--timeout", "3")
+    with serve(tmp_path, *RECONCILE) as daemon, daemon.watching("wait", *options) as ctl:
+        assert daemon.process.stop() == 0
+        late = "nodedevctl: timed out after 3 s: the daemon does not answer\n"
+        assert ctl.end() == (4, "", lost(daemon) + late)
+
+
+def lost(daemon: Daemon) -> str:
+    """Return the line that says that the daemon went away."""
+    return (
+        f"nodedevctl: lost the connection to the daemon on {daemon.path}: it closed the"
+        " connection; waiting for the daemon\n"
+    )
 
 
 # wait
@@ -311,18 +357,33 @@ PRESENT = [
     ["--parent", GPU_NAME, "--type", TYPE_NAME, "--available", "1"],
     ["--parent", GPU, "--type", TYPE, "--available", "0"],
 ]
-NEVER = [
-    ["--cap", "pci", "--count", "3"],
-    ["--cap", "mdev"],
-    ["--device", UUID],
-    ["--device", "eth0"],
-    ["--gone", NIC_NAME],
-    ["--gone", "computer"],
-    ["--parent", GPU, "--type", TYPE, "--available", "2"],
-    ["--parent", GPU, "--type", "nvidia-7"],
-    ["--parent", NIC, "--type", TYPE],
-    ["--parent", "0000:ff:00.0", "--type", TYPE],
-]
+LATE = {
+    ("--cap", "pci", "--count", "3"): "2 of 3 devices with pci",
+    ("--cap", "mdev"): "0 of 1 devices with mdev",
+    ("--cap", "mdev,pci", "--count", "9"): "2 of 9 devices with mdev or pci",
+    ("--device", UUID): f"no device '{UUID}'",
+    ("--device", "eth0"): "no device 'eth0'",
+    ("--gone", NIC_NAME): f"{NIC_NAME} is still there",
+    ("--gone", NIC): f"{NIC} is still there",
+    ("--parent", GPU, "--type", TYPE, "--available", "2"): f"1 of 2 {TYPE} available on {GPU}",
+    ("--parent", NIC, "--type", TYPE): f"{NIC} does not offer {TYPE}",
+    ("--parent", "0000:ff:00.0", "--type", TYPE): "no device '0000:ff:00.0'",
+}
+NEVER = {
+    ("--gone", "computer"): "computer is the host itself",
+    ("--device", "nope!"): "'nope!' is no device name, UUID, PCI address or path below /sys",
+    ("--device", "0000:02:00"): "'0000:02:00' is no device name, UUID, PCI address or path",
+    ("--device", UUID[:-1]): f"'{UUID[:-1]}' is no device name",
+    ("--device", ""): "'' is no device name",
+    ("--parent", "/dev/vfio/1", "--type", TYPE): "'/dev/vfio/1' is no device name",
+    (
+        "--parent",
+        GPU,
+        "--type",
+        "nvidia-7",
+    ): f"{GPU_NAME} does not offer nvidia-7; it offers {TYPE}",
+    ("--parent", "computer", "--type", TYPE): "computer cannot be divided into vGPUs",
+}
 
 
 @pytest.mark.parametrize("options", PRESENT, ids=" ".join)
@@ -332,14 +393,23 @@ def test_wait_for_a_condition_that_holds_ends_at_once(still: Daemon, options: li
     assert still.run("wait", *options, "--timeout", "0") == (0, "", "")
 
 
-@pytest.mark.parametrize("options", NEVER, ids=" ".join)
-def test_wait_without_success_exits_with_4(still: Daemon, options: list[str]) -> None:
-    """After the timeout, the error says what was waited for."""
-    status, out, errors = still.run("wait", *options, "--timeout", "0.1")
-    assert (status, out) == (4, "")
-    assert errors.startswith("nodedevctl: timed out after 0.1 s waiting for ")
-    wanted = options[1] if "--available" not in options else f"{options[-1]} of {TYPE}"
-    assert wanted in errors
+@pytest.mark.parametrize(("options", "state"), LATE.items(), ids=str)
+def test_wait_without_success_exits_with_4(
+    still: Daemon, options: tuple[str, ...], state: str
+) -> None:
+    """After the timeout, the error says how far the condition holds."""
+    errors = f"nodedevctl: timed out after 0.1 s: {state}\n"
+    assert still.run("wait", *options, "--timeout", "0.1") == (4, "", errors)
+
+
+@pytest.mark.parametrize(("options", "reason"), NEVER.items(), ids=str)
+def test_wait_for_what_can_never_come_true_is_refused(
+    still: Daemon, options: tuple[str, ...], reason: str
+) -> None:
+    """Without a timeout, the command would run for ever."""
+    status, out, errors = still.run("wait", *options)
+    assert (status, out) == (1, "")
+    assert errors.startswith(f"nodedevctl: this can never come true: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -373,8 +443,11 @@ def test_inactive_mdev_is_not_present(daemon: Daemon) -> None:
     daemon.host.tree.definition(GPU, UUID, TYPE)
     daemon.seen(lambda devices: MDEV_NAME in devices)
     assert daemon.run("wait", "--gone", UUID, "--timeout", "0") == (0, "", "")
-    for options in (["--device", UUID], ["--cap", "mdev"]):
-        assert daemon.run("wait", *options, "--timeout", "0.1")[0] == 4
+    status, _, errors = daemon.run("wait", "--device", UUID, "--timeout", "0.1")
+    assert (status, errors.partition(": ")[2].partition(": ")[2]) == (
+        *(4, f"no device '{UUID}'; {MDEV_NAME} is defined, but not active\n"),
+    )
+    assert daemon.run("wait", "--cap", "mdev", "--timeout", "0.1")[0] == 4
     with daemon.watching("wait", "--device", UUID) as ctl:
         daemon.host.show_mdev()
         assert ctl.end() == (0, "", "")

@@ -28,7 +28,7 @@ NOBODY = 65534
 def devices_of(path: Path) -> int:
     """Return the number of devices that the daemon on this socket serves."""
     with Client(str(path)) as client:
-        return client.status().devices
+        return client.status().state_counts.active
 
 
 def devices_on(sysroot: Path) -> int:
@@ -311,7 +311,7 @@ def test_unprivileged_daemon_serves_in_the_users_runtime_directory(home_of_nobod
         with Client(str(path)) as client:
             status = client.status()
         assert not status.privileged
-        assert status.devices == devices_on(HOST)
+        assert status.state_counts.active == devices_on(HOST)
         assert status.pid == daemon.process.pid
         assert daemon.stop() == 0
     assert not path.exists()

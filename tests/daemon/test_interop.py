@@ -22,6 +22,7 @@ from nodedevd import __version__
 from nodedevd.server.varlink import methods
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
+from tests.support.examples import agrees
 from tests.support.hosts import host_file
 from tests.support.peer import connected
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, running
@@ -96,11 +97,11 @@ def test_reference_client_introspects_the_daemon(path: Path) -> None:
 
 def test_reference_client_calls_every_method(client: Any) -> None:
     """It decodes the replies by the interface's types."""
-    assert client.GetStatus()["devices"] == 6
+    assert client.GetStatus()["state_counts"]["active"] == 6
     assert client.GetStatus()["last_scan"]["seconds"] > 0
     assert [entry["name"] for entry in client.List()["devices"]] == NAMES
     assert [entry["name"] for entry in client.List(["mdev_types"])["devices"]] == [CARD]
-    described = client.Describe(ADDRESS)["device"]
+    described = client.Describe(ADDRESS)["devices"][0]
     assert (described["name"], described["driver"]) == (CARD, "nvidia")
     assert [one["type"] for one in described["capabilities"]] == ["pci", "mdev_parent"]
     dumped = client.DumpXML(names=[CARD], format="nodedevd")["xml"]
@@ -264,8 +265,8 @@ class Status(TypedDict):
     privileged: bool
     started: str
     generation: int
-    devices: int
-    capabilities: dict[str, int]
+    state_counts: dict[str, int]
+    capability_counts: dict[str, int]
     last_scan: ScanTimes
     event_source: str
     events: int
@@ -290,8 +291,9 @@ class Entry(TypedDict):
     parent: str | None
     path: str | None
     capabilities: list[str]
-    active: bool
-    profile: str | None
+    state: str
+    type: str | None
+    type_name: str | None
 
 
 class Listed(TypedDict):
@@ -305,7 +307,7 @@ class Described(TypedDict):
     """The reply to Describe."""
 
     generation: int
-    device: Any
+    devices: list[Any]
 
 
 class Dumped(TypedDict):
@@ -415,10 +417,10 @@ async def test_asyncvarlink_introspects_the_daemon(path: Path) -> None:
 async def test_asyncvarlink_calls_every_method(path: Path) -> None:
     """Its strict conversion accepts every reply, single or streamed."""
     async with asynchronous(path) as (devices, _):
-        assert (await devices.GetStatus())["devices"] == 6
+        assert (await devices.GetStatus())["state_counts"]["active"] == 6
         listed = await devices.List(capabilities=["pci"])
         assert [entry["name"] for entry in listed["devices"]] == NAMES[3:]
-        assert (await devices.Describe(name=ADDRESS))["device"]["name"] == CARD
+        assert (await devices.Describe(name=ADDRESS))["devices"][0]["name"] == CARD
         assert validate((await devices.DumpXML(names=[CARD]))["xml"]).tag == "device"
         parts = [part["devices"] async for part in devices.Snapshot()]
         assert [device["name"] for part in parts for device in part] == NAMES
@@ -453,14 +455,14 @@ async def test_asyncvarlink_pipelines_calls(path: Path) -> None:
     async with asynchronous(path) as (devices, _):
         wanted = NAMES * 50
         answers = await asyncio.gather(*(devices.Describe(name=name) for name in wanted))
-    assert [answer["device"]["name"] for answer in answers] == wanted
+    assert [answer["devices"][0]["name"] for answer in answers] == wanted
 
 
 async def test_asyncvarlink_calls_oneway(path: Path) -> None:
     """A call that wants no reply gets none."""
     async with asynchronous(path) as (devices, _):
         await devices.Describe.oneway(name=CARD)
-        assert (await devices.Describe(name="computer"))["device"]["name"] == "computer"
+        assert (await devices.Describe(name="computer"))["devices"][0]["name"] == "computer"
 
 
 # -- hostile clients ---------------------------------------------------------
@@ -494,7 +496,7 @@ async def test_message_that_is_no_call_harms_nobody(path: Path, message: bytes, 
         await other.send_raw(watch)
         await bad.send_raw(message)
         assert (await bad.receive_error())[0] == error
-        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["device"][
+        assert (await bad.call(f"{INTERFACE}.Describe", name="computer"))["devices"][0][
             "parent"
         ] is None
         told = [await other.receive() for _ in range(7)]
@@ -506,9 +508,9 @@ async def test_half_a_message_waits_for_its_rest(path: Path) -> None:
     async with connected(path) as half, connected(path) as other:
         await half.send_raw(GOOD[:20])
         for _ in range(3):
-            assert (await other.call(f"{INTERFACE}.GetStatus"))["devices"] == 6
+            assert (await other.call(f"{INTERFACE}.GetStatus"))["state_counts"]["active"] == 6
         await half.send_raw(GOOD[20:])
-        assert (await half.receive())["device"]["name"] == "computer"
+        assert (await half.receive())["devices"][0]["name"] == "computer"
 
 
 async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path: Path) -> None:
@@ -524,7 +526,7 @@ async def test_client_gone_in_the_middle_of_a_message_or_reply_harms_nobody(path
                 leaving.sendall(data)
         while (await other.call(f"{INTERFACE}.GetStatus"))["clients"] > 1:
             pass
-        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["device"]["name"] == CARD
+        assert (await other.call(f"{INTERFACE}.Describe", name=CARD))["devices"][0]["name"] == CARD
 
 
 async def test_malformed_message_between_pipelined_calls_is_answered_in_its_place(
@@ -533,14 +535,14 @@ async def test_malformed_message_between_pipelined_calls_is_answered_in_its_plac
     """Every message is answered in order, the malformed one with an error."""
     async with connected(path) as client:
         await client.send_raw(GOOD + b"nonsense\0" + GOOD + LARGE + b"\0" + GOOD)
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         assert (await client.receive_error())[0] == f"{INTERFACE}.MalformedMessage"
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         assert await client.receive_error() == (
             f"{INTERFACE}.MessageTooLarge",
             {"limit": MESSAGE_LIMIT_BYTES},
         )
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
 
 
 async def test_client_that_ended_its_sending_is_still_answered(path: Path) -> None:
@@ -548,7 +550,7 @@ async def test_client_that_ended_its_sending_is_still_answered(path: Path) -> No
     async with connected(path) as client:
         await client.send_raw(GOOD)
         client.end_sending()
-        assert (await client.receive())["device"]["name"] == "computer"
+        assert (await client.receive())["devices"][0]["name"] == "computer"
         await client.receive_end()
 
 
@@ -560,19 +562,6 @@ EXAMPLES = re.findall(
 )
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PROTOCOL, re.M | re.S)
 DEFAULT_SOCKET = "/run/nodedevd/org.nodedevd.Devices"
-
-
-def agrees(shown: Any, real: Any) -> bool:
-    """Return whether an example matches a reply; "…" matches anything, and further members."""
-    if shown == "…":
-        return True
-    if isinstance(shown, dict):
-        names = shown.keys() - {"…"}
-        complete = "…" in shown or shown.keys() == real.keys()
-        return complete and all(name in real and agrees(shown[name], real[name]) for name in names)
-    if isinstance(shown, list):
-        return len(shown) == len(real) and all(map(agrees, shown, real))
-    return bool(shown == real)
 
 
 @pytest.mark.parametrize(("call", "replies"), EXAMPLES)

@@ -148,7 +148,8 @@ def attribute(host: Tree) -> Path:
 def errors_of(path: Path, name: str) -> list[dict[str, str]]:
     """Return the faults of a device."""
     with Client(str(path)) as client:
-        errors: list[dict[str, str]] = msgspec.json.decode(client.describe_json(name))["errors"]
+        document = msgspec.json.decode(client.snapshot_json([name]))
+    errors: list[dict[str, str]] = document["devices"][0]["errors"]
     return errors
 
 

@@ -26,6 +26,7 @@ from nodedevd.client import Client
 from nodedevd.errors import NoSuchDevice
 from nodedevd.server.libvirt.session import LIBVIRT_VERSION
 from tests.support import namespace
+from tests.support.ctl import Ctl
 from tests.support.hosts import HOSTS, host_file, unpacked
 from tests.support.needs import DEBIAN_PYTHON
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
@@ -325,6 +326,25 @@ def test_virsh_is_refused_another_uri(card: Served) -> None:
 
 
 @needs_virsh
+def test_virsh_on_the_socket_for_varlink_says_so(card: Served) -> None:
+    """Virsh prints the message of the daemon, which names the option of the right socket."""
+    uri = f"nodedev:///system?socket={card.directory / 'nodedevd.sock'}"
+    done = subprocess.run([str(VIRSH), "-c", uri, "nodedev-list"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "this is nodedevd's socket for Varlink; give virsh the path of" in done.stderr
+
+
+def test_nodedevctl_on_a_socket_of_libvirt_says_so(card: Served) -> None:
+    """The connection alone would only be lost."""
+    for command in ("list", "status", "events", "wait --device computer"):
+        result = Ctl(["--socket", str(card.socket)]).run(*command.split(), status=1)
+        assert result.stderr == (
+            f"nodedevctl: {card.socket} is a socket for libvirt's clients, such as virsh; give"
+            " --socket the Varlink socket of nodedevd\n"
+        )
+
+
+@needs_virsh
 def test_two_virsh_at_once_do_not_notice_each_other(card: Served) -> None:
     """Each has its own connection, one in the middle of its commands."""
     one = subprocess.Popen(
@@ -520,7 +540,8 @@ def test_virsh_finds_the_daemon_where_libvirt_has_it(tmp_path: Path) -> None:
     for suffix, name in sockets.items():
         arguments += [f"--libvirt-socket{suffix}", f"/run/libvirt/{name}"]
     with namespace.Namespace() as inside:
-        command = [*inside.enter, *COMMAND]
+        make = ["sh", "-c", 'mkdir -p /run/libvirt && exec "$@"', "sh"]
+        command = [*inside.enter, *make, *COMMAND]
         path = {"PYTHONPATH": str(REPOSITORY)}
         with started(tmp_path, *arguments, command=command, environment=path) as daemon:
             daemon.wait_notified("READY=1")

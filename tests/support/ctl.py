@@ -20,8 +20,9 @@ class Ctl:
     options: Sequence[str]
 
     def run(self, *arguments: str, status: int = 0) -> Result:
-        """Run a command, which must exit with this status."""
-        result = CliRunner().invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
+        """Run a command, which must exit with this status. Its lines are not folded."""
+        runner = CliRunner(env={"COLUMNS": "1000"})
+        result = runner.invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
         assert result.exit_code == status, result.output
         return result
 

@@ -8,7 +8,7 @@ import shutil
 import stat
 from contextlib import suppress
 
-from nodedevd.errors import AlreadyExists, NotEmpty, NotRecordable
+from nodedevd.errors import AlreadyExists, NoDirectory, NotEmpty, NotRecordable
 from nodedevd.host.archive.text import LIMIT_BYTES, format_archive
 from nodedevd.host.archive.tree import Archive
 
@@ -49,20 +49,28 @@ def _rename(aside: str, path: str) -> None:
         os.rename(aside, path)
 
 
+def check_parent(path: str) -> None:
+    """Raise NoDirectory unless the directory that a file or directory is to be in exists."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise NoDirectory(parent)
+
+
 def check_empty(directory: str) -> None:
-    """Raise NotEmpty unless a directory is empty, or can be made."""
+    """Raise NotEmpty unless a directory is empty or does not exist."""
     if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
         raise NotEmpty(directory)
 
 
 def unpack(archive: Archive, directory: str) -> None:
-    """Write the files of an archive into a directory that is new or empty.
+    """Write the files of an archive into a directory that is empty, or new in an existing one.
 
     Nothing is written outside it; if something fails, nothing is left. Raises NotEmpty, OSError.
     """
     check_empty(directory)
-    missing = _missing(directory)
-    os.makedirs(directory, exist_ok=True)
+    new = not os.path.isdir(directory)
+    if new:
+        os.mkdir(directory)
     try:
         _write(archive, directory)
     except BaseException:
@@ -71,19 +79,9 @@ def unpack(archive: Archive, directory: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 os.unlink(entry.path)
-        if missing is not None:
-            shutil.rmtree(missing, ignore_errors=True)
+        if new:
+            shutil.rmtree(directory, ignore_errors=True)
         raise
-
-
-def _missing(directory: str) -> str | None:
-    """Return the uppermost directory of a path that does not exist; None if all do."""
-    missing = None
-    directory = os.path.abspath(directory)
-    while not os.path.lexists(directory):
-        missing = directory
-        directory = os.path.dirname(directory)
-    return missing
 
 
 def _write(archive: Archive, directory: str) -> None:

@@ -52,8 +52,8 @@ class VirtualFunctions(msgspec.Struct, frozen=True, gc=False):
 class IommuGroup(msgspec.Struct, frozen=True, gc=False):
     """The devices that can only be assigned together."""
 
-    number: int
-    devices: tuple[str, ...]
+    number: int = msgspec.field(name="iommu_group")
+    devices: tuple[str, ...] = msgspec.field(name="sysnames")
     """kernel names, including this device's own, sorted"""
 
 
@@ -78,8 +78,9 @@ class Pci(Capability, frozen=True, gc=False, tag="pci"):
     """from the header type in config space"""
     vpd: Vpd | None
     """Vital Product Data; None if the board has none"""
-    iommu_group: IommuGroup | None
+    iommu_group: IommuGroup | None = msgspec.field(name="iommu")
     numa_node: int | None
+    """numa_node; None if there is none"""
     pci_express: PciExpress | None
     """None on conventional PCI, and if config space cannot be read far enough"""
     vfio_device: VfioDevice | None

@@ -31,6 +31,7 @@ class VpdField(msgspec.Struct, frozen=True, gc=False):
     index: str
     """0-9 or A-Z, the second character of its keyword"""
     value: str
+    """text of the field"""
 
 
 class VpdReadOnly(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +64,7 @@ class Vpd(msgspec.Struct, frozen=True, gc=False):
     """Vital Product Data; fields with characters other than printable ASCII are left out."""
 
     name: str | None
+    """name of the product"""
     read_only: VpdReadOnly | None
     """None if it has no known field"""
     read_write: VpdReadWrite | None

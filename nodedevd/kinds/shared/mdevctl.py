@@ -27,13 +27,15 @@ class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
     """A vendor attribute that mdevctl writes when it starts the device."""
 
     name: str
+    """path of the attribute below the device"""
     value: str
+    """text that is written to it"""
 
 
 class Definition(msgspec.Struct, frozen=True, gc=False):
     """The content of one definition."""
 
-    mdev_type: str
+    mdev_type: str = msgspec.field(name="type")
     """id of the type"""
     autostart: bool
     """whether `start` is `auto`"""

@@ -32,6 +32,7 @@ class TypeFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     gpu_instance_slices: int | None = None
     """NVIDIA: slices of the GPU instance of a MIG-backed type, the 1 of A100-1-5C"""
     heads: int | None = None
+    """displays of a guest"""
     frame_rate_limit: int | None = None
     """frames a second"""
     max_resolution: str | None = None

@@ -90,7 +90,7 @@ class Report(msgspec.Struct, frozen=True):
     sysroot: str
     container: str | None
     """the container whose view was checked, such as docker; None outside of containers"""
-    devices: int
+    devices: int = msgspec.field(name="device_count")
     """number of devices checked"""
     findings: tuple[Finding, ...]
     """the most severe first"""

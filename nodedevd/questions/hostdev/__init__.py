@@ -78,5 +78,5 @@ def open_note(use: Use, *, show_holders: bool = True) -> str | None:
     if use.open == "yes":
         return f"a process has it open{by}; a second guest cannot open it"
     if use.reason in ("group-shared", "device-untold"):
-        return f"a process may have it open{by}; see nodedevctl in-use {use.device}"
+        return f"a process may have it open{by}; see nodedevctl in-use {use.name}"
     return None

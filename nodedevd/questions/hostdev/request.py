@@ -47,7 +47,7 @@ class HostDev(msgspec.Struct, frozen=True):
     """The `<hostdev>` of one device, at one generation of the tree."""
 
     generation: int
-    type: Literal["mdev", "pci"]
+    type: Literal["mdev", "pci"] = msgspec.field(name="subsystem")
     model: Model | None
     """None for a PCI function"""
     open: Literal["yes", "no", "unknown"]

@@ -118,6 +118,8 @@ class BadLength(Exception):
         self.length = length
 
     def __str__(self) -> str:
+        if self.length >> 24 == ord("{"):
+            return "a JSON object; clients of Varlink have a socket of their own"
         return f"a packet of {self.length} bytes"
 
 

@@ -10,6 +10,7 @@ from nodedevd import errors
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.reply_cache import Cacheable, ReplyCache
 from nodedevd.server.varlink.answers import Answer, Stream
+from nodedevd.server.varlink.misdirected import refuse_libvirt
 from nodedevd.server.varlink.service import Service
 from nodedevd.varlink import (
     MESSAGE_LIMIT_BYTES,
@@ -107,7 +108,8 @@ class VarlinkConversation(Conversation[Answer]):
             return cached
         call = self._decoder.decode(text)
         if isinstance(call, Malformed):
-            return self._refuse(call)
+            # A packet of libvirt begins with a NUL: its length is below 2 ** 24.
+            return (None if text else self._refuse_libvirt()) or self._refuse(call)
         self._shared.calls += 1
         self._call = call
         try:
@@ -181,6 +183,14 @@ class VarlinkConversation(Conversation[Answer]):
     def _refuse(self, malformed: Malformed) -> bytes:
         self._call = _NO_CALL
         return self._error(self._service.refusal(malformed))
+
+    def _refuse_libvirt(self) -> bytes | None:
+        """Return the reply to a client of libvirt, which is the last; None for other clients."""
+        refusal = refuse_libvirt(b"\0" + self._decoder.peek())
+        if refusal is not None:
+            self.ended = True
+            self._decoder = CallDecoder(self._shared.message_bytes)
+        return refusal
 
     def _fail(self, error: BaseException) -> bytes:
         self._end_stream()

@@ -126,7 +126,7 @@ class DevicesInterface:
     def _describe(self, parameters: DescribeParameters) -> Answer:
         snapshot = self._store.snapshot
         device = snapshot.lookup(parameters.name)
-        answer = b'{"generation":%d,"device":%b}' % (
+        answer = b'{"generation":%d,"devices":[%b]}' % (
             snapshot.generation,
             self._encodings.json(device),
         )

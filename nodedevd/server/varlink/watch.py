@@ -97,6 +97,7 @@ class WatchReplies:
             "path": device.path,
             "parent": device.parent,
             "capabilities": device.types,
+            "state": device.state,
         }
         if parts is not None:
             head["parts"] = parts

@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from lxml import etree
 
+from nodedevd.cli import options as cli_options
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
-from nodedevd.model.device import Device
+from nodedevd.client import blocking
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
 from tests.support.ctl import Ctl, on
@@ -125,7 +126,8 @@ def test_list_shows_inactive_mdevs_on_request() -> None:
         "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03_c12a2c15",
         "mdev_d9e0f3a6_1b4c_4d72_8c38_5e6b9a0f2d04",
     ]
-    assert host.out("list", "--all").splitlines() == sorted(active + inactive)
+    marked = [f"{name} (inactive)" for name in inactive]
+    assert host.out("list", "--all").splitlines() == sorted(active + marked)
     assert len(host.out("list", "--cap", "mdev").splitlines()) == 2
     assert len(host.out("list", "--cap", "mdev", "--all").splitlines()) == 5
     assert host.out("list", "--cap", "pci", "--inactive") == ""
@@ -135,12 +137,12 @@ def test_list_as_json_reports_what_is_active() -> None:
     """--all and --inactive filter JSON as they filter names."""
     out = on("vgpu-sriov").out("list", "--json", "--all", "--cap", "mdev")
     listed = msgspec.json.decode(out, type=DeviceList)
-    assert [(entry.active, (entry.path or "")[:5]) for entry in listed.devices] == [
-        (True, "/sys/"),
-        (True, "/sys/"),
-        (False, "/etc/"),
-        (False, "/etc/"),
-        (False, "/etc/"),
+    assert [(entry.state, (entry.path or "")[:5]) for entry in listed.devices] == [
+        ("active", "/sys/"),
+        ("active", "/sys/"),
+        ("inactive", "/etc/"),
+        ("inactive", "/etc/"),
+        ("inactive", "/etc/"),
     ]
     out = on("vgpu-sriov").out("list", "--json", "--inactive")
     assert len(msgspec.json.decode(out, type=DeviceList).devices) == 3
@@ -156,7 +158,13 @@ def test_tree_shows_inactive_mdevs_on_request() -> None:
     """They are below the parent they would have, or below the root."""
     host = on("vgpu-sriov")
     golden = (REPOSITORY / "tests/golden/vgpu-sriov/tree.txt").read_text(encoding="utf-8")
-    assert host.out("tree", "--all") == golden
+    drawn = host.out("tree", "--all")
+    assert drawn.replace(" (inactive)", "") == golden
+    assert [line.split()[-2] for line in drawn.splitlines() if line.endswith(" (inactive)")] == [
+        "mdev_d9e0f3a6_1b4c_4d72_8c38_5e6b9a0f2d04",
+        "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03",
+        "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03_c12a2c15",
+    ]
     assert "mdev_27b42a51" in host.out("tree")
     assert "mdev_c3d7b1e4" not in host.out("tree")
     assert "mdev_d9e0f3a6" not in host.out("tree")
@@ -196,11 +204,13 @@ def test_neither_names_nor_all_is_wrong_usage(command: str, arguments: list[str]
     assert "give one or more DEVICE arguments, or --all" in result.stderr
 
 
-def test_show_prints_one_device_as_an_object() -> None:
-    """One device is an object, which decodes to the model."""
-    device = msgspec.json.decode(on("vgpu-pf").out("show", MDEV), type=Device)
+def test_show_prints_one_device_as_it_prints_several() -> None:
+    """One device is a document with one device, which decodes to the model; so with --json."""
+    out = on("vgpu-pf").out("show", MDEV)
+    [device] = msgspec.json.decode(out, type=Devices).devices
     assert device.parent == CARD
     assert device.types == ("mdev_child",)
+    assert on("vgpu-pf").out("show", MDEV, "--json") == out
 
 
 def test_show_prints_several_devices_once_each_as_a_document() -> None:
@@ -277,7 +287,8 @@ def test_status_without_a_daemon_is_that_of_the_scan() -> None:
     """It has the results of the scan, and no line about clients."""
     out = on("vgpu-pf").out("status")
     assert f"Host:        {host_file('vgpu-pf')}\n" in out
-    assert "Devices:     6 (1 system, 3 pci, 1 mdev_parent, 2 mdev_child)\n" in out
+    assert "Devices:     6 active\n" in out
+    assert "Kinds:       1 system, 3 pci, 1 mdev_parent, 2 mdev_child\n" in out
     assert "Read errors: 0\n" in out
     assert "Clients:" not in out
 
@@ -323,7 +334,7 @@ def test_record_of_a_host_gives_the_same_tree_without_its_uuids(tmp_path: Path) 
     copy = tmp_path / "copy"
     done = on("vgpu-pf").json("record", "--json", str(copy))
     recorded = Ctl(["--sysroot", str(copy)])
-    assert done["devices"] == 6
+    assert done["device_count"] == 6
     assert done["replaced"] >= 2
     assert MDEV not in recorded.out("show", "--all")
     names = [line.strip(" |+-") for line in recorded.out("tree").splitlines()]
@@ -399,6 +410,39 @@ def test_no_daemon_exits_3_and_names_both_remedies(tmp_path: Path) -> None:
             "(systemctl start nodedevd.socket, or run nodedevd), "
             "or scan without a daemon: nodedevctl --sysroot / ...\n"
         )
+
+
+def test_without_a_daemon_this_host_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of standard error says so; a selected socket, or `status`, is an error as before."""
+    path = str(tmp_path / "nobody.sock")
+    monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
+    monkeypatch.setattr(blocking, "candidate_socket_paths", lambda: [path])
+    sample = str(host_file("vgpu-pf"))
+    monkeypatch.setattr(cli_options, "Embedded", lambda root, progress: Embedded(sample))
+    for command in ("list", "tree", "types", "show --all", "dumpxml computer", "resolve computer"):
+        result = Ctl([]).run(*command.split())
+        assert result.stderr == (
+            "nodedevctl: no daemon answers (no such file or directory); scanning this host\n"
+        )
+        assert result.stdout == on("vgpu-pf").out(*command.split())
+        assert Ctl(["--socket", path]).run(*command.split(), status=3).stdout == ""
+    for command in ("status", "events", "wait --cap pci"):
+        assert "start one" in Ctl([]).run(*command.split(), status=3).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_source_is_selected_before_or_after_the_command(command: str, tmp_path: Path) -> None:
+    """Both places are equal, and contradict each other as the options do."""
+    sample, path = str(host_file("vgpu-pf")), str(tmp_path / "nobody.sock")
+    if command in ("list", "tree", "types"):
+        assert Ctl([]).out(command, "--sysroot", sample) == on("vgpu-pf").out(command)
+        result = Ctl([]).run(command, "--socket", path, status=3)
+        assert f"no nodedevd answers on {path}" in result.stderr
+    for options in (["--sysroot", sample, "--socket", path], ["--socket", path]):
+        result = Ctl(["--sysroot", sample]).run(command, *options, status=2)
+        assert "--sysroot scans without a daemon; omit --socket" in result.stderr
 
 
 def test_not_a_sysroot_exits_1(tmp_path: Path) -> None:

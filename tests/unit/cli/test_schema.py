@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
-from nodedevd.cli.schema import VERSION, json_schema
+from nodedevd.cli.schema import COMMANDS, VERSION, json_schema, printed_types
 from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
+from nodedevd.model.listing import Devices
 from tests.support.hosts import HOSTS, host_file
 
 
@@ -66,9 +67,14 @@ def test_schema_defines_every_capability_by_its_type() -> None:
     ("command", "definition"),
     [
         (["show", "--all"], "Devices"),
-        (["list", "--json"], "DeviceList"),
+        (["list", "--json", "--all"], "DeviceList"),
         (["list", "--json", "--cap", "mdev"], "DeviceList"),
+        (["tree", "--json"], "DeviceList"),
         (["status", "--json"], "Status"),
+        (["dumpxml", "--all", "--json"], "XmlDocument"),
+        (["in-use", "--json"], "InUse"),
+        (["resolve", "computer", "--json"], "Resolution"),
+        (["types", "--json"], "Types"),
     ],
 )
 def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definition: str) -> None:
@@ -76,26 +82,39 @@ def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definitio
     document = printed("--sysroot", sysroot, *command)
     validator().validate(document)
     validator_of(definition).validate(document)
+    Draft202012Validator(printed("schema", command[0])).validate(document)
+
+
+def test_schema_covers_every_command_that_prints_json() -> None:
+    """Each command with --json is among them, and so is `schema COMMAND`."""
+    with_json = {
+        name
+        for name, command in main.commands.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert with_json - {"schema"} == set(COMMANDS) == set(printed_types())
+    assert with_json == set(main.commands) - {"wait"}
+    references = {one["$ref"].rpartition("/")[2] for one in json_schema()["anyOf"]}
+    assert references == {one.__name__ for one in printed_types().values()}
 
 
 def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:
     """`show DEVICE` prints a valid document, which decodes to the scanned device."""
     embedded = Embedded(sysroot)
     for device in embedded.tree:
-        text = embedded.describe_json(device.name)
+        text = embedded.snapshot_json([device.name])
         document = json.loads(text)
         validator().validate(document)
-        validator_of("Device").validate(document)
-        assert msgspec.json.decode(text, type=Device) == device
-        assert msgspec.convert(document, Device) == device
+        validator_of("Devices").validate(document)
+        assert msgspec.json.decode(text, type=Devices).devices == (device,)
+        assert msgspec.convert(document, Devices).devices == (device,)
 
 
 def device_document() -> dict[str, Any]:
-    """Return the document of a device that is an mdev parent."""
-    document: dict[str, Any] = printed(
-        "--sysroot", str(host_file("vgpu-pf")), "show", "0000:02:00.0"
-    )
-    return document
+    """Return a device that is an mdev parent."""
+    document = printed("--sysroot", str(host_file("vgpu-pf")), "show", "0000:02:00.0")
+    device: dict[str, Any] = document["devices"][0]
+    return device
 
 
 @pytest.mark.parametrize(
@@ -109,25 +128,24 @@ def device_document() -> dict[str, Any]:
         (["capabilities"], {}),
         (["capabilities", 0, "type"], "usb"),
         (["capabilities", 0, "numa_node"], "0"),
-        (["capabilities", 1, "types", 0, "available_instances"], "many"),
-        (["capabilities", 1, "types", 0, "available_instances"], 1.5),
-        (["capabilities", 1, "types", 0, "devices"], [1]),
-        (["capabilities", 1, "children"], None),
+        (["capabilities", 1, "types", 0, "available"], "many"),
+        (["capabilities", 1, "types", 0, "available"], 1.5),
+        (["capabilities", 1, "types", 0, "mdevs"], [1]),
+        (["capabilities", 1, "mdevs"], None),
     ],
 )
 def test_document_with_a_wrong_value_is_not_valid(path: list[str | int], value: object) -> None:
     """The schema, and the model when it decodes, reject a field of a wrong type."""
     document: Any = device_document()
-    validator().validate(document)
+    validator_of("Device").validate(document)
     *way, last = path
     part = document
     for step in way:
         part = part[step]
     assert last in part if isinstance(part, dict) else len(part) > int(last)
     part[last] = value
-    for schema in (validator(), validator_of("Device")):
-        with pytest.raises(ValidationError):
-            schema.validate(document)
+    with pytest.raises(ValidationError):
+        validator_of("Device").validate(document)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(document, Device)
 

@@ -151,14 +151,29 @@ def test_second_reply_to_a_call_is_not_taken_for_the_next_ones(tmp_path: Path, f
 
 def test_several_replies_to_a_call_for_one_are_not_understood(tmp_path: Path, form: Form) -> None:
     """Which of them would be the answer?"""
-    reply = b'{"generation":1,"device":{}}'
+    reply = b'{"generation":1,"devices":[]}'
     replies = encode_reply(reply, continues=True) + encode_reply(reply)
     with (
         answering(tmp_path, [replies]) as server,
         form(server.path) as client,
         pytest.raises(NotUnderstood),
     ):
-        client.describe_json("computer")
+        client.describe("computer")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_description_of_other_than_one_device_is_not_understood(
+    tmp_path: Path, form: Form, count: int
+) -> None:
+    """The reply to a call for one device has exactly one."""
+    device = msgspec.json.encode(Embedded(str(host_file("vgpu-pf"))).describe("computer"))
+    reply = b'{"generation":1,"devices":[%b]}' % b",".join([device] * count)
+    with (
+        answering(tmp_path, [encode_reply(reply)]) as server,
+        form(server.path) as client,
+        pytest.raises(NotUnderstood, match=f"{count} devices instead of one"),
+    ):
+        client.describe("computer")
 
 
 @pytest.mark.parametrize("cut", [1, 100])
@@ -177,15 +192,18 @@ def test_answer_over_the_limit_is_not_taken(tmp_path: Path, form: Form, cut: int
 
 def test_what_is_not_known_yet_is_ignored_or_said(tmp_path: Path, form: Form) -> None:
     """A newer daemon may tell more; a device of a kind that is not known is not cut short."""
-    device = msgspec.json.decode(Embedded(str(host_file("vgpu-pf"))).describe_json("computer"))
-    more = encode_reply(msgspec.json.encode({"device": {**device, "new": 1}, "new": 2}))
+    answer = msgspec.json.decode(Embedded(str(host_file("vgpu-pf"))).snapshot_json(["computer"]))
+    [device] = answer["devices"]
+    more = encode_reply(
+        msgspec.json.encode({"generation": 1, "devices": [{**device, "new": 1}], "new": 2})
+    )
     device["capabilities"].append({"type": "new_kind"})
-    other = encode_reply(msgspec.json.encode({"device": device}))
+    other = encode_reply(msgspec.json.encode(answer))
     with answering(tmp_path, [more, other, other]) as server, form(server.path) as client:
         assert client.describe("computer").name == "computer"
         with pytest.raises(NotUnderstood, match="new_kind"):
             client.describe("computer")
-        assert msgspec.json.decode(client.describe_json("computer")) == device
+        assert msgspec.json.decode(client.snapshot_json(["computer"])) == answer
 
 
 ERRORS: list[tuple[str, dict[str, object], NodedevError]] = [

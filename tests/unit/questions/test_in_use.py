@@ -126,7 +126,7 @@ def test_without_names_all_that_vfio_drives_is_told_of(host: Host) -> None:
     host.tree.definition("mtty", "83c32df7-d52e-4ec1-9668-1f3c7e4df107", "mtty-1")
     snapshot = scan(host.sysroot)
     told = host.look(held("3"), unseen=2).of(snapshot, None)
-    assert [(use.device, use.open) for use in told.devices] == [
+    assert [(use.name, use.open) for use in told.devices] == [
         ("mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01", "yes"),
         ("pci_0000_01_00_0", "unknown"),
         ("pci_0000_01_00_1", "unknown"),

@@ -7,6 +7,7 @@ import pytest
 from nodedevd.errors import NoSuchDevice
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.resolve import Resolved, needs_nodes, resolve
 from nodedevd.tree.read import scan
@@ -37,6 +38,7 @@ def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
         name=MDEV,
         parent="pci_0000_08_00_4",
         path=found.path,
+        state="active",
         capabilities=("mdev_child",),
         driver="nvidia-vgpu-vfio",
         pci_function="pci_0000_08_00_4",
@@ -44,7 +46,7 @@ def test_mdev_is_found_by_group_node_and_name(text: str) -> None:
         type="nvidia-746",
         type_name="NVIDIA A2-4Q",
         iommu_group=64,
-        vfio_device="/dev/vfio/devices/vfio0",
+        vfio_device=VfioDevice("vfio0", "/dev/vfio/devices/vfio0"),
     )
     assert (found.path or "").endswith("/0000:08:00.4/27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01")
 
@@ -55,7 +57,7 @@ def test_function_with_a_profile_has_that_for_its_type(text: str) -> None:
     (found,) = resolve(snapshot_of("vgpu-vendor-vfio"), text).devices
     assert (found.name, found.pci_function) == ("pci_0000_26_00_4", "pci_0000_26_00_4")
     assert (found.type, found.type_name) == ("1148", "NVIDIA L40S-2Q")
-    assert found.vfio_device == "/dev/vfio/devices/vfio0"
+    assert found.vfio_device == VfioDevice("vfio0", "/dev/vfio/devices/vfio0")
 
 
 def test_group_of_several_devices_means_all_of_them(tree: Tree) -> None:

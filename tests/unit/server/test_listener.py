@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import SocketInUse
-from nodedevd.server.listener import BadSocketPath, Listener, open_listener
+from nodedevd.server.listener import BadSocketPath, Listener, make_runtime_directory, open_listener
 from nodedevd.socket_paths import candidate_socket_paths, default_socket_path
 
 # root may give a file to any group, others to their own
@@ -102,13 +102,25 @@ def test_relative_path_stays_the_same_after_chdir(
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
-def test_mode_of_socket_and_directories_is_free_of_the_umask(tmp_path: Path, mask: int) -> None:
-    """By default, all users may connect, and enter the directories that were created."""
-    path = tmp_path / "made" / "too" / "devices"
-    with umask(mask), opened(str(path)):
-        assert mode_of(path) == 0o666
-        assert mode_of(path.parent) == 0o755
-        assert mode_of(path.parent.parent) == 0o755
+def test_mode_of_socket_and_runtime_directory_is_free_of_the_umask(
+    tmp_path: Path, mask: int
+) -> None:
+    """By default, all users may connect, and enter the directory that was created."""
+    path = tmp_path / "nodedevd" / "devices"
+    with umask(mask):
+        assert make_runtime_directory(str(path))
+        assert not make_runtime_directory(str(path))
+        with opened(str(path)):
+            assert mode_of(path) == 0o666
+            assert mode_of(path.parent) == 0o755
+
+
+def test_runtime_directory_in_a_missing_one_is_not_created(tmp_path: Path) -> None:
+    """Without a session there is no /run/user/UID, which only logind creates."""
+    path = tmp_path / "gone" / "nodedevd" / "devices"
+    with pytest.raises(BadSocketPath, match=r"cannot create .*/gone/nodedevd: No such file"):
+        make_runtime_directory(str(path))
+    assert os.listdir(tmp_path) == []
 
 
 def test_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
@@ -256,11 +268,13 @@ def test_lock_that_is_a_link_is_not_followed(path: str) -> None:
     assert os.path.islink(f"{path}.lock")
 
 
-def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """The error names the part of the path that prevents it."""
+@pytest.mark.parametrize("directory", ["made", "made/too", "file", "file/made"])
+def test_missing_directory_is_named_and_not_created(tmp_path: Path, directory: str) -> None:
+    """A mistyped path gives an error instead of directories that nobody wants."""
     (tmp_path / "file").touch()
-    with pytest.raises(BadSocketPath, match=r"Not a directory \(.*/file/made\)"):
-        open_listener(str(tmp_path / "file" / "made" / "devices"))
+    with pytest.raises(BadSocketPath, match=f"the directory .*/{directory} does not exist; create"):
+        open_listener(str(tmp_path / directory / "devices"))
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_group_that_does_not_exist_is_refused(path: str, tmp_path: Path) -> None:
@@ -315,6 +329,7 @@ def test_close_leaves_what_somebody_else_put_there(path: str) -> None:
 def test_close_after_the_directory_went_is_harmless(tmp_path: Path) -> None:
     """There is no file left to remove."""
     directory = tmp_path / "made"
+    directory.mkdir()
     listener = open_listener(str(directory / "devices"))
     directory.rename(tmp_path / "away")
     listener.close()

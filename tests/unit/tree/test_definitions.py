@@ -181,7 +181,7 @@ def test_mdev_that_starts_and_stops_keeps_its_name(host: Host) -> None:
     host.offer(FIRST, available=0)
     path = host.tree.mdev(FIRST, UUID, TYPE)
     assert host.told(path) == [
-        f"Changed {NAME} path mdev_child",
+        f"Changed {NAME} path state mdev_child",
         f"Changed {FIRST_NAME} mdev_parent",
     ]
     active = host.mdev()
@@ -192,7 +192,7 @@ def test_mdev_that_starts_and_stops_keeps_its_name(host: Host) -> None:
     host.stop(FIRST)
     host.offer(FIRST)
     assert host.told(path) == [
-        f"Changed {NAME} path mdev_child",
+        f"Changed {NAME} path state mdev_child",
         f"Changed {FIRST_NAME} mdev_parent",
     ]
     assert host.mdev() == inactive
@@ -241,7 +241,7 @@ def test_active_one_of_two_definitions_has_the_plain_name(host: Host) -> None:
     assert host.told(path, host.tree.resolve(SECOND)) == [
         f"Added {apart}",
         f"Changed {SECOND_NAME} mdev_parent",
-        f"Changed {NAME} path parent mdev_child",
+        f"Changed {NAME} path state parent mdev_child",
         f"Removed {gone}",
     ]
     assert (host.device().path, host.device(apart).path) == (path, other)

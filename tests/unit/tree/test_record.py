@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from nodedevd import __version__
-from nodedevd.errors import AlreadyExists, BadArchive, NotASysroot, NotEmpty, NotRecordable
+from nodedevd.errors import (
+    AlreadyExists,
+    BadArchive,
+    NoDirectory,
+    NotASysroot,
+    NotEmpty,
+    NotRecordable,
+)
 from nodedevd.host.archive.disk import unpack
 from nodedevd.host.archive.text import read_archive
 from nodedevd.host.sysroot import Sysroot
@@ -378,11 +385,21 @@ def test_target_that_is_not_empty_is_refused(tmp_path: Path, content: str) -> No
 
 
 def test_target_that_is_empty_is_taken(tmp_path: Path) -> None:
-    """An existing directory, or a new one with its parents."""
+    """An existing directory, or a new one."""
     build(tmp_path / "host")
     (tmp_path / "there").mkdir()
-    for target in ("there", "new/below"):
+    for target in ("there", "new"):
         assert record(str(tmp_path / "host"), str(tmp_path / target)).devices == 4
+
+
+@pytest.mark.parametrize("target", ["gone/copy", "gone/copy.ttar", "host/sys/gone/copy"])
+def test_target_in_a_missing_directory_is_refused(tmp_path: Path, target: str) -> None:
+    """A mistyped path creates nothing; the error comes before the scan."""
+    build(tmp_path / "host")
+    path = tmp_path / target
+    with pytest.raises(NoDirectory, match=f"{path.parent} does not exist; create it"):
+        record(str(tmp_path / "host"), str(path))
+    assert not path.parent.exists()
 
 
 def test_source_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:

@@ -192,10 +192,10 @@ def test_mdevs_are_those_of_mdevctl(both: Both, mdevs: dict[str, str]) -> None:
         ours = set()
         for device in both.native.values():
             for cap in device["capabilities"]:
-                if cap["type"] == "mdev_child" and (cap["state"] == "inactive") == (
+                if cap["type"] == "mdev_child" and (cap["mdev_state"] == "inactive") == (
                     state == "inactive"
                 ):
-                    ours.add((cap["uuid"], cap["parent_addr"], cap["mdev_type"]["id"]))
+                    ours.add((cap["uuid"], cap["parent_addr"], cap["mdev_type"]["type"]))
         assert ours == theirs
         assert ours
 

@@ -60,10 +60,10 @@ def test_archive_is_unpacked_as_it_is(archive: Archive, tmp_path: Path) -> None:
     """Whatever the umask."""
     before = os.umask(0o077)
     try:
-        unpack(archive, str(tmp_path / "a/b"))
+        unpack(archive, str(tmp_path / "a"))
     finally:
         os.umask(before)
-    assert on_disk(tmp_path / "a/b") == {
+    assert on_disk(tmp_path / "a") == {
         "sys": ("drwxr-xr-x", b""),
         "sys/class": ("dr-xr-xr-x", b""),
         "sys/class/empty": ("drwxr-xr-x", b""),
@@ -131,7 +131,7 @@ def test_archive_is_unpacked_into_a_new_or_empty_directory_only(
     assert on_disk(tmp_path) == before
 
 
-@pytest.mark.parametrize("target", ["there", "new", "new/below"])
+@pytest.mark.parametrize("target", ["there", "new"])
 def test_nothing_is_left_of_an_archive_that_could_not_be_unpacked(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:

@@ -129,6 +129,14 @@ def test_stream_in_pieces_gives_the_same_packets(size: int) -> None:
     assert decoder.buffered == 0
 
 
+def test_json_is_recognised_in_place_of_a_length() -> None:
+    """The log names the mistake: the client was given the wrong socket."""
+    decoder = PacketDecoder()
+    decoder.feed(b'{"method":"org.varlink.service.GetInfo"}\0')
+    with pytest.raises(BadLength, match="a JSON object; clients of Varlink have a socket of"):
+        decoder.next()
+
+
 @pytest.mark.parametrize("length", [0, 3, 27, remote.PACKET_MAX_BYTES + 1, 2**32 - 1])
 def test_impossible_length_ends_the_stream(length: int) -> None:
     """The start of the next packet is unknown; the packet before is returned."""

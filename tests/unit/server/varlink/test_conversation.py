@@ -11,6 +11,16 @@ import pytest
 
 from nodedevd.errors import NoSuchDevice
 from nodedevd.server.conversation import Peer
+from nodedevd.server.libvirt.protocol import (
+    AUTH_LIST,
+    KEEPALIVE,
+    REMOTE,
+    VERSION,
+    Header,
+    MessageType,
+    PacketDecoder,
+    encode_packet,
+)
 from nodedevd.server.reply_cache import Cacheable
 from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversation, VarlinkConversations
@@ -132,6 +142,42 @@ def test_calls_are_answered_in_order_however_they_are_cut(bench: Bench) -> None:
     assert b"MalformedMessage" in malformed
     assert b"MethodNotFound" in missing
     assert (bench.protocol.calls, conversation.answering) == (3, False)
+
+
+def test_client_of_libvirt_is_refused_in_its_own_protocol(bench: Bench) -> None:
+    """It gets one error reply, which has the serial of its call, and the connection ends."""
+    conversation = bench.begin()
+    header = Header(REMOTE, VERSION, AUTH_LIST.number, MessageType.CALL, serial=7, status=0)
+    conversation.receive(encode_packet(header) + encode_packet(header))
+    (reply,) = output(conversation)
+    assert conversation.ended
+    decoder = PacketDecoder()
+    decoder.feed(reply)
+    packet = decoder.next()
+    assert packet is not None
+    assert (packet.header.serial, packet.header.status) == (7, 1)
+    assert b"give virsh the path of nodedevd --libvirt-socket" in (packet.payload or b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0",
+        b"\0" * 100,
+        b"\0\0\0\x1c",
+        encode_packet(Header(REMOTE, VERSION, 66, 0, 0, 0))[:-1],
+        encode_packet(Header(KEEPALIVE, VERSION, 1, 2, 0, 0)),
+        b"\0\0\0\x01" + b"a" * 40,
+    ],
+)
+def test_nul_alone_is_a_malformed_message(bench: Bench, data: bytes) -> None:
+    """Only a whole call of libvirt is taken for one."""
+    conversation = bench.begin()
+    conversation.receive(data)
+    replies = output(conversation)
+    assert len(replies) == data.count(b"\0")
+    assert all(b"MalformedMessage" in reply for reply in replies)
+    assert not conversation.ended
 
 
 def test_cached_reply_is_shared_until_the_state_changes(bench: Bench) -> None:

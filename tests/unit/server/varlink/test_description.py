@@ -11,15 +11,15 @@ import pytest
 from msgspec import inspect
 from varlink import scanner
 
-from nodedevd.client.question import DescribeReply, DumpXmlReply
 from nodedevd.client.watching import Event
 from nodedevd.errors import REPLIED
 from nodedevd.host.faults import Fault
 from nodedevd.host.processes import Process
+from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, Entry
-from nodedevd.model.status import DeviceFault, ScanTimes, Status, UnansweredRead
+from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
+from nodedevd.model.status import DeviceFault, ScanTimes, StateCounts, Status, UnansweredRead
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev.request import HostDev
@@ -38,13 +38,13 @@ from tests.support.hosts import snapshot_of
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
-    *(TypeFacts, UnansweredRead, Use),
+    *(StateCounts, TypeFacts, UnansweredRead, Use, VfioDevice),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
     "List": DeviceList,
-    "Describe": DescribeReply,
-    "DumpXML": DumpXmlReply,
+    "Describe": Devices,
+    "DumpXML": XmlDocument,
     "HostDev": HostDev,
     "Snapshot": Devices,
     "Fits": Fits,

@@ -166,6 +166,7 @@ def test_reply_says_what_changed() -> None:
             "path": TOP,
             "parent": "computer",
             "capabilities": ["mdev_parent"],
+            "state": "active",
             "parts": ["driver", "system", "mdev_parent"],
         }
     ]

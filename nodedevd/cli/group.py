@@ -1,0 +1,71 @@
+"""Group: what all commands of nodedevctl have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from nodedevd.cli.options import (
+    EXIT_FAILURE,
+    EXIT_NO_DAEMON,
+    EXIT_NO_SUCH_TYPE,
+    source_options,
+)
+from nodedevd.cli.output import survive_closed_pipes
+from nodedevd.client import ConnectionLost
+from nodedevd.errors import NoDaemon, NodedevError, NoSuchType
+from nodedevd.text import printable
+
+
+class Group(click.Group):
+    """Accepts `--sysroot` and `--socket` after a command, too, and prints errors as one line.
+
+    A `NodedevError` or an `OSError` sets the exit status. Colours are for terminals only, and
+    not if NO_COLOR is set (https://no-color.org).
+    """
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, with the options that select the source of devices."""
+        cmd.params += source_options()
+        super().add_command(cmd, name)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line."""
+        survive_closed_pipes()
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            extra["color"] = False
+        return super().main(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was parsed."""
+        try:
+            return super().invoke(ctx)
+        except NoDaemon as error:
+            _fail(str(error), EXIT_NO_DAEMON)
+        except NoSuchType as error:
+            _fail(str(error), EXIT_NO_SUCH_TYPE)
+        except ConnectionLost as error:
+            _fail(_why_lost(error))
+        except NodedevError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _why_lost(error: ConnectionLost) -> str:
+    from nodedevd.cli.libvirt_probe import speaks_libvirt  # needed after a failure only
+
+    if speaks_libvirt(error.path):
+        return (
+            f"{error.path} is a socket for libvirt's clients, such as virsh; give --socket the"
+            " Varlink socket of nodedevd"
+        )
+    return str(error)
+
+
+def _fail(text: str, status: int = EXIT_FAILURE) -> NoReturn:
+    click.echo(f"{click.style('nodedevctl:', fg='red')} {printable(text)}", err=True)
+    sys.exit(status)
