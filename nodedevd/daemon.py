@@ -32,7 +32,7 @@ from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.listener import Listener, open_listener
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable

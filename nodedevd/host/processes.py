@@ -21,7 +21,7 @@ from nodedevd.host.sysroot import Progress, Sysroot
 PROC = "/proc"
 
 _VFIO_DEVICE = "anon_inode:[vfio-device]"
-"""What a process gets from a group's node; which device it is, a kernel since 6.18 tells."""
+"""What a process gets from a group's node; since Linux 6.18, fdinfo says which device it is."""
 _SYSPATH = re.compile(rb"^vfio-device-syspath:\s*(/sys/.+)$", re.MULTILINE)
 _HIDEPID = re.compile(r"(?:^|,)hidepid=(?:2|4|invisible|ptraceable)(?:,|$)")
 _CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)

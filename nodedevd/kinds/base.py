@@ -139,7 +139,7 @@ class Definable(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[C]):
-    """One kind of capability; `docs/adding-a-kind.md` shows how to add one.
+    """One kind of capability; `docs/adding-a-capability.md` shows how to add one.
 
     Attributes:
         capability: the struct.

@@ -19,7 +19,7 @@ import pytest
 import varlink as reference
 
 from nodedevd import __version__
-from nodedevd.server.varlink import interface
+from nodedevd.server.varlink import methods
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.hosts import host_file
@@ -29,7 +29,7 @@ from tests.support.xml import validate
 
 CARD = "pci_0000_02_00_0"
 ADDRESS = "0000:02:00.0"
-DESCRIPTION = Path(interface.__file__).with_name(f"{INTERFACE}.varlink")
+DESCRIPTION = Path(methods.__file__).with_name(f"{INTERFACE}.varlink")
 NAMES = [
     "computer",
     "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,7 @@ ASYNCHRONOUS = {
 COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
     "server.libvirt.session",
-    "server.varlink.interface",
+    "server.varlink.methods",
 }
 """Modules that await: a client its replies, and an answer a fresh reading."""
 
@@ -169,3 +170,20 @@ def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
     assert list(imported("errors")) == ["nodedevd.model", "nodedevd.tree.read"]
+
+
+def test_architecture_names_every_module() -> None:
+    """The table of folders in docs/architecture.md lists each module in its folder's row."""
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    described = {
+        (cells[1].strip(" `"), name)
+        for cells in rows
+        if len(cells) == 5
+        for name in re.findall(r"`([a-z_]+)`", cells[3])
+    }
+    for path in PACKAGE.rglob("*.py"):
+        place = path.parent.relative_to(PACKAGE).as_posix()
+        row = {".": "files beside the folders", "kinds/pci": "kinds"}.get(place, place)
+        if path.name != "__init__.py" and path.stem not in ("__main__", "daemon"):
+            assert (row, path.stem) in described

@@ -42,7 +42,7 @@ OPEN = call(remote.OPEN, remote.Open(None, 0))
 
 
 class Bench:
-    """A conversation over a recorded host, which is open already.
+    """A conversation over a sample host, which is open already.
 
     Attributes:
         wakes: how often the conversation asked for a turn.

@@ -56,7 +56,7 @@ UNSUPPORTED = (84, 22)
 
 
 def stored(host: str = "vgpu-pf", *, history: int = 16_384) -> Store:
-    """Return a store with the snapshot of a recorded host."""
+    """Return a store with the snapshot of a sample host."""
     snapshot = Snapshot(snapshot_of(host), generation=1)
     return Store(snapshot, history=history)
 

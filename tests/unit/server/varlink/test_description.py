@@ -27,7 +27,7 @@ from nodedevd.questions.resolve import Resolution, Resolved
 from nodedevd.server.conversation import Peer
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.reply_cache import Cacheable
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.parameters import DumpXmlParameters, WatchParameters
 from nodedevd.server.varlink.service import Interface, Service
 from nodedevd.socket_paths import INTERFACE

@@ -22,7 +22,7 @@ from nodedevd.model.store import Store
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.service import Service
 from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE

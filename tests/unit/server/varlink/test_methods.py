@@ -28,10 +28,10 @@ from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, resolve
 from nodedevd.server.conversation import Peer
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink import interface
+from nodedevd.server.varlink import methods
 from nodedevd.server.varlink.answers import Answer, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversations
-from nodedevd.server.varlink.interface import DevicesInterface
+from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.parameters import (
     DumpXmlParameters,
     FitsParameters,
@@ -116,7 +116,7 @@ def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
 
 @pytest.fixture(params=HOSTS)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each recorded host in turn."""
+    """Return a store of each sample host in turn."""
     return Store(snapshot_of(request.param))
 
 
@@ -199,7 +199,7 @@ async def test_list_with_more_is_cut_into_replies(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parts make the whole, in order, and each has the generation."""
-    monkeypatch.setattr(interface, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(methods, "CHUNK_BYTES", 300)
     async with serving(tmp_path, store) as client:
         whole = await client.call(f"{INTERFACE}.List")
         parts = await client.call_more(f"{INTERFACE}.List")
@@ -311,7 +311,7 @@ async def test_dump_xml_with_more_joins_to_the_single_answer(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wanted: Any
 ) -> None:
     """The pieces make the document."""
-    monkeypatch.setattr(interface, "CHUNK_BYTES", 400)
+    monkeypatch.setattr(methods, "CHUNK_BYTES", 400)
     asked = {"names": list(store.snapshot.names) if wanted == "all" else wanted}
     async with serving(tmp_path, store) as client:
         whole = await client.call(f"{INTERFACE}.DumpXML", **asked)
@@ -571,7 +571,7 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
     card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str, parameters: object
 ) -> None:
     """Replies that are made after a change still come from the snapshot of the first."""
-    monkeypatch.setattr(interface, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(methods, "CHUNK_BYTES", 1)
     handlers = handlers_of(card_host)
 
     def begin() -> Answer:
