@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from nodedevd.cli.completion import complete
 from nodedevd.cli.options import EXIT_FAILURE, EXIT_NO_DAEMON, source_options
 from nodedevd.cli.output import survive_closed_pipes
 from nodedevd.client import ConnectionLost
@@ -23,8 +24,10 @@ class Group(click.Group):
     """
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, with the options that select the source of devices."""
+        """Add a command, with the options that select the source of devices, and completion."""
         cmd.params += source_options()
+        for parameter in cmd.params:
+            complete(parameter)
         super().add_command(cmd, name)
 
     def main(self, *args: Any, **extra: Any) -> Any:
