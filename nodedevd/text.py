@@ -38,13 +38,15 @@ def table(
 ) -> str:
     """Return a table with a bold heading; its cells are made printable.
 
-    Columns for which a line of `width`, by default `columns()`, has no room continue on the
-    next line, indented, for the heading as for every row. `click.echo` prints in bold on a
+    If a line of `width`, by default `columns()`, is too short, the words of the last column are
+    folded within it; columns without room continue on the next line, indented, for the heading
+    as for every row. `click.echo` prints in bold on a
     terminal only.
     """
     limit = columns() if width is None else width
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [_column_width(column, limit) for column in zip(heading, *cells, strict=True)]
+    widths[-1] = _last_width([heading[-1], *(row[-1] for row in cells)], widths, limit)
     groups = _groups(widths, limit)
     lines = [_bold(line) for line in _lines(heading, widths, groups)]
     lines += [line for row in cells for line in _lines(row, widths, groups)]
@@ -88,6 +90,13 @@ def printable_path(text: str) -> str:
 def _column_width(cells: Iterable[str], limit: int) -> int:
     usual = [cell for cell in cells if max(map(_width, cell.split(" "))) <= _WIDEST]
     return min(max(map(_width, usual)), limit - len(_INDENT))
+
+
+def _last_width(cells: Sequence[str], widths: Sequence[int], limit: int) -> int:
+    """Return the width of the last column: its words are folded there if each of them has room."""
+    room = limit - sum(width + len(_GAP) for width in widths[:-1])
+    words = [word for cell in cells for word in cell.split(" ")]
+    return room if max(map(_width, words)) <= room < widths[-1] else widths[-1]
 
 
 def _groups(widths: Sequence[int], limit: int) -> list[range]:

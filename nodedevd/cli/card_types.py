@@ -1,4 +1,4 @@
-"""card_types: cards and their types as text of at most 80 columns, for `types` and `fits`."""
+"""card_types: cards and their types as text, for `types` and `fits`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from nodedevd.questions.fits import CardType
-from nodedevd.text import printable, table
+from nodedevd.text import columns, fold, table
 
-WIDTH = 80
 _INDENT = "  "
-_END = "|"  # stands for the last cell, which is not padded
-_NARROWEST = 12  # of the last column
 
 
 def number(value: int | None) -> str:
@@ -63,30 +60,14 @@ def types_of_card(cards: Sequence[CardType], *, functions: bool = False) -> str:
 
 
 def indented(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table, indented; a last cell that is too long continues on the next line."""
-    rows = list(rows)
-    lasts = [heading[-1], *(printable(row[-1]) for row in rows)]
-    begins = table([*heading[:-1], _END], [[*row[:-1], _END] for row in rows]).splitlines()
-    column = len(begins[0]) - len(_END)
-    room = max(_NARROWEST, WIDTH - len(_INDENT) - column)
-    lines: list[str] = []
-    for begin, last in zip(begins, lasts, strict=True):
-        first, *others = textwrap.wrap(last, room, break_on_hyphens=False) or [""]
-        lines += [begin.removesuffix(_END) + first, *(" " * column + part for part in others)]
-    return "".join(f"{_INDENT}{line}".rstrip() + "\n" for line in lines)
+    """Return a table, indented."""
+    return textwrap.indent(table(heading, rows, width=columns() - len(_INDENT)), _INDENT)
 
 
 def folded(text: str, indent: str = "") -> str:
-    """Return a sentence in lines of at most 80 columns; further lines are indented."""
-    text = textwrap.fill(
-        printable(text),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent + _INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return text + "\n"
+    """Return a sentence in lines that fit; further lines are indented."""
+    width = columns() - len(indent)
+    return textwrap.indent(fold(text, indent=_INDENT, width=width), indent) + "\n"
 
 
 def why_not(card: CardType) -> str:

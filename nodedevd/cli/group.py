@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from nodedevd.cli.completion import complete
 from nodedevd.cli.options import (
     EXIT_FAILURE,
     EXIT_NO_DAEMON,
@@ -28,8 +29,10 @@ class Group(click.Group):
     """
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, with the options that select the source of devices."""
+        """Add a command, with the options that select the source of devices, and completion."""
         cmd.params += source_options()
+        for parameter in cmd.params:
+            complete(parameter)
         super().add_command(cmd, name)
 
     def main(self, *args: Any, **extra: Any) -> Any:

@@ -423,7 +423,12 @@ def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) 
 
     with changing.running() as daemon:
         client = form(changing.path)
-        with client, client.watch(reconnect=True) as watch:
+        lost: list[str] = []
+
+        def on_lost(error: NodedevError) -> None:
+            lost.append(error.code)
+
+        with client, client.watch(reconnect=True, on_lost=on_lost) as watch:
             take("ready")
             changing.host.bind()
             take(f"changed {NIC_NAME}")
@@ -431,7 +436,8 @@ def test_watch_goes_on_when_the_daemon_is_restarted(tmp_path: Path, form: Form) 
             daemon.stop(signal.SIGKILL)
             changing.host.hide_nic()
             changing.host.show_mdev()
-            assert watch.next(0.1) is None
+            assert watch.next(0.5) is None
+            assert lost == ["connection-lost"]
             with changing.running():
                 take("resync")
                 take("ready")
@@ -542,22 +548,27 @@ def test_wait_for_what_is_so_returns_the_devices(card: str, form: Form) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "what"),
+    ("condition", "state"),
     [
-        (present(UUID), f"{UUID} to be present"),
-        (gone("computer"), "computer to be gone"),
-        (at_least(9, "pci", "mdev"), "9 devices with pci or mdev"),
-        (available(GPU, TYPE, 9), f"9 of {TYPE} to be available on {GPU}"),
-        (Condition(lambda devices: False), "the condition"),
+        (present(UUID), f": no device '{UUID}'"),
+        (gone("computer"), ": computer is still there"),
+        (at_least(9, "pci", "mdev"), ": 5 of 9 devices with pci or mdev"),
+        (available(GPU, TYPE, 9), f": no device '{GPU}'"),
+        (Condition(lambda devices: False), " waiting for the condition"),
+        (Condition(lambda devices: False, "a change"), " waiting for a change"),
+        (
+            Condition(lambda devices: False, state=lambda devices: f"{len(devices)} there"),
+            ": 6 there",
+        ),
     ],
 )
 def test_wait_for_what_does_not_come_times_out(
-    card: str, form: Form, condition: Condition, what: str
+    card: str, form: Form, condition: Condition, state: str
 ) -> None:
-    """The error has the condition and the time."""
+    """The error has the time, and how far the devices meet the condition."""
     with form(card) as client, pytest.raises(TimedOut) as late:
         client.wait_for(condition, timeout_seconds=0.1)
-    assert str(late.value) == f"timed out after 0.1 s waiting for {what}"
+    assert str(late.value) == f"timed out after 0.1 s{state}"
 
 
 @pytest.mark.parametrize(
