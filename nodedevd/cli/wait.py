@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 
 from nodedevd.cli.options import (
     EXIT_STATUS_WITH_TIMEOUT,
@@ -12,6 +13,7 @@ from nodedevd.cli.options import (
     Context,
     cap_option,
     epilog,
+    print_json,
     split_capabilities,
     timeout_option,
 )
@@ -62,6 +64,9 @@ from nodedevd.text import printable
     help="With --type: wait until at least N instances can be created.",
 )
 @timeout_option
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the devices that were waited for as JSON."
+)
 @click.pass_obj
 def wait(
     context: Context,
@@ -73,6 +78,7 @@ def wait(
     type_id: str | None,
     instances: int,
     timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Wait until devices are present or gone, or a type is available.
 
@@ -94,7 +100,9 @@ def wait(
         assert type_id is not None
         condition = available(parent, type_id, instances)
     try:
-        context.client().wait_for(condition, timeout)
+        found = context.client().wait_for_list(condition, timeout)
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
+    if as_json:
+        print_json(msgspec.json.encode(found))

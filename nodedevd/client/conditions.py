@@ -79,6 +79,8 @@ class Waiting:
     def __init__(self, condition: Condition | Predicate, timeout_seconds: float | None) -> None:
         self.condition = condition if isinstance(condition, Condition) else Condition(condition)
         self.devices: dict[str, Device] = {}
+        self.generation = 0
+        """generation of the last event"""
         self._ready = False
         self._deadline = Deadline(timeout_seconds)
         self.answer_seconds = None if timeout_seconds is None else ANSWER_SECONDS
@@ -103,6 +105,7 @@ class Waiting:
 
     def take(self, event: Event) -> None:
         """Apply an event."""
+        self.generation = event.generation
         if event.event == "resync":
             self.devices.clear()
             self._ready = False
