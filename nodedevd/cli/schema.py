@@ -22,7 +22,7 @@ VERSION = 1
 
 COMMANDS = (
     *("doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record", "resolve"),
-    *("show", "status", "tree", "types"),
+    *("show", "status", "tree", "types", "wait"),
 )
 """The commands that print JSON, except for this one."""
 
@@ -48,6 +48,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "status": Status,
         "tree": DeviceList,
         "types": Types,
+        "wait": DeviceList,
     }
 
 

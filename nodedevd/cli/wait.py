@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 
 from nodedevd.cli.never import never_available, never_gone, never_named, refusing
 from nodedevd.cli.options import (
@@ -13,6 +14,7 @@ from nodedevd.cli.options import (
     Context,
     cap_option,
     epilog,
+    print_json,
     report_lost,
     split_capabilities,
     timeout_option,
@@ -64,6 +66,9 @@ from nodedevd.text import printable
     help="With --type: wait until at least N instances can be created.",
 )
 @timeout_option
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the devices that were waited for as JSON."
+)
 @click.pass_obj
 def wait(
     context: Context,
@@ -75,6 +80,7 @@ def wait(
     type_id: str | None,
     instances: int,
     timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Wait until devices are present or gone, or a type is available.
 
@@ -99,7 +105,11 @@ def wait(
             available(parent, type_id, instances), never_available(parent, type_id, instances)
         )
     try:
-        context.client().wait_for(condition, timeout, reconnect=True, on_lost=report_lost)
+        found = context.client().wait_for_list(
+            condition, timeout, reconnect=True, on_lost=report_lost
+        )
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
+    if as_json:
+        print_json(msgspec.json.encode(found))

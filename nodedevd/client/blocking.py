@@ -23,7 +23,7 @@ from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
-from nodedevd.model.listing import Content, DeviceList, Devices, XmlDocument
+from nodedevd.model.listing import Content, DeviceList, Devices, XmlDocument, entry
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
@@ -383,7 +383,23 @@ class Client:
             reconnect: Whether to continue when the daemon goes away and comes back.
             on_lost: Called when the daemon goes away, before the first attempt to reconnect.
         """
-        waiting = Waiting(condition, timeout_seconds, on_lost)
+        waiting = self._wait(Waiting(condition, timeout_seconds, on_lost), reconnect)
+        return waiting.devices
+
+    def wait_for_list(
+        self,
+        condition: Condition | Predicate,
+        timeout_seconds: float | None = None,
+        *,
+        reconnect: bool = False,
+        on_lost: Callable[[NodedevError], None] | None = None,
+    ) -> DeviceList:
+        """Wait in the same way; return the devices in brief, at one generation. Raises TimedOut."""
+        waiting = self._wait(Waiting(condition, timeout_seconds, on_lost), reconnect)
+        devices = sorted(waiting.devices.values(), key=lambda device: device.name)
+        return DeviceList(waiting.generation, tuple([entry(device) for device in devices]))
+
+    def _wait(self, waiting: Waiting, reconnect: bool) -> Waiting:
         wanted = waiting.condition
         self._recount(waiting)
         with self.watch(
@@ -399,7 +415,7 @@ class Client:
                         self._recount(waiting)
                 else:
                     waiting.take(event)
-        return waiting.devices
+        return waiting
 
     def _recount(self, waiting: Waiting) -> None:
         """Make the daemon read volatile counts again; the watch reports what changed."""

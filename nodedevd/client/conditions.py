@@ -96,6 +96,8 @@ class Waiting:
     ) -> None:
         self.condition = condition if isinstance(condition, Condition) else Condition(condition)
         self.devices: dict[str, Device] = {}
+        self.generation = 0
+        """generation of the last event"""
         self._defined: set[str] = set()
         self._ready = False
         self._lost = False
@@ -130,6 +132,7 @@ class Waiting:
     def take(self, event: Event) -> None:
         """Apply an event."""
         self._lost = False
+        self.generation = event.generation
         if event.event == "resync":
             self.devices.clear()
             self._defined.clear()

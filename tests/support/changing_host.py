@@ -37,12 +37,12 @@ class Host:
         self.tree.kernel_link(f"/sys/bus/pci/devices/{NIC}", self.nic)
 
     def hide_mdev(self) -> None:
-        """Have the mdev go."""
-        self.tree.remove(f"/sys/bus/mdev/devices/{UUID}")
+        """Have the mdev go; the links to it stay."""
+        Path(self.tree.at(self.mdev)).rename(self.directory / UUID)
 
     def show_mdev(self) -> None:
         """Have it come."""
-        self.tree.kernel_link(f"/sys/bus/mdev/devices/{UUID}", self.mdev)
+        (self.directory / UUID).rename(self.tree.at(self.mdev))
 
     def bind(self) -> None:
         """Bind a driver to the network card."""

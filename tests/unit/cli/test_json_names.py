@@ -133,5 +133,5 @@ def test_every_answer_has_its_generation_and_its_devices(command: str) -> None:
     name = shape(reference)
     properties = schema["$defs"][name]["properties"]
     assert ("generation" in properties) is (name not in WITHOUT_GENERATION)
-    if command in ("list", "tree", "show", "resolve", "in-use"):
+    if command in ("list", "tree", "show", "resolve", "in-use", "wait"):
         assert properties["devices"]["type"] == "array"
