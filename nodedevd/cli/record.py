@@ -31,8 +31,9 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
     """Record what a scan reads from this host.
 
     The recording is a text file if the name ends in .ttar, else a directory; --sysroot accepts
-    both. The file must not exist; the directory must be new or empty. Parents are not created. Values that identify the
-    machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are replaced.
+    both. The file must not exist; the directory must be new or empty. Parents are not created.
+    Values that identify the machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are
+    replaced.
     """
     from nodedevd.tree.record import record as record_host
 
