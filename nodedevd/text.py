@@ -7,6 +7,7 @@ so that no name or number is ever cut: a longer word makes a longer line.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +47,13 @@ def table(
     limit = columns() if width is None else width
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [_column_width(column, limit) for column in zip(heading, *cells, strict=True)]
-    widths[-1] = _last_width([heading[-1], *(row[-1] for row in cells)], widths, limit)
+    last = [heading[-1], *(row[-1] for row in cells)]
+    room = limit - sum(width + len(_GAP) for width in widths[:-1])
+    if _usual_width(word for cell in last for word in cell.split(" ")) > room:
+        room = limit - len(_INDENT)  # on a line of its own
+    widths[-1] = min(widths[-1], room)
+    for row in cells:
+        row[-1] = _chopped(row[-1], room)
     groups = _groups(widths, limit)
     lines = [_bold(line) for line in _lines(heading, widths, groups)]
     lines += [line for row in cells for line in _lines(row, widths, groups)]
@@ -92,11 +99,16 @@ def _column_width(cells: Iterable[str], limit: int) -> int:
     return min(max(map(_width, usual)), limit - len(_INDENT))
 
 
-def _last_width(cells: Sequence[str], widths: Sequence[int], limit: int) -> int:
-    """Return the width of the last column: its words are folded there if each of them has room."""
-    room = limit - sum(width + len(_GAP) for width in widths[:-1])
-    words = [word for cell in cells for word in cell.split(" ")]
-    return room if max(map(_width, words)) <= room < widths[-1] else widths[-1]
+def _usual_width(texts: Iterable[str]) -> int:
+    return max((width for text in texts if (width := _width(text)) <= _WIDEST), default=0)
+
+
+def _chopped(text: str, width: int) -> str:
+    """Return a text whose overlong words are divided."""
+    if max(map(_width, text.split(" "))) <= _WIDEST:
+        return text
+    words = [re.findall(f".{{1,{width}}}", word) or [""] for word in text.split(" ")]
+    return " ".join(part for parts in words for part in parts)
 
 
 def _groups(widths: Sequence[int], limit: int) -> list[range]:

@@ -18,10 +18,12 @@ class Ctl:
     """Runs nodedevctl with the options that come before the command."""
 
     options: Sequence[str]
+    columns: int = 1000
+    """the width of the terminal, by default one at which no line is folded"""
 
     def run(self, *arguments: str, status: int = 0) -> Result:
-        """Run a command, which must exit with this status. Its lines are not folded."""
-        runner = CliRunner(env={"COLUMNS": "1000"})
+        """Run a command, which must exit with this status."""
+        runner = CliRunner(env={"COLUMNS": str(self.columns)})
         result = runner.invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
         assert result.exit_code == status, result.output
         return result
@@ -37,6 +39,6 @@ class Ctl:
         return json.loads(self.out(*arguments))
 
 
-def on(host: str) -> Ctl:
+def on(host: str, *, columns: int = 1000) -> Ctl:
     """Return nodedevctl on a sample host, without a daemon."""
-    return Ctl(["--sysroot", str(host_file(host))])
+    return Ctl(["--sysroot", str(host_file(host))], columns)

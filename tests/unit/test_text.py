@@ -69,13 +69,10 @@ def test_cell_that_is_wider_than_a_line_is_folded() -> None:
     """Between words, within its column."""
     rows = [("one", "the quick brown fox jumps over the dog"), ("two", "jumps")]
     assert plain(("A", "B"), rows, width=24) == (
-        "A\n"
-        "    B\n"
-        "one\n"
-        "    the quick brown fox\n"
-        "    jumps over the dog\n"
-        "two\n"
-        "    jumps\n"
+        "A    B\n"
+        "one  the quick brown fox\n"
+        "     jumps over the dog\n"
+        "two  jumps\n"
     )  # fmt: skip
 
 

@@ -278,7 +278,7 @@ def test_control_characters_are_shown_escaped() -> None:
 
 def test_one_overlong_text_leaves_other_lines_readable() -> None:
     """A name of 512 characters takes several lines, of 80 columns like the others."""
-    lines = on("broken").out("types", "0000:00:03.0").splitlines()
+    lines = on("broken", columns=80).out("types", "0000:00:03.0").splitlines()
     assert sum(line.count("N") for line in lines if "NNNN" in line) == 512
     assert max(len(line) for line in lines if "NNNN" in line) <= 82
 

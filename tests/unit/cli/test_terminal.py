@@ -30,7 +30,7 @@ def coloured(*arguments: str, **environment: str) -> str:
 
 def test_terminal_gets_colours() -> None:
     """Headings are bold, and an error begins in red; an empty NO_COLOR is as if unset."""
-    assert coloured("types").startswith("\x1b[1mPARENT ")
+    assert coloured("types").splitlines()[1].startswith("  \x1b[1mTYPE ")
     printed = coloured("show", "nobody")
     assert printed.startswith("\x1b[31mnodedevctl:\x1b[0m no device named 'nobody'")
 
@@ -49,4 +49,4 @@ def test_terminal_without_colours_gets_plain_text(
 def test_pipe_gets_no_colours() -> None:
     """A program reads plain text."""
     done = CliRunner().invoke(main, ["--sysroot", str(host_file("samples")), "types"])
-    assert done.stdout.startswith("PARENT ")
+    assert done.stdout.splitlines()[1].startswith("  TYPE ")

@@ -12,8 +12,7 @@ from tests.support.trees import Tree
 MDEV = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 
 FITS = """\
-pci_0000_26_00_0: room for at most 5, 1 for sure, on pci_0000_26_00_7 and 4 more
-  functions
+pci_0000_26_00_0: room for at most 5, 1 for sure, on pci_0000_26_00_7 and 4 more functions
   TYPE  AVAILABLE  SURE  ACTIVE  DEFINED  CEILING  NAME
   1150  5          1     1       0        -        NVIDIA L40S-4Q
 pci_0000_5e_00_0: no virtual function is enabled
@@ -164,7 +163,7 @@ def test_types_and_fits_fit_80_columns(tree: Tree) -> None:
         "0000:26:00.4", vendor=0x10DE, device=0x2BB5, class_=0x030200, driver="nvidia",
         attributes={"nvidia/current_vgpu_type": 0, "nvidia/creatable_vgpu_types": f"1561 : {name}"},
     )  # fmt: skip
-    ctl = Ctl(["--sysroot", tree.root])
+    ctl = Ctl(["--sysroot", tree.root], columns=80)
     for arguments in (["types"], ["types", "--functions"], ["fits"], ["fits", "--type", "1561"]):
         out = ctl.out(*arguments)
         assert all(len(line) <= 80 for line in out.splitlines())
