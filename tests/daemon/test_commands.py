@@ -83,7 +83,15 @@ def test_status_of_a_daemon_has_its_process_and_clients(both: tuple[Ctl, Ctl]) -
     assert "Events:      none: only the periodic reconcile finds changes\n" in text
     missed = "0 changes without an event, 0 overflows, 0 monitor errors"
     assert f"Missed:      {missed}\nRescans:     0, planned reconciles included\n" in text
-    alike = ("version", "sysroot", "devices", "capabilities", "error_count", "errors", "privileged")
+    alike = (
+        "version",
+        "sysroot",
+        "state_counts",
+        "capability_counts",
+        "error_count",
+        "errors",
+        "privileged",
+    )
     other = msgspec.json.decode(embedded.out("status", "--json"), type=Status)
     for field in alike:
         assert getattr(status, field) == getattr(other, field)

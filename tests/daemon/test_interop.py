@@ -107,7 +107,7 @@ def test_reference_client_calls_every_method(client: Any) -> None:
     dumped = client.DumpXML(names=[CARD], format="nodedevd")["xml"]
     assert validate(dumped).findtext("name") == CARD
     handed = client.HostDev(NAMES[1], display=True)
-    assert (handed["type"], handed["model"]) == ("mdev", "vfio-pci")
+    assert (handed["subsystem"], handed["model"]) == ("mdev", "vfio-pci")
 
 
 def test_reference_client_calls_with_more(client: Any) -> None:
@@ -339,6 +339,7 @@ class Told(Mark, total=False):
     path: str | None
     parent: str | None
     capabilities: list[str]
+    state: str
     parts: list[str]
 
 
