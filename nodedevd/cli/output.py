@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,34 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _Pipe(io.FileIO):
-    """A file descriptor that discards what is written after its reader has closed it."""
+class _Pipe(io.BufferedWriter):
+    """A buffered file descriptor that discards what is written after its reader has closed it.
+
+    It catches the error here and not in the raw file below: Ctrl-C in a raw write of Python
+    would leave the buffer full, and what was written would be written again.
+    """
 
     abandoned = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write once, or discard all data."""
-        if not self.abandoned:
-            try:
-                return super().write(data)
-            except BrokenPipeError:
-                self.abandoned = True
-        return memoryview(data).nbytes
+        """Write to the buffer, or discard all data."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self._abandon()
+            return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Write what is in the buffer, or discard it."""
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self.abandoned = True
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), self.fileno())
 
 
 def survive_closed_pipes() -> None:
@@ -40,13 +56,13 @@ def survive_closed_pipes() -> None:
 
 def is_abandoned() -> bool:
     """Return whether the reader of standard output has left, as far as a write has shown."""
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return isinstance(raw, _Pipe) and raw.abandoned
+    buffer = getattr(sys.stdout, "buffer", None)
+    return isinstance(buffer, _Pipe) and buffer.abandoned
 
 
 def _surviving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False)),
+        _Pipe(io.FileIO(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

@@ -154,7 +154,8 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
     """Read the definition at a path; None if it is gone, or its device is not."""
     parent_addr, uuid = path.split("/")[-2:]
     active = _target(sysroot, f"{MDEV_DEVICES}/{uuid}")
-    if active is not None and active.split("/")[-2] == parent_addr:
+    is_there = active is not None and sysroot.exists(active)  # Otherwise the link dangles.
+    if active is not None and is_there and active.split("/")[-2] == parent_addr:
         return None
     parent_path = _find_parent(sysroot, parent_addr)
     if parent_path is not None and sysroot.exists(f"{parent_path}/{uuid}"):

@@ -50,8 +50,13 @@ class Ctl:
         self._lines = Lines(process.stdout)
 
     def line(self) -> str:
-        """Return the next line of its output, without the line feed."""
-        return self._lines.next()
+        """Return the next line of its output, without the line feed.
+
+        Without that of a card whose list of mdevs is another: it comes before or after an mdev.
+        """
+        while (line := self._lines.next()) == f"changed {GPU_NAME} (mdev_parent)":
+            pass
+        return line
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return exit status, remaining output, and errors."""
@@ -185,7 +190,8 @@ def test_events_with_timestamp_begin_with_the_time(daemon: Daemon) -> None:
 
 def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
     """Each line is the reply of the daemon, with the device except for a removed one."""
-    with daemon.watching("events", "--json", "--count", "3") as ctl:
+    devices = ("--device", NIC, "--device", UUID)
+    with daemon.watching("events", "--json", *devices, "--count", "3") as ctl:
         daemon.host.bind()
         changed = msgspec.json.decode(ctl.line(), type=Event)
         assert (changed.event, changed.name, changed.parts) == ("changed", NIC_NAME, ("driver",))
@@ -194,7 +200,7 @@ def test_events_as_json_are_an_object_a_line(daemon: Daemon) -> None:
         daemon.host.show_mdev()
         added = msgspec.json.decode(ctl.line(), type=Event)
         assert (added.event, added.name, added.parts) == ("added", MDEV_NAME, None)
-        assert added.generation == changed.generation + 1
+        assert added.generation > changed.generation
         daemon.host.hide_mdev()
         removed = json.loads(ctl.line())
         assert (removed["event"], removed["name"]) == ("removed", MDEV_NAME)
@@ -224,7 +230,7 @@ def test_events_with_xml_are_followed_by_the_device(daemon: Daemon) -> None:
         (["--event", "removed"], ["removed mdev"]),
         (["--event", "added", "--event", "removed"], ["added mdev", "removed mdev"]),
         (["--cap", "mdev"], ["added mdev", "removed mdev"]),
-        (["--cap", "net,pci"], ["changed nic"]),
+        (["--cap", "net,pci", "--device", NIC], ["changed nic"]),
         (["--device", UUID], ["added mdev", "removed mdev"]),
         (["--device", NIC], ["changed nic"]),
         (["--device", NIC_NAME, "--device", UUID], ["added mdev", "changed nic", "removed mdev"]),
@@ -460,7 +466,7 @@ def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
     """An mdev without a type cannot be used."""
     link = f"{daemon.host.mdev}/mdev_type"
     kind = f"{daemon.host.gpu}/mdev_supported_types/{TYPE}"
-    daemon.host.tree.remove(link)
+    (daemon.host.directory / UUID / "mdev_type").unlink()
     with daemon.watching("wait", "--device", UUID) as ctl:
         daemon.host.show_mdev()
         daemon.seen(lambda devices: MDEV_NAME in devices)

@@ -335,6 +335,8 @@ def test_watch_goes_on_with_what_changes(changing: Changing, form: Form) -> None
     with form(changing.path) as client, client.watch() as watch:
         lines = []
         for event in watch:
+            if (event.event, event.name) == ("changed", GPU_NAME):
+                continue  # the card's list of mdevs
             lines.append(line(event))
             if event.event == "ready":
                 assert watch.next(0) is None

@@ -88,7 +88,7 @@ def test_real_uevent_without_a_change_is_counted_and_not_reported(
     """It is counted in the status; a watcher gets no event."""
     path = tmp_path / "nodedevd.sock"
     with running(tmp_path, Path("/"), "--events", "kernel", "--reconcile", "0"):
-        before = status_when(path, "devices", 1)
+        before = status_when(path, "generation", 1)
         assert before.event_source == "kernel"
         with watching(path, names=[real_device.path]) as watcher:
             real_device.change()

@@ -24,7 +24,7 @@ def test_host_is_recorded(tmp_path: Path) -> None:
     vm.assert_true()
     done = vm.nodedevctl("record", str(tmp_path / "host.ttar"), "--raw", "--json")
     told = devices_of_daemon(vm.SOCKET)
-    assert (done["devices"], done["lost"]) == (len(told), [])
+    assert (done["device_count"], done["lost"]) == (len(told), [])
     shutil.copy(tmp_path / "host.ttar", vm.OUT)
     (vm.OUT / "devices.json").write_text(json.dumps(told))
     (vm.OUT / "tree").write_text(vm.run("nodedevctl", "tree"))
