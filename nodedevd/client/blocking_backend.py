@@ -14,6 +14,8 @@ from nodedevd.client.errors import ConnectionLost, TimedOut
 from nodedevd.varlink import Reply
 
 _SHORTEST_SECONDS = 1e-3  # settimeout(0) would make the socket non-blocking
+_POLL_SECONDS = 1.0
+"""The longest poll(2): Python notices a signal that comes just before the call only after it."""
 
 Lock = threading.Lock
 sleep = time.sleep
@@ -52,6 +54,8 @@ class BlockingConnection(DaemonConnection):
         late = False
         while (reply := self.next()) is None and not late:
             left = deadline.left
-            late = not self._poll.poll(None if left is None else left * 1000)
+            seconds = _POLL_SECONDS if left is None else min(left, _POLL_SECONDS)
+            ready = self._poll.poll(seconds * 1000)
+            late = not ready and seconds == left
             self.read()
         return reply
