@@ -89,10 +89,14 @@ class Daemon:
 
     @contextmanager
     def watching(self, *arguments: str) -> Iterator[Ctl]:
-        """Start nodedevctl, and wait until the daemon counts it as a watcher."""
-        before = self.watchers()
+        """Start nodedevctl as the only watcher, and wait until the daemon counts it as one.
+
+        The daemon may still count a watcher that has just ended.
+        """
+        while self.watchers() > 0:
+            pass
         with self.ctl(*arguments) as ctl:
-            while self.watchers() == before:
+            while self.watchers() == 0:
                 assert ctl.process.poll() is None, ctl.end()
             yield ctl
 
