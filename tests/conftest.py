@@ -16,6 +16,7 @@ import pytest
 from tests.support.alone import alone_with
 from tests.support.checked_loop import CheckedLoop
 from tests.support.golden import Golden
+from tests.support.kept_archives import keep_sample_hosts
 from tests.support.needs import missing
 from tests.support.real_devices import RealDevice, find
 from tests.support.search import FULL_EXAMPLES, QUICK_EXAMPLES
@@ -24,6 +25,8 @@ ASYNC_TEST_TIMEOUT_SECONDS = 60
 
 # A shell ignores it for the programs that it starts in the background, and they for theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+keep_sample_hosts()
 
 # On a busy machine any example may be slow, and so may finding it.
 FULL = hypothesis.settings(

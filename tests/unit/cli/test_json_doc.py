@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from nodedevd.cli.schema import COMMANDS, json_schema
 from tests.support.ctl import Ctl

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema_rs import Draft202012Validator, ValidationError, meta
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
@@ -31,8 +31,8 @@ def printed(*arguments: str) -> Any:
 def validator() -> Draft202012Validator:
     """Return a validator for the schema that `nodedevctl schema` prints."""
     schema = printed("schema")
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    meta.validate(schema)
+    return Draft202012Validator(schema, validate_formats=True)
 
 
 @cache
@@ -54,7 +54,7 @@ def test_schema_is_a_schema_of_its_draft() -> None:
     schema = printed("schema")
     assert schema == json.loads(json.dumps(json_schema()))
     assert schema["$id"].endswith(f":{VERSION}")
-    Draft202012Validator.check_schema(schema)
+    meta.validate(schema)
 
 
 def test_schema_defines_every_capability_by_its_type() -> None:
