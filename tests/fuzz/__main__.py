@@ -49,8 +49,8 @@ class Result(NamedTuple):
     """inputs that failed"""
 
 
-def fuzz(target: Target, runs: int, work: Path, keep: bool) -> Result:
-    """Run a target so many times; keep a small corpus if asked for."""
+def fuzz(target: Target, runs: int, seconds: int, work: Path, keep: bool) -> Result:
+    """Run a target so many times, or for so many seconds (0: no limit); keep a small corpus if asked for."""
     corpus, artifacts = work / target.name, work / f"{target.name}-failed"
     for directory in (corpus, artifacts):
         directory.mkdir(exist_ok=True)
@@ -60,6 +60,7 @@ def fuzz(target: Target, runs: int, work: Path, keep: bool) -> Result:
         (corpus / f"kept-{number}").write_bytes(data)
     arguments = (
         f"-runs={runs}",
+        f"-max_total_time={seconds}",
         f"-max_len={target.most_bytes}",
         f"-dict={words}",
         f"-timeout={_TIMEOUT_SECONDS}",
@@ -126,6 +127,7 @@ def main() -> int:
     )
     parser.add_argument("target", nargs="*", help=f"all by default: {', '.join(TARGETS)}")
     parser.add_argument("--runs", type=int, default=200_000, help="of all targets (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=0, help="of a target at the most")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="write a small corpus for git")
     parser.add_argument("--work", type=Path, help="directory that keeps all inputs and logs")
@@ -139,7 +141,7 @@ def main() -> int:
         work = given.work or Path(directory)
         work.mkdir(exist_ok=True)
         running = [
-            pool.submit(fuzz, target, runs, work, given.keep)
+            pool.submit(fuzz, target, runs, given.seconds, work, given.keep)
             for target, runs in zip(targets, _shared(targets, given.runs), strict=True)
         ]
         results = []

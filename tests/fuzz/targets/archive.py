@@ -61,5 +61,5 @@ TARGET = Target(
         "\u2028".encode(),
     ),
     most_bytes=2048,
-    share=3.0,
+    share=2.0,
 )

@@ -132,5 +132,5 @@ TARGET = Target(
     ),
     most_bytes=700,
     steps=(150_000, 2000),
-    share=0.05,
+    share=0.02,
 )

@@ -193,5 +193,5 @@ TARGET = Target(
     ),
     most_bytes=1500,
     steps=(30_000, 400),
-    share=1.0,
+    share=0.3,
 )

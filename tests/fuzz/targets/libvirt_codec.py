@@ -74,5 +74,5 @@ TARGET = Target(
         b"{",
     ),
     most_bytes=1024,
-    share=3.0,
+    share=1.0,
 )

@@ -65,5 +65,5 @@ TARGET = Target(
         b"1e999",
     ),
     most_bytes=512,
-    share=3.0,
+    share=4.0,
 )

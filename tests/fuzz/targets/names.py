@@ -74,5 +74,5 @@ TARGET = Target(
         b"\r\n",
     ),
     most_bytes=512,
-    share=2.0,
+    share=0.5,
 )

@@ -66,5 +66,5 @@ TARGET = Target(
         struct.pack("=HH", 4, 0x8003),
     ),
     most_bytes=512,
-    share=3.0,
+    share=4.0,
 )

@@ -42,5 +42,5 @@ TARGET = Target(
         b"\x05\x40",
     ),
     most_bytes=CONFIG_SIZE,
-    share=3.0,
+    share=4.0,
 )

@@ -30,5 +30,5 @@ TARGET = Target(
         b"\xff",
     ),
     most_bytes=512,
-    share=1.0,
+    share=2.0,
 )

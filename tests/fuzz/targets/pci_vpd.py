@@ -72,5 +72,5 @@ TARGET = Target(
         b"\x78",
     ),
     most_bytes=512,
-    share=3.0,
+    share=2.0,
 )

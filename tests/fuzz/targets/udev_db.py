@@ -43,5 +43,5 @@ TARGET = Target(
         b"\r\n",
     ),
     most_bytes=512,
-    share=3.0,
+    share=4.0,
 )

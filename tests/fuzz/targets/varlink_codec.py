@@ -95,5 +95,5 @@ TARGET = Target(
         b"\xef\xbb\xbf",
     ),
     most_bytes=1024,
-    share=4.0,
+    share=1.0,
 )

@@ -51,5 +51,5 @@ TARGET = Target(
         "\u0661".encode(),
     ),
     most_bytes=1024,
-    share=2.0,
+    share=1.0,
 )
