@@ -50,7 +50,7 @@ class Result(NamedTuple):
 
 
 def fuzz(target: Target, runs: int, seconds: int, work: Path, keep: bool) -> Result:
-    """Run a target so many times, or for so many seconds (0: no limit); keep a small corpus if asked for."""
+    """Run a target so many times, or seconds if they are not 0; keep a small corpus if wanted."""
     corpus, artifacts = work / target.name, work / f"{target.name}-failed"
     for directory in (corpus, artifacts):
         directory.mkdir(exist_ok=True)
