@@ -22,7 +22,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve soak fuzz blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -94,6 +94,12 @@ bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how bo
 	@$(INSTALL_FOR_BENCH)
 	$(BIN)/python -m benchmarks --nodedevd $(CURDIR)/$(BENCH)/bin/nodedevd --curve --update $(ARGS)
 
+soak: $(VENV)/installed-test ## a million uevents with watchers and hostile clients, as root (ARGS="--uevents 20000")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+fuzz: $(VENV)/installed-fuzz ## fuzz the readers of hostile bytes, with coverage (ARGS="varlink --runs 1000000")
+	@nice $(BIN)/python -m tests.fuzz $(ARGS)
+
 blocking-client: $(VENV)/installed-test ## write client/blocking.py from client/asynchronous.py
 	@$(BIN)/python -m tests.support.unasync
 
@@ -134,3 +140,7 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,lint]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-fuzz: pyproject.toml | $(VENV)/installed-test
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	touch $@

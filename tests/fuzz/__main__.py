@@ -63,6 +63,7 @@ def fuzz(target: Target, runs: int, seconds: int, work: Path, keep: bool) -> Res
         f"-max_total_time={seconds}",
         f"-max_len={target.most_bytes}",
         f"-dict={words}",
+        "-len_control=0",
         f"-timeout={_TIMEOUT_SECONDS}",
         f"-rss_limit_mb={_MEMORY_MIB}",
         f"-artifact_prefix={artifacts}/{_INPUT}",

@@ -27,7 +27,7 @@ from nodedevd.server.libvirt.protocol import (
 )
 from tests.fuzz.target import Cutter, Target
 from tests.fuzz.targets.libvirt_codec import PROCEDURES
-from tests.fuzz.targets.served import CARD, MDEV, Fresh, new_store, publish_change, result_of
+from tests.fuzz.targets.served import CARD, MDEV, Fresh, give_result, new_store, publish_change
 from tests.support.libvirt_peer import failure
 
 LIMIT = 1024
@@ -123,7 +123,7 @@ def _drain(
 ) -> None:
     while (output := conversation.next()) is not None:
         if isinstance(output, Awaitable):
-            conversation.answered(result_of(output))
+            give_result(output, conversation)
             continue
         assert len(output) <= _EVERYTHING
         decoder.feed(output)

@@ -9,7 +9,7 @@ from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.protocol import BadLength, Packet, PacketDecoder, Procedure
 from tests.fuzz.target import Cutter, Target
 
-LIMIT = 512
+LIMIT = 128
 PROCEDURES: tuple[Procedure[Any, Any], ...] = tuple(
     one for one in vars(remote).values() if isinstance(one, Procedure)
 )

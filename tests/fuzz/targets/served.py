@@ -12,6 +12,7 @@ from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.server.conversation import Conversation
 from tests.support.hosts import snapshot_of
 
 HOST = "vgpu-pf"
@@ -45,10 +46,13 @@ def publish_change(store: Store) -> None:
     store.publish(Update(snapshot, (Changed(before, after),)))
 
 
-def result_of(answer: Awaitable[Any]) -> Any:
-    """Return the result of an awaitable that waits for nothing."""
+def give_result(answer: Awaitable[Any], conversation: Conversation[Any]) -> None:
+    """Run an awaitable, which waits for nothing, and give the conversation what it returns."""
     try:
         cast(Coroutine[Any, Any, Any], answer).send(None)
     except StopIteration as end:
-        return end.value
-    raise AssertionError("an answer waits, though nothing has to be read")
+        conversation.answered(end.value)
+    except Exception as error:
+        conversation.failed(error)
+    else:
+        raise AssertionError("an answer waits, though nothing has to be read")

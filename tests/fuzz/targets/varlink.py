@@ -17,7 +17,7 @@ from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import SERVICE, Call, CallDecoder, encode_call
 from tests.fuzz.target import Cutter, Target
-from tests.fuzz.targets.served import CARD, MDEV, Fresh, new_store, publish_change, result_of
+from tests.fuzz.targets.served import CARD, MDEV, Fresh, give_result, new_store, publish_change
 
 LIMIT = 1024
 _ERRORS = {f"{INTERFACE}.{kind.__name__}" for kind in errors.REPLIED if kind.interface is None}
@@ -115,7 +115,7 @@ def _converse(conversation: VarlinkConversation, stream: bytes, size: int, chang
 def _drain(conversation: VarlinkConversation, expected: _Expected) -> None:
     while (output := conversation.next()) is not None:
         if isinstance(output, Awaitable):
-            conversation.answered(result_of(output))
+            give_result(output, conversation)
         elif conversation.ended:
             assert output[:3] == b"\0\0\0"  # in the protocol of libvirt
         elif output:

@@ -13,7 +13,7 @@ from nodedevd.varlink import (
 )
 from tests.fuzz.target import Cutter, Target
 
-LIMIT = 256
+LIMIT = 100
 PING = encode_call("org.example.Ping")
 
 

@@ -1,0 +1,1 @@
+"""The soak: a daemon under a million uevents, many watchers, and hostile clients."""
