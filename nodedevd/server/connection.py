@@ -12,6 +12,7 @@ import select
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, cast
 
+from nodedevd.server.account import Account, Holding
 from nodedevd.server.conversation import ConversationFactory, Peer
 
 TURN_REPLIES: Final = 64
@@ -44,11 +45,15 @@ class Owner(Protocol):
 class ClientConnection(asyncio.BufferedProtocol):
     """The connection of one client; it owns the client's conversation."""
 
-    def __init__(self, owner: Owner, factory: ConversationFactory, peer: Peer) -> None:
+    def __init__(
+        self, owner: Owner, factory: ConversationFactory, peer: Peer, account: Account
+    ) -> None:
+        self.account = account
         self._owner = owner
         self._peer = peer
         self._loop = asyncio.get_running_loop()
-        self._conversation = factory.begin(peer, self._wake)
+        self._holding = Holding(account)
+        self._conversation = factory.begin(peer, self._wake, self._holding)
         self._transport: asyncio.Transport | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
         self._closing = False
@@ -119,6 +124,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             if handle is not None:
                 handle.cancel()
         self._conversation.close()
+        self._holding.close()
         for task in self._tasks:
             task.cancel()
 
