@@ -130,7 +130,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         pid, reason = self._peer.pid, self._conversation.failure
-        _log.info("closing the connection of process %d: %s", pid, reason)
+        user = {"user": self._peer.uid}
+        _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
         self.abort()
 
     # -- turns -------------------------------------------------------------------------

@@ -136,7 +136,8 @@ class LibvirtConversation(Conversation[bytes]):
         try:
             packet = self._decoder.next()
         except BadLength as error:
-            _log.info("closing the connection of process %d: it sent %s", self._peer.pid, error)
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: it sent %s", pid, error, extra=user)
             self.ended = True
             return None
         if packet is None:
