@@ -153,6 +153,7 @@ class _Acceptor:
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
         self._socket = sock
+        self._refusing = False
         self._retry: asyncio.TimerHandle | None = None
         sock.setblocking(False)
         self._listen()
@@ -173,6 +174,7 @@ class _Acceptor:
             try:
                 sock, _address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._refusing = False
                 return
             except OSError as error:
                 self._pause(error)
@@ -183,7 +185,10 @@ class _Acceptor:
             try:
                 self._server.welcome(self, sock, Peer(pid, uid))
             except TooManyClients as error:
-                _log.warning("a client of user %d is refused: %s", uid, error, extra={"user": uid})
+                if not self._refusing:  # Even a record that the log leaves out takes time.
+                    self._refusing = True
+                    user = {"user": uid}
+                    _log.warning("refusing clients of user %d: %s", uid, error, extra=user)
                 self._server.refusals.refuse(sock, self.factory, error)
             if time.monotonic() > until:
                 return
