@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection, Hangups
+from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection
 from nodedevd.server.conversation import ConversationFactory, Peer
+from nodedevd.server.sockets import Sockets
+from nodedevd.server.turns import Turns
 
 _ACCEPT_AT_ONCE: Final = 64
 _UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
@@ -26,8 +28,6 @@ class ServerLimits(msgspec.Struct, frozen=True):
 
     max_clients: int = 1024
     """of each listening socket"""
-    high_water_bytes: int = 64 * 1024
-    """Unread output above which a client gets no more, until it has read three quarters."""
     accept_retry_seconds: float = 1.0
     """Pause after accept(2) failed, usually because no file descriptor is left."""
     close_seconds: float = 2.0
@@ -39,7 +39,9 @@ class Server:
 
     def __init__(self, limits: ServerLimits | None = None) -> None:
         self.limits = limits or ServerLimits()
-        self.hangups = Hangups(asyncio.get_running_loop())
+        self.turns = Turns()
+        self.sockets = Sockets(self.turns.start)
+        self.turns.look = self.sockets.poll
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._acceptors: list[_Acceptor] = []
         self._connections: dict[ClientConnection, _Acceptor] = {}
@@ -51,11 +53,6 @@ class Server:
     def clients(self) -> int:
         """The number of clients that are connected now."""
         return len(self._connections)
-
-    @property
-    def high_water_bytes(self) -> int:
-        """Unread output above which a client gets no more."""
-        return self.limits.high_water_bytes
 
     def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
         """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
@@ -71,18 +68,19 @@ class Server:
         self._closing = True
         for acceptor in self._acceptors:
             acceptor.close()
-        for connection in self._connections:
+        for connection in tuple(self._connections):
             connection.close()
         self._check_quiet()
 
     async def wait_closed(self) -> None:
         """Wait, after `close`, until all clients are gone; after `close_seconds` abort them."""
         if not await self._is_quiet():
-            for connection in self._connections:
+            for connection in tuple(self._connections):
                 connection.abort()
             if not await self._is_quiet():
                 _log.error("%d calls did not end when they were cancelled", len(self._tasks))
-        self.hangups.close()
+        self.turns.close()
+        self.sockets.close()
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
         """Return the task that runs an answer; `wait_closed` waits for its end."""
@@ -92,10 +90,9 @@ class Server:
 
     def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:
         """Serve a new client."""
-        connection = ClientConnection(self, acceptor.factory, peer)
+        connection = ClientConnection(self, acceptor.factory, peer, sock)
         self._connections[connection] = acceptor
         acceptor.clients += 1
-        self._track(asyncio.ensure_future(self._connect(connection, sock)))
 
     def forget(self, connection: ClientConnection) -> None:
         """Note that a connection is closed."""
@@ -103,15 +100,6 @@ class Server:
         if acceptor is not None:
             acceptor.clients -= 1
         self._check_quiet()
-
-    async def _connect(self, connection: ClientConnection, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(lambda: connection, sock)
-        except Exception:
-            _log.exception("cannot serve a client that was accepted")
-            sock.close()
-            self.forget(connection)
 
     def _track(self, task: asyncio.Future[Any]) -> None:
         self._tasks.add(task)
