@@ -15,9 +15,11 @@ import msgspec
 
 from nodedevd.errors import TooManyClients
 from nodedevd.server.account import AccountLimits, Accounts
-from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection, Hangups
+from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection
 from nodedevd.server.conversation import ConversationFactory, Peer
 from nodedevd.server.refusals import Refusals
+from nodedevd.server.sockets import Sockets
+from nodedevd.server.turns import Turns
 
 _ACCEPT_SECONDS: Final = 0.001
 """Clients are accepted for so long, then others have their turn."""
@@ -29,8 +31,6 @@ _log: Final = logging.getLogger(__name__)
 class ServerLimits(msgspec.Struct, frozen=True):
     """Limits on each client, whichever protocol it speaks; `AccountLimits` has those on users."""
 
-    high_water_bytes: int = 64 * 1024
-    """Unread output above which a client gets no more, until it has read three quarters."""
     accept_retry_seconds: float = 1.0
     """Pause after accept(2) failed, usually because no file descriptor is left."""
     close_seconds: float = 2.0
@@ -46,7 +46,9 @@ class Server:
         self.limits = limits or ServerLimits()
         self.accounts = Accounts(accounts)
         self.refusals = Refusals()
-        self.hangups = Hangups(asyncio.get_running_loop())
+        self.turns = Turns()
+        self.sockets = Sockets(self.turns.start)
+        self.turns.look = self.sockets.poll
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._acceptors: list[_Acceptor] = []
         self._connections: set[ClientConnection] = set()
@@ -58,11 +60,6 @@ class Server:
     def clients(self) -> int:
         """The number of clients that are connected now."""
         return len(self._connections)
-
-    @property
-    def high_water_bytes(self) -> int:
-        """Unread output above which a client gets no more."""
-        return self.limits.high_water_bytes
 
     def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
         """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
@@ -79,18 +76,19 @@ class Server:
         for acceptor in self._acceptors:
             acceptor.close()
         self.refusals.close()
-        for connection in self._connections:
+        for connection in tuple(self._connections):
             connection.close()
         self._check_quiet()
 
     async def wait_closed(self) -> None:
         """Wait, after `close`, until all clients are gone; after `close_seconds` abort them."""
         if not await self._is_quiet():
-            for connection in self._connections:
+            for connection in tuple(self._connections):
                 connection.abort()
             if not await self._is_quiet():
                 _log.error("%d calls did not end when they were cancelled", len(self._tasks))
-        self.hangups.close()
+        self.turns.close()
+        self.sockets.close()
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
         """Return the task that runs an answer; `wait_closed` waits for its end."""
@@ -101,9 +99,12 @@ class Server:
     def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:
         """Serve a new client. Raises TooManyClients; the socket is still open then."""
         account = self.accounts.enter(peer.uid)
-        connection = ClientConnection(self, acceptor.factory, peer, account)
+        try:
+            connection = ClientConnection(self, acceptor.factory, peer, sock, account)
+        except BaseException:
+            account.leave()
+            raise
         self._connections.add(connection)
-        self._track(asyncio.ensure_future(self._connect(connection, sock)))
 
     def forget(self, connection: ClientConnection) -> None:
         """Note that a connection is closed; a no-op for one that is forgotten already."""
@@ -111,15 +112,6 @@ class Server:
             self._connections.remove(connection)
             connection.account.leave()
         self._check_quiet()
-
-    async def _connect(self, connection: ClientConnection, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(lambda: connection, sock)
-        except Exception:
-            _log.exception("cannot serve a client that was accepted")
-            sock.close()
-            self.forget(connection)
 
     def _track(self, task: asyncio.Future[Any]) -> None:
         self._tasks.add(task)

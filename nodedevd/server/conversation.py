@@ -47,8 +47,9 @@ class Conversation(ABC, Generic[A]):
 
     @abstractmethod
     def next(self) -> bytes | Awaitable[A] | None:
-        """Return the next bytes to send, possibly empty, or None if there are none now.
+        """Return the next bytes to send, or None if there are none now; it takes little time.
 
+        The bytes may be empty: then something was done, and there may be more at once.
         An awaitable is to be run as a task, and its result given to `answered` or `failed`. The
         connection cancels it when it closes.
         """
@@ -76,13 +77,17 @@ class Conversation(ABC, Generic[A]):
         return self.answering
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a call is being answered in steps: `next` returns empty bytes between them."""
+        return False
+
+    @property
     def outlives_client(self) -> bool:
         """Whether the awaited answer is to be finished even when the client has closed."""
         return False
 
-    def tick(self) -> bytes:
-        """Note that `tick_seconds` have passed; return bytes that are to be sent at once."""
-        return b""
+    def tick(self) -> None:
+        """Note that `tick_seconds` have passed; `next` may have output then."""
 
 
 class ConversationFactory(ABC):

@@ -166,14 +166,14 @@ class LibvirtConversation(Conversation[bytes]):
         """Unsubscribe from events."""
         self._session.close()
 
-    def tick(self) -> bytes:
-        """Count the silence; return a ping after a silent interval."""
+    def tick(self) -> None:
+        """Count the silence; after a silent interval there is a ping to send."""
         self._unanswered_pings = 0 if self._heard else self._unanswered_pings + 1
         self._heard = False
         if self._unanswered_pings > self._limits.keepalive_count:
             self.failure = "it does not answer pings"
-            return b""
-        return remote.encode_keepalive(remote.PING) if self._unanswered_pings else b""
+        elif self._unanswered_pings:
+            self._ready.append(remote.encode_keepalive(remote.PING))
 
     def _on_change(self) -> None:
         if self._session.behind:

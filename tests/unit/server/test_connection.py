@@ -374,9 +374,7 @@ async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Pat
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
             calls = encode_call(f"{NAME}.Echo", {"text": "a"}) * 100_000
-            await flood(
-                client, calls, until=lambda: not connection_of(bench)._transport.is_reading()
-            )
+            await flood(client, calls, until=lambda: connection_of(bench)._conversation.full)
         await bench.ticker.closed.wait()
         assert bench.texts == []
 
@@ -488,17 +486,13 @@ def padded(call: bytes, size: int) -> bytes:
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
     """Answering and reading stop within the stated bounds, and continue when the client reads."""
     size = 10_000
-    limits = ServerLimits(high_water_bytes=32 * 1024)
-    async with serving(tmp_path, limits, message_bytes=4096) as bench:
+    async with serving(tmp_path, message_bytes=4096) as bench:
         with silent_client(bench.path) as client:
             call = padded(encode_call(f"{NAME}.Blob", {"to": size}), 2000)
             await until(lambda: bench.server.clients == 1)
             connection = connection_of(bench)
-            sent = await flood(client, call * 2000, until=lambda: not connection._writable)
-            assert not connection._transport.is_reading()
-            unsent = connection._transport.get_write_buffer_size()
-            assert limits.high_water_bytes < unsent
-            assert unsent <= limits.high_water_bytes + TURN_BYTES + size + 100
+            sent = await flood(client, call * 2000, until=lambda: connection.unsent_bytes > 0)
+            assert connection.unsent_bytes <= TURN_BYTES + size + 100
             assert connection._conversation._decoder.buffered <= 4096 + 256 * 1024
             assert bench.generated < sent // 2000
             async with connected(client) as peer:
@@ -514,10 +508,9 @@ async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> Non
             client.send(encode_call(f"{NAME}.Blobs", {"to": size}, more=True))
             await until(lambda: bench.generated > 0)
             connection = connection_of(bench)
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
             assert bench.generated < 1000
-            unsent = connection._transport.get_write_buffer_size()
-            assert 0 < unsent <= bench.server.high_water_bytes + TURN_BYTES + size + 100
+            assert connection.unsent_bytes <= TURN_BYTES + size + 100
             async with connected(client) as peer:
                 for _ in range(1000):
                     assert len((await peer.receive())["blob"]) == size
@@ -531,9 +524,9 @@ async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path:
             await bench.ticker.started.wait()
             connection = connection_of(bench)
             bench.ticker.tick(b'{"blob":"%b"}' % (b"x" * 1_000_000))
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
             bench.ticker.tick(b'{"n":1}', last=True)
-            await until(lambda: connection._turn_handle is None)
+            await until(lambda: not connection.queued)
             assert len(bench.ticker.chunks) == 1
             async with connected(client) as peer:
                 assert len((await peer.receive())["blob"]) == 1_000_000
@@ -547,7 +540,7 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
             client.send(encode_call(f"{NAME}.Blobs", {"to": 10_000}, more=True))
             await until(lambda: bench.generated > 0)
             connection = connection_of(bench)
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
         await until(lambda: bench.server.clients == 0)
         assert connection._conversation._stream is None
 
@@ -747,7 +740,7 @@ async def test_many_clients_come_and_go(tmp_path: Path) -> None:
         await asyncio.gather(*(visit(number) for number in range(200)))
         await until(lambda: bench.server.clients == 0)
         await until(lambda: not bench.server._tasks)
-        assert not bench.server.hangups._connections
+        assert not bench.server.sockets._watchers
 
 
 async def test_reference_client_is_served(tmp_path: Path) -> None:
