@@ -40,8 +40,7 @@ class Server:
     def __init__(self, limits: ServerLimits | None = None) -> None:
         self.limits = limits or ServerLimits()
         self.turns = Turns()
-        self.sockets = Sockets(self.turns.start)
-        self.turns.look = self.sockets.poll
+        self.sockets = Sockets(self.turns)
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._acceptors: list[_Acceptor] = []
         self._connections: dict[ClientConnection, _Acceptor] = {}
