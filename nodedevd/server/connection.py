@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
+from nodedevd.server.account import Account, Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.sockets import ENDING, HUNGUP, READABLE, Sockets
 from nodedevd.server.turns import Left, Turns
@@ -44,20 +45,28 @@ class ClientConnection:
     """The connection of one client; it owns the client's socket and conversation.
 
     Attributes:
+        account: what the clients of its user take.
         share, queued: as `turns.Taker` has them.
     """
 
     def __init__(
-        self, owner: Owner, factory: ConversationFactory, peer: Peer, sock: socket.socket
+        self,
+        owner: Owner,
+        factory: ConversationFactory,
+        peer: Peer,
+        account: Account,
+        sock: socket.socket,
     ) -> None:
+        self.account = account
         self.share = owner.turns.share(peer.uid)
         self.queued = False
         self._owner = owner
-        self._pid = peer.pid
+        self._peer = peer
         self._socket = sock
         self._turns = owner.turns
         self._clock = owner.turns.clock
-        self._conversation = factory.begin(peer, self._wake)
+        self._holding = Holding(account)
+        self._conversation = factory.begin(peer, self._wake, self._holding)
         self._tasks: set[asyncio.Future[Any]] = set()
         self._unsent: list[bytes | memoryview] = []
         self._drained = True  # nothing received is left to answer
@@ -103,6 +112,7 @@ class ClientConnection:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._conversation.close()
+        self._holding.close()
         for task in self._tasks:
             task.cancel()
 
@@ -175,7 +185,9 @@ class ClientConnection:
             if self._hungup or not self._unsent:
                 self._disconnect()
         elif conversation.failure is not None:
-            _log.info("closing the connection of process %d: %s", self._pid, conversation.failure)
+            pid, reason = self._peer.pid, conversation.failure
+            user = {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
             self.abort()
         elif self._hungup and (self._unsent or conversation.full):
             # Nobody reads what would be sent.

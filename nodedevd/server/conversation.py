@@ -13,6 +13,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from nodedevd.errors import TooManyClients
+from nodedevd.server.account import Holding
+
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
     """The client's process when it connected, SO_PEERCRED of unix(7)."""
@@ -98,12 +101,18 @@ class ConversationFactory(ABC):
         self.calls = 0
 
     @abstractmethod
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> Conversation[Any]:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> Conversation[Any]:
         """Return the conversation with a new client.
 
-        The conversation calls `wake` when `next` may have output again, or `failure` is set.
+        The conversation calls `wake` when `next` may have output again, or `failure` is set. It
+        counts in `holding` what it keeps in memory; the connection closes that.
         """
 
     @abstractmethod
-    def refusal(self, limit: int) -> bytes:
-        """Return what a client is sent that exceeds the limit of clients."""
+    def refusal(self, error: TooManyClients, received: bytes) -> bytes | None:
+        """Return what a client without a place is sent, which has sent `received` so far.
+
+        None: that depends on what it has not sent yet.
+        """

@@ -33,6 +33,7 @@ ASYNCHRONOUS = {
     "client.asyncio_backend",
     "server.acceptor",
     "server.connection",
+    "server.refusals",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

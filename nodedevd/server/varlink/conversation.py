@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from nodedevd import errors
+from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.reply_cache import Cacheable, ReplyCache
 from nodedevd.server.varlink.answers import Answer, Stream
@@ -45,14 +46,16 @@ class VarlinkConversations(ConversationFactory):
         self.replies = ReplyCache(state)
         self.message_bytes = message_bytes
 
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> VarlinkConversation:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> VarlinkConversation:
         """Return the conversation with a new client."""
-        return VarlinkConversation(self, peer, wake)
+        return VarlinkConversation(self, peer, wake, holding or Holding())
 
-    def refusal(self, limit: int) -> bytes:
-        """Return the error TooManyClients."""
-        error = self.service.translate(errors.TooManyClients(limit))
-        return encode_error(error.name, error.parameters)
+    def refusal(self, error: errors.TooManyClients, received: bytes) -> bytes:
+        """Return the error, which needs no call."""
+        translated = self.service.translate(error)
+        return encode_error(translated.name, translated.parameters)
 
 
 class VarlinkConversation(Conversation[Answer]):
@@ -61,8 +64,15 @@ class VarlinkConversation(Conversation[Answer]):
     It holds at most one message and what one read received, and one reply.
     """
 
-    def __init__(self, shared: VarlinkConversations, peer: Peer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shared: VarlinkConversations,
+        peer: Peer,
+        wake: Callable[[], None],
+        holding: Holding,
+    ) -> None:
         self._shared = shared
+        self._holding = holding
         self._service = shared.service
         self._peer = peer
         self._wake = wake

@@ -18,6 +18,7 @@ import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
 from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.account import AccountLimits
 from nodedevd.server.connection import TURN_BYTES
 from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
 from nodedevd.server.varlink.conversation import VarlinkConversations
@@ -194,11 +195,12 @@ async def serving(
     path: Path,
     limits: ServerLimits | None = None,
     *,
+    accounts: AccountLimits | None = None,
     message_bytes: int = MESSAGE_LIMIT_BYTES,
 ) -> AsyncIterator[Bench]:
     """Serve on a socket below `path`, and check that no client is left at the end."""
     bench = Bench(path / "socket", message_bytes)
-    async with served(bench.path, bench.protocol, limits) as bench.server:
+    async with served(bench.path, bench.protocol, limits, accounts) as bench.server:
         yield bench
 
 
@@ -546,21 +548,22 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
 async def test_one_client_too_many_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It gets an error, with one warning in the log for many; a free place is used again."""
-    async with serving(tmp_path, ServerLimits(max_clients=2)) as bench:
+    """It gets an error, which is logged; a free place is used again."""
+    async with serving(tmp_path, accounts=AccountLimits(places=2)) as bench:
         async with connected(bench.path) as one, connected(bench.path) as two:
             await one.call(f"{NAME}.Echo", text="a")
             await two.call(f"{NAME}.Echo", text="a")
             for _ in range(3):
                 async with connected(bench.path) as three:
-                    assert await three.receive_error() == (f"{NAME}.TooManyClients", {"limit": 2})
+                    refusal = {"limit": 2, "user": None}
+                    assert await three.receive_error() == (f"{NAME}.TooManyClients", refusal)
                     await three.receive_end()
             assert bench.server.clients == 2
             assert await one.call(f"{NAME}.Echo", text="b") == {"text": "b"}
         await until(lambda: bench.server.clients == 0)
         async with connected(bench.path) as three:
             assert await three.call(f"{NAME}.Echo", text="c") == {"text": "c"}
-    assert ["refused" in record.message for record in caplog.records] == [True]
+    assert [record.__dict__["user"] for record in caplog.records] == [os.geteuid()] * 3
 
 
 @contextmanager
@@ -701,12 +704,12 @@ async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
         await ticker.closed.wait()
 
 
-async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
+async def test_sockets_of_one_server_have_protocols_of_their_own_and_share_places(
     tmp_path: Path,
 ) -> None:
-    """A crowd on one does not keep clients from another; the server closes them all."""
-    limits = ServerLimits(max_clients=1)
-    async with serving(tmp_path, limits) as bench, connected(bench.path) as one:
+    """The limit is that of all sockets together; the server closes them all."""
+    accounts = AccountLimits(places=2)
+    async with serving(tmp_path, accounts=accounts) as bench, connected(bench.path) as one:
         other = protocol_of(Interface("org.example.Other", "", {}))
         bench.server.listen(listening(tmp_path / "other"), other)
         async with connected(tmp_path / "other") as two:

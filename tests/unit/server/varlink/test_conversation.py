@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.errors import NoSuchDevice
+from nodedevd.errors import NoSuchDevice, TooManyClients
 from nodedevd.server.conversation import Peer
 from nodedevd.server.libvirt.protocol import (
     AUTH_LIST,
@@ -270,4 +270,5 @@ async def test_oneway_call_outlives_its_client(bench: Bench) -> None:
 
 def test_refusal_names_the_limit(bench: Bench) -> None:
     """A client that is one too many gets it as a reply to nothing."""
-    assert bench.protocol.refusal(7) == encode_error(f"{NAME}.TooManyClients", {"limit": 7})
+    refusal = bench.protocol.refusal(TooManyClients(7, 1000), b"")
+    assert refusal == encode_error(f"{NAME}.TooManyClients", {"limit": 7, "user": 1000})
