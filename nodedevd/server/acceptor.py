@@ -47,8 +47,7 @@ class Server:
         self.accounts = Accounts(accounts)
         self.refusals = Refusals()
         self.turns = Turns()
-        self.sockets = Sockets(self.turns.start)
-        self.turns.look = self.sockets.poll
+        self.sockets = Sockets(self.turns)
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._acceptors: list[_Acceptor] = []
         self._connections: set[ClientConnection] = set()
@@ -100,10 +99,12 @@ class Server:
         """Serve a new client. Raises TooManyClients; the socket is still open then."""
         account = self.accounts.enter(peer.uid)
         try:
-            connection = ClientConnection(self, acceptor.factory, peer, sock, account)
-        except BaseException:
+            connection = ClientConnection(self, acceptor.factory, peer, account, sock)
+        except Exception:
+            _log.exception("cannot serve a client that was accepted")
             account.leave()
-            raise
+            sock.close()
+            return
         self._connections.add(connection)
 
     def forget(self, connection: ClientConnection) -> None:

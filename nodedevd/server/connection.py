@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
 from nodedevd.server.account import Account, Holding
-from nodedevd.server.conversation import ConversationFactory, Peer
+from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.sockets import ENDING, HUNGUP, READABLE, Sockets
 from nodedevd.server.turns import Left, Turns
 
@@ -45,9 +45,8 @@ class ClientConnection:
     """The connection of one client; it owns the client's socket and conversation.
 
     Attributes:
-        account: that of its user.
-        uid, queued: as `turns.Taker` has them.
-        unsent_bytes: output that the socket did not take.
+        account: what the clients of its user take.
+        share, queued: as `turns.Taker` has them.
     """
 
     def __init__(
@@ -55,21 +54,22 @@ class ClientConnection:
         owner: Owner,
         factory: ConversationFactory,
         peer: Peer,
-        sock: socket.socket,
         account: Account,
+        sock: socket.socket,
     ) -> None:
         self.account = account
-        self.uid = peer.uid
+        self.share = owner.turns.share(peer.uid)
         self.queued = False
-        self.unsent_bytes = 0
         self._owner = owner
         self._peer = peer
         self._socket = sock
+        self._turns = owner.turns
         self._clock = owner.turns.clock
         self._holding = Holding(account)
         self._conversation = factory.begin(peer, self._wake, self._holding)
         self._tasks: set[asyncio.Future[Any]] = set()
         self._unsent: list[bytes | memoryview] = []
+        self._drained = True  # nothing received is left to answer
         self._readable = False
         self._ending = False  # the client has closed, or will send no more
         self._hungup = False
@@ -79,17 +79,20 @@ class ClientConnection:
         self._tick_handle: asyncio.TimerHandle | None = None
         owner.sockets.add(sock, self)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The size of the output that the socket did not take."""
+        return sum(map(len, self._unsent))
+
     # -- life --------------------------------------------------------------------------
 
     def on_events(self, events: int) -> None:
-        """Note what the socket is ready for, and wait for a turn."""
-        if events & HUNGUP:
-            self._hungup = True
-        if events & ENDING:
-            self._ending = True
+        """Note what the socket is ready for."""
         if events & READABLE:
             self._readable = True
-        self._owner.turns.enqueue(self)
+            if events & ENDING:
+                self._ending = True
+                self._hungup = self._hungup or bool(events & HUNGUP)
 
     def close(self) -> None:
         """Give up what is being answered, and close when all replies are sent."""
@@ -118,7 +121,6 @@ class ClientConnection:
         self._closed = True
         self._unsent.clear()
         self._holding.close()
-        self.unsent_bytes = 0
         self._owner.sockets.remove(self._socket)
         self._socket.close()
         self._owner.forget(self)
@@ -126,33 +128,33 @@ class ClientConnection:
     def _wake(self) -> None:
         """Take a turn soon."""
         if not self._closing:
-            self._owner.turns.add(self)
+            self._turns.add(self)
 
     # -- turns -------------------------------------------------------------------------
 
     def turn(self, until: float) -> Left:
         """Receive, answer and send, until a time of the clock or one of the bounds of a turn."""
         if self._unsent:
-            self._send([])
-        if self._closed:
-            return Left.NOTHING
-        if self._conversation.failure is not None and not self._closing:
-            pid, reason = self._peer.pid, self._conversation.failure
-            user = {"user": self._peer.uid}
-            _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
-            self.abort()
-            return Left.NOTHING
-        if not self._unsent and not self._closing and self._answer(until):
-            return Left.UNFINISHED if self._conversation.unfinished else Left.CALLS
-        self._rest()
+            self._send_unsent()
+        conversation = self._conversation
+        if self._closing or self._unsent or conversation.failure is not None:
+            self._rest()
+        elif self._answer(conversation, until):
+            return Left.UNFINISHED if conversation.unfinished else Left.CALLS
+        elif self._ending or self._unsent or conversation.ended:
+            self._rest()
+        elif self._tick_handle is None and conversation.tick_seconds:
+            self._tick_later()
         return Left.NOTHING
 
-    def _answer(self, until: float) -> bool:
+    def _answer(self, conversation: Conversation[Any], until: float) -> bool:
         """Answer calls; return whether more can be done at once."""
-        conversation, clock = self._conversation, self._clock
+        clock = self._clock
         replies: list[bytes] = []
         size = 0
-        while size < TURN_BYTES and len(replies) < TURN_REPLIES:
+        if self._drained and self._readable:
+            self._receive(conversation)
+        while True:
             reply = conversation.next()
             if reply is None:
                 if size:
@@ -160,44 +162,43 @@ class ClientConnection:
                     if self._unsent:
                         return False
                     replies, size = [], 0
-                if not self._receive():
+                if not self._readable or not self._receive(conversation):
+                    self._drained = True
                     return False
-            elif isinstance(reply, bytes):
+                continue
+            if isinstance(reply, bytes):
                 replies.append(reply)
                 size += len(reply)
             else:
                 self._run(reply)
-            if clock() >= until:
+            if size >= TURN_BYTES or clock() >= until or len(replies) >= TURN_REPLIES:
                 break
+        self._drained = False
         if size:
             self._send(replies)
         return not self._unsent and not self._closed
 
     def _rest(self) -> None:
-        """Leave it until something happens, or close when nothing can."""
-        if self._closed:
-            return
+        """Wait for what happens next, or close when nothing can."""
         conversation = self._conversation
         if self._closing:
             if self._hungup or not self._unsent:
                 self._disconnect()
-            return
-        if self._hungup and (self._unsent or conversation.full):
+        elif conversation.failure is not None:
+            pid, reason = self._peer.pid, conversation.failure
+            user = {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
+            self.abort()
+        elif self._hungup and (self._unsent or conversation.full):
             # Nobody reads what would be sent.
             if not conversation.outlives_client:
                 self.abort()
-            return
-        if self._unsent:
-            return
-        if (self._eof or conversation.ended) and not conversation.answering:
+        elif (self._eof or conversation.ended) and not (self._unsent or conversation.answering):
             self.close()
-        elif self._tick_handle is None and conversation.tick_seconds:
-            self._tick_later()
 
-    def _receive(self) -> bool:
+    def _receive(self, conversation: Conversation[Any]) -> bool:
         """Receive what there is, up to the capacity; return whether that is anything."""
-        conversation = self._conversation
-        if not self._readable or self._closing or conversation.full or conversation.ended:
+        if self._closing or conversation.full or conversation.ended:
             return False
         received = self._owner.received
         try:
@@ -208,34 +209,43 @@ class ClientConnection:
         except OSError:
             self.abort()
             return False
-        if not size:
-            self._readable = False
-            self._eof = True
-            return False
         # A stream socket that gives less than asked for is empty: the next byte is an event,
         # epoll(7). The end is one as well, but may have been reported before.
-        self._readable = size == len(received) or self._ending
-        conversation.receive(bytes(received[:size]))
-        return True
+        self._readable = size == len(received) or (self._ending and size > 0)
+        self._eof = not size
+        if size:
+            conversation.receive(bytes(received[:size]))
+        return size > 0
 
     def _send(self, replies: list[bytes]) -> None:
-        """Send what is unsent, then replies, as far as the socket takes them."""
-        waited = bool(self._unsent)
-        output: list[bytes | memoryview] = [*self._unsent, *replies] if waited else [*replies]
+        """Send replies, as far as the socket takes them; nothing is unsent."""
         try:
-            if len(output) == 1:
-                sent = self._socket.send(output[0])
+            if len(replies) == 1:
+                sent = self._socket.send(replies[0])
+                if sent == len(replies[0]):
+                    return
             else:
-                sent = self._socket.sendmsg(output)
+                sent = self._socket.sendmsg(replies)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
             self.abort()
             return
-        self._unsent = _after(output, sent)
-        self.unsent_bytes = sum(map(len, self._unsent))
-        if bool(self._unsent) != waited:
-            self._owner.sockets.await_writable(self._socket, not waited)
+        self._unsent = _after(replies, sent)
+        if self._unsent:
+            self._owner.sockets.await_writable(self._socket, True)
+
+    def _send_unsent(self) -> None:
+        try:
+            sent = self._socket.sendmsg(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.abort()
+            return
+        self._unsent = _after(self._unsent, sent)
+        if not self._unsent:
+            self._owner.sockets.await_writable(self._socket, False)
 
     def _run(self, answer: Awaitable[Any]) -> None:
         task = self._owner.run(answer)
@@ -263,7 +273,7 @@ class ClientConnection:
         self._wake()
 
 
-def _after(output: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+def _after(output: Sequence[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
     """Return what is left of output; nothing is copied."""
     for number, one in enumerate(output):
         if sent < len(one):

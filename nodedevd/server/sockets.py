@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Final, Protocol
+
+from nodedevd.server.turns import Taker, Turns
 
 _AT_ONCE: Final = 1024
 _EVENTS: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -23,30 +25,31 @@ ENDING: Final = select.EPOLLRDHUP | HUNGUP
 READABLE: Final = select.EPOLLIN | ENDING
 
 
-class Watcher(Protocol):
-    """What is told about a socket."""
+class Watcher(Taker, Protocol):
+    """A client whose socket is watched."""
 
     def on_events(self, events: int) -> None:
-        """Note that a socket has become ready, in the terms of epoll_ctl(2); in little time."""
+        """Note that the socket has become ready, in the terms of epoll_ctl(2); in little time."""
 
 
 class Sockets:
-    """Tells watchers of events of their sockets, then calls `ready`, on the running event loop."""
+    """Gives turns to clients whose sockets have become ready; made on a running event loop."""
 
-    def __init__(self, ready: Callable[[], None]) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
-        self._ready = ready
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         self._loop.add_reader(self._epoll, self._on_readable)
+        turns.look = self._look
 
     def add(self, sock: socket.socket, watcher: Watcher) -> None:
-        """Tell a watcher when there is something to receive, and when the client closes."""
+        """Give a client a turn when there is something to receive, and when it closes."""
         self._epoll.register(sock, _EVENTS)
         self._watchers[sock.fileno()] = watcher
 
     def await_writable(self, sock: socket.socket, wanted: bool) -> None:
-        """Tell it also when the socket takes output again, or no longer."""
+        """Give it a turn also when the socket takes output again, or no longer."""
         # Not always: every reply that a client reads would wake up the daemon.
         self._epoll.modify(sock, _EVENTS | select.EPOLLOUT if wanted else _EVENTS)
 
@@ -55,12 +58,6 @@ class Sockets:
         del self._watchers[sock.fileno()]
         self._epoll.unregister(sock)
 
-    def poll(self) -> None:
-        """Tell watchers what has happened so far."""
-        watchers = self._watchers
-        for fd, events in self._epoll.poll(0, _AT_ONCE):
-            watchers[fd].on_events(events)
-
     def close(self) -> None:
         """Close the epoll."""
         if not self._epoll.closed:
@@ -68,5 +65,22 @@ class Sockets:
             self._epoll.close()
 
     def _on_readable(self) -> None:
-        self.poll()
-        self._ready()
+        ready = self._epoll.poll(0, _AT_ONCE)
+        if len(ready) == 1:
+            fd, events = ready[0]
+            watcher = self._watchers[fd]
+            watcher.on_events(events)
+            self._turns.start_with(watcher)
+            return
+        self._enqueue(ready)
+        self._turns.start()
+
+    def _look(self) -> None:
+        self._enqueue(self._epoll.poll(0, _AT_ONCE))
+
+    def _enqueue(self, ready: Iterable[tuple[int, int]]) -> None:
+        watchers, turns = self._watchers, self._turns
+        for fd, events in ready:
+            watcher = watchers[fd]
+            watcher.on_events(events)
+            turns.enqueue(watcher)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 TURN_SECONDS: Final = 0.001
 """After so long the loop looks for new input, and the next user has its turn."""
@@ -38,7 +39,8 @@ class Left(Enum):
 class Taker(Protocol):
     """A client that takes turns."""
 
-    uid: int
+    share: Share
+    """that of its user"""
     queued: bool
     """whether it waits for a turn; False at first, and for `Turns` to change"""
 
@@ -46,18 +48,18 @@ class Taker(Protocol):
         """Do what there is to do, until a time of the clock."""
 
 
-class _Share:
-    """The clients of one user that wait for a turn.
+class Share:
+    """The clients of one user that wait for a turn; `Turns.share` returns it.
 
     Attributes:
         credit: seconds of its turn that are left; below zero, what earlier turns took too long.
         unfinished: clients in the middle of a call.
     """
 
-    __slots__ = ("credit", "favoured", "queued", "uid", "unfinished", "waiting")
+    __slots__ = ("__weakref__", "credit", "favoured", "queue", "queued", "unfinished", "waiting")
 
-    def __init__(self, uid: int, favoured: bool) -> None:
-        self.uid = uid
+    def __init__(self, queue: deque[Share], favoured: bool) -> None:
+        self.queue = queue
         self.favoured = favoured
         self.waiting: deque[Taker] = deque()
         self.unfinished: set[Taker] = set()
@@ -93,11 +95,20 @@ class Turns:
         """called before a turn of the loop: who has become ready meanwhile is enqueued"""
         self._loop = asyncio.get_running_loop()
         self._favoured_uids = frozenset((0, os.geteuid()) if favoured is None else favoured)
-        self._shares: dict[int, _Share] = {}
-        self._favoured: deque[_Share] = deque()
-        self._others: deque[_Share] = deque()
+        self._shares: WeakValueDictionary[int, Share] = WeakValueDictionary()
+        self._favoured: deque[Share] = deque()
+        self._others: deque[Share] = deque()
         self._favoured_turns = 0  # since another user had one
         self._handle: asyncio.Handle | None = None
+
+    def share(self, uid: int) -> Share:
+        """Return the share of a user, which its clients keep."""
+        share = self._shares.get(uid)
+        if share is None:
+            favoured = uid in self._favoured_uids
+            share = Share(self._favoured if favoured else self._others, favoured)
+            self._shares[uid] = share
+        return share
 
     def add(self, taker: Taker) -> None:
         """Give a client a turn soon, behind the others of its user; a no-op while it waits."""
@@ -109,19 +120,26 @@ class Turns:
         if taker.queued:
             return
         taker.queued = True
-        share = self._shares.get(taker.uid)
-        if share is None:
-            favoured = taker.uid in self._favoured_uids
-            share = self._shares[taker.uid] = _Share(taker.uid, favoured)
+        share = taker.share
         share.waiting.append(taker)
         if not share.queued:
             share.queued = True
-            self._queue(share).append(share)
+            share.queue.append(share)
 
     def start(self) -> None:
         """Give turns to those that were enqueued: now, or when the turns before have ended."""
         if self._handle is None:
             self.run()
+
+    def start_with(self, taker: Taker) -> None:
+        """Give a client a turn as `start` does; at once and in less time if no other waits."""
+        if self._handle is None and not taker.queued and not self._favoured and not self._others:
+            left = taker.turn(self.clock() + TURN_SECONDS)
+            if left is not Left.NOTHING:
+                self.add(taker)
+        else:
+            self.enqueue(taker)
+            self.start()
 
     def run(self) -> None:
         """Give turns for about `TURN_SECONDS`; the loop's next turn goes on with what is left."""
@@ -149,10 +167,7 @@ class Turns:
         self.look()
         self.run()
 
-    def _queue(self, share: _Share) -> deque[_Share]:
-        return self._favoured if share.favoured else self._others
-
-    def _next(self) -> _Share | None:
+    def _next(self) -> Share | None:
         """Return the user whose turn it is, None if no client waits."""
         if self._favoured and (not self._others or self._favoured_turns < FAVOURED_AT_ONCE):
             queue = self._favoured
@@ -168,10 +183,11 @@ class Turns:
             return share
         return None
 
-    def _serve(self, share: _Share, began: float, until: float) -> float:
+    def _serve(self, share: Share, began: float, until: float) -> float:
         """Give turns to the clients of a user; return the time."""
         waiting = share.waiting
-        until = min(until, began + max(share.credit, 0.0))
+        if began + share.credit < until:
+            until = began + share.credit
         now = began
         while waiting:
             taker = waiting.popleft()
@@ -188,12 +204,12 @@ class Turns:
         if not waiting:
             # What it owes is forgotten: it had to wait for no other user.
             share.queued = False
-            del self._shares[share.uid]
+            share.credit = 0.0
             return now
         share.credit -= now - began
         if share.credit > 0:
-            self._queue(share).appendleft(share)
+            share.queue.appendleft(share)
         else:
-            self._queue(share).append(share)
+            share.queue.append(share)
             self._favoured_turns += share.favoured
         return now

@@ -34,6 +34,8 @@ ASYNCHRONOUS = {
     "server.acceptor",
     "server.connection",
     "server.refusals",
+    "server.sockets",
+    "server.turns",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

@@ -17,6 +17,7 @@ import pytest
 import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.account import AccountLimits
 from nodedevd.server.connection import TURN_BYTES
@@ -53,6 +54,9 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Ticker:
     """A stream whose replies the test provides."""
+
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -125,7 +129,7 @@ class Bench:
         """Stream numbers."""
         if not request.more:
             raise ExpectedMore
-        return IterableStream(b'{"number":%d}' % number for number in range(parameters.to))
+        return IterableStream((b'{"number":%d}' % number for number in range(parameters.to)), bytes)
 
     def blob(self, parameters: Size, request: Request) -> Answer:
         """Answer something large."""
@@ -140,7 +144,7 @@ class Bench:
                 self.generated += 1
                 yield b'{"blob":"%b"}' % (b"x" * parameters.to)
 
-        return IterableStream(generate())
+        return IterableStream(generate(), bytes)
 
     async def wait(self, parameters: Text, request: Request) -> Answer:
         """Answer when the gate opens."""
