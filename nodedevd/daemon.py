@@ -25,6 +25,7 @@ from nodedevd.follow.shared_look import UNANSWERED, SharedLook
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.logs import lost_messages
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
@@ -111,6 +112,7 @@ class Daemon:
 
     def status(self) -> Status:
         """Return the state of the daemon and what it could not read."""
+        left_out, dropped = lost_messages()
         return build_status(
             self._store.snapshot,
             sysroot=self._sysroot.root,
@@ -119,6 +121,8 @@ class Daemon:
             followed=self._follower.followed,
             clients=self._server.clients,
             calls=self._varlink.calls + self._libvirt.calls,
+            log_left_out=left_out,
+            log_dropped=dropped,
         )
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:

@@ -33,6 +33,9 @@ ASYNCHRONOUS = {
     "client.asyncio_backend",
     "server.acceptor",
     "server.connection",
+    "server.refusals",
+    "server.sockets",
+    "server.turns",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

@@ -13,11 +13,20 @@ from typing import Final
 
 import msgspec
 
+from nodedevd.errors import TooManyClients
 from nodedevd.model.freshness import Freshness
+from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.protocol import BadLength, MessageType, PacketDecoder
+from nodedevd.server.libvirt.protocol import (
+    BadLength,
+    ErrorCode,
+    ErrorDomain,
+    MessageType,
+    PacketDecoder,
+    RpcError,
+)
 from nodedevd.server.libvirt.session import LibvirtSession
 from nodedevd.server.reply_cache import ReplyCache
 
@@ -55,20 +64,38 @@ class LibvirtConversations(ConversationFactory):
         # By number: a snapshot as token would stay in memory.
         self.replies = ReplyCache(lambda: devices.store.snapshot.generation)
 
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> LibvirtConversation:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> LibvirtConversation:
         """Return the conversation with a new client."""
-        return LibvirtConversation(self, peer, wake)
+        return LibvirtConversation(self, peer, wake, holding or Holding())
 
-    def refusal(self, limit: int) -> bytes:
-        """Return nothing: the protocol has no message before the first call."""
-        return b""
+    def refusal(self, error: TooManyClients, received: bytes) -> bytes | None:
+        """Return the reply to the first call, None as long as its header is not complete."""
+        decoder = PacketDecoder(limit=0)
+        decoder.feed(received)
+        try:
+            packet = decoder.next()
+        except BadLength:
+            return b""
+        if packet is None:
+            return None
+        reason = RpcError(ErrorCode.RPC, ErrorDomain.RPC, str(error))
+        return remote.encode_error(packet.header, reason)
 
 
 class LibvirtConversation(Conversation[bytes]):
     """The packets of one client."""
 
-    def __init__(self, shared: LibvirtConversations, peer: Peer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shared: LibvirtConversations,
+        peer: Peer,
+        wake: Callable[[], None],
+        holding: Holding,
+    ) -> None:
         self._shared = shared
+        self._holding = holding
         self._limits = shared.limits
         self._peer = peer
         self._wake = wake
@@ -109,7 +136,8 @@ class LibvirtConversation(Conversation[bytes]):
         try:
             packet = self._decoder.next()
         except BadLength as error:
-            _log.info("closing the connection of process %d: it sent %s", self._peer.pid, error)
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: it sent %s", pid, error, extra=user)
             self.ended = True
             return None
         if packet is None:
@@ -138,14 +166,14 @@ class LibvirtConversation(Conversation[bytes]):
         """Unsubscribe from events."""
         self._session.close()
 
-    def tick(self) -> bytes:
-        """Count the silence; return a ping after a silent interval."""
+    def tick(self) -> None:
+        """Count the silence; after a silent interval there is a ping to send."""
         self._unanswered_pings = 0 if self._heard else self._unanswered_pings + 1
         self._heard = False
         if self._unanswered_pings > self._limits.keepalive_count:
             self.failure = "it does not answer pings"
-            return b""
-        return remote.encode_keepalive(remote.PING) if self._unanswered_pings else b""
+        elif self._unanswered_pings:
+            self._ready.append(remote.encode_keepalive(remote.PING))
 
     def _on_change(self) -> None:
         if self._session.behind:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.reply_cache import Cacheable
+
+T = TypeVar("T")
 
 
 class Chunk(NamedTuple):
@@ -17,7 +20,15 @@ class Chunk(NamedTuple):
 
 
 class Stream(Protocol):
-    """The replies to one call with `more`, each fetched when the client can take it."""
+    """The replies to one call with `more`, each fetched when the client can take it.
+
+    Attributes:
+        snapshot: what `next` still reads, which stays in memory for that; None if nothing.
+        own_bytes: memory that the stream keeps for its client alone.
+    """
+
+    snapshot: Snapshot | None
+    own_bytes: int
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin; the stream calls `wake` on the event loop when `next` has a reply again."""
@@ -29,14 +40,23 @@ class Stream(Protocol):
         """Release everything, started or not: all is sent, or the client has gone."""
 
 
-class IterableStream:
-    """The stream of an iterable of replies, at least one.
+class IterableStream(Generic[T]):
+    """The stream of an iterable, at least one; `write` makes a reply of each.
 
-    It stays one reply ahead of what is sent, to recognize the last one.
+    It stays one ahead of what is sent, to recognize the last one.
     """
 
-    def __init__(self, replies: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        replies: Iterable[T],
+        write: Callable[[T], bytes],
+        snapshot: Snapshot | None = None,
+        own_bytes: int = 0,
+    ) -> None:
+        self.snapshot = snapshot
+        self.own_bytes = own_bytes
         self._replies = iter(replies)
+        self._write = write
         self._ahead = next(self._replies, None)
         if self._ahead is None:
             raise ValueError("a stream has at least one reply")
@@ -49,12 +69,26 @@ class IterableStream:
         if self._ahead is None:
             return None
         reply, self._ahead = self._ahead, next(self._replies, None)
-        return Chunk(reply, last=self._ahead is None)
+        return Chunk(self._write(reply), last=self._ahead is None)
 
     def close(self) -> None:
         """Drop the replies that were not sent."""
-        self._replies, self._ahead = iter(()), None
+        self._replies, self._ahead, self.snapshot = iter(()), None, None
 
 
-Answer: TypeAlias = bytes | Cacheable[bytes] | Stream
+class LongAnswer:
+    """The parameters of one reply in parts, each made when the client can take it.
+
+    Clients share what the parts are made of, so a client that does not read costs one part and
+    the snapshot that the others are made from.
+    """
+
+    def __init__(self, parts: Iterable[bytes], snapshot: Snapshot, own_bytes: int = 0) -> None:
+        self.parts = iter(parts)
+        self.snapshot = snapshot
+        self.own_bytes = own_bytes
+        """memory that is kept for this client alone"""
+
+
+Answer: TypeAlias = bytes | Cacheable[bytes] | LongAnswer | Stream
 """The parameters of the one reply, the text of a JSON object, or a stream of replies."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Final
 
 from nodedevd import errors
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.reply_cache import Cacheable, ReplyCache
-from nodedevd.server.varlink.answers import Answer, Stream
+from nodedevd.server.varlink.answers import Answer, LongAnswer, Stream
 from nodedevd.server.varlink.misdirected import refuse_libvirt
 from nodedevd.server.varlink.service import Service
 from nodedevd.varlink import (
@@ -19,11 +21,22 @@ from nodedevd.varlink import (
     Malformed,
     VarlinkError,
     encode_error,
+    encode_long_reply,
     encode_reply,
 )
 
 _log: Final = logging.getLogger(__name__)
 _NO_CALL: Final = Call("")
+
+UNCOUNTED_BYTES: Final = 4096
+"""A half message, or the text of a call, up to this size is not counted."""
+UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+"""Nor is a reply up to this size."""
+DECODED_FACTOR: Final = 20
+"""Memory that a decoded call may take, as a multiple of its text: short strings in a set."""
+SNAPSHOT_DEVICE_BYTES: Final = 256
+"""Memory that a snapshot takes for each device when it is no longer the current one, so that its
+maps are kept for it alone."""
 
 
 class VarlinkConversations(ConversationFactory):
@@ -45,24 +58,34 @@ class VarlinkConversations(ConversationFactory):
         self.replies = ReplyCache(state)
         self.message_bytes = message_bytes
 
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> VarlinkConversation:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> VarlinkConversation:
         """Return the conversation with a new client."""
-        return VarlinkConversation(self, peer, wake)
+        return VarlinkConversation(self, peer, wake, holding or Holding())
 
-    def refusal(self, limit: int) -> bytes:
-        """Return the error TooManyClients."""
-        error = self.service.translate(errors.TooManyClients(limit))
-        return encode_error(error.name, error.parameters)
+    def refusal(self, error: errors.TooManyClients, received: bytes) -> bytes:
+        """Return the error, which needs no call."""
+        translated = self.service.translate(error)
+        return encode_error(translated.name, translated.parameters)
 
 
 class VarlinkConversation(Conversation[Answer]):
     """The calls of one client.
 
-    It holds at most one message and what one read received, and one reply.
+    It holds at most one message and what one read received, and one reply. What is large of that,
+    and what streams keep, counts as held by its user: what exceeds the budget is refused.
     """
 
-    def __init__(self, shared: VarlinkConversations, peer: Peer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shared: VarlinkConversations,
+        peer: Peer,
+        wake: Callable[[], None],
+        holding: Holding,
+    ) -> None:
         self._shared = shared
+        self._holding = holding
         self._service = shared.service
         self._peer = peer
         self._wake = wake
@@ -73,11 +96,19 @@ class VarlinkConversation(Conversation[Answer]):
         self._awaiting = False
         self._ready: bytes | None = None
         self._stream: Stream | None = None
+        self._parts: Iterator[bytes] | None = None  # of a long reply
+        self._kept: Snapshot | None = None  # what the stream or the parts keep in memory
+        self._holds = False  # anything for the call, or for a half message
 
     @property
     def answering(self) -> bool:
         """Whether a call is being answered."""
-        return self._awaiting or self._stream is not None or self._ready is not None
+        return (
+            self._awaiting
+            or self._stream is not None
+            or self._ready is not None
+            or self._parts is not None
+        )
 
     @property
     def outlives_client(self) -> bool:
@@ -97,9 +128,13 @@ class VarlinkConversation(Conversation[Answer]):
             return reply
         if self._stream is not None:
             return self._next_chunk(self._stream)
+        if self._parts is not None:
+            return self._next_part(self._parts)
+        if self._holds:
+            self._release()
         text = self._decoder.take()
         if text is None:
-            return None
+            return self._wait_for_rest() if self._decoder.buffered > UNCOUNTED_BYTES else None
         if isinstance(text, Malformed):
             return self._refuse(text)
         cached = self._shared.replies.get(text)
@@ -120,6 +155,13 @@ class VarlinkConversation(Conversation[Answer]):
             return self._cache(text, answer)
         if isinstance(answer, bytes) or not isinstance(answer, Awaitable):
             return self._begin(answer)
+        if len(text) > UNCOUNTED_BYTES:
+            try:
+                self._hold("call", len(text) * DECODED_FACTOR)
+            except errors.BudgetExceeded as error:
+                if isinstance(answer, Coroutine):
+                    answer.close()
+                return self._fail(error)
         self._awaiting = True
         return answer
 
@@ -128,7 +170,7 @@ class VarlinkConversation(Conversation[Answer]):
         self._awaiting = False
         if not self._closed:
             self._ready = self._begin(answer)
-        elif not isinstance(answer, (bytes, Cacheable)):
+        elif not isinstance(answer, (bytes, Cacheable, LongAnswer)):
             _close(answer)
 
     def failed(self, error: BaseException) -> None:
@@ -141,6 +183,7 @@ class VarlinkConversation(Conversation[Answer]):
         """Close the stream, if there is one."""
         self._closed = True
         self._end_stream()
+        self._parts = None
 
     def _cache(self, call: bytes, cacheable: Cacheable[bytes]) -> bytes:
         if self._call.oneway:
@@ -152,21 +195,54 @@ class VarlinkConversation(Conversation[Answer]):
     def _begin(self, answer: Answer) -> bytes | None:
         """Return the reply of an answer, or the first reply of a stream."""
         found = answer.answer if isinstance(answer, Cacheable) else answer
+        if isinstance(found, (bytes, LongAnswer)) and self._call.oneway:
+            return b""
         if isinstance(found, bytes):
-            return b"" if self._call.oneway else encode_reply(found)
+            return self._bounded(encode_reply(found))
         try:
+            if isinstance(found, LongAnswer):
+                self._hold("answer", found.own_bytes)
+                self._keep(found.snapshot)
+                self._parts = encode_long_reply(found.parts)
+                return self._next_part(self._parts)
             if self._call.oneway or not self._call.more:
                 found.close()
                 raise errors.ExpectedMore
             self._stream = found
+            self._hold("answer", found.own_bytes)
+            self._keep(found.snapshot)
             found.start(self._wake)
         except Exception as error:
             return self._fail(error)
         return self._next_chunk(found)
 
+    def _bounded(self, reply: bytes) -> bytes:
+        """Return a reply, or the error that the client may not hold one of this size."""
+        if len(reply) > UNCOUNTED_REPLY_BYTES:
+            try:
+                self._hold("reply", len(reply))
+            except errors.BudgetExceeded as error:
+                return self._fail(error)
+        return reply
+
+    def _next_part(self, parts: Iterator[bytes]) -> bytes | None:
+        """Return the next part of a long reply; the client is dropped if it cannot be made."""
+        try:
+            part = next(parts, None)
+        except Exception:
+            _log.exception("a call failed in the middle of its reply")
+            self.failure = "its reply cannot be completed"
+            part = None
+        if part is None:
+            self._parts = None
+            return b""
+        return part
+
     def _next_chunk(self, stream: Stream) -> bytes | None:
         try:
             chunk = stream.next()
+            if stream.snapshot is not self._kept:
+                self._keep(stream.snapshot)
         except Exception as error:
             return self._fail(error)
         if chunk is None:
@@ -174,6 +250,36 @@ class VarlinkConversation(Conversation[Answer]):
         if chunk.last:
             self._end_stream()
         return encode_reply(chunk.parameters, continues=not chunk.last)
+
+    def _wait_for_rest(self) -> bytes | None:
+        """Hold the part of a message that has arrived, or drop it and return the error."""
+        try:
+            self._hold("input", self._decoder.buffered)
+        except errors.BudgetExceeded as error:
+            self._decoder.drop()
+            self._call = _NO_CALL
+            return self._fail(error)
+        return None
+
+    def _hold(self, what: str, size: int) -> None:
+        if size:
+            self._holding.set(what, size)
+            self._holds = True
+
+    def _keep(self, snapshot: Snapshot | None) -> None:
+        """Note which snapshot is kept in memory for this client, perhaps among others."""
+        if snapshot is None:
+            self._holding.drop("snapshot")
+        else:
+            self._holding.share("snapshot", snapshot, SNAPSHOT_DEVICE_BYTES * len(snapshot))
+            self._holds = True
+        self._kept = snapshot
+
+    def _release(self) -> None:
+        """Hold nothing any longer: the reply to the last call is sent, or all but sent."""
+        self._holding.close()
+        self._holds = False
+        self._kept = None
 
     def _end_stream(self) -> None:
         stream, self._stream = self._stream, None

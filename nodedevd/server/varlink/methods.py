@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -30,7 +31,7 @@ from nodedevd.questions.in_use import VfioUsage
 from nodedevd.questions.resolve import needs_nodes, resolve
 from nodedevd.server.encodings import Encodings, json_text
 from nodedevd.server.reply_cache import Cacheable
-from nodedevd.server.varlink.answers import Answer, IterableStream
+from nodedevd.server.varlink.answers import Answer, IterableStream, LongAnswer
 from nodedevd.server.varlink.parameters import (
     DescribeParameters,
     DumpXmlParameters,
@@ -47,8 +48,9 @@ from nodedevd.server.varlink.service import Interface, MethodTable, Request
 from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
 
-CHUNK_BYTES = 512 << 10
-"""A reply of a stream ends with the device that takes it past this size."""
+CHUNK_BYTES = 32 << 10
+"""A reply of a stream, and a part of a long one, ends with the device that takes it past this
+size. A client that does not read keeps one in memory."""
 _NO_GENERATION = -1  # no change follows it: a watch begins with `resync`
 
 
@@ -113,7 +115,7 @@ class DevicesInterface:
         """Answer the names, parents and capabilities of devices."""
         snapshot = self._store.snapshot
         entries = map(self._encodings.entry, snapshot.select(parameters.capabilities))
-        return _devices(snapshot.generation, entries, request)
+        return _devices(snapshot, entries, request)
 
     @methods.add("Describe", DescribeParameters)
     def describe(
@@ -167,9 +169,9 @@ class DevicesInterface:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
         if request.more:
-            return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
-        answer = _join(head, pieces, b"", b'"}')
-        if names is None or len(devices) != 1:
+            return _stream(head, pieces, b"", b'"}', snapshot)
+        answer = _answer(head, pieces, b"", b'"}', snapshot)
+        if names is None or len(devices) != 1 or not isinstance(answer, bytes):
             return answer
         return Cacheable(answer, self._freshness.fresh_until(devices[0]))
 
@@ -211,7 +213,7 @@ class DevicesInterface:
     def _snapshot(self, parameters: SnapshotParameters, request: Request) -> Answer:
         snapshot = self._store.snapshot
         devices = map(self._encodings.json, _chosen(snapshot, parameters))
-        return _devices(snapshot.generation, devices, request)
+        return _devices(snapshot, devices, request)
 
     @methods.add("Fits", FitsParameters)
     def fits(self, parameters: FitsParameters, request: Request) -> Answer | Awaitable[Answer]:
@@ -310,15 +312,41 @@ async def _after(refreshed: Awaitable[None], answer: Callable[[], Answer]) -> An
     return answer()
 
 
-def _devices(generation: int, objects: Iterable[bytes], request: Request) -> Answer:
-    head = b'{"generation":%d,"devices":[' % generation
-    if not request.more:
-        return _join(head, objects, b",", b"]}")
-    return IterableStream(head + b",".join(chunk) + b"]}" for chunk in _chunks(objects))
+def _devices(snapshot: Snapshot, objects: Iterable[bytes], request: Request) -> Answer:
+    head = b'{"generation":%d,"devices":[' % snapshot.generation
+    if request.more:
+        return _stream(head, objects, b",", b"]}", snapshot)
+    return _answer(head, objects, b",", b"]}", snapshot)
 
 
-def _join(head: bytes, pieces: Iterable[bytes], separator: bytes, tail: bytes) -> bytes:
-    return b"".join((head, separator.join(pieces), tail))
+def _stream(
+    head: bytes, pieces: Iterable[bytes], separator: bytes, tail: bytes, snapshot: Snapshot
+) -> Answer:
+    def written(chunk: Sequence[bytes]) -> bytes:
+        return b"".join((head, separator.join(chunk), tail))
+
+    return IterableStream(_chunks(pieces), written, snapshot, _list_bytes(snapshot))
+
+
+def _answer(
+    head: bytes, pieces: Iterable[bytes], separator: bytes, tail: bytes, snapshot: Snapshot
+) -> bytes | LongAnswer:
+    chunks = _chunks(pieces)
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        return b"".join((head, separator.join(first), tail))
+
+    def parts() -> Iterator[bytes]:
+        yield head + separator.join(first)
+        for chunk in itertools.chain((second,), chunks):
+            yield separator + separator.join(chunk)
+        yield tail
+
+    return LongAnswer(parts(), snapshot, _list_bytes(snapshot))
+
+
+def _list_bytes(snapshot: Snapshot) -> int:
+    return 8 * len(snapshot)  # of the devices that are chosen, as pointers
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:

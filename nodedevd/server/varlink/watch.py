@@ -23,6 +23,7 @@ from nodedevd.tree.graft import tree_path
 
 ChangeEvent = Literal["added", "changed", "removed"]
 
+_NAME_BYTES = 128
 CACHED_BYTES = 8 << 20
 """Capacity for replies about changes, which many watchers share."""
 
@@ -34,6 +35,11 @@ class Filter(msgspec.Struct, frozen=True):
     """as `model.filter_words` returns them"""
     names: frozenset[str] | None = None
     """names and sysfs paths"""
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that the names take: each a string, in a set."""
+        return sum(_NAME_BYTES + len(name) for name in self.names or ())
 
     def matches(self, device: Device) -> bool:
         """Return whether a device passes."""
@@ -123,6 +129,8 @@ class WatchStream:
     ) -> None:
         self._replies = replies
         self._store = replies.store
+        self.own_bytes = wanted.own_bytes
+        self.snapshot: Snapshot | None = None
         self._wanted = wanted
         self._snapshot = snapshot
         self._content = content
@@ -167,6 +175,7 @@ class WatchStream:
         if self._wake is not None:
             self._store.unsubscribe(self._wake)
         self._pending = iter(())
+        self.snapshot = None
 
     def _resync(self) -> None:
         snapshot = self._store.snapshot
@@ -177,10 +186,12 @@ class WatchStream:
         if resync:
             yield self._replies.mark("resync", snapshot.generation)
         if self._snapshot:
+            self.snapshot = snapshot
             # From the root downwards, so that a client knows each device's parent before it.
             for device in sorted(snapshot, key=tree_path):
                 if self._wanted.matches(device):
                     yield self._replies.present(snapshot.generation, device, self._content)
+            self.snapshot = None
         yield self._replies.mark("ready", snapshot.generation)
 
     def _event(self, change: Change) -> ChangeEvent | None:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.errors import NoSuchDevice
+from nodedevd.errors import NoSuchDevice, TooManyClients
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.conversation import Peer
 from nodedevd.server.libvirt.protocol import (
     AUTH_LIST,
@@ -43,6 +44,8 @@ class Silent:
     """A stream without replies, which counts how often it is closed."""
 
     closings = 0
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def start(self, wake: Callable[[], None]) -> None:
         """Wake at once."""
@@ -77,7 +80,7 @@ class Handlers:
     @methods.add("Letters", Text)
     def letters(self, parameters: Text, request: Request) -> Answer:
         """Stream."""
-        return IterableStream(b'"%b"' % letter.encode() for letter in parameters.text)
+        return IterableStream((b'"%b"' % letter.encode() for letter in parameters.text), bytes)
 
     @methods.add("Silent", Text)
     def silent(self, parameters: Text, request: Request) -> Answer:
@@ -270,4 +273,5 @@ async def test_oneway_call_outlives_its_client(bench: Bench) -> None:
 
 def test_refusal_names_the_limit(bench: Bench) -> None:
     """A client that is one too many gets it as a reply to nothing."""
-    assert bench.protocol.refusal(7) == encode_error(f"{NAME}.TooManyClients", {"limit": 7})
+    refusal = bench.protocol.refusal(TooManyClients(7, 1000), b"")
+    assert refusal == encode_error(f"{NAME}.TooManyClients", {"limit": 7, "user": 1000})

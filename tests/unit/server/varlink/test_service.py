@@ -267,7 +267,7 @@ def test_parameters_that_accept_anything_are_refused() -> None:
 
 def test_iterable_stream_marks_the_last_reply() -> None:
     """The last is known when it is sent."""
-    stream = IterableStream(iter([b"1", b"2"]))
+    stream = IterableStream(iter([b"1", b"2"]), bytes)
     assert [stream.next(), stream.next(), stream.next()] == [
         Chunk(b"1", last=False),
         Chunk(b"2", last=True),
@@ -284,7 +284,7 @@ def test_iterable_stream_stays_one_ahead() -> None:
             made.append(number)
             yield b"{}"
 
-    stream = IterableStream(replies())
+    stream = IterableStream(replies(), bytes)
     assert made == [0]
     stream.next()
     assert made == [0, 1]
@@ -296,4 +296,4 @@ def test_iterable_stream_stays_one_ahead() -> None:
 def test_iterable_stream_of_nothing_is_refused() -> None:
     """A call has at least one reply."""
     with pytest.raises(ValueError, match="at least"):
-        IterableStream([])
+        IterableStream([], bytes)
