@@ -216,7 +216,7 @@ class Sources:
         self._reports = reports
         self._open_monitor = open_monitor
         self._sender: udev.EventSource = "kernel"
-        definitions = partial(DirectoryMonitor, root.rstrip("/") + DEFINITIONS, root)
+        definitions = partial(DirectoryMonitor, DEFINITIONS, root)
         self.uevents = Source("uevents", self._open_uevents, reports.on_uevents, reports.on_gap)
         self.links = Source("rtnetlink messages", LinkMonitor, self._on_links, reports.on_gap)
         self.definitions = Source(

@@ -3,7 +3,7 @@
 A sysroot is a directory that holds `sys/`, or an archive of one (`host/archive`); `/` is this
 host's own. Every path given and returned is the host's own (`/sys/devices/…`), never with the
 root in front. A link that is absolute, or climbs too far, is resolved inside the root, as
-chroot(2) would.
+chroot(2) would; and the root is not left when its owner changes it during a read, see `rooted`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from threading import get_ident
 from typing import Any, ClassVar, TypeAlias
 
@@ -23,6 +23,7 @@ from nodedevd.host.devlink import is_switchdev
 from nodedevd.host.ethtool import active_features
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.pci_ids import PciIds
+from nodedevd.host.rooted import Rooted
 
 _ATTRIBUTE_SIZE = 4096  # an attribute of sysfs has one page at most
 _FILE_LIMIT = 16 << 20
@@ -46,30 +47,35 @@ class Sysroot:
         self.root = os.path.abspath(root)
         self.live = self.root == "/"
         """whether it is the host that this process runs on"""
-        self._prefix = "" if self.live else self.root
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
         self.remembered: dict[object, Any] = {}
         """what stays true and cannot always be read, such as the name of a type"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
-        # The file system, in four calls: the kernel's, or an archive's.
+        # The file system, in four calls: of the kernel, of a directory, or of an archive.
         self._listdir: Callable[[str], list[str]] = os.listdir
         self._readlink: Callable[[str], str] = os.readlink
         self._lstat: Callable[[str], os.stat_result] = os.lstat
         self._read: Callable[[str, int | None], bytes] = _read_file
+        self._rooted: Rooted | None = None
+        if self.live:
+            return
         if os.path.isfile(self.root):
             from nodedevd.host.archive.text import read_archive  # few hosts are in one
 
             archive = read_archive(self.root)
-            self._prefix = ""
             self._listdir, self._readlink = archive.listdir, archive.readlink
             self._lstat, self._read = archive.lstat, archive.read
+        else:
+            rooted = self._rooted = Rooted(self.root)
+            self._listdir, self._readlink = rooted.listdir, rooted.readlink
+            self._lstat, self._read = rooted.lstat, partial(_read_rooted, rooted)
 
     def check(self) -> None:
         """Raise `NotASysroot` unless the root holds a directory `sys`."""
         try:
-            if stat.S_ISDIR(self._lstat(self._prefix + self.resolve("/sys")).st_mode):
+            if stat.S_ISDIR(self._lstat(self.resolve("/sys")).st_mode):
                 return
         except OSError:
             pass
@@ -80,6 +86,8 @@ class Sysroot:
         self.alike.clear()
         self._real.clear()
         self._plain.clear()
+        if self._rooted is not None:
+            self._rooted.forget()
 
     def keep(self, key: object, value: Any) -> None:
         """Keep what was read for one of several that are the same, in `alike`."""
@@ -98,11 +106,21 @@ class Sysroot:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        return self._read(self._prefix + self.resolve(path), size)
+        return self._read(self.resolve(path), size)
 
     def read_link(self, path: str) -> str:
         """Return the text of a link. Raises OSError."""
         return self._readlink(self._locate(path))
+
+    def open_directory(self, path: str) -> int:
+        """Open a directory with O_PATH: a name for it that stays right. Raises OSError.
+
+        The kernel has it in memory, or it is on the disk of the system. Not for an archive.
+        """
+        if self.live:
+            return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        assert self._rooted is not None, "an archive has no descriptors"
+        return self._rooted.open_directory(self.resolve(path))
 
     # -- what builds on them -----------------------------------------------------------
 
@@ -160,11 +178,11 @@ class Sysroot:
                 done = here
                 continue
             try:
-                text = self._readlink(self._prefix + here)
+                text = self._readlink(here)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     raise
-                if error.errno == errno.EINVAL and todo:
+                if error.errno == errno.EINVAL:
                     self._plain.add(here)
                 done = here
                 continue
@@ -180,7 +198,7 @@ class Sysroot:
     def mode(self, path: str) -> int | None:
         """Return the permissions of what a path leads to; None if that is absent."""
         try:
-            return stat.S_IMODE(self._lstat(self._prefix + self.resolve(path)).st_mode)
+            return stat.S_IMODE(self._lstat(self.resolve(path)).st_mode)
         except (OSError, ValueError):
             return None
 
@@ -231,22 +249,29 @@ class Sysroot:
         return PciIds(b"")
 
     def _locate(self, path: str, *, follow: bool = False) -> str:
-        """Return the path in the file system that the root lies in."""
+        """Return the path without links that the last part of a path has, or all of it."""
         assert get_ident() != self.loop_thread, "blocking read on the event loop"
         if self.live:
             return path
         if follow:
-            return self._prefix + self.resolve(path)
+            return self.resolve(path)
         directory, _, name = path.rpartition("/")
         real = self._real.get(directory)
         if real is None:
             real = self._real[directory] = self.resolve(directory)
-        return f"{self._prefix}{real}/{name}" if real != "/" else f"{self._prefix}/{name}"
+        return f"{real}/{name}" if real != "/" else f"/{name}"
 
 
 def _read_file(path: str, size: int | None) -> bytes:
     """Read a file that is not a link: whole, or its first `size` bytes."""
-    descriptor = os.open(path, _OPEN_FLAGS)
+    return _read_and_close(os.open(path, _OPEN_FLAGS), path, size)
+
+
+def _read_rooted(rooted: Rooted, path: str, size: int | None) -> bytes:
+    return _read_and_close(rooted.open_file(path), path, size)
+
+
+def _read_and_close(descriptor: int, path: str, size: int | None) -> bytes:
     try:
         # sysfs gives no more than a page at a time, of a binary attribute neither. procfs may give
         # less before the end.

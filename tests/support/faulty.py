@@ -55,7 +55,7 @@ class FaultySysroot(Sysroot):
         if self._vanishing is not None and f"{path}/".startswith(f"{self._vanishing}/"):
             self._left -= 1
             if self._left == 0:
-                shutil.rmtree(f"{self._prefix}{self._vanishing}")
+                shutil.rmtree(f"{self.root.rstrip('/')}{self._vanishing}")
         number = self._errors.get(path)
         if number is not None:
             raise OSError(number, os.strerror(number), path)

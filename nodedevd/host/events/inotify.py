@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+from nodedevd.host.sysroot import Sysroot
+
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x08, 0x40, 0x80, 0x100, 0x200
 _WATCHED = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _OVERFLOW = 0x4000
@@ -24,13 +26,15 @@ _BUFFER_BYTES = 1 << 16
 class DirectoryMonitor:
     """Watches a directory and its subdirectories, one level deep.
 
-    The directory need not exist: each of its ancestors below `top`, which must exist, is
-    watched for the next one. Raises OSError when the kernel refuses an inotify descriptor.
+    The directory need not exist: each of its ancestors is watched for the next one. `path` is
+    one of the host at `root`; links are followed as in a scan, and none leads out of `root`. An
+    archive of a host does not change. Raises OSError when the kernel refuses an inotify
+    descriptor.
     """
 
-    def __init__(self, path: str, top: str = "/") -> None:
+    def __init__(self, path: str, root: str = "/") -> None:
         self._path = path
-        self._top = top
+        self._sysroot = Sysroot(root) if os.path.isdir(root) else None
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._descriptor < 0:
@@ -46,7 +50,7 @@ class DirectoryMonitor:
         return int(self._descriptor)
 
     def drain(self) -> Iterator[str]:
-        """Yield the directory's path for each batch of events that concerns it; does not block."""
+        """Yield the path for each batch of events that concerns it; does not block."""
         with suppress(BlockingIOError):
             while data := os.read(self._descriptor, _BUFFER_BYTES):
                 concerns = [self._take(*event) for event in _events(data)]
@@ -72,19 +76,50 @@ class DirectoryMonitor:
     def _watch_all(self) -> None:
         # From the top down: a directory that appears below a watched one causes an event.
         self._awaited.clear()
-        above = self._top.rstrip("/")
-        for name in os.path.relpath(self._path, self._top).split("/"):
+        if self._sysroot is not None:
+            self._sysroot.forget()
+        above = ""
+        for name in self._path.split("/")[1:]:
             self._awaited[self._watch(above or "/")] = name
             above = f"{above}/{name}"
         self._own = self._watch(self._path)
-        with suppress(OSError):
-            for name in os.listdir(self._path):
-                self._watch(f"{self._path}/{name}")
+        for name in self._names():
+            self._watch(f"{self._path}/{name}")
+
+    def _names(self) -> list[str]:
+        try:
+            directory = self._open(self._path)
+        except OSError:
+            return []
+        try:
+            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+        except OSError:
+            return []
+        finally:
+            os.close(directory)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _watch(self, path: str) -> int:
         """Watch a directory and return its watch, the same one as before; -1 if it is missing."""
         mask = _WATCHED | _ONLY_DIRECTORY
-        return int(self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask))
+        try:
+            directory = self._open(path)
+        except OSError:
+            return -1
+        try:
+            # inotify(7) takes no descriptor; this name of it leads nowhere else.
+            name = f"/proc/self/fd/{directory}".encode()
+            return int(self._libc.inotify_add_watch(self._descriptor, name, mask))
+        finally:
+            os.close(directory)
+
+    def _open(self, path: str) -> int:
+        if self._sysroot is None:
+            raise FileNotFoundError(path)
+        return self._sysroot.open_directory(path)
 
 
 def _events(data: bytes) -> Iterator[tuple[int, int, str]]:

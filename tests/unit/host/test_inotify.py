@@ -23,7 +23,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def monitor(directory: Path, tmp_path: Path) -> Iterator[DirectoryMonitor]:
     """Return a monitor that was opened before the directory existed."""
-    monitor = DirectoryMonitor(str(directory), str(tmp_path))
+    monitor = DirectoryMonitor("/etc/mdevctl.d", str(tmp_path))
     yield monitor
     monitor.close()
 
@@ -50,7 +50,7 @@ def test_existing_directory_is_watched(tmp_path: Path) -> None:
     parent = tmp_path / "mdevctl.d" / "mtty"
     parent.mkdir(parents=True)
     file = parent / "uuid"
-    monitor = DirectoryMonitor(str(tmp_path / "mdevctl.d"), str(tmp_path))
+    monitor = DirectoryMonitor("/mdevctl.d", str(tmp_path))
     assert not drained(monitor)
     file.write_text("one")
     assert reported(monitor)
@@ -179,8 +179,30 @@ def test_full_queue_is_a_change_and_all_is_watched_again(
 
 def test_closed_monitor_has_given_its_descriptor_back(tmp_path: Path) -> None:
     """The descriptor is closed."""
-    monitor = DirectoryMonitor(str(tmp_path / "d"), str(tmp_path))
+    monitor = DirectoryMonitor("/d", str(tmp_path))
     descriptor = monitor.fileno()
     monitor.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("linked", ["etc", "etc/mdevctl.d"])
+def test_link_does_not_lead_out_of_the_sysroot(tmp_path: Path, linked: str) -> None:
+    """Whoever made the sysroot learns nothing about other directories; inside, links lead on."""
+    root, outside = tmp_path / "host", tmp_path / "outside"
+    inside = root / "outside"
+    for one in (outside, inside):
+        (one / "mdevctl.d" / "mtty").mkdir(parents=True)
+    target = outside if linked == "etc" else outside / "mdevctl.d"
+    (root / linked).parent.mkdir(parents=True, exist_ok=True)
+    (root / linked).symlink_to(target)
+    monitor = DirectoryMonitor("/etc/mdevctl.d", str(root))
+    (outside / "mdevctl.d" / "mtty" / "uuid").touch()
+    (outside / "mdevctl.d" / "new").mkdir()
+    assert silent(monitor)
+    (root / linked).unlink()
+    (root / linked).symlink_to(str(target).removeprefix(str(tmp_path)))
+    assert reported(monitor)
+    (inside / "mdevctl.d" / "mtty" / "uuid").touch()
+    assert reported(monitor)
+    monitor.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import posixpath
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from nodedevd.errors import BadArchive, NotASysroot
 from nodedevd.host.archive.disk import pack, unpack, write_archive
 from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
+from nodedevd.tree.read import scan
 from tests.support.archives import archives
 from tests.support.trees import Tree
 
@@ -235,7 +238,9 @@ def test_directory_read_as_a_file_fails_with_eisdir(tmp_path: Path) -> None:
     """And leaves no descriptor open."""
     Tree(tmp_path).directory("/sys/bus")
     before = len(os.listdir("/proc/self/fd"))
-    assert failure(Sysroot(str(tmp_path)).read, "/sys/bus") == errno.EISDIR
+    sysroot = Sysroot(str(tmp_path))
+    assert failure(sysroot.read, "/sys/bus") == errno.EISDIR
+    sysroot.forget()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -360,3 +365,74 @@ def test_link_of_any_text_leads_where_a_path_with_dots_does(parts: list[str], te
     path = "/" + "/".join(parts)
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
     assert joined(path, text) == "/" + wanted.lstrip("/")
+
+
+# What changes while it is read
+
+
+def test_directory_that_becomes_a_link_does_not_lead_out(tmp_path: Path) -> None:
+    """Between the look at a path and its use: a file, a listing, a link, a status."""
+    tree = Tree(tmp_path / "host")
+    tree.device(GPU, attributes={"vendor": "0x8086"})
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "vendor").write_text("secret")
+    (outside / "secret").touch()
+    os.symlink("/secret", outside / "driver")
+    sysroot = Sysroot(tree.root)
+    assert sysroot.read(f"{GPU}/vendor") == b"0x8086\n"  # the directory is free of links
+    os.rename(f"{tree.root}{GPU}", f"{tree.root}/aside")
+    os.symlink(outside, f"{tree.root}{GPU}")
+    for fresh in (sysroot, _resolved(Sysroot(tree.root), GPU)):
+        for read in (fresh.listdir, fresh.read, fresh.read_link):
+            for path in (GPU, f"{GPU}/vendor", f"{GPU}/driver"):
+                try:
+                    found = read(path)
+                except OSError:
+                    continue
+                assert "secret" not in str(found), (read, path)
+        assert not fresh.exists(f"{GPU}/secret")
+
+
+def _resolved(sysroot: Sysroot, path: str) -> Sysroot:
+    """Make a sysroot believe that a path has no links, as if it had looked a moment ago."""
+    parts = path.split("/")
+    sysroot._plain.update("/".join(parts[:length]) for length in range(2, len(parts) + 1))
+    return sysroot
+
+
+@pytest.mark.parametrize("depth", [2, 4, 5])
+def test_scan_never_leaves_a_host_whose_directories_become_links(
+    tmp_path: Path, depth: int
+) -> None:
+    """Another user swaps them back and forth, as fast as possible, while the host is read."""
+    tree = Tree(tmp_path / "host")
+    gpu = tree.pci("0000:00:02.0", vendor=0x8086, device=0x3E98, class_=0x030000, driver="i915")
+    shutil.copytree(tree.root, tmp_path / "outside", symlinks=True)
+    Path(f"{tmp_path}/outside{gpu}/vendor").write_text("0x5ec7\n")
+    Path(f"{tmp_path}/outside{gpu}/uevent").write_text("PCI_ID=5EC7:0001\nSECRET=1\n")
+    Path(f"{tmp_path}/outside{gpu}/config").write_bytes(b"\xc7\x5e" + bytes(62))
+    swapped = "/".join(gpu.split("/")[: depth + 1])
+    os.symlink(f"{tmp_path}/outside{swapped}", tmp_path / "link")
+    ended = threading.Event()
+
+    def swap() -> None:
+        inside, link = f"{tree.root}{swapped}", str(tmp_path / "link")
+        while not ended.is_set():
+            exchange(inside, link)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(30):
+            snapshot = scan(Sysroot(tree.root))
+            assert "5ec7" not in repr(list(snapshot)).lower()
+    finally:
+        ended.set()
+        swapper.join()
+
+
+def exchange(one: str, other: str) -> None:
+    """Swap two files by one system call, renameat2(2) with RENAME_EXCHANGE."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
