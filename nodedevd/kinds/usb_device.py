@@ -102,6 +102,7 @@ KIND = Kind(
     read=read,
     write=write,
     subsystems=frozenset({"usb"}),
-    identifying=frozenset({"serial"}),
+    # Whoever makes a device of a USB gadget chooses its words.
+    identifying=frozenset({"manufacturer", "product", "serial"}),
     libvirt=LibvirtForm("usb_device", bit=2, write=write_as_libvirt, shown=_shown_by_libvirt),
 )

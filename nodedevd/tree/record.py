@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterable
 
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.errors import AlreadyExists, NotRecordable
-from nodedevd.host.archive.disk import check_empty, check_parent, unpack, write_archive
+from nodedevd.errors import NotRecordable
+from nodedevd.host.archive.disk import write_directory, write_file
+from nodedevd.host.archive.place import opened
 from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
@@ -29,6 +31,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from nodedevd.tree.stand_ins import StandIns
 
+_RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")
 _READABLE = 0o444
 _OF_INTEREST = 0o113
 """execution, and writing by everybody"""
@@ -142,30 +145,36 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
     identifying values are kept. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
-    NotEmpty, NotRecordable, OSError.
+    NotEmpty, UnsafePath, NotRecordable, OSError.
     """
-    check_parent(target)
-    as_file = target.endswith(ENDING) and not os.path.isdir(target)
-    if not as_file:
-        check_empty(target)
-    elif os.path.lexists(target):
-        raise AlreadyExists(target)
+    with opened(target) as place:
+        as_file = target.endswith(ENDING) and place.name is not None
+        if as_file:
+            place.check_new()
+        else:
+            place.check_empty()
+        archive, done = _read(source, raw=raw)
+        if as_file:
+            write_file(archive, place)
+        else:
+            write_directory(archive, place)
+    return done
+
+
+def _read(source: str, *, raw: bool) -> tuple[Archive, Recorded]:
+    """Return a host as an archive. Raises NotASysroot, BadArchive, NotRecordable, OSError."""
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
     read_host(sysroot)
     read_assignment_facts(sysroot)
     read_device_nodes(sysroot)
-    stand_ins = None if raw else StandIns()
     files = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
+    stand_ins = None if raw else _stand_ins(sysroot, files)
     try:
         archive = _archive(sysroot, files, stand_ins, _pci_ids(snapshot))
     except ValueError as error:
         raise NotRecordable(sysroot.root, str(error)) from None
-    if as_file:
-        write_archive(archive, target)
-    else:
-        unpack(archive, target)
-    return Recorded(
+    return archive, Recorded(
         devices=len(snapshot),
         files=len(files),
         links=len(sysroot.links),
@@ -174,13 +183,19 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
     )
 
 
+def _stand_ins(sysroot: RecordingSysroot, files: Iterable[str]) -> StandIns:
+    """Return the stand-ins of everything that was read."""
+    contents = {path: sysroot.files[path] for path in files}
+    return StandIns(contents, sysroot.links, sysroot.directories)
+
+
 def _archive(
     sysroot: RecordingSysroot, files: Iterable[str], stand_ins: StandIns | None, pci_ids: str
 ) -> Archive:
-    """Return what was read, the same in whatever order it was: stand-ins are numbered."""
+    """Return what was read, the same in whatever order it was."""
 
-    def name(text: str) -> str:
-        return text if stand_ins is None else stand_ins.name(text)
+    def name(path: str) -> str:
+        return path if stand_ins is None else stand_ins.path(path)
 
     archive = Archive(_about(sysroot, raw=stand_ins is None))
     for path in sorted({"/sys", *sysroot.directories}):
@@ -192,8 +207,9 @@ def _archive(
         _add_directory(archive, posixpath.dirname(name(path)))
         archive.add_file(name(path), data, sysroot.permissions(path))
     for path, text in sorted(sysroot.links.items()):
+        target = text if stand_ins is None else stand_ins.link(path, text)
         _add_directory(archive, posixpath.dirname(name(path)))
-        archive.add_link(name(path), _inside(name(path), name(text)))
+        archive.add_link(name(path), _inside(name(path), target))
     if pci_ids:
         _add_directory(archive, posixpath.dirname(PCI_IDS_PATHS[0]))
         archive.add_file(PCI_IDS_PATHS[0], pci_ids.encode())
@@ -219,11 +235,13 @@ def _inside(path: str, text: str) -> str:
 def _about(sysroot: RecordingSysroot, *, raw: bool) -> str:
     """Return the head of an archive: no more of the machine than its kernel."""
     system = os.uname()
-    kernel = f", {system.sysname} {system.release} on {system.machine}" if sysroot.live else ""
+    release = _RELEASE.match(system.release)  # The rest is the builder's.
+    version = f" {release[0]}" if release else ""
+    kernel = f", {system.sysname}{version} on {system.machine}" if sysroot.live else ""
     values = "as they were: the file identifies the machine" if raw else "replaced by stand-ins"
     return (
         f"A host{kernel}, recorded by nodedevd {__version__}.\n"
-        f"Its uuids, serial numbers and hardware addresses are {values}.\n"
+        f"Its serial numbers, addresses, uuids, labels and chosen names are {values}.\n"
     )
 
 

@@ -23,6 +23,7 @@ _HEADER_TYPE = 0x0E
 _CAPABILITY_LIST = 0x34
 _CARDBUS_CAPABILITY_LIST = 0x14
 _CAPABILITY_EXPRESS = 0x10
+_EXPRESS_SIZE = 0x14  # as far as Link Status
 _BRIDGES: dict[int, Literal["pci-bridge", "cardbus-bridge"]] = {
     1: "pci-bridge",
     2: "cardbus-bridge",
@@ -59,6 +60,8 @@ class PciConfig:
         self.bridge: Literal["pci-bridge", "cardbus-bridge"] | None = None
         self.express: PciExpress | None = None
         self.problem: tuple[Literal["refused", "unreadable", "malformed"], str] | None = None
+        self.capabilities: list[int] = []
+        """positions of the capabilities that were looked at"""
         self._data = data
         if not data:
             return
@@ -78,7 +81,7 @@ class PciConfig:
             self._walk(start & 0xFC)
 
     def _walk(self, position: int) -> None:
-        seen = set()
+        seen = self.capabilities
         while position:
             if position in seen or position < 0x40:
                 self.problem = ("malformed", f"capability list breaks at 0x{position:02x}")
@@ -86,14 +89,14 @@ class PciConfig:
             if position + 2 > len(self._data):
                 self._cut(position)
                 return
-            seen.add(position)
+            seen.append(position)
             if self._data[position] == _CAPABILITY_EXPRESS:
                 self._read_express(position)
                 return
             position = self._data[position + 1] & 0xFC
 
     def _read_express(self, position: int) -> None:
-        if position + 0x14 > len(self._data):
+        if position + _EXPRESS_SIZE > len(self._data):
             self._cut(position)
             return
         port_type = self._word(position + 2) >> 4 & 0xF
@@ -134,3 +137,16 @@ def write_express(express: PciExpress, out: Out) -> None:
             if link.speed is not None:
                 attributes["speed"] = f"{link.speed:g}"
             out.empty("link", **attributes, width=str(link.width))
+
+
+def without_identity(data: bytes) -> bytes:
+    """Return the data with zeros for all registers that are not read.
+
+    Registers of a vendor can hold a serial number or a hardware address.
+    """
+    kept = bytearray(len(data))
+    kept[:_HEADER_SIZE] = data[:_HEADER_SIZE]
+    for position in PciConfig(data).capabilities:
+        size = _EXPRESS_SIZE if data[position] == _CAPABILITY_EXPRESS else 2
+        kept[position : position + size] = data[position : position + size]
+    return bytes(kept)

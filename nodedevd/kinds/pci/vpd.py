@@ -7,7 +7,7 @@ resource data in the Plug and Play ISA Specification 1.0a.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -210,24 +210,44 @@ def _write_fields(tag: str, fields: tuple[VpdField, ...], out: Out) -> None:
         out.text(tag, field.value, index=field.index)
 
 
-def without_identity(data: bytes) -> bytes:
-    """Return the data with zeros for letters and digits of fields that can identify the board.
+def without_identity(
+    data: bytes, replace: Callable[[str], str], describe: Callable[[str], str]
+) -> bytes:
+    """Return the data with stand-ins for fields that can identify the board, and zeros between.
 
-    These are the serial number, the asset tag, and all fields of unknown meaning. Malformed
+    `replace` gives those of the serial number, the asset tag, and all fields of unknown meaning;
+    `describe` those in names of the model. What is behind RW and the end tag is no field. Malformed
     Vital Product Data becomes empty.
     """
     try:
         parse_vpd(data)
     except ValueError:
         return b""
-    copy = bytearray(data)
+    copy = bytearray(len(data))
+    for tag, start, end in _resources(data):
+        copy[start - 3 : start] = data[start - 3 : start]
+        if tag == _IDENTIFIER:
+            copy[start:end] = _same_length(data[start:end], describe)
+        last = end
+    copy[last] = _END << 3
     for field in _fields(data):
-        if field.keyword not in ("EC", "MN", "PN"):
-            value = data[field.start : field.end]
-            copy[field.start : field.end] = re.sub(rb"[^ -/:-@]", b"0", value)
+        copy[field.start - 3 : field.start] = data[field.start - 3 : field.start]
+        writer = describe if field.keyword in ("EC", "MN", "PN") else replace
+        copy[field.start : field.end] = _same_length(data[field.start : field.end], writer)
     for tag, start, end in _resources(data):
         if tag == _READ_ONLY:
             rv = _check_sum(data, start, end)
+            copy[rv : rv + 3] = data[rv : rv + 3]
             copy[rv + 3] = -sum(copy[: rv + 3]) & 0xFF
-            copy[rv + 4 : end] = bytes(end - rv - 4)
+        elif tag == _READ_WRITE:
+            unused = max([start, *(field.end for field in _fields_of(data, tag, start, end))])
+            if unused < end:  # RW says so, and there is room for its header
+                copy[unused : unused + 3] = b"RW" + bytes([min(end - unused - 3, 0xFF)])
     return bytes(copy)
+
+
+def _same_length(data: bytes, writer: Callable[[str], str]) -> bytes:
+    """Return the stand-in of a value; one that is not printable stays so, as zeros."""
+    if _NO_PRINTABLE.search(data.strip()):
+        return bytes(len(data))
+    return writer(data.decode("latin-1")).encode()[: len(data)].ljust(len(data), b"0")

@@ -147,9 +147,14 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert found.name is None or found.name.isprintable()
 
 
+def zeros(text: str) -> str:
+    """Return a stand-in that shows where it is."""
+    return "".join(["0" if one.isalnum() else one for one in text])
+
+
 def test_identity_is_taken_out_and_the_rest_stays_valid() -> None:
     """Serial number, asset tag and free fields are replaced; the part number stays."""
-    copy = without_identity(WHOLE)
+    copy = without_identity(WHOLE, zeros, str)
     assert len(copy) == len(WHOLE)
     before, after = parse_vpd(WHOLE), parse_vpd(copy)
     assert after.name == before.name
@@ -167,7 +172,31 @@ def test_identity_is_taken_out_and_the_rest_stays_valid() -> None:
         assert secret not in copy
 
 
+FIELDS = st.dictionaries(
+    st.sampled_from(["PN", "EC", "MN", "SN", "V0", "VZ", "YA", "Y1", "CP", "XX"]),
+    st.text("AB19- ", max_size=12) | st.just("\x01SECRET"),
+    max_size=6,
+)
+
+
+@given(FIELDS, FIELDS, st.integers(1, 9), st.sampled_from([b"", b"SECRET", b"SECRET" * 60]))
+def test_what_is_no_field_is_not_kept(
+    fixed: dict[str, str], free: dict[str, str], reserved: int, hidden: bytes
+) -> None:
+    """Behind RW, behind the end, in the bytes of RV, in a resource of another tag, unprintable."""
+    data = made("Board", fixed, reserved=reserved)[:-1]
+    if hidden:
+        fields = b"".join(field(key, value.encode()) for key, value in free.items())
+        data += resource(READ_WRITE, fields + field("RW", hidden[:200]) + hidden)
+    data += resource(0x84, hidden) + bytes([END]) + hidden
+    copy = without_identity(data, str, str)
+    assert parse_vpd(copy) == parse_vpd(data)
+    assert len(copy) == len(data)
+    assert b"SECRET" not in copy
+    assert without_identity(copy, str, str) == copy
+
+
 def test_what_is_not_valid_has_no_identity() -> None:
     """Its content is unknown."""
-    assert without_identity(WHOLE[:-1]) == b""
-    assert without_identity(b"") == b""
+    assert without_identity(WHOLE[:-1], zeros, str) == b""
+    assert without_identity(b"", zeros, str) == b""
