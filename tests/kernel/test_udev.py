@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import pyudev
 
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
@@ -119,12 +120,18 @@ def test_closed_monitor_leaves_no_descriptor() -> None:
     [
         (OSError(errno.EINVAL, "Invalid argument"), "EINVAL"),
         (OSError("Error while polling fd"), "Error while polling fd"),
+        (ValueError("Invalid argument"), "EINVAL"),
+        (MemoryError("Cannot allocate memory"), "ENOMEM"),
+        (OverflowError("Value too large for defined data type"), "EOVERFLOW"),
     ],
 )
 def test_record_that_cannot_be_parsed_is_an_error_and_skipped(
-    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    """EINVAL, by which libudev refuses large records, leaves the socket usable."""
+    """EINVAL, by which libudev refuses large records, leaves the socket usable.
+
+    pyudev has other exceptions for it and for two more.
+    """
 
     def poll(timeout: float) -> None:
         raise error
@@ -138,6 +145,28 @@ def test_record_that_cannot_be_parsed_is_an_error_and_skipped(
         False,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), errno.EMFILE),
+        (MemoryError("Cannot allocate memory"), errno.ENOMEM),
+        (ValueError("Invalid argument"), errno.EINVAL),
+    ],
+)
+def test_monitor_that_cannot_be_opened_is_an_oserror(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, number: int
+) -> None:
+    """Whatever pyudev raises: the caller then tries again."""
+
+    def refuse(context: object, source: str) -> None:
+        raise error
+
+    monkeypatch.setattr(pyudev.Monitor, "from_netlink", refuse)
+    with pytest.raises(OSError, match=r"\w") as caught:
+        Monitor("kernel")
+    assert caught.value.errno == number
 
 
 def test_descriptor_that_is_closed_makes_the_monitor_unusable(

@@ -31,6 +31,11 @@ EventSource = Literal["udev", "kernel"]
 
 _SO_RCVBUFFORCE = 33
 
+# pyudev raises these in place of OSError for three errnos: that of a record that cannot be parsed,
+# and that of a kernel without memory, are among them.
+_ERRNOS = {ValueError: errno.EINVAL, MemoryError: errno.ENOMEM, OverflowError: errno.EOVERFLOW}
+_FAILED = (OSError, *_ERRNOS)
+
 
 def running() -> bool:
     """Return whether udevd runs, by the same sign as libudev."""
@@ -47,9 +52,12 @@ class Monitor:
     """
 
     def __init__(self, source: EventSource, buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
-        self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source=source)
-        self.buffer_bytes = _grow(self._monitor, buffer_bytes)
-        self._monitor.start()
+        try:
+            self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source=source)
+            self.buffer_bytes = _grow(self._monitor, buffer_bytes)
+            self._monitor.start()
+        except _FAILED as error:
+            raise _os_error(error) from error
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
@@ -63,8 +71,8 @@ class Monitor:
         while True:
             try:
                 device = self._monitor.poll(timeout=0)
-            except OSError as error:
-                raise self._lost(error) from error
+            except _FAILED as error:
+                raise self._lost(_os_error(error)) from error
             if device is None:
                 return
             try:
@@ -100,6 +108,13 @@ def _grow(monitor: pyudev.Monitor, wanted: int) -> int:
             duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
         # socket(7): the kernel doubles the value, for its own bookkeeping.
         return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def _os_error(error: Exception) -> OSError:
+    if isinstance(error, OSError):
+        return error
+    number = _ERRNOS.get(type(error), errno.EINVAL)
+    return OSError(number, os.strerror(number))
 
 
 def _uevent(device: pyudev.Device) -> Uevent:

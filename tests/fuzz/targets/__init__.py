@@ -17,7 +17,9 @@ from tests.fuzz.targets import (
     pci_config,
     pci_ids,
     pci_vpd,
+    stand_ins,
     udev_db,
+    uevents,
     varlink,
     varlink_codec,
     vgpu_types,
@@ -41,5 +43,7 @@ TARGETS: Mapping[str, Target] = {
         vgpu_types,
         names,
         host,
+        stand_ins,
+        uevents,
     )
 }

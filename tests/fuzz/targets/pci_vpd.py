@@ -18,7 +18,7 @@ def check(data: bytes) -> None:
         found = parse_vpd(data)
     except ValueError as error:
         assert len(str(error)) < 80
-        assert without_identity(data) == b""
+        assert _without(data) == b""
         return
     out = Out()
     write_vpd(found, out)
@@ -26,10 +26,10 @@ def check(data: bytes) -> None:
     assert len(text) <= 200 + 80 * len(data)
     assert text.isascii()
     assert msgspec.json.decode(msgspec.json.encode(found), type=Vpd) == found
-    copy = without_identity(data)
+    copy = _without(data)
     assert len(copy) == len(data)
     other = parse_vpd(copy)
-    assert without_identity(copy) == copy
+    assert _without(copy) == copy
     assert other.name == found.name
     if found.read_only is not None:
         assert other.read_only is not None
@@ -40,6 +40,10 @@ def check(data: bytes) -> None:
         assert _hidden(other.read_write.asset_tag)
         assert all(_hidden(one.value) for one in other.read_write.vendor_fields)
         assert all(_hidden(one.value) for one in other.read_write.system_fields)
+
+
+def _without(data: bytes) -> bytes:
+    return without_identity(data, lambda text: re.sub("[1-9A-Za-z]", "0", text), str)
 
 
 def _hidden(text: str | None) -> bool:
