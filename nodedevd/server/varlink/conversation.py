@@ -28,6 +28,7 @@ from nodedevd.varlink import (
 _log: Final = logging.getLogger(__name__)
 _NO_CALL: Final = Call("")
 
+_CALL_HOLDS: Final = ("input", "call", "answer", "reply", "snapshot")
 UNCOUNTED_BYTES: Final = 4096
 """A half message, or the text of a call, up to this size is not counted."""
 UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
@@ -184,6 +185,7 @@ class VarlinkConversation(Conversation[Answer]):
         self._closed = True
         self._end_stream()
         self._parts = None
+        self._wake = _nobody  # It refers to the connection, which refers to this object.
 
     def _cache(self, call: bytes, cacheable: Cacheable[bytes]) -> bytes:
         if self._call.oneway:
@@ -277,7 +279,8 @@ class VarlinkConversation(Conversation[Answer]):
 
     def _release(self) -> None:
         """Hold nothing any longer: the reply to the last call is sent, or all but sent."""
-        self._holding.close()
+        for what in _CALL_HOLDS:
+            self._holding.drop(what)
         self._holds = False
         self._kept = None
 
@@ -311,6 +314,10 @@ class VarlinkConversation(Conversation[Answer]):
             # The parameters cannot be encoded as JSON.
             error = self._service.translate(defect)
             return encode_error(error.name, error.parameters)
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 def _close(stream: Stream) -> None:
