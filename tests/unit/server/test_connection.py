@@ -20,12 +20,13 @@ from nodedevd.errors import ExpectedMore, NoSuchDevice
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.account import AccountLimits
 from nodedevd.server.connection import TURN_BYTES
-from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.service import Interface, Method, Request, Service
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.peer import connected
 from tests.support.serving import listening, served
+from tests.support.streams import IterableStream
 
 NAME = "org.example.Test"
 DESCRIPTION = """\
