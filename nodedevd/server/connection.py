@@ -238,10 +238,9 @@ class ClientConnection:
             self._hold_unsent()
 
     def _hold_unsent(self) -> None:
-        """Count the output of a turn; the conversation has counted a reply that is larger."""
-        size = sum(map(len, self._unsent))
+        """Count the output of a turn that the socket did not take."""
         try:
-            self._holding.set("output", size if size <= 2 * TURN_BYTES else 0)
+            self._holding.set("output", self.unsent_bytes)
         except BudgetExceeded as error:
             pid, user = self._peer.pid, {"user": self._peer.uid}
             text = "closing the connection of process %d, which does not read: %s"

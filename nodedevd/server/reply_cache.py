@@ -11,6 +11,8 @@ import msgspec
 
 CACHE_BYTES: Final = 8 << 20
 """Capacity for calls and their replies."""
+CACHED_CALL_BYTES: Final = 1024
+"""Longer calls are not kept: they are no client's usual ones, and would take the place of many."""
 
 T = TypeVar("T")
 
