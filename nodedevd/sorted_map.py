@@ -87,6 +87,16 @@ class SortedMap(Mapping[str, V]):
             return self._base.values
         return cast(dict[str, V], {**self._base.values, **self._changes})
 
+    def in_groups(self, size: int) -> Iterator[list[V]]:
+        """Yield all values in the order of their keys, in lists of at most `size`."""
+        keys, base, changes = self.in_order, self._base.values, self._changes
+        for start in range(0, len(keys), size):
+            group = keys[start : start + size]
+            if changes:
+                yield [changes.get(key) or base[key] for key in group]
+            else:
+                yield [base[key] for key in group]
+
     @cached_property
     def in_order(self) -> tuple[str, ...]:
         """All keys, sorted."""
@@ -103,6 +113,13 @@ class SortedMap(Mapping[str, V]):
         """Return sorted keys of the base, with changed keys inserted or removed."""
         if not changes:
             return keys
-        merged = [key for key in keys if key not in self._changes]
-        merged += [key for key in changes if self._changes[key] is not None]
-        return sorted(merged)
+        merged = keys.copy()
+        for key in changes:
+            position = bisect_left(merged, key)
+            there = position < len(merged) and merged[position] == key
+            if self._changes[key] is None:
+                if there:
+                    del merged[position]
+            elif not there:
+                merged.insert(position, key)
+        return merged

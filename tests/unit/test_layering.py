@@ -35,6 +35,7 @@ ASYNCHRONOUS = {
     "server.connection",
     "server.refusals",
     "server.sockets",
+    "server.tidying",
     "server.turns",
 }
 """Modules that know asyncio."""

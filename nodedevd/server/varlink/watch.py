@@ -18,8 +18,8 @@ from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink.answers import Chunk
-from nodedevd.tree.graft import tree_path
+from nodedevd.server.varlink.answers import NO_REPLY, Chunk
+from nodedevd.steps import STEP_ITEMS
 
 ChangeEvent = Literal["added", "changed", "removed"]
 
@@ -153,10 +153,10 @@ class WatchStream:
 
     def next(self) -> Chunk | None:
         """Return the next reply, None if there is none now."""
-        while True:
+        for _ in range(STEP_ITEMS):
             pending = next(self._pending, None)
             if pending is not None:
-                return Chunk(pending, last=False)
+                return Chunk(pending, last=False) if pending else NO_REPLY
             try:
                 numbered = self._store.after(self._generation)
             except KeyError:
@@ -169,6 +169,7 @@ class WatchStream:
             if event is not None:
                 reply = self._replies.change(numbered, event, self._content)
                 return Chunk(reply, last=False)
+        return NO_REPLY
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -188,9 +189,10 @@ class WatchStream:
         if self._snapshot:
             self.snapshot = snapshot
             # From the root downwards, so that a client knows each device's parent before it.
-            for device in sorted(snapshot, key=tree_path):
-                if self._wanted.matches(device):
+            for group in snapshot.downwards_in_groups(STEP_ITEMS):
+                for device in filter(self._wanted.matches, group):
                     yield self._replies.present(snapshot.generation, device, self._content)
+                yield b""
             self.snapshot = None
         yield self._replies.mark("ready", snapshot.generation)
 

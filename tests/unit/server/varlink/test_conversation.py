@@ -23,10 +23,11 @@ from nodedevd.server.libvirt.protocol import (
     encode_packet,
 )
 from nodedevd.server.reply_cache import Cacheable
-from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversation, VarlinkConversations
 from nodedevd.server.varlink.service import Interface, MethodTable, Request, Service
 from nodedevd.varlink import encode_call, encode_error, encode_reply
+from tests.support.streams import IterableStream
 
 NAME = "org.example.Test"
 PEER = Peer(pid=1, uid=2)
@@ -80,7 +81,7 @@ class Handlers:
     @methods.add("Letters", Text)
     def letters(self, parameters: Text, request: Request) -> Answer:
         """Stream."""
-        return IterableStream((b'"%b"' % letter.encode() for letter in parameters.text), bytes)
+        return IterableStream(b'"%b"' % letter.encode() for letter in parameters.text)
 
     @methods.add("Silent", Text)
     def silent(self, parameters: Text, request: Request) -> Answer:
@@ -235,6 +236,7 @@ def test_stream_is_produced_one_reply_at_a_time(bench: Bench) -> None:
     """The next call waits for its end."""
     conversation = bench.begin()
     conversation.receive(call("Letters", "ab", more=True) + call("Echo"))
+    assert conversation.next() == b""
     assert conversation.next() == encode_reply(b'"a"', continues=True)
     assert conversation.answering
     assert output(conversation) == [encode_reply(b'"b"'), encode_reply(b'{"text":"a"}')]
@@ -244,7 +246,7 @@ def test_stream_without_replies_waits_and_is_closed_once(bench: Bench) -> None:
     """It asked for a turn when it began."""
     conversation = bench.begin()
     conversation.receive(call("Silent", more=True))
-    assert (output(conversation), bench.wakes, conversation.full) == ([], 1, True)
+    assert (output(conversation), bench.wakes, conversation.full) == ([b""], 1, True)
     conversation.close()
     conversation.close()
     assert bench.handlers.stream.closings == 1
