@@ -18,7 +18,7 @@ from functools import partial
 
 import msgspec
 
-from nodedevd import __version__, systemd
+from nodedevd import __version__, malloc, systemd
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.shared_look import UNANSWERED, SharedLook
@@ -35,6 +35,7 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
+from nodedevd.server.tidying import Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.service import Service
@@ -91,6 +92,9 @@ class Daemon:
         self._varlink = self._varlink_conversations(encodings)
         self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
         self._server = Server()
+        caches = (encodings, self._varlink.replies, self._libvirt.replies)
+        self._tidying = Tidying(caches, malloc.trim)
+        self._server.tidy = self._tidying.later
         self._listening: list[tuple[ConversationFactory, Listener]] = []
 
     async def run(self) -> None:
@@ -150,6 +154,7 @@ class Daemon:
 
     async def _start(self) -> None:
         """Listen, read the host, then serve: clients that connect earlier wait."""
+        malloc.set_thresholds()
         Sysroot.loop_thread = threading.get_ident()
         self._sysroot.check()
         self._listen()
@@ -209,6 +214,7 @@ class Daemon:
         self._stop.set()
 
     async def _close(self) -> None:
+        self._tidying.close()
         self._server.close()
         await self._server.wait_closed()
         for _, listener in self._listening:

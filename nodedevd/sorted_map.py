@@ -76,8 +76,16 @@ class SortedMap(Mapping[str, V]):
 
     def in_order_values(self) -> Iterator[V]:
         """Yield all values in the order of their keys."""
-        values: dict[str, V | None] = {**self._base.values, **self._changes}
-        return map(cast(dict[str, V], values).__getitem__, self.in_order)
+        return map(self._values.__getitem__, self.in_order)
+
+    # Kept, so that everybody who iterates over this version shares it.
+
+    @cached_property
+    def _values(self) -> dict[str, V]:
+        """A dict that has all keys, and some that are removed."""
+        if not self._changes:
+            return self._base.values
+        return cast(dict[str, V], {**self._base.values, **self._changes})
 
     def in_groups(self, size: int) -> Iterator[list[V]]:
         """Yield all values in the order of their keys, in lists of at most `size`."""

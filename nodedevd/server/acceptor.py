@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -49,6 +49,8 @@ class Server:
         self.turns = Turns()
         self.sockets = Sockets(self.turns)
         self.received = memoryview(bytearray(RECEIVE_BYTES))
+        self.tidy: Callable[[], None] = lambda: None
+        """called when a client has come or gone"""
         self._acceptors: list[_Acceptor] = []
         self._connections: set[ClientConnection] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -106,12 +108,14 @@ class Server:
             sock.close()
             return
         self._connections.add(connection)
+        self.tidy()
 
     def forget(self, connection: ClientConnection) -> None:
         """Note that a connection is closed; a no-op for one that is forgotten already."""
         if connection in self._connections:
             self._connections.remove(connection)
             connection.account.leave()
+            self.tidy()
         self._check_quiet()
 
     def _track(self, task: asyncio.Future[Any]) -> None:

@@ -26,9 +26,9 @@ class AccountLimits(msgspec.Struct, frozen=True):
     """connected clients of all users, over all sockets"""
     kept_places: int = 32
     """of these, for root and the daemon's own user"""
-    user_bytes: int = 24 << 20
+    user_bytes: int = 20 << 20
     """memory that the clients of one user may hold"""
-    all_bytes: int = 96 << 20
+    all_bytes: int = 80 << 20
     """the same of all users together, but the favoured; the limit of each of these, too"""
 
     @property
@@ -181,7 +181,8 @@ class Holding:
 
     def drop(self, what: str) -> None:
         """Hold nothing for something any longer."""
-        self.set(what, 0)
+        if what in self._sizes:
+            self.set(what, 0)
         shared = self._shared.pop(what, None)
         if shared is not None:
             self._account.give_shared(*shared)

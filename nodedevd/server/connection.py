@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
+from nodedevd.errors import BudgetExceeded
 from nodedevd.server.account import Account, Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.sockets import ENDING, HUNGUP, READABLE, Sockets
@@ -112,7 +113,6 @@ class ClientConnection:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._conversation.close()
-        self._holding.close()
         for task in self._tasks:
             task.cancel()
 
@@ -121,6 +121,7 @@ class ClientConnection:
             return
         self._closed = True
         self._unsent.clear()
+        self._holding.close()
         self._owner.sockets.remove(self._socket)
         self._socket.close()
         self._owner.forget(self)
@@ -234,6 +235,17 @@ class ClientConnection:
         self._unsent = _after(replies, sent)
         if self._unsent:
             self._owner.sockets.await_writable(self._socket, True)
+            self._hold_unsent()
+
+    def _hold_unsent(self) -> None:
+        """Count the output of a turn that the socket did not take."""
+        try:
+            self._holding.set("output", self.unsent_bytes)
+        except BudgetExceeded as error:
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            text = "closing the connection of process %d, which does not read: %s"
+            _log.info(text, pid, error, extra=user)
+            self.abort()
 
     def _send_unsent(self) -> None:
         try:
@@ -245,6 +257,7 @@ class ClientConnection:
             return
         self._unsent = _after(self._unsent, sent)
         if not self._unsent:
+            self._holding.drop("output")
             self._owner.sockets.await_writable(self._socket, False)
 
     def _run(self, answer: Awaitable[Any]) -> None:

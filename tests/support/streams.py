@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.varlink.answers import Chunk
 
 
@@ -12,6 +13,9 @@ class IterableStream:
 
     It stays one reply ahead of what is sent, to recognize the last one.
     """
+
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def __init__(self, replies: Iterable[bytes]) -> None:
         self._replies = iter(replies)

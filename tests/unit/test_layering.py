@@ -34,6 +34,9 @@ ASYNCHRONOUS = {
     "server.acceptor",
     "server.connection",
     "server.refusals",
+    "server.sockets",
+    "server.tidying",
+    "server.turns",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

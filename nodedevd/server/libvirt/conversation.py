@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from nodedevd.errors import TooManyClients
+from nodedevd.errors import BudgetExceeded, TooManyClients
 from nodedevd.model.freshness import Freshness
 from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
@@ -24,13 +24,23 @@ from nodedevd.server.libvirt.protocol import (
     ErrorCode,
     ErrorDomain,
     MessageType,
+    Packet,
     PacketDecoder,
     RpcError,
 )
-from nodedevd.server.libvirt.session import LibvirtSession
+from nodedevd.server.libvirt.session import LibvirtSession, budget_error
 from nodedevd.server.reply_cache import ReplyCache
 
 _log: Final = logging.getLogger(__name__)
+
+UNCOUNTED_BYTES: Final = 4096
+"""A half packet up to this size is not counted."""
+UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+"""Nor is a reply up to this size."""
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 class LibvirtLimits(msgspec.Struct, frozen=True):
@@ -101,7 +111,7 @@ class LibvirtConversation(Conversation[bytes]):
         self._wake = wake
         self._decoder = PacketDecoder(shared.limits.packet_bytes)
         self._session = LibvirtSession(
-            shared.devices, shared.freshness, shared.replies, self._on_change
+            shared.devices, shared.freshness, shared.replies, self._on_change, holding
         )
         self._awaited = 0
         self._ready: deque[bytes] = deque()
@@ -126,6 +136,7 @@ class LibvirtConversation(Conversation[bytes]):
 
     def next(self) -> bytes | Awaitable[bytes] | None:
         """Return the next reply or event."""
+        self._holding.drop("reply")
         if self._ready:
             return self._ready.popleft()
         event = self._session.next_event()
@@ -141,7 +152,8 @@ class LibvirtConversation(Conversation[bytes]):
             self.ended = True
             return None
         if packet is None:
-            return None
+            return self._wait_for_rest()
+        self._holding.drop("input")
         self._shared.calls += packet.header.type == MessageType.CALL
         answer = self._session.answer(packet)
         self.ended = self._session.ended
@@ -149,9 +161,28 @@ class LibvirtConversation(Conversation[bytes]):
             self.tick_seconds = self._limits.keepalive_seconds
             self._heard = False
         if isinstance(answer, bytes):
-            return answer
+            return answer if len(answer) <= UNCOUNTED_REPLY_BYTES else self._bounded(packet, answer)
         self._awaited += 1
         return answer
+
+    def _bounded(self, packet: Packet, reply: bytes) -> bytes:
+        """Return a reply, or the error that the client may not hold one of this size."""
+        try:
+            self._holding.set("reply", len(reply))
+        except BudgetExceeded as error:
+            return remote.encode_error(packet.header, budget_error(error))
+        return reply
+
+    def _wait_for_rest(self) -> bytes | None:
+        """Hold the part of a packet that has arrived, or drop it and return the error."""
+        buffered = self._decoder.buffered
+        try:
+            self._holding.set("input", buffered if buffered > UNCOUNTED_BYTES else 0)
+        except BudgetExceeded as error:
+            header = self._decoder.drop()
+            assert header is not None  # it is much smaller
+            return remote.encode_error(header, budget_error(error))
+        return None
 
     def answered(self, answer: bytes) -> None:
         """Make the reply ready."""
@@ -165,6 +196,7 @@ class LibvirtConversation(Conversation[bytes]):
     def close(self) -> None:
         """Unsubscribe from events."""
         self._session.close()
+        self._wake = _nobody  # It refers to the connection, which refers to this object.
 
     def tick(self) -> None:
         """Count the silence; after a silent interval there is a ping to send."""

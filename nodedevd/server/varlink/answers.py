@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.reply_cache import Cacheable
 from nodedevd.steps import Steps
 
 PIECES_AT_ONCE = 16
 """Devices that are encoded in a step; the text of a device may have to be written for it."""
-CHUNK_BYTES = 512 << 10
+CHUNK_BYTES = 64 << 10
 """A reply with others to follow ends with the piece that takes it past this size."""
 
 
@@ -28,7 +29,15 @@ class Chunk(NamedTuple):
 
 
 class Stream(Protocol):
-    """The replies to one call with `more`, each fetched when the client can take it."""
+    """The replies to one call with `more`, each fetched when the client can take it.
+
+    Attributes:
+        snapshot: what `next` still reads, which stays in memory for that; None if nothing.
+        own_bytes: memory that the stream keeps for its client alone.
+    """
+
+    snapshot: Snapshot | None
+    own_bytes: int
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin; the stream calls `wake` on the event loop when `next` has a reply again."""
@@ -53,6 +62,10 @@ class Text:
     The parameters are `head`, the pieces with `separator` between them, and `tail`. With `more`
     they are split into replies of about `CHUNK_BYTES`, each with head and tail. A piece may be
     empty: nothing is sent for it, but others have their turn. Pieces raise no errors.
+
+    Attributes:
+        snapshot: what the pieces are made of, which stays in memory for that; None if nothing.
+        own_bytes: memory that is kept for this client alone until all is sent.
     """
 
     def __init__(
@@ -63,7 +76,11 @@ class Text:
         *,
         separator: bytes = b"",
         more: bool = False,
+        snapshot: Snapshot | None = None,
+        own_bytes: int = 0,
     ) -> None:
+        self.snapshot = snapshot
+        self.own_bytes = own_bytes
         self._head = b'{"parameters":' + head
         self._pieces = pieces
         self._tail = tail

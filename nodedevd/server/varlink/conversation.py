@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Final
 
 from nodedevd import errors
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.reply_cache import CACHED_CALL_BYTES, Cacheable, ReplyCache
@@ -26,6 +27,17 @@ from nodedevd.varlink import (
 
 _log: Final = logging.getLogger(__name__)
 _NO_CALL: Final = Call("")
+_CALL_HOLDS: Final = ("input", "call", "answer", "reply", "snapshot")
+
+UNCOUNTED_BYTES: Final = 4096
+"""A half message, or the text of a call, up to this size is not counted."""
+UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+"""Nor is a reply up to this size."""
+DECODED_FACTOR: Final = 20
+"""Memory that a decoded call may take, as a multiple of its text: short strings in a set."""
+SNAPSHOT_DEVICE_BYTES: Final = 256
+"""Memory that a snapshot takes for each device when it is no longer the current one, so that its
+maps are kept for it alone."""
 
 
 class VarlinkConversations(ConversationFactory):
@@ -62,7 +74,8 @@ class VarlinkConversations(ConversationFactory):
 class VarlinkConversation(Conversation[Answer]):
     """The calls of one client.
 
-    It holds at most one message and what one read received, and one reply.
+    It holds at most one message and what one read received, and one reply. What is large of that,
+    and what long answers keep, counts as held by its user: what exceeds the budget is refused.
     """
 
     def __init__(
@@ -89,6 +102,8 @@ class VarlinkConversation(Conversation[Answer]):
         self._ready: bytes | None = None
         self._text: Iterator[bytes] | None = None
         self._stream: Stream | None = None
+        self._kept: Snapshot | None = None  # what the text or the stream keeps in memory
+        self._holds = False  # anything for the call, or for a half message
 
     @property
     def answering(self) -> bool:
@@ -130,9 +145,11 @@ class VarlinkConversation(Conversation[Answer]):
             return self._next_piece(self._text)
         if self._steps is not None:
             return self._step(self._steps)
+        if self._holds:
+            self._release()
         text = self._decoder.take()
         if text is None:
-            return None
+            return self._wait_for_rest() if self._decoder.buffered > UNCOUNTED_BYTES else None
         if isinstance(text, Malformed):
             return self._refuse(text)
         cached = self._shared.replies.get(text)
@@ -146,7 +163,11 @@ class VarlinkConversation(Conversation[Answer]):
         self._shared.calls += 1
         self._call = call
         try:
+            if len(text) > UNCOUNTED_BYTES:
+                self._hold("call", len(text) * DECODED_FACTOR)
             answer = self._service.call(call, self._peer)
+        except errors.BudgetExceeded as error:
+            return self._fail(error)
         except VarlinkError as error:
             return self._error(error)
         self._text_of_call = text if len(text) <= CACHED_CALL_BYTES else None
@@ -173,12 +194,13 @@ class VarlinkConversation(Conversation[Answer]):
         """Give up the answer that is being made."""
         self._closed = True
         self._end_answer()
+        self._wake = _nobody  # It refers to the connection, which refers to this object.
 
     def _begin(self, answer: Answer) -> bytes:
         """Return the reply of an answer, empty if it is still to be made."""
         oneway = self._call.oneway
         if isinstance(answer, bytes):
-            return b"" if oneway else encode_reply(answer)
+            return b"" if oneway else self._bounded(encode_reply(answer))
         if isinstance(answer, Cacheable):
             return b"" if oneway else self._cache(answer)
         try:
@@ -191,16 +213,64 @@ class VarlinkConversation(Conversation[Answer]):
             elif oneway:
                 _close(answer)
             elif isinstance(answer, Text):
+                self._keep(answer)
                 self._text = answer.messages()
             else:
                 if not self._call.more:
                     answer.close()
                     raise errors.ExpectedMore
                 self._stream = answer
+                self._keep(answer)
                 answer.start(self._wake)
         except Exception as error:
             return self._fail(error)
         return b""
+
+    def _bounded(self, reply: bytes) -> bytes:
+        """Return a reply, or the error that the client may not hold one of this size."""
+        if len(reply) > UNCOUNTED_REPLY_BYTES:
+            try:
+                self._hold("reply", len(reply))
+            except errors.BudgetExceeded as error:
+                return self._fail(error)
+        return reply
+
+    def _wait_for_rest(self) -> bytes | None:
+        """Hold the part of a message that has arrived, or drop it and return the error."""
+        try:
+            self._hold("input", self._decoder.buffered)
+        except errors.BudgetExceeded as error:
+            self._decoder.drop()
+            self._call = _NO_CALL
+            return self._fail(error)
+        return None
+
+    def _keep(self, answer: Text | Stream) -> None:
+        """Count what an answer keeps in memory; the decoded call is part of that."""
+        self._holding.drop("call")
+        self._hold("answer", answer.own_bytes)
+        self._keep_snapshot(answer.snapshot)
+
+    def _keep_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Count a snapshot that is kept for this client, perhaps among others."""
+        if snapshot is None:
+            self._holding.drop("snapshot")
+        else:
+            self._holding.share("snapshot", snapshot, SNAPSHOT_DEVICE_BYTES * len(snapshot))
+            self._holds = True
+        self._kept = snapshot
+
+    def _hold(self, what: str, size: int) -> None:
+        if size:
+            self._holding.set(what, size)
+            self._holds = True
+
+    def _release(self) -> None:
+        """Hold nothing any longer: the reply to the last call is sent, or all but sent."""
+        for what in _CALL_HOLDS:
+            self._holding.drop(what)
+        self._holds = False
+        self._kept = None
 
     def _cache(self, cacheable: Cacheable[bytes]) -> bytes:
         reply = encode_reply(cacheable.answer)
@@ -245,6 +315,8 @@ class VarlinkConversation(Conversation[Answer]):
     def _next_chunk(self, stream: Stream) -> bytes | None:
         try:
             chunk = stream.next()
+            if stream.snapshot is not self._kept:
+                self._keep_snapshot(stream.snapshot)
         except Exception as error:
             return self._fail(error)
         if chunk is None or chunk is NO_REPLY:
@@ -287,6 +359,10 @@ class VarlinkConversation(Conversation[Answer]):
             # The parameters cannot be encoded as JSON.
             error = self._service.translate(defect)
             return encode_error(error.name, error.parameters)
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 def _close(maker: Stream | AnswerSteps | Text | Iterator[bytes]) -> None:

@@ -51,6 +51,9 @@ from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.steps import STEP_ITEMS, Steps, groups
 
+_POINTER_BYTES = 8
+_ITEM_BYTES = 32 << 10
+"""Memory that an item of an answer takes, such as all types of a card with 16 functions."""
 _NO_GENERATION = -1  # no change follows it: a watch begins with `resync`
 
 T = TypeVar("T")
@@ -123,7 +126,7 @@ class DevicesInterface:
         some = snapshot.select_in_groups(parameters.capabilities, STEP_ITEMS)
         entry = self._encodings.entry
         entries = (b",".join(map(entry, group)) for group in some)
-        return _devices(snapshot.generation, entries, request)
+        return _devices(snapshot, entries, request)
 
     @methods.add("Describe", DescribeParameters)
     def describe(self, parameters: DescribeParameters, request: Request) -> Answer:
@@ -174,7 +177,14 @@ class DevicesInterface:
         else:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
-        return Text(head, pieces, b'"}', more=request.more)
+        return Text(
+            head,
+            pieces,
+            b'"}',
+            more=request.more,
+            snapshot=snapshot,
+            own_bytes=_POINTER_BYTES * len(devices),
+        )
 
     def _dumped(
         self, parameters: DumpXmlParameters, snapshot: Snapshot | None = None
@@ -258,7 +268,7 @@ class DevicesInterface:
         devices = yield from _chosen(snapshot, parameters)
         some = groups(devices, PIECES_AT_ONCE)
         texts = (b",".join(map(self._encodings.json, group)) for group in some)
-        return _devices(snapshot.generation, texts, request)
+        return _devices(snapshot, texts, request, len(devices))
 
     @methods.add("Fits", FitsParameters)
     def fits(self, parameters: FitsParameters, request: Request) -> Answer:
@@ -320,7 +330,14 @@ class DevicesInterface:
             look.unseen,
         )
         pieces = (msgspec.json.encode(some)[1:-1] for some in uses)
-        return Text(head, pieces, b"]}", separator=b",")
+        return Text(
+            head,
+            pieces,
+            b"]}",
+            separator=b",",
+            snapshot=snapshot,
+            own_bytes=_POINTER_BYTES * len(snapshot),
+        )
 
     @methods.add("Watch", WatchParameters)
     def watch(self, parameters: WatchParameters, request: Request) -> AnswerSteps:
@@ -393,9 +410,19 @@ def _volatile(devices: Sequence[Device]) -> Steps[Sequence[Device]]:
     return found
 
 
-def _devices(generation: int, texts: Iterable[bytes], request: Request) -> Answer:
-    head = b'{"generation":%d,"devices":[' % generation
-    return Text(head, texts, b"]}", separator=b",", more=request.more)
+def _devices(
+    snapshot: Snapshot, texts: Iterable[bytes], request: Request, listed: int = 0
+) -> Answer:
+    """Answer devices of a snapshot; `listed` are in a list of this call."""
+    return Text(
+        b'{"generation":%d,"devices":[' % snapshot.generation,
+        texts,
+        b"]}",
+        separator=b",",
+        more=request.more,
+        snapshot=snapshot,
+        own_bytes=_POINTER_BYTES * listed,
+    )
 
 
 def _encoded(making: Steps[msgspec.Struct], many: str | None = None) -> AnswerSteps:
@@ -407,6 +434,11 @@ def _encoded(making: Steps[msgspec.Struct], many: str | None = None) -> AnswerSt
     head, tail = msgspec.json.encode(msgspec.structs.replace(made, **{many: ()})).split(
         b'"%b":[]' % many.encode()
     )
-    some = groups(items, PIECES_AT_ONCE)
-    pieces = (msgspec.json.encode(group)[1:-1] for group in some)
-    return Text(b'%b"%b":[' % (head, many.encode()), pieces, b"]" + tail, separator=b",")
+    pieces = (msgspec.json.encode(group)[1:-1] for group in groups(items, 1))
+    return Text(
+        b'%b"%b":[' % (head, many.encode()),
+        pieces,
+        b"]" + tail,
+        separator=b",",
+        own_bytes=_ITEM_BYTES * len(items),
+    )

@@ -23,6 +23,7 @@ from nodedevd.steps import STEP_ITEMS
 
 ChangeEvent = Literal["added", "changed", "removed"]
 
+_NAME_BYTES = 128
 CACHED_BYTES = 8 << 20
 """Capacity for replies about changes, which many watchers share."""
 
@@ -34,6 +35,11 @@ class Filter(msgspec.Struct, frozen=True):
     """as `model.filter_words` returns them"""
     names: frozenset[str] | None = None
     """names and sysfs paths"""
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that the names take: each a string, in a set."""
+        return sum(_NAME_BYTES + len(name) for name in self.names or ())
 
     def matches(self, device: Device) -> bool:
         """Return whether a device passes."""
@@ -123,6 +129,8 @@ class WatchStream:
     ) -> None:
         self._replies = replies
         self._store = replies.store
+        self.own_bytes = wanted.own_bytes
+        self.snapshot: Snapshot | None = None
         self._wanted = wanted
         self._snapshot = snapshot
         self._content = content
@@ -168,6 +176,7 @@ class WatchStream:
         if self._wake is not None:
             self._store.unsubscribe(self._wake)
         self._pending = iter(())
+        self.snapshot = None
 
     def _resync(self) -> None:
         snapshot = self._store.snapshot
@@ -178,11 +187,13 @@ class WatchStream:
         if resync:
             yield self._replies.mark("resync", snapshot.generation)
         if self._snapshot:
+            self.snapshot = snapshot
             # From the root downwards, so that a client knows each device's parent before it.
             for group in snapshot.downwards_in_groups(STEP_ITEMS):
                 for device in filter(self._wanted.matches, group):
                     yield self._replies.present(snapshot.generation, device, self._content)
                 yield b""
+            self.snapshot = None
         yield self._replies.mark("ready", snapshot.generation)
 
     def _event(self, change: Change) -> ChangeEvent | None:

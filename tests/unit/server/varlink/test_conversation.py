@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from nodedevd.errors import NoSuchDevice, TooManyClients
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.conversation import Peer
 from nodedevd.server.libvirt.protocol import (
     AUTH_LIST,
@@ -44,6 +45,8 @@ class Silent:
     """A stream without replies, which counts how often it is closed."""
 
     closings = 0
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def start(self, wake: Callable[[], None]) -> None:
         """Wake at once."""
