@@ -63,7 +63,7 @@ def served() -> Interface:
     """Return the interface as it is served."""
     store = Store(snapshot_of("vgpu-pf"))
 
-    def no_status() -> Status:
+    def no_status(tally: Tally) -> Status:
         raise NotImplementedError
 
     return DevicesInterface(Encodings(store), no_status, FakeFreshness()).interface()
