@@ -105,10 +105,11 @@ class Soak:
             stack.callback(_end, readers)
             assert readers.stdout is not None
             assert readers.stdin is not None
-            if readers.stdout.readline() != "ready\n":
-                raise RuntimeError("the watchers ended")
             hostile = _child("hostile", *self._paths, str(given.hostile))
             stack.callback(_end, hostile)
+            for child in (readers, hostile):
+                if child.stdout is None or child.stdout.readline() != "ready\n":
+                    raise RuntimeError(f"a process ended: {child.args}")
             before = client.status().events
             self._sample(0, client.status())
             self._bursts(interfaces, client, before)

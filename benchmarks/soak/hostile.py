@@ -2,7 +2,8 @@
 
   python -m benchmarks.soak.hostile SOCKET LIBVIRT_SOCKET CONNECTIONS
 
-Goes on until its standard input ends, then prints its `Deeds` as JSON.
+Prints `ready` when all have begun; goes on until its standard input ends, then prints its `Deeds`
+as JSON.
 """
 
 from __future__ import annotations
@@ -185,6 +186,9 @@ def main(path: str, libvirt_path: str, connections: int) -> Deeds:
     os.setresuid(NOBODY, NOBODY, NOBODY)
     deeds = Deeds()
     clients = [hostile(path, libvirt_path, one, deeds) for one in range(connections)]
+    for client in clients:
+        client.act(time.monotonic())
+    print("ready", flush=True)
     while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
         for client in clients:
             client.act(time.monotonic())
