@@ -22,7 +22,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve bench-hostile blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -89,6 +89,9 @@ bench: $(VENV)/installed-test ## compare with libvirtd on large hosts, as root: 
 
 bench-quick: $(VENV)/installed-test ## show in less than a minute that the comparison works
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-hostile: $(VENV)/installed-test ## measure what a hostile user can do, as root: two minutes (ARGS=--help)
+	@$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how both grow
 	@$(INSTALL_FOR_BENCH)

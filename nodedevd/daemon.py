@@ -18,13 +18,14 @@ from functools import partial
 
 import msgspec
 
-from nodedevd import __version__, systemd
+from nodedevd import __version__, malloc, systemd
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.shared_look import UNANSWERED, SharedLook
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.logs import lost_messages
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
@@ -34,6 +35,7 @@ from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
+from nodedevd.server.tidying import Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.service import Service
@@ -90,6 +92,9 @@ class Daemon:
         self._varlink = self._varlink_conversations(encodings)
         self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
         self._server = Server()
+        caches = (encodings, self._varlink.replies, self._libvirt.replies)
+        self._tidying = Tidying(caches, malloc.trim)
+        self._server.tidy = self._tidying.later
         self._listening: list[tuple[ConversationFactory, Listener]] = []
 
     async def run(self) -> None:
@@ -111,6 +116,7 @@ class Daemon:
 
     def status(self) -> Status:
         """Return the state of the daemon and what it could not read."""
+        left_out, dropped = lost_messages()
         return build_status(
             self._store.snapshot,
             sysroot=self._sysroot.root,
@@ -119,6 +125,8 @@ class Daemon:
             followed=self._follower.followed,
             clients=self._server.clients,
             calls=self._varlink.calls + self._libvirt.calls,
+            log_left_out=left_out,
+            log_dropped=dropped,
         )
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
@@ -142,6 +150,7 @@ class Daemon:
 
     async def _start(self) -> None:
         """Listen, read the host, then serve: clients that connect earlier wait."""
+        malloc.set_thresholds()
         Sysroot.loop_thread = threading.get_ident()
         self._sysroot.check()
         self._listen()
@@ -201,6 +210,7 @@ class Daemon:
         self._stop.set()
 
     async def _close(self) -> None:
+        self._tidying.close()
         self._server.close()
         await self._server.wait_closed()
         for _, listener in self._listening:

@@ -138,13 +138,39 @@ class ExpectedMore(NodedevError):
 
 
 class TooManyClients(NodedevError):
-    """The daemon serves as many clients as it may."""
+    """The daemon serves as many clients as it may, of one user or of all."""
 
     code = "too-many-clients"
     limit: int
+    user: int | None = None
+    """the uid whose limit it is; None if it is that of all users"""
 
     def __str__(self) -> str:
-        return f"the daemon serves {self.limit} clients already; try again when some have left"
+        whose = "" if self.user is None else f" of user {self.user}"
+        return (
+            f"the daemon serves {self.limit} clients{whose} already, which is the limit; "
+            "try again when some have left"
+        )
+
+
+class BudgetExceeded(NodedevError):
+    """The call needs more of the daemon's memory than the clients of a user, or of all, may hold.
+
+    They hold replies that they have not read, half messages, names of watches, registrations.
+    """
+
+    code = "budget-exceeded"
+    limit: int
+    """bytes"""
+    user: int | None = None
+    """the uid whose limit it is; None if it is that of all users"""
+
+    def __str__(self) -> str:
+        whose = "all users" if self.user is None else f"user {self.user}"
+        return (
+            f"the clients of {whose} would hold more than {self.limit / 2**20:g} MiB of the "
+            "daemon's memory; read replies, end watches, or close connections, then try again"
+        )
 
 
 REPLIED: Final = (
@@ -156,6 +182,7 @@ REPLIED: Final = (
     InvalidParameter,
     ExpectedMore,
     TooManyClients,
+    BudgetExceeded,
 )
 """Errors that a daemon replies with and a client raises again."""
 

@@ -76,8 +76,26 @@ class SortedMap(Mapping[str, V]):
 
     def in_order_values(self) -> Iterator[V]:
         """Yield all values in the order of their keys."""
-        values: dict[str, V | None] = {**self._base.values, **self._changes}
-        return map(cast(dict[str, V], values).__getitem__, self.in_order)
+        return map(self._values.__getitem__, self.in_order)
+
+    # Kept, so that everybody who iterates over this version shares it.
+
+    @cached_property
+    def _values(self) -> dict[str, V]:
+        """A dict that has all keys, and some that are removed."""
+        if not self._changes:
+            return self._base.values
+        return cast(dict[str, V], {**self._base.values, **self._changes})
+
+    def in_groups(self, size: int) -> Iterator[list[V]]:
+        """Yield all values in the order of their keys, in lists of at most `size`."""
+        keys, base, changes = self.in_order, self._base.values, self._changes
+        for start in range(0, len(keys), size):
+            group = keys[start : start + size]
+            if changes:
+                yield [changes.get(key) or base[key] for key in group]
+            else:
+                yield [base[key] for key in group]
 
     @cached_property
     def in_order(self) -> tuple[str, ...]:
@@ -95,6 +113,13 @@ class SortedMap(Mapping[str, V]):
         """Return sorted keys of the base, with changed keys inserted or removed."""
         if not changes:
             return keys
-        merged = [key for key in keys if key not in self._changes]
-        merged += [key for key in changes if self._changes[key] is not None]
-        return sorted(merged)
+        merged = keys.copy()
+        for key in changes:
+            position = bisect_left(merged, key)
+            there = position < len(merged) and merged[position] == key
+            if self._changes[key] is None:
+                if there:
+                    del merged[position]
+            elif not there:
+                merged.insert(position, key)
+        return merged

@@ -7,7 +7,7 @@ most one message below its limit and what was fed last. Input is hostile until i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -121,6 +121,11 @@ class _Decoder(Generic[M]):
         self._start = 0
         self._buffer += data
 
+    def drop(self) -> None:
+        """Drop the message of which a part has arrived, and its rest as it arrives."""
+        self._clear()
+        self._dropping = True
+
     def next(self) -> M | Malformed | None:
         """Return the next message, or None if more bytes are needed."""
         text = self.take()
@@ -132,8 +137,7 @@ class _Decoder(Generic[M]):
         end = self._buffer.find(b"\0", self._searched)
         if end < 0:
             if len(self._buffer) - start > self._limit:
-                self._clear()
-                self._dropping = True
+                self.drop()
                 return self._too_large()
             if start == len(self._buffer):
                 self._clear()
@@ -206,6 +210,13 @@ def encode_reply(parameters: bytes, *, continues: bool = False) -> bytes:
     """Return the reply with `parameters`, the text of a JSON object, which is not checked."""
     end = b',"continues":true}\0' if continues else b"}\0"
     return b"".join((b'{"parameters":', parameters, end))
+
+
+def encode_long_reply(parameters: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same reply as `encode_reply` in parts; `parameters` are the parts of the text."""
+    yield b'{"parameters":'
+    yield from parameters
+    yield b"}\0"
 
 
 def encode_error(name: str, parameters: object) -> bytes:

@@ -20,7 +20,8 @@ from nodedevd.questions.hostdev import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
-from nodedevd.questions.resolve import Resolution, needs_nodes, resolve
+from nodedevd.questions.resolve import Resolution, find_in_steps, needs_nodes, resolve
+from nodedevd.steps import finish
 from nodedevd.tree.read import scan
 
 
@@ -106,7 +107,7 @@ class Embedded:
     def resolve(self, text: str) -> Resolution:
         """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
         nodes = DeviceNodes()
-        if needs_nodes(self.tree, text):
+        if needs_nodes(finish(find_in_steps(self.tree, text)), text):
             nodes = read_device_nodes(self._sysroot)
         return resolve(self.tree, text, nodes)
 

@@ -47,6 +47,11 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
         lines["Clients"] = (
             f"{answer.clients} connected, {answer.watchers} watching, {answer.calls} calls answered"
         )
+        if answer.log_left_out or answer.log_dropped:
+            lines["Log"] = (
+                f"{answer.log_left_out} messages left out, being many of a kind,"
+                f" {answer.log_dropped} dropped"
+            )
     if not answer.privileged:
         lines["Privileges"] = "not root: attributes that only root can read are unknown"
     lines["Read errors"] = str(answer.error_count)

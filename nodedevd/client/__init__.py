@@ -25,6 +25,7 @@ from nodedevd.client.errors import (
 )
 from nodedevd.client.watching import Event
 from nodedevd.errors import (
+    BudgetExceeded,
     DoesNotFit,
     InvalidParameter,
     NoDaemon,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "AsyncWatch",
+    "BudgetExceeded",
     "CardType",
     "Client",
     "Closed",

@@ -9,11 +9,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 from nodedevd.errors import NoSuchDevice
 from nodedevd.host.faults import Fault
 from nodedevd.model.device import Device, filter_words
-from nodedevd.names import device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
+from nodedevd.names import ROOT, device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
 from nodedevd.sorted_map import SortedMap
 
 _NEAREST = 3
@@ -39,6 +40,7 @@ class Snapshot:
         """names that several devices would have, with the paths of these devices"""
         self._devices = SortedMap({device.name: device for device in devices})
         self._by_path = SortedMap(_by_path(self._devices.values()))
+        self._by_sysname = SortedMap(_by_sysname(self._devices.values()))
 
     def replaced(
         self,
@@ -58,16 +60,44 @@ class Snapshot:
         old = [device for name in (*removed, *added) if (device := self.get(name)) is not None]
         new._devices = self._devices.changed(removed, added)
         new._by_path = self._by_path.changed(_by_path(old), _by_path(added.values()))
+        new._by_sysname = self._with_sysnames(old, added.values())
         return new
+
+    def _with_sysnames(self, old: Iterable[Device], added: Iterable[Device]) -> SortedMap[_Named]:
+        """Return the devices by their kernel names, without old ones and with added ones."""
+        names = {one.sysname for one in (*old, *added) if one.sysname is not None}
+        leaving = {one.name for one in old}
+        known = names if self._by_sysname else ()
+        kept = [one for name in known for one in self.by_sysname(name) if one.name not in leaving]
+        changed = _by_sysname((*kept, *added))
+        return self._by_sysname.changed(names, changed)
 
     def numbered(self, generation: int) -> Snapshot:
         """Return the same snapshot with another generation."""
         new = Snapshot(generation=generation, errors=self.errors, shared_names=self.shared_names)
         new._devices, new._by_path = self._devices, self._by_path
+        new._by_sysname = self._by_sysname
         return new
 
     def __iter__(self) -> Iterator[Device]:
         return self._devices.in_order_values()
+
+    def in_groups(self, size: int) -> Iterator[list[Device]]:
+        """Yield all devices in the order of their names, in lists of at most `size`."""
+        return self._devices.in_groups(size)
+
+    def downwards_in_groups(self, size: int) -> Iterator[list[Device]]:
+        """Yield all devices, parents before children, in lists of at most `size`.
+
+        Active devices come by their paths; inactive ones, which have no children, come last.
+        """
+        yield [device for device in (self.get(ROOT),) if device is not None and device.path is None]
+        inactive: list[Device] = []
+        for group in self._by_path.in_groups(size):
+            inactive += [device for device in group if not device.active]
+            yield [device for device in group if device.active]
+        for start in range(0, len(inactive), size):
+            yield inactive[start : start + size]
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -102,17 +132,18 @@ class Snapshot:
         """All names, sorted."""
         return self._devices.in_order
 
-    @cached_property
-    def _by_sysname(self) -> Mapping[str, tuple[Device, ...]]:
-        found: dict[str, tuple[Device, ...]] = {}
-        for device in self:
-            if device.sysname is not None:
-                found[device.sysname] = (*found.get(device.sysname, ()), device)
-        return found
-
     def by_sysname(self, sysname: str) -> tuple[Device, ...]:
         """Return the devices of exactly this kernel name, possibly of several buses."""
-        return self._by_sysname.get(sysname, ())
+        found = self._by_sysname.get(sysname)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, Device) else found
+
+    @cached_property
+    def _names_text(self) -> tuple[str, str]:
+        """All names as one text, a line each, and the same in lower case."""
+        text = "\n".join(self.names)
+        return text, text.lower()
 
     def select(self, capabilities: Iterable[str] | None) -> list[Device]:
         """Return the devices with any of these capabilities, all devices for None.
@@ -124,6 +155,16 @@ class Snapshot:
         wanted = filter_words(capabilities)
         return [device for device in self if device.passes(wanted)]
 
+    def select_in_groups(
+        self, capabilities: Iterable[str] | None, size: int
+    ) -> Iterator[list[Device]]:
+        """Yield the same devices in lists, some of them empty, each out of `size` devices."""
+        wanted = None if capabilities is None else filter_words(capabilities)
+        groups = self.in_groups(size)
+        if wanted is None:
+            return groups
+        return ([device for device in group if device.passes(wanted)] for group in groups)
+
     def lookup(self, name: str) -> Device:
         """Return a device by any of its names.
 
@@ -131,10 +172,14 @@ class Snapshot:
         `mdev_<uuid>_<parent>`, a PCI address, or a sysfs path, including the links below
         /sys/bus and /sys/class. Raises NoSuchDevice, with the nearest names.
         """
-        device = self._devices.get(name) or self._lookup_other(name)
+        device = self.find(name)
         if device is None:
             raise NoSuchDevice(name, self.nearest(name))
         return device
+
+    def find(self, name: str) -> Device | None:
+        """Return what `lookup` returns, None if there is no such device."""
+        return self._devices.get(name) or self._lookup_other(name)
 
     def _lookup_other(self, name: str) -> Device | None:
         if name.startswith("/"):
@@ -175,9 +220,9 @@ class Snapshot:
         last = name[:_NAME_LIMIT].rstrip("/").rpartition("/")[2]
         wanted = sanitise(last).strip("_")
         if len(wanted) >= 3:
-            found = [known for known in self.names if wanted.lower() in known.lower()]
+            found = self._containing(wanted.lower())
             if found:
-                return tuple(found[:_NEAREST])
+                return found
         shared: dict[str, int] = {}
         for prefix in ("", "pci_", "mdev_"):  # for an address or a uuid alone
             position = bisect_left(self.names, prefix + wanted)
@@ -186,6 +231,37 @@ class Snapshot:
                 shared[known] = max(length, shared.get(known, 0))
         best = sorted(shared, key=lambda known: -shared[known])[:_NEAREST]
         return tuple([known for known in best if shared[known] >= 3])
+
+    def _containing(self, wanted: str) -> tuple[str, ...]:
+        """Return the first names that contain a text, whose letters are small."""
+        text, lowered = self._names_text
+        found: list[str] = []
+        at = lowered.find(wanted)
+        while at >= 0 and len(found) < _NEAREST:
+            end = lowered.find("\n", at)
+            end = len(lowered) if end < 0 else end
+            found.append(text[lowered.rfind("\n", 0, at) + 1 : end])
+            at = lowered.find(wanted, end)
+        return tuple(found)
+
+
+_Named: TypeAlias = Device | tuple[Device, ...]
+"""The devices of one kernel name; usually it is one."""
+
+
+def _by_sysname(devices: Iterable[Device]) -> dict[str, _Named]:
+    """Return devices by their kernel names, those of one kernel name sorted by name."""
+    found: dict[str, _Named] = {}
+    for device in devices:
+        if device.sysname is not None:
+            others = found.get(device.sysname)
+            if others is None:
+                found[device.sysname] = device
+            else:
+                others = (others,) if isinstance(others, Device) else others
+                named = sorted((*others, device), key=lambda one: one.name)
+                found[device.sysname] = tuple(named)
+    return found
 
 
 def _by_path(devices: Iterable[Device]) -> dict[str, Device]:

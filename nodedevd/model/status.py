@@ -103,6 +103,10 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """clients that are connected"""
     calls: int
     """calls answered since the start"""
+    log_left_out: int
+    """messages that the log does not have, since it had many of the same kind"""
+    log_dropped: int
+    """messages that nobody took from standard error in time"""
     error_count: int
     """attributes that could not be read"""
     errors: tuple[DeviceFault, ...]
@@ -118,6 +122,8 @@ def build_status(
     followed: Followed | None = None,
     clients: int = 0,
     calls: int = 0,
+    log_left_out: int = 0,
+    log_dropped: int = 0,
 ) -> Status:
     """Return the status of a snapshot and the process that serves it."""
     states = Counter(device.state for device in snapshot)
@@ -143,6 +149,8 @@ def build_status(
         **msgspec.structs.asdict(followed or Followed()),
         clients=clients,
         calls=calls,
+        log_left_out=log_left_out,
+        log_dropped=log_dropped,
         error_count=len(errors),
         errors=tuple(errors[:ERRORS_SHOWN]),
     )

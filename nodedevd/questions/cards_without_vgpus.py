@@ -21,6 +21,7 @@ from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.questions.vgpus import VgpuFunction, card_of, vgpu_functions
+from nodedevd.steps import Steps, finish, groups
 
 NoVgpusReason: TypeAlias = Literal[
     "no-vf-enabled",
@@ -42,6 +43,7 @@ no-types: it is an mdev parent without types.
 none-creatable: no type can be created, and no vGPU exists; a card in MIG mode needs GPU instances.
 """
 
+_STEP_CARDS = 16
 _NVIDIA = "0x10de"
 
 
@@ -69,19 +71,29 @@ def cards_without_vgpus(
         devices: The devices of the host.
         functions: Their `vgpu_functions`, if the caller has them.
     """
-    devices = list(devices)
+    return finish(cards_without_vgpus_in_steps(list(devices), functions))
+
+
+def cards_without_vgpus_in_steps(
+    devices: Sequence[Device], functions: Iterable[VgpuFunction] | None = None
+) -> Steps[tuple[CardWithoutVgpus, ...]]:
+    """Do the same as `cards_without_vgpus`, in steps."""
     by_name = {device.name: device for device in devices}
     found: dict[tuple[str, NoVgpusReason, str | None], list[str]] = {}
-    for device in devices:
-        reason = _why_none(device, by_name)
-        if reason is not None:
-            found.setdefault((card_of(device), reason, device.driver), []).append(device.name)
+    for some in groups(devices):
+        for device in some:
+            reason = _why_none(device, by_name)
+            if reason is not None:
+                found.setdefault((card_of(device), reason, device.driver), []).append(device.name)
+        yield
     capable = vgpu_functions(devices) if functions is None else functions
-    for card, group in functions_by_card(capable).items():
+    for number, (card, group) in enumerate(functions_by_card(capable).items()):
         if _none_creatable(group):
             driver = by_name[group[0].device].driver
             names = [function.device for function in group]
             found[card, "none-creatable", driver] = names
+        if number % _STEP_CARDS == 0:
+            yield
     return tuple(
         CardWithoutVgpus(card, reason, tuple(sorted(names)), driver)
         for (card, reason, driver), names in sorted(found.items(), key=lambda item: item[0][:2])

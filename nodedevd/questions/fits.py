@@ -7,7 +7,7 @@ share its memory, or any other mdev parent. `capacity` counts the room.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -24,10 +24,11 @@ from nodedevd.questions.capacity import ceiling, room
 from nodedevd.questions.cards_without_vgpus import (
     CardWithoutVgpus,
     NoVgpusReason,
-    cards_without_vgpus,
+    cards_without_vgpus_in_steps,
     functions_by_card,
 )
 from nodedevd.questions.vgpus import (
+    STEP_FUNCTIONS,
     Framework,
     Offer,
     VgpuFunction,
@@ -37,6 +38,7 @@ from nodedevd.questions.vgpus import (
     vgpu_functions,
     vgpu_related,
 )
+from nodedevd.steps import STEP_ITEMS, Steps, collected, finish, groups
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
 """perhaps: enough are offered, but may not fit at the same time, or a count is unknown"""
@@ -67,6 +69,8 @@ unknown: the available count cannot be read.
 
 _OF_FUNCTIONS = ("no-types", "none-creatable")
 """The reasons of cards that have vGPU-capable functions."""
+
+_STEP_ROWS = 4
 
 COUNT_AT_MOST = 1_000_000
 """the largest count that a client may ask for"""
@@ -151,7 +155,14 @@ def types(snapshot: Snapshot, names: Iterable[str] | None = None) -> Types:
 
     Raises NoSuchDevice.
     """
-    return Types(snapshot.generation, tuple(_Cards(snapshot, names).every_type()))
+    return finish(types_in_steps(snapshot, names))
+
+
+def types_in_steps(snapshot: Snapshot, names: Iterable[str] | None = None) -> Steps[Types]:
+    """Do the same as `types`, in steps."""
+    cards = yield from _cards(snapshot, names)
+    found = yield from collected(cards.every_type(), _STEP_ROWS)
+    return Types(snapshot.generation, tuple(found))
 
 
 def fits(
@@ -170,12 +181,24 @@ def fits(
 
     Raises NoSuchType, NoSuchDevice.
     """
-    cards = _Cards(snapshot, names)
+    return finish(fits_in_steps(snapshot, wanted, count, names))
+
+
+def fits_in_steps(
+    snapshot: Snapshot,
+    wanted: str | None = None,
+    count: int = 1,
+    names: Iterable[str] | None = None,
+) -> Steps[Fits]:
+    """Do the same as `fits`, in steps."""
+    cards = yield from _cards(snapshot, names)
     if wanted is None:
-        found = cards.every_type()
+        found = yield from collected(cards.every_type(), _STEP_ROWS)
         answer = _best([_verdict(group, count) for group in _by_type(found)])
     else:
-        found = cards.one_type(wanted)
+        found = yield from collected(cards.one_type(wanted), _STEP_ROWS)
+        if all(card.reason == "not-offered" for card in found):
+            raise NoSuchType(wanted, cards.nearest(wanted))
         found.sort(key=lambda card: (-card.sure, -(card.available or 0), card.card))
         answer = _verdict(found, count)
     return Fits(snapshot.generation, wanted, count, answer, tuple(found))
@@ -201,43 +224,60 @@ def _verdict(cards: Sequence[CardType], count: int) -> Verdict:
     return "perhaps" if sum(card.available or 0 for card in cards) >= count else "no"
 
 
-class _Cards:
-    """The cards of a host, or those of some devices."""
+def _cards(snapshot: Snapshot, names: Iterable[str] | None) -> Steps[_Cards]:
+    """Return the cards of a host, or those of some devices."""
+    devices: list[Device] = []
+    for group in snapshot.in_groups(STEP_ITEMS):
+        devices += vgpu_related(group)
+        yield
+    functions = yield from collected(vgpu_functions(devices), STEP_FUNCTIONS)
+    without = yield from cards_without_vgpus_in_steps(devices, functions)
+    defined = yield from _defined(snapshot, devices)
+    chosen: set[str] | None = None
+    if names is not None:
+        chosen = set((yield from collected(_card_with(snapshot, name) for name in names)))
+    return _Cards(functions, without, defined, chosen)
 
-    def __init__(self, snapshot: Snapshot, names: Iterable[str] | None) -> None:
-        devices = vgpu_related(snapshot)
-        self._functions = list(vgpu_functions(devices))
-        self._groups = functions_by_card(self._functions)
+
+class _Cards:
+    """Cards, by what is on them."""
+
+    def __init__(
+        self,
+        functions: Sequence[VgpuFunction],
+        without: Iterable[CardWithoutVgpus],
+        defined: Mapping[str, Counter[str]],
+        chosen: Set[str] | None,
+    ) -> None:
+        self._functions = functions
+        self._groups = functions_by_card(functions)
         self._without = {
             one.card: one
-            for one in cards_without_vgpus(devices, self._functions)
+            for one in without
             if one.card not in self._groups or one.reason in _OF_FUNCTIONS
         }
-        self._defined = _defined(snapshot, devices)
-        if names is not None:
-            chosen = {_card_with(snapshot, name) for name in names}
+        self._defined = defined
+        if chosen is not None:
             self._groups = {card: one for card, one in self._groups.items() if card in chosen}
             self._without = {card: one for card, one in self._without.items() if card in chosen}
 
-    def every_type(self) -> list[CardType]:
-        """Return each card with each of its types."""
-        found: list[CardType] = []
+    def every_type(self) -> Iterator[CardType]:
+        """Yield each card with each of its types."""
         for card in sorted({*self._groups, *self._without}):
             functions = self._groups.get(card, [])
             types: dict[str, list[tuple[VgpuFunction, Offer]]] = {}
             for function in functions:
                 for offer in function.offers:
                     types.setdefault(offer.id, []).append((function, offer))
-            found += [self._row(card, functions, offers) for offers in types.values()]
+            for offers in types.values():
+                yield self._row(card, functions, offers)
             if not types:
-                found.append(self._row(card, functions, []))
-        return found
+                yield self._row(card, functions, [])
 
-    def one_type(self, wanted: str) -> list[CardType]:
-        """Return each card with the wanted type, or with the reason why it lacks it."""
+    def one_type(self, wanted: str) -> Iterator[CardType]:
+        """Yield each card with the wanted type, or with the reason why it lacks it."""
         if len(wanted) > TEXT_LIMIT:  # before it is normalised, which takes time and is cached
-            raise NoSuchType(wanted, nearest_types(self._functions, wanted))
-        found: list[CardType] = []
+            raise NoSuchType(wanted, self.nearest(wanted))
         for card in sorted({*self._groups, *self._without}):
             functions = self._groups.get(card, [])
             offers = [
@@ -245,10 +285,11 @@ class _Cards:
                 for function in functions
                 if (matches := matching_offers(function, wanted))
             ]
-            found.append(self._row(card, functions, offers, wanted))
-        if all(card.reason == "not-offered" for card in found):
-            raise NoSuchType(wanted, nearest_types(self._functions, wanted))
-        return found
+            yield self._row(card, functions, offers, wanted)
+
+    def nearest(self, wanted: str) -> tuple[str, ...]:
+        """Return the types that are most similar to one that no card offers."""
+        return nearest_types(self._functions, wanted)
 
     def _row(
         self,
@@ -379,18 +420,20 @@ def _is_mig_backed(offer: Offer) -> bool:
 # -- what is defined, and which card is meant ---------------------------------------------------
 
 
-def _defined(snapshot: Snapshot, devices: Iterable[Device]) -> dict[str, Counter[str]]:
+def _defined(snapshot: Snapshot, devices: Sequence[Device]) -> Steps[dict[str, Counter[str]]]:
     """Return the number of inactive mdevs by the card of their parent, and by their type's id."""
     found: dict[str, Counter[str]] = {}
-    for device in devices:
-        mdev = device.capability(MdevChild)
-        if mdev is None or mdev.state != "inactive" or mdev.mdev_type is None:
-            continue
-        for parent in snapshot.by_sysname(mdev.parent_addr):
-            if _may_have_vgpus(parent):
-                counts = found.setdefault(card_of(parent), Counter())
-                counts[normalised(mdev.mdev_type.id)] += 1
-                break
+    for group in groups(devices):
+        yield
+        for device in group:
+            mdev = device.capability(MdevChild)
+            if mdev is None or mdev.state != "inactive" or mdev.mdev_type is None:
+                continue
+            for parent in snapshot.by_sysname(mdev.parent_addr):
+                if _may_have_vgpus(parent):
+                    counts = found.setdefault(card_of(parent), Counter())
+                    counts[normalised(mdev.mdev_type.id)] += 1
+                    break
     return found
 
 

@@ -70,11 +70,6 @@ class InUse(msgspec.Struct, frozen=True):
     """number of processes whose open files cannot be read"""
     devices: tuple[Use, ...]
 
-    def without_holders(self) -> InUse:
-        """Return a copy for clients that may not see other users' processes."""
-        devices = tuple([msgspec.structs.replace(use, holders=()) for use in self.devices])
-        return msgspec.structs.replace(self, devices=devices)
-
 
 class VfioUsage:
     """All VFIO nodes of a host, and the processes that have them open. Immutable."""
@@ -154,10 +149,25 @@ class VfioUsage:
 
     def of(self, snapshot: Snapshot, devices: Iterable[Device] | None) -> InUse:
         """Return the uses of some devices, None for all mdevs and all devices bound to VFIO."""
-        if devices is None:
-            devices = [device for device in snapshot if self._is_bound(device)]
-        uses = tuple([self.use(device.name, device.path) for device in devices])
-        return InUse(snapshot.generation, self.unseen, uses)
+        uses = self.uses(snapshot if devices is None else devices, bound=devices is None)
+        return InUse(snapshot.generation, self.unseen, tuple(uses))
+
+    def uses(
+        self, devices: Iterable[Device], *, bound: bool = False, holders: bool = True
+    ) -> list[Use]:
+        """Return the use of each device.
+
+        Args:
+            devices: The devices.
+            bound: Only of mdevs, and of devices bound to VFIO.
+            holders: Name the processes; clients may not see those of other users.
+        """
+        uses = [
+            self.use(device.name, device.path)
+            for device in devices
+            if not bound or self._is_bound(device)
+        ]
+        return uses if holders else [msgspec.structs.replace(one, holders=()) for one in uses]
 
     def _is_bound(self, device: Device) -> bool:
         mdev = device.active and device.capability(MdevChild) is not None

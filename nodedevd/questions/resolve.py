@@ -8,7 +8,7 @@ below /dev, and the names of network interfaces and disks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -23,6 +23,7 @@ from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.model.device import Device, State
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import type_of
+from nodedevd.steps import STEP_ITEMS, Steps, collected, finish
 
 # noiommu-: the group of a device without an IOMMU; vfio.rst, enable_unsafe_noiommu_mode.
 _GROUP = re.compile(r"(?:/dev/vfio/(?:noiommu-)?|/sys/kernel/iommu_groups/)?([0-9]+)/?")
@@ -60,12 +61,15 @@ class Resolution(msgspec.Struct, frozen=True, gc=False):
     devices: tuple[Resolved, ...]
 
 
+_STEP_RESOLVED = 16
 _NO_NODES = DeviceNodes()
 
 
-def needs_nodes(snapshot: Snapshot, text: str) -> bool:
-    """Return whether the device nodes of the host are needed to resolve a text."""
-    found = _find(snapshot, text)
+def needs_nodes(found: Sequence[Device], text: str) -> bool:
+    """Return whether the device nodes of the host are needed to resolve a text.
+
+    `found` is what `find_in_steps` returns for it.
+    """
     return any(is_multipath(one.path) for one in found) if found else text.startswith("/dev/")
 
 
@@ -79,12 +83,19 @@ def resolve(snapshot: Snapshot, text: str, nodes: DeviceNodes = _NO_NODES) -> Re
 
     Raises NoSuchDevice.
     """
-    devices = _find(snapshot, text) or _find_by_node(snapshot, text, nodes)
+    return finish(resolve_in_steps(snapshot, text, nodes))
+
+
+def resolve_in_steps(
+    snapshot: Snapshot, text: str, nodes: DeviceNodes = _NO_NODES
+) -> Steps[Resolution]:
+    """Do the same as `resolve`, in steps."""
+    found = yield from find_in_steps(snapshot, text)
+    devices = found or _find_by_node(snapshot, text, nodes)
     if not devices:
         raise NoSuchDevice(text, snapshot.nearest(text))
-    return Resolution(
-        snapshot.generation, tuple([_resolved(snapshot, device, nodes) for device in devices])
-    )
+    resolved = (_resolved(snapshot, device, nodes) for device in devices)
+    return Resolution(snapshot.generation, tuple((yield from collected(resolved, _STEP_RESOLVED))))
 
 
 def _find_by_node(snapshot: Snapshot, text: str, nodes: DeviceNodes) -> list[Device]:
@@ -118,20 +129,35 @@ def _each_once(devices: Iterable[Device]) -> list[Device]:
     return list({device.name: device for device in devices}.values())
 
 
-def _find(snapshot: Snapshot, text: str) -> list[Device]:
+def find_in_steps(snapshot: Snapshot, text: str) -> Steps[list[Device]]:
+    """Return the devices that a text means without the device nodes of the host."""
     group = _GROUP.fullmatch(text)
     if group is not None:
         number = parse_number(group[1])
-        return [one for one in snapshot if number is not None and _iommu_group(one) == number]
+        if number is None:
+            return []
+        return (yield from _matching(snapshot, lambda one: _iommu_group(one) == number))
     if _VFIO.fullmatch(text):
-        return [device for device in snapshot if _vfio_node(device) == text]
+        return (yield from _matching(snapshot, lambda one: _vfio_node(one) == text))
     if text.startswith("/dev/"):
-        return [one for one in snapshot if text in (one.devnode, _vhost_node(one), *one.devlinks)]
-    try:
-        return [snapshot.lookup(text)]
-    except NoSuchDevice:
-        named = snapshot.by_sysname(text)
-        return [one for one in named if one.subsystem in ("net", "block")]
+        return (
+            yield from _matching(
+                snapshot, lambda one: text in (one.devnode, _vhost_node(one), *one.devlinks)
+            )
+        )
+    device = snapshot.find(text)
+    if device is not None:
+        return [device]
+    named = snapshot.by_sysname(text)
+    return [one for one in named if one.subsystem in ("net", "block")]
+
+
+def _matching(snapshot: Snapshot, matches: Callable[[Device], bool]) -> Steps[list[Device]]:
+    found: list[Device] = []
+    for group in snapshot.in_groups(STEP_ITEMS):
+        found += [one for one in group if matches(one)]
+        yield
+    return found
 
 
 def _resolved(snapshot: Snapshot, device: Device, nodes: DeviceNodes) -> Resolved:

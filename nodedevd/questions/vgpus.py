@@ -18,11 +18,15 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, normalised, type_matches
 from nodedevd.kinds.vgpu import CURRENT, Vgpu, VgpuType
 from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name
+from nodedevd.steps import STEP_ITEMS, Steps, collected
 
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
 """The capabilities of vGPU-capable functions, as filter words."""
+STEP_FUNCTIONS = 8
+"""functions, each with a dozen offers, that are looked through in a step"""
 _RELATED = frozenset({MdevParent, MdevChild, Vgpu})
 _TYPELESS = frozenset({"incomplete", "removing"})
 _NEAREST = 5
@@ -101,6 +105,15 @@ def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
             known = vgpu.creatable is not None and _current_is_known(device)
             offers = tuple(_vendor_offers(vgpu, known=known))
             yield VgpuFunction(device.name, "vendor-vfio", card_of(device), offers, known)
+
+
+def vgpu_functions_in_steps(snapshot: Snapshot) -> Steps[list[VgpuFunction]]:
+    """Return the vGPU-capable functions of a host, in steps."""
+    devices: list[Device] = []
+    for group in snapshot.in_groups(STEP_ITEMS):
+        devices += vgpu_related(group)
+        yield
+    return (yield from collected(vgpu_functions(devices), STEP_FUNCTIONS))
 
 
 def _leaving(devices: Iterable[Device]) -> dict[str, dict[str, str | None]]:

@@ -6,28 +6,31 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection, Hangups
+from nodedevd.errors import TooManyClients
+from nodedevd.server.account import AccountLimits, Accounts
+from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection
 from nodedevd.server.conversation import ConversationFactory, Peer
+from nodedevd.server.refusals import Refusals
+from nodedevd.server.sockets import Sockets
+from nodedevd.server.turns import Turns
 
-_ACCEPT_AT_ONCE: Final = 64
+_ACCEPT_SECONDS: Final = 0.001
+"""Clients are accepted for so long, then others have their turn."""
 _UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 
 _log: Final = logging.getLogger(__name__)
 
 
 class ServerLimits(msgspec.Struct, frozen=True):
-    """Limits on clients, whichever protocol they speak."""
+    """Limits on each client, whichever protocol it speaks; `AccountLimits` has those on users."""
 
-    max_clients: int = 1024
-    """of each listening socket"""
-    high_water_bytes: int = 64 * 1024
-    """Unread output above which a client gets no more, until it has read three quarters."""
     accept_retry_seconds: float = 1.0
     """Pause after accept(2) failed, usually because no file descriptor is left."""
     close_seconds: float = 2.0
@@ -37,12 +40,19 @@ class ServerLimits(msgspec.Struct, frozen=True):
 class Server:
     """Serves clients on any number of listening sockets; made on a running event loop."""
 
-    def __init__(self, limits: ServerLimits | None = None) -> None:
+    def __init__(
+        self, limits: ServerLimits | None = None, accounts: AccountLimits | None = None
+    ) -> None:
         self.limits = limits or ServerLimits()
-        self.hangups = Hangups(asyncio.get_running_loop())
+        self.accounts = Accounts(accounts)
+        self.refusals = Refusals()
+        self.turns = Turns()
+        self.sockets = Sockets(self.turns)
         self.received = memoryview(bytearray(RECEIVE_BYTES))
+        self.tidy: Callable[[], None] = lambda: None
+        """called when a client has come or gone"""
         self._acceptors: list[_Acceptor] = []
-        self._connections: dict[ClientConnection, _Acceptor] = {}
+        self._connections: set[ClientConnection] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._closing = False
         self._quiet = asyncio.Event()
@@ -51,11 +61,6 @@ class Server:
     def clients(self) -> int:
         """The number of clients that are connected now."""
         return len(self._connections)
-
-    @property
-    def high_water_bytes(self) -> int:
-        """Unread output above which a client gets no more."""
-        return self.limits.high_water_bytes
 
     def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
         """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
@@ -71,18 +76,20 @@ class Server:
         self._closing = True
         for acceptor in self._acceptors:
             acceptor.close()
-        for connection in self._connections:
+        self.refusals.close()
+        for connection in tuple(self._connections):
             connection.close()
         self._check_quiet()
 
     async def wait_closed(self) -> None:
         """Wait, after `close`, until all clients are gone; after `close_seconds` abort them."""
         if not await self._is_quiet():
-            for connection in self._connections:
+            for connection in tuple(self._connections):
                 connection.abort()
             if not await self._is_quiet():
                 _log.error("%d calls did not end when they were cancelled", len(self._tasks))
-        self.hangups.close()
+        self.turns.close()
+        self.sockets.close()
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
         """Return the task that runs an answer; `wait_closed` waits for its end."""
@@ -91,27 +98,25 @@ class Server:
         return task
 
     def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:
-        """Serve a new client."""
-        connection = ClientConnection(self, acceptor.factory, peer)
-        self._connections[connection] = acceptor
-        acceptor.clients += 1
-        self._track(asyncio.ensure_future(self._connect(connection, sock)))
-
-    def forget(self, connection: ClientConnection) -> None:
-        """Note that a connection is closed."""
-        acceptor = self._connections.pop(connection, None)
-        if acceptor is not None:
-            acceptor.clients -= 1
-        self._check_quiet()
-
-    async def _connect(self, connection: ClientConnection, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+        """Serve a new client. Raises TooManyClients; the socket is still open then."""
+        account = self.accounts.enter(peer.uid)
         try:
-            await loop.connect_accepted_socket(lambda: connection, sock)
+            connection = ClientConnection(self, acceptor.factory, peer, account, sock)
         except Exception:
             _log.exception("cannot serve a client that was accepted")
+            account.leave()
             sock.close()
-            self.forget(connection)
+            return
+        self._connections.add(connection)
+        self.tidy()
+
+    def forget(self, connection: ClientConnection) -> None:
+        """Note that a connection is closed; a no-op for one that is forgotten already."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            connection.account.leave()
+            self.tidy()
+        self._check_quiet()
 
     def _track(self, task: asyncio.Future[Any]) -> None:
         self._tasks.add(task)
@@ -141,7 +146,6 @@ class _Acceptor:
 
     def __init__(self, server: Server, sock: socket.socket, factory: ConversationFactory) -> None:
         self.factory = factory
-        self.clients = 0
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
@@ -162,22 +166,29 @@ class _Acceptor:
         self._loop.add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPT_AT_ONCE):
+        until = time.monotonic() + _ACCEPT_SECONDS
+        while True:
             try:
                 sock, _address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._refusing = False
                 return
             except OSError as error:
                 self._pause(error)
                 return
             sock.setblocking(False)
-            if self.clients < self._limits.max_clients:
-                self._refusing = False
-                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-                pid, uid, _gid = _UCRED.unpack(credentials)
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            pid, uid, _gid = _UCRED.unpack(credentials)
+            try:
                 self._server.welcome(self, sock, Peer(pid, uid))
-            else:
-                self._refuse(sock)
+            except TooManyClients as error:
+                if not self._refusing:  # Even a record that the log leaves out takes time.
+                    self._refusing = True
+                    user = {"user": uid}
+                    _log.warning("refusing clients of user %d: %s", uid, error, extra=user)
+                self._server.refusals.refuse(sock, self.factory, error)
+            if time.monotonic() > until:
+                return
 
     def _pause(self, error: OSError) -> None:
         # The waiting clients keep the socket readable: without a pause the loop would spin.
@@ -186,12 +197,3 @@ class _Acceptor:
         _log.error("cannot accept clients on %s: %s; retrying in %g s", path, reason, seconds)
         self._loop.remove_reader(self._socket)
         self._retry = self._loop.call_later(seconds, self._listen)
-
-    def _refuse(self, sock: socket.socket) -> None:
-        limit = self._limits.max_clients
-        if not self._refusing:
-            self._refusing = True
-            path = self._socket.getsockname()
-            _log.warning("%d clients are connected to %s, more are refused", limit, path)
-        with sock, suppress(OSError):
-            sock.send(self.factory.refusal(limit))

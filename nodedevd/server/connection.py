@@ -1,22 +1,26 @@
-"""ClientConnection: asyncio's side of one client, whichever protocol it speaks.
+"""ClientConnection: the socket of one client, whichever protocol it speaks.
 
-Output is produced in turns, and only as fast as the client reads: memory is bounded, and a busy
-client does not keep the others waiting.
+It receives and sends in its turns only, and produces output only as fast as the client reads:
+its memory is bounded, and a busy client does not keep the others waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import select
-from collections.abc import Awaitable
-from typing import Any, Final, Protocol, cast
+import socket
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, Protocol
 
-from nodedevd.server.conversation import ConversationFactory, Peer
+from nodedevd.errors import BudgetExceeded
+from nodedevd.server.account import Account, Holding
+from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
+from nodedevd.server.sockets import ENDING, HUNGUP, READABLE, Sockets
+from nodedevd.server.turns import Left, Turns
 
 TURN_REPLIES: Final = 64
 TURN_BYTES: Final = 64 * 1024
-"""A turn ends after so many replies, or bytes of replies."""
+"""A turn ends after so many replies, or bytes of replies, besides its time."""
 RECEIVE_BYTES: Final = 64 * 1024
 """Capacity of one read."""
 
@@ -26,13 +30,10 @@ _log: Final = logging.getLogger(__name__)
 class Owner(Protocol):
     """What a connection needs of the server that accepted it."""
 
-    hangups: Hangups
+    turns: Turns
+    sockets: Sockets
     received: memoryview
     """buffer that all connections receive into, one at a time"""
-
-    @property
-    def high_water_bytes(self) -> int:
-        """Unread output above which no more is produced for a client."""
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
         """Return the task that runs an answer."""
@@ -41,138 +42,223 @@ class Owner(Protocol):
         """Note that a connection is closed."""
 
 
-class ClientConnection(asyncio.BufferedProtocol):
-    """The connection of one client; it owns the client's conversation."""
+class ClientConnection:
+    """The connection of one client; it owns the client's socket and conversation.
 
-    def __init__(self, owner: Owner, factory: ConversationFactory, peer: Peer) -> None:
+    Attributes:
+        account: what the clients of its user take.
+        share, queued: as `turns.Taker` has them.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        factory: ConversationFactory,
+        peer: Peer,
+        account: Account,
+        sock: socket.socket,
+    ) -> None:
+        self.account = account
+        self.share = owner.turns.share(peer.uid)
+        self.queued = False
         self._owner = owner
         self._peer = peer
-        self._loop = asyncio.get_running_loop()
-        self._conversation = factory.begin(peer, self._wake)
-        self._transport: asyncio.Transport | None = None
+        self._socket = sock
+        self._turns = owner.turns
+        self._clock = owner.turns.clock
+        self._holding = Holding(account)
+        self._conversation = factory.begin(peer, self._wake, self._holding)
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._closing = False
-        self._writable = True
+        self._unsent: list[bytes | memoryview] = []
+        self._drained = True  # nothing received is left to answer
+        self._readable = False
+        self._ending = False  # the client has closed, or will send no more
+        self._hungup = False
         self._eof = False
-        self._watched_fd: int | None = None
-        self._turn_handle: asyncio.Handle | None = None
+        self._closing = False
+        self._closed = False
         self._tick_handle: asyncio.TimerHandle | None = None
+        owner.sockets.add(sock, self)
 
-    # -- asyncio.BufferedProtocol ------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=self._owner.high_water_bytes)
-        if self._closing:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the conversation."""
-        self._end()
-        self._owner.forget(self)
-
-    # For a plain Protocol, asyncio allocates 256 KiB and frees them again for each read.
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the buffer to receive into."""
-        return self._owner.received
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Answer the calls in what was received."""
-        self._conversation.receive(bytes(self._owner.received[:nbytes]))
-        self._turn()
-
-    def eof_received(self) -> bool:
-        """Answer the calls that are left; the client may still read."""
-        self._eof = True
-        self._turn()
-        return True
-
-    def pause_writing(self) -> None:
-        """Produce no more output until the client has read."""
-        self._writable = False
-
-    def resume_writing(self) -> None:
-        """Produce output again."""
-        self._writable = True
-        self._turn()
+    @property
+    def unsent_bytes(self) -> int:
+        """The size of the output that the socket did not take."""
+        return sum(map(len, self._unsent))
 
     # -- life --------------------------------------------------------------------------
+
+    def on_events(self, events: int) -> None:
+        """Note what the socket is ready for."""
+        if events & READABLE:
+            self._readable = True
+            if events & ENDING:
+                self._ending = True
+                self._hungup = self._hungup or bool(events & HUNGUP)
 
     def close(self) -> None:
         """Give up what is being answered, and close when all replies are sent."""
         self._end()
-        if self._transport is not None:
-            self._transport.close()
+        if not self._unsent:
+            self._disconnect()
 
     def abort(self) -> None:
         """Close at once."""
         self._end()
-        if self._transport is not None:
-            self._transport.abort()
+        self._disconnect()
 
     def _end(self) -> None:
+        if self._closing:
+            return
         self._closing = True
-        self._watch(False)
-        for handle in (self._turn_handle, self._tick_handle):
-            if handle is not None:
-                handle.cancel()
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
         self._conversation.close()
         for task in self._tasks:
             task.cancel()
 
-    def _drop(self) -> None:
-        pid, reason = self._peer.pid, self._conversation.failure
-        _log.info("closing the connection of process %d: %s", pid, reason)
-        self.abort()
-
-    # -- turns -------------------------------------------------------------------------
+    def _disconnect(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._unsent.clear()
+        self._holding.close()
+        self._owner.sockets.remove(self._socket)
+        self._socket.close()
+        self._owner.forget(self)
 
     def _wake(self) -> None:
         """Take a turn soon."""
-        if self._closing:
-            return
-        # A client that does not read gets no turn in which this would be seen.
-        if self._conversation.failure is not None:
-            self._drop()
-        elif self._turn_handle is None:
-            self._turn_handle = self._loop.call_soon(self._turn)
+        if not self._closing:
+            self._turns.add(self)
 
-    def _turn(self) -> None:
-        """Send the output that there is now, within the bounds of a turn, by one write."""
-        if self._turn_handle is not None:
-            self._turn_handle.cancel()
-            self._turn_handle = None
-        transport, conversation = self._transport, self._conversation
-        if self._closing or not self._writable or transport is None:
-            return
+    # -- turns -------------------------------------------------------------------------
+
+    def turn(self, until: float) -> Left:
+        """Receive, answer and send, until a time of the clock or one of the bounds of a turn."""
+        if self._unsent:
+            self._send_unsent()
+        conversation = self._conversation
+        if self._closing or self._unsent or conversation.failure is not None:
+            self._rest()
+        elif self._answer(conversation, until):
+            return Left.UNFINISHED if conversation.unfinished else Left.CALLS
+        elif self._ending or self._unsent or conversation.ended:
+            self._rest()
+        elif self._tick_handle is None and conversation.tick_seconds:
+            self._tick_later()
+        return Left.NOTHING
+
+    def _answer(self, conversation: Conversation[Any], until: float) -> bool:
+        """Answer calls; return whether more can be done at once."""
+        clock = self._clock
         replies: list[bytes] = []
         size = 0
-        drained = False
-        while len(replies) < TURN_REPLIES and size < TURN_BYTES:
+        if self._drained and self._readable:
+            self._receive(conversation)
+        while True:
             reply = conversation.next()
             if reply is None:
-                drained = True
-                break
-            if not isinstance(reply, bytes):
+                if size:
+                    self._send(replies)
+                    if self._unsent:
+                        return False
+                    replies, size = [], 0
+                if not self._readable or not self._receive(conversation):
+                    self._drained = True
+                    return False
+                continue
+            if isinstance(reply, bytes):
+                replies.append(reply)
+                size += len(reply)
+            else:
                 self._run(reply)
-                reply = b""
-            replies.append(reply)
-            size += len(reply)
+            if size >= TURN_BYTES or clock() >= until or len(replies) >= TURN_REPLIES:
+                break
+        self._drained = False
         if size:
-            transport.write(b"".join(replies))
-        if drained and (self._eof or conversation.ended) and not conversation.answering:
-            transport.close()
+            self._send(replies)
+        return not self._unsent and not self._closed
+
+    def _rest(self) -> None:
+        """Wait for what happens next, or close when nothing can."""
+        conversation = self._conversation
+        if self._closing:
+            if self._hungup or not self._unsent:
+                self._disconnect()
+        elif conversation.failure is not None:
+            pid, reason = self._peer.pid, conversation.failure
+            user = {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
+            self.abort()
+        elif self._hungup and (self._unsent or conversation.full):
+            # Nobody reads what would be sent.
+            if not conversation.outlives_client:
+                self.abort()
+        elif (self._eof or conversation.ended) and not (self._unsent or conversation.answering):
+            self.close()
+
+    def _receive(self, conversation: Conversation[Any]) -> bool:
+        """Receive what there is, up to the capacity; return whether that is anything."""
+        if self._closing or conversation.full or conversation.ended:
+            return False
+        received = self._owner.received
+        try:
+            size = self._socket.recv_into(received)
+        except (BlockingIOError, InterruptedError):
+            self._readable = False
+            return False
+        except OSError:
+            self.abort()
+            return False
+        # A stream socket that gives less than asked for is empty: the next byte is an event,
+        # epoll(7). The end is one as well, but may have been reported before.
+        self._readable = size == len(received) or (self._ending and size > 0)
+        self._eof = not size
+        if size:
+            conversation.receive(bytes(received[:size]))
+        return size > 0
+
+    def _send(self, replies: list[bytes]) -> None:
+        """Send replies, as far as the socket takes them; nothing is unsent."""
+        try:
+            if len(replies) == 1:
+                sent = self._socket.send(replies[0])
+                if sent == len(replies[0]):
+                    return
+            else:
+                sent = self._socket.sendmsg(replies)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.abort()
             return
-        if not drained and self._writable:
-            self._turn_handle = self._loop.call_soon(self._turn)
-        if self._tick_handle is None and conversation.tick_seconds:
-            self._tick_later()
-        full = conversation.full
-        # While nothing is read, only a hangup shows that the client has closed.
-        self._watch(full and not conversation.outlives_client)
-        self._read(drained and not full and self._writable)
+        self._unsent = _after(replies, sent)
+        if self._unsent:
+            self._owner.sockets.await_writable(self._socket, True)
+            self._hold_unsent()
+
+    def _hold_unsent(self) -> None:
+        """Count the output of a turn that the socket did not take."""
+        try:
+            self._holding.set("output", self.unsent_bytes)
+        except BudgetExceeded as error:
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            text = "closing the connection of process %d, which does not read: %s"
+            _log.info(text, pid, error, extra=user)
+            self.abort()
+
+    def _send_unsent(self) -> None:
+        try:
+            sent = self._socket.sendmsg(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.abort()
+            return
+        self._unsent = _after(self._unsent, sent)
+        if not self._unsent:
+            self._holding.drop("output")
+            self._owner.sockets.await_writable(self._socket, False)
 
     def _run(self, answer: Awaitable[Any]) -> None:
         task = self._owner.run(answer)
@@ -186,70 +272,24 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._conversation.answered(task.result())
         else:
             self._conversation.failed(error)
-        self._turn()
+        self._wake()
+
+    # -- silence -----------------------------------------------------------------------
 
     def _tick_later(self) -> None:
-        seconds = self._conversation.tick_seconds
-        self._tick_handle = self._loop.call_later(seconds, self._tick)
+        loop = asyncio.get_running_loop()
+        self._tick_handle = loop.call_later(self._conversation.tick_seconds, self._tick)
 
     def _tick(self) -> None:
-        output = self._conversation.tick()
-        if self._conversation.failure is not None:
-            self._drop()
-            return
-        if output and self._transport is not None:
-            self._transport.write(output)
+        self._conversation.tick()
         self._tick_later()
-
-    def _read(self, wanted: bool) -> None:
-        transport = self._transport
-        if transport is None or self._eof or transport.is_reading() == wanted:
-            return
-        if wanted:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
-
-    def _watch(self, wanted: bool) -> None:
-        if (self._watched_fd is not None) == wanted or self._transport is None:
-            return
-        if self._watched_fd is not None:
-            self._owner.hangups.unwatch(self._watched_fd)
-            self._watched_fd = None
-        else:
-            self._watched_fd = self._transport.get_extra_info("socket").fileno()
-            self._owner.hangups.watch(self._watched_fd, self)
+        self._wake()
 
 
-class Hangups:
-    """Aborts connections that do not read when their client closes.
-
-    It has an epoll of its own, since asyncio cannot wait for EPOLLHUP alone. On a Unix socket
-    EPOLLHUP means that the client closed; shutdown(2) of its sending half does not raise it.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._epoll = select.epoll()
-        self._connections: dict[int, ClientConnection] = {}
-        loop.add_reader(self._epoll, self._on_hangup)
-
-    def watch(self, fd: int, connection: ClientConnection) -> None:
-        """Abort the connection when the peer of its socket `fd` closes."""
-        self._epoll.register(fd, 0)  # EPOLLHUP is always reported
-        self._connections[fd] = connection
-
-    def unwatch(self, fd: int) -> None:
-        """Stop watching `fd`, which is still open."""
-        self._epoll.unregister(fd)
-        del self._connections[fd]
-
-    def close(self) -> None:
-        """Close the epoll."""
-        if not self._epoll.closed:
-            self._loop.remove_reader(self._epoll)
-            self._epoll.close()
-
-    def _on_hangup(self) -> None:
-        for fd, _events in self._epoll.poll(0):
-            self._connections[fd].abort()
+def _after(output: Sequence[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+    """Return what is left of output; nothing is copied."""
+    for number, one in enumerate(output):
+        if sent < len(one):
+            return [memoryview(one)[sent:], *output[number + 1 :]]
+        sent -= len(one)
+    return []

@@ -13,6 +13,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from nodedevd.errors import TooManyClients
+from nodedevd.server.account import Holding
+
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
     """The client's process when it connected, SO_PEERCRED of unix(7)."""
@@ -44,8 +47,9 @@ class Conversation(ABC, Generic[A]):
 
     @abstractmethod
     def next(self) -> bytes | Awaitable[A] | None:
-        """Return the next bytes to send, possibly empty, or None if there are none now.
+        """Return the next bytes to send, or None if there are none now; it takes little time.
 
+        The bytes may be empty: then something was done, and there may be more at once.
         An awaitable is to be run as a task, and its result given to `answered` or `failed`. The
         connection cancels it when it closes.
         """
@@ -73,13 +77,17 @@ class Conversation(ABC, Generic[A]):
         return self.answering
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a call is being answered in steps: `next` returns empty bytes between them."""
+        return False
+
+    @property
     def outlives_client(self) -> bool:
         """Whether the awaited answer is to be finished even when the client has closed."""
         return False
 
-    def tick(self) -> bytes:
-        """Note that `tick_seconds` have passed; return bytes that are to be sent at once."""
-        return b""
+    def tick(self) -> None:
+        """Note that `tick_seconds` have passed; `next` may have output then."""
 
 
 class ConversationFactory(ABC):
@@ -93,12 +101,18 @@ class ConversationFactory(ABC):
         self.calls = 0
 
     @abstractmethod
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> Conversation[Any]:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> Conversation[Any]:
         """Return the conversation with a new client.
 
-        The conversation calls `wake` when `next` may have output again, or `failure` is set.
+        The conversation calls `wake` when `next` may have output again, or `failure` is set. It
+        counts in `holding` what it keeps in memory; the connection closes that.
         """
 
     @abstractmethod
-    def refusal(self, limit: int) -> bytes:
-        """Return what a client is sent that exceeds the limit of clients."""
+    def refusal(self, error: TooManyClients, received: bytes) -> bytes | None:
+        """Return what a client without a place is sent, which has sent `received` so far.
+
+        None: that depends on what it has not sent yet.
+        """

@@ -6,7 +6,7 @@ next snapshot, and so its encoded bytes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -16,13 +16,24 @@ from nodedevd.model.device import Device
 from nodedevd.model.listing import entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.xml_writer import Out
+
+_BYTES_OF_A_DEVICE: Final = 1536
+"""Encodings that are cached, on average: as many are kept that were asked for less lately."""
 
 
-class _Xml(NamedTuple):
-    """A device's XML as a document of its own, and as a piece of a document in JSON."""
+class _Shown:
+    """What a format shows of a device; each is made when it is first asked for."""
 
-    alone: str
-    piece: bytes
+    __slots__ = ("piece", "placed", "text")
+
+    def __init__(self, placed: Device | None) -> None:
+        self.placed = placed
+        """None: the format does not show the device"""
+        self.text: str | None = None
+        """the XML as a document of its own"""
+        self.piece: bytes | None = None
+        """the XML as a piece of a document in JSON"""
 
 
 class _Encoded:
@@ -31,14 +42,13 @@ class _Encoded:
     The XML is that of the current snapshot: it has the device's name and parent there.
     """
 
-    __slots__ = ("device", "entry", "json", "placed", "xml")
+    __slots__ = ("device", "entry", "json", "shown")
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.entry: bytes | None = None
         self.json: bytes | None = None
-        self.placed: dict[Format, Device | None] = {}  # None: the format does not show it
-        self.xml: dict[Format, _Xml] = {}
+        self.shown: dict[Format, _Shown] = {}
 
 
 class Encodings:
@@ -46,44 +56,54 @@ class Encodings:
 
     A device's encodings are dropped when it is removed, and replaced when it changed. When a
     format shows or hides a device, or renames it, the parent of others changes in that format:
-    then all are dropped.
+    then all are dropped. So are those that nobody has asked for lately, see `age`, and when all
+    together take too much memory, those that were asked for least lately.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._encoded: dict[str, _Encoded] = {}
+        self._encoded: dict[str, _Encoded] = {}  # asked for since the last `age`
+        self._older: dict[str, _Encoded] = {}
+        self._bytes = 0  # encoded, or asked for again, since the last `age`
         store.observe(self._invalidate)
+
+    def age(self) -> bool:
+        """Drop what was not asked for since the last call; return whether there is anything else.
+
+        Called regularly, this frees the memory of what nobody needs any longer.
+        """
+        self._older, self._encoded, self._bytes = self._encoded, {}, 0
+        return bool(self._older)
 
     def json(self, device: Device) -> bytes:
         """Return a device as a JSON object."""
         encoded = self._of(device)
         if encoded.json is None:
-            encoded.json = msgspec.json.encode(device)
+            encoded.json = self._counted(msgspec.json.encode(device))
         return encoded.json
 
     def entry(self, device: Device) -> bytes:
         """Return a device's entry in a list as a JSON object."""
         encoded = self._of(device)
         if encoded.entry is None:
-            encoded.entry = msgspec.json.encode(entry(device))
+            encoded.entry = self._counted(msgspec.json.encode(entry(device)))
         return encoded.entry
 
     def placed(self, device: Device, *, form: Format) -> Device | None:
         """Return a device with its name and parent in a format, None if that does not show it."""
-        placed = self._of(device).placed
-        if form not in placed:
-            format_ = FORMATS[form]
-            shown = format_.shows(device)
-            placed[form] = format_.placed(device, self.store.snapshot) if shown else None
-        return placed[form]
+        return self._shown(device, form).placed
 
     def text(self, device: Device, *, form: Format) -> str:
         """Return the XML document of a device that the format shows."""
-        return self._xml(device, form).alone
+        shown = self._shown(device, form)
+        if shown.text is None:
+            shown.text = str(self._written(shown, form))
+            self._bytes += len(shown.text)
+        return shown.text
 
     def json_xml(self, device: Device, *, form: Format = "nodedevd") -> bytes:
         """Return the same as the inside of a JSON string, without the quotes."""
-        return json_text(self._xml(device, form).alone)
+        return json_text(self.text(device, form=form))
 
     def json_piece(self, device: Device, snapshot: Snapshot, *, form: Format) -> bytes:
         """Return a device's part of a document of several, as the inside of a JSON string.
@@ -91,37 +111,63 @@ class Encodings:
         The device is one of `snapshot`, which may be older than the current one while a stream
         is being sent: the device may have another parent by now.
         """
+        shown = self._shown(device, form)
         if snapshot is not self.store.snapshot:
             placed = FORMATS[form].placed(device, snapshot)
-            if placed != self.placed(device, form=form):
+            if placed != shown.placed:
                 return json_text(FORMATS[form].written(placed).at(1))
-        return self._xml(device, form).piece
+        if shown.piece is None:
+            shown.piece = self._counted(json_text(self._written(shown, form).at(1)))
+        return shown.piece
 
-    def _xml(self, device: Device, form: Format) -> _Xml:
+    def _shown(self, device: Device, form: Format) -> _Shown:
         encoded = self._of(device)
-        xml = encoded.xml.get(form)
-        if xml is None:
-            placed = self.placed(device, form=form)
-            assert placed is not None, f"the format {form} does not show {device.name}"
-            out = FORMATS[form].written(placed)
-            xml = encoded.xml[form] = _Xml(str(out), json_text(out.at(1)))
-        return xml
+        shown = encoded.shown.get(form)
+        if shown is None:
+            format_ = FORMATS[form]
+            placed = format_.placed(device, self.store.snapshot) if format_.shows(device) else None
+            shown = encoded.shown[form] = _Shown(placed)
+        return shown
+
+    def _written(self, shown: _Shown, form: Format) -> Out:
+        assert shown.placed is not None, f"the format {form} does not show it"
+        return FORMATS[form].written(shown.placed)
+
+    def _counted(self, encoded: bytes) -> bytes:
+        self._bytes += len(encoded)
+        return encoded
 
     def _of(self, device: Device) -> _Encoded:
-        encoded = self._encoded.get(device.name)
+        name = device.name
+        encoded = self._encoded.get(name)
+        if encoded is not None and encoded.device is device:
+            return encoded
+        encoded = self._older.pop(name, None)
         if encoded is None or encoded.device is not device:
             encoded = _Encoded(device)
-            # Devices of an older snapshot, which a stream may still be sending, are not cached.
-            if self.store.snapshot.get(device.name) is device:
-                self._encoded[device.name] = encoded
+        # Devices of an older snapshot, which a stream may still be sending, are not cached.
+        if self.store.snapshot.get(name) is device:
+            if self._bytes > _BYTES_OF_A_DEVICE * len(self.store.snapshot):
+                self.age()
+            self._bytes += _size(encoded)
+            self._encoded[name] = encoded
         return encoded
 
     def _invalidate(self, before: Snapshot, update: Update) -> None:
         for change in update.changes:
             if isinstance(change, Removed):
                 self._encoded.pop(change.device.name, None)
+                self._older.pop(change.device.name, None)
             elif isinstance(change, Changed) and _moves_others(change, before, update.snapshot):
                 self._encoded.clear()
+                self._older.clear()
+
+
+def _size(encoded: _Encoded) -> int:
+    """Return the size of what was encoded of a device."""
+    texts = [encoded.entry or b"", encoded.json or b""]
+    texts += [shown.piece or b"" for shown in encoded.shown.values()]
+    return sum(map(len, texts)) + sum(len(shown.text or "") for shown in encoded.shown.values())
 
 
 def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:

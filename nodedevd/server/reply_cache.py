@@ -9,8 +9,10 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-CACHE_BYTES: Final = 16 << 20
+CACHE_BYTES: Final = 8 << 20
 """Capacity for calls and their replies."""
+CACHED_CALL_BYTES: Final = 1024
+"""Longer calls are not kept: they are no client's usual ones, and would take the place of many."""
 
 T = TypeVar("T")
 
@@ -26,7 +28,8 @@ class Cacheable(msgspec.Struct, Generic[T], frozen=True, gc=False):
 class ReplyCache:
     """Replies by the bytes of the calls.
 
-    `state` returns a token; when it is another object or number, every cached reply is stale.
+    `state` returns a token; when it is another object or number, every cached reply is stale. A
+    full cache drops what was asked for least lately, and so does `age`.
     """
 
     def __init__(self, state: Callable[[], object], capacity_bytes: int = CACHE_BYTES) -> None:
@@ -35,37 +38,46 @@ class ReplyCache:
         self._of: object = None
         self._replies: dict[bytes, tuple[bytes, float]] = {}
         self._bytes = 0
+        self._older: dict[bytes, tuple[bytes, float]] = {}
 
     def get(self, call: bytes) -> bytes | None:
         """Return the reply to a call, None if it is not cached or is stale."""
         state = self._state()
         if state is not self._of:
-            self._clear()
+            self._replies.clear()
+            self.age()
             self._of = state
         found = self._replies.get(call)
         if found is None:
-            return None
+            found = self._older.pop(call, None)
+            if found is None:
+                return None
+            self._put(call, *found)
         reply, until = found
         return reply if until == math.inf or time.monotonic() < until else None
 
     def keep(self, call: bytes, reply: bytes, until: float = math.inf) -> None:
         """Cache the reply to a call until the state changes, or until a time.
 
-        The time is that of time.monotonic(); once it has come, this is a no-op. A reply that
-        exceeds the capacity empties the cache.
+        The time is that of time.monotonic(); once it has come, this is a no-op, as it is for a
+        reply that takes more than half of the capacity.
         """
-        if until <= time.monotonic():
-            return
-        before = self._replies.get(call)
-        if before is None:
-            self._bytes += len(call) + len(reply)
-        else:
-            self._bytes += len(reply) - len(before[0])
-        if self._bytes > self._capacity_bytes:
-            self._clear()
-        else:
-            self._replies[call] = reply, until
+        if until > time.monotonic():
+            self._put(call, reply, until)
 
-    def _clear(self) -> None:
-        self._replies.clear()
-        self._bytes = 0
+    def age(self) -> bool:
+        """Drop the replies not asked for since the last call; return whether there are others."""
+        self._older, self._replies, self._bytes = self._replies, {}, 0
+        return bool(self._older)
+
+    def _put(self, call: bytes, reply: bytes, until: float) -> None:
+        before = self._replies.pop(call, None)
+        if before is not None:
+            self._bytes -= len(call) + len(before[0])
+        size = len(call) + len(reply)
+        if size > self._capacity_bytes // 2:
+            return
+        if self._bytes + size > self._capacity_bytes // 2:
+            self.age()
+        self._replies[call] = reply, until
+        self._bytes += size

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -194,6 +194,30 @@ def test_log_lines_for_the_journal_begin_with_their_priority(tmp_path: Path) -> 
     with started(failing, "--sysroot", "/nowhere", environment=journal) as daemon:
         assert daemon.wait_ended() == 1
         assert daemon.log.startswith("<3>/nowhere is not a sysroot")
+
+
+def test_log_that_nobody_reads_stops_neither_clients_nor_the_end(tmp_path: Path) -> None:
+    """Clients that make the daemon log are served; SIGTERM ends it. `status` counts the loss."""
+    path, libvirt = tmp_path / "nodedevd.sock", tmp_path / "libvirt.sock"
+    end, log = os.pipe()
+    os.set_blocking(log, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(log, b"x" * 4096)
+    os.set_blocking(log, True)
+    command = ("sh", "-c", f'exec "$@" 2>/proc/{os.getpid()}/fd/{log}', "sh", *COMMAND)
+    arguments = ("--libvirt-socket", str(libvirt))
+    with running(tmp_path, HOST, *arguments, command=command) as daemon:
+        for _ in range(50):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(libvirt))
+                client.sendall(b"\0\0\0\1")
+                assert client.recv(1) == b""
+        with Client(str(path)) as client:
+            assert client.status().log_left_out == 40
+        assert daemon.stop() == 0
+    os.close(log)
+    os.close(end)
 
 
 def test_ready_is_notified_after_the_scan_alone(tmp_path: Path, blocked_host: Path) -> None:

@@ -280,6 +280,8 @@ class Status(TypedDict):
     watchers: int
     clients: int
     calls: int
+    log_left_out: int
+    log_dropped: int
     error_count: int
     errors: list[DeviceFault]
 

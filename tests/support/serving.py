@@ -8,15 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.account import AccountLimits
 from nodedevd.server.conversation import ConversationFactory
 
 
 @asynccontextmanager
 async def served(
-    path: Path, protocol: ConversationFactory, limits: ServerLimits | None = None
+    path: Path,
+    protocol: ConversationFactory,
+    limits: ServerLimits | None = None,
+    accounts: AccountLimits | None = None,
 ) -> AsyncIterator[Server]:
     """Serve a protocol at a path, and check that no client is left at the end."""
-    server = Server(limits)
+    server = Server(limits, accounts)
     server.listen(listening(path), protocol)
     try:
         yield server

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from nodedevd.model.device import Device
+from nodedevd.server.varlink.answers import NO_REPLY
 from nodedevd.server.varlink.watch import WatchStream
 
 
@@ -28,6 +29,8 @@ class Mirror:
     def take(self, watch: WatchStream) -> Iterator[int]:
         """Apply all replies that there are now; yield the generation after each."""
         while (chunk := watch.next()) is not None:
+            if chunk is NO_REPLY:
+                continue
             self.apply(msgspec.json.decode(chunk.parameters))
             if self.ready:
                 yield self.generation

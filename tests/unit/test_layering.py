@@ -33,6 +33,10 @@ ASYNCHRONOUS = {
     "client.asyncio_backend",
     "server.acceptor",
     "server.connection",
+    "server.refusals",
+    "server.sockets",
+    "server.tidying",
+    "server.turns",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

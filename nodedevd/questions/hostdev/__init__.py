@@ -22,6 +22,7 @@ from nodedevd.questions.hostdev.refusal import not_assignable
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest, parse_address
 from nodedevd.questions.hostdev.xml import write_hostdev
 from nodedevd.questions.in_use import Use
+from nodedevd.steps import Steps, finish
 
 
 def hostdev(snapshot: Snapshot, request: HostDevRequest, facts: HostDevFacts) -> HostDev:
@@ -29,11 +30,18 @@ def hostdev(snapshot: Snapshot, request: HostDevRequest, facts: HostDevFacts) ->
 
     Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
     """
+    return finish(hostdev_in_steps(snapshot, request, facts))
+
+
+def hostdev_in_steps(
+    snapshot: Snapshot, request: HostDevRequest, facts: HostDevFacts
+) -> Steps[HostDev]:
+    """Do the same as `hostdev`, in steps."""
     address = None if request.address is None else parse_address(request.address)
     notes: list[str] = []
     use = None
     if request.not_created:
-        assigned = assign_new_mdev(snapshot, request, facts, notes)
+        assigned = yield from assign_new_mdev(snapshot, request, facts, notes)
     else:
         for parameter in ("type", "arch"):
             if getattr(request, parameter) is not None:

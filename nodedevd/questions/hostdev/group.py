@@ -98,7 +98,7 @@ def _behind(controller: Device) -> str:
 
 
 def _no_iommu(snapshot: Snapshot) -> str:
-    functions = [pci for device in snapshot if (pci := device.capability(Pci)) is not None]
+    functions = (pci for device in snapshot if (pci := device.capability(Pci)) is not None)
     if any(pci.iommu_group is not None for pci in functions):
         return "it is in no IOMMU group, although other devices are: the IOMMU does not cover it"
     return f"it is in no IOMMU group, because the IOMMU is off; {_ENABLE}"

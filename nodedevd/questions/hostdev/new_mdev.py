@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -14,7 +15,13 @@ from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.mdev import checked_model
 from nodedevd.questions.hostdev.refusal import not_assignable
 from nodedevd.questions.hostdev.request import HostDevRequest, Model, parse_new_mdev
-from nodedevd.questions.vgpus import matching_offers, nearest_types, vgpu_functions
+from nodedevd.questions.vgpus import (
+    VgpuFunction,
+    matching_offers,
+    nearest_types,
+    vgpu_functions_in_steps,
+)
+from nodedevd.steps import Steps
 from nodedevd.text import abbreviated
 
 # The id of a type begins with the name of its driver.
@@ -38,8 +45,8 @@ class _Offered(NamedTuple):
 
 def assign_new_mdev(
     snapshot: Snapshot, request: HostDevRequest, facts: HostDevFacts, notes: list[str]
-) -> Assignment:
-    """Return the assignment of a UUID. Raises as `hostdev`."""
+) -> Steps[Assignment]:
+    """Return the assignment of a UUID, in steps. Raises as `hostdev`."""
     uuid = parse_new_mdev(request.name)
     defined = None
     with suppress(NoSuchDevice):
@@ -55,17 +62,25 @@ def assign_new_mdev(
             defined = None if mdev.mdev_type is None else mdev.mdev_type.id
             of_type = "" if defined is None else f", of type {defined}"
             notes.append(f"mdevctl has a definition of it{of_type} on {mdev.parent_addr}")
-    model = _from_host(snapshot, request, uuid, request.type or defined, notes)
+    type_ = request.type or defined
+    functions: list[VgpuFunction] = []
+    if type_ is not None:
+        functions = yield from vgpu_functions_in_steps(snapshot)
+    model = _from_host(functions, request, uuid, type_, notes)
     return Assignment(uuid, uuid, model or _guess(request, defined, facts, notes))
 
 
 def _from_host(
-    snapshot: Snapshot, request: HostDevRequest, uuid: str, type_: str | None, notes: list[str]
+    functions: Sequence[VgpuFunction],
+    request: HostDevRequest,
+    uuid: str,
+    type_: str | None,
+    notes: list[str],
 ) -> Model | None:
     """Return the model that the request or the parents of the type decide, None if neither does."""
     if type_ is None:
         return request.model
-    offered = _offered(snapshot, type_)
+    offered = _offered(functions, type_)
     if len(offered.apis) == 1:
         return checked_model(uuid, offered.apis[0], request.model)
     if offered.apis:
@@ -88,7 +103,7 @@ def _from_host(
     elif offered.parents:
         notes.append(f"the device_api of {type_!r} cannot be read on this host")
     elif request.type is not None and request.model is None:
-        raise NoSuchType(type_, nearest_types(vgpu_functions(snapshot), type_))
+        raise NoSuchType(type_, nearest_types(functions, type_))
     else:
         notes.append(f"no parent on this host offers the type {type_!r}")
     return request.model
@@ -113,10 +128,10 @@ def _guess(
     return guess
 
 
-def _offered(snapshot: Snapshot, type_: str) -> _Offered:
+def _offered(capable: Iterable[VgpuFunction], type_: str) -> _Offered:
     apis = set()
     parents, functions = [], []
-    for function in vgpu_functions(snapshot):
+    for function in capable:
         for one in matching_offers(function, type_):
             if function.framework == "vendor-vfio":
                 functions.append(function.device)

@@ -13,15 +13,34 @@ from typing import Final
 
 import msgspec
 
+from nodedevd.errors import BudgetExceeded, TooManyClients
 from nodedevd.model.freshness import Freshness
+from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.protocol import BadLength, MessageType, PacketDecoder
-from nodedevd.server.libvirt.session import LibvirtSession
+from nodedevd.server.libvirt.protocol import (
+    BadLength,
+    ErrorCode,
+    ErrorDomain,
+    MessageType,
+    Packet,
+    PacketDecoder,
+    RpcError,
+)
+from nodedevd.server.libvirt.session import LibvirtSession, budget_error
 from nodedevd.server.reply_cache import ReplyCache
 
 _log: Final = logging.getLogger(__name__)
+
+UNCOUNTED_BYTES: Final = 4096
+"""A half packet up to this size is not counted."""
+UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+"""Nor is a reply up to this size."""
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 class LibvirtLimits(msgspec.Struct, frozen=True):
@@ -55,26 +74,44 @@ class LibvirtConversations(ConversationFactory):
         # By number: a snapshot as token would stay in memory.
         self.replies = ReplyCache(lambda: devices.store.snapshot.generation)
 
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> LibvirtConversation:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> LibvirtConversation:
         """Return the conversation with a new client."""
-        return LibvirtConversation(self, peer, wake)
+        return LibvirtConversation(self, peer, wake, holding or Holding())
 
-    def refusal(self, limit: int) -> bytes:
-        """Return nothing: the protocol has no message before the first call."""
-        return b""
+    def refusal(self, error: TooManyClients, received: bytes) -> bytes | None:
+        """Return the reply to the first call, None as long as its header is not complete."""
+        decoder = PacketDecoder(limit=0)
+        decoder.feed(received)
+        try:
+            packet = decoder.next()
+        except BadLength:
+            return b""
+        if packet is None:
+            return None
+        reason = RpcError(ErrorCode.RPC, ErrorDomain.RPC, str(error))
+        return remote.encode_error(packet.header, reason)
 
 
 class LibvirtConversation(Conversation[bytes]):
     """The packets of one client."""
 
-    def __init__(self, shared: LibvirtConversations, peer: Peer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shared: LibvirtConversations,
+        peer: Peer,
+        wake: Callable[[], None],
+        holding: Holding,
+    ) -> None:
         self._shared = shared
+        self._holding = holding
         self._limits = shared.limits
         self._peer = peer
         self._wake = wake
         self._decoder = PacketDecoder(shared.limits.packet_bytes)
         self._session = LibvirtSession(
-            shared.devices, shared.freshness, shared.replies, self._on_change
+            shared.devices, shared.freshness, shared.replies, self._on_change, holding
         )
         self._awaited = 0
         self._ready: deque[bytes] = deque()
@@ -99,6 +136,7 @@ class LibvirtConversation(Conversation[bytes]):
 
     def next(self) -> bytes | Awaitable[bytes] | None:
         """Return the next reply or event."""
+        self._holding.drop("reply")
         if self._ready:
             return self._ready.popleft()
         event = self._session.next_event()
@@ -109,11 +147,13 @@ class LibvirtConversation(Conversation[bytes]):
         try:
             packet = self._decoder.next()
         except BadLength as error:
-            _log.info("closing the connection of process %d: it sent %s", self._peer.pid, error)
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            _log.info("closing the connection of process %d: it sent %s", pid, error, extra=user)
             self.ended = True
             return None
         if packet is None:
-            return None
+            return self._wait_for_rest()
+        self._holding.drop("input")
         self._shared.calls += packet.header.type == MessageType.CALL
         answer = self._session.answer(packet)
         self.ended = self._session.ended
@@ -121,9 +161,28 @@ class LibvirtConversation(Conversation[bytes]):
             self.tick_seconds = self._limits.keepalive_seconds
             self._heard = False
         if isinstance(answer, bytes):
-            return answer
+            return answer if len(answer) <= UNCOUNTED_REPLY_BYTES else self._bounded(packet, answer)
         self._awaited += 1
         return answer
+
+    def _bounded(self, packet: Packet, reply: bytes) -> bytes:
+        """Return a reply, or the error that the client may not hold one of this size."""
+        try:
+            self._holding.set("reply", len(reply))
+        except BudgetExceeded as error:
+            return remote.encode_error(packet.header, budget_error(error))
+        return reply
+
+    def _wait_for_rest(self) -> bytes | None:
+        """Hold the part of a packet that has arrived, or drop it and return the error."""
+        buffered = self._decoder.buffered
+        try:
+            self._holding.set("input", buffered if buffered > UNCOUNTED_BYTES else 0)
+        except BudgetExceeded as error:
+            header = self._decoder.drop()
+            assert header is not None  # it is much smaller
+            return remote.encode_error(header, budget_error(error))
+        return None
 
     def answered(self, answer: bytes) -> None:
         """Make the reply ready."""
@@ -137,15 +196,16 @@ class LibvirtConversation(Conversation[bytes]):
     def close(self) -> None:
         """Unsubscribe from events."""
         self._session.close()
+        self._wake = _nobody  # It refers to the connection, which refers to this object.
 
-    def tick(self) -> bytes:
-        """Count the silence; return a ping after a silent interval."""
+    def tick(self) -> None:
+        """Count the silence; after a silent interval there is a ping to send."""
         self._unanswered_pings = 0 if self._heard else self._unanswered_pings + 1
         self._heard = False
         if self._unanswered_pings > self._limits.keepalive_count:
             self.failure = "it does not answer pings"
-            return b""
-        return remote.encode_keepalive(remote.PING) if self._unanswered_pings else b""
+        elif self._unanswered_pings:
+            self._ready.append(remote.encode_keepalive(remote.PING))
 
     def _on_change(self) -> None:
         if self._session.behind:

@@ -152,6 +152,19 @@ class PacketDecoder:
         self._start = 0
         self._buffer += data
 
+    def drop(self) -> Header | None:
+        """Drop the packet of which a part has arrived, and its rest as it arrives.
+
+        Returns its header; None, and drops nothing, as long as that is not complete.
+        """
+        start, buffered = self._start, self.buffered
+        if buffered < _HEADER.size:
+            return None
+        length = int.from_bytes(self._buffer[start : start + 4], "big")
+        self._start += buffered
+        self._dropping = length - buffered
+        return Header._make(_WORDS.unpack_from(self._buffer, start + 4))
+
     def next(self) -> Packet | None:
         """Return the next packet, or None if more bytes are needed. Raises BadLength."""
         start, buffered = self._start, self.buffered

@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from nodedevd import __version__
-from nodedevd.errors import NoSuchDevice
+from nodedevd.errors import BudgetExceeded, NoSuchDevice
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
+from nodedevd.server.account import Holding
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.devices import (
@@ -45,6 +46,12 @@ FEATURES: Final = {10: "keepalive", 14: "remote event callbacks", 15: "close cal
 KEEPALIVE_FEATURE: Final = 10
 EVENT_LIFECYCLE: Final = 0
 EVENT_UPDATE: Final = 1
+NAME_BYTES_MAX: Final = 256
+"""of a device in a registration; no device has a longer name"""
+NAMES_BYTES_MAX: Final = 64 * 1024
+"""of all names in the registrations of one client"""
+_REGISTRATION_BYTES: Final = 512
+"""Memory that a registration takes besides its name."""
 REGISTRATIONS_MAX: Final = 1024
 """of one client; libvirt's library makes one for each event and device that it is asked for"""
 _INACTIVE_XML: Final = 1  # VIR_NODE_DEVICE_XML_INACTIVE
@@ -93,7 +100,9 @@ class LibvirtSession:
         freshness: Freshness,
         replies: ReplyCache,
         wake: Callable[[], None],
+        holding: Holding | None = None,
     ) -> None:
+        self._holding = holding or Holding()
         self.ended = False
         self.keepalive = False
         self._devices = devices
@@ -103,6 +112,7 @@ class LibvirtSession:
         self._wake = wake
         self._uri: str | None = None
         self._registered: dict[int, _Registered] = {}
+        self._names_bytes = 0
         self._next_callback = 0
         self._generation = 0
         self._pending: list[bytes] = []
@@ -159,6 +169,8 @@ class LibvirtSession:
         self._store.unsubscribe(self._wake)
         self._registered.clear()
         self._pending.clear()
+        # These refer to this object: without them, it is freed at once.
+        self._handlers.clear()
 
     def _encode_event(self, event: DeviceEvent, generation: int) -> list[bytes]:
         event_id = EVENT_UPDATE if event.lifecycle is None else EVENT_LIFECYCLE
@@ -289,6 +301,16 @@ class LibvirtSession:
                 )
         if len(self._registered) >= REGISTRATIONS_MAX:
             raise _protocol_error(f"too many event callbacks, limit is {REGISTRATIONS_MAX}")
+        name_bytes = len((call.device or "").encode())
+        if name_bytes > NAME_BYTES_MAX:
+            raise _protocol_error(
+                f"name too long: {name_bytes} bytes, the limit is {NAME_BYTES_MAX}"
+            )
+        if self._names_bytes + name_bytes > NAMES_BYTES_MAX:
+            raise _protocol_error(
+                f"too many names in event callbacks, the limit is {NAMES_BYTES_MAX} bytes"
+            )
+        self._hold(len(self._registered) + 1, self._names_bytes + name_bytes)
         now = self._store.snapshot.generation
         if not self._registered:
             self._generation = now
@@ -298,14 +320,26 @@ class LibvirtSession:
         return callback
 
     def _deregister(self, callback: int) -> None:
-        if self._registered.pop(callback, None) is None:
+        registered = self._registered.pop(callback, None)
+        if registered is None:
             raise RpcError(
                 ErrorCode.INTERNAL_ERROR,
                 ErrorDomain.RPC,
                 f"internal error: node device event callback {callback} not registered",
             )
+        name_bytes = len((registered.device or "").encode())
+        self._hold(len(self._registered), self._names_bytes - name_bytes)
         if not self._registered:
             self._store.unsubscribe(self._wake)
+
+    def _hold(self, registrations: int, names_bytes: int) -> None:
+        """Count the memory of all registrations. Raises RpcError."""
+        size = registrations * _REGISTRATION_BYTES + names_bytes
+        try:
+            self._holding.set("registrations", size)
+        except BudgetExceeded as error:
+            raise budget_error(error) from error
+        self._names_bytes = names_bytes
 
     # -- node devices ------------------------------------------------------------------
 
@@ -407,6 +441,11 @@ async def _answer_later(call: Header, procedure: Procedure[Any, R], result: Awai
         return _succeeded(call, procedure, await result)
     except Exception as error:
         return _failed(call, error)
+
+
+def budget_error(error: BudgetExceeded) -> RpcError:
+    """Return the error for a call that needs more memory than its user's clients may hold."""
+    return _protocol_error(str(error))
 
 
 def _protocol_error(message: str) -> RpcError:

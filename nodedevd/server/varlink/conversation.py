@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from typing import Any, Final
 
 from nodedevd import errors
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
-from nodedevd.server.reply_cache import Cacheable, ReplyCache
-from nodedevd.server.varlink.answers import Answer, Stream
+from nodedevd.server.reply_cache import CACHED_CALL_BYTES, Cacheable, ReplyCache
+from nodedevd.server.varlink.answers import NO_REPLY, Answer, AnswerSteps, Later, Stream, Text
 from nodedevd.server.varlink.misdirected import refuse_libvirt
 from nodedevd.server.varlink.service import Service
 from nodedevd.varlink import (
@@ -24,6 +27,17 @@ from nodedevd.varlink import (
 
 _log: Final = logging.getLogger(__name__)
 _NO_CALL: Final = Call("")
+_CALL_HOLDS: Final = ("input", "call", "answer", "reply", "snapshot")
+
+UNCOUNTED_BYTES: Final = 4096
+"""A half message, or the text of a call, up to this size is not counted."""
+UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+"""Nor is a reply up to this size."""
+DECODED_FACTOR: Final = 20
+"""Memory that a decoded call may take, as a multiple of its text: short strings in a set."""
+SNAPSHOT_DEVICE_BYTES: Final = 256
+"""Memory that a snapshot takes for each device when it is no longer the current one, so that its
+maps are kept for it alone."""
 
 
 class VarlinkConversations(ConversationFactory):
@@ -45,39 +59,69 @@ class VarlinkConversations(ConversationFactory):
         self.replies = ReplyCache(state)
         self.message_bytes = message_bytes
 
-    def begin(self, peer: Peer, wake: Callable[[], None]) -> VarlinkConversation:
+    def begin(
+        self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
+    ) -> VarlinkConversation:
         """Return the conversation with a new client."""
-        return VarlinkConversation(self, peer, wake)
+        return VarlinkConversation(self, peer, wake, holding or Holding())
 
-    def refusal(self, limit: int) -> bytes:
-        """Return the error TooManyClients."""
-        error = self.service.translate(errors.TooManyClients(limit))
-        return encode_error(error.name, error.parameters)
+    def refusal(self, error: errors.TooManyClients, received: bytes) -> bytes:
+        """Return the error, which needs no call."""
+        translated = self.service.translate(error)
+        return encode_error(translated.name, translated.parameters)
 
 
 class VarlinkConversation(Conversation[Answer]):
     """The calls of one client.
 
-    It holds at most one message and what one read received, and one reply.
+    It holds at most one message and what one read received, and one reply. What is large of that,
+    and what long answers keep, counts as held by its user: what exceeds the budget is refused.
     """
 
-    def __init__(self, shared: VarlinkConversations, peer: Peer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shared: VarlinkConversations,
+        peer: Peer,
+        wake: Callable[[], None],
+        holding: Holding,
+    ) -> None:
         self._shared = shared
+        self._holding = holding
         self._service = shared.service
         self._peer = peer
         self._wake = wake
         self._decoder = CallDecoder(shared.message_bytes)
         self._closed = False
-        # One call is answered at a time: by an answer that is awaited, then ready, or a stream.
+        # One call is answered at a time: an answer is awaited, made in steps, then ready; its
+        # text or its stream is sent bit by bit.
         self._call = _NO_CALL
+        self._text_of_call: bytes | None = None
         self._awaiting = False
+        self._later: Later | None = None
+        self._steps: AnswerSteps | None = None
         self._ready: bytes | None = None
+        self._text: Iterator[bytes] | None = None
         self._stream: Stream | None = None
+        self._kept: Snapshot | None = None  # what the text or the stream keeps in memory
+        self._holds = False  # anything for the call, or for a half message
 
     @property
     def answering(self) -> bool:
         """Whether a call is being answered."""
-        return self._awaiting or self._stream is not None or self._ready is not None
+        return (
+            self._awaiting
+            or self._stream is not None
+            or self._ready is not None
+            or self._steps is not None
+            or self._text is not None
+        )
+
+    full = answering
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an answer is made in steps."""
+        return self._steps is not None or self._text is not None
 
     @property
     def outlives_client(self) -> bool:
@@ -97,9 +141,15 @@ class VarlinkConversation(Conversation[Answer]):
             return reply
         if self._stream is not None:
             return self._next_chunk(self._stream)
+        if self._text is not None:
+            return self._next_piece(self._text)
+        if self._steps is not None:
+            return self._step(self._steps)
+        if self._holds:
+            self._release()
         text = self._decoder.take()
         if text is None:
-            return None
+            return self._wait_for_rest() if self._decoder.buffered > UNCOUNTED_BYTES else None
         if isinstance(text, Malformed):
             return self._refuse(text)
         cached = self._shared.replies.get(text)
@@ -113,22 +163,25 @@ class VarlinkConversation(Conversation[Answer]):
         self._shared.calls += 1
         self._call = call
         try:
+            if len(text) > UNCOUNTED_BYTES:
+                self._hold("call", len(text) * DECODED_FACTOR)
             answer = self._service.call(call, self._peer)
+        except errors.BudgetExceeded as error:
+            return self._fail(error)
         except VarlinkError as error:
             return self._error(error)
-        if isinstance(answer, Cacheable):
-            return self._cache(text, answer)
-        if isinstance(answer, bytes) or not isinstance(answer, Awaitable):
-            return self._begin(answer)
-        self._awaiting = True
-        return answer
+        self._text_of_call = text if len(text) <= CACHED_CALL_BYTES else None
+        if isinstance(answer, Awaitable):
+            self._awaiting = True
+            return answer
+        return self._begin(answer)
 
     def answered(self, answer: Answer) -> None:
-        """Make the reply ready, or begin the stream."""
+        """Make the reply ready, or begin what makes it."""
         self._awaiting = False
         if not self._closed:
             self._ready = self._begin(answer)
-        elif not isinstance(answer, (bytes, Cacheable)):
+        elif not isinstance(answer, (bytes, Cacheable, Later)):
             _close(answer)
 
     def failed(self, error: BaseException) -> None:
@@ -138,47 +191,148 @@ class VarlinkConversation(Conversation[Answer]):
             self._ready = self._fail(error)
 
     def close(self) -> None:
-        """Close the stream, if there is one."""
+        """Give up the answer that is being made."""
         self._closed = True
-        self._end_stream()
+        self._end_answer()
+        self._wake = _nobody  # It refers to the connection, which refers to this object.
 
-    def _cache(self, call: bytes, cacheable: Cacheable[bytes]) -> bytes:
-        if self._call.oneway:
-            return b""
-        reply = encode_reply(cacheable.answer)
-        self._shared.replies.keep(call, reply, cacheable.until)
-        return reply
-
-    def _begin(self, answer: Answer) -> bytes | None:
-        """Return the reply of an answer, or the first reply of a stream."""
-        found = answer.answer if isinstance(answer, Cacheable) else answer
-        if isinstance(found, bytes):
-            return b"" if self._call.oneway else encode_reply(found)
+    def _begin(self, answer: Answer) -> bytes:
+        """Return the reply of an answer, empty if it is still to be made."""
+        oneway = self._call.oneway
+        if isinstance(answer, bytes):
+            return b"" if oneway else self._bounded(encode_reply(answer))
+        if isinstance(answer, Cacheable):
+            return b"" if oneway else self._cache(answer)
         try:
-            if self._call.oneway or not self._call.more:
-                found.close()
-                raise errors.ExpectedMore
-            self._stream = found
-            found.start(self._wake)
+            if isinstance(answer, Later):
+                self._awaiting = True
+                self._later = answer
+                answer.awaited.add_done_callback(self._on_awaited)
+            elif isinstance(answer, Generator):
+                self._steps = answer
+            elif oneway:
+                _close(answer)
+            elif isinstance(answer, Text):
+                self._keep(answer)
+                self._text = answer.messages()
+            else:
+                if not self._call.more:
+                    answer.close()
+                    raise errors.ExpectedMore
+                self._stream = answer
+                self._keep(answer)
+                answer.start(self._wake)
         except Exception as error:
             return self._fail(error)
-        return self._next_chunk(found)
+        return b""
+
+    def _bounded(self, reply: bytes) -> bytes:
+        """Return a reply, or the error that the client may not hold one of this size."""
+        if len(reply) > UNCOUNTED_REPLY_BYTES:
+            try:
+                self._hold("reply", len(reply))
+            except errors.BudgetExceeded as error:
+                return self._fail(error)
+        return reply
+
+    def _wait_for_rest(self) -> bytes | None:
+        """Hold the part of a message that has arrived, or drop it and return the error."""
+        try:
+            self._hold("input", self._decoder.buffered)
+        except errors.BudgetExceeded as error:
+            self._decoder.drop()
+            self._call = _NO_CALL
+            return self._fail(error)
+        return None
+
+    def _keep(self, answer: Text | Stream) -> None:
+        """Count what an answer keeps in memory; the decoded call is part of that."""
+        self._holding.drop("call")
+        self._hold("answer", answer.own_bytes)
+        self._keep_snapshot(answer.snapshot)
+
+    def _keep_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Count a snapshot that is kept for this client, perhaps among others."""
+        if snapshot is None:
+            self._holding.drop("snapshot")
+        else:
+            self._holding.share("snapshot", snapshot, SNAPSHOT_DEVICE_BYTES * len(snapshot))
+            self._holds = True
+        self._kept = snapshot
+
+    def _hold(self, what: str, size: int) -> None:
+        if size:
+            self._holding.set(what, size)
+            self._holds = True
+
+    def _release(self) -> None:
+        """Hold nothing any longer: the reply to the last call is sent, or all but sent."""
+        for what in _CALL_HOLDS:
+            self._holding.drop(what)
+        self._holds = False
+        self._kept = None
+
+    def _cache(self, cacheable: Cacheable[bytes]) -> bytes:
+        reply = encode_reply(cacheable.answer)
+        if self._text_of_call is not None:
+            self._shared.replies.keep(self._text_of_call, reply, cacheable.until)
+        return reply
+
+    def _on_awaited(self, awaited: asyncio.Future[Any]) -> None:
+        later, self._later = self._later, None
+        if later is None:
+            return
+        self._awaiting = False
+        try:
+            self._ready = self._begin(later.answer(awaited.result()))
+        except (Exception, asyncio.CancelledError) as error:
+            self._ready = self._fail(error)
+        self._wake()
+
+    def _step(self, steps: AnswerSteps) -> bytes:
+        try:
+            next(steps)
+        except StopIteration as end:
+            self._steps = None
+            return self._begin(end.value)
+        except Exception as error:
+            self._steps = None
+            return self._fail(error)
+        return b""
+
+    def _next_piece(self, text: Iterator[bytes]) -> bytes:
+        try:
+            piece = next(text, None)
+        except Exception as error:
+            # A part of the reply may be sent already, so there is no place for an error.
+            _log.error("cannot send an answer", exc_info=error)
+            self.failure = "a part of a reply could not be made"
+            piece = None
+        if piece is None:
+            self._text = None
+        return piece or b""
 
     def _next_chunk(self, stream: Stream) -> bytes | None:
         try:
             chunk = stream.next()
+            if stream.snapshot is not self._kept:
+                self._keep_snapshot(stream.snapshot)
         except Exception as error:
             return self._fail(error)
-        if chunk is None:
-            return None
+        if chunk is None or chunk is NO_REPLY:
+            return None if chunk is None else b""
         if chunk.last:
-            self._end_stream()
+            self._end_answer()
         return encode_reply(chunk.parameters, continues=not chunk.last)
 
-    def _end_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            _close(stream)
+    def _end_answer(self) -> None:
+        if self._later is not None:
+            self._later.awaited.remove_done_callback(self._on_awaited)
+        makers = (self._steps, self._text, self._stream)
+        self._later = self._steps = self._text = self._stream = None
+        for maker in makers:
+            if maker is not None:
+                _close(maker)
 
     def _refuse(self, malformed: Malformed) -> bytes:
         self._call = _NO_CALL
@@ -193,7 +347,7 @@ class VarlinkConversation(Conversation[Answer]):
         return refusal
 
     def _fail(self, error: BaseException) -> bytes:
-        self._end_stream()
+        self._end_answer()
         return self._error(self._service.translate(error))
 
     def _error(self, error: VarlinkError) -> bytes:
@@ -207,8 +361,16 @@ class VarlinkConversation(Conversation[Answer]):
             return encode_error(error.name, error.parameters)
 
 
-def _close(stream: Stream) -> None:
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
+
+
+def _close(maker: Stream | AnswerSteps | Text | Iterator[bytes]) -> None:
+    if isinstance(maker, Text):
+        return
+    close = getattr(maker, "close", None)
     try:
-        stream.close()
+        if close is not None:
+            close()
     except Exception:
-        _log.exception("cannot close a stream")
+        _log.exception("cannot close an answer")

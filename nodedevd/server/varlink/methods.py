@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from builtins import list as list_
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -22,15 +25,15 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
-from nodedevd.questions.fits import fits, types
-from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.fits import fits_in_steps, types_in_steps
+from nodedevd.questions.hostdev import hostdev_in_steps
 from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.questions.in_use import VfioUsage
-from nodedevd.questions.resolve import needs_nodes, resolve
+from nodedevd.questions.resolve import find_in_steps, needs_nodes, resolve_in_steps
 from nodedevd.server.encodings import Encodings, json_text
 from nodedevd.server.reply_cache import Cacheable
-from nodedevd.server.varlink.answers import Answer, IterableStream
+from nodedevd.server.varlink.answers import PIECES_AT_ONCE, Answer, AnswerSteps, Later, Text
 from nodedevd.server.varlink.parameters import (
     DescribeParameters,
     DumpXmlParameters,
@@ -46,10 +49,14 @@ from nodedevd.server.varlink.parameters import (
 from nodedevd.server.varlink.service import Interface, MethodTable, Request
 from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
+from nodedevd.steps import STEP_ITEMS, Steps, groups
 
-CHUNK_BYTES = 512 << 10
-"""A reply of a stream ends with the device that takes it past this size."""
+_POINTER_BYTES = 8
+_ITEM_BYTES = 32 << 10
+"""Memory that an item of an answer takes, such as all types of a card with 16 functions."""
 _NO_GENERATION = -1  # no change follows it: a watch begins with `resync`
+
+T = TypeVar("T")
 
 
 async def _no_processes() -> VfioUsage:
@@ -112,13 +119,13 @@ class DevicesInterface:
     def list(self, parameters: ListParameters, request: Request) -> Answer:
         """Answer the names, parents and capabilities of devices."""
         snapshot = self._store.snapshot
-        entries = map(self._encodings.entry, snapshot.select(parameters.capabilities))
-        return _devices(snapshot.generation, entries, request)
+        some = snapshot.select_in_groups(parameters.capabilities, STEP_ITEMS)
+        entry = self._encodings.entry
+        entries = (b",".join(map(entry, group)) for group in some)
+        return _devices(snapshot, entries, request)
 
     @methods.add("Describe", DescribeParameters)
-    def describe(
-        self, parameters: DescribeParameters, request: Request
-    ) -> Answer | Awaitable[Answer]:
+    def describe(self, parameters: DescribeParameters, request: Request) -> Answer:
         """Answer everything known about one device."""
         devices = [self._store.snapshot.lookup(parameters.name)]
         return self._when_fresh(devices, partial(self._describe, parameters))
@@ -133,131 +140,203 @@ class DevicesInterface:
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     @methods.add("DumpXML", DumpXmlParameters)
-    def dump_xml(
-        self, parameters: DumpXmlParameters, request: Request
-    ) -> Answer | Awaitable[Answer]:
+    def dump_xml(self, parameters: DumpXmlParameters, request: Request) -> Answer:
         """Answer XML."""
-        devices = self._shown(parameters)
-        refreshed = self._freshness.refresh(devices)
-        if refreshed is None:
-            return self._dump_xml(parameters, request, devices)
-        return _after(
-            refreshed, lambda: self._dump_xml(parameters, request, self._shown(parameters))
-        )
-
-    def _shown(self, parameters: DumpXmlParameters) -> Sequence[Device]:
-        """Return the wanted devices, each once: a small call must not cause a huge answer."""
-        snapshot, form = self._store.snapshot, parameters.format or "nodedevd"
-        if parameters.names is None:
-            return [one for one in snapshot if self._encodings.placed(one, form=form) is not None]
-        devices = [snapshot.lookup(name) for name in parameters.names]
-        for device in devices:
-            if self._encodings.placed(device, form=form) is None:
-                raise NotInFormat(device.name, form)
-        return _each_once(devices)
-
-    def _dump_xml(
-        self, parameters: DumpXmlParameters, request: Request, devices: Sequence[Device]
-    ) -> Answer:
-        snapshot = self._store.snapshot
         names, form = parameters.names, parameters.format or "nodedevd"
-        if names is not None and len(names) == 1:
+        if names is not None and len(names) == 1 and not request.more:
+            shown = self._shown(self._store.snapshot.lookup(names[0]), form)
+            return self._when_fresh([shown], partial(self._dump_one, names[0], form))
+        return self._dump_several(parameters, request)
+
+    def _shown(self, device: Device, form: Format) -> Device:
+        if self._encodings.placed(device, form=form) is None:
+            raise NotInFormat(device.name, form)
+        return device
+
+    def _dump_one(self, name: str, form: Format) -> Answer:
+        snapshot = self._store.snapshot
+        device = self._shown(snapshot.lookup(name), form)
+        xml = self._encodings.json_xml(device, form=form)
+        answer = b'{"generation":%d,"xml":"%b"}' % (snapshot.generation, xml)
+        return Cacheable(answer, self._freshness.fresh_until(device))
+
+    def _dump_several(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:
+        volatile = [one for one in (yield from self._dumped(parameters)) if one.is_volatile]
+        return self._when_fresh(volatile, partial(self._dump_fresh, parameters, request))
+
+    def _dump_fresh(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:
+        snapshot = self._store.snapshot
+        devices = yield from self._dumped(parameters, snapshot)
+        form = parameters.format or "nodedevd"
+        if parameters.names is not None and len(parameters.names) == 1:
             pieces: Iterable[bytes] = [self._encodings.json_xml(devices[0], form=form)]
         else:
             pieces = self._document(devices, snapshot, form)
         head = b'{"generation":%d,"xml":"' % snapshot.generation
-        if request.more:
-            return IterableStream(b"".join([head, *chunk, b'"}']) for chunk in _chunks(pieces))
-        answer = _join(head, pieces, b"", b'"}')
-        if names is None or len(devices) != 1:
-            return answer
-        return Cacheable(answer, self._freshness.fresh_until(devices[0]))
+        return Text(
+            head,
+            pieces,
+            b'"}',
+            more=request.more,
+            snapshot=snapshot,
+            own_bytes=_POINTER_BYTES * len(devices),
+        )
+
+    def _dumped(
+        self, parameters: DumpXmlParameters, snapshot: Snapshot | None = None
+    ) -> Steps[Sequence[Device]]:
+        """Return the wanted devices, each once: a small call must not cause a huge answer."""
+        snapshot, form = snapshot or self._store.snapshot, parameters.format or "nodedevd"
+        placed = self._encodings.placed
+        if parameters.names is not None:
+            named = yield from _named(snapshot, parameters.names)
+            for group in groups(named):
+                for device in group:
+                    self._shown(device, form)
+                yield
+            return named
+        found: list_[Device] = []
+        for group in snapshot.in_groups(STEP_ITEMS):
+            found += [one for one in group if placed(one, form=form) is not None]
+            yield
+        return found
 
     def _document(
-        self, devices: Iterable[Device], snapshot: Snapshot, form: Format
+        self, devices: Sequence[Device], snapshot: Snapshot, form: Format
     ) -> Iterator[bytes]:
+        piece = self._encodings.json_piece
         yield json_text(native.opening(snapshot.generation))
-        for device in devices:
-            yield self._encodings.json_piece(device, snapshot, form=form)
+        for group in groups(devices, PIECES_AT_ONCE):
+            yield b"".join([piece(device, snapshot, form=form) for device in group])
         yield json_text(native.CLOSING)
 
     @methods.add("HostDev", HostDevRequest)
-    async def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer:
+    def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer:
         """Answer the domain XML that assigns a device to a guest."""
         snapshot = self._store.snapshot
         devices = [] if parameters.not_created else [snapshot.lookup(parameters.name)]
-        refreshed = self._freshness.refresh(devices)
-        if refreshed is not None:
-            await refreshed
-        any_function = any(map(needs_host, devices))
+        look = self._hostdev_look if any(map(needs_host, devices)) else self._hostdev_usage
+        return self._when_fresh(devices, partial(look, parameters, request))
+
+    def _hostdev_look(self, parameters: HostDevRequest, request: Request) -> Answer:
+        return _later(self._looks.assignment(), partial(self._hostdev_usage, parameters, request))
+
+    def _hostdev_usage(
+        self,
+        parameters: HostDevRequest,
+        request: Request,
+        host: AssignmentFacts | None = None,
+    ) -> Answer:
+        hostdev = partial(self._hostdev, parameters, request, host or AssignmentFacts())
+        if parameters.not_created:
+            return hostdev(None)
+        return _later(self._looks.processes(), hostdev)
+
+    def _hostdev(
+        self,
+        parameters: HostDevRequest,
+        request: Request,
+        host: AssignmentFacts,
+        usage: VfioUsage | None,
+    ) -> AnswerSteps:
         facts = HostDevFacts(
             machine=os.uname().machine,
-            host=await self._looks.assignment() if any_function else AssignmentFacts(),
-            usage=await self._looks.processes() if devices else None,
+            host=host,
+            usage=usage,
             show_holders=request.peer.uid in (0, os.geteuid()),
         )
-        return msgspec.json.encode(hostdev(self._store.snapshot, parameters, facts))
+        return _encoded(hostdev_in_steps(self._store.snapshot, parameters, facts))
 
     @methods.add("Snapshot", SnapshotParameters)
-    def snapshot(
-        self, parameters: SnapshotParameters, request: Request
-    ) -> Answer | Awaitable[Answer]:
+    def snapshot(self, parameters: SnapshotParameters, request: Request) -> Answer:
         """Answer everything known about devices."""
         if not request.more:
             raise ExpectedMore
-        devices = _chosen(self._store.snapshot, parameters)
-        return self._when_fresh(devices, partial(self._snapshot, parameters, request))
+        return self._snapshot_when_fresh(parameters, request)
 
-    def _snapshot(self, parameters: SnapshotParameters, request: Request) -> Answer:
+    def _snapshot_when_fresh(self, parameters: SnapshotParameters, request: Request) -> AnswerSteps:
+        devices = yield from _chosen(self._store.snapshot, parameters)
+        volatile = yield from _volatile(devices)
+        return self._when_fresh(volatile, partial(self._snapshot, parameters, request))
+
+    def _snapshot(self, parameters: SnapshotParameters, request: Request) -> AnswerSteps:
         snapshot = self._store.snapshot
-        devices = map(self._encodings.json, _chosen(snapshot, parameters))
-        return _devices(snapshot.generation, devices, request)
+        devices = yield from _chosen(snapshot, parameters)
+        some = groups(devices, PIECES_AT_ONCE)
+        texts = (b",".join(map(self._encodings.json, group)) for group in some)
+        return _devices(snapshot, texts, request, len(devices))
 
     @methods.add("Fits", FitsParameters)
-    def fits(self, parameters: FitsParameters, request: Request) -> Answer | Awaitable[Answer]:
+    def fits(self, parameters: FitsParameters, request: Request) -> Answer:
         """Answer where a number of vGPUs of a type could be created."""
-        devices = self._store.snapshot.select(vgpus.CAPABILITIES)
-        return self._when_fresh(devices, partial(self._fits, parameters))
+        return self._when_capable_fresh(partial(self._fits, parameters))
 
-    def _fits(self, parameters: FitsParameters) -> Answer:
-        snapshot, count = self._store.snapshot, parameters.count or 1
-        return msgspec.json.encode(fits(snapshot, parameters.type, count, parameters.names))
+    def _fits(self, parameters: FitsParameters) -> AnswerSteps:
+        count = parameters.count or 1
+        return _encoded(
+            fits_in_steps(self._store.snapshot, parameters.type, count, parameters.names), "cards"
+        )
 
     @methods.add("Types", TypesParameters)
-    def types(self, parameters: TypesParameters, request: Request) -> Answer | Awaitable[Answer]:
+    def types(self, parameters: TypesParameters, request: Request) -> Answer:
         """Answer the vGPU types of each card."""
-        devices = self._store.snapshot.select(vgpus.CAPABILITIES)
-        return self._when_fresh(devices, partial(self._types, parameters))
+        return self._when_capable_fresh(partial(self._types, parameters))
 
-    def _types(self, parameters: TypesParameters) -> Answer:
-        return msgspec.json.encode(types(self._store.snapshot, parameters.names))
+    def _types(self, parameters: TypesParameters) -> AnswerSteps:
+        return _encoded(types_in_steps(self._store.snapshot, parameters.names), "types")
+
+    def _when_capable_fresh(self, answer: Callable[[], Answer]) -> AnswerSteps:
+        """Make an answer when the values of all vGPU-capable functions are recent enough."""
+        devices = yield from _selected(self._store.snapshot, vgpus.CAPABILITIES)
+        return self._when_fresh(devices, answer)
 
     @methods.add("Resolve", ResolveParameters)
-    def resolve(
-        self, parameters: ResolveParameters, request: Request
-    ) -> Answer | Awaitable[Answer]:
+    def resolve(self, parameters: ResolveParameters, request: Request) -> AnswerSteps:
         """Answer the devices that another tool's name means."""
-        if needs_nodes(self._store.snapshot, parameters.text):
-            return self._resolve_by_node(parameters)
-        return msgspec.json.encode(resolve(self._store.snapshot, parameters.text))
+        snapshot, text = self._store.snapshot, parameters.text
+        found = yield from find_in_steps(snapshot, text)
+        if needs_nodes(found, text):
+            return _later(self._looks.nodes(), partial(self._resolve, text))
+        return (yield from self._resolve(text))
 
-    async def _resolve_by_node(self, parameters: ResolveParameters) -> Answer:
-        nodes = await self._looks.nodes()
-        return msgspec.json.encode(resolve(self._store.snapshot, parameters.text, nodes))
+    def _resolve(self, text: str, nodes: DeviceNodes | None = None) -> AnswerSteps:
+        resolving = resolve_in_steps(self._store.snapshot, text, nodes or DeviceNodes())
+        return _encoded(resolving, "devices")
 
     @methods.add("InUse", InUseParameters)
-    async def in_use(self, parameters: InUseParameters, request: Request) -> Answer:
+    def in_use(self, parameters: InUseParameters, request: Request) -> AnswerSteps:
         """Answer which devices are open; the processes only to root and the daemon's own user."""
-        _named(self._store.snapshot, parameters.names)
-        look = await self._looks.processes()
+        if parameters.names is not None:
+            yield from _named(self._store.snapshot, parameters.names)
+        return _later(self._looks.processes(), partial(self._in_use, parameters, request))
+
+    def _in_use(
+        self, parameters: InUseParameters, request: Request, look: VfioUsage
+    ) -> AnswerSteps:
         snapshot = self._store.snapshot
-        answer = look.of(snapshot, _named(snapshot, parameters.names))
-        if request.peer.uid not in (0, os.geteuid()):
-            answer = answer.without_holders()
-        return msgspec.json.encode(answer)
+        show_holders = request.peer.uid in (0, os.geteuid())
+        if parameters.names is not None:
+            chosen = groups((yield from _named(snapshot, parameters.names)))
+        else:
+            chosen = snapshot.in_groups(STEP_ITEMS)
+        bound = parameters.names is None
+        uses = (look.uses(group, bound=bound, holders=show_holders) for group in chosen)
+        head = b'{"generation":%d,"unseen_processes":%d,"devices":[' % (
+            snapshot.generation,
+            look.unseen,
+        )
+        pieces = (msgspec.json.encode(some)[1:-1] for some in uses)
+        return Text(
+            head,
+            pieces,
+            b"]}",
+            separator=b",",
+            snapshot=snapshot,
+            own_bytes=_POINTER_BYTES * len(snapshot),
+        )
 
     @methods.add("Watch", WatchParameters)
-    def watch(self, parameters: WatchParameters, request: Request) -> Answer:
+    def watch(self, parameters: WatchParameters, request: Request) -> AnswerSteps:
         """Answer the devices, and every change from then on."""
         if not request.more:
             raise ExpectedMore
@@ -266,7 +345,11 @@ class DevicesInterface:
             types = filter_words(parameters.capabilities)
         names = None
         if parameters.names is not None:
-            names = frozenset(map(canonical_name, parameters.names))
+            named: set[str] = set()
+            for group in groups(parameters.names):
+                named.update(map(canonical_name, group))
+                yield
+            names = frozenset(named)
         since = parameters.since
         if since is not None and parameters.instance not in (None, self._store.instance):
             since = _NO_GENERATION
@@ -278,57 +361,80 @@ class DevicesInterface:
             since=since,
         )
 
-    def _when_fresh(
-        self, devices: Iterable[Device], answer: Callable[[], Answer]
-    ) -> Answer | Awaitable[Answer]:
+    def _when_fresh(self, devices: Iterable[Device], answer: Callable[[], Answer]) -> Answer:
         refreshed = self._freshness.refresh(devices)
-        return answer() if refreshed is None else _after(refreshed, answer)
+        return answer() if refreshed is None else _later(refreshed, lambda _: answer())
 
 
-def _each_once(devices: Iterable[Device]) -> list[Device]:
-    # By name: to hash a device takes longer.
-    return list({device.name: device for device in devices}.values())
+def _later(awaited: Awaitable[T], answer: Callable[[T], Answer]) -> Later:
+    return Later(asyncio.ensure_future(awaited), answer)
 
 
-def _named(snapshot: Snapshot, names: Iterable[str] | None) -> list[Device] | None:
+def _named(snapshot: Snapshot, names: Sequence[str]) -> Steps[Sequence[Device]]:
     """Return the named devices, each once: a small call must not cause a huge answer."""
-    return None if names is None else _each_once(map(snapshot.lookup, names))
+    found: dict[str, Device] = {}
+    for group in groups(names):
+        # By name: to hash a device takes longer.
+        found.update([(device.name, device) for device in map(snapshot.lookup, group)])
+        yield
+    return list_(found.values())
 
 
-def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Iterable[Device]:
-    named = _named(snapshot, parameters.names)
-    if named is None:
-        return snapshot.select(parameters.capabilities)
+def _selected(snapshot: Snapshot, capabilities: Iterable[str] | None) -> Steps[Sequence[Device]]:
+    found: list_[Device] = []
+    for group in snapshot.select_in_groups(capabilities, STEP_ITEMS):
+        found += group
+        yield
+    return found
+
+
+def _chosen(snapshot: Snapshot, parameters: SnapshotParameters) -> Steps[Sequence[Device]]:
+    if parameters.names is None:
+        return (yield from _selected(snapshot, parameters.capabilities))
+    named = yield from _named(snapshot, parameters.names)
     if parameters.capabilities is None:
         return named
     wanted = filter_words(parameters.capabilities)
     return [device for device in named if device.passes(wanted)]
 
 
-async def _after(refreshed: Awaitable[None], answer: Callable[[], Answer]) -> Answer:
-    await refreshed
-    return answer()
+def _volatile(devices: Sequence[Device]) -> Steps[Sequence[Device]]:
+    found: list_[Device] = []
+    for group in groups(devices):
+        found += [one for one in group if one.is_volatile]
+        yield
+    return found
 
 
-def _devices(generation: int, objects: Iterable[bytes], request: Request) -> Answer:
-    head = b'{"generation":%d,"devices":[' % generation
-    if not request.more:
-        return _join(head, objects, b",", b"]}")
-    return IterableStream(head + b",".join(chunk) + b"]}" for chunk in _chunks(objects))
+def _devices(
+    snapshot: Snapshot, texts: Iterable[bytes], request: Request, listed: int = 0
+) -> Answer:
+    """Answer devices of a snapshot; `listed` are in a list of this call."""
+    return Text(
+        b'{"generation":%d,"devices":[' % snapshot.generation,
+        texts,
+        b"]}",
+        separator=b",",
+        more=request.more,
+        snapshot=snapshot,
+        own_bytes=_POINTER_BYTES * listed,
+    )
 
 
-def _join(head: bytes, pieces: Iterable[bytes], separator: bytes, tail: bytes) -> bytes:
-    return b"".join((head, separator.join(pieces), tail))
-
-
-def _chunks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Group pieces into chunks of about CHUNK_BYTES, at least one chunk."""
-    chunk: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(piece)
-        size += len(piece)
-    yield chunk
+def _encoded(making: Steps[msgspec.Struct], many: str | None = None) -> AnswerSteps:
+    """Encode what is made in steps; its field `many`, the last one or not, bit by bit."""
+    made = yield from making
+    if many is None:
+        return msgspec.json.encode(made)
+    items = getattr(made, many)
+    head, tail = msgspec.json.encode(msgspec.structs.replace(made, **{many: ()})).split(
+        b'"%b":[]' % many.encode()
+    )
+    pieces = (msgspec.json.encode(group)[1:-1] for group in groups(items, 1))
+    return Text(
+        b'%b"%b":[' % (head, many.encode()),
+        pieces,
+        b"]" + tail,
+        separator=b",",
+        own_bytes=_ITEM_BYTES * len(items),
+    )

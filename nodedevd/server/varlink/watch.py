@@ -18,11 +18,12 @@ from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink.answers import Chunk
-from nodedevd.tree.graft import tree_path
+from nodedevd.server.varlink.answers import NO_REPLY, Chunk
+from nodedevd.steps import STEP_ITEMS
 
 ChangeEvent = Literal["added", "changed", "removed"]
 
+_NAME_BYTES = 128
 CACHED_BYTES = 8 << 20
 """Capacity for replies about changes, which many watchers share."""
 
@@ -34,6 +35,11 @@ class Filter(msgspec.Struct, frozen=True):
     """as `model.filter_words` returns them"""
     names: frozenset[str] | None = None
     """names and sysfs paths"""
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that the names take: each a string, in a set."""
+        return sum(_NAME_BYTES + len(name) for name in self.names or ())
 
     def matches(self, device: Device) -> bool:
         """Return whether a device passes."""
@@ -123,6 +129,8 @@ class WatchStream:
     ) -> None:
         self._replies = replies
         self._store = replies.store
+        self.own_bytes = wanted.own_bytes
+        self.snapshot: Snapshot | None = None
         self._wanted = wanted
         self._snapshot = snapshot
         self._content = content
@@ -145,10 +153,10 @@ class WatchStream:
 
     def next(self) -> Chunk | None:
         """Return the next reply, None if there is none now."""
-        while True:
+        for _ in range(STEP_ITEMS):
             pending = next(self._pending, None)
             if pending is not None:
-                return Chunk(pending, last=False)
+                return Chunk(pending, last=False) if pending else NO_REPLY
             try:
                 numbered = self._store.after(self._generation)
             except KeyError:
@@ -161,12 +169,14 @@ class WatchStream:
             if event is not None:
                 reply = self._replies.change(numbered, event, self._content)
                 return Chunk(reply, last=False)
+        return NO_REPLY
 
     def close(self) -> None:
         """Unsubscribe."""
         if self._wake is not None:
             self._store.unsubscribe(self._wake)
         self._pending = iter(())
+        self.snapshot = None
 
     def _resync(self) -> None:
         snapshot = self._store.snapshot
@@ -177,10 +187,13 @@ class WatchStream:
         if resync:
             yield self._replies.mark("resync", snapshot.generation)
         if self._snapshot:
+            self.snapshot = snapshot
             # From the root downwards, so that a client knows each device's parent before it.
-            for device in sorted(snapshot, key=tree_path):
-                if self._wanted.matches(device):
+            for group in snapshot.downwards_in_groups(STEP_ITEMS):
+                for device in filter(self._wanted.matches, group):
                     yield self._replies.present(snapshot.generation, device, self._content)
+                yield b""
+            self.snapshot = None
         yield self._replies.mark("ready", snapshot.generation)
 
     def _event(self, change: Change) -> ChangeEvent | None:

@@ -209,7 +209,7 @@ def test_what_is_not_known_yet_is_ignored_or_said(tmp_path: Path, form: Form) ->
 ERRORS: list[tuple[str, dict[str, object], NodedevError]] = [
     ("NoSuchDevice", {"name": "a", "nearest": ["b"]}, NoSuchDevice("a", ("b",))),
     ("NotInFormat", {"name": "a", "format": "b"}, NotInFormat("a", "b")),
-    ("TooManyClients", {"limit": 7}, TooManyClients(7)),
+    ("TooManyClients", {"limit": 7, "user": None}, TooManyClients(7)),
     ("InternalError", {}, RemoteError(f"{INTERFACE}.InternalError", b"{}")),
     ("NoSuchDevice", {"limit": 7}, RemoteError(f"{INTERFACE}.NoSuchDevice", b'{"limit":7}')),
 ]
@@ -298,7 +298,7 @@ def test_watch_asks_for_exactly_what_it_missed(
 
 def test_watch_tries_again_while_there_are_too_many_clients(tmp_path: Path, form: Form) -> None:
     """After a restart everybody comes at once."""
-    full = encode_error(f"{INTERFACE}.TooManyClients", {"limit": 1})
+    full = encode_error(f"{INTERFACE}.TooManyClients", {"limit": 1, "user": 1000})
     with (
         answering(tmp_path, [told("ready")], [full], [told("added", 2, "a")]) as server,
         form(server.path) as client,

@@ -9,6 +9,7 @@ import pytest
 from nodedevd.client.errors import RemoteError, remote_error
 from nodedevd.errors import (
     REPLIED,
+    BudgetExceeded,
     DoesNotFit,
     ExpectedMore,
     InvalidParameter,
@@ -31,7 +32,8 @@ ERRORS: list[NodedevError] = [
     DoesNotFit("pci_1", "display", "it has none"),
     InvalidParameter("format"),
     ExpectedMore(),
-    TooManyClients(1024),
+    TooManyClients(1024, 65534),
+    BudgetExceeded(1 << 20, None),
 ]
 
 

@@ -133,7 +133,8 @@ def test_without_names_all_that_vfio_drives_is_told_of(host: Host) -> None:
         ("pci_0000_02_00_0", "unknown"),
     ]
     assert (told.generation, told.unseen_processes) == (snapshot.generation, 2)
-    assert told.without_holders().devices[0].holders == ()
+    (use,) = host.look(held("3")).uses([snapshot.lookup(told.devices[0].name)], holders=False)
+    assert (use.open, use.holders) == ("yes", ())
 
 
 def test_devices_of_a_recorded_host_are_unknown(host: Host) -> None:

@@ -9,7 +9,8 @@ from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.resolve import Resolved, needs_nodes, resolve
+from nodedevd.questions.resolve import Resolved, find_in_steps, needs_nodes, resolve
+from nodedevd.steps import finish
 from nodedevd.tree.read import scan
 from tests.support.hosts import host_file, snapshot_of
 from tests.support.trees import Tree
@@ -105,7 +106,7 @@ def found_by_node(text: str, snapshot: Snapshot | None = None) -> list[tuple[str
     """Return name and PCI function of what a node means, on the host that the test has built."""
     sysroot = Sysroot()
     snapshot = snapshot or scan(sysroot)
-    assert needs_nodes(snapshot, text)
+    assert needs_nodes(finish(find_in_steps(snapshot, text)), text)
     found = resolve(snapshot, text, read_device_nodes(sysroot)).devices
     return [(one.name, one.pci_function) for one in found]
 
@@ -164,7 +165,7 @@ def test_node_of_a_device_that_is_not_in_the_tree_is_no_such_device(tree: Tree) 
 def test_functions_of_a_multipath_disk_are_found(text: str) -> None:
     """By name and by node: the path of the disk has none of them."""
     snapshot = snapshot_of("nvme-native-multipath")
-    assert needs_nodes(snapshot, text)
+    assert needs_nodes(finish(find_in_steps(snapshot, text)), text)
     nodes = read_device_nodes(Sysroot(str(host_file("nvme-native-multipath"))))
     (found,) = resolve(snapshot, text, nodes).devices
     assert (found.name, found.parent) == ("block_nvme8n1", "computer")
@@ -191,7 +192,7 @@ def test_nodes_around_a_multipath_disk_are_found(text: str, name: str) -> None:
 @pytest.mark.parametrize("text", ["sda", "0000:00:17.0", "64", "/dev/sda", "/sys/class/block/sda"])
 def test_device_of_the_tree_needs_no_look_at_nodes(text: str) -> None:
     """A request for it costs no read of the host."""
-    assert not needs_nodes(snapshot_of("server-storage-fc"), text)
+    assert not needs_nodes(finish(find_in_steps(snapshot_of("server-storage-fc"), text)), text)
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,17 @@ import pytest
 import varlink as reference
 
 from nodedevd.errors import ExpectedMore, NoSuchDevice
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.account import AccountLimits
 from nodedevd.server.connection import TURN_BYTES
-from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.service import Interface, Method, Request, Service
 from nodedevd.varlink import MESSAGE_LIMIT_BYTES, encode_call
 from tests.support.peer import connected
 from tests.support.serving import listening, served
+from tests.support.streams import IterableStream
 
 NAME = "org.example.Test"
 DESCRIPTION = """\
@@ -52,6 +55,9 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Ticker:
     """A stream whose replies the test provides."""
+
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -194,11 +200,12 @@ async def serving(
     path: Path,
     limits: ServerLimits | None = None,
     *,
+    accounts: AccountLimits | None = None,
     message_bytes: int = MESSAGE_LIMIT_BYTES,
 ) -> AsyncIterator[Bench]:
     """Serve on a socket below `path`, and check that no client is left at the end."""
     bench = Bench(path / "socket", message_bytes)
-    async with served(bench.path, bench.protocol, limits) as bench.server:
+    async with served(bench.path, bench.protocol, limits, accounts) as bench.server:
         yield bench
 
 
@@ -372,9 +379,7 @@ async def test_disconnect_behind_a_full_pipe_closes_an_idle_stream(tmp_path: Pat
             client.send(encode_call(f"{NAME}.Tick", more=True))
             await bench.ticker.started.wait()
             calls = encode_call(f"{NAME}.Echo", {"text": "a"}) * 100_000
-            await flood(
-                client, calls, until=lambda: not connection_of(bench)._transport.is_reading()
-            )
+            await flood(client, calls, until=lambda: connection_of(bench)._conversation.full)
         await bench.ticker.closed.wait()
         assert bench.texts == []
 
@@ -486,17 +491,13 @@ def padded(call: bytes, size: int) -> bytes:
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
     """Answering and reading stop within the stated bounds, and continue when the client reads."""
     size = 10_000
-    limits = ServerLimits(high_water_bytes=32 * 1024)
-    async with serving(tmp_path, limits, message_bytes=4096) as bench:
+    async with serving(tmp_path, message_bytes=4096) as bench:
         with silent_client(bench.path) as client:
             call = padded(encode_call(f"{NAME}.Blob", {"to": size}), 2000)
             await until(lambda: bench.server.clients == 1)
             connection = connection_of(bench)
-            sent = await flood(client, call * 2000, until=lambda: not connection._writable)
-            assert not connection._transport.is_reading()
-            unsent = connection._transport.get_write_buffer_size()
-            assert limits.high_water_bytes < unsent
-            assert unsent <= limits.high_water_bytes + TURN_BYTES + size + 100
+            sent = await flood(client, call * 2000, until=lambda: connection.unsent_bytes > 0)
+            assert connection.unsent_bytes <= TURN_BYTES + size + 100
             assert connection._conversation._decoder.buffered <= 4096 + 256 * 1024
             assert bench.generated < sent // 2000
             async with connected(client) as peer:
@@ -512,10 +513,9 @@ async def test_client_that_does_not_read_stops_its_stream(tmp_path: Path) -> Non
             client.send(encode_call(f"{NAME}.Blobs", {"to": size}, more=True))
             await until(lambda: bench.generated > 0)
             connection = connection_of(bench)
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
             assert bench.generated < 1000
-            unsent = connection._transport.get_write_buffer_size()
-            assert 0 < unsent <= bench.server.high_water_bytes + TURN_BYTES + size + 100
+            assert connection.unsent_bytes <= TURN_BYTES + size + 100
             async with connected(client) as peer:
                 for _ in range(1000):
                     assert len((await peer.receive())["blob"]) == size
@@ -529,9 +529,9 @@ async def test_stream_that_wakes_for_a_client_that_does_not_read_waits(tmp_path:
             await bench.ticker.started.wait()
             connection = connection_of(bench)
             bench.ticker.tick(b'{"blob":"%b"}' % (b"x" * 1_000_000))
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
             bench.ticker.tick(b'{"n":1}', last=True)
-            await until(lambda: connection._turn_handle is None)
+            await until(lambda: not connection.queued)
             assert len(bench.ticker.chunks) == 1
             async with connected(client) as peer:
                 assert len((await peer.receive())["blob"]) == 1_000_000
@@ -545,7 +545,7 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
             client.send(encode_call(f"{NAME}.Blobs", {"to": 10_000}, more=True))
             await until(lambda: bench.generated > 0)
             connection = connection_of(bench)
-            await until(lambda: not connection._writable)
+            await until(lambda: connection.unsent_bytes > 0)
         await until(lambda: bench.server.clients == 0)
         assert connection._conversation._stream is None
 
@@ -553,21 +553,22 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
 async def test_one_client_too_many_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It gets an error, with one warning in the log for many; a free place is used again."""
-    async with serving(tmp_path, ServerLimits(max_clients=2)) as bench:
+    """It gets an error, which is logged; a free place is used again."""
+    async with serving(tmp_path, accounts=AccountLimits(places=2)) as bench:
         async with connected(bench.path) as one, connected(bench.path) as two:
             await one.call(f"{NAME}.Echo", text="a")
             await two.call(f"{NAME}.Echo", text="a")
             for _ in range(3):
                 async with connected(bench.path) as three:
-                    assert await three.receive_error() == (f"{NAME}.TooManyClients", {"limit": 2})
+                    refusal = {"limit": 2, "user": None}
+                    assert await three.receive_error() == (f"{NAME}.TooManyClients", refusal)
                     await three.receive_end()
             assert bench.server.clients == 2
             assert await one.call(f"{NAME}.Echo", text="b") == {"text": "b"}
         await until(lambda: bench.server.clients == 0)
         async with connected(bench.path) as three:
             assert await three.call(f"{NAME}.Echo", text="c") == {"text": "c"}
-    assert ["refused" in record.message for record in caplog.records] == [True]
+    assert {record.__dict__["user"] for record in caplog.records} == {os.geteuid()}
 
 
 @contextmanager
@@ -708,12 +709,12 @@ async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
         await ticker.closed.wait()
 
 
-async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
+async def test_sockets_of_one_server_have_protocols_of_their_own_and_share_places(
     tmp_path: Path,
 ) -> None:
-    """A crowd on one does not keep clients from another; the server closes them all."""
-    limits = ServerLimits(max_clients=1)
-    async with serving(tmp_path, limits) as bench, connected(bench.path) as one:
+    """The limit is that of all sockets together; the server closes them all."""
+    accounts = AccountLimits(places=2)
+    async with serving(tmp_path, accounts=accounts) as bench, connected(bench.path) as one:
         other = protocol_of(Interface("org.example.Other", "", {}))
         bench.server.listen(listening(tmp_path / "other"), other)
         async with connected(tmp_path / "other") as two:
@@ -744,7 +745,7 @@ async def test_many_clients_come_and_go(tmp_path: Path) -> None:
         await asyncio.gather(*(visit(number) for number in range(200)))
         await until(lambda: bench.server.clients == 0)
         await until(lambda: not bench.server._tasks)
-        assert not bench.server.hangups._connections
+        assert not bench.server.sockets._watchers
 
 
 async def test_reference_client_is_served(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
-from nodedevd.server.acceptor import Server, ServerLimits
+from nodedevd.server.acceptor import Server
+from nodedevd.server.account import AccountLimits
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
@@ -119,7 +120,8 @@ async def serving(
     devices = NodeDevices(Encodings(store))
     protocol = LibvirtConversations(devices, freshness or FakeFreshness(), LibvirtLimits(**limits))
     path = directory / "libvirt"
-    async with served(path, protocol, ServerLimits(max_clients=max_clients)) as server:
+    accounts = AccountLimits(places=max_clients)
+    async with served(path, protocol, accounts=accounts) as server:
         yield Bench(path, store, server, protocol)
     assert store.subscriptions == 0
 
@@ -881,12 +883,28 @@ async def test_defect_is_logged_and_not_told(
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-async def test_one_client_too_many_is_not_served(tmp_path: Path) -> None:
-    """Its connection is closed; the others stay open."""
+async def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
+    """Its first call fails, and its connection is closed; the others stay open."""
     async with serving(tmp_path, max_clients=1) as bench, opened(bench.path) as peer:
         async with dialled(bench.path) as other:
+            with pytest.raises(CallFailed, match="serves 1 clients already") as failed:
+                await other.call(remote.AUTH_LIST, None)
+            assert failed.value.failure.known_by == (39, 7)
             await other.receive_end()
         assert "computer" in await listed(peer)
+
+
+async def test_refused_client_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """One that sends no whole header is disconnected, and so is one that sends no packet."""
+    async with (
+        serving(tmp_path, max_clients=1) as bench,
+        opened(bench.path),
+        dialled(bench.path) as silent,
+        dialled(bench.path) as wrong,
+    ):
+        await wrong.send_raw(b"\xff" * 4)
+        await wrong.receive_end()
+        await silent.receive_end()
 
 
 async def test_closing_server_ends_its_clients(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.errors import NoSuchDevice
+from nodedevd.errors import NoSuchDevice, TooManyClients
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.conversation import Peer
 from nodedevd.server.libvirt.protocol import (
     AUTH_LIST,
@@ -22,10 +23,11 @@ from nodedevd.server.libvirt.protocol import (
     encode_packet,
 )
 from nodedevd.server.reply_cache import Cacheable
-from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversation, VarlinkConversations
 from nodedevd.server.varlink.service import Interface, MethodTable, Request, Service
 from nodedevd.varlink import encode_call, encode_error, encode_reply
+from tests.support.streams import IterableStream
 
 NAME = "org.example.Test"
 PEER = Peer(pid=1, uid=2)
@@ -43,6 +45,8 @@ class Silent:
     """A stream without replies, which counts how often it is closed."""
 
     closings = 0
+    snapshot: Snapshot | None = None
+    own_bytes = 0
 
     def start(self, wake: Callable[[], None]) -> None:
         """Wake at once."""
@@ -232,6 +236,7 @@ def test_stream_is_produced_one_reply_at_a_time(bench: Bench) -> None:
     """The next call waits for its end."""
     conversation = bench.begin()
     conversation.receive(call("Letters", "ab", more=True) + call("Echo"))
+    assert conversation.next() == b""
     assert conversation.next() == encode_reply(b'"a"', continues=True)
     assert conversation.answering
     assert output(conversation) == [encode_reply(b'"b"'), encode_reply(b'{"text":"a"}')]
@@ -241,7 +246,7 @@ def test_stream_without_replies_waits_and_is_closed_once(bench: Bench) -> None:
     """It asked for a turn when it began."""
     conversation = bench.begin()
     conversation.receive(call("Silent", more=True))
-    assert (output(conversation), bench.wakes, conversation.full) == ([], 1, True)
+    assert (output(conversation), bench.wakes, conversation.full) == ([b""], 1, True)
     conversation.close()
     conversation.close()
     assert bench.handlers.stream.closings == 1
@@ -270,4 +275,5 @@ async def test_oneway_call_outlives_its_client(bench: Bench) -> None:
 
 def test_refusal_names_the_limit(bench: Bench) -> None:
     """A client that is one too many gets it as a reply to nothing."""
-    assert bench.protocol.refusal(7) == encode_error(f"{NAME}.TooManyClients", {"limit": 7})
+    refusal = bench.protocol.refusal(TooManyClients(7, 1000), b"")
+    assert refusal == encode_error(f"{NAME}.TooManyClients", {"limit": 7, "user": 1000})

@@ -27,12 +27,12 @@ from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
 from nodedevd.server.conversation import Peer
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.reply_cache import Cacheable
 from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.parameters import DumpXmlParameters, WatchParameters
 from nodedevd.server.varlink.service import Interface, Service
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Call, Malformed
+from tests.support.answers import without_waiting
 from tests.support.freshness import FakeFreshness
 from tests.support.hosts import snapshot_of
 
@@ -186,9 +186,7 @@ def test_encoded_replies_have_the_fields_of_the_text(
 
     def reply(method: str, parameters: bytes) -> set[str]:
         call = Call(f"{INTERFACE}.{method}", msgspec.Raw(parameters), more=True)
-        answer: Any = service.call(call, Peer(1, 0))
-        text = answer.answer if isinstance(answer, Cacheable) else answer.next().parameters
-        return set(msgspec.json.decode(text))
+        return set(msgspec.json.decode(without_waiting(service.call(call, Peer(1, 0)))))
 
     for method in ("List", "Snapshot", "DumpXML"):
         assert reply(method, b"{}") == set(members[method].out_type.fields)

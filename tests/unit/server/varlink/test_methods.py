@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, resolve
 from nodedevd.server.conversation import Peer
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.varlink import methods
-from nodedevd.server.varlink.answers import Answer, IterableStream
+from nodedevd.server.varlink import answers, methods
+from nodedevd.server.varlink.answers import Answer, Later, Text
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.parameters import (
@@ -44,7 +44,9 @@ from nodedevd.server.varlink.parameters import (
 )
 from nodedevd.server.varlink.service import Request, Service
 from nodedevd.socket_paths import INTERFACE
+from nodedevd.steps import finish
 from nodedevd.varlink import VarlinkError, encode_call
+from tests.support.answers import settled, without_waiting
 from tests.support.freshness import FakeFreshness
 from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.peer import Peer as Client
@@ -198,11 +200,18 @@ async def test_unknown_capability_is_an_invalid_parameter(
         assert (await client.call(f"{INTERFACE}.GetStatus"))["state_counts"]["active"] == 6
 
 
+def cut(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Have replies of a stream end past so many bytes, and make them device by device."""
+    monkeypatch.setattr(answers, "CHUNK_BYTES", size)
+    for name in ("PIECES_AT_ONCE", "STEP_ITEMS"):
+        monkeypatch.setattr(methods, name, 1)
+
+
 async def test_list_with_more_is_cut_into_replies(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parts make the whole, in order, and each has the generation."""
-    monkeypatch.setattr(methods, "CHUNK_BYTES", 300)
+    cut(monkeypatch, 300)
     async with serving(tmp_path, store) as client:
         whole = await client.call(f"{INTERFACE}.List")
         parts = await client.call_more(f"{INTERFACE}.List")
@@ -314,7 +323,7 @@ async def test_dump_xml_with_more_joins_to_the_single_answer(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wanted: Any
 ) -> None:
     """The pieces make the document."""
-    monkeypatch.setattr(methods, "CHUNK_BYTES", 400)
+    cut(monkeypatch, 400)
     asked = {"names": list(store.snapshot.names) if wanted == "all" else wanted}
     async with serving(tmp_path, store) as client:
         whole = await client.call(f"{INTERFACE}.DumpXML", **asked)
@@ -389,9 +398,8 @@ async def test_host_dev_waits_for_a_fresh_reading(card_host: Store) -> None:
     to_come = HostDevRequest(name="c0ffee00-0000-4000-8000-000000000001", not_created=True)
     for generation, parameters in ((2, there), (3, to_come)):
         answer = handlers.host_dev(parameters, REQUEST)
-        assert isinstance(answer, Awaitable)
-        text = await answer
-        assert isinstance(text, bytes)
+        assert isinstance(answer, Later)
+        text = await settled(answer)
         assert msgspec.json.decode(text)["generation"] == generation
     assert freshness.asked == [MDEV]
 
@@ -557,9 +565,10 @@ REQUEST = Request(Peer(pid=1, uid=0), more=True)
 
 def chunks_of(answer: Any) -> Iterator[bytes]:
     """Return the replies of a stream, each made when it is asked for."""
-    assert isinstance(answer, IterableStream)
-    while (chunk := answer.next()) is not None:
-        yield chunk.parameters
+    answer = finish(answer) if isinstance(answer, Generator) else answer
+    answer = finish(answer) if isinstance(answer, Generator) else answer
+    assert isinstance(answer, Text)
+    yield from filter(None, answer.messages())
 
 
 @pytest.mark.parametrize(
@@ -574,7 +583,7 @@ def test_stream_begun_before_a_change_ends_with_its_own_generation(
     card_host: Store, monkeypatch: pytest.MonkeyPatch, method: str, parameters: object
 ) -> None:
     """Replies that are made after a change still come from the snapshot of the first."""
-    monkeypatch.setattr(methods, "CHUNK_BYTES", 1)
+    cut(monkeypatch, 1)
     handlers = handlers_of(card_host)
 
     def begin() -> Answer:
@@ -632,8 +641,7 @@ async def test_types_has_the_counts_of_every_vgpu_read_again() -> None:
     """As Fits."""
     store = Store(snapshot_of("vgpu-two-generations"))
     freshness = FakeFreshness()
-    answer = handlers_of(store, freshness).types(TypesParameters(), Request(Peer(1, 0)))
-    assert isinstance(answer, bytes)
+    await settled(handlers_of(store, freshness).types(TypesParameters(), Request(Peer(1, 0))))
     assert len(freshness.asked) == 5
 
 
@@ -652,8 +660,7 @@ async def test_fits_has_the_counts_of_every_vgpu_read_again(tmp_path: Path) -> N
     store = Store(snapshot_of("vgpu-two-generations"))
     freshness = FakeFreshness()
     interface = handlers_of(store, freshness)
-    answer = interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0)))
-    assert isinstance(answer, bytes)
+    await settled(interface.fits(FitsParameters("P40-8C"), Request(Peer(1, 0))))
     assert len(freshness.asked) == 5
     assert all(store.snapshot.lookup(name).is_volatile for name in freshness.asked)
 
@@ -684,10 +691,9 @@ async def test_resolve_looks_at_nodes_only_for_one_that_no_device_has() -> None:
         encodings, lambda: status_of(store), FakeFreshness(), Looks(nodes=nodes)
     )
     for text, name, count in (("64", MDEV_OF_GROUP, 0), ("/dev/odd", "pci_0000_08_00_4", 1)):
-        answer = handlers.resolve(ResolveParameters(text), REQUEST)
-        assert isinstance(answer, Awaitable) == bool(count)
-        found = await answer if isinstance(answer, Awaitable) else answer
-        assert isinstance(found, bytes)
+        answer = without_waiting(handlers.resolve(ResolveParameters(text), REQUEST))
+        assert isinstance(answer, Later) == bool(count)
+        found = await settled(answer)
         resolution = msgspec.json.decode(found, type=Resolution)
         assert ([one.name for one in resolution.devices], looked) == ([name], count)
 
@@ -708,8 +714,7 @@ def looking(store: Store, look: VfioUsage) -> DevicesInterface:
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:
     """Call as a user."""
     request = Request(Peer(pid=1, uid=uid))
-    answer = await handlers.in_use(InUseParameters(names), request)
-    assert isinstance(answer, bytes)
+    answer = await settled(handlers.in_use(InUseParameters(names), request))
     return msgspec.json.decode(answer, type=InUse)
 
 
@@ -742,8 +747,7 @@ async def test_host_dev_tells_who_has_the_device_open(card_host: Store) -> None:
     handlers = looking(card_host, held(path))
     for uid, named in ((0, True), (os.geteuid(), True), (12345, False)):
         request = Request(Peer(pid=1, uid=uid))
-        answer = await handlers.host_dev(HostDevRequest(name=MDEV), request)
-        assert isinstance(answer, bytes)
+        answer = await settled(handlers.host_dev(HostDevRequest(name=MDEV), request))
         found = msgspec.json.decode(answer, type=HostDev)
         assert found.open == "yes"
         assert ("qemu-system-x86 (100)" in found.notes[-1]) is named

@@ -11,7 +11,7 @@ import pytest
 
 from nodedevd import errors, varlink
 from nodedevd.server.conversation import Peer
-from nodedevd.server.varlink.answers import Answer, Chunk, IterableStream
+from nodedevd.server.varlink.answers import Answer
 from nodedevd.server.varlink.service import Interface, Method, Request, Service
 from nodedevd.varlink import SERVICE, Call, Malformed, VarlinkError
 
@@ -263,37 +263,3 @@ def test_parameters_that_accept_anything_are_refused() -> None:
 
     with pytest.raises(TypeError, match="Lax"):
         Method(Lax, handle)
-
-
-def test_iterable_stream_marks_the_last_reply() -> None:
-    """The last is known when it is sent."""
-    stream = IterableStream(iter([b"1", b"2"]))
-    assert [stream.next(), stream.next(), stream.next()] == [
-        Chunk(b"1", last=False),
-        Chunk(b"2", last=True),
-        None,
-    ]
-
-
-def test_iterable_stream_stays_one_ahead() -> None:
-    """Replies are made when they are taken, except one."""
-    made: list[int] = []
-
-    def replies() -> Any:
-        for number in range(5):
-            made.append(number)
-            yield b"{}"
-
-    stream = IterableStream(replies())
-    assert made == [0]
-    stream.next()
-    assert made == [0, 1]
-    stream.close()
-    assert stream.next() is None
-    assert made == [0, 1]
-
-
-def test_iterable_stream_of_nothing_is_refused() -> None:
-    """A call has at least one reply."""
-    with pytest.raises(ValueError, match="at least"):
-        IterableStream([])

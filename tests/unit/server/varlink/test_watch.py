@@ -21,6 +21,7 @@ from nodedevd.model.status import Status
 from nodedevd.model.store import Store
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.encodings import Encodings
+from nodedevd.server.varlink.answers import NO_REPLY
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface
 from nodedevd.server.varlink.service import Service
@@ -106,6 +107,8 @@ def told(watch: WatchStream) -> list[dict[str, Any]]:
     """Return all replies that there are now."""
     replies = []
     while (chunk := watch.next()) is not None:
+        if chunk is NO_REPLY:
+            continue
         assert not chunk.last
         replies.append(msgspec.json.decode(chunk.parameters))
     return replies

@@ -1,0 +1,1 @@
+"""hostile: measures what an unprivileged user can do to the daemon and its other clients."""

@@ -1,0 +1,1 @@
+"""rows: one attack each; a module has a function `measure`, which yields figures."""
