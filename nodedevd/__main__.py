@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from typing import Any
 
 import click
 
 from nodedevd import __version__
+from nodedevd.cli.usage import printable_usage_errors
 from nodedevd.daemon import Daemon, Options
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow.options import EventChoice, FollowOptions
@@ -38,7 +40,16 @@ def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int
     return mode
 
 
+class _Command(click.Command):
+    """Prints what was typed in a form for terminals."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with printable_usage_errors():
+            return super().make_context(*args, **extra)
+
+
 @click.command(
+    cls=_Command,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )

@@ -21,6 +21,10 @@ _NARROWEST = 20
 """A terminal is not narrower, so that folding leaves lines that can be read."""
 
 _NAMES_SHOWN = 3
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that str.isprintable accepts, and a terminal shows nothing of."""
 
 
 def columns() -> int:
@@ -78,13 +82,21 @@ def abbreviated(names: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with its control characters escaped; a line feed becomes `, `."""
+    """Return text with escapes for what a terminal acts on or does not show.
+
+    These are control characters, such as those that set the direction of text, and characters
+    without a width. A line feed becomes `, `.
+    """
     text = text.replace("\r\n", "\n").removesuffix("\n").replace("\n", ", ")
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() and not _UNSEEN.fullmatch(character):
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def printable_path(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Layout: two blanks a level, attributes in single quotes, one element a line, no declaration.
 The five special characters become named entities, a character that XML 1.0 cannot represent
-becomes U+FFFD, and white space that a parser would change becomes a character reference.
+becomes U+FFFD. White space that a parser would change, and what a terminal acts on or does not
+show, becomes a character reference.
 """
 
 from __future__ import annotations
@@ -11,9 +12,22 @@ import re
 from collections.abc import Set
 from types import TracebackType
 
-_NO_TEXT = r"""&<>"'\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff"""
+UNSEEN = (
+    r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""A class of `re`: what a terminal acts on or shows nothing of, and XML 1.0 can represent.
+
+Control characters, line separators, what sets the direction of text, and what has no width
+(Unicode: general category Cc, Cf, Zl, Zp, or Default_Ignorable_Code_Point).
+"""
+_NO_XML = r"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff"
+_NO_TEXT = rf"""&<>"'{_NO_XML}{UNSEEN}"""
+_IS_NO_XML = re.compile(f"[{_NO_XML}]")
 _IN_TEXT = re.compile(f"[{_NO_TEXT}]")
 _IN_ATTRIBUTE = re.compile(rf"[{_NO_TEXT}\t\n]")
+_UNSEEN = re.compile(rf"[\t{_NO_XML}{UNSEEN}]")
 _ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
@@ -27,12 +41,20 @@ _ENTITIES = {
 
 
 def _replace(match: re.Match[str]) -> str:
-    return _ENTITIES.get(match[0], "\ufffd")
+    found = _ENTITIES.get(match[0])
+    return found or ("\ufffd" if _IS_NO_XML.fullmatch(match[0]) else f"&#x{ord(match[0]):x};")
 
 
 def escape(text: str) -> str:
     """Escape the text of an element."""
     return _IN_TEXT.sub(_replace, text) if _IN_TEXT.search(text) else text
+
+
+def escape_unseen(xml: str) -> str:
+    """Escape what is left in XML, such as that of a daemon, of what a terminal acts on."""
+    if xml.isascii() and all(map(str.isprintable, xml.split("\n"))):
+        return xml
+    return _UNSEEN.sub(_replace, xml)
 
 
 def escape_attribute(text: str) -> str:

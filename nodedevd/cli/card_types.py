@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from nodedevd.questions.fits import CardType
-from nodedevd.text import columns, fold, table
+from nodedevd.text import columns, fold, printable, table
 
 _INDENT = "  "
 
@@ -47,7 +47,7 @@ def types_of_card(cards: Sequence[CardType], *, functions: bool = False) -> str:
         (card.type or "-", *counts(card), str(len(card.functions)), card.type_name or "-")
         for card in offered
     ]
-    text = f"{offered[0].card} ({offered[0].framework}{where})\n"
+    text = printable(f"{offered[0].card} ({offered[0].framework}{where})") + "\n"
     text += indented(("TYPE", *COUNTS, "ON", "NAME"), rows)
     if functions:
         places = [place for card in offered for place in card.functions]

@@ -22,6 +22,7 @@ from nodedevd.errors import NodedevError
 from nodedevd.kinds import WORDS
 from nodedevd.names import is_uuid, parse_pci
 from nodedevd.questions.vgpus import CAPABILITIES, vgpu_functions
+from nodedevd.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -48,9 +49,9 @@ class _Completed(StringParamType):
         except (NodedevError, OSError):
             return []
         return [
-            CompletionItem(word, help=about)
+            CompletionItem(word, help=printable(about))
             for word, about in found.items()
-            if word.startswith(incomplete) and word.isprintable() and " " not in word
+            if word.startswith(incomplete) and printable(word) == word and " " not in word
         ]
 
 

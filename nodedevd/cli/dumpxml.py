@@ -7,7 +7,7 @@ from typing import get_args
 import click
 import msgspec
 
-from nodedevd.cli.options import Context, epilog, names_or_all, print_json
+from nodedevd.cli.options import Context, epilog, names_or_all, print_json, print_xml
 from nodedevd.formats import Format
 
 
@@ -42,4 +42,4 @@ def dumpxml(
     if as_json:
         print_json(msgspec.json.encode(source.xml_document(names, form=form)))
         return
-    click.echo(source.dump_xml(names, form=form), nl=False)
+    print_xml(source.dump_xml(names, form=form))

@@ -15,6 +15,8 @@ from nodedevd.cli.options import (
     cap_option,
     epilog,
     json_option,
+    print_text_of_json,
+    print_xml,
     report_lost,
     split_capabilities,
     state_mark,
@@ -23,6 +25,7 @@ from nodedevd.cli.options import (
 from nodedevd.cli.output import is_abandoned
 from nodedevd.client import Event
 from nodedevd.client.deadline import Deadline
+from nodedevd.text import printable
 
 _CHANGES = ("added", "changed", "removed")
 
@@ -98,9 +101,11 @@ def events(
                 continue
             if event.event in _CHANGES:
                 changes += 1
-            click.echo(watch.text.decode() if as_json else _stamp(timestamp) + line_of(event))
-            if event.xml is not None and not as_json:
-                click.echo(event.xml, nl=False)
+            if as_json:
+                print_text_of_json(watch.text.decode())
+            else:
+                click.echo(_stamp(timestamp) + line_of(event))
+                print_xml(event.xml or "")
             sys.stdout.flush()
             if is_abandoned():
                 return
@@ -113,4 +118,5 @@ def _stamp(wanted: bool) -> str:
 def line_of(event: Event) -> str:
     """Return an event as a line of text."""
     parts = f" ({', '.join(event.parts)})" if event.parts else ""
-    return f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}".rstrip()
+    line = f"{event.event:<7} {event.name or ''}{state_mark(event.state)}{parts}"
+    return printable(line.rstrip())

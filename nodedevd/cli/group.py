@@ -16,6 +16,7 @@ from nodedevd.cli.options import (
     source_options,
 )
 from nodedevd.cli.output import survive_closed_pipes
+from nodedevd.cli.usage import printable_usage_errors
 from nodedevd.client import ConnectionLost
 from nodedevd.errors import NoDaemon, NodedevError, NoSuchType
 from nodedevd.text import printable
@@ -40,10 +41,20 @@ class Group(click.Group):
         survive_closed_pipes()
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             extra["color"] = False
+        extra.setdefault("prog_name", "nodedevctl")
         return super().main(*args, **extra)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options in front of the command."""
+        with printable_usage_errors():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was parsed."""
+        with printable_usage_errors():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except NoDaemon as error:
@@ -54,6 +65,8 @@ class Group(click.Group):
             _fail(_why_lost(error))
         except NodedevError as error:
             _fail(str(error))
+        except UnicodeEncodeError as error:  # bytes of an argument, os.fsdecode
+            raise click.UsageError(f"{error.object!r} is not UTF-8, as every name is") from error
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from nodedevd.cli.in_use import RETRY_REASONS
-from nodedevd.cli.options import EXIT_STATUS, Context, epilog, json_option, print_json
+from nodedevd.cli.options import EXIT_STATUS, Context, epilog, json_option, print_json, print_xml
 from nodedevd.cli.source import Source
 from nodedevd.errors import InvalidParameter
 from nodedevd.host.sysroot import Sysroot
@@ -153,7 +153,7 @@ def hostdev(
         return
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
-    click.echo(found.xml, nl=False)
+    print_xml(found.xml)
 
 
 def complete(source: Source, name: str, found: HostDev) -> HostDev:

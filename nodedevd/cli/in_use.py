@@ -11,7 +11,7 @@ from nodedevd.cli.options import Context, epilog, json_option, print_json, progr
 from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
-from nodedevd.text import table
+from nodedevd.text import printable, table
 
 RETRY_REASONS = ("processes-unseen", "unanswered")
 """For these reasons of the daemon, this process may still find out."""
@@ -51,7 +51,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
         names = [use.name for use in answer.devices if use.reason == reason]
         if names and reason != "no-node":
             more = _unreadable(answer) if reason == "processes-unseen" else ""
-            click.echo(f"unknown for {', '.join(names)}: {sentence}{more}", err=True)
+            click.echo(printable(f"unknown for {', '.join(names)}: {sentence}{more}"), err=True)
 
 
 def _unreadable(answer: InUse) -> str:

@@ -15,6 +15,7 @@ from nodedevd.cli.options import (
     state_mark,
 )
 from nodedevd.cli.tree_drawing import sort_key
+from nodedevd.text import printable
 
 
 @click.command(
@@ -56,4 +57,5 @@ def list_command(
         print_json(msgspec.json.encode(found))
         return
     for entry in sorted(found.devices, key=lambda one: sort_key(one.name)):
-        click.echo(f"{entry.name}{state_mark(entry.state) if all_devices else ''}")
+        mark = state_mark(entry.state) if all_devices else ""
+        click.echo(printable(f"{entry.name}{mark}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
 from nodedevd.model.device import State
 from nodedevd.text import printable
+from nodedevd.xml_writer import UNSEEN, escape_unseen
+
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
@@ -179,4 +183,20 @@ def state_mark(state: State | None) -> str:
 
 def print_json(data: bytes) -> None:
     """Print JSON, indented."""
-    click.echo(msgspec.json.format(data, indent=2))
+    print_text_of_json(msgspec.json.format(data, indent=2).decode())
+
+
+def print_text_of_json(text: str) -> None:
+    """Print JSON, with the escapes of JSON for what a terminal acts on or does not show."""
+    plain = text.isascii() and "\x7f" not in text
+    click.echo(text if plain else _UNSEEN.sub(_escape_json, text))
+
+
+def print_xml(text: str) -> None:
+    """Print XML, with character references for the same."""
+    click.echo(escape_unseen(text), nl=False)
+
+
+def _escape_json(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

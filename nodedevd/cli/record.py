@@ -44,7 +44,7 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
         print_json(msgspec.json.encode(done))
         return
     click.echo(
-        f"recorded {done.devices} devices into {target}: {done.files} files,"
+        f"recorded {done.devices} devices into {printable(target)}: {done.files} files,"
         f" {done.links} links, {done.replaced} identifying values replaced"
     )
     for path in done.lost:

@@ -9,6 +9,7 @@ import msgspec
 
 from nodedevd.cli.card_types import folded, types_of_card
 from nodedevd.cli.options import Context, epilog, json_option, print_json
+from nodedevd.text import printable
 
 
 @click.command(
@@ -62,8 +63,8 @@ def types(
     for name in names or ():
         if not source.types([name]).types:
             click.echo(
-                f"{source.describe(name).name} offers no vGPU types: it belongs neither to an mdev"
-                " parent nor to a card with vendor VFIO",
+                f"{printable(source.describe(name).name)} offers no vGPU types: it belongs neither"
+                " to an mdev parent nor to a card with vendor VFIO",
                 err=True,
             )
     if as_json:
