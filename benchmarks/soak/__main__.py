@@ -109,7 +109,7 @@ class Soak:
             stack.callback(_end, hostile)
             for child in (readers, hostile):
                 if child.stdout is None or child.stdout.readline() != "ready\n":
-                    raise RuntimeError(f"a process ended: {child.args}")
+                    raise RuntimeError(f"a process ended: {child.args!r}")
             before = client.status().events
             self._sample(0, client.status())
             self._bursts(interfaces, client, before)

@@ -133,7 +133,7 @@ def _drain(
                 _check_event(packet)
             else:
                 replies.append(packet)
-        assert not decoder.buffered
+    assert not decoder.buffered
 
 
 def _check_event(packet: Packet) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 
 from nodedevd import names
 from nodedevd.host.node import parse_number
 from nodedevd.kinds.shared.ccw import parse_ccw
 from nodedevd.text import fold, printable, printable_path, table
-from nodedevd.xml_writer import escape, escape_attribute
+from nodedevd.xml_writer import UNSEEN, escape, escape_attribute, escape_unseen
 from tests.fuzz.target import Cutter, Target
+
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 
 def check(data: bytes) -> None:
@@ -21,6 +24,7 @@ def check(data: bytes) -> None:
     assert printable_path(path) == path
     shown = printable(raw)
     assert shown.isprintable()
+    assert _UNSEEN.search(shown) is None
     assert printable(shown) == shown
     assert len(shown) <= 10 * len(raw)
     name = names.device_name("net", raw)
@@ -31,6 +35,8 @@ def check(data: bytes) -> None:
         assert number is None or 0 <= number < 1 << 63
     assert parse_ccw(path) is None or path.isascii()
     assert not {"<", ">", "'"} & set(escape(raw))
+    assert _UNSEEN.search(escape(raw)) is None
+    assert _UNSEEN.search(escape_unseen(raw)) is None
     assert not {"<", ">", "'", "\n", "\t"} & set(escape_attribute(raw))
     _check_layout(data)
 
@@ -70,9 +76,12 @@ TARGET = Target(
         "\u0085".encode(),
         "\U000e0001".encode(),
         "\u3000".encode(),
+        "\ufe0f".encode(),
+        "\U000e0100".encode(),
         b"\xff",
         b"\r\n",
     ),
     most_bytes=512,
+    steps=(3000, 120),
     share=0.5,
 )

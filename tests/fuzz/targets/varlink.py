@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 from collections.abc import Awaitable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -46,13 +49,15 @@ _PING = encode_call(f"{SERVICE}.GetInfo")
 def _protocol() -> VarlinkConversations:
     times = ScanTimes(finished=now(), seconds=0.25)
     status = build_status(_STORE.snapshot, sysroot="/", started=now(), last_scan=times)
-    served = DevicesInterface(Encodings(_STORE), lambda: status, Fresh()).interface()
+    served = DevicesInterface(Encodings(_STORE), lambda _: status, Fresh()).interface()
     service = Service("nodedevd", "nodedevd", "0", "https://nodedevd.org", [served], INTERFACE)
     return VarlinkConversations(service, lambda: _STORE.snapshot.generation, message_bytes=LIMIT)
 
 
 _STORE = new_store()
 _PROTOCOL = _protocol()
+_TURNS = 6
+"""of the loop, in which what only runs is done"""
 _EVERYTHING = 64 * 1024
 """More than any reply about the whole host."""
 
@@ -69,7 +74,7 @@ def check(data: bytes) -> None:
     size = (7, 64, 400, 1 << 20)[mode >> 1 & 3]
     conversation = _PROTOCOL.begin(Peer(pid=1, uid=mode & 8), lambda: None)
     try:
-        _converse(conversation, stream, size, changes=bool(mode & 16))
+        _loop().run_until_complete(_converse(conversation, stream, size, changes=bool(mode & 16)))
     finally:
         conversation.close()
     assert _STORE.subscriptions == 0
@@ -88,38 +93,57 @@ def _calls(cutter: Cutter) -> bytes:
     return calls
 
 
-def _converse(conversation: VarlinkConversation, stream: bytes, size: int, changes: bool) -> None:
+async def _converse(
+    conversation: VarlinkConversation, stream: bytes, size: int, changes: bool
+) -> None:
     expected = _Expected(stream)
     for piece in Cutter(stream).pieces(size):
         conversation.receive(piece)
-        _drain(conversation, expected)
+        await _drain(conversation, expected)
         if conversation.answering:  # only a watch goes on; what follows it is not read
             if changes:
                 publish_change(_STORE)
-                _drain(conversation, expected)
+                await _drain(conversation, expected)
             expected.check_watch()
             return
         if conversation.ended:
             return
     conversation.receive(b"\0")
-    _drain(conversation, expected)
+    await _drain(conversation, expected)
     if conversation.answering:
         expected.check_watch()
     elif not conversation.ended:
         expected.add(_PING)
         conversation.receive(_PING)
-        _drain(conversation, expected)
+        await _drain(conversation, expected)
         assert not expected.open
 
 
-def _drain(conversation: VarlinkConversation, expected: _Expected) -> None:
-    while (output := conversation.next()) is not None:
+async def _drain(conversation: VarlinkConversation, expected: _Expected) -> None:
+    """Take all output; answers of others' awaitables come after some turns of the loop."""
+    idle = 0
+    while idle < _TURNS:
+        output = conversation.next()
+        if output is None:
+            if not conversation.answering:
+                return
+            idle += 1
+            await asyncio.sleep(0)
+            continue
+        idle = 0
         if isinstance(output, Awaitable):
             give_result(output, conversation)
         elif conversation.ended:
             assert output[:3] == b"\0\0\0"  # in the protocol of libvirt
-        elif output:
-            expected.reply(output)
+        else:
+            expected.take(output)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 class _Expected:
@@ -127,7 +151,7 @@ class _Expected:
 
     def __init__(self, stream: bytes) -> None:
         self.open: list[Call | None] = []
-        self._continued = False
+        self._begun = b""
         self.add(stream + b"\0")
 
     def add(self, stream: bytes) -> None:
@@ -139,11 +163,16 @@ class _Expected:
             elif not message.oneway:
                 self.open.append(message)
 
-    def reply(self, output: bytes) -> None:
+    def take(self, output: bytes) -> None:
+        """Take replies, the last one possibly cut off: a long one comes in parts."""
+        *replies, self._begun = (self._begun + output).split(b"\0")
+        assert len(self._begun) <= _EVERYTHING
+        for reply in replies:
+            self._check(reply)
+
+    def _check(self, output: bytes) -> None:
         """Check a reply, which is to the first of these calls."""
-        assert output.endswith(b"\0")
-        assert output.count(b"\0") == 1
-        reply: dict[str, Any] = msgspec.json.decode(output[:-1])
+        reply: dict[str, Any] = msgspec.json.decode(output)
         assert reply.keys() <= {"parameters", "continues", "error"}
         call = self.open[0]
         if call is None:
@@ -163,6 +192,7 @@ class _Expected:
 
     def check_watch(self) -> None:
         """Check that the first of these calls is a watch, which alone does not end."""
+        assert not self._begun
         call = self.open[0]
         assert call is not None
         assert call.method == f"{INTERFACE}.Watch"
