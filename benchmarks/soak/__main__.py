@@ -111,6 +111,7 @@ class Soak:
                 if child.stdout is None or child.stdout.readline() != "ready\n":
                     raise RuntimeError(f"a process ended: {child.args!r}")
             before = client.status().events
+            interfaces.begin()  # afterwards: others cause uevents, too
             self._sample(0, client.status())
             self._bursts(interfaces, client, before)
             deeds = msgspec.json.decode(hostile.communicate()[0], type=Deeds)

@@ -30,7 +30,7 @@ class Interfaces:
     """Makes pairs of interfaces, of the kind `veth`, changes and removes them; counts the uevents.
 
     Attributes:
-        uevents: how many the kernel has sent in this namespace since the start.
+        uevents: how many the kernel has sent in this namespace since `begin`.
     """
 
     def __init__(self) -> None:
@@ -46,6 +46,10 @@ class Interfaces:
             self._add()
         self._standing = list(self._names)
         self._names.clear()
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on."""
         self._count()
         self.uevents = 0
 
