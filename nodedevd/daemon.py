@@ -135,9 +135,9 @@ class Daemon:
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(
-            processes=self._processes.look,
-            assignment=self._assignment.look,
-            nodes=self._nodes.look,
+            processes=self._processes.begin,
+            assignment=self._assignment.begin,
+            nodes=self._nodes.begin,
         )
         devices = DevicesInterface(encodings, self.status, self._follower.volatile, looks)
         service = Service(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from builtins import list as list_
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -371,7 +370,7 @@ class DevicesInterface:
 
 
 def _later(awaited: Awaitable[T], answer: Callable[[T], Answer]) -> Later:
-    return Later(asyncio.ensure_future(awaited), answer)
+    return Later(awaited, answer)
 
 
 def _named(snapshot: Snapshot, names: Sequence[str]) -> Steps[Sequence[Device]]:
