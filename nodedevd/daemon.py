@@ -26,7 +26,7 @@ from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.logs import lost_messages
-from nodedevd.model.status import Status, build_status, now
+from nodedevd.model.status import Status, Tally, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Server
@@ -121,8 +121,11 @@ class Daemon:
         finally:
             await self._close()
 
-    def status(self) -> Status:
-        """Return the state of the daemon and what it could not read."""
+    def status(self, tally: Tally | None = None) -> Status:
+        """Return the state of the daemon and what it could not read.
+
+        `tally` is that of the current snapshot, if the caller has it.
+        """
         left_out, dropped = lost_messages()
         return build_status(
             self._store.snapshot,
@@ -132,6 +135,7 @@ class Daemon:
             followed=self._follower.followed,
             clients=self._server.clients,
             calls=sum(protocol.calls for protocol in self._protocols),
+            tally=tally,
             log_left_out=left_out,
             log_dropped=dropped,
         )
@@ -148,9 +152,9 @@ class Daemon:
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(
-            processes=self._processes.look,
-            assignment=self._assignment.look,
-            nodes=self._nodes.look,
+            processes=self._processes.begin,
+            assignment=self._assignment.begin,
+            nodes=self._nodes.begin,
         )
         devices = DevicesInterface(encodings, self.status, self._follower.volatile, looks)
         service = Service(

@@ -12,6 +12,7 @@ from nodedevd import __version__
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KINDS
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.steps import STEP_ITEMS, Steps, finish
 
 ERRORS_SHOWN = 100
 """Read errors that a status lists; it counts all of them."""
@@ -113,6 +114,41 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """the first of these errors"""
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """What a status counts of the devices of one snapshot."""
+
+    generation: int
+    states: Counter[str]
+    """numbers of devices by their state"""
+    capabilities: Counter[str]
+    """numbers of devices by capability, without inactive ones"""
+    error_count: int
+    errors: tuple[DeviceFault, ...]
+    """the first of the errors"""
+
+
+def tally_in_steps(snapshot: Snapshot) -> Steps[Tally]:
+    """Count the devices of a snapshot, in steps."""
+    states: Counter[str] = Counter()
+    capabilities: Counter[str] = Counter()
+    errors = [DeviceFault(one.attribute, one.code, one.detail) for one in snapshot.errors]
+    error_count = len(errors)
+    del errors[ERRORS_SHOWN:]
+    for group in snapshot.in_groups(STEP_ITEMS):
+        for device in group:
+            states[device.state] += 1
+            if device.active:
+                capabilities.update(device.types)
+            if device.errors:
+                error_count += len(device.errors)
+                errors += [
+                    DeviceFault(fault.attribute, fault.code, fault.detail, device.name)
+                    for fault in device.errors[: ERRORS_SHOWN - len(errors)]
+                ]
+        yield
+    return Tally(snapshot.generation, states, capabilities, error_count, tuple(errors))
+
+
 def build_status(
     snapshot: Snapshot,
     *,
@@ -124,35 +160,31 @@ def build_status(
     calls: int = 0,
     log_left_out: int = 0,
     log_dropped: int = 0,
+    tally: Tally | None = None,
 ) -> Status:
-    """Return the status of a snapshot and the process that serves it."""
-    states = Counter(device.state for device in snapshot)
-    counts = Counter(kind for device in snapshot if device.active for kind in device.types)
-    errors = [
-        DeviceFault(fault.attribute, fault.code, fault.detail, device)
-        for device, faults in (
-            (None, snapshot.errors),
-            *((device.name, device.errors) for device in snapshot),
-        )
-        for fault in faults
-    ]
+    """Return the status of a snapshot and the process that serves it.
+
+    `tally` is that of the snapshot, if the caller has it.
+    """
+    tally = finish(tally_in_steps(snapshot)) if tally is None else tally
+    states = tally.states
     return Status(
         version=__version__,
         pid=os.getpid(),
         sysroot=sysroot,
         privileged=os.geteuid() == 0,
         started=started,
-        generation=snapshot.generation,
+        generation=tally.generation,
         state_counts=StateCounts(states["active"], states["inactive"], states["removing"]),
-        capability_counts={kind.name: counts[kind.name] for kind in KINDS},
+        capability_counts={kind.name: tally.capabilities[kind.name] for kind in KINDS},
         last_scan=last_scan,
         **msgspec.structs.asdict(followed or Followed()),
         clients=clients,
         calls=calls,
         log_left_out=log_left_out,
         log_dropped=log_dropped,
-        error_count=len(errors),
-        errors=tuple(errors[:ERRORS_SHOWN]),
+        error_count=tally.error_count,
+        errors=tally.errors,
     )
 
 

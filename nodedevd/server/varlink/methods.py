@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from builtins import list as list_
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from nodedevd.host.device_nodes import DeviceNodes
 from nodedevd.model.device import Device, filter_words
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.status import Status
+from nodedevd.model.status import Status, Tally, tally_in_steps
 from nodedevd.names import canonical_name
 from nodedevd.questions import vgpus
 from nodedevd.questions.fits import fits_in_steps, types_in_steps
@@ -94,7 +93,7 @@ class DevicesInterface:
     def __init__(
         self,
         encodings: Encodings,
-        status: Callable[[], Status],
+        status: Callable[[Tally], Status],
         freshness: Freshness,
         looks: Looks | None = None,
     ) -> None:
@@ -102,6 +101,7 @@ class DevicesInterface:
         self._encodings = encodings
         self._watch_replies = WatchReplies(encodings)
         self._status = status
+        self._tally: Tally | None = None
         self._freshness = freshness
         self._looks = looks or Looks()
 
@@ -111,9 +111,12 @@ class DevicesInterface:
         return Interface(INTERFACE, text, methods.bind(self))
 
     @methods.add("GetStatus", GetStatusParameters)
-    def get_status(self, parameters: GetStatusParameters, request: Request) -> Answer:
+    def get_status(self, parameters: GetStatusParameters, request: Request) -> AnswerSteps:
         """Answer the state of the daemon."""
-        return msgspec.json.encode(self._status())
+        snapshot = self._store.snapshot
+        if self._tally is None or self._tally.generation != snapshot.generation:
+            self._tally = yield from tally_in_steps(snapshot)
+        return msgspec.json.encode(self._status(self._tally))
 
     @methods.add("List", ListParameters)
     def list(self, parameters: ListParameters, request: Request) -> Answer:
@@ -367,7 +370,7 @@ class DevicesInterface:
 
 
 def _later(awaited: Awaitable[T], answer: Callable[[T], Answer]) -> Later:
-    return Later(asyncio.ensure_future(awaited), answer)
+    return Later(awaited, answer)
 
 
 def _named(snapshot: Snapshot, names: Sequence[str]) -> Steps[Sequence[Device]]:

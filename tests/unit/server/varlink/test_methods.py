@@ -90,7 +90,7 @@ def change_one(store: Store, name: str, **fields: object) -> None:
 def handlers_of(store: Store, freshness: Freshness | None = None) -> DevicesInterface:
     """Return the handlers over a store."""
     freshness = freshness or FakeFreshness()
-    return DevicesInterface(Encodings(store), lambda: status_of(store), freshness)
+    return DevicesInterface(Encodings(store), lambda tally: status_of(store), freshness)
 
 
 def protocol_of(store: Store, freshness: Freshness | None = None) -> VarlinkConversations:
@@ -688,7 +688,7 @@ async def test_resolve_looks_at_nodes_only_for_one_that_no_device_has() -> None:
 
     encodings = Encodings(store)
     handlers = DevicesInterface(
-        encodings, lambda: status_of(store), FakeFreshness(), Looks(nodes=nodes)
+        encodings, lambda tally: status_of(store), FakeFreshness(), Looks(nodes=nodes)
     )
     for text, name, count in (("64", MDEV_OF_GROUP, 0), ("/dev/odd", "pci_0000_08_00_4", 1)):
         answer = without_waiting(handlers.resolve(ResolveParameters(text), REQUEST))
@@ -708,7 +708,9 @@ def looking(store: Store, look: VfioUsage) -> DevicesInterface:
         return look
 
     looks = Looks(processes=looked)
-    return DevicesInterface(Encodings(store), lambda: status_of(store), FakeFreshness(), looks)
+    return DevicesInterface(
+        Encodings(store), lambda tally: status_of(store), FakeFreshness(), looks
+    )
 
 
 async def uses(handlers: DevicesInterface, names: list[str] | None, uid: int = 0) -> InUse:

@@ -17,7 +17,7 @@ from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.listing import Content
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.model.status import Status
+from nodedevd.model.status import Status, Tally
 from nodedevd.model.store import Store
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.encodings import Encodings
@@ -302,7 +302,7 @@ def test_replies_kept_for_other_watchers_are_bounded() -> None:
 # -- over a socket -------------------------------------------------------------------------
 
 
-def no_status() -> Status:
+def no_status(tally: Tally) -> Status:
     """Stand in for the daemon's status, which is not used here."""
     raise NotImplementedError
 
