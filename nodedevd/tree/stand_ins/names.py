@@ -34,7 +34,9 @@ _RDMA = re.compile(
     rf"|usnic|vmw_pvrdma)_?[0-9]{{1,4}}|{_OF_POSITION}"
 )
 _VDPA = re.compile("vdpa[0-9]{1,5}")
-_ARRAY = re.compile("(md_)(?!d[0-9])(.+)")  # by the names of mdadm.conf(5), CREATE names=yes
+_ARRAY = re.compile(
+    "(md_)(?!d[0-9]{1,4}(?:p[0-9]+)?$)(.+)"
+)  # by the names of mdadm.conf(5), CREATE names=yes
 
 _CLASSES = {
     "/sys/class/net": "net",

@@ -52,7 +52,12 @@ _POSITION_WORDS = frozenset(
         *("devtree", "boot0", "boot1"),
     }
 )
-_POSITION = re.compile(r"(?:part|phy|p|d|s|t|l|b|h|boot)?[0-9]{1,5}|[0-9a-f]{1,4}|0x[0-9a-f]{1,4}")
+_POSITION = re.compile(
+    r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]{1,2}\.[0-9a-f]\.[0-9a-f]{4}"
+    r"|(?!(?:[0-9]+\.){3}[0-9]+$)[0-9]{1,3}(?:[:.][0-9]{1,3}){0,6}|0x[0-9a-f]{1,4}"
+    r"|(?:part|phy|boot)?[0-9]{1,5}"
+)
+"""Addresses of PCI and channels, USB ports, SCSI addresses, partitions; no IP address."""
 _ISCSI = re.compile(r"(?s)ip-(.*)(:[0-9]+)-iscsi-(.*)(-lun-[0-9a-fx]+.*)")
 
 
@@ -118,5 +123,12 @@ class Nodes:
         return self._position(name)
 
     def _position(self, text: str) -> str:
-        words = {one for one in re.findall(r"\w+", text) if _POSITION.fullmatch(one)}
-        return self._texts.secret(text, _POSITION_WORDS | words)
+        parts = []
+        for part, identifies in self._texts.parts(text):
+            words = [part] if identifies else re.split("(-)", part)
+            parts += [self._place(word) for word in words]
+        return "".join(parts)
+
+    def _place(self, word: str) -> str:
+        is_position = word in _POSITION_WORDS or _POSITION.fullmatch(word) is not None
+        return word if is_position else self._texts.secret(word)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 
 from nodedevd.names import parse_pci
 from nodedevd.tree.stand_ins.table import Table, is_same_everywhere
@@ -18,9 +18,12 @@ from nodedevd.tree.stand_ins.table import Table, is_same_everywhere
 _H = "[0-9a-fA-F]"
 _DASH = r"(?:--?|_|\\x2d)"  # as in names of LVM, and in udev's links
 _UUID = rf"{_H}{{8}}(?:{_DASH}{_H}{{4}}){{3}}{_DASH}{_H}{{12}}"
-_MAC = rf"(?<![0-9a-fA-F:-]){_H}{{2}}(?:[:-]{_H}{{2}}){{5,19}}(?![0-9a-fA-F:-])"
-_GUID = rf"(?<![0-9a-fA-F:]){_H}{{4}}(?::{_H}{{4}}){{3}}(?![0-9a-fA-F:])"
-_MD_UUID = rf"(?<![0-9a-fA-F:]){_H}{{8}}(?::{_H}{{8}}){{3}}(?![0-9a-fA-F:])"
+_MAC = (
+    rf"(?<![0-9a-fA-F:]){_H}{{2}}(?::{_H}{{2}}){{5,19}}(?!:?{_H})"
+    rf"|(?<![0-9a-fA-F]){_H}{{2}}(?:-{_H}{{2}}){{5,7}}(?!-?{_H})"
+)
+_GUID = rf"(?<![0-9a-fA-F:]){_H}{{4}}(?::{_H}{{4}}){{3}}(?!:?{_H}{{4}}|{_H})"
+_MD_UUID = rf"(?<![0-9a-fA-F:]){_H}{{8}}(?::{_H}{{8}}){{3}}(?!:?{_H})"
 _WWN = rf"0[xX](?:{_H}{{32}}|{_H}{{16}})(?!{_H})"
 _NAMED = rf"(?:naa|eui)\.(?:{_H}{{32}}|{_H}{{16}})(?!{_H})"
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -63,6 +66,15 @@ class Texts:
     def plain(self, text: str) -> str:
         """Replace uuids, hardware addresses and World Wide Names, wherever they are."""
         return _PLAIN.sub(lambda match: self._hex(match[0]), text)
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield the parts of a text, and whether `plain` would replace one."""
+        at = 0
+        for match in _PLAIN.finditer(text):
+            yield text[at : match.start()], False
+            yield match[0], True
+            at = match.end()
+        yield text[at:], False
 
     def described(self, text: str) -> str:
         """Replace those, and the words of serial numbers, in the name of a model or a type."""
