@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from nodedevd.host.faults import ABSENT, Faults
+from nodedevd.host.faults import GONE, Faults
 from nodedevd.host.sysroot import Sysroot, is_absence
 
 
@@ -13,7 +13,7 @@ def names_in(sysroot: Sysroot, directory: str) -> list[str]:
     try:
         return sorted(sysroot.listdir(directory))
     except OSError as error:
-        if error.errno in ABSENT:
+        if error.errno in GONE:
             return []
         raise
 

@@ -184,6 +184,8 @@ def read_inactive(sysroot: Sysroot, path: str, faults: Faults) -> MdevChild | No
                 waits_for = "capacity" if available == 0 else None
             except NodeGone:
                 waits_for = "type"
+            except OSError as error:
+                faults.add("mdev_type", error)
     return MdevChild(
         uuid=uuid,
         mdev_type=mdev_type,

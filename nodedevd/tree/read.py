@@ -89,7 +89,9 @@ def rescan(
     unlisted = bool(unread.paths)
     if unlisted:
         # What the directories listed before is looked at by itself.
-        found.update({path: set() for path in old.paths if path not in found})
+        found.update(
+            {path: unread.unlisted(old.at(path)) for path in old.paths if path not in found}
+        )
     for number, (path, directories) in enumerate(found.items()):
         read = reader.read_unlisted if unlisted else reader.read
         reading = readings[path] = read(path, directories)

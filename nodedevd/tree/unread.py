@@ -75,6 +75,13 @@ class Unread:
             self.paths.add(WHOLE_HOST)
             self.doubtful |= _may_pass(self.faults.failed)
 
+    def unlisted(self, device: Device | None) -> set[str]:
+        """Return the directories that may list a device, and could not be read."""
+        subsystem = None if device is None else device.subsystem
+        directories = (f"/sys/bus/{subsystem}/devices", f"/sys/class/{subsystem}")
+        failed = [f"{fault.attribute}/" for fault in self.faults.failed]
+        return {one for one in directories if any(path.startswith(f"{one}/") for path in failed)}
+
     def definitions_unlisted(self, directory: str, faults: Faults) -> None:
         """Note the faults of mdevctl's directories; if one cannot be listed, all are read again."""
         self.faults += faults
@@ -103,7 +110,8 @@ class Unread:
         self._shortage = self._shortage or _of(path, faults.shortage)
         before = self.old.at(printable_path(path))
         if not self._is_in_doubt(before, reading, faults):
-            if _may_pass(faults.failed):
+            known = () if before is None else before.errors
+            if _may_pass(faults.failed) or (len(self.old) and not set(faults.failed) <= set(known)):
                 self.paths.add(path)
             return reading
         fault = faults.shortage or faults.failed[0]
@@ -151,12 +159,13 @@ class Unread:
         """Return the root of the tree as it was read, or as it was; see `settle`."""
         if not faults.failed:
             return root
-        if _may_pass(faults.failed):
+        is_known = set(faults.failed) <= set(() if before is None else before.errors)
+        if _may_pass(faults.failed) or (len(self.old) and not is_known):
             self.paths.add(WHOLE_HOST)
         self._shortage = self._shortage or faults.shortage
-        is_known = set(faults.failed) <= set(() if before is None else before.errors)
         if before is None or not faults.doubtful or (is_known and faults.shortage is None):
             return root
+        self.paths.add(WHOLE_HOST)
         errors = _errors_of_kept(before, faults.shortage or faults.failed[0])
         return msgspec.structs.replace(before, errors=errors)
 
