@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from nodedevd.errors import NoDevices, NotASysroot
 from nodedevd.host.faults import SHORTAGE
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.model.changes import Added, Change, Changed, Removed, Update
+from nodedevd.model.changes import Added, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import rescan, scan
@@ -131,7 +131,8 @@ def test_random_calls_fail_for_long(host: str) -> None:
     sysroot = FailingSysroot(str(host_file(host)))
     old = snapshot = scan(sysroot)
     rng = random.Random(host)
-    paths = sorted(old.paths)
+    # `broken` has a device without `subsystem`, of which only a scan knows what it is.
+    paths = sorted(path for path in old.paths if not update(sysroot, old, {path}).changes)
     for _ in range(examples(0.3)):
         share, number = rng.choice((0.001, 0.02, 0.3, 1.0)), rng.choice(ERRNOS)
 
@@ -155,13 +156,6 @@ def test_random_calls_fail_for_long(host: str) -> None:
         snapshot = new.snapshot
     sysroot.begin()
     assert list(rescan(sysroot, snapshot).snapshot) == list(old)
-
-
-def removed_paths(changes: Iterable[Change]) -> Iterator[str]:
-    """Return the paths of devices that left, or that another one has replaced."""
-    for change in changes:
-        if isinstance(change, Removed):
-            yield change.device.path or ""
 
 
 @settings(derandomize=True, max_examples=examples(3), deadline=None)
@@ -244,9 +238,8 @@ def test_sysfs_that_is_unmounted_removes_no_device(tmp_path: Path) -> None:
     old = scan(Sysroot(str(tmp_path)))
     (tmp_path / "sys").rename(tmp_path / "away")
     (tmp_path / "sys").mkdir()
-    for read in (
-        lambda: update(Sysroot(str(tmp_path)), old, set(old.paths)),
-        lambda: rescan(Sysroot(str(tmp_path)), old),
-    ):
-        with pytest.raises(NoDevices):
-            read()
+    sysroot = Sysroot(str(tmp_path))
+    with pytest.raises(NoDevices):
+        update(sysroot, old, set(old.paths))
+    with pytest.raises(NoDevices):
+        rescan(sysroot, old)
