@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 
 from nodedevd.host.faults import Faults
 from nodedevd.host.listing import target_of
@@ -46,7 +47,7 @@ def update(
         unanswered: Paths of devices whose read hangs, to be left as they were.
         tolerated: Paths of new devices that are shown even if they cannot be read; see `Unread`.
 
-    Raises Abandoned; NotASysroot and OSError if devices are gone and there may be no sysfs.
+    Raises Abandoned; NotASysroot if devices are gone because sysfs is.
     """
     job = job or Job()
     sysroot.forget()
@@ -139,7 +140,8 @@ def _read(
     nest(sysroot, old, readings, reader.read_unlisted, unread)
     left = [path for path, reading in readings.items() if reading is None]
     if any(old.at(path) is not None for path in left):
-        sysroot.check()  # Without sysfs every device would be gone.
+        with suppress(OSError):
+            sysroot.check()  # Without sysfs every device would be gone.
     return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 
