@@ -18,7 +18,8 @@ from functools import partial
 
 import msgspec
 
-from nodedevd import __version__, systemd
+from nodedevd import __version__, descriptors, systemd
+from nodedevd.errors import TooFewDescriptors
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.shared_look import UNANSWERED, SharedLook
@@ -28,7 +29,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
-from nodedevd.server.acceptor import Server
+from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
@@ -65,11 +66,17 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Daemon:
-    """One host, followed and served; made on a running event loop."""
+    """One host, followed and served; made on a running event loop.
+
+    Raises TooFewDescriptors.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._started = now()
+        self._descriptors = descriptors.share_out(descriptors.raise_limit())
+        if self._descriptors.clients < 1:
+            raise TooFewDescriptors(self._descriptors.limit)
         self._stop = asyncio.Event()
         self._sysroot = Sysroot(options.sysroot)
         self._store = Store()
@@ -89,7 +96,7 @@ class Daemon:
         encodings = Encodings(self._store)
         self._varlink = self._varlink_conversations(encodings)
         self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
-        self._server = Server()
+        self._server = Server(ServerLimits(max_clients=self._descriptors.clients))
         self._listening: list[tuple[ConversationFactory, Listener]] = []
 
     async def run(self) -> None:
@@ -186,6 +193,13 @@ class Daemon:
         state = f"{len(self._store.snapshot)} devices, read in {seconds:.3f} s"
         paths = ", ".join(listener.path for _, listener in self._listening)
         log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
+        limit, clients = self._descriptors.limit, self._descriptors.clients
+        if clients < descriptors.CLIENTS_AT_MOST:
+            log.warning(
+                "the limit on open files, %d, leaves room for %d clients; LimitNOFILE= raises it",
+                limit,
+                clients,
+            )
         for fault in self.status().errors if log.isEnabledFor(logging.DEBUG) else ():
             attribute, detail = printable(fault.attribute), printable(fault.detail)
             log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)

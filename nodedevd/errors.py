@@ -228,6 +228,19 @@ class NoDirectory(NodedevError):
         return f"the directory {self.path} does not exist; create it, or choose another path"
 
 
+class TooFewDescriptors(NodedevError):
+    """The limit on open files leaves no descriptor for a client."""
+
+    code = "too-few-descriptors"
+    limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"the limit on open files, RLIMIT_NOFILE, is {self.limit}: too few to serve a client;"
+            " raise the hard limit, in a unit by LimitNOFILE="
+        )
+
+
 class SocketInUse(NodedevError):
     """Another daemon serves the socket."""
 
