@@ -80,7 +80,8 @@ class Daemon:
         self._stop = asyncio.Event()
         self._sysroot = Sysroot(options.sysroot)
         self._store = Store()
-        self._follower = Follower(self._sysroot, self._store, options.follow)
+        follow = msgspec.structs.replace(options.follow, hanging_at_most=self._descriptors.hanging)
+        self._follower = Follower(self._sysroot, self._store, follow)
         # A Sysroot belongs to one thread, so each look has its own.
         self._processes = SharedLook(
             "in-use", partial(read_usage, Sysroot(options.sysroot)), unanswered=UNANSWERED

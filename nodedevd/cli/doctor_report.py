@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from nodedevd.client import Client
 from nodedevd.errors import NoDaemon, NodedevError
-from nodedevd.follow.supervisor import scan_in_time
+from nodedevd.follow.in_time import scan_in_time
 from nodedevd.host.facts import read_host
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.snapshot import Snapshot

@@ -38,4 +38,6 @@ def fault_of(attribute: str, error: OSError) -> Fault:
         return Fault(attribute, "refused", name)
     if error.errno in _MALFORMED:
         return Fault(attribute, "malformed", name)
-    return Fault(attribute, "unreadable", f"{name}: {os.strerror(error.errno or 0)}")
+    return Fault(
+        attribute, "unreadable", f"{name}: {error.strerror or os.strerror(error.errno or 0)}"
+    )

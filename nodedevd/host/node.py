@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.faults import ABSENT, Fault, FaultCode, fault_of
@@ -18,6 +17,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
+from nodedevd.lazy import lazy
 from nodedevd.text import printable_path
 
 _GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
@@ -82,13 +82,13 @@ class Node:
             self.fault(attribute, "malformed", "not UTF-8")
             return data.decode("utf-8", "backslashreplace")
 
-    @cached_property
+    @lazy
     def uevent(self) -> Mapping[str, str]:
         """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
         lines = (self.read("uevent") or "").splitlines()
         return dict([line.split("=", 1) for line in lines if "=" in line])
 
-    @cached_property
+    @lazy
     def udev(self) -> UdevData:
         """The entry in udevd's database; empty if it has none, or udevd is not running."""
         name = device_id(self.subsystem, self.sysname, self.uevent)

@@ -8,19 +8,20 @@ chroot(2) would.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import posixpath
 import stat
 from collections.abc import Callable
-from functools import cached_property
 from threading import get_ident
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from nodedevd.errors import NotASysroot
 from nodedevd.host.addresses import interfaces_with_address
 from nodedevd.host.devlink import is_switchdev
 from nodedevd.host.ethtool import active_features
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.pci_ids import PciIds
 
@@ -47,6 +48,8 @@ class Sysroot:
         self.live = self.root == "/"
         """whether it is the host that this process runs on"""
         self._prefix = "" if self.live else self.root
+        self.job = Job()
+        """where reads are reported"""
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
         self.remembered: dict[object, Any] = {}
@@ -66,11 +69,33 @@ class Sysroot:
             self._listdir, self._readlink = archive.listdir, archive.readlink
             self._lstat, self._read = archive.lstat, archive.read
 
+    def during(self, job: Job) -> Self:
+        """Return the same host for one job, with caches of its own."""
+        other = copy.copy(self)
+        other.job = job
+        other.alike, other._real, other._plain = {}, {}, set()
+        return other
+
+    def reporting(self) -> Self:
+        """Return the same host, each of whose calls is reported to the job.
+
+        It is for all that is read besides devices, and shares the caches.
+        """
+        other = copy.copy(self)
+        reported, prefix = self.job.reported, self._prefix
+        other._listdir = reported(self._listdir, prefix)
+        other._readlink = reported(self._readlink, prefix)
+        other._lstat = reported(self._lstat, prefix)
+        other._read = reported(self._read, prefix)
+        return other
+
     def check(self) -> None:
-        """Raise `NotASysroot` unless the root holds a directory `sys`."""
+        """Raise `NotASysroot` unless the root holds a directory `sys`. Raises Unanswered."""
         try:
             if stat.S_ISDIR(self._lstat(self._prefix + self.resolve("/sys")).st_mode):
                 return
+        except Unanswered:
+            raise
         except OSError:
             pass
         raise NotASysroot(self.root)
@@ -220,15 +245,25 @@ class Sysroot:
         except OSError:
             return False
 
-    @cached_property
+    @property
     def pci_ids(self) -> PciIds:
-        """The host's own PCI ID database; an empty one if it has none."""
-        for path in PCI_IDS_PATHS:
+        """The host's own PCI ID database; an empty one if it has none, or its read hangs."""
+        known: PciIds | None = self.remembered.get(PciIds)
+        if known is None:
             try:
-                return PciIds(self.read(self.resolve(path)))
-            except OSError:
-                continue
-        return PciIds(b"")
+                known = self.remembered[PciIds] = PciIds(self._read_pci_ids())
+            except Unanswered:
+                return PciIds(b"")
+        return known
+
+    def _read_pci_ids(self) -> bytes:
+        for path in PCI_IDS_PATHS:
+            with self.job.besides(path):
+                try:
+                    return self.read(self.resolve(path))
+                except OSError:
+                    continue
+        return b""
 
     def _locate(self, path: str, *, follow: bool = False) -> str:
         """Return the path in the file system that the root lies in."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from nodedevd.errors import NodedevError, NodeGone
-from nodedevd.host.faults import Fault
+from nodedevd.errors import NodeGone
+from nodedevd.host.faults import Fault, fault_of
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds import KINDS, AnyCapability
 from nodedevd.kinds.base import Kind
-from nodedevd.kinds.system import read_host
+from nodedevd.kinds.system import DMI, System, read_host
 from nodedevd.model.changes import Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -33,30 +33,6 @@ STALE = Fault("", "unreadable", "a read has not returned; the values are stale")
 """The fault of a device whose read hangs."""
 
 
-class Abandoned(NodedevError):
-    """The result of this job is not needed: another job has replaced it."""
-
-    code = "abandoned"
-
-
-class Job:
-    """The progress of a scan or update: the reading thread reports it, the event loop reads it."""
-
-    def __init__(self) -> None:
-        self.path: str | None = None
-        """the device that is being read"""
-        self.since: float = time.monotonic()
-        """when its read began, as time.monotonic()"""
-        self.abandoned = False
-        """set by the event loop, to end the job at the next device"""
-
-    def start_device(self, path: str) -> None:
-        """Report that the read of a device begins. Raises Abandoned."""
-        if self.abandoned:
-            raise Abandoned
-        self.path, self.since = path, time.monotonic()
-
-
 def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot, whatever the host does."""
     return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
@@ -67,72 +43,88 @@ def rescan(
     old: Snapshot,
     *,
     job: Job | None = None,
-    unanswered: Set[str] = frozenset(),
     progress: Progress | None = None,
 ) -> Update:
     """Read every device of a host, and return the differences from `old`.
 
-    Devices at the paths `unanswered`, whose read hangs, are not read and stay as in `old`.
-    Raises NotASysroot, Abandoned.
+    Devices whose read hangs are not read and stay as in `old`. What an abandoned attempt at the
+    same job has read is not read again. Raises NotASysroot, Abandoned, Unanswered.
     """
-    sysroot.check()
-    sysroot.forget()
+    job = job or Job()
+    sysroot = sysroot.during(job)
+    outside = sysroot.reporting()
+    outside.check()
     faults: list[Fault] = []
-    found = find(sysroot, faults)
-    reader = Reader(sysroot, old, job or Job(), unanswered)
+    found = find(outside, faults)
+    reader = Reader(sysroot, outside, old)
     readings: Readings = dict.fromkeys(old.paths)
     for number, (path, directories) in enumerate(found.items()):
-        reading = readings[path] = reader.read(path, directories)
+        if path not in job.done:
+            job.done[path] = reader.read(path, directories)
+        reading = readings[path] = job.done[path]
         if progress is not None:
             progress(number, len(found))
         for mdev in () if reading is None else mdevs_below(path, reading.capabilities):
             if mdev not in found:  # It is being removed, and its bus does not list it any more.
                 readings[mdev] = reader.read_unlisted(mdev)
-    nest(sysroot, old, readings, reader.read_unlisted)
+    nest(outside, old, readings, reader.read_unlisted)
+    computer = reader.read_computer()
+    known = {fault.attribute for fault in faults}
+    faults += [fault_of(path, Unanswered(path)) for path in sorted(job.left_out - known)]
     return graft(
         old,
         gone=readings,
         readings=[one for one in readings.values() if one is not None],
-        computer=read_computer(sysroot),
+        computer=computer,
         errors=tuple(faults),
     )
 
 
 class Reader:
-    """Reads the devices of one job, except those at the paths `unanswered`, whose read hangs.
+    """Reads the devices of one job, except those whose read hangs: these stay as in `old`.
 
-    These stay as they are in `old`.
+    `outside` is the same host as `sysroot`, for reads that are of no device.
     """
 
-    def __init__(self, sysroot: Sysroot, old: Snapshot, job: Job, unanswered: Set[str]) -> None:
+    def __init__(self, sysroot: Sysroot, outside: Sysroot, old: Snapshot) -> None:
         self._sysroot = sysroot
+        self._outside = outside
         self._old = old
-        self._job = job
-        self._unanswered = unanswered
+        self._job = sysroot.job
 
     def read(self, path: str, listed_in: Iterable[str]) -> Reading | None:
         """Read a device that these directories list, or a definition; None: not a device.
 
         Raises Abandoned.
         """
-        if path in self._unanswered:
+        if path in self._job.unanswered:
             return _stale(path, listed_in, self._old.at(printable_path(path)))
-        self._job.start_device(path)
         if is_definition(path):
-            return read_inactive(self._sysroot, path)
-        return read_device(self._sysroot, path, listed_in)
+            return self._job.run(path, read_inactive, self._sysroot, path)
+        return self._job.run(path, read_device, self._sysroot, path, listed_in)
 
     def read_unlisted(self, path: str) -> Reading | None:
         """Read a device whose directories were not listed. Raises Abandoned."""
-        return self.read(path, listed_in(self._sysroot, path))
+        return self.read(path, listed_in(self._outside, path))
+
+    def read_computer(self) -> Device:
+        """Read the root of the tree. Raises Abandoned."""
+        if DMI not in self._job.unanswered:
+            return self._job.run(DMI, read_computer, self._sysroot)
+        before = self._old.get(ROOT) or computer(System(), ())
+        return msgspec.structs.replace(before, errors=_with_stale(before.errors))
 
 
 def _stale(path: str, listed_in: Iterable[str], before: Device | None) -> Reading:
     """Return a device as it was read last, with the fault that says so."""
     if before is None:
         return Reading(printable_path(path), _subsystem(listed_in), None, (), (STALE,), None, ())
-    errors = tuple(error for error in before.errors if error != STALE)
-    return msgspec.structs.replace(Reading.of(before, before.capabilities), errors=(*errors, STALE))
+    reading = Reading.of(before, before.capabilities)
+    return msgspec.structs.replace(reading, errors=_with_stale(before.errors))
+
+
+def _with_stale(errors: Iterable[Fault]) -> tuple[Fault, ...]:
+    return (*[error for error in errors if error != STALE], STALE)
 
 
 def read_device(sysroot: Sysroot, path: str, listed_in: Iterable[str] = ()) -> Reading | None:
@@ -219,7 +211,11 @@ _DEFINABLE = {
 
 def read_computer(sysroot: Sysroot) -> Device:
     """Read the root of the tree, the host itself; its faults are of the DMI directory."""
-    host, faults = read_host(sysroot)
+    return computer(*read_host(sysroot))
+
+
+def computer(host: System, faults: tuple[Fault, ...]) -> Device:
+    """Return the root of the tree."""
     return Device(
         name=ROOT,
         path=None,
