@@ -875,16 +875,17 @@ async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(tmp_path
 
     options = {"stuck_seconds": 0.05, "count_age_seconds": 0.0, "hanging_at_most": 2}
     async with following(tmp_path, build, **options) as live:  # type: ignore[arg-type]
-        stuck = [StuckAttribute(attribute(live, function)) for function in functions]
-        for function in functions:
-            live.monitor.uevent("change", live.tree.resolve(function))
+        stuck = {live.tree.resolve(one): StuckAttribute(attribute(live, one)) for one in functions}
+        for path in stuck:
+            live.monitor.uevent("change", path)
         await eventually(lambda: len(live.follower.reads.hangs) == 2)
         fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
-        for one in reversed(stuck):  # in the order in which they are read
-            one.free()
-        await eventually(lambda: not live.follower.reads.hangs)
+        while stuck:
+            await eventually(lambda: bool(live.follower.reads.hangs))
+            stuck.pop(next(iter(live.follower.reads.hangs)).path).free()
+            await eventually(lambda: not {one.path for one in live.follower.reads.hangs} - {*stuck})
         await live.until_true_to_the_host()
 
 
