@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from nodedevd.host.lines import lines_of
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.nvme_multipath import controllers_of, is_multipath
 from nodedevd.host.sysroot import Sysroot
@@ -82,13 +83,13 @@ def _devices_below(sysroot: Sysroot, directory: str) -> Iterator[tuple[str, str,
                 kind = "b" if sysroot.target_name(f"{path}/subsystem") == "block" else "c"
             except OSError:
                 kind = "c"
-            yield kind, _text(sysroot, f"{path}/dev").strip(), path
+            yield kind, _text(sysroot, f"{path}/dev").removesuffix("\n"), path
         todo += [one for name in names if sysroot.is_directory(one := f"{path}/{name}")]
 
 
 def _name(sysroot: Sysroot, path: str) -> str | None:
     """Return the name of a device's node below /dev, None if it has none."""
-    for line in _text(sysroot, f"{path}/uevent").splitlines():
+    for line in lines_of(_text(sysroot, f"{path}/uevent")):
         if line.startswith("DEVNAME="):
             return line.removeprefix("DEVNAME=") or None
     return None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.faults import ABSENT, Fault, FaultCode, fault_of
+from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
@@ -23,6 +24,7 @@ from nodedevd.text import printable_path
 _GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
 # int() accepts more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
+_PADDING = " \t\n"
 _INT64_MAX = 2**63 - 1
 
 
@@ -84,9 +86,12 @@ class Node:
 
     @lazy
     def uevent(self) -> Mapping[str, str]:
-        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
-        lines = (self.read("uevent") or "").splitlines()
-        return dict([line.split("=", 1) for line in lines if "=" in line])
+        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME.
+
+        The kernel writes its own before those of the driver: the first one of a name counts.
+        """
+        lines = lines_of(self.read("uevent") or "")
+        return dict([line.split("=", 1) for line in reversed(lines) if "=" in line])
 
     @lazy
     def udev(self) -> UdevData:
@@ -123,7 +128,7 @@ class Node:
     def read_padded(self, attribute: str, *, absent: Collection[int] = ()) -> str | None:
         """Read text that the driver pads with blanks to a fixed width; None if it is blank."""
         text = self.read(attribute, absent=absent)
-        return None if text is None else text.strip() or None
+        return None if text is None else text.strip(_PADDING) or None
 
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:
         """Read an attribute as an unsigned number; other text is a fault."""

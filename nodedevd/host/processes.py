@@ -16,6 +16,7 @@ from threading import get_ident
 
 import msgspec
 
+from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Progress, Sysroot
 
 PROC = "/proc"
@@ -79,7 +80,7 @@ def scan_processes(
     """
     assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
     paths = {number: path for path, number in nodes.items() if number is not None}
-    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    pids = [name for name in os.listdir(proc) if name.isascii() and name.isdigit()]
     open_files = []
     unseen = 0
     for done, pid in enumerate(pids):
@@ -159,9 +160,9 @@ def _hides(proc: str) -> bool:
     if os.readlink(f"{proc}/self/ns/pid") != _FIRST_PID_NAMESPACE:
         return True
     options = ""
-    for line in os.fsdecode(_read(f"{proc}/self/mountinfo")).splitlines():
+    for line in lines_of(os.fsdecode(_read(f"{proc}/self/mountinfo"))):
         mount, _, file_system = line.partition(" - ")
-        if mount.split(" ")[4] == PROC:  # the last one lies over the others
+        if mount.split(" ")[4:5] == [PROC]:  # the last one lies over the others
             options = file_system.split(" ")[-1]
     if _HIDEPID.search(options) is None:
         return False

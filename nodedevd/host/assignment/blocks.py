@@ -169,6 +169,6 @@ def _target(sysroot: Sysroot, name: str) -> str | None:
 
 def _text(sysroot: Sysroot, path: str) -> str | None:
     try:
-        return sysroot.read(path).decode("utf-8", "backslashreplace").strip()
+        return sysroot.read(path).decode("utf-8", "backslashreplace").removesuffix("\n")
     except OSError:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.text import printable_path
@@ -86,4 +87,4 @@ def _lines(sysroot: Sysroot, path: str) -> list[list[str]] | None:
         text = sysroot.read(path).decode("utf-8", "surrogateescape")
     except OSError:
         return None
-    return [printable_path(line).split() for line in text.splitlines() if line.split()]
+    return [fields for line in lines_of(text) if (fields := fields_of(printable_path(line)))]
