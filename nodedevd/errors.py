@@ -218,6 +218,17 @@ class AlreadyExists(NodedevError):
         return f"{self.path} already exists; record into a new file"
 
 
+class UnsafePath(NodedevError):
+    """Another user could lead what is written here elsewhere."""
+
+    code = "unsafe-path"
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot record into {self.path}: {self.reason}; record into another directory"
+
+
 class NoDirectory(NodedevError):
     """The directory to write into does not exist; nodedevd does not create parents of a path."""
 

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.errors import AlreadyExists, NotRecordable
-from nodedevd.host.archive.disk import check_empty, check_parent, unpack, write_archive
+from nodedevd.errors import NotRecordable
+from nodedevd.host.archive.disk import write_directory, write_file
+from nodedevd.host.archive.place import opened
 from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
@@ -142,14 +143,24 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
     identifying values are kept. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
-    NotEmpty, NotRecordable, OSError.
+    NotEmpty, UnsafePath, NotRecordable, OSError.
     """
-    check_parent(target)
-    as_file = target.endswith(ENDING) and not os.path.isdir(target)
-    if not as_file:
-        check_empty(target)
-    elif os.path.lexists(target):
-        raise AlreadyExists(target)
+    with opened(target) as place:
+        as_file = target.endswith(ENDING) and place.name is not None
+        if as_file:
+            place.check_new()
+        else:
+            place.check_empty()
+        archive, done = _read(source, raw=raw)
+        if as_file:
+            write_file(archive, place)
+        else:
+            write_directory(archive, place)
+    return done
+
+
+def _read(source: str, *, raw: bool) -> tuple[Archive, Recorded]:
+    """Return a host as an archive. Raises NotASysroot, BadArchive, NotRecordable, OSError."""
     sysroot = RecordingSysroot(source)
     snapshot = scan(sysroot)
     read_host(sysroot)
@@ -161,11 +172,7 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
         archive = _archive(sysroot, files, stand_ins, _pci_ids(snapshot))
     except ValueError as error:
         raise NotRecordable(sysroot.root, str(error)) from None
-    if as_file:
-        write_archive(archive, target)
-    else:
-        unpack(archive, target)
-    return Recorded(
+    return archive, Recorded(
         devices=len(snapshot),
         files=len(files),
         links=len(sysroot.links),
