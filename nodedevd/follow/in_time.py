@@ -57,6 +57,16 @@ def scan_in_time(
     return in_time(read, stuck_seconds=stuck_seconds)
 
 
+def read_in_time(
+    sysroot: Sysroot, read: Callable[[Sysroot], T], *, stuck_seconds: float = STUCK_SECONDS
+) -> tuple[T, tuple[UnansweredRead, ...]]:
+    """Return what a function reads besides devices, and the reads that hang.
+
+    Reads that hang fail with Unanswered, an OSError. Raises as `in_time`.
+    """
+    return in_time(lambda job: read(sysroot.during(job).reporting()), stuck_seconds=stuck_seconds)
+
+
 class _Attempt(Generic[T]):
     """A read in a thread of its own, which does not hold up the exit of the interpreter."""
 
