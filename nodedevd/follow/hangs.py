@@ -48,6 +48,8 @@ class Hanging(msgspec.Struct, frozen=True, eq=False):
     """time.monotonic()"""
     is_call: bool
     """whether it is a call, and not the read of a device"""
+    owner: str | None
+    """the path of the device that the call is about, if it is about one"""
 
 
 class Hangs:
@@ -70,7 +72,7 @@ class Hangs:
         """Return an attempt that leaves out what hangs. Raises TooManyHang."""
         if len(self._hanging) >= self._at_most:
             raise TooManyHang(len(self._hanging), self._hanging[-1].path)
-        devices = frozenset([one.path for one in self if not one.is_call])
+        devices = frozenset([one.owner or one.path for one in self if one.owner or not one.is_call])
         calls = frozenset([one.path for one in self if one.is_call])
         return Job(devices, calls, after)
 
@@ -82,12 +84,12 @@ class Hangs:
 
     def found(self, job: Job) -> Hanging | None:
         """Return the read of a job that hangs, and abandon the job; None if none does."""
-        path, since, is_call = job.path, job.since, job.is_call
+        path, since = job.path, job.since
         limit = self.limit(path)
         if path is None or time.monotonic() - since < limit:
             return None
         job.abandoned = True
-        hanging = Hanging(path, since, is_call)
+        hanging = Hanging(path, since, job.is_call, job.owner)
         self._hanging.append(hanging)
         return hanging
 

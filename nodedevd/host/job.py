@@ -53,6 +53,8 @@ class Job:
         """what is being read; None between two reads"""
         self.is_call = False
         """whether that is a call, and not the read of a device"""
+        self.owner: str | None = None
+        """the path of the device that the call is about, if it is about one"""
         self.since = time.monotonic()
         """when that read began, as time.monotonic()"""
         self.abandoned = False
@@ -95,13 +97,14 @@ class Job:
         return reported
 
     @contextmanager
-    def besides(self, path: str) -> Iterator[None]:
-        """Report a read that is of no one device, while a device is read.
+    def besides(self, path: str, *, owner: str | None = None) -> Iterator[None]:
+        """Report a read that several devices share, while one of them is read.
 
-        Raises Abandoned, and Unanswered if it is to be left out.
+        If it hangs, it is left out of all of them, and its owner is left as it was. Raises
+        Abandoned, and Unanswered if it is to be left out.
         """
         before, was_call = self.path, self.is_call
-        self._start_call(path)
+        self._start_call(path, owner)
         try:
             yield
         finally:
@@ -109,14 +112,14 @@ class Job:
             if before is not None and not self.abandoned:
                 self._start(before, is_call=was_call)
 
-    def _start_call(self, path: str) -> None:
+    def _start_call(self, path: str, owner: str | None = None) -> None:
         if path in self._calls:
             self.left_out.add(path)
             raise Unanswered(path)
-        self._start(path, is_call=True)
+        self._start(path, is_call=True, owner=owner)
 
-    def _start(self, path: str, *, is_call: bool) -> None:
+    def _start(self, path: str, *, is_call: bool, owner: str | None = None) -> None:
         if self.abandoned:
             raise Abandoned
-        self.since, self.is_call = time.monotonic(), is_call
+        self.since, self.is_call, self.owner = time.monotonic(), is_call, owner
         self.path = path  # Last: the supervisor reads it first.

@@ -140,7 +140,8 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
         if function is None or function == node.path:
             continue
         try:
-            texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
+            with node.sysroot.job.besides(f"{function}/{_CREATABLE}", owner=function):
+                texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
         except (OSError, UnicodeDecodeError):
             continue  # a fault of that function, which reports it
     for text in sorted(texts):
