@@ -18,8 +18,10 @@ LIMIT_AT_MOST: Final = 65_536
 RESERVED: Final = 32
 """Held back for listening sockets, monitors, the scan and looks at processes and nodes: each of
 the four threads that read has at most three files open."""
+LOOKS: Final = 3
+"""Looks at what a scan does not read: processes, assignment facts, device nodes."""
 HANGING_AT_MOST: Final = 512
-"""Reads that may hang in drivers at the same time; each keeps a thread and a descriptor."""
+"""Reads of a scan that may hang in drivers at once; each keeps a thread and a descriptor."""
 CLIENTS_AT_MOST: Final = 4096
 """Clients of all listening sockets, if there are descriptors for so many."""
 
@@ -31,7 +33,9 @@ class Descriptors:
     limit: int
     """the soft limit of RLIMIT_NOFILE"""
     hanging: int
-    """for reads that hang"""
+    """for reads of a scan that hang"""
+    hanging_of_look: int
+    """for reads of each other look that hang"""
     clients: int
     """for clients, those of all listening sockets together; below 1, none can be served"""
 
@@ -51,5 +55,6 @@ def share_out(limit: int, already_open: int | None = None) -> Descriptors:
     if already_open is None:
         already_open = len(os.listdir("/proc/self/fd"))
     hanging = min(HANGING_AT_MOST, limit // 8)
-    clients = min(CLIENTS_AT_MOST, limit - already_open - RESERVED - hanging)
-    return Descriptors(limit, hanging, clients)
+    of_look = max(1, hanging // 16)
+    reserved = already_open + RESERVED + hanging + LOOKS * of_look
+    return Descriptors(limit, hanging, of_look, min(CLIENTS_AT_MOST, limit - reserved))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from nodedevd.cli.hanging import report_hanging
 from nodedevd.follow.in_time import read_in_time, scan_in_time
 from nodedevd.formats import Format, dump
 from nodedevd.host.assignment import read_assignment_facts
@@ -16,7 +17,7 @@ from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
-from nodedevd.model.status import Followed, ScanTimes, Status, UnansweredRead, build_status, now
+from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
@@ -30,29 +31,25 @@ T = TypeVar("T")
 class Embedded:
     """Scans the sysroot once, in its constructor, and answers from that scan.
 
+    What hangs is left out, and printed to standard error.
+
     Args:
         root: The sysroot.
         progress: Called with a short description of each slow task; returns a callback that
             reports how far the task is, or None.
-        on_hang: Called after each task with the reads that hang, which it has left out.
 
     Raises NotASysroot, TooManyHang.
     """
 
     def __init__(
-        self,
-        root: str,
-        *,
-        progress: Callable[[str], Progress | None] = lambda what: None,
-        on_hang: Callable[[Sequence[UnansweredRead]], None] = lambda reads: None,
+        self, root: str, *, progress: Callable[[str], Progress | None] = lambda what: None
     ) -> None:
         self._progress = progress
-        self._on_hang = on_hang
         self._sysroot = sysroot = Sysroot(root)
         self._started = now()
         start = time.monotonic()
         self.tree, self._unanswered = scan_in_time(sysroot, progress=progress("reading devices"))
-        on_hang(self._unanswered)
+        report_hanging(self._unanswered)
         self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
 
     def status(self) -> Status:
@@ -135,7 +132,7 @@ class Embedded:
     def _read(self, read: Callable[[Sysroot], T]) -> T:
         """Read what a scan does not."""
         result, unanswered = read_in_time(self._sysroot, read)
-        self._on_hang(unanswered)
+        report_hanging(unanswered)
         return result
 
     def _look(self) -> VfioUsage:

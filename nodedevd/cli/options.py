@@ -16,7 +16,6 @@ from nodedevd.client import Client, NoDaemon, NodedevError
 from nodedevd.host.sysroot import Progress
 from nodedevd.kinds import WORDS
 from nodedevd.model.device import State
-from nodedevd.model.status import UnansweredRead
 from nodedevd.text import printable
 
 EXIT_FAILURE = 1
@@ -36,9 +35,6 @@ answers, 4 timed out."""
 def epilog(heading: str, *lines: str, exit_status: str = EXIT_STATUS) -> str:
     """Return the end of a help text: examples, printed line by line, and the exit statuses."""
     return "\n".join(["\b", heading, *(f"  {line}" for line in lines), "", exit_status])
-
-
-_HANGING_SHOWN = 16
 
 
 class Context(msgspec.Struct):
@@ -65,7 +61,7 @@ class Context(msgspec.Struct):
         selects a socket, or `scan` is False. Raises NotASysroot, NoDaemon.
         """
         if self.sysroot is not None:
-            return Embedded(self.sysroot, progress=progress, on_hang=report_hanging)
+            return Embedded(self.sysroot, progress=progress)
         try:
             return self.client()
         except NoDaemon as error:
@@ -73,7 +69,7 @@ class Context(msgspec.Struct):
                 raise
             reason = printable(error.reason)
             click.echo(f"nodedevctl: no daemon answers ({reason}); scanning this host", err=True)
-            return Embedded("/", progress=progress, on_hang=report_hanging)
+            return Embedded("/", progress=progress)
 
 
 def source_options() -> list[click.Parameter]:
@@ -112,18 +108,6 @@ def _select(context: click.Context, parameter: click.Parameter, value: str | Non
 def report_lost(error: NodedevError) -> None:
     """Print that the daemon went away, for a command that goes on when it is back."""
     click.echo(f"nodedevctl: {printable(str(error))}; waiting for the daemon", err=True)
-
-
-def report_hanging(reads: Sequence[UnansweredRead]) -> None:
-    """Print which reads hang: what they would have shown is unknown."""
-    for read in reads[:_HANGING_SHOWN]:
-        click.echo(
-            f"nodedevctl: left out, because a read has not returned: {printable(read.path)}",
-            err=True,
-        )
-    if len(reads) > _HANGING_SHOWN:
-        more = len(reads) - _HANGING_SHOWN
-        click.echo(f"nodedevctl: {more} more reads have not returned", err=True)
 
 
 def progress(what: str) -> Progress | None:

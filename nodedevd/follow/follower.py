@@ -101,6 +101,10 @@ class Follower(Reports):
         self.pending.close()
         self.reads.close(timeout_seconds)
 
+    def reread(self) -> None:
+        """Have the whole host read again, as soon as the current job ends."""
+        self.pending.request(Scan.RECONCILE)
+
     @property
     def followed(self) -> Followed:
         """The follower's part of a status."""

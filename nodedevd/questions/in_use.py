@@ -200,7 +200,9 @@ def read_usage(
         numbers[node] = _number(sysroot, f"{_GROUPS}/{name}")
     if proc is None and sysroot.root != "/":
         return VfioUsage(nodes, reason="other-host")
-    return VfioUsage(nodes, scan_processes(numbers, proc=proc or PROC, progress=progress))
+    return VfioUsage(
+        nodes, scan_processes(numbers, proc=proc or PROC, progress=progress, job=sysroot.job)
+    )
 
 
 def _number(sysroot: Sysroot, path: str) -> int | None:

@@ -153,8 +153,10 @@ def record(source: str, target: str, *, raw: bool = False, run: Run = _run_now) 
     """Record the host below `source`, which may be an archive, into a new file or directory.
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
-    identifying values are kept. `run` may call a read again, without what hangs. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
-    NotEmpty, UnsafePath, NotRecordable, OSError.
+    identifying values are kept. `run` may call a read again, without what hangs.
+
+    Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists, NotEmpty, UnsafePath,
+    NotRecordable, OSError, and what `run` raises.
     """
     with opened(target) as place:
         as_file = target.endswith(ENDING) and place.name is not None

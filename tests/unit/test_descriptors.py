@@ -10,6 +10,7 @@ from nodedevd.descriptors import (
     CLIENTS_AT_MOST,
     HANGING_AT_MOST,
     LIMIT_AT_MOST,
+    LOOKS,
     RESERVED,
     raise_limit,
     share_out,
@@ -45,7 +46,8 @@ def test_soft_limit_is_raised_to_the_hard_limit_within_reason(
 def test_clients_get_what_is_held_back_for_nothing_else(limit: int) -> None:
     """All parts fit below the limit; a tiny one leaves a few clients."""
     shares = share_out(limit, already_open=12)
-    assert 12 + RESERVED + shares.hanging + shares.clients <= limit
+    looks = LOOKS * shares.hanging_of_look
+    assert 12 + RESERVED + shares.hanging + looks + shares.clients <= limit
     assert 1 <= shares.clients <= CLIENTS_AT_MOST
     assert 1 <= shares.hanging <= HANGING_AT_MOST
 

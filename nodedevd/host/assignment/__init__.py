@@ -43,13 +43,17 @@ def read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
     sysroot.forget()
     mounts, swaps = read_mounts(sysroot), read_swaps(sysroot)
     interfaces, addresses_known = read_interfaces(sysroot)
+    groups = _read_noiommu_groups(sysroot)
+    blocks = read_blocks(sysroot, mounts or (), swaps or ())
+    # A read that hangs may have been that of the disk or interface that is asked for.
+    known = not sysroot.job.left_out
     return AssignmentFacts(
-        noiommu_groups=_read_noiommu_groups(sysroot),
-        blocks=read_blocks(sysroot, mounts or (), swaps or ()),
+        noiommu_groups=groups,
+        blocks=blocks,
         interfaces=interfaces,
-        mounts_known=mounts is not None,
-        swaps_known=swaps is not None,
-        addresses_known=addresses_known,
+        mounts_known=mounts is not None and known,
+        swaps_known=swaps is not None and known,
+        addresses_known=addresses_known and known,
     )
 
 
