@@ -229,11 +229,20 @@ def _archive(
 
 def _add_directory(archive: Archive, path: str) -> None:
     """Add a directory and those above it, where they are missing."""
+    missing = []
+    while not _has_directory(archive, path):
+        missing.append(path)
+        path = posixpath.dirname(path)
+    for one in reversed(missing):
+        archive.add_directory(one)
+
+
+def _has_directory(archive: Archive, path: str) -> bool:
     try:
         archive.listdir(path)
     except OSError:
-        _add_directory(archive, posixpath.dirname(path))
-        archive.add_directory(path)
+        return False
+    return True
 
 
 def _inside(path: str, text: str) -> str:
