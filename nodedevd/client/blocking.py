@@ -469,8 +469,6 @@ class Client:
         return self._take() or self._connect(deadline)
 
     def _connect_watch(self, deadline: Deadline) -> BlockingConnection:
-        if self._closed:
-            raise Closed
         if self._lock.locked():
             return self._connect(deadline)
         with self._lock:  # the next call opens another connection
@@ -491,7 +489,7 @@ class Client:
             except BacklogFull as error:
                 left = place.left or 0
                 if left == 0 and deadline.seconds is not None:
-                    what = f"{error.paths[0]} to accept a connection"
+                    what = f"{error.path} to accept a connection"
                     raise TimedOut(what, deadline.seconds) from None
                 if left == 0:
                     raise

@@ -276,6 +276,7 @@ class Failing(FakeMonitor):
         self.feed(1)
 
     def drain(self) -> Iterator[int]:
+        """Fail."""
         self.drains += 1
         raise self._error
         yield 1
