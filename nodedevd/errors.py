@@ -49,6 +49,16 @@ class NodeGone(NodedevError):
         return f"{self.path} no longer exists"
 
 
+class NodeLeaving(NodedevError):
+    """The kernel is removing the device, by its answer, and the directory may still be there."""
+
+    code = "node-leaving"
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is being removed"
+
+
 class NoSuchDevice(NodedevError):
     """No device has this name, in any of the accepted forms; `nearest` are similar names."""
 
@@ -170,6 +180,19 @@ class NotASysroot(NodedevError):
         return (
             f"{self.root} is not a sysroot: it has no directory sys/; "
             "give a directory that holds one, or a file that `nodedevctl record` wrote"
+        )
+
+
+class NoDevices(NotASysroot):
+    """The sysroot has a directory `sys/`, and no device in it."""
+
+    code = "no-devices"
+
+    def __str__(self) -> str:
+        sys = f"{self.root.rstrip('/')}/sys"
+        mount = "mount it: `mount -t sysfs sysfs /sys`" if sys == "/sys" else "give another one"
+        return (
+            f"{sys} has no devices, so it is no sysfs: {sys}/devices is missing or empty; {mount}"
         )
 
 

@@ -26,6 +26,7 @@ from nodedevd.follow.missed import MissedChanges
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Scan, Work
 from nodedevd.follow.rereads import Rereads
+from nodedevd.follow.retries import Retries, delay
 from nodedevd.follow.sources import Monitor, Reports, Sources
 from nodedevd.follow.supervisor import Supervisor
 from nodedevd.follow.volatile import VolatileValues
@@ -37,15 +38,24 @@ from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
 from nodedevd.model.store import Store
-from nodedevd.text import printable_path
+from nodedevd.text import abbreviated, printable_path
 from nodedevd.tree.read import rescan
 from nodedevd.tree.touched import touched_paths
+from nodedevd.tree.unread import HostNotRead
 from nodedevd.tree.update import update
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Interval between attempts to read a host that cannot be read at all."""
+
+
+FIRST_RETRIES = 5
+"""How often the first scan is made again, in some 4 s, for what cannot be read and may be later."""
+
+
+class _Doubtful(Exception):
+    """The first scan could not read something that decides which devices there are."""
 
 
 class Follower(Reports):
@@ -68,6 +78,7 @@ class Follower(Reports):
         self.sources = Sources(sysroot.root, options, self, open_monitor)
         self.volatile = VolatileValues(self.pending, options)
         self.rereads = Rereads(self.pending, store, options)
+        self.retries = Retries(self.pending)
         self.missed = MissedChanges()
         self.reads = Supervisor(self._on_answer, options.stuck_seconds, options.hanging_at_most)
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
@@ -75,6 +86,7 @@ class Follower(Reports):
         self._store = store
         self._updates = 0
         self._scans = 0
+        self._first_retries = 0
         self._jobs: asyncio.Task[None] | None = None
 
     # -- lifetime ----------------------------------------------------------------------
@@ -82,11 +94,14 @@ class Follower(Reports):
     async def start(self) -> None:
         """Open the sources, then read the whole host; returns when the store has it.
 
+        While the process is short of descriptors or memory, the store gets no part of a host.
         Raises NotASysroot, OSError.
         """
         self.sources.open()
         self.pending.request(Scan.RESCAN)
-        await self._read()
+        while not await self._read_first():
+            await asyncio.sleep(delay(self._first_retries, short=True))
+            self._first_retries += 1
         self._jobs = asyncio.create_task(self._run_jobs())
         self.rereads.start()
 
@@ -94,6 +109,7 @@ class Follower(Reports):
         """Stop; a read that has not returned after the timeout is left to its thread."""
         self.sources.close()
         self.rereads.close()
+        self.retries.close()
         self.missed.clear()
         if self._jobs is not None:
             self._jobs.cancel()
@@ -170,6 +186,16 @@ class Follower(Reports):
             with suppress(Exception):
                 return await self._read()
 
+    async def _read_first(self) -> bool:
+        """Read the whole host; return whether the store has it."""
+        try:
+            await self._read()
+        except (HostNotRead, MemoryError, _Doubtful) as error:
+            if self._first_retries == 0:
+                log.warning("not ready yet: %s; trying again", error or "out of memory")
+            return False
+        return True
+
     async def _read(self) -> None:
         """Take what is pending, read it, and publish it; leave out what hangs.
 
@@ -182,6 +208,8 @@ class Follower(Reports):
         began = time.monotonic()
         try:
             update = await self.reads.run(partial(_read, self._sysroot, old, work))
+            if old.generation == 0 and update.doubtful and self._first_retries < FIRST_RETRIES:
+                raise _Doubtful(f"cannot read {abbreviated(sorted(update.unread))}")
         except BaseException:
             self.pending.put_back(work)
             raise
@@ -190,6 +218,7 @@ class Follower(Reports):
         self.volatile.note(work, update.snapshot, began)
         self.rereads.after(update.changes)
         self.rereads.leaving(work.leaving)
+        self.retries.after(work, update)
         if work.scan is Scan.RECONCILE:
             snapshot = self._store.snapshot
             reported = work.touched | self.pending.paths(snapshot)
@@ -213,7 +242,7 @@ class Follower(Reports):
 def _read(sysroot: Sysroot, old: Snapshot, work: Work, job: Job) -> Update:
     """Read what a job took; runs in the worker thread."""
     if work.scan:
-        return rescan(sysroot, old, job=job)
+        return rescan(sysroot, old, job=job, tolerated=work.tolerated)
     return update(
         sysroot,
         old,
@@ -221,4 +250,5 @@ def _read(sysroot: Sysroot, old: Snapshot, work: Work, job: Job) -> Update:
         volatile=work.volatile,
         polled=work.polled,
         job=job,
+        tolerated=work.tolerated,
     )

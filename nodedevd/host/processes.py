@@ -8,6 +8,7 @@ ABI    proc(5), Documentation/filesystems/proc.rst. To look into another user's 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,12 +17,14 @@ from threading import get_ident
 
 import msgspec
 
+from nodedevd.host.faults import ABSENT, SHORTAGE
 from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Progress, Sysroot
 
 PROC = "/proc"
 
+_ENDED = ABSENT | {errno.ESRCH}
 _VFIO_DEVICE = "anon_inode:[vfio-device]"
 """What a process gets from a group's node; since Linux 6.18, fdinfo says which device it is."""
 _SYSPATH = re.compile(rb"^vfio-device-syspath:\s*(/sys/.+)$", re.MULTILINE)
@@ -124,15 +127,14 @@ class _Held:
                 for one in descriptors:
                     self._look(directory, one.name)
         except OSError as error:
-            self.refused |= isinstance(error, PermissionError)
+            self.refused |= error.errno not in _ENDED
 
     def _look(self, directory: str, name: str) -> None:
         try:
             self._recognise(directory, name)
-        except PermissionError:  # it became another user's meanwhile
-            self.refused = True
-        except OSError:
-            pass  # closed meanwhile, or of a file system that fails
+        except OSError as error:
+            # Closed meanwhile, or of a file system that fails; or it became another user's.
+            self.refused |= isinstance(error, PermissionError) or error.errno in SHORTAGE
 
     def _recognise(self, directory: str, name: str) -> None:
         link = f"{directory}/fd/{name}"

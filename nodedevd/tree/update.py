@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Set
-from contextlib import suppress
 
+from nodedevd.host.faults import Faults
 from nodedevd.host.job import Job
+from nodedevd.host.listing import target_of
 from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF, AnyCapability
@@ -22,6 +23,7 @@ from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.nesting import Readings, nest, with_definition
 from nodedevd.tree.read import Reader
 from nodedevd.tree.related import neighbours, related
+from nodedevd.tree.unread import Unread
 
 
 def update(
@@ -32,6 +34,7 @@ def update(
     volatile: Set[str] = frozenset(),
     polled: Set[str] = frozenset(),
     job: Job | None = None,
+    tolerated: Set[str] = frozenset(),
 ) -> Update:
     """Read some devices again, and those that change along with them without an event.
 
@@ -43,13 +46,16 @@ def update(
         polled: Paths of devices that are read if one cheap read shows a change.
         job: Where to report progress; it has the devices whose read hangs, which are left as
             they were.
+        tolerated: Paths of new devices that are shown even if they cannot be read; see `Unread`.
 
-    Raises Abandoned.
+    Raises Abandoned; NotASysroot and OSError if devices are gone and there may be no sysfs.
     """
     job = job or Job()
     sysroot = sysroot.during(job)
     outside = sysroot.reporting()
-    touched = {path for one in touched for path in _devices(outside, old, one)}
+    unread = Unread(old, tolerated)
+    asked = touched
+    touched = {path for one in touched for path in _devices(outside, old, one, unread)}
     # A device whose read hung in an earlier attempt is published as stale.
     touched |= {path for path in job.hung if old.at(printable_path(path)) is not None}
     readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - job.unanswered)
@@ -57,16 +63,18 @@ def update(
     touched |= {
         path for path in polled - touched - job.unanswered if _is_outdated(sysroot, old, path)
     }
-    new = _read(sysroot, outside, old, touched, readings)
+    new = _read(sysroot, outside, old, touched, unread, readings)
     # The kernel sends an event for a device, and none for those that change along with it: a
     # bridge with its port, and a VLAN with that bridge.
     changes = new.changes
     seen = set(touched)
     while others := _others(new) - seen:
         seen |= others
-        new = _read(sysroot, outside, new.snapshot, others)
+        new = _read(sysroot, outside, new.snapshot, others, unread)
         changes += new.changes
-    return Update(new.snapshot, changes)
+    errors = unread.errors(asked | seen, DEFINITIONS if DEFINITIONS in asked else None)
+    snapshot = graft(new.snapshot, errors=errors).snapshot
+    return unread.noted(Update(snapshot, changes))
 
 
 def _others(update: Update) -> set[str]:
@@ -99,7 +107,10 @@ def _volatile(sysroot: Sysroot, path: str, device: Device) -> tuple[AnyCapabilit
     capabilities = []
     for capability in device.capabilities:
         reread = KIND_OF[type(capability)].reread_volatile
-        new = capability if reread is None else reread(sysroot, path, capability)
+        try:
+            new = capability if reread is None else reread(sysroot, path, capability)
+        except OSError:
+            return None
         if new is None:
             return None
         capabilities.append(new)
@@ -124,26 +135,38 @@ def _read(
     outside: Sysroot,
     old: Snapshot,
     paths: Iterable[str],
+    unread: Unread,
     besides: Iterable[Reading] = (),
 ) -> Update:
-    reader = Reader(sysroot, outside, old)
+    unread.old = old
+    reader = Reader(sysroot, outside, old, unread)
     readings: Readings = {one.path: one for one in besides}
     # What lies below comes first, so that a parent is read when its new children are known; and
     # an mdev before its definition.
     for path in sorted(paths, reverse=True):
-        if old.at(path) is not None or may_be_device(outside, path) or listed_in(outside, path):
+        if old.at(path) is not None or _may_be_device(outside, path, unread):
             readings[path] = reader.read_unlisted(path)
-    nest(outside, old, readings, reader.read_unlisted)
+    nest(outside, old, readings, reader.read_unlisted, unread)
     left = [path for path, reading in readings.items() if reading is None]
+    if any(old.at(path) is not None for path in left):
+        outside.check()  # Without sysfs every device would be gone.
     return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 
-def _devices(sysroot: Sysroot, old: Snapshot, path: str) -> Iterator[str]:
+def _may_be_device(sysroot: Sysroot, path: str, unread: Unread) -> bool:
+    try:
+        return may_be_device(sysroot, path) or bool(listed_in(sysroot, path))
+    except OSError as error:
+        unread.look(path, error)
+        return False
+
+
+def _devices(sysroot: Sysroot, old: Snapshot, path: str, unread: Unread) -> Iterator[str]:
     """Return the paths of the devices that a touched path stands for."""
     if path == DEFINITIONS:
-        yield from _defined(sysroot, old)
+        yield from _defined(sysroot, old, unread)
     elif path.startswith("/sys/class/"):
-        yield from _stacked(old, _target(sysroot, path))
+        yield from _stacked(old, _target(sysroot, path, unread))
     else:
         yield from with_definition(path)
         yield from old.below(definitions_directory(path))
@@ -166,12 +189,16 @@ def _stacked(old: Snapshot, paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _defined(sysroot: Sysroot, old: Snapshot) -> Iterator[str]:
+def _defined(sysroot: Sysroot, old: Snapshot, unread: Unread) -> Iterator[str]:
     """Return the paths of all definitions, and of the devices that have one, or had one."""
     yield from old.below(DEFINITIONS)
-    for definition in find_definitions(sysroot, []):
+    unlisted = Faults()
+    definitions = list(find_definitions(sysroot, unlisted))
+    unread.definitions_unlisted(DEFINITIONS, unlisted)
+    for definition in definitions:
         yield definition
-        for path in _target(sysroot, f"{MDEV_DEVICES}/{definition.rpartition('/')[2]}"):
+        link = f"{MDEV_DEVICES}/{definition.rpartition('/')[2]}"
+        for path in _target(sysroot, link, unread, again=DEFINITIONS):
             yield path
             if old.at(path) is None:
                 yield path.rpartition("/")[0]  # It may not be known as a parent yet.
@@ -180,6 +207,14 @@ def _defined(sysroot: Sysroot, old: Snapshot) -> Iterator[str]:
             yield device.path
 
 
-def _target(sysroot: Sysroot, link: str) -> Iterator[str]:
-    with suppress(OSError):
-        yield sysroot.target(link)
+def _target(
+    sysroot: Sysroot, link: str, unread: Unread, *, again: str | None = None
+) -> Iterator[str]:
+    """Yield what a link leads to, if anything; if that fails, the link or `again` is read again."""
+    try:
+        path = target_of(sysroot, link)
+    except OSError as error:
+        unread.look(again or link, error)
+        return
+    if path is not None:
+        yield path

@@ -174,6 +174,7 @@ async def test_uevent_during_the_first_scan_is_read_after_it(tmp_path: Path) -> 
 async def test_first_scan_of_no_sysroot_is_an_error(tmp_path: Path) -> None:
     """The start fails, and leaves no monitor open."""
     live = Live(tmp_path / "nowhere", FollowOptions(events="kernel"))
+    live.tree.remove("/sys")
     with pytest.raises(NotASysroot):
         await live.follower.start()
     await live.follower.close(5)

@@ -6,12 +6,11 @@ import pytest
 
 from nodedevd.formats import Format, dump
 from nodedevd.kinds.drm import Drm
-from nodedevd.kinds.system import System
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.tree.graft import Reading, graft
-from nodedevd.tree.read import computer
+from tests.support.hosts import snapshot_of
 
 DEPTH = 5000
 
@@ -26,7 +25,8 @@ def deep() -> Snapshot:
         Reading(path, f"s{number}", None, (Drm("render"),), (), None, ())
         for number, path in enumerate(paths[1:])
     ]
-    return graft(Snapshot(), readings=readings, computer=computer(System(), ())).snapshot
+    root = snapshot_of("vgpu-pf").lookup(ROOT)
+    return graft(Snapshot(), readings=readings, computer=root).snapshot
 
 
 def above(snapshot: Snapshot, device: Device) -> int:
