@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from nodedevd.errors import NodeGone, NodeLeaving
-from nodedevd.host.faults import SHORTAGE, Fault, Faults
+from nodedevd.host.faults import Fault, Faults
 from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.node import Node
@@ -26,7 +26,7 @@ from nodedevd.text import printable_path
 from nodedevd.tree.find import find, is_definition, listed_in, mdevs_below
 from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.nesting import Readings, nest
-from nodedevd.tree.unread import HostNotRead, Unread, no_memory
+from nodedevd.tree.unread import Unread, no_memory
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ def rescan(
 
     Devices whose read hangs are not read and stay as in `old`. What an abandoned attempt at the
     same job has read is not read again. What cannot be looked at stays, too; see `Unread`, also
-    for `tolerated`. Raises NotASysroot, Abandoned; OSError if there may be no sysfs; HostNotRead
-    for a first scan for which the process is short of descriptors or memory.
+    for `tolerated`. Raises NotASysroot, Abandoned; HostNotRead for a first scan for which the
+    process is short of descriptors or memory.
     """
     job = job or Job()
     sysroot = sysroot.during(job)
     outside = sysroot.reporting()
     unread = Unread(old, tolerated)
-    _check(outside, old)
+    _check(outside, unread)
     found = find(outside, unread.faults)
     unread.note_unlisted()
     reader = Reader(sysroot, outside, old, unread)
@@ -97,13 +97,11 @@ def rescan(
     return unread.noted(update)
 
 
-def _check(sysroot: Sysroot, old: Snapshot) -> None:
+def _check(sysroot: Sysroot, unread: Unread) -> None:
     try:
         sysroot.check()
     except OSError as error:
-        if not len(old) and error.errno in SHORTAGE:
-            raise HostNotRead(str(error)) from error
-        raise
+        unread.faults.add("/sys/devices", error)
 
 
 class Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 
 from nodedevd.host.faults import Faults
 from nodedevd.host.job import Job
@@ -48,7 +49,7 @@ def update(
             they were.
         tolerated: Paths of new devices that are shown even if they cannot be read; see `Unread`.
 
-    Raises Abandoned; NotASysroot and OSError if devices are gone and there may be no sysfs.
+    Raises Abandoned; NotASysroot if devices are gone because sysfs is.
     """
     job = job or Job()
     sysroot = sysroot.during(job)
@@ -149,7 +150,8 @@ def _read(
     nest(outside, old, readings, reader.read_unlisted, unread)
     left = [path for path, reading in readings.items() if reading is None]
     if any(old.at(path) is not None for path in left):
-        outside.check()  # Without sysfs every device would be gone.
+        with suppress(OSError):
+            outside.check()  # Without sysfs every device would be gone.
     return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 
