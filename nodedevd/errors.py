@@ -49,6 +49,16 @@ class NodeGone(NodedevError):
         return f"{self.path} no longer exists"
 
 
+class NodeLeaving(NodedevError):
+    """The kernel is removing the device, by its answer, and the directory may still be there."""
+
+    code = "node-leaving"
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is being removed"
+
+
 class NoSuchDevice(NodedevError):
     """No device has this name, in any of the accepted forms; `nearest` are similar names."""
 
@@ -200,6 +210,19 @@ class NotASysroot(NodedevError):
         )
 
 
+class NoDevices(NotASysroot):
+    """The sysroot has a directory `sys/`, and no device in it."""
+
+    code = "no-devices"
+
+    def __str__(self) -> str:
+        sys = f"{self.root.rstrip('/')}/sys"
+        mount = "mount it: `mount -t sysfs sysfs /sys`" if sys == "/sys" else "give another one"
+        return (
+            f"{sys} has no devices, so it is no sysfs: {sys}/devices is missing or empty; {mount}"
+        )
+
+
 class BadArchive(NodedevError):
     """A file is not an archive of a host, or a damaged one."""
 
@@ -264,6 +287,19 @@ class NoDirectory(NodedevError):
 
     def __str__(self) -> str:
         return f"the directory {self.path} does not exist; create it, or choose another path"
+
+
+class TooFewDescriptors(NodedevError):
+    """The limit on open files leaves no descriptor for a client."""
+
+    code = "too-few-descriptors"
+    limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"the limit on open files, RLIMIT_NOFILE, is {self.limit}: too few to serve a client;"
+            " raise the hard limit, in a unit by LimitNOFILE="
+        )
 
 
 class SocketInUse(NodedevError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import Generic, TypeVar, cast
 
 V = TypeVar("V")
@@ -23,10 +22,13 @@ class _Base(Generic[V]):
 
     def __init__(self, values: dict[str, V]) -> None:
         self.values = values
+        self._keys: list[str] | None = None
 
-    @cached_property
+    @property
     def keys(self) -> list[str]:
-        return sorted(self.values)
+        if self._keys is None:
+            self._keys = sorted(self.values)
+        return self._keys
 
 
 class SortedMap(Mapping[str, V]):
@@ -36,6 +38,8 @@ class SortedMap(Mapping[str, V]):
         self._base = _Base(dict(values or {}))
         self._changes: dict[str, V | None] = {}  # None: removed
         self._size = len(self._base.values)
+        self._in_order: tuple[str, ...] | None = None
+        self._merged_values: dict[str, V] | None = None
 
     def changed(self, removed: Iterable[str], added: Mapping[str, V]) -> SortedMap[V]:
         """Return a copy without the removed keys, and with the added keys and values."""
@@ -78,14 +82,17 @@ class SortedMap(Mapping[str, V]):
         """Yield all values in the order of their keys."""
         return map(self._values.__getitem__, self.in_order)
 
-    # Kept, so that everybody who iterates over this version shares it.
-
-    @cached_property
+    @property
     def _values(self) -> dict[str, V]:
-        """A dict that has all keys, and some that are removed."""
+        """A dict that has all keys, and some that are removed.
+
+        It is kept, so that everybody who iterates over this version shares it.
+        """
         if not self._changes:
             return self._base.values
-        return cast(dict[str, V], {**self._base.values, **self._changes})
+        if self._merged_values is None:
+            self._merged_values = cast(dict[str, V], {**self._base.values, **self._changes})
+        return self._merged_values
 
     def in_groups(self, size: int) -> Iterator[list[V]]:
         """Yield all values in the order of their keys, in lists of at most `size`."""
@@ -97,10 +104,12 @@ class SortedMap(Mapping[str, V]):
             else:
                 yield [base[key] for key in group]
 
-    @cached_property
+    @property
     def in_order(self) -> tuple[str, ...]:
         """All keys, sorted."""
-        return tuple(self._merged(self._base.keys, self._changes))
+        if self._in_order is None:
+            self._in_order = tuple(self._merged(self._base.keys, self._changes))
+        return self._in_order
 
     def between(self, first: str, last: str) -> list[str]:
         """Return the keys with `first` <= key < `last`, sorted."""

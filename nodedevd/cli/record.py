@@ -36,10 +36,13 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
     What identifies the machine or its owner is replaced: UUIDs, serial numbers, addresses, World
     Wide Names, labels, names of volumes and of interfaces.
     """
+    from nodedevd.follow.in_time import in_time
     from nodedevd.tree.record import record as record_host
 
     with _ended_by_signals():
-        done = record_host(context.sysroot or "/", target, raw=raw)
+        done = record_host(
+            context.sysroot or "/", target, raw=raw, run=lambda read: in_time(read)[0]
+        )
     if as_json:
         print_json(msgspec.json.encode(done))
         return

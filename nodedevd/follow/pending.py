@@ -40,6 +40,8 @@ class Work:
     """paths of devices that are read if one cheap read shows a change"""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """clients' requests that end with this job"""
+    tolerated: set[str] = field(default_factory=set)
+    """paths of new devices that are shown even if they cannot be read"""
     leaving: set[str] = field(default_factory=set)
     """paths of devices with a uevent `remove`"""
 
@@ -80,6 +82,10 @@ class Pending:
         """Have the devices at these paths read."""
         self._work.touched.update(paths)
         self._added.set()
+
+    def tolerate(self, paths: Iterable[str]) -> None:
+        """Have new devices at these paths shown as far as the next job can read them."""
+        self._work.tolerated.update(paths)
 
     def poll(self, paths: Iterable[str]) -> None:
         """Have the devices at these paths read if one cheap read shows a change."""
@@ -127,6 +133,7 @@ class Pending:
         self.request(work.scan)
         self._work.touched |= work.touched
         self._work.leaving |= work.leaving
+        self._work.tolerated |= work.tolerated
         self._work.volatile |= work.volatile
         self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting

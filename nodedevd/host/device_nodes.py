@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from nodedevd.host.lines import lines_of
-from nodedevd.host.listing import readable_names_in
 from nodedevd.host.nvme_multipath import controllers_of, is_multipath
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import parse
 from nodedevd.text import printable_path
@@ -39,68 +39,61 @@ class DeviceNodes(msgspec.Struct, frozen=True):
 
 
 def read_device_nodes(sysroot: Sysroot) -> DeviceNodes:
-    """Read all nodes. What cannot be read is left out. Blocking."""
+    """Read all nodes. What cannot be read is left out. Blocking.
+
+    Raises OSError if something is left out for want of descriptors or memory.
+    """
     sysroot.forget()
+    reads = TolerantReads(sysroot)
     nodes: dict[str, str] = {}
     links: dict[str, str] = {}
     controllers = {}
-    for kind, number, path in _devices(sysroot):
-        name = _name(sysroot, path)
+    for kind, number, path in _devices(reads):
+        name = _name(reads, path)
         if name is None:
             continue
         shown = printable_path(path)
         nodes[f"/dev/{name}"] = shown
-        for link in _links(sysroot, f"{kind}{number}") if number else ():
+        for link in _links(reads, f"{kind}{number}") if number else ():
             links.setdefault(link, shown)
         if is_multipath(path):
-            controllers[shown] = tuple(map(printable_path, controllers_of(sysroot, path)))
+            controllers[shown] = tuple(map(printable_path, controllers_of(reads, path)))
+    reads.check()
     return DeviceNodes({**links, **nodes}, controllers)
 
 
-def _devices(sysroot: Sysroot) -> Iterator[tuple[str, str, str]]:
+def _devices(reads: TolerantReads) -> Iterator[tuple[str, str, str]]:
     """Yield b or c, number and path of each device that has a node."""
-    if not sysroot.exists(_DEV):
-        yield from _devices_below(sysroot, _DEVICES)
+    if not reads.exists(_DEV):
+        yield from _devices_below(reads, _DEVICES)
         return
     for kind in ("block", "char"):
-        for number in readable_names_in(sysroot, f"{_DEV}/{kind}", faults=[]):
+        for number in reads.names(f"{_DEV}/{kind}"):
             if kind == "char" and _OF_NO_DEVICE.fullmatch(number):
                 continue
-            try:
-                path = sysroot.target(f"{_DEV}/{kind}/{number}")
-            except OSError:
-                continue
-            yield kind[0], number, path
+            path = reads.target(f"{_DEV}/{kind}/{number}")
+            if path is not None:
+                yield kind[0], number, path
 
 
-def _devices_below(sysroot: Sysroot, directory: str) -> Iterator[tuple[str, str, str]]:
+def _devices_below(reads: TolerantReads, directory: str) -> Iterator[tuple[str, str, str]]:
     todo = [directory]
     while todo:
         path = todo.pop()
-        names = readable_names_in(sysroot, path, faults=[])
+        names = reads.names(path)
         if "uevent" in names:
-            try:
-                kind = "b" if sysroot.target_name(f"{path}/subsystem") == "block" else "c"
-            except OSError:
-                kind = "c"
-            yield kind, _text(sysroot, f"{path}/dev").removesuffix("\n"), path
-        todo += [one for name in names if sysroot.is_directory(one := f"{path}/{name}")]
+            kind = "b" if reads.target_name(f"{path}/subsystem") == "block" else "c"
+            yield kind, (reads.text(f"{path}/dev") or "").removesuffix("\n"), path
+        todo += [one for name in names if reads.is_directory(one := f"{path}/{name}")]
 
 
-def _name(sysroot: Sysroot, path: str) -> str | None:
+def _name(reads: TolerantReads, path: str) -> str | None:
     """Return the name of a device's node below /dev, None if it has none."""
-    for line in lines_of(_text(sysroot, f"{path}/uevent")):
+    for line in lines_of(reads.text(f"{path}/uevent") or ""):
         if line.startswith("DEVNAME="):
             return line.removeprefix("DEVNAME=") or None
     return None
 
 
-def _links(sysroot: Sysroot, device_id: str) -> tuple[str, ...]:
-    return parse(_text(sysroot, f"{UDEV_DATA}/{device_id}")).links
-
-
-def _text(sysroot: Sysroot, path: str) -> str:
-    try:
-        return sysroot.read(path).decode("utf-8", "backslashreplace")
-    except OSError:
-        return ""
+def _links(reads: TolerantReads, device_id: str) -> tuple[str, ...]:
+    return parse(reads.text(f"{UDEV_DATA}/{device_id}") or "").links

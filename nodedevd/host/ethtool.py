@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 
+_SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
 _GSTRINGS = 0x1B
 _GSSET_INFO = 0x37
@@ -74,10 +75,10 @@ def active_features(interface: str, index: int) -> frozenset[str]:
     The interface has this name and index in the network namespace of the process. Raises
     OSError: ENODEV if there is no such interface, EOPNOTSUPP if it reports no features.
     """
-    if socket.if_nametoindex(interface) != index:  # /sys may be of another namespace
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface)
     # Any socket works; the unit forbids those of the Internet.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        if _index(channel, interface) != index:  # /sys may be of another namespace
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface)
         count = _count(channel, interface)
         names = _request(
             channel,
@@ -97,6 +98,12 @@ def active_features(interface: str, index: int) -> frozenset[str]:
     )
 
 
+def _index(channel: socket.socket, interface: str) -> int:
+    # socket.if_nametoindex() takes every error for an interface that is missing.
+    answer = fcntl.ioctl(channel, _SIOCGIFINDEX, struct.pack("16s24x", _name(interface)))
+    return int(struct.unpack_from("=i", answer, _NAME_SIZE)[0])
+
+
 def _count(channel: socket.socket, interface: str) -> int:
     request = struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_FEATURES, 0)
     mask, count = struct.unpack("=8xQI", _request(channel, interface, request))
@@ -112,6 +119,10 @@ def _active(bits: bytes, number: int) -> bool:
 def _request(channel: socket.socket, interface: str, request: bytes) -> bytes:
     """Send a request, and return what the kernel writes over it. Raises OSError."""
     buffer = ctypes.create_string_buffer(request, len(request))
-    name = interface.encode("utf-8", "surrogateescape")[: _NAME_SIZE - 1]
-    fcntl.ioctl(channel, _SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(buffer)))
+    address = ctypes.addressof(buffer)
+    fcntl.ioctl(channel, _SIOCETHTOOL, struct.pack("16sP16x", _name(interface), address))
     return buffer.raw
+
+
+def _name(interface: str) -> bytes:
+    return interface.encode("utf-8", "surrogateescape")[: _NAME_SIZE - 1]

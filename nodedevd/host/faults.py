@@ -1,4 +1,7 @@
-"""Fault: an attribute or directory that cannot be read, and why."""
+"""Fault: an attribute or directory that cannot be read, and why.
+
+A failure to look is not absence: only the errnos in `GONE` say that something is not there.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,18 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from nodedevd.text import printable_path
+
 FaultCode: TypeAlias = Literal["absent", "refused", "unreadable", "malformed", "internal"]
 """absent: the ABI promises it; refused: no permission; unreadable: the driver answers with
 an error; malformed: the content makes no sense; internal: a defect of nodedevd."""
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 """What a read fails with if there is no such file."""
+GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
+"""What it fails with if there is no such file or device, or the device is being removed."""
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EINTR})
+"""What it fails with if this process or the kernel is short of something, whatever is read."""
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _MALFORMED = frozenset({errno.EISDIR, errno.ELOOP})
@@ -38,4 +47,56 @@ def fault_of(attribute: str, error: OSError) -> Fault:
         return Fault(attribute, "refused", name)
     if error.errno in _MALFORMED:
         return Fault(attribute, "malformed", name)
-    return Fault(attribute, "unreadable", f"{name}: {os.strerror(error.errno or 0)}")
+    reason = error.strerror or os.strerror(error.errno or 0)
+    return Fault(attribute, "unreadable", f"{name}: {reason}")
+
+
+class Faults(list[Fault]):
+    """The faults of one device, or those of one job by path; `failed` are not removed from it.
+
+    Attributes:
+        failed: the faults of reads that failed, so that what they would have shown is unknown.
+        doubtful: whether one of these leaves open what the device is. A driver's error is about
+            one attribute; all others are not the device's own.
+        shortage: the first of these that is for want of descriptors or memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed: list[Fault] = []
+        self.doubtful = False
+        self.shortage: Fault | None = None
+
+    def add(self, attribute: str, error: OSError, *, own: bool = False) -> None:
+        """Add the fault of a read that failed; `own`: the attribute's own, such as a driver's."""
+        fault = fault_of(printable_path(attribute), error)
+        self.append(fault)
+        self.failed.append(fault)
+        self.doubtful |= not own or error.errno in SHORTAGE
+        if error.errno in SHORTAGE:
+            self.shortage = self.shortage or fault
+
+    def add_defect(self, attribute: str, error: Exception) -> None:
+        """Add the fault of a read that failed by a defect of nodedevd."""
+        fault = Fault(attribute, "internal", repr(error))
+        self.append(fault)
+        self.failed.append(fault)
+
+    def forget(self) -> None:
+        """Drop everything: what was read is gone."""
+        self.clear()
+        self.failed.clear()
+        self.doubtful = False
+        self.shortage = None
+
+    def take(self, other: Faults, directory: str) -> None:
+        """Add the faults of a directory that was read on its own."""
+        self += [_below(directory, fault) for fault in other]
+        self.failed += [_below(directory, fault) for fault in other.failed]
+        self.shortage = self.shortage or other.shortage
+        self.doubtful |= other.doubtful
+
+
+def _below(directory: str, fault: Fault) -> Fault:
+    attribute = f"{directory}/{fault.attribute}" if fault.attribute else directory
+    return Fault(attribute, fault.code, fault.detail)

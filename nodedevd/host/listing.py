@@ -1,10 +1,11 @@
-"""listing: the names in a directory of the host, where a missing directory has none."""
+"""listing: the names in a directory of the host, and where a link leads, if they are there."""
 
 from __future__ import annotations
 
-from nodedevd.host.faults import ABSENT, Fault, fault_of
-from nodedevd.host.sysroot import Sysroot
-from nodedevd.text import printable_path
+import errno
+
+from nodedevd.host.faults import GONE, Faults
+from nodedevd.host.sysroot import Sysroot, is_absence
 
 
 def names_in(sysroot: Sysroot, directory: str) -> list[str]:
@@ -12,15 +13,28 @@ def names_in(sysroot: Sysroot, directory: str) -> list[str]:
     try:
         return sorted(sysroot.listdir(directory))
     except OSError as error:
-        if error.errno in ABSENT:
+        if error.errno in GONE:
             return []
         raise
 
 
-def readable_names_in(sysroot: Sysroot, directory: str, faults: list[Fault]) -> list[str]:
+def readable_names_in(sysroot: Sysroot, directory: str, faults: Faults) -> list[str]:
     """Return the same; a directory that cannot be listed has none, and adds a fault."""
     try:
         return names_in(sysroot, directory)
     except OSError as error:
-        faults.append(fault_of(printable_path(directory), error))
+        faults.add(directory, error)
         return []
+
+
+def target_of(sysroot: Sysroot, link: str) -> str | None:
+    """Return the path that a link leads to; None if there is none, or it is no link.
+
+    Raises OSError if that cannot be told.
+    """
+    try:
+        return sysroot.target(link)
+    except OSError as error:
+        if is_absence(error) or error.errno == errno.EINVAL:
+            return None
+        raise

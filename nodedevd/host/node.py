@@ -2,7 +2,7 @@
 
 An attribute that is absent is `None`. If the device is gone, a read raises `NodeGone`. An
 attribute that cannot be read or makes no sense is `None` too, and leaves a `Fault`; the other
-attributes are not affected.
+attributes are not affected. `Node.faults` knows whether a fault leaves open what the device is.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import ABSENT, Fault, FaultCode, fault_of
+from nodedevd.host.faults import ABSENT, GONE, SHORTAGE, Fault, FaultCode, Faults
 from nodedevd.host.lines import lines_of
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.sysroot import LinksInCircle, Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
+from nodedevd.lazy import lazy
 from nodedevd.text import printable_path
 
-_GONE = ABSENT | {errno.ENODEV, errno.ENXIO}
 # int() accepts more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
 _PADDING = " \t\n"
@@ -29,7 +28,10 @@ _INT64_MAX = 2**63 - 1
 
 
 class Node:
-    """A device's directory: its listing, which is read once, and its attributes."""
+    """A device's directory: its listing, which is read once, and its attributes.
+
+    Raises NodeGone. So do the reads, and OSError if it cannot be told whether the device is gone.
+    """
 
     def __init__(
         self,
@@ -38,20 +40,21 @@ class Node:
         *,
         subsystem: str | None = None,
         listed_in: Iterable[str] = (),
+        faults: Faults | None = None,
     ) -> None:
         self.sysroot = sysroot
         self.path = path
         self.sysname = path.rpartition("/")[2]
         self.listed_in = frozenset(listed_in)
         """the directories that list the device, such as `/sys/class/mdev_bus`"""
-        self.faults: list[Fault] = []
+        self.faults = Faults() if faults is None else faults
         try:
             self.entries = frozenset(sysroot.listdir(path))
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 raise NodeGone(path) from None
-            self.entries = frozenset()
-            self.faults.append(fault_of("", error))
+            self.entries = frozenset({"subsystem"})  # which every device has
+            self.faults.add("", error)
         self.subsystem = subsystem or self.link_name("subsystem")
 
     def fault(self, attribute: str, code: FaultCode, detail: str) -> None:
@@ -84,7 +87,7 @@ class Node:
             self.fault(attribute, "malformed", "not UTF-8")
             return data.decode("utf-8", "backslashreplace")
 
-    @cached_property
+    @lazy
     def uevent(self) -> Mapping[str, str]:
         """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME.
 
@@ -93,13 +96,15 @@ class Node:
         lines = lines_of(self.read("uevent") or "")
         return dict([line.split("=", 1) for line in reversed(lines) if "=" in line])
 
-    @cached_property
+    @lazy
     def udev(self) -> UdevData:
         """The entry in udevd's database; empty if it has none, or udevd is not running."""
-        name = device_id(self.subsystem, self.sysname, self.uevent)
+        path = f"{UDEV_DATA}/{device_id(self.subsystem, self.sysname, self.uevent)}"
         try:
-            data = self.sysroot.read(f"{UDEV_DATA}/{name}")
-        except OSError:
+            data = self.sysroot.read(path)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                self.faults.add(path, error)
             return UdevData()
         return parse_udev_data(data.decode("utf-8", "backslashreplace"))
 
@@ -119,9 +124,9 @@ class Node:
         try:
             return self.sysroot.read(f"{self.path}/{attribute}", size)
         except OSError as error:
-            if error.errno not in absent:
-                self._failed(attribute, error, promised=promised)
-            elif error.errno in _GONE and not self.sysroot.exists(self.path):
+            if error.errno not in absent or error.errno in SHORTAGE:
+                self._failed(attribute, error, promised=promised, own=True)
+            elif error.errno in GONE and not self.sysroot.exists(self.path):
                 raise NodeGone(self.path) from None
             return None
 
@@ -165,6 +170,14 @@ class Node:
         """Return whether the device's directory has this entry."""
         return attribute in self.entries and self.sysroot.saw(f"{self.path}/{attribute}")
 
+    def exists(self, path: str) -> bool:
+        """Return whether a path of the host exists; False, with a fault, if that is unknown."""
+        try:
+            return self.sysroot.exists(path)
+        except OSError as error:
+            self.faults.add(path.removeprefix(f"{self.path}/"), error)
+            return False
+
     def names(self, directory: str) -> list[str]:
         """List a directory below the device, sorted; a missing one is empty."""
         if "/" not in directory and directory not in self.entries:
@@ -175,11 +188,18 @@ class Node:
             self._failed(directory, error)
             return []
 
-    def _failed(self, attribute: str, error: OSError, *, promised: bool = False) -> None:
-        if error.errno in _GONE and not self.sysroot.exists(self.path):
+    def _failed(
+        self,
+        attribute: str,
+        error: OSError,
+        *,
+        promised: bool = False,
+        own: bool = False,
+    ) -> None:
+        if error.errno in GONE and not self.sysroot.exists(self.path):
             raise NodeGone(self.path) from None
         if error.errno not in ABSENT:
-            self.faults.append(fault_of(printable_path(attribute), error))
+            self.faults.add(attribute, error, own=own or isinstance(error, LinksInCircle))
         elif promised:
             self.fault(attribute, "absent", "")
 

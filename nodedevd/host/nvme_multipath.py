@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 
 _SUBSYSTEMS = "/sys/devices/virtual/nvme-subsystem/"
 _DISK = re.compile("(?:nvme|ng)([0-9]+)n([0-9]+)")
@@ -24,7 +24,7 @@ def is_multipath(path: str | None) -> bool:
     return path is not None and path.startswith(_SUBSYSTEMS)
 
 
-def controllers_of(sysroot: Sysroot, path: str) -> tuple[str, ...]:
+def controllers_of(reads: TolerantReads, path: str) -> tuple[str, ...]:
     """Return the paths of the controllers of a disk, or of what lies below it; none for others."""
     if not is_multipath(path):
         return ()
@@ -35,27 +35,22 @@ def controllers_of(sysroot: Sysroot, path: str) -> tuple[str, ...]:
     hidden = re.compile(f"nvme{match[1]}c[0-9]+n{match[2]}")
     directory = _SUBSYSTEMS + subsystem
     controllers, leading = [], []
-    for name in _names(sysroot, directory):
+    for name in _names(reads, directory):
         if _CONTROLLER.fullmatch(name):
-            try:
-                controller = sysroot.target(f"{directory}/{name}")
-            except OSError:
+            controller = reads.target(f"{directory}/{name}")
+            if controller is None:
                 continue
             controllers.append(controller)
-            if any(map(hidden.fullmatch, _names(sysroot, controller))):
+            if any(map(hidden.fullmatch, _names(reads, controller))):
                 leading.append(controller)
     # A namespace need not be attached to every controller.
     return tuple(leading or controllers)
 
 
-def _names(sysroot: Sysroot, directory: str) -> list[str]:
+def _names(reads: TolerantReads, directory: str) -> list[str]:
     """List a directory, once for all disks of a subsystem."""
-    known: list[str] | None = sysroot.alike.get(directory)
-    if known is not None:
-        return known
-    try:
-        names = sorted(sysroot.listdir(directory))
-    except OSError:
-        names = []
-    sysroot.keep(directory, names)
-    return names
+    known: list[str] | None = reads.sysroot.alike.get(directory)
+    if known is None:
+        known = reads.names(directory)
+        reads.sysroot.keep(directory, known)
+    return known

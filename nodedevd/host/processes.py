@@ -8,6 +8,7 @@ ABI    proc(5), Documentation/filesystems/proc.rst. To look into another user's 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,11 +17,14 @@ from threading import get_ident
 
 import msgspec
 
+from nodedevd.host.faults import ABSENT, SHORTAGE
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Progress, Sysroot
 
 PROC = "/proc"
 
+_ENDED = ABSENT | {errno.ESRCH}
 _VFIO_DEVICE = "anon_inode:[vfio-device]"
 """What a process gets from a group's node; since Linux 6.18, fdinfo says which device it is."""
 _SYSPATH = re.compile(rb"^vfio-device-syspath:\s*(/sys/.+)$", re.MULTILINE)
@@ -69,7 +73,11 @@ class ProcessScan(msgspec.Struct, frozen=True):
 
 
 def scan_processes(
-    nodes: Mapping[str, int | None], *, proc: str = PROC, progress: Progress | None = None
+    nodes: Mapping[str, int | None],
+    *,
+    proc: str = PROC,
+    progress: Progress | None = None,
+    job: Job | None = None,
 ) -> ProcessScan:
     """Look once through the descriptors of every process. Raises OSError without a /proc.
 
@@ -79,6 +87,7 @@ def scan_processes(
     thread that has its own, nor a file on its way through a socket.
     """
     assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
+    job = job or Job()
     paths = {number: path for path, number in nodes.items() if number is not None}
     pids = [name for name in os.listdir(proc) if name.isascii() and name.isdigit()]
     open_files = []
@@ -86,7 +95,13 @@ def scan_processes(
     for done, pid in enumerate(pids):
         if progress is not None:
             progress(done, len(pids))
-        held = _Held(f"{proc}/{pid}", nodes, paths)
+        try:
+            # To ask about an open file can hang, as on a dead network file system.
+            with job.besides(f"{proc}/{pid}"):
+                held = _Held(f"{proc}/{pid}", nodes, paths)
+        except Unanswered:
+            unseen += 1
+            continue
         unseen += held.refused
         if held.nodes or held.devices or held.unidentified:
             process = Process(int(pid), _name(f"{proc}/{pid}"))
@@ -112,15 +127,14 @@ class _Held:
                 for one in descriptors:
                     self._look(directory, one.name)
         except OSError as error:
-            self.refused |= isinstance(error, PermissionError)
+            self.refused |= error.errno not in _ENDED
 
     def _look(self, directory: str, name: str) -> None:
         try:
             self._recognise(directory, name)
-        except PermissionError:  # it became another user's meanwhile
-            self.refused = True
-        except OSError:
-            pass  # closed meanwhile, or of a file system that fails
+        except OSError as error:
+            # Closed meanwhile, or of a file system that fails; or it became another user's.
+            self.refused |= isinstance(error, PermissionError) or error.errno in SHORTAGE
 
     def _recognise(self, directory: str, name: str) -> None:
         link = f"{directory}/fd/{name}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
@@ -108,7 +109,8 @@ class Rooted:
         kept = self._kept
         kept[path] = directory
         if len(kept) > _MOST_KEPT:
-            kept.pop(next(iter(kept)), None)
+            with suppress(RuntimeError):  # changed by the thread of a read that hung
+                kept.pop(next(iter(kept)), None)
 
 
 def _open_to_list(name: str, directory: int) -> int:

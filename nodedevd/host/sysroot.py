@@ -8,19 +8,22 @@ chroot(2) would; and the root is not left when its owner changes it during a rea
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import posixpath
 import stat
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from threading import get_ident
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
-from nodedevd.errors import NotASysroot
+from nodedevd.errors import NoDevices, NotASysroot
 from nodedevd.host.addresses import interfaces_with_address
 from nodedevd.host.devlink import is_switchdev
 from nodedevd.host.ethtool import active_features
+from nodedevd.host.faults import GONE
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.pci_ids import PciIds
 from nodedevd.host.rooted import Rooted
@@ -28,10 +31,19 @@ from nodedevd.host.rooted import Rooted
 _ATTRIBUTE_SIZE = 4096  # an attribute of sysfs has one page at most
 _FILE_LIMIT = 16 << 20
 _LINK_LIMIT = 40  # as path_resolution(7)
+_NO_FEATURES = GONE | {errno.EOPNOTSUPP, errno.EPERM}
+_NO_SWITCH = GONE | {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Progress callback: (done, total)."""
+
+
+class LinksInCircle(OSError):
+    """The links in a path lead to no end: a certain answer, and never the live kernel's."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
 class Sysroot:
@@ -47,6 +59,8 @@ class Sysroot:
         self.root = os.path.abspath(root)
         self.live = self.root == "/"
         """whether it is the host that this process runs on"""
+        self.job = Job()
+        """where reads are reported"""
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
         self.remembered: dict[object, Any] = {}
@@ -72,14 +86,46 @@ class Sysroot:
             self._listdir, self._readlink = rooted.listdir, rooted.readlink
             self._lstat, self._read = rooted.lstat, partial(_read_rooted, rooted)
 
+    def during(self, job: Job) -> Self:
+        """Return the same host for one job, with caches of its own."""
+        other = copy.copy(self)
+        other.job = job
+        other.alike, other._real, other._plain = {}, {}, set()
+        if self._rooted is not None:
+            self._rooted.forget()
+        return other
+
+    def reporting(self) -> Self:
+        """Return the same host, each of whose calls is reported to the job.
+
+        It is for all that is read besides devices, and shares the caches.
+        """
+        other = copy.copy(self)
+        reported = self.job.reported
+        other._listdir, other._readlink = reported(self._listdir), reported(self._readlink)
+        other._lstat, other._read = reported(self._lstat), reported(self._read)
+        return other
+
     def check(self) -> None:
-        """Raise `NotASysroot` unless the root holds a directory `sys`."""
+        """Raise `NotASysroot` unless the root holds a directory `sys`, with something in `devices`.
+
+        It is `NoDevices` if only that is missing: a kernel always has devices, so the directory is
+        a mount point without its file system. Raises OSError if that cannot be told.
+        """
         try:
-            if stat.S_ISDIR(self._lstat(self.resolve("/sys")).st_mode):
+            if not stat.S_ISDIR(self._lstat(self.resolve("/sys")).st_mode):
+                raise NotASysroot(self.root)
+        except OSError as error:
+            if not is_absence(error):
+                raise
+            raise NotASysroot(self.root) from None
+        try:
+            if self._listdir(self.resolve("/sys/devices")):
                 return
-        except OSError:
-            pass
-        raise NotASysroot(self.root)
+        except OSError as error:
+            if not is_absence(error):
+                raise
+        raise NoDevices(self.root)
 
     def forget(self) -> None:
         """Drop everything cached, such as which directories are links: it may be stale."""
@@ -136,19 +182,16 @@ class Sysroot:
         """Hook for a recording: a path led through this link, of this text."""
 
     def exists(self, path: str) -> bool:
-        """Return whether a path exists; a link does, whatever it points at."""
-        try:
-            self._lstat(self._locate(path))
-        except (OSError, ValueError):
-            return False
-        return True
+        """Return whether a path exists; a link does, whatever it points at.
+
+        Raises OSError if that cannot be told.
+        """
+        return self._status(path) is not None
 
     def is_directory(self, path: str) -> bool:
-        """Return whether a path is a directory, and no link to one."""
-        try:
-            return stat.S_ISDIR(self._lstat(self._locate(path)).st_mode)
-        except (OSError, ValueError):
-            return False
+        """Return whether a path is a directory, and no link to one. Raises as `exists`."""
+        status = self._status(path)
+        return status is not None and stat.S_ISDIR(status.st_mode)
 
     def target(self, path: str) -> str:
         """Return the path a link points at. Raises OSError, EINVAL if it is no link."""
@@ -162,7 +205,7 @@ class Sysroot:
         return self.target(path).rpartition("/")[2] if name in ("", ".", "..") else name
 
     def resolve(self, path: str) -> str:
-        """Follow every link in a path, inside the root. Raises OSError (ELOOP)."""
+        """Follow every link in a path, inside the root. Raises OSError (LinksInCircle)."""
         todo = path.split("/")[::-1]
         done = ""
         links = 0
@@ -189,31 +232,35 @@ class Sysroot:
             self.followed(here, text)
             links += 1
             if links > _LINK_LIMIT:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                raise LinksInCircle(path)
             if text.startswith("/"):
                 done = ""
             todo.extend(text.split("/")[::-1])
         return done or "/"
 
     def mode(self, path: str) -> int | None:
-        """Return the permissions of what a path leads to; None if that is absent."""
-        try:
-            return stat.S_IMODE(self._lstat(self.resolve(path)).st_mode)
-        except (OSError, ValueError):
-            return None
+        """Return the permissions of what a path leads to; None if that is absent.
+
+        Raises as `exists`.
+        """
+        status = self._status(path, follow=True)
+        return None if status is None else stat.S_IMODE(status.st_mode)
 
     def ethtool_features(self, interface: str, index: int) -> frozenset[str] | None:
         """Return the kernel's names of an interface's active features.
 
-        None if they are unknown: they are in no file, so only the live host has them.
+        None if the interface has none: they are in no file, so only the live host has them.
+        Raises OSError.
         """
         assert get_ident() != self.loop_thread, "blocking call on the event loop"
         if not self.live:
             return None
         try:
             return active_features(interface, index)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in _NO_FEATURES:
+                return None
+            raise
 
     def interfaces_with_address(self) -> frozenset[str] | None:
         """Return the interfaces with an address beyond the link; None for a recorded host.
@@ -226,27 +273,52 @@ class Sysroot:
     def is_switchdev(self, bus: str, device: str) -> bool:
         """Return whether a device of this kernel name is in switchdev mode.
 
-        False if it has no such mode, and for a recorded host. Raises PermissionError.
+        False if it has no such mode, and for a recorded host. Raises OSError.
         """
         assert get_ident() != self.loop_thread, "blocking call on the event loop"
         if not self.live:
             return False
         try:
             return is_switchdev(bus, device)
-        except PermissionError:
+        except OSError as error:
+            if error.errno in _NO_SWITCH:
+                return False
             raise
-        except OSError:
-            return False
 
-    @cached_property
+    @property
     def pci_ids(self) -> PciIds:
-        """The host's own PCI ID database; an empty one if it has none."""
-        for path in PCI_IDS_PATHS:
+        """The host's own PCI ID database; an empty one if it has none, or its read hangs.
+
+        Raises OSError.
+        """
+        known: PciIds | None = self.remembered.get(PciIds)
+        if known is None:
             try:
-                return PciIds(self.read(self.resolve(path)))
-            except OSError:
-                continue
+                known = self.remembered[PciIds] = self._read_pci_ids()
+            except Unanswered:
+                return PciIds(b"")
+        return known
+
+    def _read_pci_ids(self) -> PciIds:
+        for path in PCI_IDS_PATHS:
+            with self.job.besides(path):
+                try:
+                    return PciIds(self.read(self.resolve(path)))
+                except OSError as error:
+                    if not is_absence(error):
+                        raise
         return PciIds(b"")
+
+    def _status(self, path: str, *, follow: bool = False) -> os.stat_result | None:
+        """Return the status of a path, None if it is absent. Raises OSError."""
+        try:
+            return self._lstat(self.resolve(path) if follow else self._locate(path))
+        except ValueError:  # a NUL, which no path has
+            return None
+        except OSError as error:
+            if is_absence(error):
+                return None
+            raise
 
     def _locate(self, path: str, *, follow: bool = False) -> str:
         """Return the path without links that the last part of a path has, or all of it."""
@@ -260,6 +332,11 @@ class Sysroot:
         if real is None:
             real = self._real[directory] = self.resolve(directory)
         return f"{real}/{name}" if real != "/" else f"/{name}"
+
+
+def is_absence(error: OSError) -> bool:
+    """Return whether a read that failed says that something is not there, or leads nowhere."""
+    return error.errno in GONE or isinstance(error, LinksInCircle)
 
 
 def _read_file(path: str, size: int | None) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Faults
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.xml_writer import Out
@@ -137,7 +137,7 @@ class Definable(Generic[C]):
         tree_path: the sysfs path that it has when it is active; None: its parent is missing.
     """
 
-    read: Callable[[Sysroot, str, list[Fault]], C | None]
+    read: Callable[[Sysroot, str, Faults], C | None]
     defined: Callable[[C], bool]
     autostart: Callable[[C], bool]
     inactive: Callable[[C], C]

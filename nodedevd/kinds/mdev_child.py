@@ -16,7 +16,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault, fault_of
+from nodedevd.host.faults import Fault, Faults
+from nodedevd.host.job import Unanswered
+from nodedevd.host.listing import names_in, target_of
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
@@ -136,13 +138,13 @@ def read(node: Node) -> MdevChild:
 
 
 def _read_definition(
-    sysroot: Sysroot, path: str, attribute: str, faults: list[Fault]
+    sysroot: Sysroot, path: str, attribute: str, faults: Faults
 ) -> tuple[bool, Definition | None]:
     """Return whether there is a definition, and its content; add a fault if it is unreadable."""
     try:
         definition = read_definition(sysroot, path)
     except OSError as error:
-        faults.append(fault_of(attribute, error))
+        faults.add(attribute, error)
         return True, None
     except ValueError as error:
         faults.append(Fault(attribute, "malformed", str(error)))
@@ -150,10 +152,13 @@ def _read_definition(
     return definition is not None, definition
 
 
-def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild | None:
-    """Read the definition at a path; None if it is gone, or its device is not."""
+def read_inactive(sysroot: Sysroot, path: str, faults: Faults) -> MdevChild | None:
+    """Read the definition at a path; None if it is gone, or its device is not.
+
+    Raises OSError if it cannot be told whether the device or its parent is there.
+    """
     parent_addr, uuid = path.split("/")[-2:]
-    active = _target(sysroot, f"{MDEV_DEVICES}/{uuid}")
+    active = target_of(sysroot, f"{MDEV_DEVICES}/{uuid}")
     is_there = active is not None and sysroot.exists(active)  # Otherwise the link dangles.
     if active is not None and is_there and active.split("/")[-2] == parent_addr:
         return None
@@ -173,13 +178,17 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
         mdev_type = MdevChildType(definition.mdev_type, None, None)
         if parent_path is not None and waits_for is None:
             try:
-                there = _offered(sysroot, parent_path, definition.mdev_type)
-                available = there.read_number("available_instances", promised=True)
-                mdev_type = _type(there)
-                faults += _faults_of_type(there)
+                offered = f"{parent_path}/{MDEV_TYPES}/{definition.mdev_type}"
+                with sysroot.job.besides(offered, owner=parent_path):
+                    there = _offered(sysroot, parent_path, definition.mdev_type)
+                    available = there.read_number("available_instances", promised=True)
+                    mdev_type = _type(there)
+                faults.take(there.faults, "mdev_type")
                 waits_for = "capacity" if available == 0 else None
             except NodeGone:
                 waits_for = "type"
+            except OSError as error:
+                faults.add("mdev_type", error)
     return MdevChild(
         uuid=uuid,
         mdev_type=mdev_type,
@@ -199,28 +208,18 @@ def read_inactive(sysroot: Sysroot, path: str, faults: list[Fault]) -> MdevChild
 def _find_parent(sysroot: Sysroot, parent_addr: str) -> str | None:
     """Return the path of the device of this kernel name, whether it is an mdev parent or not."""
     for directory in (MDEV_BUS, *[f"/sys/bus/{bus}/devices" for bus in _PARENT_BUSES]):
-        path = _target(sysroot, f"{directory}/{parent_addr}")
+        path = target_of(sysroot, f"{directory}/{parent_addr}")
         if path is not None:
             return path
     return None
 
 
 def _offered(sysroot: Sysroot, parent_path: str, type_id: str) -> Node:
-    """Return the parent's type of this id, which can be any text. Raises NodeGone."""
+    """Return the parent's type of this id, which can be any text. Raises NodeGone, OSError."""
     directory = f"{parent_path}/{MDEV_TYPES}"
-    try:
-        if type_id not in sysroot.listdir(directory):
-            raise NodeGone(directory)
-    except OSError:
-        raise NodeGone(directory) from None
+    if type_id not in names_in(sysroot, directory):
+        raise NodeGone(directory)
     return Node(sysroot, f"{directory}/{type_id}", subsystem="mdev")
-
-
-def _target(sysroot: Sysroot, link: str) -> str | None:
-    try:
-        return sysroot.target(link)
-    except OSError:
-        return None
 
 
 def _read_type(node: Node, *, expected: bool) -> MdevChildType | None:
@@ -232,14 +231,21 @@ def _read_type(node: Node, *, expected: bool) -> MdevChildType | None:
         known: MdevChildType | None = node.sysroot.alike.get(target)
         if known is not None:
             return known
-        # Read below the link's target: a path through the link could leave a sysroot.
-        there = Node(node.sysroot, target, subsystem="mdev")
+        with node.sysroot.job.besides(target, owner=target.rpartition(f"/{MDEV_TYPES}/")[0]):
+            # Read below the link's target: a path through the link could leave a sysroot.
+            there = Node(node.sysroot, target, subsystem="mdev")
+            found = _type(there)
+    except Unanswered as error:
+        node.faults.add("mdev_type", error)
+        return MdevChildType(printable_path(str(target).rpartition("/")[2]), None, None)
     except NodeGone:
         if expected:
             node.fault("mdev_type", "absent", "" if target is None else "dangling")
         return None
-    found = _type(there)
-    node.faults += _faults_of_type(there)
+    except OSError as error:
+        node.faults.add("mdev_type", error)
+        return None
+    node.faults.take(there.faults, "mdev_type")
     if not there.faults:
         node.sysroot.keep(target, found)  # for the other mdevs of this parent and type
     return found
@@ -251,10 +257,6 @@ def _type(there: Node) -> MdevChildType:
         name=there.read("name"),
         device_api=there.read("device_api", promised=True),
     )
-
-
-def _faults_of_type(there: Node) -> list[Fault]:
-    return [Fault(f"mdev_type/{one.attribute}", one.code, one.detail) for one in there.faults]
 
 
 def _read_attributes(node: Node, mdev_type: MdevChildType | None) -> tuple[MdevAttribute, ...]:

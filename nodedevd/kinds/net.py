@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
-from nodedevd.errors import NodeGone
+from nodedevd.errors import NodeLeaving
 from nodedevd.host import ethtool
 from nodedevd.host.node import Node, parse_number
 from nodedevd.kinds.base import Capability, DeviceLike, Kind, LibvirtForm, TreeLike
@@ -73,7 +72,7 @@ def _read_address(node: Node) -> str | None:
     text = node.read("address", absent=(errno.EINVAL,))
     if text is None and node.has("address") and len(node.faults) == faults:
         # The kernel returns EINVAL while the interface is being unregistered.
-        raise NodeGone(node.path)
+        raise NodeLeaving(node.path)
     return text or None
 
 
@@ -87,10 +86,14 @@ def _read_features(node: Node) -> tuple[str, ...] | None:
     index = parse_number(node.uevent.get("IFINDEX", ""))
     if interface is None or index is None:
         return None
-    active = node.sysroot.ethtool_features(interface, index)
+    try:
+        active = node.sysroot.ethtool_features(interface, index)
+    except OSError as error:
+        node.faults.add("features", error, own=True)
+        return None
     if active is None:
         return None
-    if node.has("device") and node.sysroot.exists(f"{node.path}/device/infiniband"):
+    if node.has("device") and node.exists(f"{node.path}/device/infiniband"):
         active |= {ethtool.RDMA}
     if _is_switchdev(node):
         active |= {ethtool.SWITCHDEV}
@@ -100,18 +103,16 @@ def _read_features(node: Node) -> tuple[str, ...] | None:
 def _is_switchdev(node: Node) -> bool:
     """Return whether the interface's PCI function, or the physical one, is in switchdev mode."""
     path = node.link("device")
-    if path is None:
+    if path is None or node.link_name("device/subsystem") != "pci":
         return False
-    names = [path]
-    with suppress(OSError):
-        if not node.sysroot.target(f"{path}/subsystem").endswith("/bus/pci"):
-            return False
-        names.append(node.sysroot.target(f"{path}/physfn"))
+    function = node.link("device/physfn") or path
     try:
-        return node.sysroot.is_switchdev("pci", names[-1].rpartition("/")[2])
+        return node.sysroot.is_switchdev("pci", function.rpartition("/")[2])
     except PermissionError:
         node.fault("device/switchdev", "refused", "EPERM: devlink needs CAP_NET_ADMIN")
-        return False
+    except OSError as error:
+        node.faults.add("device/switchdev", error, own=True)
+    return False
 
 
 def _read_speed(node: Node) -> int | None:

@@ -90,7 +90,7 @@ def _read_fc_host(node: Node, fc_host: str) -> FcHost:
 
 def _read_vport_ops(node: Node, places: tuple[str, str]) -> VportOps | None:
     for place in places:
-        if node.sysroot.exists(f"{node.path}/{place}/vport_create"):
+        if node.exists(f"{node.path}/{place}/vport_create"):
             return VportOps(
                 max_vports=node.read_number(f"{place}/max_npiv_vports", promised=True),
                 vports=node.read_number(f"{place}/npiv_vports_inuse", promised=True),

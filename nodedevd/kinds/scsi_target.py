@@ -45,7 +45,7 @@ def read(node: Node) -> ScsiTarget | None:
 def _read_remote_port(node: Node) -> FcRemotePort | None:
     above = node.path.rpartition("/")[0]
     name = above.rpartition("/")[2]
-    if not node.sysroot.exists(f"{above}/fc_remote_ports/{name}"):
+    if not node.exists(f"{above}/fc_remote_ports/{name}"):
         return None
     wwpn = read_wwn(node, _port_name(name), promised=True)
     return FcRemotePort(rport=printable_path(name), wwpn=wwpn)

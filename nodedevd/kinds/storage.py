@@ -90,10 +90,12 @@ def read(node: Node) -> Storage | None:
 
     A hidden device is one path of a disk with multipath; it has no node and sends no events.
     """
-    if node.has("hidden") and node.read("hidden") == "1":
+    if node.has("hidden") and node.read("hidden") != "0":
         return None
-    if node.uevent.get("DEVTYPE") == "partition":
+    if "partition" in node.entries or node.uevent.get("DEVTYPE") == "partition":
         return None
+    if node.faults.doubtful and "uevent" not in node.entries:
+        return None  # it could not be listed, and may be a partition
     if node.sysname.startswith("loop") and not node.has("loop"):
         return None  # the directory `loop` exists while a file is bound
     properties = node.udev.properties

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from nodedevd.errors import NodeGone
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Faults
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, Kind, LibvirtForm
@@ -78,13 +78,16 @@ def read(node: Node) -> System:
     )
 
 
-def read_host(sysroot: Sysroot) -> tuple[System, tuple[Fault, ...]]:
-    """Read the host, with faults of attributes in the DMI directory; empty without DMI."""
+def read_host(sysroot: Sysroot, faults: Faults) -> System:
+    """Read the host; `faults` are of attributes in the DMI directory. Empty without DMI.
+
+    Raises OSError.
+    """
     try:
-        node = Node(sysroot, DMI, subsystem="dmi")
-        return read(node), tuple(node.faults)
+        return read(Node(sysroot, DMI, subsystem="dmi", faults=faults))
     except NodeGone:
-        return System(), ()
+        faults.forget()
+        return System()
 
 
 def public(cap: System) -> tuple[System, tuple[str, ...]]:

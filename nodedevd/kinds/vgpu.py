@@ -16,6 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from nodedevd.errors import NodeGone
+from nodedevd.host.faults import SHORTAGE
+from nodedevd.host.job import Unanswered
 from nodedevd.host.lines import lines_of
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
@@ -133,6 +135,9 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
         card = Node(node.sysroot, physfn, subsystem="pci")
     except NodeGone:
         return ()
+    except OSError as error:
+        node.faults.add("physfn", error)
+        return ()
     found: dict[str, VgpuType] = {}
     texts = set()
     for name in sorted(card.entries):
@@ -140,9 +145,14 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
         if function is None or function == node.path:
             continue
         try:
-            texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
-        except (OSError, UnicodeDecodeError):
+            with node.sysroot.job.besides(f"{function}/{_CREATABLE}", owner=function):
+                texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
+        except (Unanswered, UnicodeDecodeError):
             continue  # a fault of that function, which reports it
+        except OSError as error:
+            if error.errno in SHORTAGE:
+                node.faults.add(f"physfn/{name}/{_CREATABLE}", error)
+    node.faults.take(card.faults, "physfn")
     for text in sorted(texts):
         found.update({one.id: one for one in parse_types(text)[0]})
     return tuple(found.values())

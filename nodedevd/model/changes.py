@@ -67,3 +67,9 @@ class Update(msgspec.Struct, frozen=True):
 
     snapshot: Snapshot
     changes: tuple[Change, ...]
+    unread: frozenset[str] = frozenset()
+    """paths that could not be read, and what `tree/unread` has in their place"""
+    doubtful: bool = False
+    """whether the snapshot may differ from the host for what could not be read, and can be later"""
+    short: bool = False
+    """whether something was not read for want of descriptors or memory"""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 from nodedevd.errors import NoSuchDevice
 from nodedevd.host.faults import Fault
+from nodedevd.lazy import lazy
 from nodedevd.model.device import Device, filter_words
 from nodedevd.names import ROOT, device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
 from nodedevd.sorted_map import SortedMap
@@ -139,7 +139,7 @@ class Snapshot:
             return ()
         return (found,) if isinstance(found, Device) else found
 
-    @cached_property
+    @lazy
     def _names_text(self) -> tuple[str, str]:
         """All names as one text, a line each, and the same in lower case."""
         text = "\n".join(self.names)

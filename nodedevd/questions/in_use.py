@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nodedevd.host.listing import names_in
+from nodedevd.host.listing import names_in, target_of
 from nodedevd.host.processes import PROC, OpenFiles, Process, ProcessScan, scan_processes
-from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.host.sysroot import Progress, Sysroot, is_absence
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.model.device import Device
@@ -191,9 +191,8 @@ def read_usage(
     numbers: dict[str, int | None] = {}
     bound = set()
     for name in names_in(sysroot, _DEVICES):
-        try:
-            child = sysroot.target(f"{_DEVICES}/{name}")
-        except OSError:
+        child = target_of(sysroot, f"{_DEVICES}/{name}")
+        if child is None:
             continue
         path = child.rpartition("/vfio-dev/")[0]
         bound.add(path)
@@ -210,14 +209,20 @@ def read_usage(
         numbers[node] = _number(sysroot, f"{_GROUPS}/{name}")
     if proc is None and sysroot.root != "/":
         return VfioUsage(nodes, reason="other-host")
-    return VfioUsage(nodes, scan_processes(numbers, proc=proc or PROC, progress=progress))
+    return VfioUsage(
+        nodes, scan_processes(numbers, proc=proc or PROC, progress=progress, job=sysroot.job)
+    )
 
 
 def _number(sysroot: Sysroot, path: str) -> int | None:
     try:
         text = sysroot.read(f"{path}/dev").decode()
-    except (OSError, ValueError):
+    except ValueError:
         return None
+    except OSError as error:
+        if is_absence(error):
+            return None
+        raise
     numbers = _NUMBER.fullmatch(text)
     return None if numbers is None else os.makedev(int(numbers[1]), int(numbers[2]))
 
@@ -225,13 +230,8 @@ def _number(sysroot: Sysroot, path: str) -> int | None:
 def _members(sysroot: Sysroot, group: str) -> list[str]:
     """Return the paths of the devices in an IOMMU group."""
     directory = f"/sys/kernel/iommu_groups/{group}/devices"
-    members = []
-    for name in names_in(sysroot, directory):
-        try:
-            members.append(sysroot.target(f"{directory}/{name}"))
-        except OSError:
-            continue
-    return members
+    members = [target_of(sysroot, f"{directory}/{name}") for name in names_in(sysroot, directory)]
+    return [path for path in members if path is not None]
 
 
 def _bound(sysroot: Sysroot, path: str) -> bool:
@@ -242,7 +242,5 @@ def _bound(sysroot: Sysroot, path: str) -> bool:
 
 
 def _link_name(sysroot: Sysroot, link: str) -> str | None:
-    try:
-        return sysroot.read_link(link).rpartition("/")[2]
-    except OSError:
-        return None
+    target = target_of(sysroot, link)
+    return None if target is None else target.rpartition("/")[2]

@@ -129,9 +129,9 @@ class _Names:
         for path in (*removed, *read):
             device = old.at(path)
             if device is not None:
-                paths_named.setdefault(_usual_name(device), set())
+                paths_named.setdefault(usual_name(device), set())
         for path, reading in read.items():
-            paths_named.setdefault(_usual_name(reading), set()).add(path)
+            paths_named.setdefault(usual_name(reading), set()).add(path)
         for name, paths in paths_named.items():
             for path in old.paths_named(name):
                 if path not in removed and path not in read:
@@ -168,7 +168,7 @@ def _rank(path: str) -> tuple[bool, str]:
     return not path.startswith("/sys/"), path
 
 
-def _usual_name(device: Device | Reading) -> str:
+def usual_name(device: Device | Reading) -> str:
     """Return the name that a device has unless another device has it, too."""
     suffix = None
     for capability in device.capabilities:

@@ -16,8 +16,9 @@ from nodedevd.kinds.shared.mdevctl import definition_path, definitions_directory
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
-from nodedevd.tree.find import is_listed
+from nodedevd.tree.find import is_definition, is_listed
 from nodedevd.tree.graft import Reading, lost, tree_path
+from nodedevd.tree.unread import Unread
 
 Readings: TypeAlias = dict[str, Reading | None]
 """What was read, by path. None: there is no such device, or it has no capability."""
@@ -26,7 +27,7 @@ Read: TypeAlias = Callable[[str], Reading | None]
 """Reads the device at a path, or the definition."""
 
 
-def nest(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> None:
+def nest(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read, unread: Unread) -> None:
     """Add readings, and replace those that the others have outdated.
 
     Afterwards no device is read below one that has left the tree, and every device that the
@@ -37,17 +38,23 @@ def nest(sysroot: Sysroot, old: Snapshot, readings: Readings, read: Read) -> Non
         old: The tree that the readings change.
         readings: What was read. A scan of the whole host has every path of `old` in it.
         read: Reads one more.
+        unread: What cannot be read; it gets what cannot be looked at here.
     """
     new, lessened = _compared(old, readings)
     for path in _outdated(lessened, old, readings):
         readings[path] = read(path)
     # A device that is not new may have lost only what has left.
     below = tuple(readings) if lessened else new
-    for path in _without(_gone(sysroot, below, old, readings, read), old, readings):
+    look = _Look(sysroot, unread)
+    gone = [*_gone(look, below, old, readings, read), *_below_gone(look, old, readings, unread)]
+    for path in _without(gone, old, readings):
         readings[path] = None
         for definition in with_definition(path):
             if definition != path:
                 readings[definition] = read(definition)
+    if unread.deferred:
+        _pair(old, readings, unread)
+        _leave_out_below(old, readings, unread)
 
 
 def with_definition(path: str) -> Iterator[str]:
@@ -88,8 +95,82 @@ def _outdated(lessened: Iterable[str], old: Snapshot, readings: Readings) -> lis
     return list(outdated)
 
 
+class _Look:
+    """Asks what is there; what it cannot tell counts as there, and is noted in `unread`."""
+
+    def __init__(self, sysroot: Sysroot, unread: Unread) -> None:
+        self._sysroot = sysroot
+        self._unread = unread
+
+    def exists(self, path: str) -> bool:
+        try:
+            return self._sysroot.exists(path)
+        except OSError as error:
+            self._unread.look(path, error)
+            return True
+
+    def is_listed(self, path: str) -> bool | None:
+        """Return whether a scan finds the device at a path; None if that cannot be told."""
+        try:
+            return is_listed(self._sysroot, path)
+        except OSError as error:
+            self._unread.look(path, error)
+            return None
+
+
+def _below_gone(look: _Look, old: Snapshot, readings: Readings, unread: Unread) -> Iterator[str]:
+    """Yield the devices that could not be read, and lie below a directory that is gone."""
+    for path in unread.kept:
+        for above in _above(path):
+            before = old.at(above)
+            if before is None or readings.get(above, before) is not None:
+                continue
+            if not look.exists(above):
+                yield path
+                break
+            if above in unread.deferred:  # It cannot be told whether it is gone.
+                readings[above] = unread.shown_as_it_was(before, unread.deferred[above])
+
+
+def _leave_out_below(old: Snapshot, readings: Readings, unread: Unread) -> None:
+    """Leave out new devices below one that is left out: they would be moved once it is read."""
+    for path, reading in readings.items():
+        if reading is None or path in unread.tolerated:
+            continue
+        if old.at(reading.path) is None:
+            for above in _above(tree_path(reading) if is_definition(path) else path):
+                if above in unread.deferred:
+                    unread.defer(path, above)
+                    readings[path] = None
+                    break
+
+
+def _pair(old: Snapshot, readings: Readings, unread: Unread) -> None:
+    """Keep one of an mdev and its definition while it is not known what the other one is."""
+    for path, fault in unread.deferred.items():
+        for other in _other_half(path, old):
+            before = old.at(other)
+            if before is not None and readings.get(other, before) is None:
+                readings[other] = unread.shown_as_it_was(before, fault)
+
+
+def _other_half(path: str, old: Snapshot) -> Iterator[str]:
+    """Return the path of the definition of an mdev, or those of the mdevs of a definition."""
+    if not is_definition(path):
+        yield from [one for one in with_definition(path) if one != path]
+        return
+    for device in old.by_sysname(path.rpartition("/")[2]):
+        if device.path is not None and path in with_definition(device.path):
+            yield device.path
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
 def _gone(
-    sysroot: Sysroot, paths: Iterable[str], old: Snapshot, readings: Readings, read: Read
+    look: _Look, paths: Iterable[str], old: Snapshot, readings: Readings, read: Read
 ) -> list[str]:
     """Look above devices that were read, and return those that turn out to be gone.
 
@@ -106,13 +187,16 @@ def _gone(
         doubtful = len(old) > 0 and old.at(reading.path) is None
         for above in _unknown_above(path, reading, old, readings, is_missing):
             if above not in is_missing:
-                if is_listed(sysroot, above):
+                is_there = look.is_listed(above)
+                if is_there:
                     readings[above] = read(above)
-                is_missing[above] = readings.get(above) is None and (
-                    above in readings or not sysroot.exists(above)
+                is_missing[above] = (
+                    is_there is not None
+                    and readings.get(above) is None
+                    and (above in readings or not look.exists(above))
                 )
             doubtful |= is_missing[above]
-        if doubtful and not sysroot.exists(path):
+        if doubtful and not look.exists(path):
             gone.append(path)
     return gone
 

@@ -11,7 +11,9 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,11 +26,12 @@ from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.facts import read_host
 from nodedevd.host.faults import Fault
+from nodedevd.host.job import Job
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.sysroot import Sysroot, joined
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import scan
+from nodedevd.tree.read import rescan
 from nodedevd.tree.stand_ins import StandIns
 
 _RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -140,12 +143,22 @@ class RecordingSysroot(Sysroot):
         return posixpath.join(self.resolve(directory), name)
 
 
-def record(source: str, target: str, *, raw: bool = False) -> Recorded:
+Run: TypeAlias = Callable[[Callable[[Job], Any]], Any]
+"""Runs a read, with a job to report on, and returns its result."""
+
+
+def _run_now(read: Callable[[Job], Any]) -> Any:
+    return read(Job())
+
+
+def record(source: str, target: str, *, raw: bool = False, run: Run = _run_now) -> Recorded:
     """Record the host below `source`, which may be an archive, into a new file or directory.
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
-    identifying values are kept. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
-    NotEmpty, UnsafePath, NotRecordable, OSError.
+    identifying values are kept. `run` may call a read again, without what hangs.
+
+    Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists, NotEmpty, UnsafePath,
+    NotRecordable, OSError, and what `run` raises.
     """
     with opened(target) as place:
         as_file = target.endswith(ENDING) and place.name is not None
@@ -153,7 +166,7 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
             place.check_new()
         else:
             place.check_empty()
-        archive, done = _read(source, raw=raw)
+        archive, done = _read(source, raw, run)
         if as_file:
             write_file(archive, place)
         else:
@@ -161,13 +174,11 @@ def record(source: str, target: str, *, raw: bool = False) -> Recorded:
     return done
 
 
-def _read(source: str, *, raw: bool) -> tuple[Archive, Recorded]:
+def _read(source: str, raw: bool, run: Run) -> tuple[Archive, Recorded]:
     """Return a host as an archive. Raises NotASysroot, BadArchive, NotRecordable, OSError."""
     sysroot = RecordingSysroot(source)
-    snapshot = scan(sysroot)
-    read_host(sysroot)
-    read_assignment_facts(sysroot)
-    read_device_nodes(sysroot)
+    snapshot = run(lambda job: rescan(sysroot, Snapshot(), job=job).snapshot)
+    left_out = run(partial(_read_besides, sysroot))
     files = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
     stand_ins = None if raw else _stand_ins(sysroot, files)
     try:
@@ -179,7 +190,7 @@ def _read(source: str, *, raw: bool) -> tuple[Archive, Recorded]:
         files=len(files),
         links=len(sysroot.links),
         replaced=0 if stand_ins is None else stand_ins.count,
-        lost=tuple(_lost(snapshot)),
+        lost=tuple(dict.fromkeys([*_lost(snapshot), *sorted(left_out)])),
     )
 
 
@@ -187,6 +198,15 @@ def _stand_ins(sysroot: RecordingSysroot, files: Iterable[str]) -> StandIns:
     """Return the stand-ins of everything that was read."""
     contents = {path: sysroot.files[path] for path in files}
     return StandIns(contents, sysroot.links, sysroot.directories)
+
+
+def _read_besides(sysroot: Sysroot, job: Job) -> set[str]:
+    """Read what is no device; return the paths that were left out because their read hangs."""
+    sysroot = sysroot.during(job).reporting()
+    read_host(sysroot)
+    read_assignment_facts(sysroot)
+    read_device_nodes(sysroot)
+    return job.left_out
 
 
 def _archive(
@@ -218,11 +238,20 @@ def _archive(
 
 def _add_directory(archive: Archive, path: str) -> None:
     """Add a directory and those above it, where they are missing."""
+    missing = []
+    while not _has_directory(archive, path):
+        missing.append(path)
+        path = posixpath.dirname(path)
+    for one in reversed(missing):
+        archive.add_directory(one)
+
+
+def _has_directory(archive: Archive, path: str) -> bool:
     try:
         archive.listdir(path)
     except OSError:
-        _add_directory(archive, posixpath.dirname(path))
-        archive.add_directory(path)
+        return False
+    return True
 
 
 def _inside(path: str, text: str) -> str:
@@ -276,4 +305,4 @@ def _lost(snapshot: Snapshot) -> Iterable[str]:
     for path, faults in groups:
         for fault in faults:
             if fault.code in ("refused", "unreadable"):
-                yield f"{path}/{fault.attribute}"
+                yield f"{path}/{fault.attribute}".rstrip("/") if path else fault.attribute

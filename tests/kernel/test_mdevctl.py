@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.host.faults import Faults
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import DIRECTORY, find_definitions, read_definition
 from tests.support.trees import Tree
@@ -50,7 +51,7 @@ def test_mdevctl_reads_the_same(tmp_path: Path) -> None:
     }
     sysroot = Sysroot(str(tmp_path))
     ours = {}
-    for path in find_definitions(sysroot, []):
+    for path in find_definitions(sysroot, Faults()):
         definition = read_definition(sysroot, path)
         if definition is not None:
             parent, uuid = path.split("/")[-2:]

@@ -87,6 +87,7 @@ class Tree:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
+        self.directory("/sys/devices/system")  # no kernel is without it
 
     def at(self, path: str) -> str:
         """Return where a path of the kernel's lies on disk."""

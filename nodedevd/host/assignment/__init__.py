@@ -15,9 +15,9 @@ import msgspec
 from nodedevd.host.assignment.blocks import BlockDevice, read_blocks
 from nodedevd.host.assignment.interfaces import Interface, read_interfaces
 from nodedevd.host.assignment.mounts import read_mounts, read_swaps
-from nodedevd.host.listing import readable_names_in
 from nodedevd.host.node import parse_number
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 
 _GROUPS = "/sys/class/vfio"
 _NOIOMMU = "noiommu-"
@@ -42,22 +42,26 @@ def read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
     """Read the facts. What cannot be read is unknown. Blocking."""
     sysroot.forget()
     mounts, swaps = read_mounts(sysroot), read_swaps(sysroot)
-    interfaces, addresses_known = read_interfaces(sysroot)
+    reads_of_blocks, reads_of_interfaces = TolerantReads(sysroot), TolerantReads(sysroot)
+    interfaces, addresses_known = read_interfaces(reads_of_interfaces)
+    blocks = read_blocks(reads_of_blocks, mounts or (), swaps or ())
+    # A block device that cannot be read may lie between a disk and what is mounted.
+    blocks_known = not reads_of_blocks.faults
     return AssignmentFacts(
-        noiommu_groups=_read_noiommu_groups(sysroot),
-        blocks=read_blocks(sysroot, mounts or (), swaps or ()),
+        noiommu_groups=_read_noiommu_groups(TolerantReads(sysroot)),
+        blocks=blocks,
         interfaces=interfaces,
-        mounts_known=mounts is not None,
-        swaps_known=swaps is not None,
-        addresses_known=addresses_known,
+        mounts_known=mounts is not None and blocks_known,
+        swaps_known=swaps is not None and blocks_known,
+        addresses_known=addresses_known and not reads_of_interfaces.faults,
     )
 
 
-def _read_noiommu_groups(sysroot: Sysroot) -> frozenset[int]:
+def _read_noiommu_groups(reads: TolerantReads) -> frozenset[int]:
     names = [
         name
-        for name in readable_names_in(sysroot, _GROUPS, faults=[])
-        if name.startswith(_NOIOMMU) and sysroot.exists(f"{_GROUPS}/{name}")
+        for name in reads.names(_GROUPS)
+        if name.startswith(_NOIOMMU) and reads.exists(f"{_GROUPS}/{name}")
     ]
     numbers = [parse_number(name.removeprefix(_NOIOMMU)) for name in names]
     return frozenset([number for number in numbers if number is not None])

@@ -15,9 +15,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from nodedevd.host.assignment.mounts import Mount
-from nodedevd.host.listing import readable_names_in
 from nodedevd.host.nvme_multipath import controllers_of, is_multipath
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import parse
 from nodedevd.text import printable_path
@@ -44,22 +43,23 @@ class BlockDevice(msgspec.Struct, frozen=True):
 
 
 def read_blocks(
-    sysroot: Sysroot, mounts: Sequence[Mount], swaps: Sequence[str]
+    reads: TolerantReads, mounts: Sequence[Mount], swaps: Sequence[str]
 ) -> dict[str, BlockDevice]:
     """Return all block devices, by sysfs path."""
-    paths = {name: path for name in _names(sysroot, _BLOCKS) if (path := _target(sysroot, name))}
+    links = {name: f"{_BLOCKS}/{name}" for name in reads.names(_BLOCKS)}
+    paths = {name: path for name, link in links.items() if (path := reads.target(link))}
     below: dict[str, set[str]] = {path: set() for path in paths.values()}
     for path in paths.values():
         disk = path.rpartition("/")[0]
-        below[path].update([disk] if disk in below else controllers_of(sysroot, path))
+        below[path].update([disk] if disk in below else controllers_of(reads, path))
         # Both directories say the same, and a recording may have one of them.
-        for name in _recorded_names(sysroot, f"{path}/slaves"):
+        for name in reads.names(f"{path}/slaves", recorded=True):
             below[path].update([paths[name]] if name in paths else [])
-        for name in _recorded_names(sysroot, f"{path}/holders"):
+        for name in reads.names(f"{path}/holders", recorded=True):
             if name in paths:
                 below[paths[name]].add(path)
-    uses = _Uses(mounts, swaps, _btrfs_members(sysroot))
-    return {path: _read(sysroot, path, tuple(sorted(below[path])), uses) for path in paths.values()}
+    uses = _Uses(mounts, swaps, _btrfs_members(reads))
+    return {path: _read(reads, path, tuple(sorted(below[path])), uses) for path in paths.values()}
 
 
 class _Uses:
@@ -96,19 +96,19 @@ class _Uses:
         return not self._swaps.isdisjoint(nodes)
 
 
-def _read(sysroot: Sysroot, path: str, below: tuple[str, ...], uses: _Uses) -> BlockDevice:
+def _read(reads: TolerantReads, path: str, below: tuple[str, ...], uses: _Uses) -> BlockDevice:
     kernel_name = printable_path(path.rpartition("/")[2])
-    mapped = _text(sysroot, f"{path}/dm/name") if kernel_name.startswith("dm-") else None
-    number = _text(sysroot, f"{path}/dev") or ""
+    mapped = _text(reads, f"{path}/dm/name") if kernel_name.startswith("dm-") else None
+    number = _text(reads, f"{path}/dev") or ""
     nodes = [f"/dev/{kernel_name.replace('!', '/')}"]
     nodes += [f"/dev/mapper/{mapped}"] if mapped else []
     return BlockDevice(
         name=mapped or kernel_name,
         below=below,
-        redundant=_redundant(sysroot, path, kernel_name, below),
+        redundant=_redundant(reads, path, kernel_name, below),
         mounts=_points(uses.mounts(kernel_name, nodes, number)),
         swap=uses.is_swap(nodes),
-        pool="ZFS" if _file_system(sysroot, number) == "zfs_member" else None,
+        pool="ZFS" if _file_system(reads, number) == "zfs_member" else None,
     )
 
 
@@ -119,56 +119,34 @@ def _points(mounts: Iterable[Mount]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(whole or [one.point for one in mounts]))
 
 
-def _redundant(sysroot: Sysroot, path: str, kernel_name: str, below: Sequence[str]) -> str | None:
+def _redundant(
+    reads: TolerantReads, path: str, kernel_name: str, below: Sequence[str]
+) -> str | None:
     if is_multipath(path) and path.rpartition("/")[0] not in below:
         return "paths"
     if kernel_name.startswith("dm-"):
         # The prefix of the uuid is the owner's name: LVM-, CRYPT-, mpath-.
-        uuid = _text(sysroot, f"{path}/dm/uuid") or ""
+        uuid = _text(reads, f"{path}/dm/uuid") or ""
         return "paths" if uuid.startswith("mpath-") else None
     if kernel_name.startswith("md") and len(below) > 1:
-        return "members" if _text(sysroot, f"{path}/md/level") in _REDUNDANT_LEVELS else None
+        return "members" if _text(reads, f"{path}/md/level") in _REDUNDANT_LEVELS else None
     return None
 
 
-def _btrfs_members(sysroot: Sysroot) -> list[frozenset[str]]:
+def _btrfs_members(reads: TolerantReads) -> list[frozenset[str]]:
     """Return the kernel names of the members of each Btrfs file system."""
     return [
-        frozenset(_recorded_names(sysroot, f"{_BTRFS}/{name}/devices"))
-        for name in _names(sysroot, _BTRFS)
+        frozenset(reads.names(f"{_BTRFS}/{name}/devices", recorded=True))
+        for name in reads.names(_BTRFS)
         if name != "features"
     ]
 
 
-def _file_system(sysroot: Sysroot, number: str) -> str | None:
-    try:
-        data = sysroot.read(f"{UDEV_DATA}/b{number}")
-    except OSError:
-        return None
-    return parse(data.decode("utf-8", "backslashreplace")).properties.get("ID_FS_TYPE")
+def _file_system(reads: TolerantReads, number: str) -> str | None:
+    text = reads.text(f"{UDEV_DATA}/b{number}")
+    return None if text is None else parse(text).properties.get("ID_FS_TYPE")
 
 
-def _names(sysroot: Sysroot, directory: str) -> list[str]:
-    return readable_names_in(sysroot, directory, faults=[])
-
-
-def _recorded_names(sysroot: Sysroot, directory: str) -> list[str]:
-    """List a directory for its names, which a recording has to keep."""
-    try:
-        return sorted(sysroot.names(directory))
-    except OSError:
-        return []
-
-
-def _target(sysroot: Sysroot, name: str) -> str | None:
-    try:
-        return sysroot.target(f"{_BLOCKS}/{name}")
-    except OSError:
-        return None
-
-
-def _text(sysroot: Sysroot, path: str) -> str | None:
-    try:
-        return sysroot.read(path).decode("utf-8", "backslashreplace").removesuffix("\n")
-    except OSError:
-        return None
+def _text(reads: TolerantReads, path: str) -> str | None:
+    text = reads.text(path)
+    return None if text is None else text.removesuffix("\n")

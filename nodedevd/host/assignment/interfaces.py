@@ -10,8 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from nodedevd.host.lines import fields_of, lines_of
-from nodedevd.host.listing import readable_names_in
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 from nodedevd.text import printable_path
 
 ROUTES = "/proc/net/route"
@@ -33,40 +32,37 @@ class Interface(msgspec.Struct, frozen=True):
     """whether it has an address that others can reach; False if that is unknown"""
 
 
-def read_interfaces(sysroot: Sysroot) -> tuple[dict[str, Interface], bool]:
+def read_interfaces(reads: TolerantReads) -> tuple[dict[str, Interface], bool]:
     """Return all interfaces by name, and whether their addresses are known."""
-    addressed = _addressed(sysroot)
+    addressed = _addressed(reads)
     found = {}
-    for entry in readable_names_in(sysroot, _NET, faults=[]):
-        try:
-            path = sysroot.target(f"{_NET}/{entry}")
-        except OSError:
+    for entry in reads.names(_NET):
+        path = reads.target(f"{_NET}/{entry}")
+        if path is None:
             continue  # such as bonding_masters, a file
         name = printable_path(entry)
         found[name] = Interface(
             name=name,
             path=printable_path(path),
-            uppers=_uppers(sysroot, path),
+            uppers=_uppers(reads, path),
             has_address=addressed is not None and name in addressed,
         )
     return found, addressed is not None
 
 
-def _uppers(sysroot: Sysroot, path: str) -> tuple[str, ...]:
-    found = set()
-    for entry in readable_names_in(sysroot, path, faults=[]):
+def _uppers(reads: TolerantReads, path: str) -> tuple[str, ...]:
+    found: set[str] = set()
+    for entry in reads.names(path):
         if entry == "master" or entry.startswith(_UPPER):
-            try:
-                found.add(printable_path(sysroot.target_name(f"{path}/{entry}")))
-            except OSError:
-                continue
+            name = reads.target_name(f"{path}/{entry}")
+            found.update(() if name is None else [printable_path(name)])
     return tuple(sorted(found))
 
 
-def _addressed(sysroot: Sysroot) -> frozenset[str] | None:
+def _addressed(reads: TolerantReads) -> frozenset[str] | None:
     """Return the names of the interfaces with an address; None if that is unknown."""
-    by_route, by_address = _lines(sysroot, ROUTES), _lines(sysroot, ADDRESSES)
-    found = set()
+    by_route, by_address = _lines(reads, ROUTES), _lines(reads, ADDRESSES)
+    found: set[str] = set()
     # /proc lists no IPv4 addresses by interface; an address comes with a route, in most set-ups.
     for fields in (by_route or [])[1:]:
         found.add(fields[0])
@@ -74,7 +70,7 @@ def _addressed(sysroot: Sysroot) -> frozenset[str] | None:
         if len(fields) == 6 and fields[3] not in _LOCAL_SCOPES:
             found.add(fields[5])
     try:
-        by_netlink = sysroot.interfaces_with_address()
+        by_netlink = reads.sysroot.interfaces_with_address()
     except OSError:
         return None
     if by_netlink is None and by_route is None:
@@ -82,9 +78,9 @@ def _addressed(sysroot: Sysroot) -> frozenset[str] | None:
     return frozenset(found) | (by_netlink or frozenset())
 
 
-def _lines(sysroot: Sysroot, path: str) -> list[list[str]] | None:
-    try:
-        text = sysroot.read(path).decode("utf-8", "surrogateescape")
-    except OSError:
+def _lines(reads: TolerantReads, path: str) -> list[list[str]] | None:
+    data = reads.data(path)
+    if data is None:
         return None
+    text = data.decode("utf-8", "surrogateescape")
     return [fields for line in lines_of(text) if (fields := fields_of(printable_path(line)))]

@@ -13,9 +13,9 @@ import msgspec
 
 from nodedevd.host.facts.container import read_container
 from nodedevd.host.facts.mdevctl import Mdevctl, read_mdevctl
-from nodedevd.host.listing import readable_names_in
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 
 _IOMMUS = "/sys/class/iommu"
 _MODULES = ("nvidia_vgpu_vfio", "kvmgt", "vfio_ap")
@@ -47,41 +47,38 @@ class HostFacts(msgspec.Struct, frozen=True):
 
 
 def read_host(sysroot: Sysroot) -> HostFacts:
-    """Read the facts. A file that cannot be read counts as absent."""
+    """Read the facts. A file that cannot be read counts as absent.
+
+    Raises OSError if that is for want of descriptors or memory.
+    """
     from nodedevd.host.events.udev import running  # pyudev is slow to import
 
-    return HostFacts(
-        mdev=any(map(sysroot.exists, ("/sys/module/mdev", "/sys/bus/mdev", MDEV_BUS))),
-        listed_parents=frozenset(_targets(sysroot, MDEV_BUS)),
+    reads = TolerantReads(sysroot)
+    facts = HostFacts(
+        mdev=any(map(reads.exists, ("/sys/module/mdev", "/sys/bus/mdev", MDEV_BUS))),
+        listed_parents=frozenset(_targets(reads, MDEV_BUS)),
         # By `exists`, so that a recording keeps them.
-        iommus=bool([one for one in _entries(sysroot, _IOMMUS) if sysroot.exists(one)]),
-        gvt=_flag(sysroot, "/sys/module/i915/parameters/enable_gvt"),
-        modules=frozenset([one for one in _MODULES if sysroot.exists(f"/sys/module/{one}")]),
-        unsafe_noiommu=_flag(sysroot, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"),
-        mdevctl=read_mdevctl(sysroot),
-        container=read_container(sysroot),
+        iommus=bool([one for one in _entries(reads, _IOMMUS) if reads.exists(one)]),
+        gvt=_flag(reads, "/sys/module/i915/parameters/enable_gvt"),
+        modules=frozenset([one for one in _MODULES if reads.exists(f"/sys/module/{one}")]),
+        unsafe_noiommu=_flag(reads, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"),
+        mdevctl=read_mdevctl(reads),
+        container=read_container(reads),
         udevd=running() if sysroot.live else None,
         root=os.geteuid() == 0 if sysroot.live else None,
     )
+    reads.check()
+    return facts
 
 
-def _entries(sysroot: Sysroot, directory: str) -> list[str]:
-    names = readable_names_in(sysroot, directory, faults=[])
-    return [f"{directory}/{name}" for name in names]
+def _entries(reads: TolerantReads, directory: str) -> list[str]:
+    return [f"{directory}/{name}" for name in reads.names(directory)]
 
 
-def _targets(sysroot: Sysroot, directory: str) -> list[str]:
-    targets = []
-    for link in _entries(sysroot, directory):
-        try:
-            targets.append(sysroot.target(link))
-        except OSError:
-            continue
-    return targets
+def _targets(reads: TolerantReads, directory: str) -> list[str]:
+    targets = map(reads.target, _entries(reads, directory))
+    return [path for path in targets if path is not None]
 
 
-def _flag(sysroot: Sysroot, path: str) -> bool:
-    try:
-        return sysroot.read(path).strip() in (b"Y", b"1")
-    except OSError:
-        return False
+def _flag(reads: TolerantReads, path: str) -> bool:
+    return (reads.data(path) or b"").strip() in (b"Y", b"1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 
 _NAMED = ("/run/systemd/container", "/run/host/container-manager")
 _MARKS = {
@@ -21,18 +21,18 @@ _MARKS = {
 _NAME = re.compile("[a-z0-9-]{1,32}")
 
 
-def read_container(sysroot: Sysroot) -> str | None:
+def read_container(reads: TolerantReads) -> str | None:
     """Return the kind of container, as its manager names itself; None if there is no sign of one.
 
     The environment of the first process names it, too, but only root may read that.
     """
     for path in _NAMED:
-        try:
-            name = sysroot.read(path, 64).decode("ascii", "replace").strip()
-        except OSError:
+        data = reads.data(path)
+        if data is None:
             continue
+        name = data[:64].decode("ascii", "replace").strip()
         return name if _NAME.fullmatch(name) else "unknown"
     for path, name in _MARKS.items():
-        if sysroot.exists(path):
+        if reads.exists(path):
             return name
     return None

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from nodedevd.host.lines import lines_of
-from nodedevd.host.listing import readable_names_in
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.tolerant import TolerantReads
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
 
@@ -53,70 +52,70 @@ class Mdevctl(msgspec.Struct, frozen=True):
     """definitions, scripts and their directories that every user may change"""
 
 
-def read_mdevctl(sysroot: Sysroot) -> Mdevctl:
+def read_mdevctl(reads: TolerantReads) -> Mdevctl:
     """Read what is installed. What cannot be read counts as absent."""
-    programs = tuple(filter(sysroot.exists, _PROGRAMS))
-    rule, text = _read_rule(sysroot)
+    programs = tuple(filter(reads.exists, _PROGRAMS))
+    rule, text = _read_rule(reads)
     called = _CALL.search(text)
-    complete = [all(sysroot.exists(f"{one}/{kind}") for kind in _KINDS) for one in _SCRIPTS]
-    scripts = list(_scripts(sysroot))
+    complete = [all(reads.exists(f"{one}/{kind}") for kind in _KINDS) for one in _SCRIPTS]
+    scripts = list(_scripts(reads))
     return Mdevctl(
         programs=programs,
         rule=rule,
-        missing_program=called[1] if called and not sysroot.exists(called[1]) else None,
+        missing_program=called[1] if called and not reads.exists(called[1]) else None,
         has_script_directories=not programs or any(complete),
-        not_executable=_printable(one for one in scripts if not (sysroot.mode(one) or 0) & 0o111),
-        misplaced=_printable(_misplaced(sysroot)),
+        not_executable=_printable(one for one in scripts if not (reads.mode(one) or 0) & 0o111),
+        misplaced=_printable(_misplaced(reads)),
         writable=_printable(
             path
-            for path in (*_definitions(sysroot), *scripts)
-            if (sysroot.mode(path) or 0) & stat.S_IWOTH
+            for path in (*_definitions(reads), *scripts)
+            if (reads.mode(path) or 0) & stat.S_IWOTH
         ),
     )
 
 
-def _read_rule(sysroot: Sysroot) -> tuple[str | None, str]:
+def _read_rule(reads: TolerantReads) -> tuple[str | None, str]:
     """Return path and text of the rule; the first directory that has it counts."""
     for directory in _RULE_DIRECTORIES:
         path = f"{directory}/{_RULE}"
-        if sysroot.exists(path):
-            try:
-                text = sysroot.read(path).decode("utf-8", "replace")
-            except OSError:
+        if reads.exists(path):
+            data = reads.data(path)
+            if data is None:
                 return None, ""  # a link to /dev/null masks the rule
+            text = data.decode("utf-8", "replace")
             lines = [line for line in lines_of(text) if not line.lstrip().startswith("#")]
             text = "\n".join(lines)
             return (path, text) if _CALL.search(text) else (None, "")
     return None, ""
 
 
-def _definitions(sysroot: Sysroot) -> Iterator[str]:
+def _definitions(reads: TolerantReads) -> Iterator[str]:
     """Yield the paths of all definitions, of their directories, and of that of the scripts."""
-    for directory in _below(sysroot, _DEFINITIONS):
+    for directory in _below(reads, _DEFINITIONS):
         yield directory
-        for name in readable_names_in(sysroot, directory, faults=[]):
+        for name in reads.names(directory):
             if is_uuid(name):
                 yield f"{directory}/{name}"
 
 
-def _scripts(sysroot: Sysroot) -> Iterator[str]:
+def _scripts(reads: TolerantReads) -> Iterator[str]:
     for base in _SCRIPTS:
         for kind in _KINDS:
-            yield from _below(sysroot, f"{base}/{kind}")
+            yield from _below(reads, f"{base}/{kind}")
 
 
-def _misplaced(sysroot: Sysroot) -> Iterator[str]:
+def _misplaced(reads: TolerantReads) -> Iterator[str]:
     for base in _SCRIPTS:
-        for path in _below(sysroot, base):
+        for path in _below(reads, base):
             if path.rpartition("/")[2] not in _KINDS:
                 yield path
 
 
-def _below(sysroot: Sysroot, directory: str) -> Iterator[str]:
+def _below(reads: TolerantReads, directory: str) -> Iterator[str]:
     """Yield the paths of all entries of a directory."""
-    for name in readable_names_in(sysroot, directory, faults=[]):
+    for name in reads.names(directory):
         path = f"{directory}/{name}"
-        if sysroot.exists(path):  # a recording keeps what it asks for
+        if reads.exists(path):  # a recording keeps what it asks for
             yield path
 
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.pci_ids import PciIds
+from nodedevd.host.sysroot import is_absence
 from nodedevd.kinds.base import (
     Capability,
     DeviceLike,
@@ -37,6 +38,7 @@ from nodedevd.xml_writer import Out
 
 VPD = "vpd"
 _ID = re.compile("[0-9A-Fa-f]{1,6}")
+_NO_NAMES = PciIds(b"")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
 
 
@@ -101,7 +103,7 @@ def read(node: Node) -> Pci:
     # Functions without subsystem ids, mostly bridges, have 0000:0000.
     subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
     subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
-    ids = _hardware_ids(node.sysroot.pci_ids, vendor, device, subvendor, subdevice)
+    ids = _hardware_ids(_names(node), vendor, device, subvendor, subdevice)
     config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
     if config.problem is not None:
         node.fault("config", *config.problem)
@@ -125,6 +127,14 @@ def read(node: Node) -> Pci:
         pci_express=config.express,
         vfio_device=read_vfio_device(node),
     )
+
+
+def _names(node: Node) -> PciIds:
+    try:
+        return node.sysroot.pci_ids
+    except OSError as error:
+        node.faults.add("pci.ids", error)
+        return _NO_NAMES
 
 
 def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
@@ -191,9 +201,12 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
         devices = tuple(
             sorted(printable_path(one) for one in node.sysroot.names(f"{target}/devices"))
         )
-    except OSError:
-        node.fault("iommu_group/devices", "absent", "dangling")
+    except OSError as error:
         devices = ()
+        if is_absence(error):
+            node.fault("iommu_group/devices", "absent", "dangling")
+        else:
+            node.faults.add("iommu_group/devices", error)
     return IommuGroup(number=number, devices=devices)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Fault, Faults
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
@@ -85,7 +85,7 @@ def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
     )
 
 
-def find_definitions(sysroot: Sysroot, faults: list[Fault]) -> Iterator[str]:
+def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:
     """Yield the paths of all definitions.
 
     Directories that cannot be listed are added to `faults` by their path, and so are uuids in

@@ -30,7 +30,7 @@ def is_vfio_driver(driver: str | None) -> bool:
 def read_vfio_device(node: Node) -> VfioDevice | None:
     """Return the VFIO device; None while no VFIO driver is bound, and before Linux 6.1."""
     for name in node.names("vfio-dev"):
-        has_node = node.sysroot.exists(f"{node.path}/vfio-dev/{name}/dev")
+        has_node = node.exists(f"{node.path}/vfio-dev/{name}/dev")
         name = printable_path(name)
         return VfioDevice(name=name, node=f"/dev/vfio/devices/{name}" if has_node else None)
     return None

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from nodedevd.host.faults import Fault, FaultCode
+from nodedevd.host.faults import Fault, FaultCode, Faults
 from nodedevd.host.listing import names_in, readable_names_in
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
@@ -18,7 +18,7 @@ def test_names_are_sorted(tree: Tree) -> None:
     """In whatever order the kernel lists them."""
     for name in "cab":
         tree.file(f"{DIRECTORY}/{name}")
-    faults: list[Fault] = []
+    faults = Faults()
     assert names_in(FaultySysroot(), DIRECTORY) == ["a", "b", "c"]
     assert readable_names_in(FaultySysroot(), DIRECTORY, faults) == ["a", "b", "c"]
     assert faults == []
@@ -27,7 +27,7 @@ def test_names_are_sorted(tree: Tree) -> None:
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
 def test_missing_directory_has_no_names(tree: Tree, number: int) -> None:
     """That is not a fault: the host has no such bus."""
-    faults: list[Fault] = []
+    faults = Faults()
     sysroot = FaultySysroot(errors={DIRECTORY: number})
     assert names_in(sysroot, DIRECTORY) == []
     assert readable_names_in(sysroot, DIRECTORY, faults) == []
@@ -48,7 +48,7 @@ def test_directory_that_cannot_be_listed_is_a_fault(
     tree: Tree, number: int, code: FaultCode, detail: str
 ) -> None:
     """Devices may be missing then; a caller that needs to be sure gets the error."""
-    faults: list[Fault] = []
+    faults = Faults()
     sysroot = FaultySysroot(errors={DIRECTORY: number})
     assert readable_names_in(sysroot, DIRECTORY, faults) == []
     assert faults == [Fault(DIRECTORY, code, detail)]

@@ -297,7 +297,9 @@ def test_archive_is_read_without_its_file(tmp_path: Path) -> None:
 
 def test_archive_without_sys_is_refused(tmp_path: Path) -> None:
     """Whatever else it holds."""
-    Tree(tmp_path / "host").file("/usr/share/misc/pci.ids")
+    tree = Tree(tmp_path / "host")
+    tree.file("/usr/share/misc/pci.ids")
+    tree.remove("/sys")
     write_archive(pack(str(tmp_path / "host")), str(tmp_path / "host.ttar"))
     with pytest.raises(NotASysroot, match="has no directory sys/"):
         Sysroot(str(tmp_path / "host.ttar")).check()

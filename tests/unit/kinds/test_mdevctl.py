@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.faults import Fault
+from nodedevd.host.faults import Fault, Faults
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import (
     DIRECTORY,
@@ -35,7 +35,7 @@ def read(tree: Tree, content: str | bytes) -> Definition | None:
 
 def found(sysroot: Sysroot | None = None) -> tuple[list[str], list[Fault]]:
     """Return all definitions, and the faults."""
-    faults: list[Fault] = []
+    faults = Faults()
     return list(find_definitions(sysroot or Sysroot(), faults)), faults
 
 
