@@ -190,6 +190,7 @@ class LibvirtSession:
         self._generation = None
         # These refer to this object: without them, it is freed at once.
         self._handlers.clear()
+        self._wake = _nobody
 
     def _watch(self, wanted: bool) -> None:
         """Count as a watcher of the store, or no longer."""
@@ -446,6 +447,10 @@ class LibvirtSession:
 
     def _caps(self, call: remote.NameAndMaximum, device: Device) -> Sequence[str]:
         return _cut(self._devices.capabilities(device), call.maxnames)
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 def _succeeded(call: Header, procedure: Procedure[Any, R], result: R) -> bytes:
