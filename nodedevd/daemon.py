@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from contextlib import suppress
 
@@ -46,6 +47,8 @@ from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
 
+SWITCH_SECONDS = 0.0005
+"""How long another thread keeps the interpreter when the loop wants it."""
 STOP_SECONDS = 0.5
 """How long a stop waits for the read of one device that is in progress."""
 
@@ -189,6 +192,9 @@ class Daemon:
         """Listen, read the host, then serve: clients that connect earlier wait."""
         malloc.set_thresholds()
         Sysroot.loop_thread = threading.get_ident()
+        # By default a thread that reads the host keeps the loop waiting for 5 ms after each
+        # system call of the loop.
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._sysroot.check()
         self._listen()
         await self._read_host()

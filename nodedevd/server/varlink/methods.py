@@ -164,7 +164,7 @@ class DevicesInterface:
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     def _dump_several(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:
-        volatile = [one for one in (yield from self._dumped(parameters)) if one.is_volatile]
+        volatile = yield from _volatile((yield from self._dumped(parameters)))
         return self._when_fresh(volatile, partial(self._dump_fresh, parameters, request))
 
     def _dump_fresh(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,3 +171,42 @@ def test_nothing_after_the_end_is_a_call(last: bytes) -> None:
     assert serials == ([6, 7] if len(last) > 4 else [6])
     assert (bench.conversation.ended, bench.conversation.answering) == (True, False)
     assert bench.output(call(remote.GET_TYPE, None, 9)) == []
+
+
+def test_event_costs_the_same_whatever_others_are_registered_for() -> None:
+    """A change wakes those that it concerns alone, and its packet is encoded once for all."""
+    bench = Bench()
+    wakes: list[int] = []
+    others = []
+    for number in range(50):
+        other = bench.protocol.begin(Peer(1, 2), partial(wakes.append, number))
+        other.receive(OPEN)
+        for device in range(1024):
+            register = remote.Registration(EVENT_UPDATE, f"device_{device}")
+            other.receive(call(remote.REGISTER_EVENT, register, 1))
+        while other.next() is not None:
+            pass
+        others.append(other)
+    bench.output(call(remote.REGISTER_EVENT, remote.Registration(EVENT_UPDATE, None), 1))
+    bench.change("another")
+    assert (bench.wakes, wakes) == (1, [])
+    assert bench.output() == [0]
+    assert bench.store.subscriptions == 51
+    encoded = []
+    for other in others:
+        register = remote.Registration(EVENT_UPDATE, CARD)
+        other.receive(
+            call(remote.DEREGISTER_EVENT, 0, 1) + call(remote.REGISTER_EVENT, register, 1)
+        )
+        while other.next() is not None:
+            pass
+    bench.change("a third")
+    assert sorted(wakes) == list(range(50))
+    for other in others:
+        packet = other.next()
+        assert isinstance(packet, bytes)
+        encoded.append(packet)
+        other.close()
+    assert len(bench.protocol.devices._packets) == 1
+    assert len(set(encoded)) == 1
+    assert not bench.store.subscriptions - 1
