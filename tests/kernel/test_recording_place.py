@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nodedevd.tree.record import RecordingSysroot
 from tests.support.ctl import on
 
 pytestmark = pytest.mark.needs("root")
