@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nodedevd.tree.read import scan
+from nodedevd.tree.record import RecordingSysroot
 from tests.support.ctl import on
 
 pytestmark = pytest.mark.needs("root")
@@ -51,13 +51,16 @@ def link(path: Path, to: Path | str, uid: int = SOMEBODY) -> Path:
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
-    """Do something while the host is read: the target has been looked at, and is not yet there."""
+    """Do something before the host is read: the target has been looked at, and is not yet there."""
+    check = RecordingSysroot.check
+    left = [act]
 
-    def scanned(*arguments: Any) -> Any:
-        act()
-        return scan(*arguments)
+    def checked(sysroot: RecordingSysroot) -> None:
+        while left:
+            left.pop()()
+        check(sysroot)
 
-    monkeypatch.setattr("nodedevd.tree.record.scan", scanned)
+    monkeypatch.setattr(RecordingSysroot, "check", checked)
 
 
 def unchanged(secret: Path) -> bool:

@@ -12,11 +12,6 @@ import re
 from nodedevd.tree.stand_ins.names import Names
 from nodedevd.tree.stand_ins.texts import Texts
 
-_KERNEL_NAME = re.compile(
-    "(?:sd|vd|hd|xvd|ubd)[a-z]{1,4}[0-9]{0,3}|dasd[a-z]{1,4}[0-9]{0,2}|nvme[0-9]+n[0-9]+(?:p[0-9]+)?"
-    "|(?:dm-|sr|st|nst|sg|fd|ram|zd|rbd|nbd|loop|zram|bcache|pmem|drbd|mmcblk|md|md_d)[0-9]+"
-    "(?:boot[01])?(?:p[0-9]+)?"
-)
 _DIRECTORIES = frozenset(
     {
         *("disk", "mapper", "md", "dri", "input", "snd", "serial", "v4l", "accel", "infiniband"),
@@ -70,8 +65,9 @@ class Nodes:
 
     def node(self, name: str) -> str:
         """Return a node or link below /dev with stand-ins, given without /dev/."""
-        if name in self._names.blocks or _KERNEL_NAME.fullmatch(name):
-            return self._names.of("block", name)
+        by_kernel = self._names.node(name)
+        if by_kernel is not None:
+            return by_kernel
         *directories, last = name.split("/")
         above = directories[-1] if directories else ""
         parts = [one if one in _DIRECTORIES else self._texts.secret(one) for one in directories]

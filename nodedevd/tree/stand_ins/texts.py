@@ -40,6 +40,7 @@ _SCSI_ID = re.compile(rf"3({_H}{{16}}|{_H}{{32}})")  # scsi_id(8): 3 is the type
 _HEX_NUMBER = re.compile(rf"(0[xX])({_H}+)")
 _BARE = re.compile(rf"(?=.*[a-fA-F])(?:{_H}{{12}}|{_H}{{16}}|{_H}{{32}})")
 _MAC_PAIRS = re.compile(f"{_H}{{2}}(?:[:-]{_H}{{2}}){{5}}")
+_MAC_NAMED = re.compile(f"{_H}{{12}}")
 _NAMING_AUTHORITY = re.compile(r"(?i)\b((?:iqn|nqn)\.[0-9]{4}-[0-9]{2}\.)")
 _SHORT = 3
 """A word of a serial number as short may be in a model's name by chance."""
@@ -115,9 +116,9 @@ class Texts:
         replaced = self._table.address(str(value))
         return text.replace(inner, replaced + percent + self.secret(zone))
 
-    def hex(self, text: str) -> str:
-        """Replace hex digits without separators, such as the hardware address in enx…."""
-        return self._hex(text)
+    def number(self, text: str) -> str:
+        """Replace a hardware address or a GUID without separators, as in enx…."""
+        return self._hex(text, mac=_MAC_NAMED.fullmatch(text) is not None)
 
     def _all(self, text: str, keep: Set[str]) -> str:
         whole = _ALL.fullmatch(text.strip())
@@ -163,14 +164,15 @@ class Texts:
         """Return whether digits behind a type digit are a number of their own, not a word."""
         return _BARE.fullmatch(text) is not None or self._table.has_digits(text.lower())
 
-    def _hex(self, text: str) -> str:
+    def _hex(self, text: str, *, mac: bool = False) -> str:
         """Replace the hex digits of a value, and keep the rest of its form."""
         prefix = ""
         for start in ("0x", "0X", "naa.", "eui."):
             if text.startswith(start):
                 prefix, text = start, text.removeprefix(start)
         value = "".join(_DIGITS.findall(text.replace(r"\x2d", "-"))).lower()
-        stand_in = self._table.digits(value, mac=_MAC_PAIRS.fullmatch(text) is not None)
+        mac = mac or _MAC_PAIRS.fullmatch(text) is not None
+        stand_in = self._table.digits(value, mac=mac)
         if not is_same_everywhere(value):
             self._values.add(value)
         if stand_in == value:
