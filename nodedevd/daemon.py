@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from contextlib import suppress
 from functools import partial
@@ -44,6 +45,8 @@ from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
 
+SWITCH_SECONDS = 0.0005
+"""How long another thread keeps the interpreter when the loop wants it."""
 STOP_SECONDS = 5.0
 """How long a stop waits for the read that is in progress."""
 
@@ -135,9 +138,9 @@ class Daemon:
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(
-            processes=self._processes.look,
-            assignment=self._assignment.look,
-            nodes=self._nodes.look,
+            processes=self._processes.begin,
+            assignment=self._assignment.begin,
+            nodes=self._nodes.begin,
         )
         devices = DevicesInterface(encodings, self.status, self._follower.volatile, looks)
         service = Service(
@@ -156,6 +159,9 @@ class Daemon:
         """Listen, read the host, then serve: clients that connect earlier wait."""
         malloc.set_thresholds()
         Sysroot.loop_thread = threading.get_ident()
+        # By default a thread that reads the host keeps the loop waiting for 5 ms after each
+        # system call of the loop.
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._sysroot.check()
         self._listen()
         await self._read_host()

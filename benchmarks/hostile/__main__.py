@@ -82,8 +82,10 @@ def _measured(bed: Bed, names: list[str]) -> list[Figure]:
     for name in names or row_names():
         began = time.monotonic()
         row = importlib.import_module(f"{rows.__name__}.{name}")
-        figures.extend(row.measure(bed))
-        print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+        for figure in row.measure(bed):
+            figures.append(figure)
+            seconds = time.monotonic() - began
+            print(f"{seconds:5.1f} s {figure.title}: {figure.value:.4g}", file=sys.stderr)
     return figures
 
 

@@ -41,7 +41,7 @@ class SharedLook(Generic[T]):
             name: The name of its thread.
             look: Looks, in that thread.
             unanswered: What callers get after the timeout; without it, TimeoutError is raised.
-            seconds: The timeout.
+            seconds: The timeout, from the first caller on that gets a look.
         """
         self._name = name
         self._look = look
@@ -50,14 +50,25 @@ class SharedLook(Generic[T]):
         self._thread: WorkerThread | None = None
         self._current: asyncio.Future[T] | None = None
         self._next: asyncio.Future[T] | None = None
+        self._answer: asyncio.Future[T] | None = None  # the next one, in time
 
     async def look(self) -> T:
         """Return a look; after the timeout, `unanswered`. Raises OSError (TimeoutError)."""
+        return await asyncio.shield(self.begin())
+
+    def begin(self) -> asyncio.Future[T]:
+        """Return the same as a future, which all callers share that get the same look."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._after(self._current))
             self._next.add_done_callback(_retrieve)
+            self._answer = asyncio.ensure_future(self._in_time(self._next))
+            self._answer.add_done_callback(_retrieve)
+        assert self._answer is not None
+        return self._answer
+
+    async def _in_time(self, look: asyncio.Future[T]) -> T:
         try:
-            return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
+            return await asyncio.wait_for(asyncio.shield(look), self._seconds)
         except TimeoutError:
             if self._unanswered is None:
                 raise
@@ -73,7 +84,8 @@ class SharedLook(Generic[T]):
 
     async def close(self, timeout_seconds: float) -> None:
         """Stop; a look that has not returned after the timeout is left to its thread."""
-        tasks = [task for task in (self._current, self._next) if task is not None]
+        looks = (self._current, self._next, self._answer)
+        tasks = [task for task in looks if task is not None]
         for task in tasks:
             task.cancel()
         with suppress(asyncio.CancelledError):

@@ -39,6 +39,7 @@ class Store:
         self._history: deque[NumberedChange] = deque(maxlen=history)
         self._observers: list[Callable[[Snapshot, Update], None]] = []
         self._wakes: set[Callable[[], None]] = set()
+        self._watchers: set[object] = set()
 
     def begin(self, snapshot: Snapshot) -> None:
         """Set the first snapshot."""
@@ -87,7 +88,15 @@ class Store:
         """Stop calling it; a no-op if it is not subscribed."""
         self._wakes.discard(wake)
 
+    def watch(self, watcher: object) -> None:
+        """Count somebody who is told of changes by an observer."""
+        self._watchers.add(watcher)
+
+    def unwatch(self, watcher: object) -> None:
+        """Count it no longer; a no-op if it is not counted."""
+        self._watchers.discard(watcher)
+
     @property
     def subscriptions(self) -> int:
-        """The number of subscribed functions."""
-        return len(self._wakes)
+        """The number of those that are told of changes."""
+        return len(self._wakes) + len(self._watchers)

@@ -28,17 +28,16 @@ from nodedevd.questions.cards_without_vgpus import (
     functions_by_card,
 )
 from nodedevd.questions.vgpus import (
-    STEP_FUNCTIONS,
     Framework,
     Offer,
     VgpuFunction,
     card_of,
+    functions_in_steps,
     matching_offers,
     nearest_types,
-    vgpu_functions,
-    vgpu_related,
+    vgpu_related_in_steps,
 )
-from nodedevd.steps import STEP_ITEMS, Steps, collected, finish, groups
+from nodedevd.steps import Steps, collected, finish, groups
 
 Verdict: TypeAlias = Literal["yes", "perhaps", "no"]
 """perhaps: enough are offered, but may not fit at the same time, or a count is unknown"""
@@ -70,7 +69,7 @@ unknown: the available count cannot be read.
 _OF_FUNCTIONS = ("no-types", "none-creatable")
 """The reasons of cards that have vGPU-capable functions."""
 
-_STEP_ROWS = 4
+_STEP_ROWS = 2
 
 COUNT_AT_MOST = 1_000_000
 """the largest count that a client may ask for"""
@@ -226,11 +225,8 @@ def _verdict(cards: Sequence[CardType], count: int) -> Verdict:
 
 def _cards(snapshot: Snapshot, names: Iterable[str] | None) -> Steps[_Cards]:
     """Return the cards of a host, or those of some devices."""
-    devices: list[Device] = []
-    for group in snapshot.in_groups(STEP_ITEMS):
-        devices += vgpu_related(group)
-        yield
-    functions = yield from collected(vgpu_functions(devices), STEP_FUNCTIONS)
+    devices = yield from vgpu_related_in_steps(snapshot)
+    functions = yield from functions_in_steps(devices)
     without = yield from cards_without_vgpus_in_steps(devices, functions)
     defined = yield from _defined(snapshot, devices)
     chosen: set[str] | None = None

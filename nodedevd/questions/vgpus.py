@@ -5,7 +5,7 @@ The framework is a property of each function, since a host may have cards of two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
@@ -20,13 +20,13 @@ from nodedevd.kinds.vgpu import CURRENT, Vgpu, VgpuType
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name
-from nodedevd.steps import STEP_ITEMS, Steps, collected
+from nodedevd.steps import STEP_ITEMS, Steps, collected, groups
 
 Framework: TypeAlias = Literal["mdev", "vendor-vfio"]
 CAPABILITIES = ("mdev_parent", "vgpu")
 """The capabilities of vGPU-capable functions, as filter words."""
-STEP_FUNCTIONS = 8
-"""functions, each with a dozen offers, that are looked through in a step"""
+_STEP_FUNCTIONS = 4
+"""Functions, each with a dozen offers, that are looked through in a step."""
 _RELATED = frozenset({MdevParent, MdevChild, Vgpu})
 _TYPELESS = frozenset({"incomplete", "removing"})
 _NEAREST = 5
@@ -83,15 +83,19 @@ def vgpu_related(devices: Iterable[Device]) -> list[Device]:
     return found
 
 
-def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
+def vgpu_functions(
+    devices: Iterable[Device], mdevs: Iterable[Device] | None = None
+) -> Iterator[VgpuFunction]:
     """Return the vGPU-capable functions among devices, in their order.
 
     The kernel takes the type of an mdev away before it waits for the VM that has it open. Such
     an mdev still takes its capacity; it is counted if it is among the devices, or if its parent
     lists it.
+
+    `mdevs` are those among the devices, if the caller knows them.
     """
     devices = list(devices)
-    leaving = _leaving(devices)
+    leaving = _leaving(devices if mdevs is None else mdevs)
     for device in devices:
         parent, vgpu = device.capability(MdevParent), device.capability(Vgpu)
         if parent is not None:
@@ -109,11 +113,26 @@ def vgpu_functions(devices: Iterable[Device]) -> Iterator[VgpuFunction]:
 
 def vgpu_functions_in_steps(snapshot: Snapshot) -> Steps[list[VgpuFunction]]:
     """Return the vGPU-capable functions of a host, in steps."""
+    devices = yield from vgpu_related_in_steps(snapshot)
+    return (yield from functions_in_steps(devices))
+
+
+def vgpu_related_in_steps(snapshot: Snapshot) -> Steps[list[Device]]:
+    """Do the same as `vgpu_related`, in steps."""
     devices: list[Device] = []
     for group in snapshot.in_groups(STEP_ITEMS):
         devices += vgpu_related(group)
         yield
-    return (yield from collected(vgpu_functions(devices), STEP_FUNCTIONS))
+    return devices
+
+
+def functions_in_steps(devices: Sequence[Device]) -> Steps[list[VgpuFunction]]:
+    """Do the same as `vgpu_functions`, in steps."""
+    mdevs: list[Device] = []
+    for group in groups(devices):
+        mdevs += [one for one in group if one.capability(MdevChild) is not None]
+        yield
+    return (yield from collected(vgpu_functions(devices, mdevs), _STEP_FUNCTIONS))
 
 
 def _leaving(devices: Iterable[Device]) -> dict[str, dict[str, str | None]]:

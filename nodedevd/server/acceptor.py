@@ -92,9 +92,13 @@ class Server:
         self.sockets.close()
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
-        """Return the task that runs an answer; `wait_closed` waits for its end."""
+        """Return the task that runs an answer; `wait_closed` waits for its end.
+
+        A future is returned as it is: somebody else sees to its end.
+        """
         task = asyncio.ensure_future(answer)
-        self._track(task)
+        if task is not answer:
+            self._track(task)
         return task
 
     def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:

@@ -36,7 +36,7 @@ class Owner(Protocol):
     """buffer that all connections receive into, one at a time"""
 
     def run(self, answer: Awaitable[Any]) -> asyncio.Future[Any]:
-        """Return the task that runs an answer."""
+        """Return the task that runs an answer; a future is returned as it is."""
 
     def forget(self, connection: ClientConnection) -> None:
         """Note that a connection is closed."""
@@ -68,7 +68,8 @@ class ClientConnection:
         self._clock = owner.turns.clock
         self._holding = Holding(account)
         self._conversation = factory.begin(peer, self._wake, self._holding)
-        self._tasks: set[asyncio.Future[Any]] = set()
+        # Whether each is this connection's own; a future may be one that others wait for, too.
+        self._awaited: dict[asyncio.Future[Any], bool] = {}
         self._unsent: list[bytes | memoryview] = []
         self._drained = True  # nothing received is left to answer
         self._readable = False
@@ -113,8 +114,11 @@ class ClientConnection:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._conversation.close()
-        for task in self._tasks:
-            task.cancel()
+        for task, own in tuple(self._awaited.items()):
+            if own:
+                task.cancel()
+            else:
+                task.remove_done_callback(self._on_answered)
 
     def _disconnect(self) -> None:
         if self._closed:
@@ -262,11 +266,11 @@ class ClientConnection:
 
     def _run(self, answer: Awaitable[Any]) -> None:
         task = self._owner.run(answer)
-        self._tasks.add(task)
+        self._awaited[task] = task is not answer
         task.add_done_callback(self._on_answered)
 
     def _on_answered(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
+        del self._awaited[task]
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             self._conversation.answered(task.result())

@@ -25,6 +25,9 @@ UNFINISHED_AT_ONCE: Final = 8
 FAVOURED_AT_ONCE: Final = 4
 """Whole turns of favoured users after which another user has one."""
 
+_SECONDS_LEFT_OVER: Final = TURN_SECONDS / 20
+"""A turn that has no more than this left has ended."""
+
 
 class Left(Enum):
     """What a client has to do after a turn."""
@@ -207,7 +210,7 @@ class Turns:
             share.credit = 0.0
             return now
         share.credit -= now - began
-        if share.credit > 0:
+        if share.credit > _SECONDS_LEFT_OVER:
             share.queue.appendleft(share)
         else:
             share.queue.append(share)

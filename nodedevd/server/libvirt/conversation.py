@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final
 
 import msgspec
@@ -30,6 +30,7 @@ from nodedevd.server.libvirt.protocol import (
 )
 from nodedevd.server.libvirt.session import LibvirtSession, budget_error
 from nodedevd.server.reply_cache import ReplyCache
+from nodedevd.steps import Steps
 
 _log: Final = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ class LibvirtConversation(Conversation[bytes]):
         self._session = LibvirtSession(
             shared.devices, shared.freshness, shared.replies, self._on_change, holding
         )
+        self._steps: Steps[bytes | Awaitable[bytes]] | None = None
+        self._packet: Packet | None = None  # the call that is answered in steps
         self._awaited = 0
         self._ready: deque[bytes] = deque()
         self._heard = False
@@ -121,12 +124,18 @@ class LibvirtConversation(Conversation[bytes]):
     @property
     def answering(self) -> bool:
         """Whether a call is under way."""
-        return bool(self._awaited or self._ready)
+        return bool(self._awaited or self._ready or self._steps is not None)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a call is answered in steps."""
+        return self._steps is not None
 
     @property
     def full(self) -> bool:
         """Whether as many calls as allowed are under way."""
-        return self._awaited + len(self._ready) >= self._limits.calls_under_way
+        under_way = self._awaited + len(self._ready)
+        return under_way >= self._limits.calls_under_way or self._steps is not None
 
     def receive(self, data: bytes) -> None:
         """Take bytes of packets."""
@@ -142,6 +151,8 @@ class LibvirtConversation(Conversation[bytes]):
         event = self._session.next_event()
         if event is not None:
             return event
+        if self._steps is not None:
+            return self._step(self._steps)
         if self.ended or self.full:
             return None
         try:
@@ -160,10 +171,25 @@ class LibvirtConversation(Conversation[bytes]):
         if self._session.keepalive and not self.tick_seconds:
             self.tick_seconds = self._limits.keepalive_seconds
             self._heard = False
+        if isinstance(answer, Generator):
+            self._steps, self._packet = answer, packet
+            return b""
+        return self._begin(packet, answer)
+
+    def _begin(self, packet: Packet, answer: bytes | Awaitable[bytes]) -> bytes | Awaitable[bytes]:
         if isinstance(answer, bytes):
             return answer if len(answer) <= UNCOUNTED_REPLY_BYTES else self._bounded(packet, answer)
         self._awaited += 1
         return answer
+
+    def _step(self, steps: Steps[bytes | Awaitable[bytes]]) -> bytes | Awaitable[bytes]:
+        try:
+            next(steps)
+        except StopIteration as end:
+            packet, self._steps, self._packet = self._packet, None, None
+            assert packet is not None
+            return self._begin(packet, end.value)
+        return b""
 
     def _bounded(self, packet: Packet, reply: bytes) -> bytes:
         """Return a reply, or the error that the client may not hold one of this size."""
@@ -196,6 +222,7 @@ class LibvirtConversation(Conversation[bytes]):
     def close(self) -> None:
         """Unsubscribe from events."""
         self._session.close()
+        self._steps = None
         self._wake = _nobody  # It refers to the connection, which refers to this object.
 
     def tick(self) -> None:

@@ -8,7 +8,7 @@ Source: virConnectListAllNodeDevicesFlags and virNodeDeviceEventLifecycleType of
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -16,13 +16,18 @@ from nodedevd.errors import NoSuchDevice
 from nodedevd.formats import FORMATS
 from nodedevd.kinds import KIND_OF, LIBVIRT_FORMS
 from nodedevd.kinds.scsi_host import ScsiHost
-from nodedevd.model.changes import Added, Change, Removed
+from nodedevd.model.changes import Added, Change, Removed, Update
 from nodedevd.model.definitions import as_defined, has_autostart, is_definable, is_defined
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import NumberedChange
 from nodedevd.names import ROOT
 from nodedevd.server.encodings import Encodings
+from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import xdr
+from nodedevd.server.libvirt.registrations import Registrations, Wanted
+from nodedevd.sorted_map import SortedMap
+from nodedevd.steps import STEP_ITEMS, Steps
 
 _FORMS: Final = tuple(LIBVIRT_FORMS.values())
 _NESTED: Final = {word: 1 << bit for form in _FORMS for word, bit in form.nested_bits.items()}
@@ -39,6 +44,10 @@ _GROUPS: Final = (_ALL_CAPABILITIES, PERSISTENT | TRANSIENT, INACTIVE | ACTIVE)
 """The bits of a group are alternatives; a group without a bit set does not filter."""
 FILTERS: Final = _GROUPS[0] | _GROUPS[1] | _GROUPS[2]
 
+EVENT_LIFECYCLE: Final = 0
+EVENT_UPDATE: Final = 1
+STEP_ENTRIES: Final = 512
+"""Entries of a list that are looked through in a step."""
 _EVENTS_CACHED: Final = 1024
 _LIBVIRT: Final = FORMATS["libvirt"]
 
@@ -58,6 +67,11 @@ class DeviceEvent(NamedTuple):
     name: str
     lifecycle: LifecycleEvent | None
 
+    @property
+    def wanted(self) -> Wanted:
+        """The registration that is for this event alone."""
+        return Wanted(EVENT_UPDATE if self.lifecycle is None else EVENT_LIFECYCLE, self.name)
+
 
 class _Entry(NamedTuple):
     """A device in a list; `bits` are the filters that it passes."""
@@ -65,6 +79,8 @@ class _Entry(NamedTuple):
     device: Device
     name: str
     bits: int
+    packed: bytes
+    """the name as it is in a list, in XDR"""
 
 
 class NodeDevices:
@@ -73,57 +89,68 @@ class NodeDevices:
     def __init__(self, encodings: Encodings) -> None:
         self.store = encodings.store
         self._encodings = encodings
-        self._listed: Snapshot | None = None
-        self._entries: dict[str, tuple[Device, _Entry | None]] = {}
-        self._shown: dict[str, _Entry] = {}
+        self._entries: SortedMap[_Entry] | None = None  # by nodedevd's own names
+        self._by_name: dict[str, _Entry] = {}
         self._events: OrderedDict[int, tuple[DeviceEvent, ...]] = OrderedDict()
+        self._packets: dict[DeviceEvent, bytes] = {}
+        self.registrations = Registrations()
+        self.store.observe(self._follow)
 
-    def select(self, flags: int) -> list[str]:
-        """Return the names of the devices that pass a filter, sorted by nodedevd's own names."""
+    def select(self, flags: int) -> Steps[list[bytes]]:
+        """Return the names that pass a filter, each in XDR, sorted by nodedevd's own names."""
         wanted = [flags & group for group in _GROUPS if flags & group]
-        if not wanted:
-            return list(self._list())
-        return [
-            entry.name
-            for entry in self._list().values()
-            if all(entry.bits & alternatives for alternatives in wanted)
-        ]
+        entries = yield from self._list()
+        found: list[bytes] = []
+        for group in entries.in_groups(STEP_ENTRIES):
+            found += [
+                entry.packed
+                for entry in group
+                if not wanted or all(entry.bits & alternatives for alternatives in wanted)
+            ]
+            yield
+        return found
 
-    def having(self, capability: str | None) -> list[str]:
+    def having(self, capability: str | None) -> Steps[list[bytes]]:
         """Return the names of the devices with a capability; no device has an unknown one."""
-        if capability is None:
-            return self.select(0)
-        return self.select(_BITS[capability]) if capability in _BITS else []
+        if capability is not None and capability not in _BITS:
+            return []
+        return (yield from self.select(0 if capability is None else _BITS[capability]))
 
-    def find(self, name: str) -> Device:
-        """Return a device by libvirt's name, or any that `Snapshot.lookup` accepts.
+    def find(self, name: str) -> Device | None:
+        """Return a device by any name that `Snapshot.lookup` accepts, None if there is none.
 
-        Raises NoSuchDevice, also for a device that the format does not show.
+        Raises NoSuchDevice for a device that the format does not show.
         """
-        try:
-            device = self.store.snapshot.lookup(name)
-        except NoSuchDevice:
-            # libvirt's name of an mdev whose own is no uuid
-            entry = self._list().get(name)
-            if entry is None:
-                raise
-            device = entry.device
-        if self._encodings.placed(device, form="libvirt") is None:
+        device = self.store.snapshot.find(name)
+        if device is not None and self._encodings.placed(device, form="libvirt") is None:
             raise NoSuchDevice(name)
         return device
 
-    def find_scsi_host(self, wwnn: str, wwpn: str) -> Device:
+    def find_by_libvirt_name(self, name: str) -> Steps[Device]:
+        """Return a device that `find` does not, such as an mdev whose own name is no uuid.
+
+        Raises NoSuchDevice.
+        """
+        yield from self._list()
+        entry = self._by_name.get(name)
+        if entry is None:
+            raise NoSuchDevice(name)
+        return entry.device
+
+    def find_scsi_host(self, wwnn: str, wwpn: str) -> Steps[Device]:
         """Return the Fibre Channel SCSI host with these World Wide Names.
 
         Raises NoSuchDevice.
         """
         wanted = (wwnn.lower().removeprefix("0x"), wwpn.lower().removeprefix("0x"))
-        for device in self.store.snapshot:
-            host = device.capability(ScsiHost)
-            if host is None or host.fc_host is None:
-                continue
-            if (host.fc_host.wwnn, host.fc_host.wwpn) == wanted and _LIBVIRT.shows(device):
-                return device
+        for group in self.store.snapshot.in_groups(STEP_ITEMS):
+            for device in group:
+                host = device.capability(ScsiHost)
+                if host is None or host.fc_host is None:
+                    continue
+                if (host.fc_host.wwnn, host.fc_host.wwpn) == wanted and _LIBVIRT.shows(device):
+                    return device
+            yield
         raise NoSuchDevice(f"{wwnn},{wwpn}")
 
     def name(self, device: Device) -> str:
@@ -155,27 +182,68 @@ class NodeDevices:
                 self._events.popitem(last=False)
         return events
 
-    def _list(self) -> Mapping[str, _Entry]:
-        """Return the shown devices by libvirt's names; entries of unchanged devices are reused."""
-        snapshot = self.store.snapshot
-        if snapshot is not self._listed:
-            known, self._entries = self._entries, {}
-            for device in snapshot:
-                before, entry = known.get(device.name, (None, None))
-                if before is not device:
-                    entry = self._entry(device)
-                self._entries[device.name] = device, entry
-            entries = (entry for _, entry in self._entries.values())
-            self._shown = {entry.name: entry for entry in entries if entry is not None}
-            self._listed = snapshot
-        return self._shown
+    def packet(self, event: DeviceEvent) -> bytes:
+        """Return the packet of an event, for callback 0; it is encoded once for all clients."""
+        packet = self._packets.get(event)
+        if packet is None:
+            if len(self._packets) >= _EVENTS_CACHED:
+                self._packets.clear()
+            if event.lifecycle is None:
+                update = remote.UpdateMessage(0, event.name)
+                packet = remote.encode_event(remote.EVENT_UPDATE, update)
+            else:
+                lifecycle = remote.LifecycleMessage(0, event.name, event.lifecycle, 0)
+                packet = remote.encode_event(remote.EVENT_LIFECYCLE, lifecycle)
+            self._packets[event] = packet
+        return packet
+
+    def _list(self) -> Steps[SortedMap[_Entry]]:
+        """Return the shown devices; from the first time on, changes keep them up to date."""
+        known: dict[str, _Entry] = {}
+        while self._entries is None:
+            snapshot = self.store.snapshot
+            found: dict[str, _Entry] = {}
+            for group in snapshot.in_groups(STEP_ITEMS):
+                for device in group:
+                    entry = known.get(device.name)
+                    if entry is None or entry.device is not device:
+                        entry = self._entry(device)
+                    if entry is not None:
+                        found[device.name] = entry
+                yield
+            known = found
+            if snapshot is self.store.snapshot and self._entries is None:
+                self._entries = SortedMap(found)
+                self._by_name = {entry.name: entry for entry in found.values()}
+        return self._entries
+
+    def _follow(self, before: Snapshot, update: Update) -> None:
+        if self._entries is not None:
+            changed = {change.device.name for change in update.changes}
+            added: dict[str, _Entry] = {}
+            for name in changed:
+                device, old = update.snapshot.get(name), self._entries.get(name)
+                entry = None if device is None else self._entry(device)
+                if old is not None and self._by_name.get(old.name) is old:
+                    del self._by_name[old.name]
+                if entry is not None:
+                    added[name] = self._by_name[entry.name] = entry
+            self._entries = self._entries.changed(changed - added.keys(), added)
+        if self.registrations:
+            first = update.snapshot.generation - len(update.changes) + 1
+            for generation, change in enumerate(update.changes, first):
+                events = self.events(NumberedChange(generation, change))
+                for session in self.registrations.of(event.wanted for event in events):
+                    session.note(generation)
 
     def _entry(self, device: Device) -> _Entry | None:
         if not _LIBVIRT.shows(device):
             return None
         state = ACTIVE if device.active else INACTIVE
         persistence = PERSISTENT if is_persistent(device) else TRANSIENT
-        return _Entry(device, self.name(device), _bits(device) | state | persistence)
+        name = self.name(device)
+        packed = xdr.encode(remote.STRING, name)
+        return _Entry(device, name, _bits(device) | state | persistence, packed)
 
     def _placed(self, device: Device) -> Device:
         return _LIBVIRT.placed(device, self.store.snapshot)

@@ -212,8 +212,8 @@ class _Error(NamedTuple):
     net: None = None
 
 
-_STRING: Final = String(STRING_MAX_BYTES)
-_OPTIONAL_STRING: Final = Option(_STRING)
+STRING: Final = String(STRING_MAX_BYTES)
+_OPTIONAL_STRING: Final = Option(STRING)
 _NULL: Final = Option(VOID)
 _ERROR: Final = xdr.Structure(
     _Error,
@@ -342,10 +342,10 @@ class UpdateMessage(NamedTuple):
     device: str
 
 
-_NAMES: Final = Array(_STRING, NAMES_MAX)
+_NAMES: Final = Array(STRING, NAMES_MAX)
 _PARAMETER: Final = xdr.Structure(
     TypedParameter,
-    _STRING,
+    STRING,
     # VIR_TYPED_PARAM_INT and so on
     xdr.Union(
         {
@@ -355,7 +355,7 @@ _PARAMETER: Final = xdr.Structure(
             4: UNSIGNED_HYPER,
             5: xdr.DOUBLE,
             6: INT,
-            7: _STRING,
+            7: STRING,
         }
     ),
 )
@@ -365,12 +365,12 @@ OPEN: Final = Procedure(
     1, "CONNECT_OPEN", xdr.Structure(Open, _OPTIONAL_STRING, UNSIGNED_INT), VOID
 )
 CLOSE: Final = Procedure(2, "CONNECT_CLOSE", VOID, VOID)
-GET_TYPE: Final = Procedure(3, "CONNECT_GET_TYPE", VOID, _STRING)
+GET_TYPE: Final = Procedure(3, "CONNECT_GET_TYPE", VOID, STRING)
 GET_VERSION: Final = Procedure(4, "CONNECT_GET_VERSION", VOID, UNSIGNED_HYPER)
-GET_HOSTNAME: Final = Procedure(59, "CONNECT_GET_HOSTNAME", VOID, _STRING)
+GET_HOSTNAME: Final = Procedure(59, "CONNECT_GET_HOSTNAME", VOID, STRING)
 SUPPORTS_FEATURE: Final = Procedure(60, "CONNECT_SUPPORTS_FEATURE", INT, INT)
 AUTH_LIST: Final = Procedure(66, "AUTH_LIST", VOID, Array(INT, _LIST_MAX))
-GET_URI: Final = Procedure(110, "CONNECT_GET_URI", VOID, _STRING)
+GET_URI: Final = Procedure(110, "CONNECT_GET_URI", VOID, STRING)
 NUM_OF_DEVICES: Final = Procedure(
     111, "NODE_NUM_OF_DEVICES", xdr.Structure(CapAndFlags, _OPTIONAL_STRING, UNSIGNED_INT), INT
 )
@@ -380,17 +380,17 @@ LIST_DEVICES: Final = Procedure(
     xdr.Structure(SelectedNames, _OPTIONAL_STRING, INT, UNSIGNED_INT),
     _NAMES,
 )
-LOOKUP_BY_NAME: Final = Procedure(113, "NODE_DEVICE_LOOKUP_BY_NAME", _STRING, _STRING)
+LOOKUP_BY_NAME: Final = Procedure(113, "NODE_DEVICE_LOOKUP_BY_NAME", STRING, STRING)
 GET_XML_DESC: Final = Procedure(
     114,
     "NODE_DEVICE_GET_XML_DESC",
-    xdr.Structure(NameAndFlags, _STRING, UNSIGNED_INT),
-    _STRING,
+    xdr.Structure(NameAndFlags, STRING, UNSIGNED_INT),
+    STRING,
 )
-GET_PARENT: Final = Procedure(115, "NODE_DEVICE_GET_PARENT", _STRING, _OPTIONAL_STRING)
-NUM_OF_CAPS: Final = Procedure(116, "NODE_DEVICE_NUM_OF_CAPS", _STRING, INT)
+GET_PARENT: Final = Procedure(115, "NODE_DEVICE_GET_PARENT", STRING, _OPTIONAL_STRING)
+NUM_OF_CAPS: Final = Procedure(116, "NODE_DEVICE_NUM_OF_CAPS", STRING, INT)
 LIST_CAPS: Final = Procedure(
-    117, "NODE_DEVICE_LIST_CAPS", xdr.Structure(NameAndMaximum, _STRING, INT), _NAMES
+    117, "NODE_DEVICE_LIST_CAPS", xdr.Structure(NameAndMaximum, STRING, INT), _NAMES
 )
 IS_SECURE: Final = Procedure(149, "CONNECT_IS_SECURE", VOID, INT)
 GET_LIB_VERSION: Final = Procedure(157, "CONNECT_GET_LIB_VERSION", VOID, UNSIGNED_HYPER)
@@ -403,8 +403,8 @@ LIST_ALL: Final = Procedure(
 LOOKUP_BY_WWN: Final = Procedure(
     297,
     "NODE_DEVICE_LOOKUP_SCSI_HOST_BY_WWN",
-    xdr.Structure(WorldWideNames, _STRING, _STRING, UNSIGNED_INT),
-    _STRING,
+    xdr.Structure(WorldWideNames, STRING, STRING, UNSIGNED_INT),
+    STRING,
 )
 REGISTER_CLOSE_CALLBACK: Final = Procedure(360, "CONNECT_REGISTER_CLOSE_CALLBACK", VOID, VOID)
 UNREGISTER_CLOSE_CALLBACK: Final = Procedure(361, "CONNECT_UNREGISTER_CLOSE_CALLBACK", VOID, VOID)
@@ -421,19 +421,25 @@ SET_IDENTITY: Final = Procedure(
     xdr.Structure(Identity, Array(_PARAMETER, _LIST_MAX), UNSIGNED_INT),
     VOID,
 )
-GET_AUTOSTART: Final = Procedure(433, "NODE_DEVICE_GET_AUTOSTART", _STRING, INT)
-IS_PERSISTENT: Final = Procedure(435, "NODE_DEVICE_IS_PERSISTENT", _STRING, INT)
-IS_ACTIVE: Final = Procedure(436, "NODE_DEVICE_IS_ACTIVE", _STRING, INT)
+GET_AUTOSTART: Final = Procedure(433, "NODE_DEVICE_GET_AUTOSTART", STRING, INT)
+IS_PERSISTENT: Final = Procedure(435, "NODE_DEVICE_IS_PERSISTENT", STRING, INT)
+IS_ACTIVE: Final = Procedure(436, "NODE_DEVICE_IS_ACTIVE", STRING, INT)
 
 EVENT_LIFECYCLE: Final = Procedure(
     376,
     "NODE_DEVICE_EVENT_LIFECYCLE",
-    xdr.Structure(LifecycleMessage, INT, _STRING, INT, INT),
+    xdr.Structure(LifecycleMessage, INT, STRING, INT, INT),
     VOID,
 )
 EVENT_UPDATE: Final = Procedure(
-    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(UpdateMessage, INT, _STRING), VOID
+    377, "NODE_DEVICE_EVENT_UPDATE", xdr.Structure(UpdateMessage, INT, STRING), VOID
 )
+
+
+def with_callback(event: bytes, callback: int) -> bytes:
+    """Return the packet of an event for another callback, the first of its arguments."""
+    at = _HEADER.size
+    return b"".join((event[:at], callback.to_bytes(4, "big", signed=True), event[at + 4 :]))
 
 
 def encode_event(event: Procedure[A, None], arguments: A) -> bytes:

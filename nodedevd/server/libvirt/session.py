@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from nodedevd.server.account import Holding
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.devices import (
+    EVENT_LIFECYCLE,
+    EVENT_UPDATE,
     FILTERS,
     DeviceEvent,
     NodeDevices,
@@ -35,8 +38,10 @@ from nodedevd.server.libvirt.protocol import (
     Procedure,
     RpcError,
 )
+from nodedevd.server.libvirt.registrations import Wanted
 from nodedevd.server.libvirt.xdr import XdrError
 from nodedevd.server.reply_cache import Cacheable, ReplyCache
+from nodedevd.steps import Steps, finish
 
 LIBVIRT_VERSION: Final = 11_003_000
 """The version of libvirt whose calls are known here: major * 1000000 + minor * 1000 + micro."""
@@ -44,8 +49,6 @@ DEFAULT_URI: Final = "nodedev:///system"
 FEATURES: Final = {10: "keepalive", 14: "remote event callbacks", 15: "close callback"}
 """virDrvFeature: the features that are supported."""
 KEEPALIVE_FEATURE: Final = 10
-EVENT_LIFECYCLE: Final = 0
-EVENT_UPDATE: Final = 1
 NAME_BYTES_MAX: Final = 256
 """of a device in a registration; no device has a longer name"""
 NAMES_BYTES_MAX: Final = 64 * 1024
@@ -61,13 +64,13 @@ _log: Final = logging.getLogger(__name__)
 
 A = TypeVar("A")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class _Registered(NamedTuple):
-    """A client's registration for events."""
+    """A client's registration for an event."""
 
-    event_id: int
-    device: str | None
+    callback: int
     since: int
     """the generation at which it was made"""
 
@@ -87,7 +90,7 @@ class LibvirtSession:
     """The state of one client.
 
     `replies` are those to GET_XML_DESC, by the payload of the call. `wake` is called after each
-    change while the client is registered for events.
+    change that causes an event that the client is registered for.
 
     Attributes:
         ended: whether the client has called CLOSE: nothing that follows is a call.
@@ -111,10 +114,11 @@ class LibvirtSession:
         self._replies = replies
         self._wake = wake
         self._uri: str | None = None
-        self._registered: dict[int, _Registered] = {}
+        self._registered: dict[Wanted, _Registered] = {}
+        self._callbacks: dict[int, Wanted] = {}
         self._names_bytes = 0
         self._next_callback = 0
-        self._generation = 0
+        self._generation: int | None = None  # of the last change looked at; None: nothing is new
         self._pending: list[bytes] = []
         self._handlers: dict[int, _Handler] = {}
         self._serve_connection()
@@ -122,7 +126,7 @@ class LibvirtSession:
 
     # -- packets -----------------------------------------------------------------------
 
-    def answer(self, packet: Packet) -> bytes | Awaitable[bytes]:
+    def answer(self, packet: Packet) -> bytes | Awaitable[bytes] | Steps[bytes]:
         """Return the reply to a packet, empty if there is none; it never raises.
 
         An awaitable belongs to this call alone.
@@ -135,28 +139,39 @@ class LibvirtSession:
         except Exception as error:
             return _failed(header, error)
 
+    def note(self, generation: int) -> None:
+        """Take notice that the change of this generation causes an event for the client."""
+        if self._generation is None:
+            self._generation = generation - 1
+        self._wake()
+
     def next_event(self) -> bytes | None:
         """Return the next event that the client is registered for, or None if there is none now.
 
-        Not to be called while it is `behind`.
+        Empty bytes are no event, but there may be one at once. Not to be called while it is
+        `behind`.
         """
-        while self._registered and not self._pending:
-            numbered = self._store.after(self._generation)
-            if numbered is None:
-                return None
-            self._generation = numbered.generation
-            self._pending = [
-                packet
-                for event in self._devices.events(numbered)
-                for packet in self._encode_event(event, numbered.generation)
-            ]
-            self._pending.reverse()
-        return self._pending.pop() if self._pending else None
+        if self._pending:
+            return self._pending.pop()
+        if self._generation is None:
+            return None
+        numbered = self._store.after(self._generation)
+        if numbered is None:
+            self._generation = None
+            return None
+        self._generation = numbered.generation
+        self._pending = [
+            packet
+            for event in self._devices.events(numbered)
+            for packet in self._encode_event(event, numbered.generation)
+        ]
+        self._pending.reverse()
+        return self._pending.pop() if self._pending else b""
 
     @property
     def behind(self) -> bool:
         """Whether the history no longer has the next event that the client is registered for."""
-        if not self._registered:
+        if self._generation is None:
             return False
         try:
             self._store.after(self._generation)
@@ -166,31 +181,37 @@ class LibvirtSession:
 
     def close(self) -> None:
         """Unsubscribe from events."""
-        self._store.unsubscribe(self._wake)
+        for wanted in self._registered:
+            self._devices.registrations.remove(wanted, self)
+        self._watch(False)
         self._registered.clear()
+        self._callbacks.clear()
         self._pending.clear()
+        self._generation = None
         # These refer to this object: without them, it is freed at once.
         self._handlers.clear()
+        self._wake = _nobody
+
+    def _watch(self, wanted: bool) -> None:
+        """Count as a watcher of the store, or no longer."""
+        if wanted:
+            self._store.watch(self)
+        else:
+            self._store.unwatch(self)
 
     def _encode_event(self, event: DeviceEvent, generation: int) -> list[bytes]:
-        event_id = EVENT_UPDATE if event.lifecycle is None else EVENT_LIFECYCLE
-        packets = []
-        for callback, wanted in self._registered.items():
-            if wanted.event_id != event_id or wanted.since >= generation:
-                continue
-            if wanted.device not in (None, event.name):
-                continue
-            if event.lifecycle is None:
-                update = remote.UpdateMessage(callback, event.name)
-                packets.append(remote.encode_event(remote.EVENT_UPDATE, update))
-            else:
-                lifecycle = remote.LifecycleMessage(callback, event.name, event.lifecycle, 0)
-                packets.append(remote.encode_event(remote.EVENT_LIFECYCLE, lifecycle))
-        return packets
+        found = (self._registered.get(wanted) for wanted in (event.wanted, event.wanted.of_any))
+        callbacks = sorted([one.callback for one in found if one and one.since < generation])
+        if not callbacks:
+            return []
+        packet = self._devices.packet(event)
+        return [remote.with_callback(packet, callback) for callback in callbacks]
 
     # -- calls -------------------------------------------------------------------------
 
-    def _call(self, header: Header, payload: bytes | None) -> bytes | Awaitable[bytes]:
+    def _call(
+        self, header: Header, payload: bytes | None
+    ) -> bytes | Awaitable[bytes] | Steps[bytes]:
         handler = self._find(header)
         if handler.cacheable and payload is not None and self._uri is not None:
             cached = self._replies.get(payload)
@@ -213,6 +234,8 @@ class LibvirtSession:
             reply = _encoded(handler.procedure, result.answer)
             self._replies.keep(payload, reply, result.until)
             return remote.encode_reply(header, reply)
+        if isinstance(result, Generator):
+            return _answer_in_steps(header, handler.procedure, result)
         if isinstance(result, Awaitable):
             return _answer_later(header, handler.procedure, result)
         return remote.encode_reply(header, _encoded(handler.procedure, result))
@@ -236,7 +259,7 @@ class LibvirtSession:
     def _serve(
         self,
         procedure: Procedure[A, R],
-        handle: Callable[[A], R | Awaitable[R] | Cacheable[R]],
+        handle: Callable[[A], R | Awaitable[R] | Cacheable[R] | Steps[Any]],
         *,
         before_open: bool = False,
         cacheable: bool = False,
@@ -294,11 +317,11 @@ class LibvirtSession:
                 ErrorDomain.RPC,
                 f"internal error: unsupported event ID {call.event_id}",
             )
-        for one in self._registered.values():
-            if (one.event_id, one.device) == (call.event_id, call.device):
-                raise RpcError(
-                    ErrorCode.INVALID_ARG, ErrorDomain.NONE, "event callback already tracked"
-                )
+        wanted = Wanted(call.event_id, call.device)
+        if wanted in self._registered:
+            raise RpcError(
+                ErrorCode.INVALID_ARG, ErrorDomain.NONE, "event callback already tracked"
+            )
         if len(self._registered) >= REGISTRATIONS_MAX:
             raise _protocol_error(f"too many event callbacks, limit is {REGISTRATIONS_MAX}")
         name_bytes = len((call.device or "").encode())
@@ -311,26 +334,28 @@ class LibvirtSession:
                 f"too many names in event callbacks, the limit is {NAMES_BYTES_MAX} bytes"
             )
         self._hold(len(self._registered) + 1, self._names_bytes + name_bytes)
-        now = self._store.snapshot.generation
         if not self._registered:
-            self._generation = now
-            self._store.subscribe(self._wake)
+            self._watch(True)
         callback, self._next_callback = self._next_callback, self._next_callback + 1
-        self._registered[callback] = _Registered(call.event_id, call.device, now)
+        self._callbacks[callback] = wanted
+        self._registered[wanted] = _Registered(callback, self._store.snapshot.generation)
+        self._devices.registrations.add(wanted, self)
         return callback
 
     def _deregister(self, callback: int) -> None:
-        registered = self._registered.pop(callback, None)
-        if registered is None:
+        wanted = self._callbacks.pop(callback, None)
+        if wanted is None:
             raise RpcError(
                 ErrorCode.INTERNAL_ERROR,
                 ErrorDomain.RPC,
                 f"internal error: node device event callback {callback} not registered",
             )
-        name_bytes = len((registered.device or "").encode())
+        del self._registered[wanted]
+        self._devices.registrations.remove(wanted, self)
+        name_bytes = len((wanted.device or "").encode())
         self._hold(len(self._registered), self._names_bytes - name_bytes)
         if not self._registered:
-            self._store.unsubscribe(self._wake)
+            self._watch(False)
 
     def _hold(self, registrations: int, names_bytes: int) -> None:
         """Count the memory of all registrations. Raises RpcError."""
@@ -347,37 +372,53 @@ class LibvirtSession:
         self._serve(remote.LIST_ALL, self._list_all)
         self._serve(remote.NUM_OF_DEVICES, self._num_of_devices)
         self._serve(remote.LIST_DEVICES, self._list_devices)
-        self._serve(remote.LOOKUP_BY_NAME, lambda name: self._devices.name(self._find_device(name)))
         self._serve(remote.LOOKUP_BY_WWN, self._lookup_by_wwn)
         # The only cacheable procedure, so its payload is enough of a key.
         self._serve(remote.GET_XML_DESC, self._get_xml_desc, cacheable=True)
-        self._serve(remote.GET_PARENT, lambda name: self._devices.parent(self._find_device(name)))
-        self._serve(remote.NUM_OF_CAPS, lambda name: len(self._caps(name)))
-        self._serve(remote.LIST_CAPS, lambda call: _cut(self._caps(call.name), call.maxnames))
-        self._serve(remote.GET_AUTOSTART, lambda name: int(starts_itself(self._find_device(name))))
-        self._serve(remote.IS_PERSISTENT, lambda name: int(is_persistent(self._find_device(name))))
-        self._serve(remote.IS_ACTIVE, lambda name: int(self._find_device(name).active))
+        self._serve(remote.LOOKUP_BY_NAME, lambda name: self._of(name, self._devices.name))
+        self._serve(remote.GET_PARENT, lambda name: self._of(name, self._devices.parent))
+        self._serve(remote.NUM_OF_CAPS, lambda name: self._of(name, self._number_of_caps))
+        self._serve(remote.LIST_CAPS, lambda call: self._of(call.name, partial(self._caps, call)))
+        self._serve(remote.GET_AUTOSTART, lambda name: self._of(name, starts_itself))
+        self._serve(remote.IS_PERSISTENT, lambda name: self._of(name, is_persistent))
+        self._serve(remote.IS_ACTIVE, lambda name: self._of(name, lambda device: device.active))
 
-    def _list_all(self, call: remote.ListAll) -> remote.Listed:
+    def _of(self, name: str, answer: Callable[[Device], R]) -> R | Steps[R]:
+        """Return what is answered of a device."""
+        device = self._devices.find(name)
+        return answer(device) if device is not None else self._of_libvirt_name(name, answer)
+
+    def _of_libvirt_name(self, name: str, answer: Callable[[Device], R]) -> Steps[R]:
+        return answer((yield from self._devices.find_by_libvirt_name(name)))
+
+    def _list_all(self, call: remote.ListAll) -> Steps[xdr.Packed]:
         _no_flags(call.flags & ~FILTERS)
-        names = self._devices.select(call.flags)
-        return remote.Listed(names if call.need_results else (), len(names))
+        names = yield from self._devices.select(call.flags)
+        listed = _packed(names if call.need_results else ())
+        return xdr.Packed(listed.data + xdr.encode(xdr.UNSIGNED_INT, len(names)))
 
-    def _num_of_devices(self, call: remote.CapAndFlags) -> int:
+    def _num_of_devices(self, call: remote.CapAndFlags) -> Steps[int]:
         _no_flags(call.flags)
-        return len(self._devices.having(call.cap))
+        return len((yield from self._devices.having(call.cap)))
 
-    def _list_devices(self, call: remote.SelectedNames) -> Sequence[str]:
+    def _list_devices(self, call: remote.SelectedNames) -> Steps[xdr.Packed]:
         _no_flags(call.flags)
-        return _cut(self._devices.having(call.cap), call.maxnames)
+        _cut((), call.maxnames)
+        return _packed(_cut((yield from self._devices.having(call.cap)), call.maxnames))
 
-    def _lookup_by_wwn(self, call: remote.WorldWideNames) -> str:
+    def _lookup_by_wwn(self, call: remote.WorldWideNames) -> Steps[str]:
         _no_flags(call.flags)
-        return self._devices.name(self._devices.find_scsi_host(call.wwnn, call.wwpn))
+        return self._devices.name((yield from self._devices.find_scsi_host(call.wwnn, call.wwpn)))
 
-    def _get_xml_desc(self, call: remote.NameAndFlags) -> Awaitable[str] | Cacheable[str]:
+    def _get_xml_desc(
+        self, call: remote.NameAndFlags
+    ) -> Awaitable[str] | Cacheable[str] | Steps[Any]:
         _no_flags(call.flags & ~_INACTIVE_XML)
-        device = self._find_device(call.name)
+        return self._of(call.name, partial(self._xml_when_fresh, call))
+
+    def _xml_when_fresh(
+        self, call: remote.NameAndFlags, device: Device
+    ) -> Awaitable[str] | Cacheable[str]:
         refreshed = self._freshness.refresh([device])
         if refreshed is not None:
             return self._xml_later(refreshed, call)
@@ -385,7 +426,10 @@ class LibvirtSession:
 
     async def _xml_later(self, refreshed: Awaitable[None], call: remote.NameAndFlags) -> str:
         await refreshed
-        return self._xml(self._find_device(call.name), call.flags)
+        device = self._devices.find(call.name)
+        if device is None:
+            device = finish(self._devices.find_by_libvirt_name(call.name))
+        return self._xml(device, call.flags)
 
     def _xml(self, device: Device, flags: int) -> str:
         inactive = bool(flags & _INACTIVE_XML)
@@ -398,11 +442,15 @@ class LibvirtSession:
             )
         return self._devices.xml(device, inactive=inactive)
 
-    def _caps(self, name: str) -> list[str]:
-        return self._devices.capabilities(self._find_device(name))
+    def _number_of_caps(self, device: Device) -> int:
+        return len(self._devices.capabilities(device))
 
-    def _find_device(self, name: str) -> Device:
-        return self._devices.find(name)
+    def _caps(self, call: remote.NameAndMaximum, device: Device) -> Sequence[str]:
+        return _cut(self._devices.capabilities(device), call.maxnames)
+
+
+def _nobody() -> None:
+    """Wake nobody: the connection is closed."""
 
 
 def _succeeded(call: Header, procedure: Procedure[Any, R], result: R) -> bytes:
@@ -410,6 +458,8 @@ def _succeeded(call: Header, procedure: Procedure[Any, R], result: R) -> bytes:
 
 
 def _encoded(procedure: Procedure[Any, R], result: R) -> bytes:
+    if isinstance(result, xdr.Packed):
+        return result.data
     try:
         return xdr.encode(procedure.result, result)
     except XdrError as error:
@@ -434,6 +484,22 @@ def _failed(call: Header, error: Exception) -> bytes:
                 ErrorCode.INTERNAL_ERROR, ErrorDomain.NODEDEV, "internal error: see the log"
             )
     return remote.encode_error(call, error)
+
+
+def _answer_in_steps(call: Header, procedure: Procedure[Any, Any], steps: Steps[Any]) -> Steps[Any]:
+    """Return the reply that a result made in steps comes to, or an awaitable of it."""
+    try:
+        result = yield from steps
+    except Exception as error:
+        return _failed(call, error)
+    if isinstance(result, Awaitable):
+        return _answer_later(call, procedure, result)
+    if isinstance(result, Cacheable):
+        result = result.answer
+    try:
+        return _succeeded(call, procedure, result)
+    except Exception as error:
+        return _failed(call, error)
 
 
 async def _answer_later(call: Header, procedure: Procedure[Any, R], result: Awaitable[R]) -> bytes:
@@ -472,7 +538,17 @@ def _no_flags(flags: int) -> None:
         )
 
 
-def _cut(names: Sequence[str], maximum: int) -> Sequence[str]:
+def _packed(names: Sequence[bytes]) -> xdr.Packed:
+    """Return a list of names that are in XDR already. Raises RpcError."""
+    if len(names) > remote.NAMES_MAX:
+        raise _protocol_error(
+            f"Unable to encode message payload: an array of {len(names)} elements,"
+            f" {remote.NAMES_MAX} at most"
+        )
+    return xdr.Packed(xdr.encode(xdr.UNSIGNED_INT, len(names)) + b"".join(names))
+
+
+def _cut(names: Sequence[T], maximum: int) -> Sequence[T]:
     if not 0 <= maximum <= remote.NAMES_MAX:
         raise _protocol_error(f"too many names: {maximum} wanted, the limit is {remote.NAMES_MAX}")
     return names[:maximum]

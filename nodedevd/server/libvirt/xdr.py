@@ -42,6 +42,12 @@ class Unpacker:
         return self._data[start : self._at]
 
 
+class Packed(NamedTuple):
+    """A value that is encoded already."""
+
+    data: bytes
+
+
 class Type(ABC, Generic[T]):
     """A type of RFC 4506, section 4."""
 

@@ -6,8 +6,7 @@ in steps, between which others have their turns.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nodedevd.model.snapshot import Snapshot
@@ -102,9 +101,12 @@ class Text:
 
 
 class Later(NamedTuple):
-    """An answer that has to wait; others may wait for the same, so it is never cancelled."""
+    """An answer that has to wait.
 
-    awaited: asyncio.Future[Any]
+    A coroutine is this call's own. A future may be shared with others, and is never cancelled.
+    """
+
+    awaited: Awaitable[Any]
     answer: Callable[[Any], Answer]
     """makes the answer of the result"""
 

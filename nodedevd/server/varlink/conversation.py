@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Final
@@ -110,6 +109,7 @@ class VarlinkConversation(Conversation[Answer]):
         """Whether a call is being answered."""
         return (
             self._awaiting
+            or self._later is not None
             or self._stream is not None
             or self._ready is not None
             or self._steps is not None
@@ -139,6 +139,9 @@ class VarlinkConversation(Conversation[Answer]):
         if self._ready is not None:
             reply, self._ready = self._ready, None
             return reply
+        if self._later is not None:
+            self._awaiting = True
+            return self._later.awaited
         if self._stream is not None:
             return self._next_chunk(self._stream)
         if self._text is not None:
@@ -176,17 +179,22 @@ class VarlinkConversation(Conversation[Answer]):
             return answer
         return self._begin(answer)
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Any) -> None:
         """Make the reply ready, or begin what makes it."""
         self._awaiting = False
+        later, self._later = self._later, None
         if not self._closed:
-            self._ready = self._begin(answer)
-        elif not isinstance(answer, (bytes, Cacheable, Later)):
+            try:
+                self._ready = self._begin(answer if later is None else later.answer(answer))
+            except Exception as error:
+                self._ready = self._fail(error)
+        elif later is None and not isinstance(answer, (bytes, Cacheable, Later)):
             _close(answer)
 
     def failed(self, error: BaseException) -> None:
         """Make the error reply ready."""
         self._awaiting = False
+        self._later = None
         if not self._closed:
             self._ready = self._fail(error)
 
@@ -205,9 +213,7 @@ class VarlinkConversation(Conversation[Answer]):
             return b"" if oneway else self._cache(answer)
         try:
             if isinstance(answer, Later):
-                self._awaiting = True
                 self._later = answer
-                answer.awaited.add_done_callback(self._on_awaited)
             elif isinstance(answer, Generator):
                 self._steps = answer
             elif oneway:
@@ -278,17 +284,6 @@ class VarlinkConversation(Conversation[Answer]):
             self._shared.replies.keep(self._text_of_call, reply, cacheable.until)
         return reply
 
-    def _on_awaited(self, awaited: asyncio.Future[Any]) -> None:
-        later, self._later = self._later, None
-        if later is None:
-            return
-        self._awaiting = False
-        try:
-            self._ready = self._begin(later.answer(awaited.result()))
-        except (Exception, asyncio.CancelledError) as error:
-            self._ready = self._fail(error)
-        self._wake()
-
     def _step(self, steps: AnswerSteps) -> bytes:
         try:
             next(steps)
@@ -326,8 +321,6 @@ class VarlinkConversation(Conversation[Answer]):
         return encode_reply(chunk.parameters, continues=not chunk.last)
 
     def _end_answer(self) -> None:
-        if self._later is not None:
-            self._later.awaited.remove_done_callback(self._on_awaited)
         makers = (self._steps, self._text, self._stream)
         self._later = self._steps = self._text = self._stream = None
         for maker in makers:

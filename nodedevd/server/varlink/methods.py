@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from builtins import list as list_
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -165,7 +164,7 @@ class DevicesInterface:
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     def _dump_several(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:
-        volatile = [one for one in (yield from self._dumped(parameters)) if one.is_volatile]
+        volatile = yield from _volatile((yield from self._dumped(parameters)))
         return self._when_fresh(volatile, partial(self._dump_fresh, parameters, request))
 
     def _dump_fresh(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:
@@ -371,7 +370,7 @@ class DevicesInterface:
 
 
 def _later(awaited: Awaitable[T], answer: Callable[[T], Answer]) -> Later:
-    return Later(asyncio.ensure_future(awaited), answer)
+    return Later(awaited, answer)
 
 
 def _named(snapshot: Snapshot, names: Sequence[str]) -> Steps[Sequence[Device]]:

@@ -20,9 +20,9 @@ from nodedevd.server.libvirt.conversation import (
     LibvirtConversations,
     LibvirtLimits,
 )
-from nodedevd.server.libvirt.devices import NodeDevices
+from nodedevd.server.libvirt.devices import EVENT_UPDATE, NodeDevices
 from nodedevd.server.libvirt.protocol import Header, PacketDecoder, Procedure
-from nodedevd.server.libvirt.session import EVENT_UPDATE, KEEPALIVE_FEATURE
+from nodedevd.server.libvirt.session import KEEPALIVE_FEATURE
 from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import snapshot_of
 

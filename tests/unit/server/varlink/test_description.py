@@ -19,7 +19,7 @@ from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
-from nodedevd.model.status import DeviceFault, ScanTimes, StateCounts, Status, UnansweredRead
+from nodedevd.model.status import DeviceFault, ScanTimes, StateCounts, Status, Tally, UnansweredRead
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev.request import HostDev
