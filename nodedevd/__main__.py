@@ -94,6 +94,12 @@ class _Command(click.Command):
     help="Create sockets with this group.  [default: the group of the daemon]",
 )
 @click.option(
+    "--show-root-only",
+    is_flag=True,
+    help="Show every client what sysfs shows to root alone: serial number and UUID of the host,"
+    " Vital Product Data of PCI devices.  [default: show them to root and the daemon's user]",
+)
+@click.option(
     "--events",
     type=click.Choice(["auto", "udev", "kernel", "none"]),
     default="auto",
@@ -136,6 +142,7 @@ def main(
     libvirt_socket_ro: str | None,
     socket_mode: int,
     socket_group: str | None,
+    show_root_only: bool,
     events: EventChoice,
     reconcile: float,
     poll: float,
@@ -151,6 +158,7 @@ def main(
         libvirt_socket_ro=libvirt_socket_ro,
         socket_mode=socket_mode,
         socket_group=socket_group,
+        show_root_only=show_root_only,
         follow=FollowOptions(
             events=events,
             reconcile_seconds=reconcile,

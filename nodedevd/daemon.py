@@ -31,12 +31,13 @@ from nodedevd.model.status import Status, Tally, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Server
+from nodedevd.server.by_peer import ByPeer
 from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
-from nodedevd.server.tidying import Tidying
+from nodedevd.server.tidying import Aging, Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
 from nodedevd.server.varlink.service import Service
@@ -66,6 +67,8 @@ class Options(msgspec.Struct, frozen=True):
     """for libvirt's clients that only read; None: the socket `libvirt-ro` from systemd"""
     socket_mode: int = 0o666
     socket_group: str | None = None
+    show_root_only: bool = False
+    """whether every client sees what sysfs shows to root alone"""
     follow: FollowOptions = FollowOptions()
 
 
@@ -91,11 +94,15 @@ class Daemon:
         self._nodes = SharedLook(
             "device-nodes", partial(read_device_nodes, Sysroot(options.sysroot))
         )
-        encodings = Encodings(self._store)
-        self._varlink = self._varlink_conversations(encodings)
-        self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
+        caches: list[Aging] = []
+        self._protocols: list[ConversationFactory] = []
+        whole = self._protocols_over(Encodings(self._store), caches)
+        if options.show_root_only:
+            self._varlink, self._libvirt = whole
+        else:
+            rest = self._protocols_over(Encodings(self._store, only_public=True), caches)
+            self._varlink, self._libvirt = map(ByPeer, whole, rest)
         self._server = Server()
-        caches = (encodings, self._varlink.replies, self._libvirt.replies)
         self._tidying = Tidying(caches, malloc.trim)
         self._server.tidy = self._tidying.later
         self._listening: list[tuple[ConversationFactory, Listener]] = []
@@ -130,11 +137,21 @@ class Daemon:
             last_scan=self._follower.last_scan,
             followed=self._follower.followed,
             clients=self._server.clients,
-            calls=self._varlink.calls + self._libvirt.calls,
+            calls=sum(protocol.calls for protocol in self._protocols),
             tally=tally,
             log_left_out=left_out,
             log_dropped=dropped,
         )
+
+    def _protocols_over(
+        self, encodings: Encodings, caches: list[Aging]
+    ) -> tuple[ConversationFactory, ConversationFactory]:
+        """Return Varlink and libvirt's protocol for clients that see these encodings."""
+        varlink = self._varlink_conversations(encodings)
+        libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
+        caches += (encodings, varlink.replies, libvirt.replies)
+        self._protocols += (varlink, libvirt)
+        return varlink, libvirt
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(

@@ -157,6 +157,8 @@ class Kind(Generic[C]):
         nested: parts that such a capability can have, by their word in filters, with a test.
         identifying: attributes that identify this one machine, such as serial numbers; a
             recording replaces their content.
+        public: returns the capability without what sysfs shows to root alone, and the attributes
+            that have it; those that the device does not have are not among them.
         suffix: what the device's name ends with, after the kernel's name.
         link: returns the capability with the names of other devices filled in.
         recall: returns the capability with what only the reading before it could still see.
@@ -181,6 +183,7 @@ class Kind(Generic[C]):
     libvirt: LibvirtForm[C] | None = None
     nested: Mapping[str, Callable[[C], bool]] = field(default_factory=dict)
     identifying: frozenset[str] = frozenset()
+    public: Callable[[C], tuple[C, tuple[str, ...]]] | None = None
     suffix: Callable[[C], str | None] | None = None
     link: Callable[[C, NameOf], C] | None = None
     recall: Callable[[C, C], C] | None = None

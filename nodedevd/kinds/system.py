@@ -87,6 +87,14 @@ def read_host(sysroot: Sysroot) -> tuple[System, tuple[Fault, ...]]:
         return System(), ()
 
 
+def public(cap: System) -> tuple[System, tuple[str, ...]]:
+    """Leave out serial number and UUID, whose files have mode 0400."""
+    given = (("product_serial", cap.hardware.serial), ("product_uuid", cap.hardware.uuid))
+    hardware = replace(cap.hardware, serial=None, uuid=None)
+    left_out = tuple([attribute for attribute, value in given if value is not None])
+    return replace(cap, hardware=hardware), left_out
+
+
 def write(cap: System, out: Out) -> None:
     """Write as libvirt does."""
     out.value("product", cap.product, "product_name")
@@ -114,5 +122,6 @@ KIND = Kind(
     write=write,
     subsystems=frozenset(),
     identifying=frozenset({"product_serial", "product_uuid"}),
+    public=public,
     libvirt=LibvirtForm("system", bit=0, write=write_as_libvirt),
 )

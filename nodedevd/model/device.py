@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -100,6 +100,33 @@ class Device(msgspec.Struct, frozen=True, gc=False):
                 if word in wanted and has(capability):
                     return True
         return False
+
+
+def public(device: Device) -> Device:
+    """Return a device as a user who is not root reads it in sysfs.
+
+    What only root can read is unknown, and `errors` has the refusal. A device without such values
+    is returned as it is.
+    """
+    capabilities = []
+    refused: list[str] = []
+    for capability in device.capabilities:
+        shown, attributes = _PUBLIC.get(type(capability), _all_of)(capability)
+        capabilities.append(shown)
+        refused += attributes
+    if not refused:
+        return device
+    errors = [Fault(attribute, "refused", "EACCES") for attribute in refused]
+    return msgspec.structs.replace(
+        device, capabilities=tuple(capabilities), errors=(*device.errors, *errors)
+    )
+
+
+def _all_of(capability: Any) -> tuple[Any, tuple[str, ...]]:
+    return capability, ()
+
+
+_PUBLIC = {one: kind.public for one, kind in KIND_OF.items() if kind.public is not None}
 
 
 _TYPES = {capability: kind.name for capability, kind in KIND_OF.items()}

@@ -12,7 +12,7 @@ import msgspec
 
 from nodedevd.formats import FORMATS, Format, XmlFormat
 from nodedevd.model.changes import Changed, Removed, Update
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, public
 from nodedevd.model.listing import entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
@@ -42,17 +42,21 @@ class _Encoded:
     The XML is that of the current snapshot: it has the device's name and parent there.
     """
 
-    __slots__ = ("device", "entry", "json", "shown")
+    __slots__ = ("device", "entry", "json", "seen", "shown")
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, seen: Device) -> None:
         self.device = device
+        self.seen = seen
+        """the device as clients see it"""
         self.entry: bytes | None = None
         self.json: bytes | None = None
         self.shown: dict[Format, _Shown] = {}
 
 
 class Encodings:
-    """Encodes devices of `store`, and caches what it encoded.
+    """Encodes devices of `store` for clients that see all of it, or what is public.
+
+    What it encoded is cached; the two kinds of clients need an object each.
 
     A device's encodings are dropped when it is removed, and replaced when it changed. When a
     format shows or hides a device, or renames it, the parent of others changes in that format:
@@ -60,8 +64,9 @@ class Encodings:
     together take too much memory, those that were asked for least lately.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, only_public: bool = False) -> None:
         self.store = store
+        self._only_public = only_public
         self._encoded: dict[str, _Encoded] = {}  # asked for since the last `age`
         self._older: dict[str, _Encoded] = {}
         self._bytes = 0  # encoded, or asked for again, since the last `age`
@@ -75,11 +80,15 @@ class Encodings:
         self._older, self._encoded, self._bytes = self._encoded, {}, 0
         return bool(self._older)
 
+    def seen(self, device: Device) -> Device:
+        """Return a device as the clients see it."""
+        return public(device) if self._only_public else device
+
     def json(self, device: Device) -> bytes:
         """Return a device as a JSON object."""
         encoded = self._of(device)
         if encoded.json is None:
-            encoded.json = self._counted(msgspec.json.encode(device))
+            encoded.json = self._counted(msgspec.json.encode(encoded.seen))
         return encoded.json
 
     def entry(self, device: Device) -> bytes:
@@ -113,7 +122,7 @@ class Encodings:
         """
         shown = self._shown(device, form)
         if snapshot is not self.store.snapshot:
-            placed = FORMATS[form].placed(device, snapshot)
+            placed = FORMATS[form].placed(self.seen(device), snapshot)
             if placed != shown.placed:
                 return json_text(FORMATS[form].written(placed).at(1))
         if shown.piece is None:
@@ -125,7 +134,8 @@ class Encodings:
         shown = encoded.shown.get(form)
         if shown is None:
             format_ = FORMATS[form]
-            placed = format_.placed(device, self.store.snapshot) if format_.shows(device) else None
+            seen = encoded.seen
+            placed = format_.placed(seen, self.store.snapshot) if format_.shows(seen) else None
             shown = encoded.shown[form] = _Shown(placed)
         return shown
 
@@ -144,7 +154,7 @@ class Encodings:
             return encoded
         encoded = self._older.pop(name, None)
         if encoded is None or encoded.device is not device:
-            encoded = _Encoded(device)
+            encoded = _Encoded(device, self.seen(device))
         # Devices of an older snapshot, which a stream may still be sending, are not cached.
         if self.store.snapshot.get(name) is device:
             if self._bytes > _BYTES_OF_A_DEVICE * len(self.store.snapshot):

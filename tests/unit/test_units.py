@@ -14,16 +14,24 @@ from tests.support.units import unit
 
 
 def test_drop_in_lets_the_service_see_other_users_processes() -> None:
-    """It takes both: the capability, and a /proc that hides nobody; the rest stays as it is."""
+    """It takes the capabilities, and a /proc that hides nobody; the rest stays as it is."""
     drop_in = unit("nodedevd-in-use.conf")
     assert drop_in.sections() == ["Service"]
     assert dict(drop_in["Service"]) == {
-        "CapabilityBoundingSet": "CAP_SYS_PTRACE",
+        "CapabilityBoundingSet": "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH",
         "ProtectProc": "default",
     }
     service = unit("nodedevd.service")["Service"]
     assert "CAP_SYS_PTRACE" not in service["CapabilityBoundingSet"]
     assert service["ProtectProc"] == "invisible"
+
+
+def test_drop_in_lets_the_service_read_configuration_space() -> None:
+    """It adds the capability, which the service does not have, and no more."""
+    drop_in = unit("nodedevd-config-space.conf")
+    assert drop_in.sections() == ["Service"]
+    assert dict(drop_in["Service"]) == {"CapabilityBoundingSet": "CAP_SYS_ADMIN"}
+    assert "CAP_SYS_ADMIN" not in unit("nodedevd.service")["Service"]["CapabilityBoundingSet"]
 
 
 def test_service_starts_an_installed_command() -> None:
@@ -61,10 +69,9 @@ def test_service_stops_in_its_own_time() -> None:
 
 
 def test_sandbox_leaves_what_the_daemon_needs() -> None:
-    """Netlink and its buffer, a view of the devices, and what root-only attributes take."""
+    """Netlink and its buffer, and a view of the devices."""
     service = unit("nodedevd.service")["Service"]
     assert set(service["RestrictAddressFamilies"].split()) == {"AF_UNIX", "AF_NETLINK"}
-    needed = {"CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"}
-    assert set(service["CapabilityBoundingSet"].split()) == needed
+    assert service["CapabilityBoundingSet"] == "CAP_NET_ADMIN"
     for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
         assert hides not in service

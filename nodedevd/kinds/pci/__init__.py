@@ -161,6 +161,11 @@ def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
     )
 
 
+def public(cap: Pci) -> tuple[Pci, tuple[str, ...]]:
+    """Leave out the Vital Product Data, whose file has mode 0600."""
+    return (cap, ()) if cap.vpd is None else (replace(cap, vpd=None), (VPD,))
+
+
 def _read_vpd(node: Node) -> Vpd | None:
     # The kernel found no VPD with an end tag; EIO before Linux 5.15.
     data = node.read_bytes(VPD, size=VPD_SIZE, absent=(errno.ENODEV, errno.EIO))
@@ -359,6 +364,7 @@ KIND = Kind(
     subsystems=frozenset({"pci"}),
     identifying=frozenset({VPD}),
     nested={"vpd": lambda cap: cap.vpd is not None},
+    public=public,
     neighbours=neighbours,
     libvirt=LibvirtForm(
         "pci",

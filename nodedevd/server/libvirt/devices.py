@@ -164,7 +164,7 @@ class NodeDevices:
     def xml(self, device: Device, *, inactive: bool = False) -> str:
         """Return a device's XML, with `inactive` that of the definition of a persistent device."""
         if inactive:
-            return str(_LIBVIRT.written(self._placed(as_defined(device))))
+            return str(_LIBVIRT.written(self._placed(as_defined(self._encodings.seen(device)))))
         return self._encodings.text(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:

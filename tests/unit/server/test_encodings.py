@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from nodedevd import formats
+from nodedevd.formats import FORMATS
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.changes import Changed, Removed, Update
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, public
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.encodings import Encodings, json_text
@@ -146,3 +147,48 @@ def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
         text = encodings.text(one, form="libvirt")
         assert text == formats.device_xml(one, snapshot, "libvirt")
         assert encodings.text(one, form="libvirt") is text
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_public_encodings_have_nothing_that_sysfs_shows_to_root_alone(host: str) -> None:
+    """All else is the same; a value that is left out is unknown, with a fault that says why."""
+    store = Store(numbered(host))
+    whole, rest = Encodings(store), Encodings(store, only_public=True)
+    for one in store.snapshot:
+        shown = msgspec.json.decode(rest.json(one), type=Device)
+        assert public(shown) == shown
+        for form in FORMATS:
+            assert (rest.placed(one, form=form) is None) == (whole.placed(one, form=form) is None)
+        if public(one) is one:
+            assert rest.json(one) == whole.json(one)
+            assert all(
+                rest.text(one, form=form) == whole.text(one, form=form)
+                for form in FORMATS
+                if whole.placed(one, form=form) is not None
+            )
+        else:
+            assert {fault.code for fault in set(shown.errors) - set(one.errors)} == {"refused"}
+            assert rest.json(one) != whole.json(one)
+
+
+def test_host_keeps_its_serial_number_and_a_card_its_vital_product_data() -> None:
+    """In JSON, XML, a piece of a document, and in a document of an older snapshot."""
+    store = Store(numbered("server-storage-fc"))
+    rest = Encodings(store, only_public=True)
+    before = store.snapshot
+    texts = []
+    for _ in range(2):
+        for name in ("computer", "pci_0000_01_00_0"):
+            one = before.lookup(name)
+            texts += [rest.json(one), rest.entry(one)]
+            for form in FORMATS:
+                texts += [
+                    rest.json_xml(one, form=form),
+                    rest.text(one, form=form).encode(),
+                    rest.json_piece(one, before, form=form),
+                ]
+        store.publish(changed(store.snapshot, "computer", errors=()))
+        store.publish(changed(store.snapshot, "pci_0000_01_00_0", parent="computer"))
+    whole = b"".join(texts)
+    for secret in (b"EX0000011", b"2d4f6a80", b"EXRFD0001", b"EX-ASSET-7"):
+        assert secret not in whole

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from tests.support.watcher import devices_of_daemon
 from tests.vm.guest import vm
 
 SERVICE = "nodedevd.service"
+DROP_IN = Path(f"/etc/systemd/system/{SERVICE}.d/config-space.conf")
 
 
 def state() -> str:
@@ -54,6 +58,59 @@ def test_confinement_hides_nothing() -> None:
     assert system is not None
     assert str(system.hardware.uuid).lower() == dmi.lower()
     assert any((pci := device.capability(Pci)) and pci.pci_express for device in devices)
+
+
+def test_service_without_a_drop_in_sees_all_but_links(tmp_path: Path) -> None:
+    """Serial numbers in DMI are root's without a capability; configuration space has an end."""
+    true = vm.fresh()
+    kept = tmp_path / "kept"
+    try:
+        shutil.move(DROP_IN, kept)
+        restart()
+        told = devices_of_daemon(vm.SOCKET)
+        with Client(str(vm.SOCKET)) as client:
+            system = client.describe("computer").capability(System)
+    finally:
+        shutil.move(kept, DROP_IN)
+        restart()
+    dmi = Path("/sys/class/dmi/id/product_uuid").read_text().strip()
+    assert system is not None
+    assert str(system.hardware.uuid).lower() == dmi.lower()
+    assert told.keys() == true.keys()
+    refused = 0
+    for name, device in told.items():
+        faults = {(one["attribute"], one["code"]) for one in device["errors"]}
+        assert faults <= {("config", "refused")}, name
+        refused += bool(faults)
+        assert without_link(device) == without_link(true[name])
+    assert refused
+
+
+def restart() -> None:
+    """Restart the service with the drop-ins that are there now."""
+    vm.run("systemctl", "daemon-reload")
+    vm.run("systemctl", "restart", SERVICE)
+
+
+def without_link(device: dict[str, Any]) -> dict[str, Any]:
+    """Return a device without its PCI Express link and what says that it is unknown."""
+    capabilities = [{**one, "pci_express": None} for one in device["capabilities"]]
+    return {**device, "errors": [], "capabilities": capabilities}
+
+
+def test_user_gets_no_serial_number_of_the_host() -> None:
+    """Nor the UUID: the files are root's."""
+    code = f"""
+import os, nodedevd.client
+from nodedevd.kinds.system import System
+os.setuid(65534)
+with nodedevd.client.Client({str(vm.SOCKET)!r}) as client:
+    computer = client.describe("computer")
+    hardware = computer.capability(System).hardware
+    print(hardware.serial, hardware.uuid)
+"""
+    told = vm.run(sys.executable, "-c", code).split()
+    assert told == ["None", "None"]
 
 
 def test_daemon_starts_no_process() -> None:
