@@ -23,7 +23,7 @@ from nodedevd.text import printable
 )
 @click.argument("target", metavar="HOST.ttar|DIR")
 @click.option(
-    "--raw", is_flag=True, help="Keep UUIDs, serial numbers, MAC addresses and World Wide Names."
+    "--raw", is_flag=True, help="Keep UUIDs, serial numbers, addresses, labels and names."
 )
 @json_option
 @click.pass_obj
@@ -33,8 +33,8 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
     The recording is a text file if the name ends in .ttar, else a directory; --sysroot accepts
     both. The file must not exist; the directory must be new, or empty and your own; its parent
     must exist. Only you can read the recording: the file has mode 0600, the directory 0700.
-    Values that identify the machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are
-    replaced.
+    What identifies the machine or its owner is replaced: UUIDs, serial numbers, addresses, World
+    Wide Names, labels, names of volumes and of interfaces.
     """
     from nodedevd.tree.record import record as record_host
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -19,6 +21,7 @@ from nodedevd.kinds.net import Net
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.names import parse_pci
 from nodedevd.questions.resolve import resolve
 from nodedevd.tree.read import scan
 from nodedevd.tree.record import record
@@ -176,3 +179,38 @@ def without_features(device: Device) -> Device:
         for one in device.capabilities
     )
     return msgspec.structs.replace(device, capabilities=capabilities)
+
+
+def identities() -> Iterator[str]:
+    """Yield what identifies this machine: of its interfaces, disks, firmware and systemd."""
+    for pattern in (
+        *("class/net/*/address", "class/net/*/phys_switch_id", "class/dmi/id/*_serial"),
+        *("class/dmi/id/*_uuid", "class/dmi/id/*_asset_tag", "block/*/serial", "block/*/wwid"),
+        *("block/*/device/serial", "block/*/device/wwid", "class/infiniband/*/node_guid"),
+        *("bus/usb/devices/*/serial", "block/*/loop/backing_file", "block/*/dm/name"),
+    ):
+        for path in Path("/sys").glob(pattern):
+            with contextlib.suppress(OSError):
+                yield path.read_text(errors="replace").strip()
+    for path in map(Path, ("/etc/machine-id", "/proc/sys/kernel/random/boot_id")):
+        if path.exists():
+            yield path.read_text().strip()
+    for path in Path("/dev/disk/by-uuid").glob("*"):
+        yield path.name
+    addresses = subprocess.run(["hostname", "-I"], stdout=subprocess.PIPE, text=True, check=False)
+    yield from addresses.stdout.split()
+
+
+@pytest.mark.needs("root")
+def test_recording_of_this_machine_does_not_identify_it(tmp_path: Path) -> None:
+    """None of its addresses, serial numbers, uuids and its name is there, in any form."""
+    record("/", str(tmp_path / "host.ttar"))
+    text = (tmp_path / "host.ttar").read_text(encoding="utf-8").lower()
+    found = []
+    for value in map(str.lower, identities()):
+        forms = {value, "".join(one for one in value if one.isalnum())}
+        # Of words as short, and of 0123456789 and the like, any text is full.
+        if len(value) > 5 and len(set(value) - {":"}) > 3 and parse_pci(value) is None:
+            found += [form for form in forms if form in text]
+    assert found == []
+    assert not re.search(rf"\b{re.escape(os.uname().nodename.lower())}\b", text)

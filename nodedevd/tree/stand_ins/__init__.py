@@ -8,7 +8,7 @@ in every file, path and link of a recording, whatever its form there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.kinds import KINDS
@@ -26,6 +26,7 @@ from nodedevd.tree.stand_ins.texts import Texts
 
 _IDENTIFYING = frozenset(name for kind in KINDS for name in kind.identifying)
 _SERIAL = re.compile(r"(?:\w+_)?serial|uid|wwid")
+_TARGETS = frozenset({b"LIO-ORG", b"SCST_BIO", b"SCST_FIO"})
 _RULES = "60-mdevctl.rules"
 _RULE_LINE = re.compile(r"[^#]*?(/[\w./+-]*/mdevctl\s+start-parent-mdevs).*")
 _CONTAINERS = frozenset(
@@ -52,8 +53,9 @@ class StandIns:
         self._nodes = Nodes(self._texts, self._names)
         self._in_sysfs = {path.rpartition("/")[2] for path in directories if path[:5] == "/sys/"}
         self._in_sysfs.update(path.rpartition("/")[2] for path in links)
+        self._chosen = set(_chosen_models(files))
         for path, data in files.items():
-            if path.rpartition("/")[2] in VOCABULARY:
+            if path.rpartition("/")[2] in VOCABULARY and path not in self._chosen:
                 self._texts.learn(_text(data))
         for path in directories:
             self.path(path)
@@ -117,6 +119,8 @@ class StandIns:
             return self._nodes.dm_uuid(text)
         if path.endswith("/dm/name"):
             return self._secret(text)
+        if path in self._chosen:
+            return self._secret(text)
         if name in _IDENTIFYING:
             return self._texts.serial(text) if _SERIAL.fullmatch(name) else self._secret(text)
         if name in DESCRIBED:
@@ -132,7 +136,7 @@ class StandIns:
             if name == "INTERFACE":
                 value = self._names.interface(value)
             elif name == "DEVNAME":
-                value = self._names.of("block", value)
+                value = self._names.node(value) or value
             kept.append(f"{name}={self._texts.plain(value)}\n")
         return "".join(kept)
 
@@ -157,6 +161,14 @@ class StandIns:
 
     def _serial_in_vpd(self, text: str) -> str:
         return self._texts.serial(text)
+
+
+def _chosen_models(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield the models that are names of volumes, as targets made of software have them."""
+    for path, data in files.items():
+        directory, _, name = path.rpartition("/")
+        if name == "vendor" and data.strip() in _TARGETS:
+            yield f"{directory}/model"
 
 
 def _text(data: bytes) -> str:

@@ -34,7 +34,18 @@ _RDMA = re.compile(
     rf"|usnic|vmw_pvrdma)_?[0-9]{{1,4}}|{_OF_POSITION}"
 )
 _VDPA = re.compile("vdpa[0-9]{1,5}")
-_ARRAY = re.compile("(md_)(?!d[0-9])(.+)")  # by the names of mdadm.conf(5), CREATE names=yes
+_ARRAY = re.compile(
+    "(md_)(?!d[0-9]{1,4}(?:p[0-9]+)?$)(.+)"
+)  # by the names of mdadm.conf(5), CREATE names=yes
+
+_BLOCK = re.compile(
+    r"(?:sd|vd|hd|xvd|ubd|rssd)[a-z]{1,4}[0-9]{0,3}|dasd[a-z]{1,4}[0-9]{0,2}|scm[a-z]{1,2}[0-9]*"
+    r"|nvme[0-9]+(?:c[0-9]+)?n[0-9]+(?:p[0-9]+)?|(?:cciss|ida|rd)!c[0-9]+d[0-9]+(?:p[0-9]+)?"
+    r"|etherd!e[0-9]+\.[0-9]+(?:p[0-9]+)?"
+    r"|(?:bcache|dcssblk|dm-|drbd|fd|loop|md|md_d|mmcblk|mspblk|mtdblock|nbd|nullb|pmem|ram|rbd|scd"
+    r"|sg|sr|nst|st|ublkb|xpram|zd|zram)[0-9]+(?:s|boot[01]|rpmb|gp[0-3])?(?:p[0-9]+)?"
+)
+"""Names by a driver and a number; null_blk and rnbd have names of their administrator."""
 
 _CLASSES = {
     "/sys/class/net": "net",
@@ -43,7 +54,13 @@ _CLASSES = {
     "/sys/class/block": "block",
     "/sys/block": "block",
 }
-_LISTS = {"net": "net", "infiniband": "infiniband", "slaves": "block", "holders": "block"}
+_LISTS = {
+    "net": "net",
+    "brif": "net",
+    "infiniband": "infiniband",
+    "slaves": "block",
+    "holders": "block",
+}
 """Directories whose entries are names of one kind."""
 _RELATED = re.compile("(upper_|lower_)(.+)", re.DOTALL)
 
@@ -56,15 +73,14 @@ class Names:
         self._kinds: dict[str, str] = {}
         """the kind of those devices whose name somebody may have chosen, by path"""
         self._done: dict[str, str] = {}
-        self.blocks: set[str] = set()
-        """names of block devices"""
+        self._blocks: set[str] = set()
         for path, text in links.items():
             directory, _, name = path.rpartition("/")
             kind = _CLASSES.get(directory)
             if kind is not None:
                 self._kinds[path] = self._kinds[joined(path, text)] = kind
                 if kind == "block":
-                    self.blocks.add(name)
+                    self._blocks.add(name)
 
     def forget(self) -> None:
         """Forget the paths that were replaced: their values have stand-ins now."""
@@ -96,11 +112,17 @@ class Names:
             return self._by_number(name)
         if kind == "vdpa" and _VDPA.fullmatch(name) is None:
             return self._secret(name)
-        if kind == "block":
+        if kind == "block" and _BLOCK.fullmatch(name) is None:
             array = _ARRAY.fullmatch(name)
-            if array is not None:
-                return array[1] + self._secret(array[2])
+            return self._secret(name) if array is None else array[1] + self._secret(array[2])
         return self._texts.plain(name)
+
+    def node(self, name: str) -> str | None:
+        """Return the node of a block device by the kernel's name; None for another node."""
+        in_sysfs = name.replace("/", "!")
+        if in_sysfs in self._blocks or _BLOCK.fullmatch(in_sysfs) is not None:
+            return self.of("block", in_sysfs).replace("!", "/")
+        return None
 
     def interface(self, name: str) -> str:
         """Return the name of a network interface."""
@@ -110,7 +132,7 @@ class Names:
         match = _BY_NUMBER.fullmatch(name)
         if match is None:
             return self._secret(name)
-        return match[1] + self._texts.hex(match[2]) + match[3]
+        return match[1] + self._texts.number(match[2]) + match[3]
 
     def _part(self, path: str, directory: str, name: str) -> str:
         if not path.startswith("/sys/"):

@@ -12,11 +12,6 @@ import re
 from nodedevd.tree.stand_ins.names import Names
 from nodedevd.tree.stand_ins.texts import Texts
 
-_KERNEL_NAME = re.compile(
-    "(?:sd|vd|hd|xvd|ubd)[a-z]{1,4}[0-9]{0,3}|dasd[a-z]{1,4}[0-9]{0,2}|nvme[0-9]+n[0-9]+(?:p[0-9]+)?"
-    "|(?:dm-|sr|st|nst|sg|fd|ram|zd|rbd|nbd|loop|zram|bcache|pmem|drbd|mmcblk|md|md_d)[0-9]+"
-    "(?:boot[01])?(?:p[0-9]+)?"
-)
 _DIRECTORIES = frozenset(
     {
         *("disk", "mapper", "md", "dri", "input", "snd", "serial", "v4l", "accel", "infiniband"),
@@ -52,7 +47,12 @@ _POSITION_WORDS = frozenset(
         *("devtree", "boot0", "boot1"),
     }
 )
-_POSITION = re.compile(r"(?:part|phy|p|d|s|t|l|b|h|boot)?[0-9]{1,5}|[0-9a-f]{1,4}|0x[0-9a-f]{1,4}")
+_POSITION = re.compile(
+    r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]{1,2}\.[0-9a-f]\.[0-9a-f]{4}"
+    r"|(?!(?:[0-9]+\.){3}[0-9]+$)[0-9]{1,3}(?:[:.][0-9]{1,3}){0,6}|0x[0-9a-f]{1,4}"
+    r"|(?:part|phy|boot)?[0-9]{1,5}"
+)
+"""Addresses of PCI and channels, USB ports, SCSI addresses, partitions; no IP address."""
 _ISCSI = re.compile(r"(?s)ip-(.*)(:[0-9]+)-iscsi-(.*)(-lun-[0-9a-fx]+.*)")
 
 
@@ -65,8 +65,9 @@ class Nodes:
 
     def node(self, name: str) -> str:
         """Return a node or link below /dev with stand-ins, given without /dev/."""
-        if name in self._names.blocks or _KERNEL_NAME.fullmatch(name):
-            return self._names.of("block", name)
+        by_kernel = self._names.node(name)
+        if by_kernel is not None:
+            return by_kernel
         *directories, last = name.split("/")
         above = directories[-1] if directories else ""
         parts = [one if one in _DIRECTORIES else self._texts.secret(one) for one in directories]
@@ -118,5 +119,12 @@ class Nodes:
         return self._position(name)
 
     def _position(self, text: str) -> str:
-        words = {one for one in re.findall(r"\w+", text) if _POSITION.fullmatch(one)}
-        return self._texts.secret(text, _POSITION_WORDS | words)
+        parts = []
+        for part, identifies in self._texts.parts(text):
+            words = [part] if identifies else re.split("(-)", part)
+            parts += [self._place(word) for word in words]
+        return "".join(parts)
+
+    def _place(self, word: str) -> str:
+        is_position = word in _POSITION_WORDS or _POSITION.fullmatch(word) is not None
+        return word if is_position else self._texts.secret(word)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 
 from nodedevd.names import parse_pci
 from nodedevd.tree.stand_ins.table import Table, is_same_everywhere
@@ -18,9 +18,12 @@ from nodedevd.tree.stand_ins.table import Table, is_same_everywhere
 _H = "[0-9a-fA-F]"
 _DASH = r"(?:--?|_|\\x2d)"  # as in names of LVM, and in udev's links
 _UUID = rf"{_H}{{8}}(?:{_DASH}{_H}{{4}}){{3}}{_DASH}{_H}{{12}}"
-_MAC = rf"(?<![0-9a-fA-F:-]){_H}{{2}}(?:[:-]{_H}{{2}}){{5,19}}(?![0-9a-fA-F:-])"
-_GUID = rf"(?<![0-9a-fA-F:]){_H}{{4}}(?::{_H}{{4}}){{3}}(?![0-9a-fA-F:])"
-_MD_UUID = rf"(?<![0-9a-fA-F:]){_H}{{8}}(?::{_H}{{8}}){{3}}(?![0-9a-fA-F:])"
+_MAC = (
+    rf"(?<![0-9a-fA-F:]){_H}{{2}}(?::{_H}{{2}}){{5,19}}(?!:?{_H})"
+    rf"|(?<![0-9a-fA-F]){_H}{{2}}(?:-{_H}{{2}}){{5,7}}(?!-?{_H})"
+)
+_GUID = rf"(?<![0-9a-fA-F:]){_H}{{4}}(?::{_H}{{4}}){{3}}(?!:?{_H}{{4}}|{_H})"
+_MD_UUID = rf"(?<![0-9a-fA-F:]){_H}{{8}}(?::{_H}{{8}}){{3}}(?!:?{_H})"
 _WWN = rf"0[xX](?:{_H}{{32}}|{_H}{{16}})(?!{_H})"
 _NAMED = rf"(?:naa|eui)\.(?:{_H}{{32}}|{_H}{{16}})(?!{_H})"
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -37,6 +40,7 @@ _SCSI_ID = re.compile(rf"3({_H}{{16}}|{_H}{{32}})")  # scsi_id(8): 3 is the type
 _HEX_NUMBER = re.compile(rf"(0[xX])({_H}+)")
 _BARE = re.compile(rf"(?=.*[a-fA-F])(?:{_H}{{12}}|{_H}{{16}}|{_H}{{32}})")
 _MAC_PAIRS = re.compile(f"{_H}{{2}}(?:[:-]{_H}{{2}}){{5}}")
+_MAC_NAMED = re.compile(f"{_H}{{12}}")
 _NAMING_AUTHORITY = re.compile(r"(?i)\b((?:iqn|nqn)\.[0-9]{4}-[0-9]{2}\.)")
 _SHORT = 3
 """A word of a serial number as short may be in a model's name by chance."""
@@ -63,6 +67,15 @@ class Texts:
     def plain(self, text: str) -> str:
         """Replace uuids, hardware addresses and World Wide Names, wherever they are."""
         return _PLAIN.sub(lambda match: self._hex(match[0]), text)
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield the parts of a text, and whether `plain` would replace one."""
+        at = 0
+        for match in _PLAIN.finditer(text):
+            yield text[at : match.start()], False
+            yield match[0], True
+            at = match.end()
+        yield text[at:], False
 
     def described(self, text: str) -> str:
         """Replace those, and the words of serial numbers, in the name of a model or a type."""
@@ -103,9 +116,9 @@ class Texts:
         replaced = self._table.address(str(value))
         return text.replace(inner, replaced + percent + self.secret(zone))
 
-    def hex(self, text: str) -> str:
-        """Replace hex digits without separators, such as the hardware address in enx…."""
-        return self._hex(text)
+    def number(self, text: str) -> str:
+        """Replace a hardware address or a GUID without separators, as in enx…."""
+        return self._hex(text, mac=_MAC_NAMED.fullmatch(text) is not None)
 
     def _all(self, text: str, keep: Set[str]) -> str:
         whole = _ALL.fullmatch(text.strip())
@@ -151,14 +164,15 @@ class Texts:
         """Return whether digits behind a type digit are a number of their own, not a word."""
         return _BARE.fullmatch(text) is not None or self._table.has_digits(text.lower())
 
-    def _hex(self, text: str) -> str:
+    def _hex(self, text: str, *, mac: bool = False) -> str:
         """Replace the hex digits of a value, and keep the rest of its form."""
         prefix = ""
         for start in ("0x", "0X", "naa.", "eui."):
             if text.startswith(start):
                 prefix, text = start, text.removeprefix(start)
         value = "".join(_DIGITS.findall(text.replace(r"\x2d", "-"))).lower()
-        stand_in = self._table.digits(value, mac=_MAC_PAIRS.fullmatch(text) is not None)
+        mac = mac or _MAC_PAIRS.fullmatch(text) is not None
+        stand_in = self._table.digits(value, mac=mac)
         if not is_same_everywhere(value):
             self._values.add(value)
         if stand_in == value:

@@ -23,9 +23,9 @@ FC = f"{PATH}/fc_host/host5"
 LISTED_IN = ["/sys/bus/scsi/devices"]
 
 FC_VALUES: Attributes = {
-    "node_name": "0x2000001b32894bd0",
-    "port_name": "0x2100001b32894bd0",
-    "fabric_name": "0x2001000dec9877c1",
+    "node_name": "0x2000000000000bd0",
+    "port_name": "0x2100000000000bd0",
+    "fabric_name": "0x200100000000fab1",
     "vport_create": b"",
     "max_npiv_vports": 127,
     "npiv_vports_inuse": 2,
@@ -63,7 +63,7 @@ def test_whole_adapter_shows_each_field(tree: Tree) -> None:
         host=5,
         unique_id=6,
         fc_host=FcHost(
-            wwnn="2000001b32894bd0", wwpn="2100001b32894bd0", fabric_wwn="2001000dec9877c1"
+            wwnn="2000000000000bd0", wwpn="2100000000000bd0", fabric_wwn="200100000000fab1"
         ),
         vport_ops=VportOps(max_vports=127, vports=2),
         proc_name="qla2xxx",
@@ -75,9 +75,9 @@ def test_whole_adapter_shows_each_field(tree: Tree) -> None:
         "    <host>5</host>\n"
         "    <unique_id>6</unique_id>\n"
         "    <capability type='fc_host'>\n"
-        "      <wwnn>2000001b32894bd0</wwnn>\n"
-        "      <wwpn>2100001b32894bd0</wwpn>\n"
-        "      <fabric_wwn>2001000dec9877c1</fabric_wwn>\n"
+        "      <wwnn>2000000000000bd0</wwnn>\n"
+        "      <wwpn>2100000000000bd0</wwpn>\n"
+        "      <fabric_wwn>200100000000fab1</fabric_wwn>\n"
         "    </capability>\n"
         "    <capability type='vport_ops'>\n"
         "      <max_vports>127</max_vports>\n"
@@ -109,7 +109,7 @@ def test_virtual_port_is_a_host_below_its_adapter(tree: Tree) -> None:
     found = device("scsi_host6")
     assert found.parent == "scsi_host5"
     assert (host(found).vport_ops, found.errors) == (None, ())
-    assert host(found).fc_host == FcHost("2000001b32894bd0", "2100001b32894bd0", None)
+    assert host(found).fc_host == FcHost("2000000000000bd0", "2100000000000bd0", None)
     assert validate(native_xml(found)).find(".//fabric_wwn") is None
 
 
@@ -148,7 +148,7 @@ def test_absent_name_of_a_port_is_a_fault(tree: Tree, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0x2000001b32894bd", "2000001b32894bd0", "0x2000001B32894BD0", "-1", "<&>"]
+    "text", ["0x2000001b32894bd", "2000000000000bd0", "0x2000001B32894BD0", "-1", "<&>"]
 )
 def test_name_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
     """A World Wide Name is 64 bits, as the kernel prints them."""
@@ -156,7 +156,7 @@ def test_name_that_makes_no_sense_is_a_fault(tree: Tree, text: str) -> None:
     tree.attributes(FC, {"node_name": text})
     found = device()
     assert found.errors == (Fault("fc_host/host5/node_name", "malformed", text),)
-    assert host(found).fc_host == FcHost(None, "2100001b32894bd0", "2001000dec9877c1")
+    assert host(found).fc_host == FcHost(None, "2100000000000bd0", "200100000000fab1")
     validate(native_xml(found))
 
 

@@ -23,7 +23,7 @@ PORT_NAME = "../fc_remote_ports/rport-5:0-0/port_name"
 LISTED_IN = ["/sys/bus/scsi/devices"]
 
 
-def target(tree: Tree, wwpn: str | None = "0x500a098198394b5d") -> str:
+def target(tree: Tree, wwpn: str | None = "0x5000000198394b5d") -> str:
     """Make a target behind a Fibre Channel port of this name."""
     above = scsi.host(tree, 5, above=ADAPTER, fc={})
     return scsi.target(tree, scsi.remote_port(tree, above, "rport-5:0-0", wwpn), "5:0:0")
@@ -43,7 +43,7 @@ def test_target_behind_a_port_shows_each_field(tree: Tree) -> None:
     assert found.words == {"scsi_target", "fc_remote_port"}
     assert found.capability(ScsiTarget) == ScsiTarget(
         target="target5:0:0",
-        fc_remote_port=FcRemotePort(rport="rport-5:0-0", wwpn="500a098198394b5d"),
+        fc_remote_port=FcRemotePort(rport="rport-5:0-0", wwpn="5000000198394b5d"),
     )
     text = native_xml(found)
     validate(text)
@@ -52,7 +52,7 @@ def test_target_behind_a_port_shows_each_field(tree: Tree) -> None:
         "    <target>target5:0:0</target>\n"
         "    <capability type='fc_remote_port'>\n"
         "      <rport>rport-5:0-0</rport>\n"
-        "      <wwpn>0x500a098198394b5d</wwpn>\n"
+        "      <wwpn>0x5000000198394b5d</wwpn>\n"
         "    </capability>\n"
         "  </capability>\n"
         "</device>\n"
@@ -75,7 +75,7 @@ def test_target_of_a_plain_host_has_no_port(tree: Tree) -> None:
     [
         (None, Fault(PORT_NAME, "absent", "")),
         ("", Fault(PORT_NAME, "malformed", "empty")),
-        ("500a098198394b5d", Fault(PORT_NAME, "malformed", "500a098198394b5d")),
+        ("5000000198394b5d", Fault(PORT_NAME, "malformed", "5000000198394b5d")),
     ],
 )
 def test_port_without_a_name_is_a_fault(tree: Tree, wwpn: str | None, fault: Fault) -> None:

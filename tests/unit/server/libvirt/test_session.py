@@ -372,7 +372,7 @@ async def test_scsi_host_is_found_by_its_world_wide_names(tmp_path: Path) -> Non
     host = ScsiHost(
         host=5,
         unique_id=None,
-        fc_host=FcHost(wwnn="2000001b32894bd0", wwpn="2100001b32894bd0", fabric_wwn=None),
+        fc_host=FcHost(wwnn="2000000000000bd0", wwpn="2100000000000bd0", fabric_wwn=None),
         vport_ops=None,
         proc_name=None,
     )
@@ -386,8 +386,8 @@ async def test_scsi_host_is_found_by_its_world_wide_names(tmp_path: Path) -> Non
         return peer.call(remote.LOOKUP_BY_WWN, remote.WorldWideNames(wwnn, wwpn, flags))
 
     async with serving(tmp_path, store) as bench, opened(bench.path) as peer:
-        assert await lookup("2000001B32894BD0", "2100001b32894bd0") == "scsi_host5"
-        assert await refused(lookup("2000001b32894bd0", "2000001b32894bd0")) == NO_DEVICE
+        assert await lookup("2000001B32894BD0", "2100000000000bd0") == "scsi_host5"
+        assert await refused(lookup("2000000000000bd0", "2000000000000bd0")) == NO_DEVICE
         assert await refused(lookup("", "")) == NO_DEVICE
         assert await refused(lookup("", "", 1)) == BAD_ARGUMENT
 
