@@ -23,9 +23,8 @@ import msgspec
 
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
-from nodedevd.server.libvirt.devices import LifecycleEvent
+from nodedevd.server.libvirt.devices import EVENT_LIFECYCLE, EVENT_UPDATE, LifecycleEvent
 from nodedevd.server.libvirt.protocol import Header, MessageType, PacketDecoder, Procedure
-from nodedevd.server.libvirt.session import EVENT_LIFECYCLE, EVENT_UPDATE
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import encode_call
 
