@@ -22,7 +22,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-curve bench-hostile soak fuzz blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
