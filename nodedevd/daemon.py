@@ -14,21 +14,21 @@ import signal
 import socket
 import threading
 from contextlib import suppress
-from functools import partial
 
 import msgspec
 
-from nodedevd import __version__, systemd
+from nodedevd import __version__, descriptors, systemd
+from nodedevd.errors import TooFewDescriptors
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
-from nodedevd.follow.shared_look import UNANSWERED, SharedLook
+from nodedevd.follow.shared_look import UNANSWERED, SharedLook, looking
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.status import Status, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
-from nodedevd.server.acceptor import Server
+from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
@@ -42,8 +42,8 @@ from nodedevd.text import printable
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 5.0
-"""How long a stop waits for the read that is in progress."""
+STOP_SECONDS = 0.5
+"""How long a stop waits for the read of one device that is in progress."""
 
 _LIBVIRT_NAMES = ("libvirt", "libvirt-ro")
 """FileDescriptorName= of the sockets for libvirt's clients, systemd.socket(5)."""
@@ -65,41 +65,56 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Daemon:
-    """One host, followed and served; made on a running event loop."""
+    """One host, followed and served; made on a running event loop.
+
+    Raises TooFewDescriptors.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._started = now()
+        self._descriptors = descriptors.share_out(descriptors.raise_limit())
+        if self._descriptors.clients < 1:
+            raise TooFewDescriptors(self._descriptors.limit)
         self._stop = asyncio.Event()
         self._sysroot = Sysroot(options.sysroot)
         self._store = Store()
-        self._follower = Follower(self._sysroot, self._store, options.follow)
+        follow = msgspec.structs.replace(options.follow, hanging_at_most=self._descriptors.hanging)
+        self._follower = Follower(self._sysroot, self._store, follow)
         # A Sysroot belongs to one thread, so each look has its own.
+        hanging = self._descriptors.hanging_of_look
         self._processes = SharedLook(
-            "in-use", partial(read_usage, Sysroot(options.sysroot)), unanswered=UNANSWERED
+            "in-use",
+            looking(Sysroot(options.sysroot), read_usage),
+            unanswered=UNANSWERED,
+            hanging_at_most=hanging,
         )
         self._assignment = SharedLook(
             "assignment",
-            partial(read_assignment_facts, Sysroot(options.sysroot)),
+            looking(Sysroot(options.sysroot), read_assignment_facts),
             unanswered=AssignmentFacts(),
+            hanging_at_most=hanging,
         )
         self._nodes = SharedLook(
-            "device-nodes", partial(read_device_nodes, Sysroot(options.sysroot))
+            "device-nodes",
+            looking(Sysroot(options.sysroot), read_device_nodes),
+            hanging_at_most=hanging,
         )
         encodings = Encodings(self._store)
         self._varlink = self._varlink_conversations(encodings)
         self._libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
-        self._server = Server()
+        self._server = Server(ServerLimits(max_clients=self._descriptors.clients))
         self._listening: list[tuple[ConversationFactory, Listener]] = []
 
     async def run(self) -> None:
-        """Serve the host until SIGTERM or SIGINT.
+        """Serve the host until SIGTERM or SIGINT; SIGHUP has all of it read again.
 
         Raises NotASysroot, SocketInUse, BadSocketPath, OSError.
         """
         start = asyncio.create_task(self._start())
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, self._on_signal, start)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         try:
             with suppress(asyncio.CancelledError):
                 await start
@@ -186,6 +201,13 @@ class Daemon:
         state = f"{len(self._store.snapshot)} devices, read in {seconds:.3f} s"
         paths = ", ".join(listener.path for _, listener in self._listening)
         log.info("serving %s on %s: %s", self._sysroot.root, paths, state)
+        limit, clients = self._descriptors.limit, self._descriptors.clients
+        if clients < descriptors.CLIENTS_AT_MOST:
+            log.warning(
+                "the limit on open files, %d, leaves room for %d clients; LimitNOFILE= raises it",
+                limit,
+                clients,
+            )
         for fault in self.status().errors if log.isEnabledFor(logging.DEBUG) else ():
             attribute, detail = printable(fault.attribute), printable(fault.detail)
             log.debug("%s: %s: %s %s", fault.device or "host", attribute, fault.code, detail)
@@ -199,6 +221,10 @@ class Daemon:
     def _on_signal(self, start: asyncio.Task[None]) -> None:
         start.cancel()  # The first scan may be in progress.
         self._stop.set()
+
+    def _on_hangup(self) -> None:
+        log.info("SIGHUP: reading the whole host again")
+        self._follower.reread()
 
     async def _close(self) -> None:
         self._server.close()

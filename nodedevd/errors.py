@@ -241,6 +241,17 @@ class AlreadyExists(NodedevError):
         return f"{self.path} already exists; record into a new file"
 
 
+class UnsafePath(NodedevError):
+    """Another user could lead what is written here elsewhere."""
+
+    code = "unsafe-path"
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot record into {self.path}: {self.reason}; record into another directory"
+
+
 class NoDirectory(NodedevError):
     """The directory to write into does not exist; nodedevd does not create parents of a path."""
 
@@ -249,6 +260,19 @@ class NoDirectory(NodedevError):
 
     def __str__(self) -> str:
         return f"the directory {self.path} does not exist; create it, or choose another path"
+
+
+class TooFewDescriptors(NodedevError):
+    """The limit on open files leaves no descriptor for a client."""
+
+    code = "too-few-descriptors"
+    limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"the limit on open files, RLIMIT_NOFILE, is {self.limit}: too few to serve a client;"
+            " raise the hard limit, in a unit by LimitNOFILE="
+        )
 
 
 class SocketInUse(NodedevError):

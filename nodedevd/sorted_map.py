@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import Generic, TypeVar, cast
 
 V = TypeVar("V")
@@ -23,10 +22,13 @@ class _Base(Generic[V]):
 
     def __init__(self, values: dict[str, V]) -> None:
         self.values = values
+        self._keys: list[str] | None = None
 
-    @cached_property
+    @property
     def keys(self) -> list[str]:
-        return sorted(self.values)
+        if self._keys is None:
+            self._keys = sorted(self.values)
+        return self._keys
 
 
 class SortedMap(Mapping[str, V]):
@@ -36,6 +38,7 @@ class SortedMap(Mapping[str, V]):
         self._base = _Base(dict(values or {}))
         self._changes: dict[str, V | None] = {}  # None: removed
         self._size = len(self._base.values)
+        self._in_order: tuple[str, ...] | None = None
 
     def changed(self, removed: Iterable[str], added: Mapping[str, V]) -> SortedMap[V]:
         """Return a copy without the removed keys, and with the added keys and values."""
@@ -79,10 +82,12 @@ class SortedMap(Mapping[str, V]):
         values: dict[str, V | None] = {**self._base.values, **self._changes}
         return map(cast(dict[str, V], values).__getitem__, self.in_order)
 
-    @cached_property
+    @property
     def in_order(self) -> tuple[str, ...]:
         """All keys, sorted."""
-        return tuple(self._merged(self._base.keys, self._changes))
+        if self._in_order is None:
+            self._in_order = tuple(self._merged(self._base.keys, self._changes))
+        return self._in_order
 
     def between(self, first: str, last: str) -> list[str]:
         """Return the keys with `first` <= key < `last`, sorted."""

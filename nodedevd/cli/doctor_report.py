@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from nodedevd.client import Client
 from nodedevd.errors import NoDaemon, NodedevError
-from nodedevd.follow.supervisor import scan_in_time
+from nodedevd.follow.in_time import read_in_time, scan_in_time
 from nodedevd.host.facts import read_host
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.snapshot import Snapshot
@@ -29,12 +29,13 @@ def examine(
         socket: The daemon's socket; None for those that clients try.
         progress: Progress callback of the scan.
 
-    Raises NotASysroot, BadArchive, OSError.
+    Raises NotASysroot, BadArchive, TooManyHang, OSError.
     """
     sysroot = Sysroot(root or "/")
     snapshot, hanging = scan_in_time(sysroot, progress=progress)
     daemon = _ask(socket, sysroot, snapshot) if root is None else None
-    facts = read_host(sysroot)
+    facts, besides = read_in_time(sysroot, read_host)
+    hanging = tuple({read.path: read for read in (*besides, *hanging)}.values())
     findings = diagnose(snapshot, facts, hanging=hanging, daemon=daemon)
     return Report(sysroot.root, facts.container, len(snapshot), findings), snapshot
 

@@ -5,34 +5,40 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from nodedevd.cli.hanging import report_hanging
+from nodedevd.follow.in_time import read_in_time, scan_in_time
 from nodedevd.formats import Format, dump
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
-from nodedevd.model.status import ScanTimes, Status, build_status, now
+from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse, VfioUsage
 from nodedevd.questions.resolve import Resolution, needs_nodes, resolve
-from nodedevd.tree.read import scan
+
+T = TypeVar("T")
 
 
 class Embedded:
     """Scans the sysroot once, in its constructor, and answers from that scan.
+
+    What hangs is left out, and printed to standard error.
 
     Args:
         root: The sysroot.
         progress: Called with a short description of each slow task; returns a callback that
             reports how far the task is, or None.
 
-    Raises NotASysroot.
+    Raises NotASysroot, TooManyHang.
     """
 
     def __init__(
@@ -42,13 +48,18 @@ class Embedded:
         self._sysroot = sysroot = Sysroot(root)
         self._started = now()
         start = time.monotonic()
-        self.tree = scan(sysroot, progress=progress("reading devices"))
+        self.tree, self._unanswered = scan_in_time(sysroot, progress=progress("reading devices"))
+        report_hanging(self._unanswered)
         self._times = ScanTimes(finished=now(), seconds=round(time.monotonic() - start, 6))
 
     def status(self) -> Status:
         """Return the counts and the read errors of the scan."""
         return build_status(
-            self.tree, sysroot=self._sysroot.root, started=self._started, last_scan=self._times
+            self.tree,
+            sysroot=self._sysroot.root,
+            started=self._started,
+            last_scan=self._times,
+            followed=Followed(unanswered_reads=self._unanswered),
         )
 
     def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
@@ -90,7 +101,7 @@ class Embedded:
         if not request.not_created:
             facts = msgspec.structs.replace(facts, usage=self._look())
             if needs_host(self.tree.lookup(request.name)):
-                facts = msgspec.structs.replace(facts, host=read_assignment_facts(self._sysroot))
+                facts = msgspec.structs.replace(facts, host=self._read(read_assignment_facts))
         return hostdev(self.tree, request, facts)
 
     def types(self, names: Iterable[str] | None = None) -> Types:
@@ -107,7 +118,7 @@ class Embedded:
         """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
         nodes = DeviceNodes()
         if needs_nodes(self.tree, text):
-            nodes = read_device_nodes(self._sysroot)
+            nodes = self._read(read_device_nodes)
         return resolve(self.tree, text, nodes)
 
     def in_use(self, names: Sequence[str] | None = None) -> InUse:
@@ -117,6 +128,12 @@ class Embedded:
         """
         named = None if names is None else dict.fromkeys(map(self.tree.lookup, names))
         return self._look().of(self.tree, named)
+
+    def _read(self, read: Callable[[Sysroot], T]) -> T:
+        """Read what a scan does not."""
+        result, unanswered = read_in_time(self._sysroot, read)
+        report_hanging(unanswered)
+        return result
 
     def _look(self) -> VfioUsage:
         """Look at the processes of the host. Raises OSError."""

@@ -21,8 +21,9 @@ from nodedevd.cli.options import (
     timeout_option,
 )
 from nodedevd.cli.output import is_abandoned
-from nodedevd.client import Event
+from nodedevd.client import Event, TimedOut
 from nodedevd.client.deadline import Deadline
+from nodedevd.text import printable
 
 _CHANGES = ("added", "changed", "removed")
 
@@ -76,7 +77,13 @@ def events(
     "resync" means that changes were lost, because the daemon was restarted or this command read
     them too slowly: discard everything read before it.
     """
-    watch = context.client().watch(
+    deadline = Deadline(timeout)
+    try:
+        client = context.client(timeout)
+    except TimedOut as error:
+        click.echo(f"nodedevctl: {printable(str(error))}", err=True)
+        sys.exit(EXIT_TIMEOUT)
+    watch = client.watch(
         capabilities=split_capabilities(capabilities),
         names=names or None,
         snapshot=initial,
@@ -84,7 +91,6 @@ def events(
         reconnect=True,
         on_lost=report_lost,
     )
-    deadline = Deadline(timeout)
     marks = ("present", "ready", "resync") if initial else ("resync",)
     changes = 0
     with watch, suppress(KeyboardInterrupt):

@@ -43,16 +43,19 @@ class Context(msgspec.Struct):
     sysroot: str | None = None
     socket: str | None = None
 
-    def client(self) -> Client:
+    def client(self, timeout_seconds: float | None = None) -> Client:
         """Connect to the daemon, for a command that a single scan cannot answer.
 
-        The connection is closed when the command ends. Raises NoDaemon, UsageError.
+        The connection is closed when the command ends. Raises NoDaemon, UsageError; TimedOut if
+        there is no place for a connection in time.
         """
         if self.sysroot is not None:
             raise click.UsageError(
                 "this command follows changes and needs a daemon; omit --sysroot"
             )
-        return click.get_current_context().with_resource(Client(self.socket))
+        return click.get_current_context().with_resource(
+            Client(self.socket, timeout_seconds=timeout_seconds)
+        )
 
     def source(self, *, scan: bool = True) -> Source:
         """Return the source of devices: a scan of the sysroot, or a connection to the daemon.

@@ -31,14 +31,18 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
     """Record what a scan reads from this host.
 
     The recording is a text file if the name ends in .ttar, else a directory; --sysroot accepts
-    both. The file must not exist; the directory must be new or empty, and its parent must exist.
+    both. The file must not exist; the directory must be new, or empty and your own; its parent
+    must exist. Only you can read the recording: the file has mode 0600, the directory 0700.
     Values that identify the machine (UUIDs, serial numbers, MAC addresses, World Wide Names) are
     replaced.
     """
+    from nodedevd.follow.in_time import in_time
     from nodedevd.tree.record import record as record_host
 
-    with _ended_by_sigterm():
-        done = record_host(context.sysroot or "/", target, raw=raw)
+    with _ended_by_signals():
+        done = record_host(
+            context.sysroot or "/", target, raw=raw, run=lambda read: in_time(read)[0]
+        )
     if as_json:
         print_json(msgspec.json.encode(done))
         return
@@ -51,12 +55,19 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Exit on SIGTERM by an exception, as on Ctrl-C, so that an unfinished recording is removed."""
+def _ended_by_signals() -> Iterator[None]:
+    """Exit on SIGTERM and SIGHUP by an exception, as on Ctrl-C, unless they are ignored.
+
+    Otherwise an unfinished recording would stay.
+    """
     import signal  # slow to import
 
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+            before[number] = signal.signal(number, lambda got, frame: sys.exit(128 + got))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

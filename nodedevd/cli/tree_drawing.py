@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 
 def sort_key(name: str) -> tuple[str, str]:
@@ -11,7 +11,7 @@ def sort_key(name: str) -> tuple[str, str]:
 
 
 def draw(parents: Mapping[str, str | None], labels: Mapping[str, str] | None = None) -> str:
-    """Draw a tree.
+    """Draw a tree, of any depth.
 
     Args:
         parents: The parent of each device. A device whose parent is not a key becomes a root.
@@ -26,33 +26,23 @@ def draw(parents: Mapping[str, str | None], labels: Mapping[str, str] | None = N
             roots.append(name)
         else:
             children.setdefault(parent, []).append(name)
-    return "".join(f"{line}\n" for root in roots for line in _draw_root(root, children, texts))
+    return "".join([f"{line}\n" for root in roots for line in _draw_root(root, children, texts)])
 
 
 def _draw_root(
-    name: str, children: Mapping[str, list[str]], texts: Mapping[str, str]
+    root: str, children: Mapping[str, list[str]], texts: Mapping[str, str]
 ) -> Iterator[str]:
-    yield texts.get(name, name)
-    if name not in children:
-        yield ""
-        return
-    yield "  |"
-    yield from _draw_children(children[name], "  ", children, texts)
-
-
-def _draw_children(
-    names: Iterable[str],
-    indent: str,
-    children: Mapping[str, list[str]],
-    texts: Mapping[str, str],
-) -> Iterator[str]:
-    names = list(names)
-    for name in names:
-        last = name is names[-1]
+    yield texts.get(root, root)
+    yield "  |" if root in children else ""
+    # A stack of its own: a chain of devices can be longer than Python lets functions nest.
+    todo = [("  ", name, name is children[root][-1]) for name in reversed(children.get(root, ()))]
+    while todo:
+        indent, name, last = todo.pop()
         yield f"{indent}+- {texts.get(name, name)}"
-        if name in children:
-            below = f"{indent}{' ' if last else '|'}   "
-            yield f"{below[:-2]}  |"
-            yield from _draw_children(children[name], below, children, texts)
+        below = children.get(name)
+        if below is not None:
+            indent = f"{indent}{' ' if last else '|'}   "
+            yield f"{indent[:-2]}  |"
+            todo += [(indent, one, one is below[-1]) for one in reversed(below)]
         elif last:
             yield f"{indent}  "

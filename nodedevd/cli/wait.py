@@ -21,6 +21,7 @@ from nodedevd.cli.options import (
 )
 from nodedevd.client import TimedOut, at_least, available, present
 from nodedevd.client import gone as is_gone
+from nodedevd.client.deadline import Deadline
 from nodedevd.text import printable
 
 
@@ -104,11 +105,13 @@ def wait(
         condition = refusing(
             available(parent, type_id, instances), never_available(parent, type_id, instances)
         )
+    deadline = Deadline(timeout)
     try:
-        found = context.client().wait_for_list(
-            condition, timeout, reconnect=True, on_lost=report_lost
+        found = context.client(timeout).wait_for_list(
+            condition, deadline.left, reconnect=True, on_lost=report_lost
         )
     except TimedOut as error:
+        error.seconds = timeout or 0
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
     if as_json:

@@ -15,7 +15,13 @@ import msgspec
 from nodedevd.client import question
 from nodedevd.client.asyncio_backend import AsyncConnection, Lock, connect_now, sleep
 from nodedevd.client.conditions import Condition, Predicate, Waiting
-from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
+from nodedevd.client.connection import (
+    ANSWER_LIMIT_BYTES,
+    BACKLOG_PAUSE_SECONDS,
+    CONNECT_SECONDS,
+    BacklogFull,
+    Replies,
+)
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.question import Question, words
@@ -44,18 +50,20 @@ class AsyncWatch:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[AsyncConnection]],
+        connect: Callable[[Deadline], Awaitable[AsyncConnection]],
         watching: Watching,
+        deadline: Deadline,
     ) -> None:
         self._connect = connect
         self._watching = watching
+        self._deadline = deadline
         self._closed = False
         self._connection: AsyncConnection | None = None
         connect_now(self)
 
     async def __aenter__(self) -> AsyncWatch:
         if self._connection is None:
-            await self._start(Deadline(None))
+            await self._start(self._deadline)
         return self
 
     async def __aexit__(
@@ -115,7 +123,7 @@ class AsyncWatch:
     async def _start(self, deadline: Deadline) -> AsyncConnection:
         if self._closed:
             raise Closed
-        connection = await self._connect()
+        connection = await self._connect(deadline)
         try:
             await connection.send(self._watching.message(), deadline)
         except BaseException:
@@ -170,7 +178,7 @@ class AsyncClient:
 
     async def __aenter__(self) -> AsyncClient:
         async with self._lock:
-            self._connection = self._connected()
+            self._connection = await self._connected(Deadline(self._timeout_seconds))
         return self
 
     async def __aexit__(
@@ -361,7 +369,7 @@ class AsyncClient:
             reconnect=reconnect,
             on_lost=on_lost,
         )
-        return AsyncWatch(self._connect_watch, watching)
+        return AsyncWatch(self._connect_watch, watching, Deadline(self._timeout_seconds))
 
     async def wait_for(
         self,
@@ -402,12 +410,17 @@ class AsyncClient:
     async def _wait(self, waiting: Waiting, reconnect: bool) -> Waiting:
         wanted = waiting.condition
         await self._recount(waiting)
-        async with self.watch(
+        watching = Watching(
             capabilities=wanted.capabilities,
             names=wanted.names,
+            snapshot=True,
+            content="json",
+            since=None,
+            instance=None,
             reconnect=reconnect,
             on_lost=waiting.lose,
-        ) as watch:
+        )
+        async with AsyncWatch(self._connect_watch, watching, waiting.deadline) as watch:
             while not waiting.reached:
                 event = await watch.next(waiting.pause())
                 if event is None:
@@ -429,7 +442,7 @@ class AsyncClient:
     async def _ask(self, asked: Question[T], timeout_seconds: float | None = None) -> T:
         deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         async with self._lock:
-            self._connection = connection = self._connected()
+            self._connection = connection = await self._connected(deadline)
             try:
                 replies = await self._replies(connection, asked.message, deadline)
             except BaseException:
@@ -450,16 +463,16 @@ class AsyncClient:
             if replies.take(reply):
                 return replies.taken
 
-    def _connected(self) -> AsyncConnection:
+    async def _connected(self, deadline: Deadline) -> AsyncConnection:
         if self._closed:
             raise Closed
-        return self._take() or self._connect()
+        return self._take() or await self._connect(deadline)
 
-    async def _connect_watch(self) -> AsyncConnection:
+    async def _connect_watch(self, deadline: Deadline) -> AsyncConnection:
         if self._lock.locked():
-            return self._connect()
+            return await self._connect(deadline)
         async with self._lock:  # the next call opens another connection
-            return self._take() or self._connect()
+            return self._take() or await self._connect(deadline)
 
     def _take(self) -> AsyncConnection | None:
         connection, self._connection = self._connection, None
@@ -468,10 +481,22 @@ class AsyncClient:
         connection.close()
         return None
 
-    def _connect(self) -> AsyncConnection:
-        connection = AsyncConnection(self._paths, self._limit_bytes)
-        self.path = connection.path
-        return connection
+    async def _connect(self, deadline: Deadline) -> AsyncConnection:
+        place = deadline if deadline.seconds is not None else Deadline(CONNECT_SECONDS)
+        while True:
+            try:
+                connection = AsyncConnection(self._paths, self._limit_bytes)
+            except BacklogFull as error:
+                left = place.left or 0
+                if left == 0 and deadline.seconds is not None:
+                    what = f"{error.path} to accept a connection"
+                    raise TimedOut(what, deadline.seconds) from None
+                if left == 0:
+                    raise
+                await sleep(min(left, BACKLOG_PAUSE_SECONDS))
+            else:
+                self.path = connection.path
+                return connection
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

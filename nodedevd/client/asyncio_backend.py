@@ -23,7 +23,7 @@ class AsyncConnection(DaemonConnection):
     """A connection that waits on the event loop."""
 
     def __init__(self, paths: Sequence[str], limit_bytes: int) -> None:
-        super().__init__(paths, limit_bytes, blocking=False)
+        super().__init__(paths, limit_bytes)
         self._waiter: asyncio.Future[None] | None = None
 
     def close(self) -> None:

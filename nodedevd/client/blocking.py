@@ -15,7 +15,13 @@ import msgspec
 from nodedevd.client import question
 from nodedevd.client.blocking_backend import BlockingConnection, Lock, connect_now, sleep
 from nodedevd.client.conditions import Condition, Predicate, Waiting
-from nodedevd.client.connection import ANSWER_LIMIT_BYTES, Replies
+from nodedevd.client.connection import (
+    ANSWER_LIMIT_BYTES,
+    BACKLOG_PAUSE_SECONDS,
+    CONNECT_SECONDS,
+    BacklogFull,
+    Replies,
+)
 from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.question import Question, words
@@ -44,18 +50,20 @@ class Watch:
 
     def __init__(
         self,
-        connect: Callable[[], BlockingConnection],
+        connect: Callable[[Deadline], BlockingConnection],
         watching: Watching,
+        deadline: Deadline,
     ) -> None:
         self._connect = connect
         self._watching = watching
+        self._deadline = deadline
         self._closed = False
         self._connection: BlockingConnection | None = None
         connect_now(self)
 
     def __enter__(self) -> Watch:
         if self._connection is None:
-            self._start(Deadline(None))
+            self._start(self._deadline)
         return self
 
     def __exit__(
@@ -115,7 +123,7 @@ class Watch:
     def _start(self, deadline: Deadline) -> BlockingConnection:
         if self._closed:
             raise Closed
-        connection = self._connect()
+        connection = self._connect(deadline)
         try:
             connection.send(self._watching.message(), deadline)
         except BaseException:
@@ -170,7 +178,7 @@ class Client:
 
     def __enter__(self) -> Client:
         with self._lock:
-            self._connection = self._connected()
+            self._connection = self._connected(Deadline(self._timeout_seconds))
         return self
 
     def __exit__(
@@ -361,7 +369,7 @@ class Client:
             reconnect=reconnect,
             on_lost=on_lost,
         )
-        return Watch(self._connect_watch, watching)
+        return Watch(self._connect_watch, watching, Deadline(self._timeout_seconds))
 
     def wait_for(
         self,
@@ -402,12 +410,17 @@ class Client:
     def _wait(self, waiting: Waiting, reconnect: bool) -> Waiting:
         wanted = waiting.condition
         self._recount(waiting)
-        with self.watch(
+        watching = Watching(
             capabilities=wanted.capabilities,
             names=wanted.names,
+            snapshot=True,
+            content="json",
+            since=None,
+            instance=None,
             reconnect=reconnect,
             on_lost=waiting.lose,
-        ) as watch:
+        )
+        with Watch(self._connect_watch, watching, waiting.deadline) as watch:
             while not waiting.reached:
                 event = watch.next(waiting.pause())
                 if event is None:
@@ -429,7 +442,7 @@ class Client:
     def _ask(self, asked: Question[T], timeout_seconds: float | None = None) -> T:
         deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
-            self._connection = connection = self._connected()
+            self._connection = connection = self._connected(deadline)
             try:
                 replies = self._replies(connection, asked.message, deadline)
             except BaseException:
@@ -450,16 +463,16 @@ class Client:
             if replies.take(reply):
                 return replies.taken
 
-    def _connected(self) -> BlockingConnection:
+    def _connected(self, deadline: Deadline) -> BlockingConnection:
         if self._closed:
             raise Closed
-        return self._take() or self._connect()
+        return self._take() or self._connect(deadline)
 
-    def _connect_watch(self) -> BlockingConnection:
+    def _connect_watch(self, deadline: Deadline) -> BlockingConnection:
         if self._lock.locked():
-            return self._connect()
+            return self._connect(deadline)
         with self._lock:  # the next call opens another connection
-            return self._take() or self._connect()
+            return self._take() or self._connect(deadline)
 
     def _take(self) -> BlockingConnection | None:
         connection, self._connection = self._connection, None
@@ -468,10 +481,22 @@ class Client:
         connection.close()
         return None
 
-    def _connect(self) -> BlockingConnection:
-        connection = BlockingConnection(self._paths, self._limit_bytes)
-        self.path = connection.path
-        return connection
+    def _connect(self, deadline: Deadline) -> BlockingConnection:
+        place = deadline if deadline.seconds is not None else Deadline(CONNECT_SECONDS)
+        while True:
+            try:
+                connection = BlockingConnection(self._paths, self._limit_bytes)
+            except BacklogFull as error:
+                left = place.left or 0
+                if left == 0 and deadline.seconds is not None:
+                    what = f"{error.path} to accept a connection"
+                    raise TimedOut(what, deadline.seconds) from None
+                if left == 0:
+                    raise
+                sleep(min(left, BACKLOG_PAUSE_SECONDS))
+            else:
+                self.path = connection.path
+                return connection
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -30,7 +30,7 @@ class BlockingConnection(DaemonConnection):
     """A connection that waits by blocking the thread."""
 
     def __init__(self, paths: Sequence[str], limit_bytes: int) -> None:
-        super().__init__(paths, limit_bytes, blocking=True)
+        super().__init__(paths, limit_bytes)
         self._poll = select.poll()
         self._poll.register(self.socket, select.POLLIN)
 

@@ -102,7 +102,7 @@ class Waiting:
         self._ready = False
         self._lost = False
         self._on_lost = on_lost
-        self._deadline = Deadline(timeout_seconds)
+        self.deadline = Deadline(timeout_seconds)
         self.answer_seconds = None if timeout_seconds is None else ANSWER_SECONDS
         """the longest time for a reply of the daemon; None is no limit"""
         self._answer = Deadline(self.answer_seconds)
@@ -114,11 +114,11 @@ class Waiting:
 
     def pause(self) -> float | None:
         """Return for how many seconds to wait for the next event. Raises TimedOut."""
-        left = self._deadline.left
+        left = self.deadline.left
         if not self._ready and left is not None:
             left = max(left, self._answer.left or 0)
         if left == 0:
-            raise TimedOut(self.condition.what, self._deadline.seconds or 0, self._state())
+            raise TimedOut(self.condition.what, self.deadline.seconds or 0, self._state())
         if self._ready and self.condition.recount is not None:
             return _RECOUNT_SECONDS if left is None else min(_RECOUNT_SECONDS, left)
         return left

@@ -16,18 +16,30 @@ from nodedevd.varlink import Malformed, Reply, ReplyDecoder
 
 ANSWER_LIMIT_BYTES: Final = 1 << 30
 """The largest answer that is accepted, in all its replies."""
+CONNECT_SECONDS: Final = 10.0
+"""How long a call without a timeout waits for a place in the daemon's backlog."""
+BACKLOG_PAUSE_SECONDS: Final = 0.02
+"""Interval between attempts to connect: no event reports that a backlog has a place."""
 _RECEIVE_BYTES: Final = 1 << 18
+
+
+class BacklogFull(NoDaemon):
+    """More clients wait for the daemon than its backlog has places, listen(2)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__((path,), "too many clients wait to be accepted")
+        self.path = path
 
 
 class DaemonConnection:
     """A connected, non-blocking socket, and what has arrived on it.
 
-    Raises NoDaemon if no daemon answers on any of the paths. With `blocking`, connecting waits
-    for a daemon whose backlog is full.
+    Raises NoDaemon if no daemon answers on any of the paths; BacklogFull, which is one, if too
+    many other clients wait there.
     """
 
-    def __init__(self, paths: Sequence[str], limit_bytes: int, *, blocking: bool) -> None:
-        self.path, self.socket = _connect(paths, blocking=blocking)
+    def __init__(self, paths: Sequence[str], limit_bytes: int) -> None:
+        self.path, self.socket = _connect(paths)
         self._decoder = ReplyDecoder(limit_bytes)
 
     def close(self) -> None:
@@ -86,17 +98,20 @@ class Replies:
         return not reply.continues
 
 
-def _connect(paths: Sequence[str], *, blocking: bool) -> tuple[str, socket.socket]:
+def _connect(paths: Sequence[str]) -> tuple[str, socket.socket]:
     reasons = []
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(blocking)
+        # Blocking, connect(2) waits for a place in a full backlog, and no timeout ends that.
+        connection.setblocking(False)
         try:
             connection.connect(path)
+        except BlockingIOError:
+            connection.close()
+            raise BacklogFull(path) from None
         except OSError as error:
             connection.close()
             reasons.append(error.strerror or str(error))
             continue
-        connection.setblocking(False)
         return path, connection
     raise NoDaemon(tuple(paths), ", ".join(dict.fromkeys(reasons)).lower())

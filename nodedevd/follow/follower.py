@@ -21,23 +21,25 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from functools import partial
 
+from nodedevd.follow.hangs import TooManyHang
 from nodedevd.follow.missed import MissedChanges
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Scan, Work
 from nodedevd.follow.rereads import Rereads
 from nodedevd.follow.retries import Retries, delay
 from nodedevd.follow.sources import Monitor, Reports, Sources
-from nodedevd.follow.supervisor import Stuck, Supervisor
+from nodedevd.follow.supervisor import Supervisor
 from nodedevd.follow.volatile import VolatileValues
 from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
+from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
 from nodedevd.model.store import Store
-from nodedevd.text import abbreviated
-from nodedevd.tree.read import Job, rescan
+from nodedevd.text import abbreviated, printable_path
+from nodedevd.tree.read import rescan
 from nodedevd.tree.touched import touched_paths
 from nodedevd.tree.unread import HostNotRead
 from nodedevd.tree.update import update
@@ -78,7 +80,7 @@ class Follower(Reports):
         self.rereads = Rereads(self.pending, store, options)
         self.retries = Retries(self.pending)
         self.missed = MissedChanges()
-        self.reads = Supervisor(lambda path: self.pending.touch({path}), options.stuck_seconds)
+        self.reads = Supervisor(self._on_answer, options.stuck_seconds, options.hanging_at_most)
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
         self._sysroot = sysroot
         self._store = store
@@ -115,6 +117,10 @@ class Follower(Reports):
         self.pending.close()
         self.reads.close(timeout_seconds)
 
+    def reread(self) -> None:
+        """Have the whole host read again, as soon as the current job ends."""
+        self.pending.request(Scan.RECONCILE)
+
     @property
     def followed(self) -> Followed:
         """The follower's part of a status."""
@@ -128,7 +134,7 @@ class Follower(Reports):
             monitor_errors=self.sources.errors,
             rescans=max(self._scans - 1, 0),
             missed_changes=self.missed.count,
-            unanswered_reads=self.reads.unanswered(),
+            unanswered_reads=self.reads.hangs.unanswered(),
             watchers=self._store.subscriptions,
         )
 
@@ -151,6 +157,13 @@ class Follower(Reports):
         self.missed.clear()
         self.pending.request(Scan.RESCAN)
 
+    def _on_answer(self, path: str) -> None:
+        """Have read again what was left out as long as its read hung."""
+        if self._store.snapshot.at(printable_path(path)) is not None:
+            self.pending.touch({path})
+        else:  # a directory, or a file of the whole host
+            self.pending.request(Scan.RESCAN)
+
     # -- jobs --------------------------------------------------------------------------
 
     async def _run_jobs(self) -> None:
@@ -164,6 +177,8 @@ class Follower(Reports):
         """Read what is pending; a host that cannot be read is logged once and tried again."""
         try:
             return await self._read()
+        except TooManyHang as error:
+            log.error("%s: trying again every %g s", error, RETRY_SECONDS)
         except Exception:
             log.exception("cannot read the host: trying again every %g s", RETRY_SECONDS)
         while True:
@@ -182,17 +197,9 @@ class Follower(Reports):
         return True
 
     async def _read(self) -> None:
-        """Read what is pending and publish it; leave out devices whose read hangs."""
-        while True:
-            try:
-                return await self._job()
-            except Stuck as stuck:
-                self.pending.touch({stuck.path})  # It is published as stale.
+        """Take what is pending, read it, and publish it; leave out what hangs.
 
-    async def _job(self) -> None:
-        """Take what is pending, read it, and publish it.
-
-        Raises Stuck, and whatever the read raises; what was taken is pending again then.
+        Raises whatever the read raises; what was taken is pending again then.
         """
         if self.pending.scan is Scan.RECONCILE:
             self.sources.follow_udevd()
@@ -232,12 +239,10 @@ class Follower(Reports):
             self._store.publish(update)
 
 
-def _read(
-    sysroot: Sysroot, old: Snapshot, work: Work, job: Job, unanswered: frozenset[str]
-) -> Update:
+def _read(sysroot: Sysroot, old: Snapshot, work: Work, job: Job) -> Update:
     """Read what a job took; runs in the worker thread."""
     if work.scan:
-        return rescan(sysroot, old, job=job, unanswered=unanswered, tolerated=work.tolerated)
+        return rescan(sysroot, old, job=job, tolerated=work.tolerated)
     return update(
         sysroot,
         old,
@@ -245,6 +250,5 @@ def _read(
         volatile=work.volatile,
         polled=work.polled,
         job=job,
-        unanswered=unanswered,
         tolerated=work.tolerated,
     )

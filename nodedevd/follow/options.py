@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from nodedevd.follow.supervisor import STUCK_SECONDS
+from nodedevd.descriptors import HANGING_AT_MOST
+from nodedevd.follow.hangs import STUCK_SECONDS
 from nodedevd.host.events.udev import RECEIVE_BUFFER_BYTES
 
 EventChoice = Literal["auto", "udev", "kernel", "none"]
@@ -29,3 +30,5 @@ class FollowOptions(msgspec.Struct, frozen=True):
     """requested size of the receive buffer for uevents"""
     stuck_seconds: float = STUCK_SECONDS
     """time after which a device whose read hangs is left out"""
+    hanging_at_most: int = HANGING_AT_MOST
+    """reads that may hang at the same time; beyond it, the host is not read until one returns"""

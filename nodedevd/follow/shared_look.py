@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
-from nodedevd.follow.worker_thread import WorkerThread
+from nodedevd.descriptors import HANGING_AT_MOST
+from nodedevd.follow.hangs import STUCK_SECONDS, TooManyHang
+from nodedevd.follow.supervisor import Supervisor
+from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.questions.in_use import VfioUsage, read_usage
 
@@ -30,24 +34,27 @@ class SharedLook(Generic[T]):
     def __init__(
         self,
         name: str,
-        look: Callable[[], T],
+        look: Callable[[Job], T],
         *,
         unanswered: T | None = None,
         seconds: float = LOOK_SECONDS,
+        stuck_seconds: float = STUCK_SECONDS,
+        hanging_at_most: int = HANGING_AT_MOST,
     ) -> None:
         """Make a look.
 
         Args:
             name: The name of its thread.
-            look: Looks, in that thread.
+            look: Looks, in that thread; called again without what hangs, as by `Supervisor.run`.
             unanswered: What callers get after the timeout; without it, TimeoutError is raised.
             seconds: The timeout.
+            stuck_seconds: The time after which a read is taken for one that hangs.
+            hanging_at_most: How many reads may hang; with more, a look fails.
         """
-        self._name = name
         self._look = look
         self._unanswered = unanswered
         self._seconds = seconds
-        self._thread: WorkerThread | None = None
+        self._reads = Supervisor(lambda path: None, stuck_seconds, hanging_at_most, name)
         self._current: asyncio.Future[T] | None = None
         self._next: asyncio.Future[T] | None = None
 
@@ -58,18 +65,16 @@ class SharedLook(Generic[T]):
             self._next.add_done_callback(_retrieve)
         try:
             return await asyncio.wait_for(asyncio.shield(self._next), self._seconds)
-        except TimeoutError:
+        except (TimeoutError, TooManyHang) as error:
             if self._unanswered is None:
-                raise
+                raise TimeoutError(str(error)) from error
             return self._unanswered
 
     async def _after(self, current: asyncio.Future[T] | None) -> T:
         if current is not None:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
-        if self._thread is None:
-            self._thread = WorkerThread(self._name)
-        return await self._thread.run(self._look)
+        return await self._reads.run(self._look)
 
     async def close(self, timeout_seconds: float) -> None:
         """Stop; a look that has not returned after the timeout is left to its thread."""
@@ -78,8 +83,7 @@ class SharedLook(Generic[T]):
             task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
-        if self._thread is not None:
-            self._thread.close(timeout_seconds)
+        self._reads.close(timeout_seconds)
 
 
 def _retrieve(future: asyncio.Future[T]) -> None:
@@ -88,12 +92,19 @@ def _retrieve(future: asyncio.Future[T]) -> None:
         future.exception()
 
 
+def looking(sysroot: Sysroot, read: Callable[[Sysroot], T]) -> Callable[[Job], T]:
+    """Return a look that reads something of a host."""
+    return lambda job: read(sysroot.during(job).reporting())
+
+
 def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
     """Look at the processes once, without a running event loop. Raises OSError."""
 
     async def run() -> VfioUsage:
         look = SharedLook(
-            "in-use", lambda: read_usage(sysroot, progress=progress), unanswered=UNANSWERED
+            "in-use",
+            looking(sysroot, partial(read_usage, progress=progress)),
+            unanswered=UNANSWERED,
         )
         try:
             return await look.look()

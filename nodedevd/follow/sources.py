@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_AT_ONCE = 500
 """Events that one source delivers before the event loop serves others."""
+FAILURES_AT_MOST = 100
+"""Errors in a row after which a monitor counts as broken: the error does not go away by reading."""
 REOPEN_SECONDS = 1.0
 """Interval between attempts to open a monitor."""
 LOST_LOG_SECONDS = 10.0
@@ -103,12 +105,14 @@ class Source(Generic[E]):
         self._on_gap = on_gap
         self._reopening: asyncio.Task[None] | None = None
         self._lost_at = -math.inf
+        self._failures = 0
+        """errors in a row, without an event in between"""
 
     def open(self) -> None:
         """Open the monitor; one that cannot be opened is tried again every second."""
         try:
             self._open()
-        except OSError as error:
+        except Exception as error:
             log.warning(
                 "cannot receive %s: %s; trying again every %g s,"
                 " and finding changes by the reconcile alone",
@@ -122,13 +126,14 @@ class Source(Generic[E]):
         """Close the monitor, and do not open it again."""
         if self._reopening is not None:
             self._reopening.cancel()
-        if self.monitor is not None:
-            asyncio.get_running_loop().remove_reader(self.monitor.fileno())
-            self.monitor.close()
-            self.monitor = None
+        monitor, self.monitor = self.monitor, None
+        if monitor is not None:
+            asyncio.get_running_loop().remove_reader(monitor.fileno())
+            monitor.close()
 
     def _open(self) -> None:
         monitor = self.monitor = self._open_monitor()
+        self._failures = 0
         asyncio.get_running_loop().add_reader(monitor.fileno(), self._on_readable, monitor)
         self._on_gap()  # Nothing reported what happened until now.
 
@@ -138,13 +143,17 @@ class Source(Generic[E]):
     async def _reopen(self) -> None:
         while self.monitor is None:
             await asyncio.sleep(REOPEN_SECONDS)
-            with suppress(OSError):
+            with suppress(Exception):
                 self._open()
 
     def _on_readable(self, monitor: Monitor[E]) -> None:
         events, error = self._take(monitor)
         if events:
-            self._deliver(events)
+            try:
+                self._deliver(events)
+            except Exception:
+                log.exception("cannot follow %s: reading the whole host again", self._events)
+                self._on_gap()
         if error is not None:
             self._recover(monitor, error)
 
@@ -157,7 +166,12 @@ class Source(Generic[E]):
                 events.append(event)
         except EventsLost as lost:
             error = lost
+        except Exception as unexpected:
+            # Whatever it is, what was received stays readable: without a recovery the loop spins.
+            log.exception("cannot receive %s", self._events)
+            error = EventsLost(repr(unexpected), overflow=False, usable=False)
         if events:
+            self._failures = 0
             self.counts.events += len(events)
             self.counts.last_event = now()
         return events, error
@@ -165,7 +179,8 @@ class Source(Generic[E]):
     def _recover(self, monitor: Monitor[E], error: EventsLost) -> None:
         """Report the gap, as soon as a scan after it misses nothing."""
         self._note(error)
-        if error.usable:
+        self._failures += 1
+        if error.usable and self._failures <= FAILURES_AT_MOST:
             # netlink(7) drops events, without another error, until all that it holds is
             # received.
             loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from nodedevd.host.lines import lines_of
 from nodedevd.host.nvme_multipath import controllers_of, is_multipath
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.host.tolerant import TolerantReads
@@ -82,13 +83,13 @@ def _devices_below(reads: TolerantReads, directory: str) -> Iterator[tuple[str, 
         names = reads.names(path)
         if "uevent" in names:
             kind = "b" if reads.target_name(f"{path}/subsystem") == "block" else "c"
-            yield kind, (reads.text(f"{path}/dev") or "").strip(), path
+            yield kind, (reads.text(f"{path}/dev") or "").removesuffix("\n"), path
         todo += [one for name in names if reads.is_directory(one := f"{path}/{name}")]
 
 
 def _name(reads: TolerantReads, path: str) -> str | None:
     """Return the name of a device's node below /dev, None if it has none."""
-    for line in (reads.text(f"{path}/uevent") or "").splitlines():
+    for line in lines_of(reads.text(f"{path}/uevent") or ""):
         if line.startswith("DEVNAME="):
             return line.removeprefix("DEVNAME=") or None
     return None

@@ -47,7 +47,8 @@ def fault_of(attribute: str, error: OSError) -> Fault:
         return Fault(attribute, "refused", name)
     if error.errno in _MALFORMED:
         return Fault(attribute, "malformed", name)
-    return Fault(attribute, "unreadable", f"{name}: {os.strerror(error.errno or 0)}")
+    reason = error.strerror or os.strerror(error.errno or 0)
+    return Fault(attribute, "unreadable", f"{name}: {reason}")
 
 
 class Faults(list[Fault]):

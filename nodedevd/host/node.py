@@ -10,18 +10,20 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.faults import ABSENT, GONE, SHORTAGE, Fault, FaultCode, Faults
+from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import LinksInCircle, Sysroot
 from nodedevd.host.udev_db import DIRECTORY as UDEV_DATA
 from nodedevd.host.udev_db import UdevData, device_id
 from nodedevd.host.udev_db import parse as parse_udev_data
+from nodedevd.lazy import lazy
 from nodedevd.text import printable_path
 
 # int() accepts more: blanks, signs, underscores, digits of other scripts, 0x twice.
 _NUMBER = {10: re.compile("[0-9]{1,19}"), 16: re.compile("(?:0[xX])?[0-9a-fA-F]{1,16}")}
+_PADDING = " \t\n"
 _INT64_MAX = 2**63 - 1
 
 
@@ -85,13 +87,16 @@ class Node:
             self.fault(attribute, "malformed", "not UTF-8")
             return data.decode("utf-8", "backslashreplace")
 
-    @cached_property
+    @lazy
     def uevent(self) -> Mapping[str, str]:
-        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME."""
-        lines = (self.read("uevent") or "").splitlines()
-        return dict([line.split("=", 1) for line in lines if "=" in line])
+        """The variables of the file `uevent`, such as DEVTYPE, MAJOR, DEVNAME.
 
-    @cached_property
+        The kernel writes its own before those of the driver: the first one of a name counts.
+        """
+        lines = lines_of(self.read("uevent") or "")
+        return dict([line.split("=", 1) for line in reversed(lines) if "=" in line])
+
+    @lazy
     def udev(self) -> UdevData:
         """The entry in udevd's database; empty if it has none, or udevd is not running."""
         path = f"{UDEV_DATA}/{device_id(self.subsystem, self.sysname, self.uevent)}"
@@ -128,7 +133,7 @@ class Node:
     def read_padded(self, attribute: str, *, absent: Collection[int] = ()) -> str | None:
         """Read text that the driver pads with blanks to a fixed width; None if it is blank."""
         text = self.read(attribute, absent=absent)
-        return None if text is None else text.strip() or None
+        return None if text is None else text.strip(_PADDING) or None
 
     def read_number(self, attribute: str, *, base: int = 10, promised: bool = False) -> int | None:
         """Read an attribute as an unsigned number; other text is a fault."""

@@ -18,6 +18,8 @@ from threading import get_ident
 import msgspec
 
 from nodedevd.host.faults import ABSENT, SHORTAGE
+from nodedevd.host.job import Job, Unanswered
+from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Progress, Sysroot
 
 PROC = "/proc"
@@ -71,7 +73,11 @@ class ProcessScan(msgspec.Struct, frozen=True):
 
 
 def scan_processes(
-    nodes: Mapping[str, int | None], *, proc: str = PROC, progress: Progress | None = None
+    nodes: Mapping[str, int | None],
+    *,
+    proc: str = PROC,
+    progress: Progress | None = None,
+    job: Job | None = None,
 ) -> ProcessScan:
     """Look once through the descriptors of every process. Raises OSError without a /proc.
 
@@ -81,14 +87,21 @@ def scan_processes(
     thread that has its own, nor a file on its way through a socket.
     """
     assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
+    job = job or Job()
     paths = {number: path for path, number in nodes.items() if number is not None}
-    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    pids = [name for name in os.listdir(proc) if name.isascii() and name.isdigit()]
     open_files = []
     unseen = 0
     for done, pid in enumerate(pids):
         if progress is not None:
             progress(done, len(pids))
-        held = _Held(f"{proc}/{pid}", nodes, paths)
+        try:
+            # To ask about an open file can hang, as on a dead network file system.
+            with job.besides(f"{proc}/{pid}"):
+                held = _Held(f"{proc}/{pid}", nodes, paths)
+        except Unanswered:
+            unseen += 1
+            continue
         unseen += held.refused
         if held.nodes or held.devices or held.unidentified:
             process = Process(int(pid), _name(f"{proc}/{pid}"))
@@ -161,9 +174,9 @@ def _hides(proc: str) -> bool:
     if os.readlink(f"{proc}/self/ns/pid") != _FIRST_PID_NAMESPACE:
         return True
     options = ""
-    for line in os.fsdecode(_read(f"{proc}/self/mountinfo")).splitlines():
+    for line in lines_of(os.fsdecode(_read(f"{proc}/self/mountinfo"))):
         mount, _, file_system = line.partition(" - ")
-        if mount.split(" ")[4] == PROC:  # the last one lies over the others
+        if mount.split(" ")[4:5] == [PROC]:  # the last one lies over the others
             options = file_system.split(" ")[-1]
     if _HIDEPID.search(options) is None:
         return False

@@ -8,19 +8,21 @@ chroot(2) would.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import posixpath
 import stat
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from nodedevd.errors import NoDevices, NotASysroot
 from nodedevd.host.addresses import interfaces_with_address
 from nodedevd.host.devlink import is_switchdev
 from nodedevd.host.ethtool import active_features
 from nodedevd.host.faults import GONE
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.pci_ids import PciIds
 
@@ -56,13 +58,14 @@ class Sysroot:
         self.live = self.root == "/"
         """whether it is the host that this process runs on"""
         self._prefix = "" if self.live else self.root
+        self.job = Job()
+        """where reads are reported"""
         self.alike: dict[object, Any] = {}
         """what was read for one of several that are the same, until `forget`"""
         self.remembered: dict[object, Any] = {}
         """what stays true and cannot always be read, such as the name of a type"""
         self._real: dict[str, str] = {}
         self._plain: set[str] = set()
-        self._pci_ids: PciIds | None = None
         # The file system, in four calls: the kernel's, or an archive's.
         self._listdir: Callable[[str], list[str]] = os.listdir
         self._readlink: Callable[[str], str] = os.readlink
@@ -75,6 +78,26 @@ class Sysroot:
             self._prefix = ""
             self._listdir, self._readlink = archive.listdir, archive.readlink
             self._lstat, self._read = archive.lstat, archive.read
+
+    def during(self, job: Job) -> Self:
+        """Return the same host for one job, with caches of its own."""
+        other = copy.copy(self)
+        other.job = job
+        other.alike, other._real, other._plain = {}, {}, set()
+        return other
+
+    def reporting(self) -> Self:
+        """Return the same host, each of whose calls is reported to the job.
+
+        It is for all that is read besides devices, and shares the caches.
+        """
+        other = copy.copy(self)
+        reported, prefix = self.job.reported, self._prefix
+        other._listdir = reported(self._listdir, prefix)
+        other._readlink = reported(self._readlink, prefix)
+        other._lstat = reported(self._lstat, prefix)
+        other._read = reported(self._read, prefix)
+        return other
 
     def check(self) -> None:
         """Raise `NotASysroot` unless the root holds a directory `sys`, with something in `devices`.
@@ -245,18 +268,26 @@ class Sysroot:
 
     @property
     def pci_ids(self) -> PciIds:
-        """The host's own PCI ID database; an empty one if it has none. Raises OSError."""
-        if self._pci_ids is None:
-            self._pci_ids = self._read_pci_ids()
-        return self._pci_ids
+        """The host's own PCI ID database; an empty one if it has none, or its read hangs.
+
+        Raises OSError.
+        """
+        known: PciIds | None = self.remembered.get(PciIds)
+        if known is None:
+            try:
+                known = self.remembered[PciIds] = self._read_pci_ids()
+            except Unanswered:
+                return PciIds(b"")
+        return known
 
     def _read_pci_ids(self) -> PciIds:
         for path in PCI_IDS_PATHS:
-            try:
-                return PciIds(self.read(self.resolve(path)))
-            except OSError as error:
-                if not is_absence(error):
-                    raise
+            with self.job.besides(path):
+                try:
+                    return PciIds(self.read(self.resolve(path)))
+                except OSError as error:
+                    if not is_absence(error):
+                        raise
         return PciIds(b"")
 
     def _status(self, path: str, *, follow: bool = False) -> os.stat_result | None:

@@ -2,6 +2,7 @@
 
 Reads  /run/udev/data/<id>, one small file a device
 Form   E:KEY=VALUE is a property, S:LINK a symbolic link below /dev; udevd uses the other lines.
+       A value may be text from a disk, such as the label of its file system: any but a newline.
        systemd's src/libsystemd/sd-device writes it, libudev reads it.
 
 To read the files works for a live and a recorded host, and takes a tenth of libudev's time.
@@ -12,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+
+from nodedevd.host.lines import lines_of
 
 DIRECTORY = "/run/udev/data"
 
@@ -28,7 +31,7 @@ def parse(text: str) -> UdevData:
     """Parse an entry."""
     properties = {}
     links = []
-    for line in text.splitlines():
+    for line in lines_of(text):
         if line.startswith("E:"):
             name, equals, value = line[2:].partition("=")
             if equals:

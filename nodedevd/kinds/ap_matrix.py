@@ -6,6 +6,7 @@ ABI    Documentation/arch/s390/vfio-ap.rst; drivers/s390/crypto/vfio_ap_drv.c
 
 from __future__ import annotations
 
+from nodedevd.host.lines import fields_of
 from nodedevd.host.node import Node
 from nodedevd.kinds.base import Capability, Kind, LibvirtForm
 from nodedevd.xml_writer import Out
@@ -20,7 +21,7 @@ class ApMatrix(Capability, frozen=True, gc=False, tag="ap_matrix"):
 
 def read(node: Node) -> ApMatrix:
     """Read the one device of its bus."""
-    return ApMatrix(features=tuple(sorted(set((node.read("features") or "").split()))))
+    return ApMatrix(features=tuple(sorted(set(fields_of(node.read("features") or "")))))
 
 
 def write(cap: ApMatrix, out: Out) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.faults import Fault, Faults
+from nodedevd.host.job import Unanswered
 from nodedevd.host.listing import names_in, target_of
 from nodedevd.host.mdev_paths import MDEV_BUS, MDEV_DEVICES, MDEV_TYPES
 from nodedevd.host.node import Node, parse_number
@@ -177,9 +178,11 @@ def read_inactive(sysroot: Sysroot, path: str, faults: Faults) -> MdevChild | No
         mdev_type = MdevChildType(definition.mdev_type, None, None)
         if parent_path is not None and waits_for is None:
             try:
-                there = _offered(sysroot, parent_path, definition.mdev_type)
-                available = there.read_number("available_instances", promised=True)
-                mdev_type = _type(there)
+                offered = f"{parent_path}/{MDEV_TYPES}/{definition.mdev_type}"
+                with sysroot.job.besides(offered, owner=parent_path):
+                    there = _offered(sysroot, parent_path, definition.mdev_type)
+                    available = there.read_number("available_instances", promised=True)
+                    mdev_type = _type(there)
                 faults.take(there.faults, "mdev_type")
                 waits_for = "capacity" if available == 0 else None
             except NodeGone:
@@ -228,8 +231,13 @@ def _read_type(node: Node, *, expected: bool) -> MdevChildType | None:
         known: MdevChildType | None = node.sysroot.alike.get(target)
         if known is not None:
             return known
-        # Read below the link's target: a path through the link could leave a sysroot.
-        there = Node(node.sysroot, target, subsystem="mdev")
+        with node.sysroot.job.besides(target, owner=target.rpartition(f"/{MDEV_TYPES}/")[0]):
+            # Read below the link's target: a path through the link could leave a sysroot.
+            there = Node(node.sysroot, target, subsystem="mdev")
+            found = _type(there)
+    except Unanswered as error:
+        node.faults.add("mdev_type", error)
+        return MdevChildType(printable_path(str(target).rpartition("/")[2]), None, None)
     except NodeGone:
         if expected:
             node.fault("mdev_type", "absent", "" if target is None else "dangling")
@@ -237,7 +245,6 @@ def _read_type(node: Node, *, expected: bool) -> MdevChildType | None:
     except OSError as error:
         node.faults.add("mdev_type", error)
         return None
-    found = _type(there)
     node.faults.take(there.faults, "mdev_type")
     if not there.faults:
         node.sysroot.keep(target, found)  # for the other mdevs of this parent and type

@@ -17,6 +17,8 @@ from msgspec.structs import replace
 
 from nodedevd.errors import NodeGone
 from nodedevd.host.faults import SHORTAGE
+from nodedevd.host.job import Unanswered
+from nodedevd.host.lines import lines_of
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.base import Capability, DeviceLike, HeldType, Kind, TreeLike
@@ -32,8 +34,8 @@ _NONE_YET = (errno.ENXIO,)
 """What the driver answers for what only a vGPU has, until the function is one: driver 580 in MIG
 mode, https://github.com/bigstack-oss/cubecos/issues/312; earlier releases give empty text."""
 
-_LINE = re.compile(r"\s*([0-9]{1,9})\s*:\s*(\S.*?)\s*")
-_HEADER = re.compile(r"\s*ID\s*:.*", re.IGNORECASE)
+_LINE = re.compile(r"[ \t]*([0-9]{1,9})[ \t]*:[ \t]*([^ \t].*?)[ \t]*")
+_HEADER = re.compile(r"[ \t]*ID[ \t]*:.*", re.IGNORECASE)
 
 
 class VgpuType(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +94,7 @@ def parse_types(text: str) -> tuple[tuple[VgpuType, ...], str | None]:
     """Parse lines `1148  : NVIDIA L40S-2Q` below a heading; also return the first odd line."""
     found = []
     odd = None
-    for line in text.splitlines():
+    for line in lines_of(text):
         match = _LINE.fullmatch(line)
         if match is not None:
             found.append(VgpuType(match[1], match[2], type_facts(match[2], None)))
@@ -143,8 +145,9 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
         if function is None or function == node.path:
             continue
         try:
-            texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
-        except UnicodeDecodeError:
+            with node.sysroot.job.besides(f"{function}/{_CREATABLE}", owner=function):
+                texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
+        except (Unanswered, UnicodeDecodeError):
             continue  # a fault of that function, which reports it
         except OSError as error:
             if error.errno in SHORTAGE:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 
 from nodedevd.errors import NoSuchDevice
 from nodedevd.host.faults import Fault
+from nodedevd.lazy import lazy
 from nodedevd.model.device import Device, filter_words
 from nodedevd.names import device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
 from nodedevd.sorted_map import SortedMap
@@ -102,7 +102,7 @@ class Snapshot:
         """All names, sorted."""
         return self._devices.in_order
 
-    @cached_property
+    @lazy
     def _by_sysname(self) -> Mapping[str, tuple[Device, ...]]:
         found: dict[str, tuple[Device, ...]] = {}
         for device in self:

@@ -10,6 +10,7 @@ Nodes are never opened for this: that would itself be a use, and make a VM fail 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -26,6 +27,7 @@ from nodedevd.model.snapshot import Snapshot
 _GROUPS = "/sys/class/vfio"
 _DEVICES = "/sys/class/vfio-dev"
 _DEVICE_NODES = "/dev/vfio/devices/"
+_NUMBER = re.compile(r"([0-9]{1,4}):([0-9]{1,7})\n?")  # 12 and 20 bits
 _NOIOMMU = "noiommu-"
 """prefix of a group's number when VFIO runs without an IOMMU"""
 
@@ -197,19 +199,22 @@ def read_usage(
         numbers[node] = _number(sysroot, f"{_GROUPS}/{name}")
     if proc is None and sysroot.root != "/":
         return VfioUsage(nodes, reason="other-host")
-    return VfioUsage(nodes, scan_processes(numbers, proc=proc or PROC, progress=progress))
+    return VfioUsage(
+        nodes, scan_processes(numbers, proc=proc or PROC, progress=progress, job=sysroot.job)
+    )
 
 
 def _number(sysroot: Sysroot, path: str) -> int | None:
     try:
-        major, _, minor = sysroot.read(f"{path}/dev").decode().partition(":")
-        return os.makedev(int(major), int(minor))
+        text = sysroot.read(f"{path}/dev").decode()
     except ValueError:
         return None
     except OSError as error:
         if is_absence(error):
             return None
         raise
+    numbers = _NUMBER.fullmatch(text)
+    return None if numbers is None else os.makedev(int(numbers[1]), int(numbers[2]))
 
 
 def _members(sysroot: Sysroot, group: str) -> list[str]:

@@ -24,8 +24,8 @@ _log: Final = logging.getLogger(__name__)
 class ServerLimits(msgspec.Struct, frozen=True):
     """Limits on clients, whichever protocol they speak."""
 
-    max_clients: int = 1024
-    """of each listening socket"""
+    max_clients: int = 4096
+    """of all listening sockets together; each has a descriptor"""
     high_water_bytes: int = 64 * 1024
     """Unread output above which a client gets no more, until it has read three quarters."""
     accept_retry_seconds: float = 1.0
@@ -42,7 +42,7 @@ class Server:
         self.hangups = Hangups(asyncio.get_running_loop())
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self._acceptors: list[_Acceptor] = []
-        self._connections: dict[ClientConnection, _Acceptor] = {}
+        self._connections: set[ClientConnection] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._closing = False
         self._quiet = asyncio.Event()
@@ -93,15 +93,12 @@ class Server:
     def welcome(self, acceptor: _Acceptor, sock: socket.socket, peer: Peer) -> None:
         """Serve a new client."""
         connection = ClientConnection(self, acceptor.factory, peer)
-        self._connections[connection] = acceptor
-        acceptor.clients += 1
+        self._connections.add(connection)
         self._track(asyncio.ensure_future(self._connect(connection, sock)))
 
     def forget(self, connection: ClientConnection) -> None:
         """Note that a connection is closed."""
-        acceptor = self._connections.pop(connection, None)
-        if acceptor is not None:
-            acceptor.clients -= 1
+        self._connections.discard(connection)
         self._check_quiet()
 
     async def _connect(self, connection: ClientConnection, sock: socket.socket) -> None:
@@ -141,7 +138,6 @@ class _Acceptor:
 
     def __init__(self, server: Server, sock: socket.socket, factory: ConversationFactory) -> None:
         self.factory = factory
-        self.clients = 0
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
@@ -171,7 +167,7 @@ class _Acceptor:
                 self._pause(error)
                 return
             sock.setblocking(False)
-            if self.clients < self._limits.max_clients:
+            if self._server.clients < self._limits.max_clients:
                 self._refusing = False
                 credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
                 pid, uid, _gid = _UCRED.unpack(credentials)
@@ -192,6 +188,6 @@ class _Acceptor:
         if not self._refusing:
             self._refusing = True
             path = self._socket.getsockname()
-            _log.warning("%d clients are connected to %s, more are refused", limit, path)
+            _log.warning("%d clients are connected, more are refused on %s", limit, path)
         with sock, suppress(OSError):
             sock.send(self.factory.refusal(limit))

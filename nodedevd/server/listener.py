@@ -2,6 +2,10 @@
 
 The daemon holds a lock beside the socket as long as it runs, which decides between two daemons.
 The kernel releases it with the process, so a socket whose lock is free is stale.
+
+Another user may have files beside the socket, as in /tmp. So the directory is opened once and
+must be one in which no other user can replace a file, the lock must be the daemon's own, and no
+name is looked up twice: the socket has its mode before it has a name.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import grp
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from nodedevd.errors import NodedevError, SocketInUse
 
@@ -38,6 +43,7 @@ class Listener:
     def __init__(self, sock: socket.socket, path: str) -> None:
         self.socket = sock
         self.path = path
+        self._directory: int | None = None
         self._lock: int | None = None
         self._made: os.stat_result | None = None
 
@@ -52,23 +58,38 @@ class Listener:
     def close(self) -> None:
         """Close the socket; remove its file and lock if this daemon created them."""
         self.socket.close()
-        if self._lock is None:
+        if self._directory is None:
             return
-        # The lock is removed last: while it exists, no other daemon creates the socket.
-        _remove(self.path, self._made)
-        _remove(_lock_path(self.path), os.fstat(self._lock))
-        os.close(self._lock)
-        self._lock = None
+        if self._lock is not None:
+            # The lock is removed last: while it exists, no other daemon creates the socket.
+            name = os.path.basename(self.path)
+            _remove(name, self._directory, self._made)
+            _remove(_lock_name(name), self._directory, os.fstat(self._lock))
+            os.close(self._lock)
+            self._lock = None
+        os.close(self._directory)
+        self._directory = None
 
     def _open(self, mode: int, group: int | None, backlog: int) -> None:
-        self._lock = _take_lock(self.path)
-        _clear(self.path)
-        self.socket.bind(self.path)
-        self._made = os.lstat(self.path)
-        # No client may connect before mode and group are set; before listen(2), none can.
-        os.chmod(self.path, mode)
-        if group is not None:
-            os.chown(self.path, -1, group)
+        self._directory = directory = _open_directory(self.path)
+        name = os.path.basename(self.path)
+        self._lock = _take_lock(self.path, directory)
+        _clear(self.path, directory)
+        # bind(2) gives the file the mode of the socket, without the bits of the umask.
+        os.fchmod(self.socket.fileno(), mode)
+        with _umask(0):
+            self.socket.bind(self.path)
+        file = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            made = os.fstat(file)
+            if not stat.S_ISSOCK(made.st_mode) or made.st_uid != os.geteuid():
+                raise BadSocketPath(self.path, "another file took its place; choose another path")
+            self._made = made
+            # No client may connect before the group is set; before listen(2), none can.
+            if group is not None:
+                os.chown(f"/proc/self/fd/{file}", -1, group)
+        finally:
+            os.close(file)
         self.socket.listen(backlog)
 
 
@@ -77,7 +98,8 @@ def open_listener(
 ) -> Listener:
     """Create a socket and listen on it, replacing a stale one.
 
-    Its directory must exist. Raises SocketInUse, BadSocketPath.
+    Its directory must exist, belong to root or to the user of this process, and be such that no
+    other user can replace a file in it. Raises SocketInUse, BadSocketPath.
     """
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > _PATH_BYTES:
@@ -110,8 +132,8 @@ def make_runtime_directory(path: str) -> bool:
     """
     directory = os.path.dirname(path)
     try:
-        os.mkdir(directory)
-        os.chmod(directory, 0o755)  # whatever the umask is
+        with _umask(0o022):
+            os.mkdir(directory)
     except FileExistsError:
         return False
     except OSError as error:
@@ -121,29 +143,69 @@ def make_runtime_directory(path: str) -> bool:
     return True
 
 
-def _take_lock(path: str) -> int:
+def _open_directory(path: str) -> int:
+    """Open the directory of a socket. Raises BadSocketPath if another user can change it."""
+    name = os.path.dirname(path)
+    directory = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    found = os.fstat(directory)
+    reason = None
+    if found.st_uid not in (0, os.geteuid()):
+        reason = (
+            f"the directory {name} belongs to another user, with uid {found.st_uid}, who can"
+            " replace the socket"
+        )
+    elif found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        reason = f"every user can replace files in the directory {name}"
+    if reason is None:
+        return directory
+    os.close(directory)
+    raise BadSocketPath(
+        path, f"{reason}; choose a directory that only its owner can write to, such as one in /run"
+    )
+
+
+def _take_lock(path: str, directory: int) -> int:
     # A link is not followed: it must not make the daemon create a file elsewhere.
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    name = _lock_name(os.path.basename(path))
     while True:
-        lock = os.open(_lock_path(path), flags, 0o600)
         try:
+            lock = os.open(name, flags, 0o600, dir_fd=directory)
+        except OSError as error:
+            error.filename = f"{path}.lock"
+            raise
+        try:
+            found = os.fstat(lock)
+            # Any user who can open a file can hold its lock.
+            if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+                raise BadSocketPath(
+                    path,
+                    f"{path}.lock is no lock of this user's daemon, but a file of the user with"
+                    f" uid {found.st_uid}; remove it, or choose another path",
+                )
+            os.fchmod(lock, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if os.path.samestat(found, there):
+                    return lock
         except BlockingIOError:
             os.close(lock)
             raise SocketInUse(path) from None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.lstat(_lock_path(path))):
-                return lock
+        except BaseException:
+            os.close(lock)
+            raise
         os.close(lock)  # its last holder has just removed it: it excludes no other daemon
 
 
-def _lock_path(path: str) -> str:
-    return f"{path}.lock"
+def _lock_name(name: str) -> str:
+    return f"{name}.lock"
 
 
-def _clear(path: str) -> None:
+def _clear(path: str, directory: int) -> None:
+    name = os.path.basename(path)
     try:
-        found = os.lstat(path)
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
@@ -155,8 +217,7 @@ def _clear(path: str) -> None:
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            _remove(name, directory, found)
             return
         except OSError as error:
             # The backlog is full, or the socket has another type, unix(7): it is in use.
@@ -165,10 +226,20 @@ def _clear(path: str) -> None:
     raise SocketInUse(path)
 
 
-def _remove(path: str, made: os.stat_result | None) -> None:
+def _remove(name: str, directory: int, made: os.stat_result | None) -> None:
     with suppress(OSError):
-        if made is not None and os.path.samestat(made, os.lstat(path)):
-            os.unlink(path)
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if made is not None and os.path.samestat(made, there):
+            os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _reason(error: OSError) -> str:

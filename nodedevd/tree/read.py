@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Set
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from nodedevd.errors import NodedevError, NodeGone, NodeLeaving
+from nodedevd.errors import NodeGone, NodeLeaving
 from nodedevd.host.faults import Fault, Faults
+from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.kinds import KINDS, AnyCapability
 from nodedevd.kinds.base import Kind
-from nodedevd.kinds.system import System, read_host
+from nodedevd.kinds.system import DMI, System, read_host
 from nodedevd.model.changes import Update
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -34,30 +34,6 @@ STALE = Fault("", "unreadable", "a read has not returned; the values are stale")
 """The fault of a device whose read hangs."""
 
 
-class Abandoned(NodedevError):
-    """The result of this job is not needed: another job has replaced it."""
-
-    code = "abandoned"
-
-
-class Job:
-    """The progress of a scan or update: the reading thread reports it, the event loop reads it."""
-
-    def __init__(self) -> None:
-        self.path: str | None = None
-        """the device that is being read"""
-        self.since: float = time.monotonic()
-        """when its read began, as time.monotonic()"""
-        self.abandoned = False
-        """set by the event loop, to end the job at the next device"""
-
-    def start_device(self, path: str) -> None:
-        """Report that the read of a device begins. Raises Abandoned."""
-        if self.abandoned:
-            raise Abandoned
-        self.path, self.since = path, time.monotonic()
-
-
 def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot, HostNotRead, whatever the host does."""
     return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
@@ -68,22 +44,24 @@ def rescan(
     old: Snapshot,
     *,
     job: Job | None = None,
-    unanswered: Set[str] = frozenset(),
     tolerated: Set[str] = frozenset(),
     progress: Progress | None = None,
 ) -> Update:
     """Read every device of a host, and return the differences from `old`.
 
-    Devices at the paths `unanswered`, whose read hangs, are not read and stay as in `old`. What
-    cannot be looked at stays, too; see `Unread`, also for `tolerated`. Raises NotASysroot,
-    Abandoned; HostNotRead for a first scan for which the process is short of descriptors or memory.
+    Devices whose read hangs are not read and stay as in `old`. What an abandoned attempt at the
+    same job has read is not read again. What cannot be looked at stays, too; see `Unread`, also
+    for `tolerated`. Raises NotASysroot, Abandoned; HostNotRead for a first scan for which the
+    process is short of descriptors or memory.
     """
+    job = job or Job()
+    sysroot = sysroot.during(job)
+    outside = sysroot.reporting()
     unread = Unread(old, tolerated)
-    _check(sysroot, unread)
-    sysroot.forget()
-    found = find(sysroot, unread.faults)
+    _check(outside, unread)
+    found = find(outside, unread.faults)
     unread.note_unlisted()
-    reader = Reader(sysroot, old, job or Job(), unanswered, unread)
+    reader = Reader(sysroot, outside, old, unread)
     readings: Readings = dict.fromkeys(old.paths)
     unlisted = bool(unread.paths)
     if unlisted:
@@ -92,15 +70,22 @@ def rescan(
             {path: unread.unlisted(old.at(path)) for path in old.paths if path not in found}
         )
     for number, (path, directories) in enumerate(found.items()):
-        read = reader.read_unlisted if unlisted else reader.read
-        reading = readings[path] = read(path, directories)
+        if path in job.done:
+            reading = readings[path] = job.done[path]
+        else:
+            read = reader.read_unlisted if unlisted else reader.read
+            reading = readings[path] = read(path, directories)
+            if path not in unread.paths:
+                job.done[path] = reading
         if progress is not None:
             progress(number, len(found))
         for mdev in () if reading is None else mdevs_below(path, reading.capabilities):
             if mdev not in found:  # It is being removed, and its bus does not list it any more.
                 readings[mdev] = reader.read_unlisted(mdev)
-    nest(sysroot, old, readings, reader.read_unlisted, unread)
+    nest(outside, old, readings, reader.read_unlisted, unread)
     computer = reader.read_computer()
+    for path in sorted(job.left_out - {fault.attribute for fault in unread.faults}):
+        unread.faults.add(path, Unanswered(path), own=True)
     unread.check_complete()
     update = graft(
         old,
@@ -120,18 +105,17 @@ def _check(sysroot: Sysroot, unread: Unread) -> None:
 
 
 class Reader:
-    """Reads the devices of one job, except those at the paths `unanswered`, whose read hangs.
+    """Reads the devices of one job, except those whose read hangs: these stay as in `old`.
 
-    These stay as they are in `old`, and so does what cannot be read: `unread` has it.
+    `outside` is the same host as `sysroot`, for reads that are of no device. What cannot be read
+    stays as it was, too: `unread` has it.
     """
 
-    def __init__(
-        self, sysroot: Sysroot, old: Snapshot, job: Job, unanswered: Set[str], unread: Unread
-    ) -> None:
+    def __init__(self, sysroot: Sysroot, outside: Sysroot, old: Snapshot, unread: Unread) -> None:
         self._sysroot = sysroot
+        self._outside = outside
         self._old = old
-        self._job = job
-        self._unanswered = unanswered
+        self._job = sysroot.job
         self._unread = unread
 
     def read(self, path: str, listed_in: Iterable[str]) -> Reading | None:
@@ -139,9 +123,11 @@ class Reader:
 
         Raises Abandoned.
         """
-        if path in self._unanswered:
+        if path in self._job.unanswered:
             return _stale(path, listed_in, self._old.at(printable_path(path)))
-        self._job.start_device(path)
+        return self._job.run(path, self._read, path, listed_in)
+
+    def _read(self, path: str, listed_in: Iterable[str]) -> Reading | None:
         faults = Faults()
         reading = None
         try:
@@ -160,7 +146,7 @@ class Reader:
     def read_unlisted(self, path: str, directories: Iterable[str] = ()) -> Reading | None:
         """Read a device that other directories may list besides. Raises Abandoned."""
         try:
-            return self.read(path, {*directories, *listed_in(self._sysroot, path)})
+            return self.read(path, {*directories, *listed_in(self._outside, path)})
         except OSError as error:
             faults = Faults()
             faults.add("", error)
@@ -168,13 +154,16 @@ class Reader:
 
     def read_computer(self) -> Device:
         """Read the root of the tree; it stays as it was if that is not possible."""
+        before = self._old.get(ROOT)
+        if DMI in self._job.unanswered:
+            known = before or _computer(System(), ())
+            return msgspec.structs.replace(known, errors=_with_stale(known.errors))
         faults = Faults()
         try:
-            computer = read_computer(self._sysroot, faults)
+            computer = self._job.run(DMI, read_computer, self._sysroot, faults)
         except OSError as error:
             faults.add("", error)
             computer = _computer(System(), faults)
-        before = self._old.get(ROOT)
         return self._unread.settle_root(computer, before, faults)
 
 
@@ -183,8 +172,12 @@ def _stale(path: str, listed_in: Iterable[str], before: Device | None) -> Readin
     if before is None:
         subsystem = _subsystem(path, listed_in)
         return Reading(printable_path(path), subsystem, None, (), (STALE,), None, ())
-    errors = tuple(error for error in before.errors if error != STALE)
-    return msgspec.structs.replace(Reading.of(before, before.capabilities), errors=(*errors, STALE))
+    reading = Reading.of(before, before.capabilities)
+    return msgspec.structs.replace(reading, errors=_with_stale(before.errors))
+
+
+def _with_stale(errors: Iterable[Fault]) -> tuple[Fault, ...]:
+    return (*[error for error in errors if error != STALE], STALE)
 
 
 def read_device(

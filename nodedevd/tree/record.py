@@ -10,23 +10,27 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeAlias
 
 import msgspec
 
 from nodedevd import __version__
-from nodedevd.errors import AlreadyExists, NotRecordable
-from nodedevd.host.archive.disk import check_empty, check_parent, unpack, write_archive
+from nodedevd.errors import NotRecordable
+from nodedevd.host.archive.disk import write_directory, write_file
+from nodedevd.host.archive.place import opened
 from nodedevd.host.archive.tree import ENDING, FILE_MODE, Archive, leads_out
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import read_device_nodes
 from nodedevd.host.facts import read_host
 from nodedevd.host.faults import Fault
+from nodedevd.host.job import Job
 from nodedevd.host.pci_ids import PATHS as PCI_IDS_PATHS
 from nodedevd.host.sysroot import Sysroot, joined
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import scan
+from nodedevd.tree.read import rescan
 from nodedevd.tree.stand_ins import StandIns
 
 _READABLE = 0o444
@@ -137,41 +141,64 @@ class RecordingSysroot(Sysroot):
         return posixpath.join(self.resolve(directory), name)
 
 
-def record(source: str, target: str, *, raw: bool = False) -> Recorded:
+Run: TypeAlias = Callable[[Callable[[Job], Any]], Any]
+"""Runs a read, with a job to report on, and returns its result."""
+
+
+def _run_now(read: Callable[[Job], Any]) -> Any:
+    return read(Job())
+
+
+def record(source: str, target: str, *, raw: bool = False, run: Run = _run_now) -> Recorded:
     """Record the host below `source`, which may be an archive, into a new file or directory.
 
     A target that ends in `.ttar`, and is not a directory, becomes an archive. With `raw`,
-    identifying values are kept. Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists,
-    NotEmpty, NotRecordable, OSError.
+    identifying values are kept. `run` may call a read again, without what hangs.
+
+    Raises NotASysroot, BadArchive, NoDirectory, AlreadyExists, NotEmpty, UnsafePath,
+    NotRecordable, OSError, and what `run` raises.
     """
-    check_parent(target)
-    as_file = target.endswith(ENDING) and not os.path.isdir(target)
-    if not as_file:
-        check_empty(target)
-    elif os.path.lexists(target):
-        raise AlreadyExists(target)
+    with opened(target) as place:
+        as_file = target.endswith(ENDING) and place.name is not None
+        if as_file:
+            place.check_new()
+        else:
+            place.check_empty()
+        archive, done = _read(source, raw, run)
+        if as_file:
+            write_file(archive, place)
+        else:
+            write_directory(archive, place)
+    return done
+
+
+def _read(source: str, raw: bool, run: Run) -> tuple[Archive, Recorded]:
+    """Return a host as an archive. Raises NotASysroot, BadArchive, NotRecordable, OSError."""
     sysroot = RecordingSysroot(source)
-    snapshot = scan(sysroot)
-    read_host(sysroot)
-    read_assignment_facts(sysroot)
-    read_device_nodes(sysroot)
+    snapshot = run(lambda job: rescan(sysroot, Snapshot(), job=job).snapshot)
+    left_out = run(partial(_read_besides, sysroot))
     stand_ins = None if raw else StandIns()
     files = sorted(sysroot.files.keys() - sysroot.refused - {*PCI_IDS_PATHS})
     try:
         archive = _archive(sysroot, files, stand_ins, _pci_ids(snapshot))
     except ValueError as error:
         raise NotRecordable(sysroot.root, str(error)) from None
-    if as_file:
-        write_archive(archive, target)
-    else:
-        unpack(archive, target)
-    return Recorded(
+    return archive, Recorded(
         devices=len(snapshot),
         files=len(files),
         links=len(sysroot.links),
         replaced=0 if stand_ins is None else stand_ins.count,
-        lost=tuple(_lost(snapshot)),
+        lost=tuple(dict.fromkeys([*_lost(snapshot), *sorted(left_out)])),
     )
+
+
+def _read_besides(sysroot: Sysroot, job: Job) -> set[str]:
+    """Read what is no device; return the paths that were left out because their read hangs."""
+    sysroot = sysroot.during(job).reporting()
+    read_host(sysroot)
+    read_assignment_facts(sysroot)
+    read_device_nodes(sysroot)
+    return job.left_out
 
 
 def _archive(
@@ -202,11 +229,20 @@ def _archive(
 
 def _add_directory(archive: Archive, path: str) -> None:
     """Add a directory and those above it, where they are missing."""
+    missing = []
+    while not _has_directory(archive, path):
+        missing.append(path)
+        path = posixpath.dirname(path)
+    for one in reversed(missing):
+        archive.add_directory(one)
+
+
+def _has_directory(archive: Archive, path: str) -> bool:
     try:
         archive.listdir(path)
     except OSError:
-        _add_directory(archive, posixpath.dirname(path))
-        archive.add_directory(path)
+        return False
+    return True
 
 
 def _inside(path: str, text: str) -> str:
@@ -258,4 +294,4 @@ def _lost(snapshot: Snapshot) -> Iterable[str]:
     for path, faults in groups:
         for fault in faults:
             if fault.code in ("refused", "unreadable"):
-                yield f"{path}/{fault.attribute}"
+                yield f"{path}/{fault.attribute}".rstrip("/") if path else fault.attribute

@@ -7,19 +7,22 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 
 from nodedevd.host.faults import Faults
+from nodedevd.host.job import Job
 from nodedevd.host.listing import target_of
 from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds import KIND_OF
+from nodedevd.kinds import KIND_OF, AnyCapability
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import definitions_directory, find_definitions
 from nodedevd.model.changes import Update
 from nodedevd.model.definitions import is_defined
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.text import printable_path
 from nodedevd.tree.find import listed_in, may_be_device
 from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.nesting import Readings, nest, with_definition
-from nodedevd.tree.read import Job, Reader
+from nodedevd.tree.read import Reader
 from nodedevd.tree.related import neighbours, related
 from nodedevd.tree.unread import Unread
 
@@ -32,7 +35,6 @@ def update(
     volatile: Set[str] = frozenset(),
     polled: Set[str] = frozenset(),
     job: Job | None = None,
-    unanswered: Set[str] = frozenset(),
     tolerated: Set[str] = frozenset(),
 ) -> Update:
     """Read some devices again, and those that change along with them without an event.
@@ -43,30 +45,33 @@ def update(
         touched: Paths to read: of devices, of links in /sys/class, or of mdevctl's directory.
         volatile: Paths of devices of which only volatile values are read.
         polled: Paths of devices that are read if one cheap read shows a change.
-        job: Where to report progress.
-        unanswered: Paths of devices whose read hangs, to be left as they were.
+        job: Where to report progress; it has the devices whose read hangs, which are left as
+            they were.
         tolerated: Paths of new devices that are shown even if they cannot be read; see `Unread`.
 
     Raises Abandoned; NotASysroot if devices are gone because sysfs is.
     """
     job = job or Job()
-    sysroot.forget()
+    sysroot = sysroot.during(job)
+    outside = sysroot.reporting()
     unread = Unread(old, tolerated)
     asked = touched
-    touched = {path for one in touched for path in _devices(sysroot, old, one, unread)}
-    readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - unanswered, job)
+    touched = {path for one in touched for path in _devices(outside, old, one, unread)}
+    # A device whose read hung in an earlier attempt is published as stale.
+    touched |= {path for path in job.hung if old.at(printable_path(path)) is not None}
+    readings, doubtful = _reread_volatile(sysroot, old, volatile - touched - job.unanswered)
     touched |= doubtful
     touched |= {
-        path for path in polled - touched - unanswered if _is_outdated(sysroot, old, path, job)
+        path for path in polled - touched - job.unanswered if _is_outdated(sysroot, old, path)
     }
-    new = _read(sysroot, old, touched, job, unanswered, unread, readings)
+    new = _read(sysroot, outside, old, touched, unread, readings)
     # The kernel sends an event for a device, and none for those that change along with it: a
     # bridge with its port, and a VLAN with that bridge.
     changes = new.changes
     seen = set(touched)
     while others := _others(new) - seen:
         seen |= others
-        new = _read(sysroot, new.snapshot, others, job, unanswered, unread)
+        new = _read(sysroot, outside, new.snapshot, others, unread)
         changes += new.changes
     errors = unread.errors(asked | seen, DEFINITIONS if DEFINITIONS in asked else None)
     snapshot = graft(new.snapshot, errors=errors).snapshot
@@ -78,41 +83,47 @@ def _others(update: Update) -> set[str]:
 
 
 def _reread_volatile(
-    sysroot: Sysroot, old: Snapshot, paths: Iterable[str], job: Job
+    sysroot: Sysroot, old: Snapshot, paths: Iterable[str]
 ) -> tuple[list[Reading], set[str]]:
     """Return the devices whose volatile values differ, and the paths to read as a whole."""
     readings = []
     doubtful = set()
     for path in paths:
-        job.start_device(path)
         device = old.at(path)
         if device is None:
             continue
         if device.errors:
             doubtful.add(path)  # One of them may be of a value that can be read by now.
             continue
-        capabilities = []
-        for capability in device.capabilities:
-            reread = KIND_OF[type(capability)].reread_volatile
-            try:
-                new = capability if reread is None else reread(sysroot, path, capability)
-            except OSError:
-                new = None
-            if new is None:
-                doubtful.add(path)
-                break
-            capabilities.append(new)
-        else:
-            if any(map(operator.is_not, capabilities, device.capabilities)):
-                readings.append(Reading.of(device, tuple(capabilities)))
+        capabilities = sysroot.job.run(path, _volatile, sysroot, path, device)
+        if capabilities is None:
+            doubtful.add(path)
+        elif any(map(operator.is_not, capabilities, device.capabilities)):
+            readings.append(Reading.of(device, capabilities))
     return readings, doubtful
 
 
-def _is_outdated(sysroot: Sysroot, old: Snapshot, path: str, job: Job) -> bool:
+def _volatile(sysroot: Sysroot, path: str, device: Device) -> tuple[AnyCapability, ...] | None:
+    """Return a device's capabilities with their volatile values; None: read it as a whole."""
+    capabilities = []
+    for capability in device.capabilities:
+        reread = KIND_OF[type(capability)].reread_volatile
+        try:
+            new = capability if reread is None else reread(sysroot, path, capability)
+        except OSError:
+            return None
+        if new is None:
+            return None
+        capabilities.append(new)
+    return tuple(capabilities)
+
+
+def _is_outdated(sysroot: Sysroot, old: Snapshot, path: str) -> bool:
     device = old.at(path)
-    if device is None:
-        return False
-    job.start_device(path)
+    return device is not None and sysroot.job.run(path, _differs, sysroot, path, device)
+
+
+def _differs(sysroot: Sysroot, path: str, device: Device) -> bool:
     for capability in device.capabilities:
         outdated = KIND_OF[type(capability)].outdated
         if outdated is not None and outdated(sysroot, path, capability):
@@ -122,26 +133,25 @@ def _is_outdated(sysroot: Sysroot, old: Snapshot, path: str, job: Job) -> bool:
 
 def _read(
     sysroot: Sysroot,
+    outside: Sysroot,
     old: Snapshot,
     paths: Iterable[str],
-    job: Job,
-    unanswered: Set[str],
     unread: Unread,
     besides: Iterable[Reading] = (),
 ) -> Update:
     unread.old = old
-    reader = Reader(sysroot, old, job, unanswered, unread)
+    reader = Reader(sysroot, outside, old, unread)
     readings: Readings = {one.path: one for one in besides}
     # What lies below comes first, so that a parent is read when its new children are known; and
     # an mdev before its definition.
     for path in sorted(paths, reverse=True):
-        if old.at(path) is not None or _may_be_device(sysroot, path, unread):
+        if old.at(path) is not None or _may_be_device(outside, path, unread):
             readings[path] = reader.read_unlisted(path)
-    nest(sysroot, old, readings, reader.read_unlisted, unread)
+    nest(outside, old, readings, reader.read_unlisted, unread)
     left = [path for path, reading in readings.items() if reading is None]
     if any(old.at(path) is not None for path in left):
         with suppress(OSError):
-            sysroot.check()  # Without sysfs every device would be gone.
+            outside.check()  # Without sysfs every device would be gone.
     return graft(old, gone=left, readings=[one for one in readings.values() if one is not None])
 
 

@@ -36,7 +36,7 @@ class FaultySysroot(Sysroot):
         self.reads: list[str] = []
         self._errors = dict(errors or {})
         self._vanishing = vanishing
-        self._left = at
+        self._left = [at]  # shared by the copies that jobs use
 
     def listdir(self, path: str) -> list[str]:
         self._meet(path)
@@ -53,8 +53,8 @@ class FaultySysroot(Sysroot):
     def _meet(self, path: str) -> None:
         self.reads.append(path)
         if self._vanishing is not None and f"{path}/".startswith(f"{self._vanishing}/"):
-            self._left -= 1
-            if self._left == 0:
+            self._left[0] -= 1
+            if self._left[0] == 0:
                 shutil.rmtree(f"{self._prefix}{self._vanishing}")
         number = self._errors.get(path)
         if number is not None:

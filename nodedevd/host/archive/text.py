@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from nodedevd.errors import BadArchive
 from nodedevd.host.archive.tree import DIRECTORY_MODE, FILE_MODE, Archive
+from nodedevd.host.lines import lines_of
 
 LIMIT_BYTES = 64 << 20
 """Size of the largest archive that is read."""
@@ -192,7 +193,7 @@ def _byte(escape: re.Match[bytes]) -> bytes:
 
 def format_archive(archive: Archive) -> bytes:
     """Return an archive as text: the same for the same files, in whatever order they came."""
-    lines = [f"# {line}".rstrip() for line in archive.about.splitlines()]
+    lines = [f"# {line}".rstrip() for line in lines_of(archive.about)]
     for path, content, mode in archive.walk():
         name = _line(os.fsencode(path[1:]).decode(*_AS_TEXT))
         lines.append("")

@@ -149,4 +149,4 @@ def _file_system(reads: TolerantReads, number: str) -> str | None:
 
 def _text(reads: TolerantReads, path: str) -> str | None:
     text = reads.text(path)
-    return None if text is None else text.strip()
+    return None if text is None else text.removesuffix("\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.host.tolerant import TolerantReads
 from nodedevd.text import printable_path
 
@@ -82,4 +83,4 @@ def _lines(reads: TolerantReads, path: str) -> list[list[str]] | None:
     if data is None:
         return None
     text = data.decode("utf-8", "surrogateescape")
-    return [printable_path(line).split() for line in text.splitlines() if line.split()]
+    return [fields for line in lines_of(text) if (fields := fields_of(printable_path(line)))]

@@ -10,12 +10,13 @@ import re
 
 import msgspec
 
+from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.text import printable_path
 
 MOUNTINFO = "/proc/self/mountinfo"
 SWAPS = "/proc/swaps"
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = re.compile(r"\\([01][0-7]{2})")  # the kernel writes none above \134
 
 
 class Mount(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +42,7 @@ def read_mounts(sysroot: Sysroot) -> list[Mount] | None:
 def parse_mountinfo(text: str) -> list[Mount]:
     """Parse the lines of mountinfo; others are left out."""
     found = []
-    for line in text.splitlines():
+    for line in lines_of(text):
         mount, dash, file_system = line.partition(" - ")
         fields, rest = mount.split(" "), file_system.split(" ")
         if dash and len(fields) >= 6 and len(rest) >= 2:
@@ -55,8 +56,8 @@ def read_swaps(sysroot: Sysroot) -> list[str] | None:
     text = _read(sysroot, SWAPS)
     if text is None:
         return None
-    lines = [line.split() for line in text.splitlines()[1:]]
-    return [_plain(line[0]) for line in lines if line]
+    lines = [fields_of(line) for line in lines_of(text)[1:]]
+    return [_plain(fields[0]) for fields in lines if fields]
 
 
 def _plain(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from nodedevd.host.lines import lines_of
 from nodedevd.host.tolerant import TolerantReads
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
@@ -25,7 +26,7 @@ _RULE_DIRECTORIES = (
     *("/usr/lib/udev/rules.d", "/lib/udev/rules.d"),
 )
 _RULE = "60-mdevctl.rules"
-_CALL = re.compile(r"(/[\w./+-]*/mdevctl)\s+start-parent-mdevs")
+_CALL = re.compile(r"(/[\w./+-]*/mdevctl)[ \t]+start-parent-mdevs")
 _DEFINITIONS = "/etc/mdevctl.d"
 _SCRIPTS = (f"{_DEFINITIONS}/scripts.d", "/usr/lib/mdevctl/scripts.d")
 """Of mdevctl 1.2 and before, and of later releases, which read both."""
@@ -82,7 +83,7 @@ def _read_rule(reads: TolerantReads) -> tuple[str | None, str]:
             if data is None:
                 return None, ""  # a link to /dev/null masks the rule
             text = data.decode("utf-8", "replace")
-            lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+            lines = [line for line in lines_of(text) if not line.lstrip().startswith("#")]
             text = "\n".join(lines)
             return (path, text) if _CALL.search(text) else (None, "")
     return None, ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from nodedevd.host.lines import lines_of
 from nodedevd.host.node import Node
 from nodedevd.kinds.shared.mdevctl import MdevAttribute
 
@@ -50,4 +51,4 @@ def read_matrix(node: Node) -> tuple[MdevAttribute, ...]:
 
 
 def _lines(node: Node, attribute: str) -> list[str]:
-    return (node.read(attribute) or "").splitlines()
+    return lines_of(node.read(attribute) or "")

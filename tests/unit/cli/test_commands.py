@@ -364,7 +364,7 @@ def test_record_that_is_terminated_leaves_nothing(
 ) -> None:
     """SIGTERM at the last step, which makes a link, removes everything, as Ctrl-C does."""
     for call in ("link", "symlink"):
-        monkeypatch.setattr(os, call, lambda *_: signal.raise_signal(signal.SIGTERM))
+        monkeypatch.setattr(os, call, lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     on("vgpu-pf").run("record", str(tmp_path / target), status=128 + signal.SIGTERM)
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -103,3 +103,13 @@ def test_every_device_of_any_tree_is_drawn_once(above: list[int]) -> None:
     for name, above_it in parents.items():
         if above_it is not None:
             assert depths[name] == depths[above_it] + (5 if above_it == "d0" else 4)
+
+
+def test_chain_of_5000_devices_is_drawn() -> None:
+    """Python lets functions nest 1,000 times."""
+    parents = {f"d{number:04}": f"d{number - 1:04}" if number else None for number in range(5000)}
+    drawn = draw(parents).splitlines()
+    assert drawn[0] == "d0000"
+    assert [line.strip() for line in drawn[2::2]] == [f"+- {name}" for name in [*parents][1:]] + [
+        ""
+    ]

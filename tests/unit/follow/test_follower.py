@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import NotASysroot
-from nodedevd.follow import follower, missed, pending, sources, supervisor
+from nodedevd.follow import follower, missed, pending, sources
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Scan
@@ -794,15 +794,17 @@ async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) ->
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
         await eventually(lambda: STALE in live.get(CARD).errors)
-        assert [read.path for read in live.follower.reads.unanswered()] == [live.tree.resolve(CARD)]
+        assert [read.path for read in live.follower.reads.hangs.unanswered()] == [
+            live.tree.resolve(CARD)
+        ]
         live.monitor.uevent("change", live.pci(SOUND, numa_node=1))
         live.monitor.uevent("add", live.pci("0000:02:00.0"))
         live.monitor.uevent("change", live.tree.resolve(CARD))
         await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
         assert live.get(SOUND).capabilities != live.get(CARD).capabilities
-        assert len(live.follower.reads.hanging) == 1
+        assert len(live.follower.reads.hangs) == 1
         stuck.free()
-        await eventually(lambda: live.follower.reads.unanswered() == ())
+        await eventually(lambda: live.follower.reads.hangs.unanswered() == ())
         await live.until_true_to_the_host()
 
 
@@ -832,7 +834,7 @@ async def test_scan_after_an_overflow_leaves_out_a_read_that_hangs(tmp_path: Pat
     async with following(tmp_path, build) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.reads.hanging))
+        await eventually(lambda: bool(live.follower.reads.hangs))
         path = live.pci(SOUND)
         live.monitor.overflow()
         await eventually(lambda: live.has(path))
@@ -852,22 +854,19 @@ async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None
 
     stuck: list[StuckAttribute] = []
     async with following(tmp_path, build, stuck_seconds=0.05) as live:
-        assert {read.path for read in live.follower.reads.unanswered()} == set(
+        assert {read.path for read in live.follower.reads.hangs.unanswered()} == set(
             map(live.tree.resolve, functions)
         )
         live.monitor.uevent("add", live.pci("0000:02:00.0"))
         await eventually(lambda: live.has(live.tree.resolve("0000:02:00.0")))
         for one in stuck:
             one.free()
-        await eventually(lambda: not live.follower.reads.hanging)
+        await eventually(lambda: not live.follower.reads.hangs)
         await live.until_true_to_the_host()
 
 
-async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(tmp_path: Path) -> None:
     """Beyond the limit nothing is read, and stale counts are served."""
-    monkeypatch.setattr(supervisor, "STUCK_AT_MOST", 2)
     functions = [f"0000:01:{slot:02x}.0" for slot in range(3)]
 
     def build(live: Live) -> None:
@@ -875,17 +874,19 @@ async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(
         for function in functions:
             live.pci(function)
 
-    async with following(tmp_path, build, stuck_seconds=0.05, count_age_seconds=0.0) as live:
-        stuck = [StuckAttribute(attribute(live, function)) for function in functions]
-        for function in functions:
-            live.monitor.uevent("change", live.tree.resolve(function))
-        await eventually(lambda: len(live.follower.reads.hanging) == 2)
+    options = {"stuck_seconds": 0.05, "count_age_seconds": 0.0, "hanging_at_most": 2}
+    async with following(tmp_path, build, **options) as live:  # type: ignore[arg-type]
+        stuck = {live.tree.resolve(one): StuckAttribute(attribute(live, one)) for one in functions}
+        for path in stuck:
+            live.monitor.uevent("change", path)
+        await eventually(lambda: len(live.follower.reads.hangs) == 2)
         fresh = live.follower.volatile.refresh([live.get(CARD)])
         assert fresh is not None
         await fresh
-        for one in stuck:
-            one.free()
-        await eventually(lambda: not live.follower.reads.hanging)
+        while stuck:
+            await eventually(lambda: bool(live.follower.reads.hangs))
+            stuck.pop(next(iter(live.follower.reads.hangs)).path).free()
+            await eventually(lambda: not {one.path for one in live.follower.reads.hangs} - {*stuck})
         await live.until_true_to_the_host()
 
 
@@ -894,12 +895,12 @@ async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -
     async with following(tmp_path, lambda live: live.pci(CARD), stuck_seconds=0.05) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.reads.hanging))
-        before = live.follower.reads.limit(live.tree.resolve(CARD))
+        await eventually(lambda: bool(live.follower.reads.hangs))
+        before = live.follower.reads.hangs.limit(live.tree.resolve(CARD))
         stuck.free()
-        await eventually(lambda: not live.follower.reads.hanging)
+        await eventually(lambda: not live.follower.reads.hangs)
         await live.until_true_to_the_host()
-        assert live.follower.reads.limit(live.tree.resolve(CARD)) > 2 * before
+        assert live.follower.reads.hangs.limit(live.tree.resolve(CARD)) > 2 * before
 
 
 async def test_close_does_not_wait_for_a_read_that_hangs(tmp_path: Path) -> None:
@@ -907,6 +908,6 @@ async def test_close_does_not_wait_for_a_read_that_hangs(tmp_path: Path) -> None
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:
         stuck = StuckAttribute(attribute(live, CARD))
         live.monitor.uevent("change", live.tree.resolve(CARD))
-        await eventually(lambda: bool(live.follower.reads.hanging))
+        await eventually(lambda: bool(live.follower.reads.hangs))
     stuck.free()
-    await eventually(lambda: not live.follower.reads.hanging)
+    await eventually(lambda: not live.follower.reads.hangs)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nodedevd.follow.shared_look import UNANSWERED, SharedLook, look_in_time
+from nodedevd.host.job import Job
 from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import VfioUsage
@@ -25,7 +26,7 @@ class Looks:
         self._begun = threading.Semaphore(0)
         self._go = threading.Semaphore(0)
 
-    def __call__(self) -> VfioUsage:
+    def __call__(self, job: Job) -> VfioUsage:
         """Block until released."""
         self.begun += 1
         number = self.begun
@@ -94,7 +95,7 @@ async def test_look_without_an_unknown_answer_times_out() -> None:
 async def test_call_after_a_look_that_failed_is_answered() -> None:
     """The error is raised to the callers of that look only."""
 
-    def fail() -> VfioUsage:
+    def fail(job: Job) -> VfioUsage:
         raise OSError("no /proc")
 
     shared = SharedLook("look", fail)

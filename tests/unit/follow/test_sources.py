@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from contextlib import asynccontextmanager
 
 import pytest
@@ -264,3 +265,78 @@ async def test_uevents_come_from_udevd_while_it_runs(
     assert host.reports.gaps == 5
     host.sources.close()
     assert caplog.messages == [f"receiving uevents from {one}" for one in host.uevents.senders]
+
+
+class Failing(FakeMonitor):
+    """A monitor whose `drain` raises, and leaves its descriptor readable."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+        self.feed(1)
+
+    def drain(self) -> Iterator[int]:
+        """Fail."""
+        self.drains += 1
+        raise self._error
+        yield 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(12, "Cannot allocate memory"),
+        struct.error("short"),
+        RuntimeError("unexpected"),
+        EventsLost("ENOMEM", overflow=False, usable=True),
+        EventsLost("ENOBUFS", overflow=True, usable=True),
+    ],
+    ids=repr,
+)
+async def test_error_that_stays_does_not_make_the_loop_spin(error: Exception) -> None:
+    """The monitor is closed, opened again later, and what it lost is a gap."""
+    failing = Failing(error)
+    gaps: list[int] = []
+    monitors: list[FakeMonitor] = [failing]
+
+    def open_monitor() -> FakeMonitor:
+        if failing.closed:
+            monitors.append(FakeMonitor())
+        return monitors[-1]
+
+    delivered: list[int] = []
+    source: Source[int] = Source(
+        "numbers", open_monitor, delivered.extend, lambda: gaps.append(len(delivered))
+    )
+    source.open()
+    try:
+        await eventually(lambda: len(monitors) == 2 and source.monitor is monitors[1])
+        assert failing.drains <= module.FAILURES_AT_MOST + 1
+        monitors[1].feed(7)
+        await eventually(lambda: delivered == [7])
+        assert len(gaps) >= 2
+    finally:
+        source.close()
+
+
+async def test_error_of_the_receiver_is_a_gap() -> None:
+    """A defect in what takes the events costs a scan, and not the events after them."""
+    gaps: list[None] = []
+    monitors = FakeMonitors()
+    taken: list[int] = []
+
+    def deliver(events: list[int]) -> None:
+        if not taken:
+            taken.append(0)
+            raise ValueError(events)
+        taken.extend(events)
+
+    source: Source[int] = Source("numbers", monitors.open, deliver, lambda: gaps.append(None))
+    source.open()
+    try:
+        monitors.current.feed(1)
+        await eventually(lambda: len(gaps) == 2)
+        monitors.current.feed(2)
+        await eventually(lambda: taken == [0, 2])
+    finally:
+        source.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.follow.supervisor import scan_in_time
+from nodedevd.follow.in_time import scan_in_time
 from nodedevd.host.facts import HostFacts, read_host
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot

@@ -708,11 +708,11 @@ async def test_stream_that_comes_too_late_is_closed(tmp_path: Path) -> None:
         await ticker.closed.wait()
 
 
-async def test_sockets_of_one_server_have_limits_and_protocols_of_their_own(
+async def test_sockets_of_one_server_share_its_limit_and_have_protocols_of_their_own(
     tmp_path: Path,
 ) -> None:
-    """A crowd on one does not keep clients from another; the server closes them all."""
-    limits = ServerLimits(max_clients=1)
+    """Clients of all sockets count, since each has a descriptor; the server closes them all."""
+    limits = ServerLimits(max_clients=2)
     async with serving(tmp_path, limits) as bench, connected(bench.path) as one:
         other = protocol_of(Interface("org.example.Other", "", {}))
         bench.server.listen(listening(tmp_path / "other"), other)

@@ -138,10 +138,10 @@ def test_mode_and_group_are_as_asked_for(path: str, group: int | str) -> None:
         assert os.stat(path).st_gid == GROUP.gr_gid
 
 
-def test_nobody_connects_before_mode_and_group_are_set(
+def test_nobody_connects_before_the_group_is_set(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the socket has the mode of the umask, it does not accept connections."""
+    """Its mode is that of its file from the start; without its group it accepts no connection."""
     connected: list[bool] = []
 
     def tried_before(change: Callable[..., None]) -> Callable[..., None]:
@@ -151,10 +151,9 @@ def test_nobody_connects_before_mode_and_group_are_set(
 
         return changed
 
-    monkeypatch.setattr(os, "chmod", tried_before(os.chmod))
     monkeypatch.setattr(os, "chown", tried_before(os.chown))
     with opened(path, mode=0o660, group=GROUP.gr_gid):
-        assert connected == [False, False]
+        assert connected == [False]
         assert connects(path)
 
 
@@ -266,6 +265,57 @@ def test_lock_that_is_a_link_is_not_followed(path: str) -> None:
         open_listener(path)
     assert not os.path.exists(f"{path}.elsewhere")
     assert os.path.islink(f"{path}.lock")
+
+
+def test_link_in_the_place_of_the_new_socket_is_not_followed(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory that others may write to, root cannot be made to open its files to them."""
+    victim = tmp_path / "victim"
+    victim.touch(0o600)
+    before = os.stat(victim)
+
+    class Replaced(socket.socket):
+        def bind(self, address: str) -> None:  # type: ignore[override]
+            super().bind(address)
+            os.unlink(address)
+            os.symlink(victim, address)
+
+    monkeypatch.setattr(socket, "socket", Replaced)
+    with pytest.raises(BadSocketPath, match="another file took its place"):
+        open_listener(path, mode=0o666, group=GROUP.gr_gid)
+    after = os.stat(victim)
+    assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+    assert os.path.islink(path)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o707])
+def test_directory_that_everybody_may_change_is_refused(path: str, mode: int) -> None:
+    """Any user could put another socket there, and listen to what clients of root ask."""
+    os.chmod(os.path.dirname(path), mode)
+    with pytest.raises(BadSocketPath, match=r"every user can replace files in .*; choose a dir"):
+        open_listener(path)
+    os.chmod(os.path.dirname(path), mode | stat.S_ISVTX)  # as /tmp
+    with opened(path):
+        assert connects(path)
+    assert os.listdir(os.path.dirname(path)) == []
+
+
+def test_lock_is_for_its_owner_alone(path: str) -> None:
+    """A user who can open a file can hold its lock, and keep the daemon from starting."""
+    Path(f"{path}.lock").touch()
+    os.chmod(f"{path}.lock", 0o666)
+    with opened(path):
+        assert mode_of(f"{path}.lock") == 0o600
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory"])
+def test_lock_that_is_no_file_is_refused(path: str, kind: str) -> None:
+    """Opening it does not wait for anybody."""
+    (os.mkfifo if kind == "fifo" else os.mkdir)(f"{path}.lock")
+    with pytest.raises(BadSocketPath, match=r"devices\.lock"):
+        open_listener(path)
+    assert os.path.exists(f"{path}.lock")
 
 
 @pytest.mark.parametrize("directory", ["made", "made/too", "file", "file/made"])
@@ -409,17 +459,17 @@ def test_daemon_that_starts_while_another_removes_its_socket_is_refused(
     refused: list[str] = []
     unlink = os.unlink
 
-    def start_another(removed: str) -> None:
+    def start_another(removed: str, *, dir_fd: int) -> None:
         with pytest.raises(SocketInUse):
             open_listener(path)
         refused.append(removed)
-        unlink(removed)
+        unlink(removed, dir_fd=dir_fd)
 
     listener = open_listener(path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", start_another)
         listener.close()
-    assert refused == [path, f"{path}.lock"]
+    assert refused == ["devices", "devices.lock"]
 
 
 def test_daemons_that_come_and_go_never_serve_at_the_same_time(path: str) -> None:

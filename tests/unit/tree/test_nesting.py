@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodedevd.formats import FORMATS
+from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.model.changes import Added, Change, Changed, Removed, Update
@@ -259,7 +260,7 @@ def test_mdev_whose_read_hangs_goes_before_its_parent(tmp_path: Path) -> None:
     watchers = Watchers(old := scan(sysroot))
     kernel.run(UNLOADED[-1:])
     stuck = f"{CLASS_PARENT}/{UUIDS[1]}"
-    watchers.take(update(sysroot, old, {CLASS_PARENT, stuck}, unanswered={stuck}))
+    watchers.take(update(sysroot, old, {CLASS_PARENT, stuck}, job=Job({stuck})))
     assert list(watchers.devices) == ["computer"]
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccwgroup import CcwGroup
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.read import STALE, Job, rescan, scan
+from nodedevd.tree.read import STALE, rescan, scan
 from nodedevd.tree.update import update
 from tests.support import scsi
 from tests.support.faulty import FaultySysroot
@@ -217,7 +218,7 @@ def test_device_whose_read_hangs_is_left_as_it_was(tmp_path: Path) -> None:
     old = scan(Sysroot(str(tmp_path)))
     pci(tree, CARD, numa_node=1)
     sysroot = FaultySysroot(str(tmp_path))
-    new = update(sysroot, old, {path}, unanswered={path}, job=Job())
+    new = update(sysroot, old, {path}, job=Job({path}))
     device = new.snapshot.at(path)
     before = old.at(path)
     assert device is not None

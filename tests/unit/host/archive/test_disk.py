@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -140,7 +142,7 @@ def test_nothing_is_left_of_an_archive_that_could_not_be_unpacked(
     before = on_disk(tmp_path)
     inode = (tmp_path / "there").stat().st_ino
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "symlink", interrupted)
@@ -154,10 +156,18 @@ def test_nothing_is_left_of_an_archive_that_could_not_be_unpacked(
 # Files
 
 
-def test_file_is_written_whole_for_everybody_to_read(archive: Archive, tmp_path: Path) -> None:
-    """As the umask says."""
-    write_archive(archive, str(tmp_path / "host.ttar"))
-    assert on_disk(tmp_path) == {"host.ttar": ("-rw-r--r--", format_archive(archive))}
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_file_is_written_whole_for_its_owner_alone(
+    archive: Archive, tmp_path: Path, umask: int
+) -> None:
+    """Whatever the umask: a raw recording identifies the machine."""
+    before = os.umask(umask)
+    try:
+        write_archive(archive, str(tmp_path / "host.ttar"))
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert on_disk(tmp_path) == {"host.ttar": ("-rw-------", format_archive(archive))}
     assert read_archive(str(tmp_path / "host.ttar")).about == "A host\n"
 
 
@@ -186,34 +196,101 @@ def test_file_is_never_overwritten(
     assert on_disk(tmp_path) == before
 
 
-def refuse_links(*_: object) -> None:
+def refuse_links(*_: object, **__: object) -> None:
     """Do as a file system without hard links."""
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-def test_file_is_written_where_there_are_no_hard_links(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "missing", ["hard links", "unnamed files", "hard links and RENAME_NOREPLACE"]
+)
+def test_file_is_written_on_any_file_system(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """As on a stick."""
-    monkeypatch.setattr(os, "link", refuse_links)
+    """A stick has no hard links, NFS neither unnamed files nor RENAME_NOREPLACE."""
+    if "hard links" in missing:
+        refused = iter([errno.EPERM])
+
+        def link(*arguments: Any, link: Any = os.link, **ways: Any) -> None:
+            if missing == "hard links" or next(refused, None) is not None:
+                refuse_links()
+            link(*arguments, **ways)
+
+        monkeypatch.setattr(os, "link", link)
+    else:
+        monkeypatch.setattr(disk, "_UNNAMED", os.O_WRONLY)  # EISDIR, as of file systems without
+    if "NOREPLACE" in missing:
+        monkeypatch.setattr(disk, "_RENAME_NOREPLACE", 1 << 10)  # EINVAL
     write_archive(archive, str(tmp_path / "host.ttar"))
-    assert on_disk(tmp_path) == {"host.ttar": ("-rw-r--r--", format_archive(archive))}
+    with pytest.raises(AlreadyExists):
+        write_archive(archive, str(tmp_path / "host.ttar"))
+    assert on_disk(tmp_path) == {"host.ttar": ("-rw-------", format_archive(archive))}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+@pytest.mark.parametrize("call", ["write", "fsync", "link"])
+@pytest.mark.parametrize("unnamed", [True, False])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken")]
+)
 def test_nothing_is_left_of_a_file_that_could_not_be_written(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    archive: Archive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    unnamed: bool,
+    error: BaseException,
 ) -> None:
-    """Ctrl-C was pressed, or the disk is full."""
+    """Ctrl-C was pressed, or the disk is full or broken."""
 
-    def failing(*_: object) -> None:
-        assert len(os.listdir(tmp_path)) == 1
+    def failing(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(os, "link", failing)
+    if not unnamed:
+        monkeypatch.setattr(disk, "_UNNAMED", os.O_WRONLY)
+        monkeypatch.setattr(disk, "_RENAME_NOREPLACE", 1 << 10)
+    monkeypatch.setattr(os, call, failing)
     with pytest.raises(type(error)):
         write_archive(archive, str(tmp_path / "host.ttar"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("target", ["host.ttar", "host", "there"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_during_the_write_leaves_nothing(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, target: str
+) -> None:
+    """Its handler runs when everything is removed, and not between two calls."""
+    (tmp_path / "there").mkdir()
+    before = on_disk(tmp_path)
+    seen = []
+    for name in ("fsync", "symlink"):
+        call = getattr(os, name)
+
+        def interrupted(*arguments: Any, call: Any = call, **ways: Any) -> None:
+            signal.raise_signal(number)
+            signal.raise_signal(number)  # of somebody impatient
+            call(*arguments, **ways)
+
+        monkeypatch.setattr(os, name, interrupted)
+    handler = signal.signal(number, lambda *_: seen.append(on_disk(tmp_path)))
+    try:
+        with pytest.raises(InterruptedError):
+            (write_archive if target.endswith(".ttar") else unpack)(archive, str(tmp_path / target))
+    finally:
+        signal.signal(number, handler)
+    assert on_disk(tmp_path) == before
+    assert seen == [before]
+
+
+def test_signal_that_is_ignored_does_not_end_the_write(archive: Archive, tmp_path: Path) -> None:
+    """As by nohup(1)."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        unpack(archive, str(tmp_path / "host"))
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    assert len(on_disk(tmp_path)) == 8
 
 
 def test_file_that_could_not_be_read_again_is_not_written(
