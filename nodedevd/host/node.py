@@ -53,7 +53,7 @@ class Node:
         except OSError as error:
             if error.errno in GONE:
                 raise NodeGone(path) from None
-            self.entries = frozenset()
+            self.entries = frozenset({"subsystem"})  # which every device has
             self.faults.add("", error)
         self.subsystem = subsystem or self.link_name("subsystem")
 

@@ -94,7 +94,7 @@ def read(node: Node) -> Storage | None:
         return None
     if "partition" in node.entries or node.uevent.get("DEVTYPE") == "partition":
         return None
-    if not node.entries:
+    if node.faults.doubtful and "uevent" not in node.entries:
         return None  # it could not be listed, and may be a partition
     if node.sysname.startswith("loop") and not node.has("loop"):
         return None  # the directory `loop` exists while a file is bound

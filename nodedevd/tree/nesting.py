@@ -135,7 +135,9 @@ def _below_gone(look: _Look, old: Snapshot, readings: Readings, unread: Unread) 
 def _leave_out_below(old: Snapshot, readings: Readings, unread: Unread) -> None:
     """Leave out new devices below one that is left out: they would be moved once it is read."""
     for path, reading in readings.items():
-        if reading is not None and old.at(reading.path) is None:
+        if reading is None or path in unread.tolerated:
+            continue
+        if old.at(reading.path) is None:
             for above in _above(tree_path(reading) if is_definition(path) else path):
                 if above in unread.deferred:
                     unread.defer(path, above)

@@ -49,6 +49,7 @@ class Unread:
         paths: what to read again.
         shortage: what failed first for want of descriptors or memory.
         doubtful: whether the tree could be another one once everything can be read.
+        tolerated: the paths of new devices that are shown as far as they can be read.
         kept: the paths of devices that stay as they were.
         deferred: the paths of new devices that are not put into the tree.
     """
@@ -61,7 +62,7 @@ class Unread:
         self.deferred: dict[str, Fault] = {}
         self.old = old
         """the tree that the job changes"""
-        self._tolerated = tolerated
+        self.tolerated = tolerated
         self._shortage: Fault | None = None
 
     @property
@@ -121,7 +122,7 @@ class Unread:
             self.kept.add(path)
             return self.shown_as_it_was(before, fault)
         is_new = before is None and len(self.old) > 0
-        if is_new and (faults.shortage is not None or path not in self._tolerated):
+        if is_new and (faults.shortage is not None or path not in self.tolerated):
             self._leave_out(path, fault)
             return None
         return reading or _bare(path, subsystem, faults)

@@ -25,6 +25,7 @@ ASYNCHRONOUS = {
     "follow.missed",
     "follow.pending",
     "follow.rereads",
+    "follow.retries",
     "follow.shared_look",
     "follow.sources",
     "follow.supervisor",

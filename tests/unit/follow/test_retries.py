@@ -74,13 +74,16 @@ async def test_new_device_whose_parent_cannot_be_read_waits_for_it(tmp_path: Pat
     async with following(tmp_path, build, sysroot=sysroot) as live:
         bridge = live.pci("0000:09:00.0", class_=0x060400)
         net = live.tree.net("eth0", parent="0000:09:00.0")
-        sysroot.begin(lambda count, name, where: errno.EIO if where == bridge else None)
+        failing = ("_listdir", bridge)
+        sysroot.begin(lambda count, *call: errno.EIO if call == failing else None)
         live.monitor.uevent("add", bridge, "pci")
         live.monitor.uevent("add", net, "net")
         await eventually(lambda: bool(live.store.snapshot.errors))
         assert not live.has(net)
         await eventually(lambda: live.has(net))
-        assert live.get("eth0").parent == live.get("0000:09:00.0").name
+        found = live.store.snapshot.at(net)
+        assert found is not None
+        assert found.parent == "pci_0000_09_00_0"
         sysroot.begin()
         await live.until_true_to_the_host()
 
