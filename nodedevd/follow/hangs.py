@@ -19,8 +19,8 @@ from nodedevd.model.status import UnansweredRead
 STUCK_SECONDS = 2.0
 """How long the first read that hangs is waited for. Hangs come in groups, so the one after N
 others gets 1/(N+1) of it."""
-SHORTEST_SECONDS = 0.025
-"""The shortest time that a read gets however many hang: 64 that hang cost 9.5 s, 512 cost 21 s."""
+SHORTEST_SECONDS = 0.05
+"""The shortest time that a read gets however many hang: 64 that hang cost 10 s, 512 cost 32 s."""
 SLOW_SECONDS = 10.0
 """The longest time that a read gets that hung before and then returned."""
 _SLOW_KEPT = 4096

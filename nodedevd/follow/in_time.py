@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from nodedevd.follow.hangs import STUCK_SECONDS, Hangs
+from nodedevd.follow.hangs import STUCK_SECONDS, Hanging, Hangs
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.snapshot import Snapshot
@@ -30,14 +31,25 @@ def in_time(
     """
     hangs = Hangs(stuck_seconds)
     job = hangs.next_job()
+    stuck: dict[Hanging, _Attempt[T]] = {}
     try:
         while True:
             attempt = _Attempt(read, job)
-            while not attempt.ended(hangs.limit(job.path) / 4):
-                if hangs.found(job) is not None:
-                    break
+            hanging = None
+            while hanging is None and not attempt.ended(hangs.limit(job.path) / 4):
+                hanging = hangs.found(job)
+            if hanging is not None:
+                stuck[hanging] = attempt
             else:
-                return attempt.result(), hangs.unanswered()
+                # On a busy machine a read can be late, and return before the others are read.
+                late = [one for one, its in stuck.items() if its.ended(0)]
+                if not late or attempt.failed:
+                    return attempt.result(), hangs.unanswered()
+                for one in late:
+                    del stuck[one]
+                    hangs.returned(one)
+                    job.done.pop(one.path, None)
+                    job.done.pop(one.owner or "", None)
             job = hangs.next_job(job)
     finally:
         job.abandoned = True
@@ -77,11 +89,14 @@ class _Attempt(Generic[T]):
 
     def ended(self, timeout_seconds: float) -> bool:
         """Wait so long at the most for its end; return whether it has ended."""
-        try:
+        with suppress(Empty):
             self._ended = self._outcome.get(timeout=timeout_seconds)
-        except Empty:
-            return False
-        return True
+        return self._ended is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has raised an exception."""
+        return self._ended is not None and self._ended[1] is not None
 
     def result(self) -> T:
         """Return the result, or raise the exception."""

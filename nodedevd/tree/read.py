@@ -34,6 +34,10 @@ STALE = Fault("", "unreadable", "a read has not returned; the values are stale")
 """The fault of a device whose read hangs."""
 
 
+_FOUND = "found"
+"""Stands in `Job.done` for the paths of all devices, and faults."""
+
+
 def scan(sysroot: Sysroot, *, generation: int = 1, progress: Progress | None = None) -> Snapshot:
     """Read every device of a host. Raises NotASysroot, HostNotRead, whatever the host does."""
     return rescan(sysroot, Snapshot(), progress=progress).snapshot.numbered(generation)
@@ -59,7 +63,11 @@ def rescan(
     outside = sysroot.reporting()
     unread = Unread(old, tolerated)
     _check(outside, unread)
-    found = find(outside, unread.faults)
+    if _FOUND in job.done:
+        found, faults = job.done[_FOUND]
+        unread.faults += faults
+    else:
+        found = find(outside, unread.faults)
     unread.note_unlisted()
     reader = Reader(sysroot, outside, old, unread)
     readings: Readings = dict.fromkeys(old.paths)
@@ -69,6 +77,8 @@ def rescan(
         found.update(
             {path: unread.unlisted(old.at(path)) for path in old.paths if path not in found}
         )
+    else:
+        job.done[_FOUND] = found, tuple(unread.faults)
     for number, (path, directories) in enumerate(found.items()):
         if path in job.done:
             reading = readings[path] = job.done[path]

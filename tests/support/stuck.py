@@ -27,6 +27,11 @@ class StuckAttribute:
         os.write(writer, self._content)
         os.close(writer)
 
+    def wait_read(self) -> None:
+        """Wait until it is read, and let the reader wait on; fail if no reader comes."""
+        # The reader blocks in open(2) before, and in read(2) afterwards.
+        self._held = self._open()
+
     def _open(self) -> int:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
