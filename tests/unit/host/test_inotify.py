@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -184,3 +185,13 @@ def test_closed_monitor_has_given_its_descriptor_back(tmp_path: Path) -> None:
     monitor.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+def test_directory_that_cannot_be_watched_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit on watches is no absence: changes would be missed."""
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setattr("nodedevd.host.events.inotify.ctypes.get_errno", lambda: errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left"):
+        DirectoryMonitor(str(tmp_path / "etc/absent"), str(tmp_path))
