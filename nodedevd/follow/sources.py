@@ -132,9 +132,14 @@ class Source(Generic[E]):
             monitor.close()
 
     def _open(self) -> None:
-        monitor = self.monitor = self._open_monitor()
+        monitor = self._open_monitor()
+        try:
+            asyncio.get_running_loop().add_reader(monitor.fileno(), self._on_readable, monitor)
+        except OSError:  # epoll(7) needs memory, and has a limit of its own
+            monitor.close()
+            raise
+        self.monitor = monitor
         self._failures = 0
-        asyncio.get_running_loop().add_reader(monitor.fileno(), self._on_readable, monitor)
         self._on_gap()  # Nothing reported what happened until now.
 
     def _reopen_later(self) -> None:

@@ -151,6 +151,8 @@ class Reader:
             faults.add("", error)
         except MemoryError:
             faults.add("", no_memory())
+        if not faults.failed:
+            return reading
         return self._unread.settle(path, _subsystem(path, listed_in), reading, faults)
 
     def read_unlisted(self, path: str, directories: Iterable[str] = ()) -> Reading | None:

@@ -7,11 +7,14 @@ find it, and the daemon starts no process.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+from nodedevd.host.events.lost import EventsLost
+from nodedevd.host.faults import GONE
 from nodedevd.host.sysroot import Sysroot
 
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x08, 0x40, 0x80, 0x100, 0x200
@@ -21,6 +24,7 @@ _IS_DIRECTORY = 0x40000000
 _ONLY_DIRECTORY = 0x01000000
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 _BUFFER_BYTES = 1 << 16
+_NOT_WATCHED = GONE | {errno.EACCES, errno.ELOOP}
 
 
 class DirectoryMonitor:
@@ -43,19 +47,32 @@ class DirectoryMonitor:
         """the watches of the ancestors, each with the name of the next directory"""
         self._own = -1
         """the watch of the directory itself"""
-        self._watch_all()
+        try:
+            self._watch_all()
+        except OSError:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
         return int(self._descriptor)
 
     def drain(self) -> Iterator[str]:
-        """Yield the path for each batch of events that concerns it; does not block."""
-        with suppress(BlockingIOError):
-            while data := os.read(self._descriptor, _BUFFER_BYTES):
+        """Yield the directory's path for each batch of events that concerns it; does not block.
+
+        Raises EventsLost if a directory can no longer be watched.
+        """
+        while True:
+            try:
+                data = os.read(self._descriptor, _BUFFER_BYTES)
                 concerns = [self._take(*event) for event in _events(data)]
-                if any(concerns):
-                    yield self._path
+            except BlockingIOError:
+                return
+            except OSError as error:
+                reason = errno.errorcode.get(error.errno or 0, str(error))
+                raise EventsLost(reason, overflow=False, usable=False) from error
+            if any(concerns):
+                yield self._path
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -83,42 +100,49 @@ class DirectoryMonitor:
             self._awaited[self._watch(above or "/")] = name
             above = f"{above}/{name}"
         self._own = self._watch(self._path)
+        if self._own < 0:
+            return
         for name in self._names():
             self._watch(f"{self._path}/{name}")
 
     def _names(self) -> list[str]:
-        try:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             directory = self._open(self._path)
-        except OSError:
-            return []
-        try:
-            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
-        except OSError:
-            return []
-        finally:
-            os.close(directory)
-        try:
-            return os.listdir(descriptor)
-        finally:
-            os.close(descriptor)
+            try:
+                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+            finally:
+                os.close(directory)
+            try:
+                return os.listdir(descriptor)
+            finally:
+                os.close(descriptor)
+        return []
 
     def _watch(self, path: str) -> int:
-        """Watch a directory and return its watch, the same one as before; -1 if it is missing."""
+        """Watch a directory and return its watch, the same one as before; -1 if it is missing.
+
+        Raises OSError, such as ENOSPC for the limit on watches: its events would be missed.
+        """
         mask = _WATCHED | _ONLY_DIRECTORY
         try:
             directory = self._open(path)
-        except OSError:
-            return -1
+        except OSError as error:
+            if error.errno in _NOT_WATCHED:
+                return -1
+            raise
         try:
             # inotify(7) takes no descriptor; this name of it leads nowhere else.
             name = f"/proc/self/fd/{directory}".encode()
-            return int(self._libc.inotify_add_watch(self._descriptor, name, mask))
+            watch = int(self._libc.inotify_add_watch(self._descriptor, name, mask))
         finally:
             os.close(directory)
+        if watch < 0 and (number := ctypes.get_errno()) not in _NOT_WATCHED:
+            raise OSError(number, os.strerror(number), path)
+        return watch
 
     def _open(self, path: str) -> int:
         if self._sysroot is None:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return self._sysroot.open_directory(path)
 
 

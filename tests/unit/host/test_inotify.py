@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -206,3 +207,13 @@ def test_link_does_not_lead_out_of_the_sysroot(tmp_path: Path, linked: str) -> N
     (inside / "mdevctl.d" / "mtty" / "uuid").touch()
     assert reported(monitor)
     monitor.close()
+
+
+def test_directory_that_cannot_be_watched_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit on watches is no absence: changes would be missed."""
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setattr("nodedevd.host.events.inotify.ctypes.get_errno", lambda: errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left"):
+        DirectoryMonitor(str(tmp_path / "etc/absent"), str(tmp_path))

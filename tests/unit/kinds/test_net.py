@@ -14,6 +14,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.net import Net, NetLink
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
+from nodedevd.tree.unread import HostNotRead
 from nodedevd.tree.update import update
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
@@ -312,6 +313,26 @@ def test_features_that_the_kernel_does_not_tell_are_unknown(
     path = live_tree.net("eth0")
     live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
     assert (net(device()).features, device().errors) == (None, ())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ENOBUFS])
+@pytest.mark.parametrize("call", ["active_features", "is_switchdev"])
+def test_features_that_cannot_be_asked_for_are_an_error(
+    live_tree: Tree, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """For want of a descriptor or memory; the device is kept as it was then."""
+
+    def fails(*arguments: object) -> frozenset[str]:
+        raise OSError(number, "")
+
+    monkeypatch.setattr("nodedevd.host.sysroot.active_features", lambda *one: frozenset())
+    monkeypatch.setattr("nodedevd.host.sysroot.is_switchdev", lambda *one: False)
+    monkeypatch.setattr(f"nodedevd.host.sysroot.{call}", fails)
+    live_tree.pci("0000:08:00.0", vendor=1, device=2, class_=0x020000)
+    path = live_tree.net("eth0", parent="0000:08:00.0")
+    live_tree.file(f"{path}/uevent", "INTERFACE=eth0\nIFINDEX=2\n")
+    with pytest.raises(HostNotRead, match=errno.errorcode[number]):
+        scan(Sysroot())
 
 
 def test_features_of_a_recorded_host_are_unknown(
