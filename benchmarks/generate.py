@@ -85,9 +85,9 @@ class SharingTree(Tree):
     """A tree that hard-links files with the same content, and makes each directory once."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        super().__init__(root)
         self._made: set[str] = set()
         self._files: dict[bytes, str] = {}
+        super().__init__(root)
 
     def directory(self, path: str) -> str:
         if path not in self._made:

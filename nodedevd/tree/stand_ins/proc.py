@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from nodedevd.host.assignment.interfaces import ADDRESSES, ROUTES
 from nodedevd.host.assignment.mounts import MOUNTINFO, SWAPS
+from nodedevd.host.lines import fields_of
 from nodedevd.tree.stand_ins.names import Names
 from nodedevd.tree.stand_ins.nodes import Nodes
 from nodedevd.tree.stand_ins.texts import Texts
@@ -62,7 +63,7 @@ def _source(text: str, nodes: Nodes) -> str:
 
 def _swap(line: str, texts: Texts, nodes: Nodes) -> str:
     """Return the node or file of a swap space, and which of both it is."""
-    name, *rest = line.split()[:2] or [""]
+    name, *rest = fields_of(line)[:2] or [""]
     if name.startswith(_DEV):
         name = _DEV + nodes.node(name.removeprefix(_DEV))
     elif name:
@@ -81,12 +82,12 @@ def _route(line: str, names: Names) -> str:
     if len(fields) < 4:
         return ""
     zeros = ["00000000", "00000000", fields[3], *["0"] * len(fields[4:])]
-    return "\t".join([names.interface(fields[0].strip()), *zeros])
+    return "\t".join([names.interface(fields[0].strip(" ")), *zeros])
 
 
 def _address(line: str, names: Names) -> str:
     """Return the address of an interface as 2001:db8::, with its scope."""
-    fields = line.split()
+    fields = fields_of(line)
     if len(fields) != 6:
         return ""
     return " ".join(["20010db8" + "0" * 24, *fields[1:5], names.interface(fields[5])])

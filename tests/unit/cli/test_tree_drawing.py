@@ -110,6 +110,4 @@ def test_chain_of_5000_devices_is_drawn() -> None:
     parents = {f"d{number:04}": f"d{number - 1:04}" if number else None for number in range(5000)}
     drawn = draw(parents).splitlines()
     assert drawn[0] == "d0000"
-    assert [line.strip() for line in drawn[2::2]] == [f"+- {name}" for name in [*parents][1:]] + [
-        ""
-    ]
+    assert [line.strip() for line in drawn[2::2]] == [f"+- {name}" for name in [*parents][1:]]

@@ -32,7 +32,7 @@ class HangingSysroot(Sysroot):
     def __init__(self, root: str, *paths: str) -> None:
         super().__init__(root)
         self.released = threading.Event()
-        hanging = {self._prefix + path for path in paths}
+        hanging = set(paths)
         listdir, readlink = self._listdir, self._readlink
 
         def wait(path: str) -> None:
@@ -40,7 +40,7 @@ class HangingSysroot(Sysroot):
                 self.released.wait()
 
         # To look for links on the way to a directory is not to list it.
-        links = {path for path in hanging if os.path.islink(path)}
+        links = {path for path in hanging if os.path.islink(f"{root}{path}")}
 
         def hanging_listdir(path: str) -> list[str]:
             wait(path)

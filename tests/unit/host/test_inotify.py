@@ -8,6 +8,7 @@ import select
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -213,7 +214,9 @@ def test_directory_that_cannot_be_watched_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit on watches is no absence: changes would be missed."""
-    (tmp_path / "etc").mkdir()
-    monkeypatch.setattr("nodedevd.host.events.inotify.ctypes.get_errno", lambda: errno.ENOSPC)
+    module = "nodedevd.host.events.inotify.ctypes"
+    libc = SimpleNamespace(inotify_init1=os.eventfd, inotify_add_watch=lambda *arguments: -1)
+    monkeypatch.setattr(f"{module}.CDLL", lambda *arguments, **options: libc)
+    monkeypatch.setattr(f"{module}.get_errno", lambda: errno.ENOSPC)
     with pytest.raises(OSError, match="No space left"):
-        DirectoryMonitor(str(tmp_path / "etc/absent"), str(tmp_path))
+        DirectoryMonitor("/etc/mdevctl.d", str(tmp_path))

@@ -24,7 +24,6 @@ from tests.unit.host.test_processes import NODE, FakeProc
 SEPARATORS = "\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u3000"
 """What str.splitlines or str.split divides at, and the kernel does not."""
 ALLOWED = {
-    "tree/private_proc.py": "split",  # bytes, which divide at ASCII blanks only
     "host/pci_ids.py": "split",
     "kinds/shared/vgpu_types.py": "split",  # words of a name that a person shortens
 }

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nodedevd.errors import BadArchive, NotASysroot
+from nodedevd.errors import BadArchive, NoDevices, NotASysroot
 from nodedevd.host.archive.disk import pack, unpack, write_archive
 from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
@@ -427,7 +427,10 @@ def test_scan_never_leaves_a_host_whose_directories_become_links(
     swapper.start()
     try:
         for _ in range(30):
-            snapshot = scan(Sysroot(tree.root))
+            try:
+                snapshot = scan(Sysroot(tree.root))
+            except NoDevices:  # /sys/devices was the link at that moment
+                continue
             assert "5ec7" not in repr(list(snapshot)).lower()
     finally:
         ended.set()
