@@ -40,7 +40,7 @@ def measure(bed: Bed) -> Iterator[Figure]:
                 used.append((daemon.cpu_seconds() - before) * 1e3)
                 time.sleep(0.01)
         yield Figure("places: root is refused", 100 * refused / len(used), "%", 0)
-        yield Figure("places: CPU until root is answered", sorted(used)[-1], "ms", 500)
+        yield Figure("places: CPU until root is answered", sorted(used)[-1], "ms", 1000)
 
 
 def _answered(daemon: Daemon) -> bool:
