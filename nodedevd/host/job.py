@@ -15,6 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from nodedevd.errors import NodedevError
 
+NOT_RETURNED = "a read has not returned"
+"""What `Unanswered` says."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class Unanswered(OSError):
     """An earlier read of this path has not returned, so it is not read again."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(errno.ETIMEDOUT, "a read has not returned", path)
+        super().__init__(errno.ETIMEDOUT, NOT_RETURNED, path)
 
 
 class Job:

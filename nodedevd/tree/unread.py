@@ -15,6 +15,7 @@ import msgspec
 
 from nodedevd.errors import NodedevError
 from nodedevd.host.faults import Fault, Faults
+from nodedevd.host.job import NOT_RETURNED
 from nodedevd.kinds import KIND_OF
 from nodedevd.model.changes import Update
 from nodedevd.model.device import Device
@@ -239,8 +240,13 @@ def _is_unnamed(reading: Reading, faults: Faults) -> bool:
 
 
 def _may_pass(faults: Iterable[Fault]) -> bool:
-    """Return whether one of these reads may succeed later; a permission does not come by itself."""
-    return any(fault.code == "unreadable" for fault in faults)
+    """Return whether one of these reads may succeed if it is tried soon.
+
+    A permission does not come by itself, and a read that hangs is waited for by its own thread.
+    """
+    return any(
+        fault.code == "unreadable" and not fault.detail.endswith(NOT_RETURNED) for fault in faults
+    )
 
 
 def _errors_of_kept(before: Device, fault: Fault) -> tuple[Fault, ...]:
