@@ -37,8 +37,8 @@ BURST = 1000
 """Uevents that are on their way at a time."""
 SAMPLES = 10
 RSS_GROWTH_MIB = 8.0
-"""From the second tenth to the last, by their medians. A short soak is not judged by it: until the
-history of changes is full, every change takes memory."""
+"""By the medians of tenths: from the first that begins with a full history of changes, to the last.
+Until it is full, every change takes memory. A short soak is not judged by it."""
 PATIENCE_SECONDS = 300.0
 _NAMESPACES = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-euc")
 _SETUP = 'mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run; exec "$0" "$@"'
@@ -125,9 +125,9 @@ class Soak:
         rss_after = self._rss_after()
         self._judge(report, status, interfaces.uevents)
         medians = [round(statistics.median(one), 1) for one in self._rss if one]
-        growth = medians[-1] - medians[min(1, len(medians) - 1)]
-        full = self._samples[min(2, len(self._samples) - 1)].generation > HISTORY_CHANGES
-        if full and growth > RSS_GROWTH_MIB:
+        full = [one.generation > HISTORY_CHANGES for one in self._samples[: len(medians)]]
+        growth = medians[-1] - medians[full.index(True)] if any(full) else 0.0
+        if growth > RSS_GROWTH_MIB:
             self._problems.append(f"the memory grew by {growth:.1f} MiB: {medians}")
         return Outcome(
             uevents=interfaces.uevents,
