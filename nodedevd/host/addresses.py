@@ -5,7 +5,6 @@ Source: rtnetlink(7), RTM_GETADDR; include/uapi/linux/{if_addr,rtnetlink}.h
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 
@@ -40,9 +39,8 @@ def _indices() -> set[int]:
             for message_kind, content in netlink.messages(channel.recv(_RECEIVE_BYTES)):
                 if message_kind == _DONE:
                     return found
-                if message_kind == netlink.ERROR and len(content) >= 4:
-                    (number,) = struct.unpack_from("=i", content)
-                    raise OSError(-number, os.strerror(-number))
+                if message_kind == netlink.ERROR and (error := netlink.error_of(content)):
+                    raise error
                 if message_kind == _ADDRESS and len(content) >= _HEADER.size:
                     *_, scope, index = _HEADER.unpack_from(content)
                     if scope < _SCOPE_LINK:

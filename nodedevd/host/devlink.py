@@ -43,9 +43,8 @@ def _request(
     """Send a request, and return the attributes of the reply. Raises OSError."""
     channel.sendto(netlink.message(family, _GENL.pack(command, 1, 0) + content), (0, 0))
     for kind, answer in netlink.messages(channel.recv(_RECEIVE_BYTES)):
-        if kind == netlink.ERROR and len(answer) >= 4:
-            (number,) = struct.unpack_from("=i", answer)
-            raise OSError(-number, os.strerror(-number))
+        if kind == netlink.ERROR and (error := netlink.error_of(answer)):
+            raise error
         if kind == family:
             return dict(netlink.attributes(answer[_GENL.size :]))
     raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))

@@ -5,6 +5,7 @@ Source: netlink(7), include/uapi/linux/netlink.h
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ REQUEST = 1
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_ERRNO = struct.Struct("=i")  # negative
+_MAX_ERRNO = 4095  # include/linux/err.h
 _TYPE = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
@@ -36,6 +39,14 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & _TYPE, data[_ATTRIBUTE.size : length]
         data = data[_aligned(length) :]
+
+
+def error_of(content: bytes) -> OSError | None:
+    """Return the error in the content of an `ERROR` message; None if that is cut off."""
+    if len(content) < _ERRNO.size:
+        return None
+    number = min(abs(_ERRNO.unpack_from(content)[0]), _MAX_ERRNO)
+    return OSError(number, os.strerror(number))
 
 
 def message(kind: int, content: bytes, *, flags: int = REQUEST) -> bytes:
