@@ -49,6 +49,8 @@ DEFAULT_URI: Final = "nodedev:///system"
 FEATURES: Final = {10: "keepalive", 14: "remote event callbacks", 15: "close callback"}
 """virDrvFeature: the features that are supported."""
 KEEPALIVE_FEATURE: Final = 10
+URI_BYTES_MAX: Final = 1024
+"""of the URI that a client opens, which is kept"""
 NAME_BYTES_MAX: Final = 256
 """of a device in a registration; no device has a longer name"""
 NAMES_BYTES_MAX: Final = 64 * 1024
@@ -148,8 +150,7 @@ class LibvirtSession:
     def next_event(self) -> bytes | None:
         """Return the next event that the client is registered for, or None if there is none now.
 
-        Empty bytes are no event, but there may be one at once. Not to be called while it is
-        `behind`.
+        Empty bytes are no event, but there may be one at once. Raises KeyError if it is `behind`.
         """
         if self._pending:
             return self._pending.pop()
@@ -305,6 +306,9 @@ class LibvirtSession:
                 ErrorDomain.NONE,
                 f"internal error: unexpected URI '{uri[:_QUOTED]}', try {DEFAULT_URI}",
             )
+        uri_bytes = len(uri.encode())
+        if uri_bytes > URI_BYTES_MAX:
+            raise _protocol_error(f"URI too long: {uri_bytes} bytes, the limit is {URI_BYTES_MAX}")
         self._uri = uri
 
     def _close(self, _: None) -> None:
