@@ -138,7 +138,19 @@ class ClientConnection:
     # -- turns -------------------------------------------------------------------------
 
     def turn(self, until: float) -> Left:
-        """Receive, answer and send, until a time of the clock or one of the bounds of a turn."""
+        """Receive, answer and send, until a time of the clock or one of the bounds of a turn.
+
+        A defect costs the connection, and not the turns of the user's others.
+        """
+        try:
+            return self._take_turn(until)
+        except Exception:
+            pid, user = self._peer.pid, {"user": self._peer.uid}
+            _log.exception("closing the connection of process %d: a defect", pid, extra=user)
+            self.abort()
+            return Left.NOTHING
+
+    def _take_turn(self, until: float) -> Left:
         if self._unsent:
             self._send_unsent()
         conversation = self._conversation
@@ -146,7 +158,7 @@ class ClientConnection:
             self._rest()
         elif self._answer(conversation, until):
             return Left.UNFINISHED if conversation.unfinished else Left.CALLS
-        elif self._ending or self._unsent or conversation.ended:
+        elif self._ending or self._unsent or conversation.ended or conversation.failure:
             self._rest()
         elif self._tick_handle is None and conversation.tick_seconds:
             self._tick_later()

@@ -26,6 +26,9 @@ BACKLOG = 4096
 _PATH_BYTES = 107  # sun_path of unix(7), without its NUL
 
 
+_SO_PASSRIGHTS = 83  # include/uapi/asm-generic/socket.h, since Linux 6.16
+
+
 class BadSocketPath(NodedevError):
     """The daemon cannot serve on this path."""
 
@@ -50,6 +53,7 @@ class Listener:
     @classmethod
     def adopt(cls, sock: socket.socket) -> Listener:
         """Use a socket that systemd created, and will remove."""
+        refuse_descriptors(sock)
         name = sock.getsockname()
         if isinstance(name, bytes):  # in the abstract namespace; written as in systemd.socket(5)
             name = "@" + os.fsdecode(name[1:])
@@ -90,7 +94,18 @@ class Listener:
                 os.chown(f"/proc/self/fd/{file}", -1, group)
         finally:
             os.close(file)
+        refuse_descriptors(self.socket)
         self.socket.listen(backlog)
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Have the kernel refuse descriptors, SCM_RIGHTS of unix(7), that later clients send.
+
+    A descriptor that is received and not wanted is closed by whoever receives: with SO_LINGER,
+    socket(7), that takes as long as the sender likes. Kernels before Linux 6.16 cannot refuse.
+    """
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def open_listener(

@@ -34,6 +34,8 @@ from nodedevd.steps import Steps
 
 _log: Final = logging.getLogger(__name__)
 
+_BEHIND: Final = "it does not read its events"
+
 UNCOUNTED_BYTES: Final = 4096
 """A half packet up to this size is not counted."""
 UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
@@ -148,7 +150,12 @@ class LibvirtConversation(Conversation[bytes]):
         self._holding.drop("reply")
         if self._ready:
             return self._ready.popleft()
-        event = self._session.next_event()
+        try:
+            event = self._session.next_event()
+        except KeyError:
+            # The history has moved on by changes that are no events of this client.
+            self.failure = _BEHIND
+            return None
         if event is not None:
             return event
         if self._steps is not None:
@@ -236,5 +243,5 @@ class LibvirtConversation(Conversation[bytes]):
 
     def _on_change(self) -> None:
         if self._session.behind:
-            self.failure = "it does not read its events"
+            self.failure = _BEHIND
         self._wake()

@@ -169,6 +169,9 @@ class PacketDecoder:
         """Return the next packet, or None if more bytes are needed. Raises BadLength."""
         start, buffered = self._start, self.buffered
         if buffered < 4:
+            # An idle client does not keep its last packet.
+            del self._buffer[:start]
+            self._start = 0
             return None
         length = int.from_bytes(self._buffer[start : start + 4], "big")
         if not _HEADER.size <= length <= PACKET_MAX_BYTES:

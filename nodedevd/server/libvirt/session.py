@@ -49,6 +49,8 @@ DEFAULT_URI: Final = "nodedev:///system"
 FEATURES: Final = {10: "keepalive", 14: "remote event callbacks", 15: "close callback"}
 """virDrvFeature: the features that are supported."""
 KEEPALIVE_FEATURE: Final = 10
+URI_BYTES_MAX: Final = 1024
+"""of the URI that a client opens, which is kept"""
 NAME_BYTES_MAX: Final = 256
 """of a device in a registration; no device has a longer name"""
 NAMES_BYTES_MAX: Final = 64 * 1024
@@ -73,6 +75,16 @@ class _Registered(NamedTuple):
     callback: int
     since: int
     """the generation at which it was made"""
+
+
+class _Later(NamedTuple):
+    """A result that can be made when something has ended.
+
+    Not a coroutine: one that a client's end cancels before it has begun would be warned about.
+    """
+
+    awaited: Awaitable[None]
+    make: Callable[[], Any]
 
 
 class _Handler(NamedTuple):
@@ -148,8 +160,7 @@ class LibvirtSession:
     def next_event(self) -> bytes | None:
         """Return the next event that the client is registered for, or None if there is none now.
 
-        Empty bytes are no event, but there may be one at once. Not to be called while it is
-        `behind`.
+        Empty bytes are no event, but there may be one at once. Raises KeyError if it is `behind`.
         """
         if self._pending:
             return self._pending.pop()
@@ -236,7 +247,7 @@ class LibvirtSession:
             return remote.encode_reply(header, reply)
         if isinstance(result, Generator):
             return _answer_in_steps(header, handler.procedure, result)
-        if isinstance(result, Awaitable):
+        if isinstance(result, _Later):
             return _answer_later(header, handler.procedure, result)
         return remote.encode_reply(header, _encoded(handler.procedure, result))
 
@@ -259,7 +270,7 @@ class LibvirtSession:
     def _serve(
         self,
         procedure: Procedure[A, R],
-        handle: Callable[[A], R | Awaitable[R] | Cacheable[R] | Steps[Any]],
+        handle: Callable[[A], R | _Later | Cacheable[R] | Steps[Any]],
         *,
         before_open: bool = False,
         cacheable: bool = False,
@@ -305,6 +316,9 @@ class LibvirtSession:
                 ErrorDomain.NONE,
                 f"internal error: unexpected URI '{uri[:_QUOTED]}', try {DEFAULT_URI}",
             )
+        uri_bytes = len(uri.encode())
+        if uri_bytes > URI_BYTES_MAX:
+            raise _protocol_error(f"URI too long: {uri_bytes} bytes, the limit is {URI_BYTES_MAX}")
         self._uri = uri
 
     def _close(self, _: None) -> None:
@@ -410,22 +424,17 @@ class LibvirtSession:
         _no_flags(call.flags)
         return self._devices.name((yield from self._devices.find_scsi_host(call.wwnn, call.wwpn)))
 
-    def _get_xml_desc(
-        self, call: remote.NameAndFlags
-    ) -> Awaitable[str] | Cacheable[str] | Steps[Any]:
+    def _get_xml_desc(self, call: remote.NameAndFlags) -> _Later | Cacheable[str] | Steps[Any]:
         _no_flags(call.flags & ~_INACTIVE_XML)
         return self._of(call.name, partial(self._xml_when_fresh, call))
 
-    def _xml_when_fresh(
-        self, call: remote.NameAndFlags, device: Device
-    ) -> Awaitable[str] | Cacheable[str]:
+    def _xml_when_fresh(self, call: remote.NameAndFlags, device: Device) -> _Later | Cacheable[str]:
         refreshed = self._freshness.refresh([device])
         if refreshed is not None:
-            return self._xml_later(refreshed, call)
+            return _Later(refreshed, partial(self._fresh_xml, call))
         return Cacheable(self._xml(device, call.flags), self._freshness.fresh_until(device))
 
-    async def _xml_later(self, refreshed: Awaitable[None], call: remote.NameAndFlags) -> str:
-        await refreshed
+    def _fresh_xml(self, call: remote.NameAndFlags) -> str:
         device = self._devices.find(call.name)
         if device is None:
             device = finish(self._devices.find_by_libvirt_name(call.name))
@@ -492,7 +501,7 @@ def _answer_in_steps(call: Header, procedure: Procedure[Any, Any], steps: Steps[
         result = yield from steps
     except Exception as error:
         return _failed(call, error)
-    if isinstance(result, Awaitable):
+    if isinstance(result, _Later):
         return _answer_later(call, procedure, result)
     if isinstance(result, Cacheable):
         result = result.answer
@@ -502,9 +511,10 @@ def _answer_in_steps(call: Header, procedure: Procedure[Any, Any], steps: Steps[
         return _failed(call, error)
 
 
-async def _answer_later(call: Header, procedure: Procedure[Any, R], result: Awaitable[R]) -> bytes:
+async def _answer_later(call: Header, procedure: Procedure[Any, Any], later: _Later) -> bytes:
     try:
-        return _succeeded(call, procedure, await result)
+        await later.awaited
+        return _succeeded(call, procedure, later.make())
     except Exception as error:
         return _failed(call, error)
 

@@ -16,7 +16,6 @@ from nodedevd.server.varlink.misdirected import refuse_libvirt
 from nodedevd.server.varlink.service import Service
 from nodedevd.varlink import (
     MESSAGE_LIMIT_BYTES,
-    Call,
     CallDecoder,
     Malformed,
     VarlinkError,
@@ -25,7 +24,6 @@ from nodedevd.varlink import (
 )
 
 _log: Final = logging.getLogger(__name__)
-_NO_CALL: Final = Call("")
 _CALL_HOLDS: Final = ("input", "call", "answer", "reply", "snapshot")
 
 UNCOUNTED_BYTES: Final = 4096
@@ -93,7 +91,9 @@ class VarlinkConversation(Conversation[Answer]):
         self._closed = False
         # One call is answered at a time: an answer is awaited, made in steps, then ready; its
         # text or its stream is sent bit by bit.
-        self._call = _NO_CALL
+        # Of the call, no more is kept: its text may be large, and an idle client would keep it.
+        self._more = False
+        self._oneway = False
         self._text_of_call: bytes | None = None
         self._awaiting = False
         self._later: Later | None = None
@@ -126,7 +126,7 @@ class VarlinkConversation(Conversation[Answer]):
     @property
     def outlives_client(self) -> bool:
         """Whether the call is oneway: its client may close without waiting for the end."""
-        return self._call.oneway
+        return self._oneway
 
     def receive(self, data: bytes) -> None:
         """Take bytes of calls."""
@@ -164,7 +164,7 @@ class VarlinkConversation(Conversation[Answer]):
             # A packet of libvirt begins with a NUL: its length is below 2 ** 24.
             return (None if text else self._refuse_libvirt()) or self._refuse(call)
         self._shared.calls += 1
-        self._call = call
+        self._more, self._oneway = call.more, call.oneway
         try:
             if len(text) > UNCOUNTED_BYTES:
                 self._hold("call", len(text) * DECODED_FACTOR)
@@ -206,7 +206,7 @@ class VarlinkConversation(Conversation[Answer]):
 
     def _begin(self, answer: Answer) -> bytes:
         """Return the reply of an answer, empty if it is still to be made."""
-        oneway = self._call.oneway
+        oneway = self._oneway
         if isinstance(answer, bytes):
             return b"" if oneway else self._bounded(encode_reply(answer))
         if isinstance(answer, Cacheable):
@@ -222,7 +222,7 @@ class VarlinkConversation(Conversation[Answer]):
                 self._keep(answer)
                 self._text = answer.messages()
             else:
-                if not self._call.more:
+                if not self._more:
                     answer.close()
                     raise errors.ExpectedMore
                 self._stream = answer
@@ -247,7 +247,7 @@ class VarlinkConversation(Conversation[Answer]):
             self._hold("input", self._decoder.buffered)
         except errors.BudgetExceeded as error:
             self._decoder.drop()
-            self._call = _NO_CALL
+            self._oneway = False
             return self._fail(error)
         return None
 
@@ -328,7 +328,7 @@ class VarlinkConversation(Conversation[Answer]):
                 _close(maker)
 
     def _refuse(self, malformed: Malformed) -> bytes:
-        self._call = _NO_CALL
+        self._oneway = False
         return self._error(self._service.refusal(malformed))
 
     def _refuse_libvirt(self) -> bytes | None:
@@ -344,7 +344,7 @@ class VarlinkConversation(Conversation[Answer]):
         return self._error(self._service.translate(error))
 
     def _error(self, error: VarlinkError) -> bytes:
-        if self._call.oneway:
+        if self._oneway:
             return b""
         try:
             return encode_error(error.name, error.parameters)

@@ -6,6 +6,7 @@ falls behind further than the history reaches is sent `resync`, and starts over.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -23,7 +24,8 @@ from nodedevd.steps import STEP_ITEMS
 
 ChangeEvent = Literal["added", "changed", "removed"]
 
-_NAME_BYTES = 128
+_NAME_BYTES = 79
+"""of a name in a set, besides the string"""
 CACHED_BYTES = 8 << 20
 """Capacity for replies about changes, which many watchers share."""
 
@@ -38,8 +40,11 @@ class Filter(msgspec.Struct, frozen=True):
 
     @property
     def own_bytes(self) -> int:
-        """Memory that the names take: each a string, in a set."""
-        return sum(_NAME_BYTES + len(name) for name in self.names or ())
+        """Memory that the names take: each a string, in a set.
+
+        One character beyond U+FFFF has the whole string take four bytes a character.
+        """
+        return sum(_NAME_BYTES + sys.getsizeof(name) for name in self.names or ())
 
     def matches(self, device: Device) -> bool:
         """Return whether a device passes."""

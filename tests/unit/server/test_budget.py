@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,6 +161,40 @@ class Libvirt:
         one.receive(packet(remote.OPEN, remote.Open("nodedev:///system", 0)))
         assert refused(output(one)) == 0
         return one, holding
+
+
+def test_wide_names_of_watches_are_counted(store: Store, accounts: Accounts) -> None:
+    """One wide character has a long name take four times the memory of its text."""
+    one, holding = Varlink(store, accounts).begin()
+    names = ["\U0001f600" + "x" * 50_000]
+    one.receive(encode_call(f"{INTERFACE}.Watch", {"names": names}, more=True))
+    assert b'"present"' not in output(one)
+    assert holding._account.held_bytes > 4 * 50_000
+
+
+def test_answered_call_leaves_nothing(store: Store, accounts: Accounts) -> None:
+    """An idle client keeps neither the text of its last call nor its method or packet."""
+    keeping = 0
+    tracemalloc.start()
+    try:
+        varlink, _ = Varlink(store, accounts).begin()
+        libvirt, _ = Libvirt(store, accounts).begin()
+        wide = "\U0001f600" + "x" * 50_000
+        uri = remote.Open(f"nodedev:///system?{wide}", 0)
+        for client, call in (
+            (varlink, encode_call(f"{INTERFACE}.GetStatus", {"unknown": wide})),
+            (varlink, encode_call(f"{INTERFACE}.{wide}")),
+            (libvirt, packet(remote.OPEN, uri)),
+            (libvirt, packet(remote.LOOKUP_BY_NAME, wide)),
+        ):
+            before, _ = tracemalloc.get_traced_memory()
+            client.receive(call)
+            output(client)
+            gc.collect()
+            keeping = max(keeping, tracemalloc.get_traced_memory()[0] - before)
+    finally:
+        tracemalloc.stop()
+    assert keeping < 20_000
 
 
 def refused(replies: bytes) -> int:

@@ -467,6 +467,25 @@ async def test_failures_leave_the_connection_alive(
     assert len([record for record in caplog.records if record.exc_info]) == 4
 
 
+async def test_defect_in_a_turn_costs_its_connection_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the other clients of the same user go on having turns."""
+
+    def broken() -> Any:
+        raise ZeroDivisionError
+
+    async with serving(tmp_path) as bench, connected(bench.path) as bad:
+        assert await bad.call(f"{NAME}.Echo", text="a") == {"text": "a"}
+        connection_of(bench)._conversation.next = broken
+        async with connected(bench.path) as good:
+            await bad.send_raw(b"x\0")
+            await until(lambda: bench.server.clients == 1)
+            assert await good.call(f"{NAME}.Echo", text="b") == {"text": "b"}
+    assert "a defect" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
     """Its sender gets errors; all connections stay open."""
     async with (

@@ -17,7 +17,13 @@ from pathlib import Path
 import pytest
 
 from nodedevd.errors import SocketInUse
-from nodedevd.server.listener import BadSocketPath, Listener, make_runtime_directory, open_listener
+from nodedevd.server.listener import (
+    _SO_PASSRIGHTS,
+    BadSocketPath,
+    Listener,
+    make_runtime_directory,
+    open_listener,
+)
 from nodedevd.socket_paths import candidate_socket_paths, default_socket_path
 
 # root may give a file to any group, others to their own
@@ -48,6 +54,20 @@ def foreign(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator
         if kind != socket.SOCK_DGRAM:
             sock.listen(0)
         yield sock
+
+
+def test_descriptors_of_clients_are_refused(path: str) -> None:
+    """Closing one that nobody wants could take as long as its sender likes."""
+    with opened(path) as listener, socket.socket(socket.AF_UNIX) as client:
+        try:
+            passed = listener.socket.getsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS)
+        except OSError:
+            pytest.skip("needs Linux 6.16")
+        assert not passed
+        client.connect(path)
+        with pytest.raises(PermissionError):
+            socket.send_fds(client, [b"x"], [0])
+        client.sendall(b"x")
 
 
 @contextmanager

@@ -77,7 +77,15 @@ class Bench:
 
     def change(self, driver: str) -> None:
         """Publish that a device has another driver."""
-        before = self.store.snapshot.lookup(CARD)
+        self.publish(CARD, driver)
+
+    def change_other(self) -> None:
+        """Publish that another device has another driver."""
+        self.publish(next(one.name for one in self.store.snapshot if one.name != CARD), "other")
+
+    def publish(self, name: str, driver: str) -> None:
+        """Publish that a device has a driver."""
+        before = self.store.snapshot.lookup(name)
         after = replace(before, driver=driver)
         devices = [after if one is before else one for one in self.store.snapshot]
         snapshot = Snapshot(devices, generation=self.store.snapshot.generation + 1)
@@ -151,6 +159,19 @@ def test_client_behind_the_history_is_dropped() -> None:
     assert bench.wakes == 5
     bench.conversation.close()
     assert bench.store.subscriptions == 0
+
+
+def test_client_behind_by_changes_of_others_is_dropped() -> None:
+    """No event wakes it meanwhile, so it is found when it reads again."""
+    bench = Bench(history=4)
+    register = remote.Registration(EVENT_UPDATE, CARD)
+    assert bench.output(call(remote.REGISTER_EVENT, register, 1)) == [1]
+    bench.change("one")
+    for _ in range(5):
+        bench.change_other()
+    assert bench.wakes == 1
+    assert bench.conversation.next() is None
+    assert bench.conversation.failure == "it does not read its events"
 
 
 def test_events_are_produced_when_they_are_read() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import warnings
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -486,6 +488,29 @@ async def test_calls_under_way_are_bounded(tmp_path: Path) -> None:
         freshness.gate.set()
         assert {(await peer.receive()).header.serial for _ in serials} == set(serials)
         assert len(freshness.asked) == 8
+
+
+async def test_call_that_is_given_up_before_it_began_leaves_no_warning(tmp_path: Path) -> None:
+    """The client is gone in the turn in which its call was received."""
+    freshness = GatedFreshness()
+    refreshed = asyncio.get_running_loop().create_future()
+    freshness.refresh = lambda _: refreshed  # type: ignore[assignment, method-assign]
+    async with serving(tmp_path, freshness=freshness) as bench, opened(bench.path) as peer:
+        (connection,) = bench.server._connections
+        payload = xdr.encode(remote.GET_XML_DESC.arguments, remote.NameAndFlags(CARD, 0))
+        run = connection._run
+
+        def run_and_leave(answer: Awaitable[Any]) -> None:
+            run(answer)
+            connection.abort()
+
+        connection._run = run_and_leave  # type: ignore[method-assign]
+        with warnings.catch_warnings(record=True) as warned:
+            await peer.send(remote.GET_XML_DESC.number, payload)
+            await eventually(lambda: bench.server.clients == 0)
+            await eventually(lambda: not bench.server._tasks)
+            gc.collect()
+    assert not warned
 
 
 async def test_client_that_leaves_has_its_calls_given_up(tmp_path: Path) -> None:
