@@ -41,7 +41,10 @@ def record(context: Context, target: str, raw: bool, as_json: bool) -> None:
 
     with _ended_by_signals():
         done = record_host(
-            context.sysroot or "/", target, raw=raw, run=lambda read: in_time(read)[0]
+            "/" if context.sysroot is None else context.sysroot,
+            target,
+            raw=raw,
+            run=lambda read: in_time(read)[0],
         )
     if as_json:
         print_json(msgspec.json.encode(done))

@@ -85,13 +85,17 @@ class Rooted:
         if name == "..":
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         try:
-            directory = self._kept.get(above) or self._enter(above)
-            return act(name or ".", directory.descriptor)
-        except FileNotFoundError:
-            if not self._kept:
-                raise
-        self._kept.clear()  # a directory may have been replaced since it was opened
-        return act(name or ".", self._enter(above).descriptor)
+            try:
+                directory = self._kept.get(above) or self._enter(above)
+                return act(name or ".", directory.descriptor)
+            except FileNotFoundError:
+                if not self._kept:
+                    raise
+            self._kept.clear()  # a directory may have been replaced since it was opened
+            return act(name or ".", self._enter(above).descriptor)
+        except OSError as error:
+            error.filename = f"{self._root.rstrip('/')}{path}"  # not the last name alone
+            raise
 
     def _enter(self, path: str) -> _Directory:
         """Open a directory from the nearest one above it that is open."""

@@ -56,7 +56,7 @@ def rescan(
     Devices whose read hangs are not read and stay as in `old`. What an abandoned attempt at the
     same job has read is not read again. What cannot be looked at stays, too; see `Unread`, also
     for `tolerated`. Raises NotASysroot, Abandoned; HostNotRead for a first scan for which the
-    process is short of descriptors or memory.
+    process is short of descriptors or memory, or which can list no directory of devices.
     """
     job = job or Job()
     sysroot = sysroot.during(job)
@@ -96,7 +96,7 @@ def rescan(
     computer = reader.read_computer()
     for path in sorted(job.left_out - {fault.attribute for fault in unread.faults}):
         unread.faults.add(path, Unanswered(path), own=True)
-    unread.check_complete()
+    unread.check_complete(found)
     update = graft(
         old,
         gone=readings,

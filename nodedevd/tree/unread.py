@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 
 import msgspec
 
@@ -40,6 +40,13 @@ class HostNotRead(NodedevError):
             f"cannot read the whole host: {self.detail}; "
             "free descriptors or memory, or raise the limit of this process"
         )
+
+
+class NothingListed(HostNotRead):
+    """No directory of devices can be listed: not even one device is known."""
+
+    def __str__(self) -> str:
+        return f"cannot read any device: {self.detail}; check the sysroot and its permissions"
 
 
 class Unread:
@@ -213,10 +220,19 @@ class Unread:
                 errors.append(fault)
         return (*errors, *fresh.values())
 
-    def check_complete(self) -> None:
-        """Raise `HostNotRead` if a first scan could not look at everything for a shortage."""
-        if not len(self.old) and self.shortage is not None:
+    def check_complete(self, found: Collection[str]) -> None:
+        """Raise `HostNotRead` if a first scan could not look at everything for a shortage.
+
+        It is `NothingListed` if it found nothing because of other errors. A first scan does not
+        wait for what hangs.
+        """
+        if len(self.old):
+            return
+        if self.shortage is not None:
             raise HostNotRead(_detail(self.shortage))
+        for fault in () if found else self.faults.failed:
+            if fault.attribute.startswith("/sys/") and not fault.detail.endswith(NOT_RETURNED):
+                raise NothingListed(_detail(fault))
 
 
 def _bare(path: str, subsystem: str | None, faults: Iterable[Fault]) -> Reading:

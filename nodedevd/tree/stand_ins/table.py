@@ -63,6 +63,10 @@ class Table:
         """Return whether these digits are a number that was added."""
         return value in self._digits
 
+    def has_number(self, value: str) -> bool:
+        """Return whether these digits are a number or a hardware address that was added."""
+        return value in self._digits or value in self._macs
+
     def address(self, value: str) -> str:
         """Return the stand-in of an IP address."""
         if self.assigned:

@@ -82,7 +82,18 @@ class Texts:
         return _ALL.sub(self._replacer(self._is_serial), text)
 
     def _is_serial(self, word: str) -> bool:
-        return self._table.assigned and len(word) > _SHORT and word in self._serials
+        if not self._table.assigned or len(word) <= _SHORT:
+            return False
+        return word in self._serials or (
+            _BARE.fullmatch(word) is not None and self._table.has_number(word)
+        )
+
+    def learn_serial(self, text: str) -> None:
+        """Learn the words of a serial number that itself is not recorded."""
+        words = [word.lower() for word in re.findall(_WORD, text)]
+        self._serials.update(words)
+        for word in words:
+            self._word(word)
 
     def serial(self, text: str) -> str:
         """Replace a serial number, and remember its words."""

@@ -17,6 +17,8 @@ PROPERTIES = frozenset(
     }
 )
 """Properties that are read and identify nothing."""
+SERIALS = frozenset({"ID_SERIAL_SHORT", "ID_SCSI_SERIAL"})
+"""Those that are not read, and whose words have stand-ins elsewhere, such as in a model."""
 COMPOSED, LABEL = "ID_SERIAL", "ID_FS_LABEL"
 """Those that are read, and get a stand-in."""
 _SOME = "NODEDEVD_RECORDED=1"
@@ -36,6 +38,8 @@ def without_identity(text: str, texts: Texts, nodes: Nodes) -> str:
             name, _, value = value.partition("=")
             if name in PROPERTIES:
                 kept.append(f"E:{name}={texts.described(value)}")
+            elif name in SERIALS:
+                texts.learn_serial(value)
             elif name == COMPOSED:
                 kept.append(f"E:{name}={texts.composed(value)}")
             elif name == LABEL:

@@ -455,6 +455,16 @@ def test_not_a_sysroot_exits_1(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("command", ["list", "record copy.ttar"])
+def test_empty_sysroot_is_not_this_host(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of a script may be unset: it is the working directory, as in any path."""
+    monkeypatch.chdir(tmp_path)
+    result = Ctl(["--sysroot", ""]).run(*command.split(), status=1)
+    assert f"{tmp_path} is not a sysroot" in result.stderr
+
+
 @pytest.mark.parametrize(
     "command", ["list", "tree", "dumpxml", "show", "types", "status", "doctor", "record copy"]
 )

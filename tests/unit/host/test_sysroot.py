@@ -441,3 +441,11 @@ def exchange(one: str, other: str) -> None:
     """Swap two files by one system call, renameat2(2) with RENAME_EXCHANGE."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
+
+
+def test_error_of_a_directory_names_the_whole_path(tmp_path: Path) -> None:
+    """The last name alone tells nobody which one it is."""
+    (tmp_path / "sys").mkdir()
+    with pytest.raises(FileNotFoundError) as raised:
+        Sysroot(str(tmp_path)).listdir("/sys/devices/gone")
+    assert raised.value.filename == f"{tmp_path}/sys/devices/gone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import tempfile
@@ -21,7 +22,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import rescan, scan
 from nodedevd.tree.touched import touched_paths
-from nodedevd.tree.unread import WHOLE_HOST, HostNotRead
+from nodedevd.tree.unread import WHOLE_HOST, HostNotRead, NothingListed
 from nodedevd.tree.update import update
 from tests.support.failing_calls import ERRNOS, FailingSysroot, at, since
 from tests.support.hosts import HOSTS, host_file
@@ -220,6 +221,15 @@ def test_sysfs_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
         (tmp_path / directory).mkdir()
         with pytest.raises(NoDevices, match=r"/sys has no devices"):
             scan(Sysroot(str(tmp_path)))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENAMETOOLONG])
+def test_sysfs_that_cannot_be_listed_is_an_error(number: int) -> None:
+    """A host with nothing but its root would be the whole truth otherwise."""
+    sysroot = FailingSysroot(str(host_file(SMALL[0])))
+    sysroot.begin(since(0, number))
+    with pytest.raises(NothingListed, match=f"cannot read any device: .*{errno.errorcode[number]}"):
+        scan(sysroot)
 
 
 def test_sysfs_that_is_unmounted_removes_no_device(tmp_path: Path) -> None:

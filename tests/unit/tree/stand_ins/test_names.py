@@ -100,3 +100,17 @@ def test_model_of_a_disk_of_a_software_target_is_the_name_of_a_volume() -> None:
     found = {path: stand_ins.content(path, data) for path, data in files.items()}
     assert found["/sys/devices/a/model"] == b"aaaa-aaaaaaa    \n"
     assert all(found[path] == files[path] for path in files if path != "/sys/devices/a/model")
+
+
+def test_model_holds_no_number_that_another_file_has() -> None:
+    """A serial number that only udev knows, and an address without separators."""
+    files = {
+        "/run/udev/data/b8:0": b"E:ID_SERIAL_SHORT=ZA1PAYROLL\nE:ID_SERIAL=Disk_ZA1PAYROLL\n",
+        "/sys/devices/a/model": b"Disk ZA1PAYROLL 5254001A2B3C\n",
+        "/sys/devices/b/address": b"52:54:00:1a:2b:3c\n",
+    }
+    stand_ins = StandIns(files, {}, ())
+    for path, data in files.items():
+        found = stand_ins.content(path, data)
+        assert b"ZA1PAYROLL" not in found
+        assert b"5254001A2B3C" not in found
