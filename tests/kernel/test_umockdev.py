@@ -405,7 +405,7 @@ def test_message_that_makes_no_sense_is_survived(
     first = testbed.tree.net("eth0", address="")
     testbed.uevent("add", first, "net")
     watcher.expect("added net_eth0")
+    second = testbed.tree.net("eth1", address="")  # whole, before the host is read again
     testbed.send(damage(testbed.message("add", "/sys/devices/virtual/net/odd0", "net")))
-    second = testbed.tree.net("eth1", address="")
     testbed.uevent("add", second, "net")
     watcher.expect("added net_eth1")
