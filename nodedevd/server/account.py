@@ -26,7 +26,7 @@ class AccountLimits(msgspec.Struct, frozen=True):
     """connected clients of all users, over all sockets"""
     kept_places: int = 32
     """of these, for root and the daemon's own user"""
-    user_bytes: int = 20 << 20
+    user_bytes: int = 16 << 20
     """memory that the clients of one user may hold"""
     all_bytes: int = 80 << 20
     """the same of all users together, but the favoured; the limit of each of these, too"""
