@@ -116,8 +116,14 @@ async def test_first_scan_does_not_wait_forever_for_a_directory(tmp_path: Path) 
     """One that is broken for good is an error in the status, and the others are served."""
     sysroot = FailingSysroot(str(tmp_path))
     sysroot.begin(lambda count, name, path: errno.EIO if path == BUS else None)
-    async with following(tmp_path, build, sysroot=sysroot) as live:
+
+    def build_more(live: Live) -> None:
+        build(live)
+        live.tree.net("lo")
+
+    async with following(tmp_path, build_more, sysroot=sysroot) as live:
         assert [fault.attribute for fault in live.store.snapshot.errors] == [BUS]
+        assert any(device.subsystem == "net" for device in live.store.snapshot)
         sysroot.begin()
         await live.until_true_to_the_host()
-        assert len(live.store.snapshot) == 3
+        assert len(live.store.snapshot) == 4
