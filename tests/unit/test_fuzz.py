@@ -16,6 +16,8 @@ from tests.fuzz.targets import TARGETS
 from tests.support.mutations import mutated
 from tests.support.search import examples
 
+pytestmark = pytest.mark.exhaustive
+
 ALONE = [target for target in TARGETS.values() if not target.needs]
 TIMES = 32
 """An input is repeated so many times to see how the work grows."""

@@ -40,6 +40,8 @@ from tests.support.kernel_steps import (
 )
 from tests.support.search import cases, examples
 
+pytestmark = pytest.mark.exhaustive
+
 BRIDGE_PATH = PATHS[0].rpartition("/")[0]
 
 

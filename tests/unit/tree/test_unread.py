@@ -29,6 +29,8 @@ from tests.support.hosts import HOSTS, host_file
 from tests.support.kernel_steps import OPERATIONS, KernelSteps, Operation
 from tests.support.search import cases, examples
 
+pytestmark = pytest.mark.exhaustive
+
 SMALL = ("samples", "mdev-modified-while-it-runs")
 
 

@@ -18,6 +18,8 @@ from nodedevd.tree.record import record
 from tests.support.hosts import HOSTS, host_file
 from tests.support.secrets import KINDS, hidden_in, plant
 
+pytestmark = pytest.mark.exhaustive
+
 OTHER_LENGTHS = ("ipv4", "ipv6", "label")
 """Addresses of documentation have a length of their own, letters beyond ASCII in names as well."""
 
