@@ -251,17 +251,14 @@ _Named: TypeAlias = Device | tuple[Device, ...]
 
 def _by_sysname(devices: Iterable[Device]) -> dict[str, _Named]:
     """Return devices by their kernel names, those of one kernel name sorted by name."""
-    found: dict[str, _Named] = {}
+    found: dict[str, list[Device]] = {}
     for device in devices:
         if device.sysname is not None:
-            others = found.get(device.sysname)
-            if others is None:
-                found[device.sysname] = device
-            else:
-                others = (others,) if isinstance(others, Device) else others
-                named = sorted((*others, device), key=lambda one: one.name)
-                found[device.sysname] = tuple(named)
-    return found
+            found.setdefault(device.sysname, []).append(device)
+    return {
+        sysname: named[0] if len(named) == 1 else tuple(sorted(named, key=lambda one: one.name))
+        for sysname, named in found.items()
+    }
 
 
 def _by_path(devices: Iterable[Device]) -> dict[str, Device]:
