@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, dataclass_transform
 
+CONTROL_INTERFACE: Final = "org.nodedevd.Control"
+"""The Varlink interface of the service that changes the host."""
+
 
 @dataclass_transform(eq_default=False)
 class NodedevError(Exception):
@@ -183,6 +186,198 @@ class BudgetExceeded(NodedevError):
         )
 
 
+# -- changes of a host, org.nodedevd.Control ------------------------------------------------
+
+
+class NotAllowed(NodedevError):
+    """The client may not ask for this."""
+
+    code = "not-allowed"
+    interface = CONTROL_INTERFACE
+    action: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.action} is not allowed: {self.reason}"
+
+
+class NotPossible(NodedevError):
+    """The device cannot be changed in this way; `reason` is a word that never changes."""
+
+    code = "not-possible"
+    interface = CONTROL_INTERFACE
+    name: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
+
+
+class NoRoom(NodedevError):
+    """No card that may be used has room for a vGPU of the type."""
+
+    code = "no-room"
+    interface = CONTROL_INTERFACE
+    type: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"no room for the type {self.type!r}: {self.detail}"
+
+
+class Conflict(NodedevError):
+    """Something else has the uuid, or the function."""
+
+    code = "conflict"
+    interface = CONTROL_INTERFACE
+    name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
+
+
+class OwnedByOther(NodedevError):
+    """The device was made for another owner."""
+
+    code = "owned-by-other"
+    interface = CONTROL_INTERFACE
+    name: str
+    owner: str
+
+    def __str__(self) -> str:
+        whose = f"belongs to {self.owner!r}" if self.owner else "was made without an owner"
+        return f"{self.name} {whose}; give that owner, or use force"
+
+
+class MadeByOther(NodedevError):
+    """The device is of another origin: made by a layout, a definition, a domain, or by hand."""
+
+    code = "made-by-other"
+    interface = CONTROL_INTERFACE
+    name: str
+    origin: str
+
+    def __str__(self) -> str:
+        whom = {
+            "client": "a client's call",
+            "definition": "a start of its definition",
+            "domain": "the hook of a domain",
+            "layout": "the host's layout",
+        }.get(self.origin, "somebody else, not by nodedevd")
+        return f"{self.name} was made by {whom}; use force to change it in spite of that"
+
+
+class Changed(NodedevError):
+    """The device is another one than the client means."""
+
+    code = "changed"
+    interface = CONTROL_INTERFACE
+    name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
+
+
+class DeviceInUse(NodedevError):
+    """The device is in use, or it cannot be told whether it is."""
+
+    code = "device-in-use"
+    interface = CONTROL_INTERFACE
+    name: str
+    known: bool
+    """False: it cannot be told"""
+    detail: str
+
+    def __str__(self) -> str:
+        state = "is in use" if self.known else "may be in use"
+        return f"{self.name} {state}: {self.detail}"
+
+
+class CardBusy(NodedevError):
+    """Another change of the card is in progress, or hangs in the driver."""
+
+    code = "card-busy"
+    interface = CONTROL_INTERFACE
+    card: str
+    detail: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.card} is being changed for {self.seconds:.0f} s: {self.detail}"
+
+
+class Vetoed(NodedevError):
+    """One of mdevctl's callouts has refused the action."""
+
+    code = "vetoed"
+    interface = CONTROL_INTERFACE
+    script: str
+    detail: str
+    undone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return _with_rest(f"{self.script} refuses: {self.detail}", self.undone, self.left)
+
+
+class StepFailed(NodedevError):
+    """A step was refused by the kernel or a driver; `errno` is its name, such as EBUSY."""
+
+    code = "step-failed"
+    interface = CONTROL_INTERFACE
+    step: str
+    errno: str
+    detail: str
+    undone: tuple[str, ...] = ()
+    """steps before it that were undone"""
+    left: tuple[str, ...] = ()
+    """steps before it that could not be undone, with why"""
+
+    def __str__(self) -> str:
+        return _with_rest(f"could not {self.step}: {self.detail}", self.undone, self.left)
+
+
+class StillWriting(NodedevError):
+    """A write hangs in a driver; it goes on, and `GetStatus` shows it."""
+
+    code = "still-writing"
+    interface = CONTROL_INTERFACE
+    step: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"the driver has not answered for {self.seconds:.0f} s: {self.step}; it goes on, "
+            "and the card takes no other change until it ends"
+        )
+
+
+class NotConfirmed(NodedevError):
+    """All steps worked, and the tree does not show what it should."""
+
+    code = "not-confirmed"
+    interface = CONTROL_INTERFACE
+    action: str
+    detail: str
+    undone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.action} is not confirmed by the tree: {self.detail}"
+        return _with_rest(text, self.undone, self.left)
+
+
+def _with_rest(text: str, undone: tuple[str, ...], left: tuple[str, ...]) -> str:
+    if undone:
+        text += f"; undone: {', '.join(undone)}"
+    if left:
+        text += f"; NOT undone: {', '.join(left)}"
+    return text
+
+
 REPLIED: Final = (
     NoSuchDevice,
     NoSuchType,
@@ -193,6 +388,19 @@ REPLIED: Final = (
     ExpectedMore,
     TooManyClients,
     BudgetExceeded,
+    NotAllowed,
+    NotPossible,
+    NoRoom,
+    Conflict,
+    OwnedByOther,
+    MadeByOther,
+    Changed,
+    DeviceInUse,
+    CardBusy,
+    Vetoed,
+    StepFailed,
+    StillWriting,
+    NotConfirmed,
 )
 """Errors that a daemon replies with and a client raises again."""
 

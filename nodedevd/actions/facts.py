@@ -1,0 +1,30 @@
+"""Facts: what an action is planned from, besides the tree and the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nodedevd.actions.ownership import Record
+from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.questions.in_use import VfioUsage
+
+
+class ActionFacts(msgspec.Struct, frozen=True):
+    """What is known about a host at the moment of a request."""
+
+    usage: VfioUsage
+    """which processes have devices open"""
+    assignment: AssignmentFacts
+    """what the host itself uses of its disks and interfaces"""
+    records: Mapping[str, Record] = {}
+    """of devices made here, by subject"""
+    definitions: Mapping[tuple[str, str], str] = {}
+    """the text of mdevctl's definitions that the request may concern, by the kernel name of the
+    parent and the uuid"""
+    attributes: Mapping[str, str] = {}
+    """what attributes that a plan replaces have now, by sysfs path: driver_override, sriov_numvfs,
+    sriov_drivers_autoprobe; one that is not there has no entry"""
+    sriov_manage: str | None = None
+    """path of NVIDIA's sriov-manage, if it is installed"""

@@ -1,0 +1,62 @@
+"""Ownership: who made a device, for whom, and who may change it.
+
+`docs/control.md` has the table of who may do what to whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from nodedevd.errors import Changed, MadeByOther, OwnedByOther
+
+Origin: TypeAlias = Literal["client", "definition", "domain", "layout", "other"]
+"""What made a device: a client's call, a start of mdevctl's definition, a hook for a domain, a
+declared layout; other is whoever did not ask nodedevd."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is kept of a device that was made here, as long as the device lives."""
+
+    subject: str
+    """uuid of an mdev, else the sysfs path"""
+    origin: Origin
+    owner: str | None
+    """the word that its maker gave; only who gives it again may change the device"""
+    uid: int
+    """user who asked for it"""
+    type: str | None
+    """id of its type"""
+    generation: int
+    """generation of the tree that showed it first; 0 until then"""
+    made: str
+    """time in UTC, ISO 8601"""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """As whom a client asks for a change of a device."""
+
+    origin: Origin = "client"
+    owner: str | None = None
+    generation: int | None = None
+    """that of the answer to Create; None is not compared"""
+    force: bool = False
+
+
+def check_claim(name: str, subject: str, records: Mapping[str, Record], claim: Claim) -> None:
+    """Refuse a change of a device by whom it does not belong to.
+
+    Raises OwnedByOther, MadeByOther, Changed.
+    """
+    record = records.get(subject)
+    if claim.generation is not None and (record is None or record.generation != claim.generation):
+        raise Changed(name, "it is not the one of that generation any more")
+    if claim.force:
+        return
+    origin: Origin = "other" if record is None else record.origin
+    if origin != claim.origin:
+        raise MadeByOther(name, origin)
+    if record is not None and record.owner != claim.owner:
+        raise OwnedByOther(name, record.owner or "")
