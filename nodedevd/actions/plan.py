@@ -250,7 +250,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Action
     cards: tuple[str, ...]
-    """names of the cards that nobody else may change meanwhile, sorted; see `questions.vgpus.card_of`"""
+    """names of the cards that nobody else may change meanwhile, sorted; of `vgpus.card_of`"""
     steps: tuple[Step, ...]
     expected: tuple[Expected, ...]
     """what the tree shows afterwards; the devices of it are in the answer"""
