@@ -154,11 +154,18 @@ class WriteDefinition(msgspec.Struct, frozen=True, tag_field="step", tag="write-
         return f"{verb} the definition of {self.uuid} on {self.parent}"
 
 
-class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
-    """Run mdevctl's callouts for one event; one for the event `pre` may veto."""
+CalloutEvent: TypeAlias = Literal["pre", "live", "post", "notify"]
+CalloutAction: TypeAlias = Literal["define", "undefine", "start", "stop", "modify"]
 
-    event: Literal["pre", "post", "notify"]
-    action: Literal["define", "undefine", "start", "stop", "modify"]
+
+class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
+    """Run mdevctl's callouts for one event; one for the event `pre` may veto.
+
+    `live` has them change the mdev that runs. To undo `pre` is to tell them that the action failed.
+    """
+
+    event: CalloutEvent
+    action: CalloutAction
     parent: str
     """kernel name of the parent"""
     uuid: str
