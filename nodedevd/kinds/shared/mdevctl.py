@@ -1,6 +1,7 @@
 """mdevctl: the definitions of mediated devices, active or not.
 
 Reads  /etc/mdevctl.d/<parent>/<uuid>: JSON with `mdev_type`, `start`, and `attrs` in order
+Writes nothing: `definition_text` is what `nodedevd-control` writes
 Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; <uuid> is in the
        kernel's form. mdevctl overwrites the files in place, so a read can find one cut off.
 """
@@ -8,6 +9,7 @@ Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; 
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
 
 import msgspec
@@ -19,8 +21,10 @@ from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
 
 DIRECTORY = "/etc/mdevctl.d"
-_SCRIPTS = "scripts.d"
-_MOST_BYTES = 1 << 20
+SCRIPTS = "scripts.d"
+"""The directory of mdevctl's scripts, beside those of parents."""
+MOST_BYTES = 1 << 20
+"""A longer file is no definition."""
 
 
 class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
@@ -62,12 +66,17 @@ def definition_path(parent: str, uuid: str) -> str:
 def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
     """Read a definition; None if there is no such file. Raises OSError, ValueError (malformed)."""
     try:
-        data = sysroot.read(path, _MOST_BYTES + 1)
+        data = sysroot.read(path, MOST_BYTES + 1)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             return None
         raise
-    if len(data) > _MOST_BYTES:
+    return parse_definition(data)
+
+
+def parse_definition(data: bytes | str) -> Definition:
+    """Return what the text of a definition says. Raises ValueError (malformed)."""
+    if len(data) > MOST_BYTES:
         raise ValueError("more than 1 MiB")
     try:
         file = msgspec.json.decode(data, type=_File)
@@ -85,6 +94,24 @@ def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
     )
 
 
+def definition_text(definition: Definition) -> str:
+    """Return the text of a definition, byte for byte as mdevctl 1.2 to 1.4 write it."""
+    return json.dumps(_members(definition), ensure_ascii=False, indent=2)
+
+
+def definition_line(definition: Definition) -> str:
+    """Return a definition as one line, as mdevctl gives it to its callouts."""
+    return json.dumps(_members(definition), ensure_ascii=False, separators=(",", ":"))
+
+
+def _members(definition: Definition) -> dict[str, object]:
+    return {
+        "mdev_type": definition.mdev_type,
+        "start": "auto" if definition.autostart else "manual",
+        "attrs": [{one.name: one.value} for one in definition.attributes],
+    }
+
+
 def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:
     """Yield the paths of all definitions.
 
@@ -92,7 +119,7 @@ def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:
     upper case, which mdevctl does not write and the kernel would not find.
     """
     for parent in readable_names_in(sysroot, DIRECTORY, faults):
-        if parent == _SCRIPTS:
+        if parent == SCRIPTS:
             continue
         for name in readable_names_in(sysroot, f"{DIRECTORY}/{parent}", faults):
             path = definition_path(parent, name)
