@@ -105,9 +105,7 @@ def _uppers(interface: Interface, interfaces: Mapping[str, Interface]) -> list[s
     return list(found)
 
 
-def unknown_uses(
-    snapshot: Snapshot, paths: Sequence[str], facts: AssignmentFacts
-) -> Iterator[str]:
+def unknown_uses(snapshot: Snapshot, paths: Sequence[str], facts: AssignmentFacts) -> Iterator[str]:
     """Yield what could not be read of the devices that are lost."""
     below = [one for path in paths for one in map(snapshot.at, snapshot.below(path)) if one]
     lost = _Stack(facts.blocks, paths).lost
