@@ -8,10 +8,10 @@ from nodedevd.actions.facts import ActionFacts
 from nodedevd.errors import NoSuchDevice, NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.kinds.shared.mdevctl import Definition, parse_definition
+from nodedevd.kinds.shared.mdevctl import Definition, definition_path, parse_definition
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.names import device_name, is_uuid, parse_mdev_name, sanitise
+from nodedevd.names import is_uuid, parse_mdev_name, sanitise
 
 
 class DefinedMdev(NamedTuple):
@@ -29,9 +29,11 @@ class DefinedMdev(NamedTuple):
 
 def parent_named(snapshot: Snapshot, name: str) -> Device | None:
     """Return the device of any of its names, also of the kernel name by which mdevctl knows it."""
-    device = snapshot.find(name)
-    if device is not None:
-        return device
+    return snapshot.find(name) or parent_by_kernel_name(snapshot, name)
+
+
+def parent_by_kernel_name(snapshot: Snapshot, name: str) -> Device | None:
+    """Return the device of a kernel name, preferably one that is an mdev parent."""
     named = snapshot.by_sysname(name)
     parents = [one for one in named if one.capability(MdevParent) is not None]
     return next(iter((*parents, *named)), None)
@@ -46,7 +48,7 @@ def mdevs_named(snapshot: Snapshot, name: str) -> tuple[tuple[Device, MdevChild]
     mdev = None if exact is None else exact.capability(MdevChild)
     if exact is None or mdev is None:
         return ()
-    if not is_uuid(name) and name != device_name("mdev", mdev.uuid):
+    if not _is_uuid_alone(name):
         return ((exact, mdev),)
     found = [
         (device, child)
@@ -54,6 +56,14 @@ def mdevs_named(snapshot: Snapshot, name: str) -> tuple[tuple[Device, MdevChild]
         if (child := device.capability(MdevChild)) is not None
     ]
     return tuple(sorted(found, key=lambda one: (not one[0].active, one[0].name)))
+
+
+def uuid_named(name: str) -> str | None:
+    """Return the UUID in a name of an mdev that need not exist; None for any other text."""
+    parsed = parse_mdev_name(name)
+    if parsed is not None:
+        return parsed.uuid
+    return name.lower() if is_uuid(name) else None
 
 
 def definition_named(
@@ -70,46 +80,56 @@ def definition_named(
 
     Raises NoSuchDevice, NotPossible.
     """
-    device = snapshot.find(name)
-    mdev = None if device is None else device.capability(MdevChild)
-    parsed = parse_mdev_name(name)
-    if mdev is not None:
-        uuid = mdev.uuid
-    elif is_uuid(name):
-        uuid = name.lower()
-    elif parsed is not None:
-        uuid = parsed.uuid
-    else:
-        if device is not None:
-            raise NotPossible(device.name, "no-mdev", "it is no mdev, so it has no definition")
-        raise NoSuchDevice(name, snapshot.nearest(name))
-    found = sorted(one for one in facts.definitions if one[1] == uuid)
+    found = _definitions(snapshot, facts, name)
     if parent is not None:
         above = parent_named(snapshot, parent)
         wanted = {parent} if above is None else {parent, above.sysname}
         found = [one for one in found if one[0] in wanted]
-    elif device is not None and mdev is not None and device.name != device_name("mdev", uuid):
-        found = [one for one in found if one[0] == mdev.parent_addr]
-    elif parsed is not None and parsed.parent is not None:
-        found = [one for one in found if sanitise(one[0]) == sanitise(parsed.parent)]
+    if not found:
+        on = "" if parent is None else f" on {parent}"
+        raise NotPossible(name, "not-defined", f"mdevctl has no definition of it{on}")
     if len(found) > 1:
         parents = ", ".join(one[0] for one in found)
         detail = f"several parents have a definition of it: {parents}; give one as the parent"
         raise NotPossible(name, "several-definitions", detail)
-    if not found:
-        if mdev is None:
-            raise NoSuchDevice(name, snapshot.nearest(name))
-        on = "" if parent is None else f" on {parent}"
-        raise NotPossible(name, "not-defined", f"mdevctl has no definition of it{on}")
-    key = found[0]
-    text = facts.definitions[key]
-    path = f"/etc/mdevctl.d/{key[0]}/{uuid}"
+    [(kernel_name, uuid)] = found
+    text = facts.definitions[kernel_name, uuid]
     try:
         definition = parse_definition(text)
     except ValueError as error:
+        path = definition_path(kernel_name, uuid)
         detail = f"its definition {path} is malformed: {error}; correct the file or undefine it"
         raise NotPossible(name, "malformed-definition", detail) from None
-    of_parent = [
-        one.name for one, child in mdevs_named(snapshot, uuid) if child.parent_addr == key[0]
-    ]
-    return DefinedMdev(key[0], uuid, text, definition, next(iter(of_parent), name))
+    devices = mdevs_named(snapshot, uuid)
+    of_parent = [device.name for device, mdev in devices if mdev.parent_addr == kernel_name]
+    return DefinedMdev(kernel_name, uuid, text, definition, next(iter(of_parent), name))
+
+
+def _definitions(snapshot: Snapshot, facts: ActionFacts, name: str) -> list[tuple[str, str]]:
+    """Return parent and UUID of the definitions that a name may mean, sorted.
+
+    Raises NoSuchDevice, NotPossible if there cannot be any.
+    """
+    device = snapshot.find(name)
+    mdev = None if device is None else device.capability(MdevChild)
+    if device is not None and mdev is None:
+        raise NotPossible(device.name, "no-mdev", "it is no mdev, so it has no definition")
+    uuid = uuid_named(name) if mdev is None else mdev.uuid
+    found = sorted(one for one in facts.definitions if one[1] == uuid)
+    if _is_uuid_alone(name):
+        pass
+    elif mdev is not None:
+        found = [one for one in found if one[0] == mdev.parent_addr]
+    else:
+        parsed = parse_mdev_name(name)
+        above = None if parsed is None or parsed.parent is None else sanitise(parsed.parent)
+        found = [one for one in found if sanitise(one[0]) == above]
+    if not found and mdev is None:
+        raise NoSuchDevice(name, snapshot.nearest(name))
+    return found
+
+
+def _is_uuid_alone(name: str) -> bool:
+    """Return whether a name has nothing but a UUID, which says nothing of the parent."""
+    parsed = parse_mdev_name(name)
+    return is_uuid(name) or (parsed is not None and parsed.parent is None)
