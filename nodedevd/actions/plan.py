@@ -41,6 +41,8 @@ class Write(msgspec.Struct, frozen=True, tag_field="step", tag="write"):
     value: str
     before: str | None
     """what is written to undo it; None: it cannot be undone"""
+    of_new: bool = False
+    """whether an earlier step makes the device that has it: to undo that undoes this, too"""
 
     def __str__(self) -> str:
         return f"write {self.value!r} to {self.path}"
