@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from uuid import uuid4
 
 from nodedevd.actions.callouts import with_callouts
 from nodedevd.actions.defined import Defined, Parent, find_parent, lock_of, mdev_of, type_for
@@ -27,7 +26,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Define) -> Plan:
     Raises InvalidParameter, NoSuchType, NotPossible.
     """
     parent = find_parent(snapshot, request.parent)
-    uuid = request.uuid or str(uuid4())
+    uuid = request.uuid or facts.new_uuids[0]
     device = mdev_of(snapshot, uuid=uuid, parent=parent.name)
     before = facts.definitions.get((parent.name, uuid))
     known = _known(before, parent, uuid, force=bool(request.force))
@@ -53,7 +52,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Define) -> Plan:
         cards=(lock_of(parent.name),),
         steps=()
         if text == before
-        else with_callouts("define", parent.name, uuid, definition, [write]),
+        else with_callouts(facts, "define", parent.name, uuid, definition, [write]),
         expected=(as_defined(definition, parent.name, uuid, device),),
         notes=tuple(_notes(snapshot, facts, parent, uuid)),
     )

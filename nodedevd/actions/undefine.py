@@ -22,7 +22,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Undefine) -> Plan:
     notes: tuple[str, ...] = ()
     try:
         definition = found.definition()
-        steps = with_callouts("undefine", found.parent, found.uuid, definition, steps)
+        steps = with_callouts(facts, "undefine", found.parent, found.uuid, definition, steps)
     except NotPossible:
         notes = (f"{found.path} is malformed and has no type, so mdevctl's callouts are not run.",)
     return Plan(
