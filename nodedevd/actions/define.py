@@ -63,9 +63,7 @@ def attributes_of(given: Sequence[Attribute]) -> tuple[MdevAttribute, ...]:
     return tuple([MdevAttribute(one.name, one.value) for one in given])
 
 
-def as_defined(
-    definition: Definition, parent: str, uuid: str, device: Device | None
-) -> Expected:
+def as_defined(definition: Definition, parent: str, uuid: str, device: Device | None) -> Expected:
     """Return what the tree shows of an mdev once it has this definition."""
     active = device is not None and device.active
     return Expected(
@@ -111,4 +109,4 @@ def _notes(snapshot: Snapshot, facts: ActionFacts, parent: Parent, uuid: str) ->
     for other in snapshot.by_sysname(uuid):
         mdev = other.capability(MdevChild)
         if mdev is not None and other.active and mdev.parent_addr != parent.name:
-            yield f"The UUID is active on {mdev.parent_addr}: stop that mdev before this one starts."
+            yield f"The UUID is active on {mdev.parent_addr}: stop that mdev first to start this."
