@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nodedevd.actions.callouts import with_callouts
-from nodedevd.actions.defined import Defined, Parent, find_parent, lock_of, mdev_of, type_for
+from nodedevd.actions.definable import Parent, lock_of, parent_for, type_for
 from nodedevd.actions.facts import ActionFacts
+from nodedevd.actions.named import DefinitionFile, mdev_named
 from nodedevd.actions.plan import Expected, Plan, WriteDefinition
 from nodedevd.actions.requests import Attribute, Define
 from nodedevd.errors import NotPossible
@@ -25,11 +26,11 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Define) -> Plan:
 
     Raises InvalidParameter, NoSuchType, NotPossible.
     """
-    parent = find_parent(snapshot, request.parent)
+    parent = parent_for(snapshot, request.parent)
     uuid = request.uuid or facts.new_uuids[0]
-    device = mdev_of(snapshot, uuid=uuid, parent=parent.name)
+    device = mdev_named(snapshot, uuid, parent.name)
     before = facts.definitions.get((parent.name, uuid))
-    known = _known(before, parent, uuid, force=bool(request.force))
+    known = _known(before, parent.name, uuid, force=bool(request.force))
     if known is not None and known.mdev_type == request.type:
         type_id = known.mdev_type  # what was defined before may be kept, even if it is not offered
     else:
@@ -51,7 +52,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Define) -> Plan:
         action="define",
         cards=(lock_of(parent.name),),
         steps=()
-        if text == before
+        if definition == known
         else with_callouts(facts, "define", parent.name, uuid, definition, [write]),
         expected=(as_defined(definition, parent.name, uuid, device),),
         notes=tuple(_notes(snapshot, facts, parent, uuid)),
@@ -75,12 +76,12 @@ def as_defined(definition: Definition, parent: str, uuid: str, device: Device | 
     )
 
 
-def _known(before: str | None, parent: Parent, uuid: str, *, force: bool) -> Definition | None:
+def _known(before: str | None, parent: str, uuid: str, *, force: bool) -> Definition | None:
     """Return what is defined so far. Raises NotPossible if that is malformed, unless forced."""
     if before is None:
         return None
     try:
-        return Defined(parent=parent.name, uuid=uuid, text=before, device=None).definition()
+        return DefinitionFile(parent, uuid, before, None, uuid).definition()
     except NotPossible:
         if force:
             return None

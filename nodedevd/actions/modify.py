@@ -7,17 +7,11 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from nodedevd.actions.callouts import callout, with_callouts
+from nodedevd.actions.definable import lock_of, parent_for, type_for
 from nodedevd.actions.define import as_defined, attributes_of
-from nodedevd.actions.defined import (
-    Defined,
-    find_definition,
-    find_definitions,
-    find_parent,
-    lock_of,
-    type_for,
-)
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.ownership import Claim, check_claim
+from nodedevd.actions.named import DefinitionFile, definition_file, definition_files
+from nodedevd.actions.ownership import check_claim
 from nodedevd.actions.plan import Expected, Plan, Step, WriteDefinition
 from nodedevd.actions.requests import Modify, claim_of
 from nodedevd.errors import NotPossible
@@ -36,15 +30,15 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
 
     Raises NoSuchDevice, NoSuchType, NotPossible, InvalidParameter, and as `check_claim`.
     """
-    if request.live and not find_definitions(snapshot, facts, request.name, request.parent):
+    if request.live and not definition_files(snapshot, facts, request.name, request.parent):
         return _plan_transient(snapshot, facts, request)
-    found = find_definition(snapshot, facts, request.name, request.parent)
+    found = definition_file(snapshot, facts, request.name, request.parent)
     before = found.definition()
     after = _changed(snapshot, found, before, request)
     steps: list[Step] = []
     cards = [lock_of(found.parent)]
     if request.live:
-        device = _running(snapshot, found.device, request.name)
+        device = _running(found.device, request.name)
         _check_live(device, facts, request, after)
         steps.append(callout("live", "modify", found.parent, found.uuid, after))
         cards.append(_card(snapshot, device))
@@ -54,13 +48,11 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
             WriteDefinition(parent=found.parent, uuid=found.uuid, text=text, before=found.text)
         )
     if steps:
-        around = with_callouts(facts, "modify", found.parent, found.uuid, after, steps)
-    else:
-        around = ()
+        steps = list(with_callouts(facts, "modify", found.parent, found.uuid, after, steps))
     return Plan(
         action="modify",
         cards=tuple(sorted(cards)),
-        steps=around,
+        steps=tuple(steps),
         expected=(as_defined(after, found.parent, found.uuid, found.device),),
         notes=tuple(_notes(found, request)),
     )
@@ -68,13 +60,11 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
 
 def _plan_transient(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
     """Plan to change an mdev that runs and has no definition."""
-    device = _running(snapshot, snapshot.lookup(request.name), request.name)
+    device = _running(snapshot.lookup(request.name), request.name)
     mdev = device.capability(MdevChild)
-    assert mdev is not None and mdev.mdev_type is not None, "as _running returns it"
-    if (
-        request.parent is not None
-        and find_parent(snapshot, request.parent).name != mdev.parent_addr
-    ):
+    assert mdev is not None, "as _running returns it"
+    assert mdev.mdev_type is not None, "it is complete"
+    if request.parent is not None and parent_for(snapshot, request.parent).name != mdev.parent_addr:
         raise NotPossible(device.name, "not-active", f"it is an mdev of {mdev.parent_addr}")
     if request.autostart is not None:
         raise NotPossible(device.name, "not-defined", "autostart needs a definition; define it")
@@ -97,11 +87,13 @@ def _plan_transient(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> 
     )
 
 
-def _changed(snapshot: Snapshot, found: Defined, before: Definition, request: Modify) -> Definition:
+def _changed(
+    snapshot: Snapshot, found: DefinitionFile, before: Definition, request: Modify
+) -> Definition:
     """Return the definition with what the request gives in place of what it has."""
     type_id, autostart, attributes = before.mdev_type, before.autostart, before.attributes
     if request.type is not None and request.type != type_id:
-        parent = find_parent(snapshot, found.parent)
+        parent = parent_for(snapshot, found.parent)
         type_id = type_for(parent, request.type, force=bool(request.force))
     if request.autostart is not None:
         autostart = request.autostart
@@ -110,7 +102,7 @@ def _changed(snapshot: Snapshot, found: Defined, before: Definition, request: Mo
     return Definition(mdev_type=type_id, autostart=autostart, attributes=attributes)
 
 
-def _running(snapshot: Snapshot, device: Device | None, name: str) -> Device:
+def _running(device: Device | None, name: str) -> Device:
     """Return an mdev that is active and complete. Raises NotPossible for another device."""
     mdev = None if device is None else device.capability(MdevChild)
     if device is None or mdev is None or mdev.state != "complete":
@@ -135,13 +127,8 @@ def _check_live(device: Device, facts: ActionFacts, request: Modify, after: Defi
     record = facts.records.get(mdev.uuid)
     if record is not None and record.origin == "definition" and mdev.defined:
         # Whoever may change its definition may change what was started from it.
-        claim = replace_origin(claim)
+        claim = replace(claim, origin="definition")
     check_claim(device.name, mdev.uuid, facts.records, claim)
-
-
-def replace_origin(claim: Claim) -> Claim:
-    """Return the claim of whoever manages definitions."""
-    return replace(claim, origin="definition")
 
 
 def _card(snapshot: Snapshot, device: Device) -> str:
@@ -150,7 +137,7 @@ def _card(snapshot: Snapshot, device: Device) -> str:
     return device.name if parent is None else card_of(parent)
 
 
-def _notes(found: Defined, request: Modify) -> Iterator[str]:
+def _notes(found: DefinitionFile, request: Modify) -> Iterator[str]:
     active = found.device is not None and found.device.active
     if active and not request.live and (request.type, request.attributes) != (None, None):
         yield "The mdev that runs stays as it is until it is started anew."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nodedevd.actions.callouts import with_callouts
-from nodedevd.actions.defined import find_definition, lock_of
+from nodedevd.actions.definable import lock_of
 from nodedevd.actions.facts import ActionFacts
+from nodedevd.actions.named import definition_file
 from nodedevd.actions.plan import Expected, Plan, Step, WriteDefinition
 from nodedevd.actions.requests import Undefine
 from nodedevd.errors import NotPossible
@@ -16,7 +17,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Undefine) -> Plan:
 
     Raises NoSuchDevice, NotPossible.
     """
-    found = find_definition(snapshot, facts, request.name, request.parent)
+    found = definition_file(snapshot, facts, request.name, request.parent)
     remove = WriteDefinition(parent=found.parent, uuid=found.uuid, text=None, before=found.text)
     steps: tuple[Step, ...] = (remove,)
     notes: tuple[str, ...] = ()
