@@ -181,9 +181,8 @@ def _make(
         CreateMdev(path, place.type, uuid),
         *attributes_of_mdev(uuid, mdev, attributes),
     )
-    if facts.callouts:
-        definition = _definition(place.type, attributes)
-        steps = with_callouts("start", device.sysname or "", uuid, definition, steps)
+    definition = _definition(place.type, attributes)
+    steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)
     return _Made(steps, Expected(path=mdev, active=True, type=place.type), uuid, place.type)
 
 

@@ -14,6 +14,37 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name, sanitise
 
 
+class DefinitionFile(NamedTuple):
+    """A definition that mdevctl has of an mdev, malformed or not."""
+
+    parent: str
+    """kernel name of the parent, which may be missing"""
+    uuid: str
+    text: str
+    """content of the file"""
+    device: Device | None
+    """the mdev, active or not"""
+    name: str
+    """name of the mdev's device, or by which it was asked for"""
+
+    @property
+    def path(self) -> str:
+        """Path of the file."""
+        return definition_path(self.parent, self.uuid)
+
+    def definition(self) -> Definition:
+        """Return what it says. Raises NotPossible if it is malformed."""
+        try:
+            return parse_definition(self.text)
+        except ValueError as error:
+            raise NotPossible(
+                self.name,
+                "malformed-definition",
+                f"its definition {self.path} is malformed ({error}), and mdevctl cannot read it"
+                " either; correct the file, or undefine it",
+            ) from None
+
+
 class DefinedMdev(NamedTuple):
     """A definition that mdevctl has of an mdev."""
 
@@ -34,7 +65,8 @@ def parent_named(snapshot: Snapshot, name: str) -> Device | None:
 
 def parent_by_kernel_name(snapshot: Snapshot, name: str) -> Device | None:
     """Return the device of a kernel name, preferably one that is an mdev parent."""
-    named = snapshot.by_sysname(name)
+    # A CCW device may have the bus id of another subchannel, and has no mdevs.
+    named = [one for one in snapshot.by_sysname(name) if one.subsystem != "ccw"]
     parents = [one for one in named if one.capability(MdevParent) is not None]
     return next(iter((*parents, *named)), None)
 
@@ -48,7 +80,7 @@ def mdevs_named(snapshot: Snapshot, name: str) -> tuple[tuple[Device, MdevChild]
     mdev = None if exact is None else exact.capability(MdevChild)
     if exact is None or mdev is None:
         return ()
-    if not _is_uuid_alone(name):
+    if not is_uuid(name) and parse_mdev_name(name) != (mdev.uuid, None):
         return ((exact, mdev),)
     found = [
         (device, child)
@@ -58,18 +90,49 @@ def mdevs_named(snapshot: Snapshot, name: str) -> tuple[tuple[Device, MdevChild]
     return tuple(sorted(found, key=lambda one: (not one[0].active, one[0].name)))
 
 
-def uuid_named(name: str) -> str | None:
-    """Return the UUID in a name of an mdev that need not exist; None for any other text."""
+def mdev_named(snapshot: Snapshot, uuid: str, parent: str) -> Device | None:
+    """Return the mdev of a UUID and of its parent's kernel name, active or not."""
+    for device in snapshot.by_sysname(uuid):
+        mdev = device.capability(MdevChild)
+        if mdev is not None and mdev.parent_addr == parent:
+            return device
+    return None
+
+
+def uuid_named(snapshot: Snapshot, name: str) -> str:
+    """Return the UUID of the mdev that a name means, whether or not there is one.
+
+    Raises NoSuchDevice; NotPossible if it is another device.
+    """
+    device = snapshot.find(name)
+    mdev = None if device is None else device.capability(MdevChild)
+    if mdev is not None:
+        return mdev.uuid
+    if device is not None:
+        raise NotPossible(device.name, "no-mdev", "it is no mdev, so it has no definition")
+    if is_uuid(name):
+        return name.lower()
     parsed = parse_mdev_name(name)
-    if parsed is not None:
-        return parsed.uuid
-    return name.lower() if is_uuid(name) else None
+    if parsed is None:
+        raise NoSuchDevice(name, snapshot.nearest(name))
+    return parsed.uuid
 
 
 def definition_named(
     snapshot: Snapshot, facts: ActionFacts, name: str, parent: str | None
 ) -> DefinedMdev:
-    """Return the definition that a request means.
+    """Return the definition that a request means, which is well-formed.
+
+    The arguments are those of `definition_file`. Raises NoSuchDevice, NotPossible.
+    """
+    file = definition_file(snapshot, facts, name, parent)
+    return DefinedMdev(file.parent, file.uuid, file.text, file.definition(), file.name)
+
+
+def definition_file(
+    snapshot: Snapshot, facts: ActionFacts, name: str, parent: str | None
+) -> DefinitionFile:
+    """Return the definition that a request means, malformed or not.
 
     Args:
         snapshot: The devices of the host.
@@ -80,56 +143,43 @@ def definition_named(
 
     Raises NoSuchDevice, NotPossible.
     """
-    found = _definitions(snapshot, facts, name)
+    found = definition_files(snapshot, facts, name, parent)
+    if len(found) > 1:
+        parents = ", ".join(one.parent for one in found)
+        detail = f"several parents have a definition of it: {parents}; give one as the parent"
+        raise NotPossible(name, "several-definitions", detail)
+    if found:
+        return found[0]
+    if snapshot.find(name) is None:
+        raise NoSuchDevice(name, snapshot.nearest(name))
+    on = "" if parent is None else f" on {parent}"
+    raise NotPossible(name, "not-defined", f"mdevctl has no definition of it{on}")
+
+
+def definition_files(
+    snapshot: Snapshot, facts: ActionFacts, name: str, parent: str | None
+) -> list[DefinitionFile]:
+    """Return all definitions that a request may mean, sorted by their parents.
+
+    The arguments are those of `definition_file`. Raises NoSuchDevice, NotPossible.
+    """
+    uuid = uuid_named(snapshot, name)
+    device, parsed = snapshot.find(name), parse_mdev_name(name)
+    mdev = None if device is None else device.capability(MdevChild)
+    found = sorted(one for one in facts.definitions if one[1] == uuid)
     if parent is not None:
         above = parent_named(snapshot, parent)
         wanted = {parent} if above is None else {parent, above.sysname}
         found = [one for one in found if one[0] in wanted]
-    if not found:
-        on = "" if parent is None else f" on {parent}"
-        raise NotPossible(name, "not-defined", f"mdevctl has no definition of it{on}")
-    if len(found) > 1:
-        parents = ", ".join(one[0] for one in found)
-        detail = f"several parents have a definition of it: {parents}; give one as the parent"
-        raise NotPossible(name, "several-definitions", detail)
-    [(kernel_name, uuid)] = found
-    text = facts.definitions[kernel_name, uuid]
-    try:
-        definition = parse_definition(text)
-    except ValueError as error:
-        path = definition_path(kernel_name, uuid)
-        detail = f"its definition {path} is malformed: {error}; correct the file or undefine it"
-        raise NotPossible(name, "malformed-definition", detail) from None
-    devices = mdevs_named(snapshot, uuid)
-    of_parent = [device.name for device, mdev in devices if mdev.parent_addr == kernel_name]
-    return DefinedMdev(kernel_name, uuid, text, definition, next(iter(of_parent), name))
-
-
-def _definitions(snapshot: Snapshot, facts: ActionFacts, name: str) -> list[tuple[str, str]]:
-    """Return parent and UUID of the definitions that a name may mean, sorted.
-
-    Raises NoSuchDevice, NotPossible if there cannot be any.
-    """
-    device = snapshot.find(name)
-    mdev = None if device is None else device.capability(MdevChild)
-    if device is not None and mdev is None:
-        raise NotPossible(device.name, "no-mdev", "it is no mdev, so it has no definition")
-    uuid = uuid_named(name) if mdev is None else mdev.uuid
-    found = sorted(one for one in facts.definitions if one[1] == uuid)
-    if _is_uuid_alone(name):
-        pass
-    elif mdev is not None:
+    if parsed is not None and parsed.parent is not None and snapshot.get(name) is None:
+        found = [one for one in found if sanitise(one[0]) == sanitise(parsed.parent)]
+    elif mdev is not None and not is_uuid(name) and parsed != (uuid, None):
         found = [one for one in found if one[0] == mdev.parent_addr]
-    else:
-        parsed = parse_mdev_name(name)
-        above = None if parsed is None or parsed.parent is None else sanitise(parsed.parent)
-        found = [one for one in found if sanitise(one[0]) == above]
-    if not found and mdev is None:
-        raise NoSuchDevice(name, snapshot.nearest(name))
-    return found
-
-
-def _is_uuid_alone(name: str) -> bool:
-    """Return whether a name has nothing but a UUID, which says nothing of the parent."""
-    parsed = parse_mdev_name(name)
-    return is_uuid(name) or (parsed is not None and parsed.parent is None)
+    files = []
+    for above_name, _ in found:
+        known = mdev_named(snapshot, uuid, above_name)
+        text = facts.definitions[above_name, uuid]
+        files.append(
+            DefinitionFile(above_name, uuid, text, known, name if known is None else known.name)
+        )
+    return files

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nodedevd.actions.callouts import with_callouts
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.named import mdevs_named, uuid_named
+from nodedevd.actions.named import mdevs_named
 from nodedevd.actions.open_devices import note_if_open, refuse_if_open
 from nodedevd.actions.ownership import Claim, check_claim
 from nodedevd.actions.plan import Action, Expected, Plan, RemoveMdev, SetProfile, Step
@@ -19,6 +19,7 @@ from nodedevd.kinds.shared.mdevctl import Definition
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.names import parse_mdev_name
 from nodedevd.questions.vgpus import card_of, type_of
 
 
@@ -83,9 +84,8 @@ def remove_mdev(
     path = device.path or ""
     parent = path.rpartition("/")[0]
     steps: tuple[Step, ...] = (RemoveMdev(parent, type_id, mdev.uuid),)
-    if facts.callouts:
-        definition = mdev.definition or Definition(type_id or "", False, ())
-        steps = with_callouts("stop", mdev.parent_addr, mdev.uuid, definition, steps)
+    definition = mdev.definition or Definition(type_id or "", False, ())
+    steps = with_callouts(facts, "stop", mdev.parent_addr, mdev.uuid, definition, steps)
     above = snapshot.at(parent)
     return Plan(
         action=action,
@@ -123,8 +123,9 @@ def _gone(snapshot: Snapshot, facts: ActionFacts, claim: Claim, name: str) -> Pl
 
     Raises NoSuchDevice if nothing is known of such a device.
     """
-    uuid = uuid_named(name)
-    if uuid is None or uuid not in facts.records:
+    parsed = parse_mdev_name(name)
+    uuid = name.lower() if parsed is None else parsed.uuid
+    if uuid not in facts.records:
         raise NoSuchDevice(name, snapshot.nearest(name))
     check_claim(name, uuid, facts.records, claim)
     return Plan(

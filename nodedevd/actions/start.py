@@ -35,8 +35,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
         CreateMdev(path, type_id, defined.uuid),
         *attributes_of_mdev(defined.name, mdev, defined.definition.attributes),
     )
-    if facts.callouts:
-        steps = with_callouts("start", defined.parent, defined.uuid, defined.definition, steps)
+    steps = with_callouts(facts, "start", defined.parent, defined.uuid, defined.definition, steps)
     record = Record(
         subject=defined.uuid,
         origin=_ORIGIN,

@@ -20,6 +20,9 @@ from nodedevd.host.sysroot import Sysroot, is_absence
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
 """Seconds to wait before each further attempt of a write that a driver wants repeated."""
 
+FULL: Final = frozenset({errno.ENOSPC, errno.EUSERS})
+"""What drivers answer when nothing is left: mtty, mbochs, GVT-g the one, mdpy the other."""
+
 S = TypeVar("S", contravariant=True)
 
 
@@ -43,6 +46,10 @@ class StepRefused(Exception):
     def errno(self) -> str:
         """The errno's name, such as EBUSY; empty if it was not the kernel that refused."""
         return errno_name(self.number) if self.number else ""
+
+
+class Overtaken(StepRefused):
+    """The host is no longer as the plan found it: another writer was faster. Plan again."""
 
 
 class InUseNow(Exception):
