@@ -1,7 +1,6 @@
 """mdevctl: the definitions of mediated devices, active or not.
 
 Reads  /etc/mdevctl.d/<parent>/<uuid>: JSON with `mdev_type`, `start`, and `attrs` in order
-Writes nothing: `definition_text` is what `nodedevd-control` writes
 Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; <uuid> is in the
        kernel's form. mdevctl overwrites the files in place, so a read can find one cut off.
 """
@@ -17,7 +16,7 @@ import msgspec
 from nodedevd.host.faults import Fault, Faults
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.names import is_uuid
+from nodedevd.names import is_file_name, is_uuid
 from nodedevd.text import printable_path
 
 DIRECTORY = "/etc/mdevctl.d"
@@ -56,6 +55,14 @@ class _File(msgspec.Struct):
 def definitions_directory(parent_path: str) -> str:
     """Return the directory with the definitions of the mdevs of a parent, given its sysfs path."""
     return f"{DIRECTORY}/{parent_path.rpartition('/')[2]}"
+
+
+def is_parent_name(text: str) -> bool:
+    """Return whether definitions may be kept below this kernel name of a parent.
+
+    mdevctl takes any text, and so writes outside its directory for `../../tmp`.
+    """
+    return text != SCRIPTS and is_file_name(text)
 
 
 def definition_path(parent: str, uuid: str) -> str:
