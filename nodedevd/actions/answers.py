@@ -30,7 +30,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """sentences for people: what the plan could not make sure of"""
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class InProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A change that is in progress, or whose write hangs in a driver."""
 
     action: Action
@@ -67,7 +67,7 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     source: Literal["daemon", "scan"]
     """whether its tree is the daemon's, or from scans of its own"""
-    in_progress: tuple[Progress, ...]
+    in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
     configuration: dict[str, object]
     """what holds of control.toml, defaults included"""
