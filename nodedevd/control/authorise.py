@@ -13,9 +13,10 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
+from nodedevd.actions.requests import REQUESTS
 from nodedevd.control import polkit
 from nodedevd.control.asker import Asker
-from nodedevd.control.configuration import METHODS, Configuration
+from nodedevd.control.configuration import Configuration
 from nodedevd.errors import CONTROL_INTERFACE, NodedevError, NotAllowed
 from nodedevd.server.conversation import Peer
 from nodedevd.server.varlink.answers import Answer, Later
@@ -42,8 +43,8 @@ class Authoriser:
             for method, names in self._names.items()
         }
         # Whoever may call anything may look.
-        everybody = frozenset().union(*(self._gids[method] for method in METHODS))
-        for method in self._gids.keys() - set(METHODS):
+        everybody = frozenset().union(*(self._gids[method] for method in REQUESTS))
+        for method in self._gids.keys() - REQUESTS.keys():
             self._gids[method] = everybody
 
     def check(self, method: str, asker: Asker) -> bool:
