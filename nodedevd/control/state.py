@@ -6,12 +6,12 @@ the writes that a killed service has left behind in a driver.
 
 from __future__ import annotations
 
-from nodedevd.actions.answers import Leftover, Progress
+from nodedevd.actions.answers import Leftover, InProgress
 from nodedevd.control.context import Context
 from nodedevd.control.journal import Entry
 
 
-def in_progress(context: Context) -> tuple[Progress, ...]:
+def in_progress(context: Context) -> tuple[InProgress, ...]:
     """Return the changes that somebody is at. Raises OSError."""
     found = []
     for entry in context.journal.entries():
@@ -20,7 +20,7 @@ def in_progress(context: Context) -> tuple[Progress, ...]:
         holder = context.locks.holder(entry.locks[0])
         seconds = 0.0 if holder is None else holder.seconds
         found.append(
-            Progress(
+            InProgress(
                 action=entry.plan.action,
                 cards=entry.plan.cards,
                 step="" if holder is None else holder.text,

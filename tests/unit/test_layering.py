@@ -32,7 +32,7 @@ ASYNCHRONOUS = {
     "follow.supervisor",
     "follow.volatile",
     "follow.worker_thread",
-    "client.asyncio_backend",
+    "client.asynchronous_backend",
     "server.acceptor",
     "server.connection",
     "server.refusals",
@@ -43,6 +43,8 @@ ASYNCHRONOUS = {
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
+    "client.asynchronous_caller",
+    "client.asynchronous_control",
     "server.libvirt.session",
     "server.varlink.methods",
 }
