@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nodedevd.actions.plan import CreateMdev, RemoveMdev, SetProfile, Step, Write
+from nodedevd.actions.plan import (
+    CreateMdev,
+    RemoveMdev,
+    RunCallouts,
+    SetProfile,
+    Step,
+    Write,
+    WriteDefinition,
+)
 from nodedevd.control.steps.base import StepHandler
 from nodedevd.control.steps.create_mdev import CreateMdevHandler
 from nodedevd.control.steps.remove_mdev import RemoveMdevHandler
+from nodedevd.control.steps.run_callouts import RunCalloutsHandler
 from nodedevd.control.steps.set_profile import SetProfileHandler
 from nodedevd.control.steps.write import WriteHandler
+from nodedevd.control.steps.write_definition import WriteDefinitionHandler
 
 HANDLERS: Final[Mapping[type[Step], StepHandler[Any]]] = {
     CreateMdev: CreateMdevHandler(),
     RemoveMdev: RemoveMdevHandler(),
+    RunCallouts: RunCalloutsHandler(),
     SetProfile: SetProfileHandler(),
     Write: WriteHandler(),
+    WriteDefinition: WriteDefinitionHandler(),
 }
 """What does each kind of step."""
