@@ -153,7 +153,8 @@ class Change:
                 left.append(f"{step}: {_why(error)}")
                 self._told(step, "left", _why(error))
             else:
-                undone.append(str(step))
+                if not _leaves_no_trace(step):
+                    undone.append(str(step))
                 self._told(step, "undone", "")
             self._context.at(f"undone:{index}")
         left += self._cannot_be_undone(start)
@@ -163,7 +164,7 @@ class Change:
     def is_all_done(self) -> bool:
         """Return whether the host shows every step as done; callouts leave no trace on it."""
         return all(
-            index in self.entry.already or type(step) is RunCallouts or self._done(step) is True
+            index in self.entry.already or _leaves_no_trace(step) or self._done(step) is True
             for index, step in enumerate(self._plan.steps)
         )
 
@@ -172,7 +173,7 @@ class Change:
         subjects = self._context.records.all()
         return any(
             index not in self.entry.already
-            and type(step) is not RunCallouts
+            and not _leaves_no_trace(step)
             and self._done(step) is not False
             and _subject(step) in (None, *subjects)
             for index, step in enumerate(self._plan.steps[: self.entry.index])
@@ -225,7 +226,7 @@ class Change:
         """Yield the steps that have no undo, unless what they changed has gone meanwhile."""
         for index, step in enumerate(self._plan.steps[:start]):
             handler = HANDLERS[type(step)]
-            if index in self.entry.already or type(step) is RunCallouts or handler.can_undo(step):
+            if index in self.entry.already or _leaves_no_trace(step) or handler.can_undo(step):
                 continue
             if self._done(step) is not False:
                 yield f"{step}: this cannot be undone"
@@ -303,6 +304,11 @@ class Change:
 
     def _told(self, step: Step, result: Result, detail: str) -> None:
         self._context.told(self.entry, step, result, detail)
+
+
+def _leaves_no_trace(step: Step) -> bool:
+    """Return whether the host cannot show whether a step was done, and need not."""
+    return isinstance(step, RunCallouts) and step.event != "live"
 
 
 def _subject(step: Step) -> str | None:
