@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nodedevd.actions.ownership import Record
+from nodedevd.actions.ownership import Origin, Record
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.questions.in_use import VfioUsage
 
@@ -36,3 +36,15 @@ class ActionFacts(msgspec.Struct, frozen=True):
     """whether mdevctl has scripts to run; False only if it is known that it has none"""
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""
+
+    def record(self, subject: str, origin: Origin, owner: str | None, type_id: str) -> Record:
+        """Return what is kept of a device that the action makes, from whoever asks for it."""
+        return Record(
+            subject=subject,
+            origin=origin,
+            owner=owner,
+            uid=self.uid,
+            type=type_id,
+            generation=0,
+            made=self.now,
+        )
