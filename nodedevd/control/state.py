@@ -6,7 +6,7 @@ the writes that a killed service has left behind in a driver.
 
 from __future__ import annotations
 
-from nodedevd.actions.answers import Leftover, InProgress
+from nodedevd.actions.answers import InProgress, Leftover
 from nodedevd.control.context import Context
 from nodedevd.control.journal import Entry
 
