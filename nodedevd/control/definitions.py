@@ -36,7 +36,7 @@ _NEW, _OLD = "new", "old"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PAUSES = (0.01, 0.03, 0.1)
+_PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)
 """Seconds to wait before each further look at a text that may be cut off."""
 
 
@@ -178,10 +178,13 @@ def _read(directory: int, name: str) -> str | None:
         if error.errno == errno.ELOOP:
             raise Unusable(f"{name} is a link, which mdevctl does not follow") from None
         raise
-    with open(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Unusable(f"{name} is no regular file")
-        return stream.read(MOST_BYTES + 1).decode(errors="replace")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MOST_BYTES + 1).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _make_directories(directory: str, parent: str) -> None:
