@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,12 @@ THEIRS = TEXT.replace("592", "593")
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> str:
-    """The directory of definitions, which does not exist yet."""
-    return str(tmp_path / "mdevctl.d")
+def directory(tmp_path: Path) -> Iterator[str]:
+    """The directory of definitions, which does not exist yet; nothing is left aside in it."""
+    directory = tmp_path / "mdevctl.d"
+    yield str(directory)
+    aside = directory.joinpath(*ASIDE)
+    assert not aside.exists() or os.listdir(aside) == []
 
 
 @pytest.fixture
@@ -137,14 +140,15 @@ def test_text_and_directory_are_synced(
     for call in ("fsync", "link", "rename"):
         note(call)
     write(directory, NEW, TEXT)
-    assert calls == ["fsync", "fsync", "link", "rename", "fsync"]
+    assert calls == ["fsync", "fsync", "link", "rename", "fsync"]  # of the directory above, first
 
 
 # Which path
 
 
 @pytest.mark.parametrize(
-    "parent", ["", ".", "..", "../x", "a/b", "/etc", "a\nb", "a\0b", "scripts.d", "x" * 256]
+    "parent",
+    ["", ".", "..", "../x", "a/b", "/etc", "a\nb", "a\0b", ".nodedevd", "scripts.d", "x" * 256],
 )
 @pytest.mark.parametrize("text", [TEXT, None])
 def test_parent_that_is_no_name_is_refused(tmp_path: Path, parent: str, text: str | None) -> None:
@@ -161,7 +165,7 @@ def test_parent_that_is_no_name_is_refused(tmp_path: Path, parent: str, text: st
     ]
 
 
-@pytest.mark.parametrize("uuid", ["", "..", "../x", UUID.upper(), UUID + "\n", "new", ASIDE])
+@pytest.mark.parametrize("uuid", ["", "..", "../x", UUID.upper(), UUID + "\n", "new"])
 def test_file_that_is_no_uuid_is_refused(directory: str, uuid: str) -> None:
     """A UUID is in lower case, as mdevctl writes it."""
     with pytest.raises(ValueError, match="no UUID"):
@@ -235,7 +239,7 @@ def test_definition_that_is_not_as_planned_is_left(
     with pytest.raises(DefinitionChanged):
         write(directory, text, TEXT)
     assert (file.read_text() if file.exists() else None) == now
-    assert ASIDE not in os.listdir(file.parent)
+    assert set(os.listdir(file.parent)) <= {UUID}
 
 
 def test_definition_that_appears_is_left(directory: str, file: Path) -> None:
@@ -335,13 +339,12 @@ def test_parents_directory_that_goes_is_a_change(
 def test_rest_of_a_killed_process_is_cleared_away(directory: str, file: Path) -> None:
     """It was killed before its new file had a name."""
     write(directory, TEXT, None)
-    aside = file.parent / ASIDE
-    aside.mkdir()
+    aside = Path(directory, *ASIDE)
     (aside / "new").write_text("half")
     (aside / "old").hardlink_to(file)
     write(directory, NEW, TEXT)
     assert file.read_text() == NEW
-    assert os.listdir(file.parent) == [UUID]
+    assert os.listdir(aside) == []
 
 
 def test_full_disk_leaves_the_definition(
