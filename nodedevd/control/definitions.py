@@ -123,7 +123,10 @@ def _put(place: int, name: str, uuid: str) -> None:
 
 def _write_new(place: int, text: str, mode: int) -> None:
     descriptor = os.open(
-        _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=place
+        _NEW,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        mode,
+        dir_fd=place,
     )
     with open(descriptor, "wb") as stream:
         stream.write(text.encode())
