@@ -26,5 +26,13 @@ class ActionFacts(msgspec.Struct, frozen=True):
     attributes: Mapping[str, str] = {}
     """what attributes that a plan replaces have now, by sysfs path: driver_override, sriov_numvfs,
     sriov_drivers_autoprobe; one that is not there has no entry"""
+    uid: int = 0
+    """user who asks"""
+    now: str = ""
+    """time in UTC, ISO 8601"""
+    new_uuids: tuple[str, ...] = ()
+    """random ones, for mdevs that the request gives none; as many as it may need"""
+    callouts: bool = True
+    """whether mdevctl has scripts to run; False only if it is known that it has none"""
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""

@@ -41,6 +41,8 @@ class Write(msgspec.Struct, frozen=True, tag_field="step", tag="write"):
     value: str
     before: str | None
     """what is written to undo it; None: it cannot be undone"""
+    of_new: bool = False
+    """whether an earlier step makes the device that has it: to undo that undoes this, too"""
 
     def __str__(self) -> str:
         return f"write {self.value!r} to {self.path}"
@@ -152,11 +154,18 @@ class WriteDefinition(msgspec.Struct, frozen=True, tag_field="step", tag="write-
         return f"{verb} the definition of {self.uuid} on {self.parent}"
 
 
-class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
-    """Run mdevctl's callouts for one event; one for the event `pre` may veto."""
+CalloutEvent: TypeAlias = Literal["pre", "live", "post", "notify"]
+CalloutAction: TypeAlias = Literal["define", "undefine", "start", "stop", "modify"]
 
-    event: Literal["pre", "post", "notify"]
-    action: Literal["define", "undefine", "start", "stop", "modify"]
+
+class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
+    """Run mdevctl's callouts for one event; one for the event `pre` may veto.
+
+    `live` has them change the mdev that runs. To undo `pre` is to tell them that the action failed.
+    """
+
+    event: CalloutEvent
+    action: CalloutAction
     parent: str
     """kernel name of the parent"""
     uuid: str
