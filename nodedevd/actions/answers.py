@@ -60,15 +60,39 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """time in UTC, ISO 8601"""
 
 
+class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """An mdev that is to be started along with its parent, and is not yet, or could not be."""
+
+    uuid: str
+    parent: str
+    """kernel name of the parent"""
+    detail: str
+    """what it waits for, or why it could not be started"""
+    tries: int
+    waits: bool
+    """whether it will be tried again"""
+
+
 class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the control service."""
 
     version: str
     pid: int
+    sysroot: str
+    started: str
+    """time in UTC, ISO 8601"""
     source: Literal["daemon", "scan"]
     """whether its tree is the daemon's, or from scans of its own"""
+    clients: int
+    changes: int
+    """made since the start"""
+    failures: int
+    """changes since the start that were refused, or failed"""
+    queued: int
+    """changes that wait for others to end"""
     in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
+    not_started: tuple[NotStarted, ...]
     configuration: dict[str, object]
     """what holds of control.toml, defaults included"""
 
