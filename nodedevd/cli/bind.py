@@ -20,11 +20,13 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
 )
 @click.argument("device")
 @click.argument("driver")
-@click.option("--group", is_flag=True, help="Also bind the other devices of its IOMMU group.")
+@click.option(
+    "--group", is_flag=True, default=None, help="Also bind the other devices of its IOMMU group."
+)
 @change_options
 @click.pass_obj
 def bind(
-    context: Context, /, device: str, driver: str, group: bool, as_json: bool, **options: Any
+    context: Context, /, device: str, driver: str, group: bool | None, as_json: bool, **options: Any
 ) -> None:
     """Bind a device to a driver.
 

@@ -33,10 +33,16 @@ def change_options(command: F) -> F:
     for option in (
         json_option,
         click.option(
-            "--dry-run", is_flag=True, help="Print the steps that this takes, and change nothing."
+            "--dry-run",
+            is_flag=True,
+            default=None,
+            help="Print the steps that this takes, and change nothing.",
         ),
         click.option(
-            "--force", is_flag=True, help="Also change what is in use, or belongs to others."
+            "--force",
+            is_flag=True,
+            default=None,
+            help="Also change what is in use, or belongs to others.",
         ),
         click.option(
             "--generation",
@@ -94,7 +100,7 @@ def carry_out(context: Context, action: Action, **fields: object) -> Outcome:
     Args:
         context: Selects the control service, or a host of which a change is planned.
         action: The change.
-        fields: Of its request; None, and False of a flag, is the default.
+        fields: Of its request; None is the default.
 
     Raises NodedevError, UsageError.
     """
@@ -143,7 +149,7 @@ def report(outcome: Outcome, *, as_json: bool, names: bool = False) -> None:
     elif outcome.dry_run:
         click.echo(plan_text(outcome.steps), nl=False)
     else:
-        if not outcome.steps:
+        if not outcome.steps and not outcome.notes:
             click.echo("note: nothing to do, it is so already", err=True)
         for device in outcome.devices if names else ():
             click.echo(printable(device.name))

@@ -36,6 +36,14 @@ def text(report: ControlReport) -> str:
     for rest in report.service.leftovers:
         lines.append(fold(f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"))
         lines += [fold(f"  NOT undone: {step}", indent="    ") for step in rest.left]
+    lines += [
+        fold(
+            f"{one.uuid} on {one.parent} is not started: {one.detail};"
+            f" {'tried again' if one.waits else 'given up'} after {one.tries} attempts",
+            indent="  ",
+        )
+        for one in report.service.not_started
+    ]
     found = "".join(f"{line}\n" for line in lines)
     if report.devices:
         heading = ("DEVICE", "ORIGIN", "OWNER", "USER", "TYPE", "MADE")
@@ -51,9 +59,15 @@ def _state(report: ControlReport) -> Iterator[tuple[str, str]]:
         yield "Service", f"{report.socket}, process {service.pid}, version {service.version}"
     yield "Devices", "from the daemon" if service.source == "daemon" else "from a scan of its own"
     hanging = sum(change.hangs for change in service.in_progress)
-    drivers = f", {hanging} of them waiting for a driver" if hanging else ""
-    yield "In progress", f"{len(service.in_progress)} changes{drivers}"
+    changes = (
+        f"{service.changes} made, {service.failures} refused or failed,"
+        f" {len(service.in_progress)} in progress, {service.queued} waiting,"
+        f" {hanging} held up by a driver"
+    )
+    yield "Changes", changes
     yield "Left over", f"{len(service.leftovers)} changes that failed and were not undone"
+    if service.not_started:
+        yield "Autostart", f"{len(service.not_started)} mdevs not started yet"
 
 
 def _progress(change: InProgress) -> str:

@@ -57,7 +57,7 @@ def create(
     attributes: list[dict[str, str]] | None,
     hostdev: bool,
     as_json: bool,
-    dry_run: bool,
+    dry_run: bool | None,
     **options: Any,
 ) -> None:
     """Create vGPUs or other mdevs of a type.

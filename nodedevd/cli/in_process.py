@@ -43,7 +43,25 @@ class InProcess:
         raise NotImplementedError
 
     def _plan(self, request: Request) -> Outcome:
-        raise NotImplementedError
+        import importlib
+
+        from nodedevd.actions.answers import Outcome
+        from nodedevd.cli.embedded import Embedded
+        from nodedevd.control.facts import read_facts
+
+        tree = Embedded(self._root).tree
+        facts = read_facts(self._root, tree, request, {}, os.geteuid())
+        planner = importlib.import_module(f"nodedevd.actions.{request.action.replace('-', '_')}")
+        plan = planner.plan(tree, facts, request)
+        devices = [one.device(tree) for one in plan.expected]
+        return Outcome(
+            generation=tree.generation,
+            devices=tuple([device for device in devices if device is not None]),
+            steps=tuple(map(str, plan.steps)),
+            plan=plan.steps,
+            dry_run=True,
+            notes=plan.notes,
+        )
 
     def get_status(self) -> ControlStatus:
         raise NotImplementedError

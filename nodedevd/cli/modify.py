@@ -34,7 +34,9 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
 )
 @attribute_option("Attribute in place of all that the definition has.")
 @click.option("--no-attributes", is_flag=True, help="Remove all attributes of the definition.")
-@click.option("--live", is_flag=True, help="Also change the active mdev, by mdevctl's callouts.")
+@click.option(
+    "--live", is_flag=True, default=None, help="Also change the active mdev, by mdevctl's callouts."
+)
 @change_options
 @click.pass_obj
 def modify(
@@ -46,7 +48,7 @@ def modify(
     autostart: bool | None,
     attributes: list[dict[str, str]] | None,
     no_attributes: bool,
-    live: bool,
+    live: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:

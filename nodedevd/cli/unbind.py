@@ -19,10 +19,14 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
     ),
 )
 @click.argument("device")
-@click.option("--group", is_flag=True, help="Also unbind the other devices of its IOMMU group.")
+@click.option(
+    "--group", is_flag=True, default=None, help="Also unbind the other devices of its IOMMU group."
+)
 @change_options
 @click.pass_obj
-def unbind(context: Context, /, device: str, group: bool, as_json: bool, **options: Any) -> None:
+def unbind(
+    context: Context, /, device: str, group: bool | None, as_json: bool, **options: Any
+) -> None:
     """Take a device away from its driver.
 
     It is refused under the conditions of bind.

@@ -12,7 +12,8 @@ import click
 
 from nodedevd.text import printable
 
-_QUIET_SECONDS = 1.0
+QUIET_SECONDS = 1.0
+"""How long nothing is printed, and then how often."""
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def waiting(what: str) -> Iterator[None]:
 def _show(what: str, ended: threading.Event) -> None:
     begin = time.monotonic()
     shown = False
-    while not ended.wait(_QUIET_SECONDS):
+    while not ended.wait(QUIET_SECONDS):
         shown = True
         click.echo(f"\r{what}: {time.monotonic() - begin:.0f} s", err=True, nl=False)
     if shown:

@@ -17,14 +17,11 @@ No link is followed below the directory of definitions.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
-from nodedevd.kinds.shared.mdevctl import MOST_BYTES, SCRIPTS, is_parent_name
+from nodedevd.kinds.shared.mdevctl import is_parent_name
 from nodedevd.names import is_uuid
 
 ASIDE: Final = ".nodedevd"
@@ -123,7 +120,10 @@ def _put(place: int, name: str, uuid: str) -> None:
 
 def _write_new(place: int, text: str, mode: int) -> None:
     descriptor = os.open(
-        _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=place
+        _NEW,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        mode,
+        dir_fd=place,
     )
     with open(descriptor, "wb") as stream:
         stream.write(text.encode())
