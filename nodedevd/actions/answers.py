@@ -52,12 +52,13 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     """its number in the journal"""
-    action: Action
+    action: Action | None
+    """null for an entry of the journal that cannot be read"""
     cards: tuple[str, ...]
     left: tuple[str, ...]
     """steps that were not undone, in words, with why"""
-    since: str
-    """time in UTC, ISO 8601"""
+    since: str | None
+    """time in UTC, ISO 8601; null as `action`"""
 
 
 class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
