@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from nodedevd.actions.answers import Outcome
+from nodedevd.actions.plan import Step
 from nodedevd.actions.requests import Request
 from nodedevd.control.asker import Asker
+from nodedevd.control.journal import Asked, Entry
 from nodedevd.errors import NodedevError
 from nodedevd.text import printable
 
@@ -28,8 +30,9 @@ IDENTIFIER: Final = "nodedevd-control"
 MESSAGE_ID: Final = "6f0b3b0a2c6d4c0f9a3f5d0c8e1b7d42"
 """Of all records of changes."""
 _FIELD_BYTES: Final = 8 << 10
-_NOTICE: Final = 5
 _WARNING: Final = 4
+_NOTICE: Final = 5
+_INFO: Final = 6
 
 
 class Audit:
@@ -47,36 +50,50 @@ class Audit:
 
     def failed(self, asker: Asker, request: Request, error: BaseException) -> None:
         """Record a change that was refused or failed, with what was undone and what was not."""
-        code = error.code if isinstance(error, NodedevError) else "internal-error"
         undone = "\n".join(getattr(error, "undone", ()))
         left = "\n".join(getattr(error, "left", ()))
         text = str(error) or type(error).__name__
         self._record(
-            _WARNING, asker, request, code, text, NODEDEVD_UNDONE=undone, NODEDEVD_LEFT=left
+            _WARNING, asker, request, _code(error), text, NODEDEVD_UNDONE=undone, NODEDEVD_LEFT=left
         )
 
-    def later(self, action: str, cards: tuple[str, ...], text: str) -> None:
-        """Record what came of a change after its client had its answer, or of a killed service."""
-        fields = {"NODEDEVD_ACTION": action, "NODEDEVD_CARDS": " ".join(cards)}
-        self._send(_WARNING, f"{action} on {' '.join(cards) or 'the host'}: {text}", fields)
+    def step(self, entry: Entry, step: Step, result: str, detail: str) -> None:
+        """Record one step of a change, whoever carries it out."""
+        plan, asked = entry.plan, entry.asked
+        why = f": {detail}" if detail else ""
+        message = f"{plan.action}, change {entry.number}: {step}: {result}{why}"
+        fields = {
+            "NODEDEVD_ACTION": plan.action,
+            "NODEDEVD_CHANGE": str(entry.number),
+            "NODEDEVD_CARDS": " ".join(plan.cards),
+            "NODEDEVD_STEP": str(step),
+            "NODEDEVD_RESULT": result,
+            **_who(asked),
+        }
+        priority = _INFO if result in ("done", "already") else _WARNING
+        self._send(priority, message, fields)
+
+    def late(self, asked: Asked, result: object) -> None:
+        """Record the end of a change whose client was told that its write hangs."""
+        what = "; ".join(result.steps) if isinstance(result, Outcome) else str(result)
+        code = "done" if isinstance(result, Outcome) else _code(result)
+        message = f"the driver has answered; the change that {_named(asked)} asked for: {what}"
+        self._send(_WARNING, message, {"NODEDEVD_RESULT": code, **_who(asked)})
 
     def _record(
         self, priority: int, asker: Asker, request: Request, result: str, text: str, **more: str
     ) -> None:
         subject = _subject(request)
-        who = f"{asker.command or 'process'}[{asker.pid}] of user {asker.uid}"
         owner = "" if request.owner is None else f" for {request.owner!r}"
         force = " by force" if request.force else ""
-        message = f"{request.action} {subject}{owner}{force}, asked by {who}: {text}"
+        message = f"{request.action} {subject}{owner}{force}, asked by {_named(asker)}: {text}"
         fields = {
             "NODEDEVD_ACTION": request.action,
             "NODEDEVD_SUBJECT": subject,
             "NODEDEVD_RESULT": result,
             "NODEDEVD_OWNER": request.owner or "",
             "NODEDEVD_FORCE": "1" if request.force else "",
-            "NODEDEVD_PID": str(asker.pid),
-            "NODEDEVD_COMMAND": asker.command,
-            "OBJECT_UID": str(asker.uid),
+            **_who(asker),
             **more,
         }
         self._send(priority, message, fields)
@@ -109,6 +126,22 @@ def encoded(name: str, value: str) -> bytes:
     if b"\n" not in data:
         return name.encode() + b"=" + data + b"\n"
     return name.encode() + b"\n" + struct.pack("<Q", len(data)) + data + b"\n"
+
+
+def _who(asked: Asker | Asked) -> dict[str, str]:
+    return {
+        "NODEDEVD_PID": str(asked.pid),
+        "NODEDEVD_COMMAND": asked.command,
+        "OBJECT_UID": str(asked.uid),
+    }
+
+
+def _named(asked: Asker | Asked) -> str:
+    return f"{asked.command or 'process'}[{asked.pid}] of user {asked.uid}"
+
+
+def _code(error: object) -> str:
+    return error.code if isinstance(error, NodedevError) else "internal-error"
 
 
 def _subject(request: Request) -> str:
