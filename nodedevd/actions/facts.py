@@ -34,5 +34,7 @@ class ActionFacts(msgspec.Struct, frozen=True):
     """random ones, for mdevs that the request gives none; as many as it may need"""
     callouts: bool = True
     """whether mdevctl has scripts to run; False only if it is known that it has none"""
+    drivers: frozenset[str] = frozenset()
+    """names of the drivers of the PCI bus that are loaded"""
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""

@@ -11,7 +11,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.shared.mdevctl import Definition, definition_path, parse_definition
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.names import device_name, is_uuid, parse_mdev_name, sanitise
+from nodedevd.names import is_uuid, parse_mdev_name, sanitise
 
 
 class DefinitionFile(NamedTuple):
@@ -60,9 +60,11 @@ class DefinedMdev(NamedTuple):
 
 def parent_named(snapshot: Snapshot, name: str) -> Device | None:
     """Return the device of any of its names, also of the kernel name by which mdevctl knows it."""
-    device = snapshot.find(name)
-    if device is not None:
-        return device
+    return snapshot.find(name) or parent_by_kernel_name(snapshot, name)
+
+
+def parent_by_kernel_name(snapshot: Snapshot, name: str) -> Device | None:
+    """Return the device of a kernel name, preferably one that is an mdev parent."""
     # A CCW device may have the bus id of another subchannel, and has no mdevs.
     named = [one for one in snapshot.by_sysname(name) if one.subsystem != "ccw"]
     parents = [one for one in named if one.capability(MdevParent) is not None]
@@ -78,7 +80,7 @@ def mdevs_named(snapshot: Snapshot, name: str) -> tuple[tuple[Device, MdevChild]
     mdev = None if exact is None else exact.capability(MdevChild)
     if exact is None or mdev is None:
         return ()
-    if not is_uuid(name) and name != device_name("mdev", mdev.uuid):
+    if not is_uuid(name) and parse_mdev_name(name) != (mdev.uuid, None):
         return ((exact, mdev),)
     found = [
         (device, child)

@@ -91,7 +91,7 @@ class SetProfile(msgspec.Struct, frozen=True, tag_field="step", tag="set-profile
 
 
 class SetVfs(msgspec.Struct, frozen=True, tag_field="step", tag="set-vfs"):
-    """Set the number of virtual functions, `sriov_numvfs`; the kernel wants 0 in between."""
+    """Set the number of virtual functions, `sriov_numvfs`: to 0, or from 0, as the kernel wants."""
 
     card: str
     """sysfs path of the physical function"""
@@ -107,22 +107,42 @@ class SriovManage(msgspec.Struct, frozen=True, tag_field="step", tag="sriov-mana
 
     card: str
     """sysfs path of the physical function"""
+    program: str
+    """path of sriov-manage"""
     enable: bool
 
     def __str__(self) -> str:
         option, address = "-e" if self.enable else "-d", self.card.rpartition("/")[2]
-        return f"run sriov-manage {option} {address}"
+        return f"run {self.program} {option} {address}"
+
+
+class OverrideDriver(msgspec.Struct, frozen=True, tag_field="step", tag="override-driver"):
+    """Set the driver that a device is reserved for, `driver_override`; None is any that matches."""
+
+    device: str
+    """sysfs path"""
+    driver: str | None
+    before: str | None
+
+    def __str__(self) -> str:
+        if self.driver is None:
+            return f"clear {self.device}/driver_override"
+        return f"write {self.driver!r} to {self.device}/driver_override"
 
 
 class BindDriver(msgspec.Struct, frozen=True, tag_field="step", tag="bind-driver"):
-    """Have a device probed until this driver has it."""
+    """Bind a device without a driver to this one; None is any that matches, or none."""
 
     device: str
     """sysfs path"""
     bus: str
-    driver: str
+    driver: str | None
+    not_driver: str | None = None
+    """the one that it must not have again"""
 
     def __str__(self) -> str:
+        if self.driver is None:
+            return f"have {self.device} probed by the drivers that match it"
         return f"bind {self.device} to {self.driver}"
 
 
@@ -133,6 +153,8 @@ class UnbindDriver(msgspec.Struct, frozen=True, tag_field="step", tag="unbind-dr
     """sysfs path"""
     bus: str
     driver: str
+    override: str | None
+    """the driver_override that it had with this driver"""
 
     def __str__(self) -> str:
         return f"unbind {self.device} from {self.driver}"
@@ -184,6 +206,7 @@ Step: TypeAlias = (
     | SetProfile
     | SetVfs
     | SriovManage
+    | OverrideDriver
     | BindDriver
     | UnbindDriver
     | WriteDefinition
@@ -209,6 +232,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """whether a profile is set on the function"""
     driver: str | None = None
     """name of the driver; the empty text is none"""
+    not_driver: str | None = None
+    """name of a driver that the device no longer has"""
     functions: int | None = None
     """number of virtual functions"""
     defined: bool | None = None
@@ -247,6 +272,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
         if pci is not None:
             functions = pci.virtual_functions
             shown["functions"] = 0 if functions is None else len(functions.addresses)
+        if self.not_driver is not None and shown["driver"] == self.not_driver:
+            return False
         wanted = msgspec.structs.asdict(self)
         return all(
             value is None or name not in shown or shown[name] == value
@@ -267,5 +294,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """who owns what is made"""
     forgotten: tuple[str, ...] = ()
     """subjects of records that end with the action"""
+    forced: bool = False
+    """whether devices are changed although they are open; what it undoes is never forced"""
     notes: tuple[str, ...] = ()
     """sentences for people: what the plan could not make sure of"""

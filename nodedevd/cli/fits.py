@@ -9,9 +9,10 @@ from itertools import groupby
 import click
 import msgspec
 
-from nodedevd.cli.card_types import COUNTS, counts, folded, indented, types_of_card, why_not
+from nodedevd.cli.card_types import COUNTS, counts, folded, indented, types_of_card
 from nodedevd.cli.options import EXIT_NO, EXIT_STATUS, Context, epilog, json_option, print_json
 from nodedevd.questions.fits import COUNT_AT_MOST, CardType, Fits
+from nodedevd.questions.why_not import why_not
 
 
 @click.command(

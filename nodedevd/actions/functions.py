@@ -1,0 +1,127 @@
+"""functions: what the actions on PCI functions have in common: their names, attributes, drivers.
+
+ABI    Documentation/ABI/testing/sysfs-bus-pci: driver_override, sriov_numvfs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from nodedevd.actions.facts import ActionFacts
+from nodedevd.actions.ownership import Claim, Record, check_claim
+from nodedevd.actions.requests import Bind, Request, SetVirtualFunctions, Unbind
+from nodedevd.errors import NotPossible
+from nodedevd.host.node import parse_number
+from nodedevd.kinds.pci import Pci
+from nodedevd.kinds.shared.vfio import is_vfio_driver
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
+
+BUS: Final = "pci"
+OVERRIDE: Final = "driver_override"
+NUMBER: Final = "sriov_numvfs"
+DRIVERS: Final = f"/sys/bus/{BUS}/drivers"
+UNSAFE_NOIOMMU: Final = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+
+NO_OVERRIDE: Final = "(null)"
+"""What driver_override shows when nothing is set."""
+_FOR_GUESTS: Final = frozenset({"pci-stub", "pciback", "xen-pciback", "uio_pci_generic"})
+"""Drivers that only keep a function for somebody else, and are not VFIO's."""
+
+
+class Function(NamedTuple):
+    """A PCI function."""
+
+    device: Device
+    path: str
+    """sysfs path"""
+    pci: Pci
+
+    @property
+    def name(self) -> str:
+        """The name of the device."""
+        return self.device.name
+
+
+def function_named(snapshot: Snapshot, name: str) -> Function:
+    """Return the PCI function of any of its names. Raises NoSuchDevice, NotPossible."""
+    device = snapshot.lookup(name)
+    function = function_of(device)
+    if function is None:
+        detail = "it is no PCI function, and only their drivers and virtual functions are set here"
+        raise NotPossible(device.name, "no-pci", detail)
+    return function
+
+
+def function_of(device: Device | None) -> Function | None:
+    """Return a device as the PCI function that it is."""
+    pci = None if device is None else device.capability(Pci)
+    if device is None or pci is None or device.path is None:
+        return None
+    return Function(device, device.path, pci)
+
+
+def functions_at(snapshot: Snapshot, addresses: tuple[str, ...]) -> Iterator[Function]:
+    """Yield the PCI functions of these addresses that are in the tree."""
+    for address in addresses:
+        for device in snapshot.by_sysname(address):
+            function = function_of(device)
+            if function is not None:
+                yield function
+
+
+def attributes_for(snapshot: Snapshot, request: Request) -> Iterator[str]:
+    """Yield the sysfs paths of the attributes that a plan for a PCI function is made from."""
+    if not isinstance(request, (SetVirtualFunctions, Bind, Unbind)):
+        return
+    function = function_of(snapshot.find(request.name))
+    if function is None:
+        return
+    if isinstance(request, SetVirtualFunctions):
+        yield f"{function.path}/{NUMBER}"
+        return
+    group = function.pci.iommu_group
+    members = functions_at(snapshot, () if group is None else group.devices)
+    for path in {function.path, *(one.path for one in members)}:
+        yield f"{path}/{OVERRIDE}"
+    yield UNSAFE_NOIOMMU
+
+
+def override_of(function: Function, facts: ActionFacts) -> str | None:
+    """Return the driver that driver_override asks for. Raises NotPossible."""
+    text = facts.attributes.get(f"{function.path}/{OVERRIDE}")
+    if text is None:
+        detail = f"its {OVERRIDE} cannot be read, and without it no driver can be chosen"
+        raise NotPossible(function.name, "no-override", detail)
+    text = text.strip()
+    return None if text in ("", NO_OVERRIDE) else text
+
+
+def number_of(function: Function, facts: ActionFacts) -> int:
+    """Return how many virtual functions the kernel says are enabled. Raises NotPossible."""
+    text = facts.attributes.get(f"{function.path}/{NUMBER}")
+    number = None if text is None else parse_number(text.strip())
+    if number is None:
+        detail = f"its {NUMBER} cannot be read, so its virtual functions cannot be changed"
+        raise NotPossible(function.name, "number-unknown", detail)
+    return number
+
+
+def is_for_guests(driver: str | None) -> bool:
+    """Return whether a driver keeps a function away from the host: VFIO's, or a stub."""
+    return is_vfio_driver(driver) or driver in _FOR_GUESTS
+
+
+def check_records(function: Function, facts: ActionFacts, claim: Claim) -> None:
+    """Refuse to change a function that was bound here for somebody else.
+
+    Raises OwnedByOther, MadeByOther, Changed.
+    """
+    if function.path in facts.records:
+        check_claim(function.name, function.path, facts.records, claim)
+
+
+def record_of(function: Function, kind: str | None, facts: ActionFacts, claim: Claim) -> Record:
+    """Return the record of what is set on a function for a client."""
+    return Record(function.path, claim.origin, claim.owner, facts.uid, kind, 0, facts.now)
