@@ -30,7 +30,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """sentences for people: what the plan could not make sure of"""
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class InProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A change that is in progress, or whose write hangs in a driver."""
 
     action: Action
@@ -52,12 +52,26 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     """its number in the journal"""
-    action: Action
+    action: Action | None
+    """null for an entry of the journal that cannot be read"""
     cards: tuple[str, ...]
     left: tuple[str, ...]
     """steps that were not undone, in words, with why"""
-    since: str
-    """time in UTC, ISO 8601"""
+    since: str | None
+    """time in UTC, ISO 8601; null as `action`"""
+
+
+class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """An mdev that is to be started along with its parent, and is not yet, or could not be."""
+
+    uuid: str
+    parent: str
+    """kernel name of the parent"""
+    detail: str
+    """what it waits for, or why it could not be started"""
+    tries: int
+    waits: bool
+    """whether it will be tried again"""
 
 
 class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,10 +79,21 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     pid: int
+    sysroot: str
+    started: str
+    """time in UTC, ISO 8601"""
     source: Literal["daemon", "scan"]
     """whether its tree is the daemon's, or from scans of its own"""
-    in_progress: tuple[Progress, ...]
+    clients: int
+    changes: int
+    """made since the start"""
+    failures: int
+    """changes since the start that were refused, or failed"""
+    queued: int
+    """changes that wait for others to end"""
+    in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
+    not_started: tuple[NotStarted, ...]
     configuration: dict[str, object]
     """what holds of control.toml, defaults included"""
 

@@ -294,5 +294,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """who owns what is made"""
     forgotten: tuple[str, ...] = ()
     """subjects of records that end with the action"""
+    forced: bool = False
+    """whether devices are changed although they are open; what it undoes is never forced"""
     notes: tuple[str, ...] = ()
     """sentences for people: what the plan could not make sure of"""

@@ -7,7 +7,8 @@ Whether its names mean anything on a host is for the plan to say.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -220,6 +221,16 @@ class Unbind(Request, frozen=True, kw_only=True):
     name: Name
     group: bool | None = None
     """whether all devices of its IOMMU group are unbound"""
+
+
+REQUESTS: Final[Mapping[str, type[Request]]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Create, Remove, Define, Undefine, Start, Stop, Modify, SetAutostart),
+        *(SetVirtualFunctions, Bind, Unbind),
+    )
+}
+"""All requests, by the name of their method in org.nodedevd.Control."""
 
 
 def claim_of(request: Request) -> Claim:

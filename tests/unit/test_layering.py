@@ -32,7 +32,7 @@ ASYNCHRONOUS = {
     "follow.supervisor",
     "follow.volatile",
     "follow.worker_thread",
-    "client.asyncio_backend",
+    "client.asynchronous_backend",
     "server.acceptor",
     "server.connection",
     "server.refusals",
@@ -43,6 +43,8 @@ ASYNCHRONOUS = {
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
+    "client.asynchronous_caller",
+    "client.asynchronous_control",
     "server.libvirt.session",
     "server.varlink.methods",
 }
@@ -163,10 +165,18 @@ def test_varlink_service_knows_of_no_device() -> None:
     }
 
 
-def test_nothing_starts_a_process() -> None:
+def test_only_control_starts_processes() -> None:
     """The daemon never does, and its tools have no need to."""
-    assert importers("subprocess") == []
+    assert importers("subprocess") == ["control.programs"]
     assert importers("multiprocessing") == []
+    starts = {"posix_spawn", "fork", "forkpty", "system", "popen", "execv", "execve"}
+    found = {
+        module
+        for module in MODULES
+        for node in source(module)
+        if isinstance(node, ast.Attribute) and node.attr in starts
+    }
+    assert found == {"control.writers"}
 
 
 def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

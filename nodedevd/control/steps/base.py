@@ -204,9 +204,10 @@ class StepHandler(Protocol[S]):
 
 def describe(error: OSError) -> str:
     """Return why a write failed, in words of what the errno means for such a write."""
-    name = errno_name(error.errno or 0)
-    words = _WORDS.get(error.errno or 0)
-    return f"{words or os.strerror(error.errno or 0)} ({name})"
+    if error.errno is None:
+        return str(error)
+    words = _WORDS.get(error.errno) or os.strerror(error.errno)
+    return f"{words} ({errno_name(error.errno)})"
 
 
 _WORDS: Final = {

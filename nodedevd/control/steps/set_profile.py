@@ -13,7 +13,6 @@ to reset the attribute to 0, so it is read back after each write.
 from __future__ import annotations
 
 import errno
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from nodedevd.actions.plan import SetProfile
@@ -73,16 +72,18 @@ def _set(function: str, wanted: str, host: StepHost, *, closed: bool) -> None:
         types, _ = parse_types(host.read(f"{function}/{CREATABLE}") or "")
         if wanted not in [one.id for one in types]:
             raise Overtaken(errno.ENOSPC, f"{CREATABLE} no longer lists the profile {wanted}")
-    context: AbstractContextManager[None] = host.kept_closed(function) if closed else nullcontext()
-    with context:
-        try:
-            host.write(f"{function}/{CURRENT}", wanted, retried=BUSY)
-        except OSError as error:
-            gone = error.errno in (errno.ENOENT, errno.ENODEV)
-            if gone and wanted == NONE and current(function, host) is None:
-                return
-            refusal = Overtaken if error.errno in FULL else StepRefused
-            raise refusal(error.errno or 0, describe(error)) from None
+    if closed:
+        # Only a look: how the driver takes it that we have the group open is not known.
+        with host.kept_closed(function):
+            pass
+    try:
+        host.write(f"{function}/{CURRENT}", wanted, retried=BUSY)
+    except OSError as error:
+        gone = error.errno in (errno.ENOENT, errno.ENODEV)
+        if gone and wanted == NONE and current(function, host) is None:
+            return
+        refusal = Overtaken if error.errno in FULL else StepRefused
+        raise refusal(error.errno or 0, describe(error)) from None
     found = current(function, host)
     if found is None and wanted == NONE:
         return

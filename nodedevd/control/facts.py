@@ -1,0 +1,139 @@
+"""facts: reads what a plan is made from besides the tree. Blocking.
+
+Reads  /proc (who has devices open); what the host uses of disks and interfaces; mdevctl's
+       definitions and scripts; driver_override, sriov_numvfs; whether sriov-manage is installed
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from nodedevd.actions.facts import ActionFacts
+from nodedevd.actions.functions import DRIVERS, attributes_for
+from nodedevd.actions.ownership import Record
+from nodedevd.actions.requests import (
+    Bind,
+    Create,
+    Define,
+    Modify,
+    Remove,
+    Request,
+    SetVirtualFunctions,
+    Stop,
+    Unbind,
+)
+from nodedevd.control.callouts import DIRECTORIES as SCRIPTS
+from nodedevd.control.definitions import read_definitions
+from nodedevd.follow.in_time import read_in_time
+from nodedevd.follow.shared_look import look_in_time
+from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
+from nodedevd.host.listing import names_in
+from nodedevd.host.sysroot import Sysroot, is_absence
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.shared.mdevctl import DIRECTORY
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.names import is_uuid, parse_mdev_name
+from nodedevd.questions.in_use import VfioUsage
+
+SRIOV_MANAGE: Final = "/usr/lib/nvidia/sriov-manage"
+_SCRIPT_KINDS: Final = ("callouts", "notifiers")
+_NOT_READ: Final = VfioUsage(reason="unanswered")
+
+_OF_OPEN_DEVICES: Final = (Remove, Stop, Modify, SetVirtualFunctions, Bind, Unbind)
+"""Requests that are refused for a device that is open."""
+_OF_HOST_USE: Final = (SetVirtualFunctions, Bind, Unbind)
+"""Requests that take a device from the host."""
+
+
+def read_facts(
+    root: str,
+    snapshot: Snapshot,
+    request: Request,
+    records: Mapping[str, Record],
+    uid: int,
+) -> ActionFacts:
+    """Read what the plan of a request is made from; what it does not need is left out.
+
+    Args:
+        root: The sysroot.
+        snapshot: The tree.
+        request: The request.
+        records: Of the devices that were made here.
+        uid: The user who asks.
+
+    Raises OSError: what cannot be looked at is never taken for absent.
+    """
+    sysroot = Sysroot(root)
+    directory = os.path.join(sysroot.root, DIRECTORY.lstrip("/"))
+    usage, assignment = _NOT_READ, AssignmentFacts()
+    if isinstance(request, _OF_OPEN_DEVICES):
+        usage = look_in_time(sysroot)
+    if isinstance(request, _OF_HOST_USE):
+        assignment, _ = read_in_time(sysroot, read_assignment_facts)
+    attributes = {}
+    for path in attributes_for(snapshot, request):
+        text = _text(sysroot, path)
+        if text is not None:
+            attributes[path] = text.removesuffix("\n")
+    return ActionFacts(
+        usage=usage,
+        assignment=assignment,
+        records=records,
+        definitions=dict(
+            found
+            for one in set(_uuids(snapshot, request))
+            for found in read_definitions(directory, one).items()
+        ),
+        attributes=attributes,
+        uid=uid,
+        now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        new_uuids=tuple(str(uuid.uuid4()) for _ in range(_new_uuids(request))),
+        callouts=_has_scripts(sysroot),
+        drivers=frozenset(names_in(sysroot, DRIVERS)),
+        sriov_manage=SRIOV_MANAGE if sysroot.exists(SRIOV_MANAGE) else None,
+    )
+
+
+def _new_uuids(request: Request) -> int:
+    if isinstance(request, Create):
+        return (request.count or 1) if request.uuid is None else 0
+    return int(isinstance(request, Define) and request.uuid is None)
+
+
+def _uuids(snapshot: Snapshot, request: Request) -> Iterator[str]:
+    """Yield the uuids of mdevs that a request may be about."""
+    given = getattr(request, "uuid", None)
+    if given is not None:
+        yield given
+    name = getattr(request, "name", None)
+    if name is None:
+        return
+    device = snapshot.find(name)
+    mdev = None if device is None else device.capability(MdevChild)
+    parsed = parse_mdev_name(name)
+    if mdev is not None:
+        yield mdev.uuid
+    elif is_uuid(name):
+        yield name.lower()
+    elif parsed is not None:
+        yield parsed.uuid
+
+
+def _text(sysroot: Sysroot, path: str) -> str | None:
+    """Return an attribute, None if it is absent."""
+    try:
+        return sysroot.read(path).decode(errors="replace")
+    except OSError as error:
+        if is_absence(error):
+            return None
+        raise
+
+
+def _has_scripts(sysroot: Sysroot) -> bool:
+    return any(
+        names_in(sysroot, f"{directory}/{kind}") for directory in SCRIPTS for kind in _SCRIPT_KINDS
+    )
