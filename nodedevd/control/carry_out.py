@@ -125,6 +125,7 @@ class _Running:
     def _do(self, plan: Plan, locked: Locked) -> Outcome:
         if not plan.steps:
             snapshot = self._context.view.snapshot()
+            self._context.records.forget_gone(snapshot, (), plan.forgotten)
         else:
             entry = self._context.journal.open(plan, self._asked)
             snapshot = Change(self._context, entry, locked, self._begins).carry_out()

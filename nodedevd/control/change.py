@@ -34,6 +34,7 @@ from nodedevd.control.steps.base import (
 from nodedevd.control.writers import WriterEnded
 from nodedevd.errors import DeviceInUse, NodedevError, NotConfirmed, StepFailed
 from nodedevd.host.faults import errno_name
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -85,7 +86,7 @@ class Change:
         self._plan = entry.plan
         card = next(iter(locked.cards), "")
         self._host = StepHost(
-            sysroot=context.sysroot,
+            sysroot=Sysroot(context.sysroot.root),  # one belongs to one thread
             write_file=lambda path, value: context.write(card, path, value, locked.descriptors),
             run_program=lambda argv, *, stdin, timeout: context.run(
                 argv, stdin=stdin, timeout=timeout, locks=locked.descriptors
@@ -162,9 +163,14 @@ class Change:
         return tuple(undone), tuple(left)
 
     def is_all_done(self) -> bool:
-        """Return whether the host shows every step as done; callouts leave no trace on it."""
+        """Return whether the host shows every step as done.
+
+        Of a step before the index the journal knows it, and the host must not show the contrary.
+        """
         return all(
-            index in self.entry.already or _leaves_no_trace(step) or self._done(step) is True
+            index in self.entry.already
+            or _leaves_no_trace(step)
+            or (self._done(step) is not False if index < self.entry.index else self._done(step))
             for index, step in enumerate(self._plan.steps)
         )
 
