@@ -21,7 +21,7 @@ from nodedevd.control.steps.base import (
     StepRefused,
 )
 from nodedevd.control.steps.virtual_functions import MOST, NUMBER, number_of, unused_functions
-from nodedevd.text import printable_path
+from nodedevd.text import printable
 
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further run: the driver may need as long to start."""
@@ -88,4 +88,4 @@ def _may_work_later(ran: Ran) -> bool:
 def _printed(ran: Ran) -> str:
     text = (ran.stderr.strip() or ran.stdout.strip()).decode("utf-8", "backslashreplace")
     last = text.rpartition("\n")[2][:_SHOWN]
-    return f"; it printed: {printable_path(last)}" if last else ""
+    return f"; it printed: {printable(last)}" if last else ""

@@ -33,8 +33,9 @@ class UnbindDriverHandler:
         """
         if not host.exists(step.device) or driver_of(step.device, host) is not None:
             return
-        if override_of(step.device, host) not in (None, step.driver):
-            write_override(step.device, step.driver, host)
+        taken_with = None if step.override is None else step.driver
+        if override_of(step.device, host) != taken_with:
+            write_override(step.device, taken_with, host)
         try:
             bind(step.device, step.bus, step.driver, host)
         finally:
