@@ -136,7 +136,7 @@ class Acting:
             directory=directory,
             write=self._writers.write,
             run=programs.run,
-            kept_closed=keeper(self._sysroot.root),
+            kept_closed=keeper(self._sysroot),
             write_seconds=limits.write_seconds,
             confirm_seconds=limits.confirm_seconds,
             lock_seconds=limits.lock_seconds,
