@@ -18,14 +18,13 @@ from msgspec.structs import replace
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import (
     Function,
-    check_records,
     function_named,
     functions_at,
     number_of,
     record_of,
 )
 from nodedevd.actions.host_use import refuse_if_used
-from nodedevd.actions.ownership import Claim, check_claim
+from nodedevd.actions.ownership import Claim, check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, SetVfs, SriovManage, Step
 from nodedevd.actions.requests import SetVirtualFunctions, claim_of
 from nodedevd.errors import DeviceInUse, NotPossible
@@ -58,7 +57,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
         _check_number(card, sriov, number, all_or_none=by_program)
         _check_driver(card)
         if before:
-            check_claim(card.name, card.path, facts.records, claim)
+            check_claim(card.name, card.path, facts.records, claim, type_id=_recorded(before))
             _check_functions(snapshot, card, sriov, before, facts, claim)
         make = _by_program(card, facts) if by_program else _by_attribute(card)
         steps += [make(0, before)] if before else []
@@ -68,7 +67,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
         cards=tuple(cards),
         steps=tuple(steps),
         expected=expected,
-        records=(record_of(card, None, facts, claim),) if steps and number else (),
+        records=(record_of(card, _recorded(number), facts, claim),) if steps and number else (),
         forgotten=(card.path,) if steps and not number else (),
         notes=tuple(_notes(steps, forced=claim.force)),
     )
@@ -133,8 +132,15 @@ def _check_functions(
         )
         raise DeviceInUse(card.name, False, detail)
     for function in functions:
-        check_records(function, facts, replace(claim, generation=None))
+        driver, own = function.device.driver, replace(claim, generation=None)
+        if living_record(facts.records, function.path, driver) is not None:
+            check_claim(function.name, function.path, facts.records, own, type_id=driver)
     refuse_if_used(snapshot, [one.device for one in functions], facts, claim)
+
+
+def _recorded(number: int) -> str:
+    """Return what a record says that a client has set."""
+    return f"{number} virtual functions"
 
 
 def _needs_program(card: Function) -> bool:

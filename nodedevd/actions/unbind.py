@@ -36,9 +36,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
     named = [function]
     if request.group:
         named += [one for one in members_of(snapshot, function) if one.path != function.path]
-    reserved = [one for one in named if override_of(one, facts) is not None]
     returned = [one for one in named if _has_no_host_driver(one)]
-    check_claims([one for one in named if one in reserved or one in returned], facts, claim)
+    check_claims(named, facts, claim)
     if returned:
         check_can_leave(snapshot, returned, facts, claim)
         check_group_is_closed(snapshot, function, facts, claim)
