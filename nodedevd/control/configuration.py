@@ -114,8 +114,10 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         reason = str(error)[: place.start()] if place else str(error)
-        line = int(place[1]) if place and place[1] else len(text.splitlines())
-        raise BadConfiguration(path, line, reason) from error
+        last = len(text.splitlines())
+        raise BadConfiguration(
+            path, int(place[1]) if place and place[1] else last, reason
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadConfiguration(path, None, f"it is no TOML: {error}") from error
     for keys, value in _settings(found):
