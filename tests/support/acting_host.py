@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from nodedevd.actions import create, remove, start, stop
 from nodedevd.actions.answers import Outcome
@@ -68,6 +71,7 @@ class ActingHost:
         points: those that were passed, in order.
         told: what was told of each step.
         late: what came of changes whose client had been answered before.
+        ended_late: set when there is one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -76,6 +80,7 @@ class ActingHost:
         self.points: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.late: list[object] = []
+        self.ended_late = threading.Event()
         self._hooks: dict[str, Callable[[], None]] = {}
         self._directory = directory / "control"
         self.context = self.started()
@@ -93,7 +98,7 @@ class ActingHost:
                 "lock_seconds": 0.0,
                 "at": self._at,
                 "told": self._tell,
-                "ended_late": lambda asked, result: self.late.append(result),
+                "ended_late": self._end_late,
                 "pause": lambda seconds: None,
                 **given,
             }
@@ -113,7 +118,8 @@ class ActingHost:
         """Plan it on the tree of this moment."""
         snapshot = self.view.snapshot()
         facts = facts_of(self.kernel, self.context.records.living(snapshot))
-        return PLANS[type(request)](snapshot, facts, request)
+        plan = PLANS[type(request)](snapshot, facts, request)
+        return replace(plan, forced=bool(request.force))
 
     def carry_out(self, plan: Plan) -> Outcome:
         """Carry out a plan as it is. Raises NodedevError."""
@@ -147,6 +153,10 @@ class ActingHost:
         hook = self._hooks.pop(point, None)
         if hook is not None:
             hook()
+
+    def _end_late(self, asked: Asked, result: object) -> None:
+        self.late.append(result)
+        self.ended_late.set()
 
     def _tell(self, entry: Entry, step: Step, result: str, detail: str) -> None:
         self.told.append((result, str(step)))
