@@ -46,9 +46,13 @@ class SriovManageHandler:
     def undo(self, step: SriovManage, host: StepHost) -> None:
         """Run it the other way round, unless it shows that already.
 
-        Raises InUseNow if somebody uses one of the functions by now.
+        Raises InUseNow if somebody uses one of the functions by now, StepRefused if another writer
+        has enabled others.
         """
-        if self.done(step, host):
+        done = self.done(step, host)
+        if done is None:
+            raise StepRefused(0, f"{number_of(step.card, host)} functions of another writer stay")
+        if done:
             opposite = SriovManage(step.card, step.program, not step.enable)
             _run(opposite, host, forced=False)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.actions.plan import SetVfs, SriovManage
+from nodedevd.control.steps import HANDLERS
 from nodedevd.control.steps.base import AlreadySo, InUseNow, Overtaken, Ran, StepRefused
 from nodedevd.control.steps.set_vfs import SetVfsHandler
 from nodedevd.control.steps.sriov_manage import SriovManageHandler
@@ -32,9 +33,8 @@ def numbers(host: PciHost) -> list[str]:
 
 def refused(host: PciHost, step: SetVfs | SriovManage) -> StepRefused:
     """Return how a step is refused."""
-    handler = SET if isinstance(step, SetVfs) else MANAGE
     with pytest.raises(StepRefused) as caught:
-        handler.do(step, host.step_host)  # type: ignore[attr-defined]
+        HANDLERS[type(step)].do(step, host.step_host)
     return caught.value
 
 
@@ -91,7 +91,8 @@ def test_functions_of_another_writer_stay(host: PciHost, step: tuple[int, int]) 
     card = host.card(3)
     with pytest.raises(Overtaken):
         SET.do(SetVfs(card, *step), host.step_host)
-    SET.undo(SetVfs(card, *step), host.step_host)
+    with pytest.raises(StepRefused):
+        SET.undo(SetVfs(card, *step), host.step_host)
     assert SET.done(SetVfs(card, *step), host.step_host) is None
     assert (numbers(host), len(host.functions(card))) == (["3"], 3)
 
@@ -280,5 +281,6 @@ def test_program_is_not_run_on_functions_that_another_writer_has_enabled(host: P
     host.kernel.write(f"{card}/sriov_numvfs", "2")
     step = SriovManage(card, SRIOV_MANAGE, enable=True)
     assert isinstance(refused(host, step), Overtaken)
-    MANAGE.undo(step, host.step_host)
+    with pytest.raises(StepRefused):
+        MANAGE.undo(step, host.step_host)
     assert (MANAGE.done(step, host.step_host), calls(host)) == (None, [])
