@@ -118,13 +118,19 @@ class Callouts:
 
     def notify(self, state: State) -> None:
         """Run all notifiers, whatever comes of them."""
-        for script in self._scripts("notifiers"):
-            try:
-                ran = self._run(script, "notify", self._step.action, state, self._step.definition)
+        step = self._step
+        try:
+            for script in self._scripts("notifiers"):
+                try:
+                    ran = self._run(script, "notify", step.action, state, step.definition)
+                except NotAsked as error:
+                    _log.warning("after %s of %s: %s", step.action, step.uuid, error)
+                    continue
                 if ran.status != 0:
-                    raise NotAsked(script, f"ended with status {ran.status}{_said(ran)}")
-            except NotAsked as error:
-                _log.warning("telling of %s of %s: %s", self._step.action, self._step.uuid, error)
+                    detail = f"ended with status {ran.status}{_said(ran)}"
+                    _log.warning("after %s of %s: %s %s", step.action, step.uuid, script, detail)
+        except NotAsked as error:
+            _log.warning("after %s of %s: %s", step.action, step.uuid, error)
 
     def _ask(self, event: str, state: State = "none") -> None:
         """Run what decides about an event. Raises NotAsked, Vetoed."""

@@ -11,8 +11,9 @@ So the new text is a file of its own, and the old file is kept until it is known
 
 A definition that is new gets its name by link(2), which never replaces one.
 
-What is aside is in a directory `.nodedevd` beside the definitions, for as long as that takes:
-mdevctl skips directories without a word, and warns of every file whose name is no UUID.
+What is aside is in /etc/mdevctl.d/.nodedevd/aside, which stays: mdevctl looks for definitions in
+every directory, but no deeper. It would warn of a file beside the definitions whose name is no
+UUID, and of anything there that goes while it looks.
 
 No link is followed below the directory of definitions.
 """
@@ -20,6 +21,8 @@ No link is followed below the directory of definitions.
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
 import os
 import stat
 import time
@@ -31,12 +34,13 @@ from nodedevd.control.trust import why_untrusted
 from nodedevd.kinds.shared.mdevctl import MOST_BYTES, is_parent_name, parse_definition
 from nodedevd.names import is_uuid
 
-ASIDE: Final = ".nodedevd"
+ASIDE: Final = (".nodedevd", "aside")
+"""The directories below that of the definitions in which what is aside lies."""
 _NEW, _OLD = "new", "old"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PAUSES = (0.01, 0.03, 0.1)
+_PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)
 """Seconds to wait before each further look at a text that may be cut off."""
 
 
@@ -83,7 +87,7 @@ def read_definition(directory: str, parent: str, uuid: str) -> str | None:
 def write_definition(
     directory: str, parent: str, uuid: str, text: str | None, before: str | None
 ) -> None:
-    """Write, replace or remove a definition. Of several writers one at a time may be in here.
+    """Write, replace or remove a definition. Other processes that do so wait meanwhile.
 
     Args:
         directory: The directory of definitions; made if there is none, as is the parent's.
@@ -97,12 +101,13 @@ def write_definition(
     if not (is_uuid(uuid) and uuid == uuid.lower()):
         raise ValueError(f"{uuid!r} is no UUID in lower case")
     try:
+        _check_name(parent)
         if text is not None:
             _make_directories(directory, parent)
         with _opened(directory, parent, trusted=True) as place:
-            if _read(place, uuid) != before:
-                raise DefinitionChanged
-            with _aside(place) as aside:
+            with _aside(directory) as aside:
+                if _read(place, uuid) != before:
+                    raise DefinitionChanged
                 if text is not None:
                     _write_new(aside, text, _mode(place, uuid))
                 if before is None:
@@ -178,16 +183,18 @@ def _read(directory: int, name: str) -> str | None:
         if error.errno == errno.ELOOP:
             raise Unusable(f"{name} is a link, which mdevctl does not follow") from None
         raise
-    with open(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Unusable(f"{name} is no regular file")
-        return stream.read(MOST_BYTES + 1).decode(errors="replace")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MOST_BYTES + 1).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
-def _make_directories(directory: str, parent: str) -> None:
-    """Make the directory of definitions, and that of a parent, unless they exist."""
-    _check_name(parent)
-    for path in (directory, os.path.join(directory, parent)):
+def _make_directories(directory: str, *parts: str) -> None:
+    """Make the directory of definitions, and those below it, unless they exist."""
+    for path in itertools.accumulate((directory, *parts), os.path.join):
         with suppress(FileExistsError):
             os.mkdir(path, 0o755)
             os.chmod(path, 0o755)  # whatever the umask is
@@ -224,18 +231,17 @@ def _check_trust(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def _aside(place: int) -> Iterator[int]:
-    """Make the directory for what is aside, without what a killed process has left in it."""
-    with suppress(FileExistsError):
-        os.mkdir(ASIDE, 0o700, dir_fd=place)
-    aside = os.open(ASIDE, _DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+def _aside(directory: str) -> Iterator[int]:
+    """Open the directory for what is aside, alone, and without what a killed process has left."""
+    _make_directories(directory, *ASIDE)
+    aside = os.open(os.path.join(directory, *ASIDE), _DIRECTORY | os.O_NOFOLLOW)
     try:
+        fcntl.flock(aside, fcntl.LOCK_EX)
         _empty(aside)
         yield aside
     finally:
         _empty(aside)
         os.close(aside)
-        os.rmdir(ASIDE, dir_fd=place)
 
 
 def _empty(aside: int) -> None:

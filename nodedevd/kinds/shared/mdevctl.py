@@ -62,7 +62,7 @@ def is_parent_name(text: str) -> bool:
 
     mdevctl takes any text, and so writes outside its directory for `../../tmp`.
     """
-    return text != SCRIPTS and is_file_name(text)
+    return is_file_name(text) and text != SCRIPTS and not text.startswith(".")
 
 
 def definition_path(parent: str, uuid: str) -> str:
