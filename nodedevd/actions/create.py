@@ -47,8 +47,7 @@ class _Made(NamedTuple):
 
     steps: tuple[Step, ...]
     expected: Expected
-    subject: str
-    type: str
+    record: Record
 
 
 def plan(snapshot: Snapshot, facts: ActionFacts, request: Create) -> Plan:
@@ -85,18 +84,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Create) -> Plan:
         cards=tuple(sorted({card_of(_device(snapshot, place.name)) for place in places})),
         steps=tuple(step for one in made for step in one.steps),
         expected=tuple(one.expected for one in made),
-        records=tuple(
-            Record(
-                subject=one.subject,
-                origin="client",
-                owner=request.owner,
-                uid=facts.uid,
-                type=one.type,
-                generation=0,
-                made=facts.now,
-            )
-            for one in made
-        ),
+        records=tuple(one.record for one in made),
         notes=tuple(_notes(snapshot, request, found.cards, chosen, count)),
     )
 
@@ -174,7 +162,8 @@ def _make(
     if place.framework == "vendor-vfio":
         writes = attributes_of_function(device.name, path, attributes)
         steps: tuple[Step, ...] = (SetProfile(path, place.type, before=None), *writes)
-        return _Made(steps, Expected(path=path, profile=True, type=place.type), path, place.type)
+        expected = Expected(path=path, profile=True, type=place.type)
+        return _Made(steps, expected, facts.record(path, "client", request.owner, place.type))
     uuid = next(uuids)
     mdev = f"{path}/{uuid}"
     steps = (
@@ -183,7 +172,8 @@ def _make(
     )
     definition = _definition(place.type, attributes)
     steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)
-    return _Made(steps, Expected(path=mdev, active=True, type=place.type), uuid, place.type)
+    expected = Expected(path=mdev, active=True, type=place.type)
+    return _Made(steps, expected, facts.record(uuid, "client", request.owner, place.type))
 
 
 def _definition(type_id: str, attributes: Iterable[Attribute]) -> Definition:

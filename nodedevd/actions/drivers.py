@@ -13,12 +13,13 @@ from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import (
     BUS,
     Function,
+    check_binding,
     functions_at,
     is_for_guests,
     override_of,
 )
-from nodedevd.actions.host_use import refuse_if_open_by_anyone, refuse_if_used
-from nodedevd.actions.ownership import Claim, check_claim
+from nodedevd.actions.host_use import notes_on_open, refuse_if_open_by_anyone, refuse_if_used
+from nodedevd.actions.ownership import Claim
 from nodedevd.actions.plan import BindDriver, OverrideDriver, Step, UnbindDriver
 from nodedevd.errors import NotPossible
 from nodedevd.model.snapshot import Snapshot
@@ -33,11 +34,9 @@ def check_claims(functions: Sequence[Function], facts: ActionFacts, claim: Claim
     Raises NotPossible, OwnedByOther, MadeByOther, Changed.
     """
     for position, function in enumerate(functions):
-        reserved = is_for_guests(function.device.driver) or override_of(function, facts) is not None
-        if reserved or function.path in facts.records:
-            # A generation is that of the device that was asked for.
-            own = claim if position == 0 else replace(claim, generation=None)
-            check_claim(function.name, function.path, facts.records, own)
+        # A generation is that of the device that was asked for.
+        own = claim if position == 0 else replace(claim, generation=None)
+        check_binding(function, facts, own)
 
 
 def check_can_leave(
@@ -88,8 +87,8 @@ def cards_of(functions: Iterable[Function]) -> tuple[str, ...]:
     return tuple(sorted({card_of(one.device) for one in functions}))
 
 
-def losses(snapshot: Snapshot, functions: Iterable[Function], facts: ActionFacts) -> Iterator[str]:
-    """Yield notes on what the host loses when functions leave their drivers."""
+def losses(snapshot: Snapshot, functions: Sequence[Function], facts: ActionFacts) -> Iterator[str]:
+    """Yield notes on what the host loses when functions leave their drivers, and on guests."""
     for function in functions:
         driver = function.device.driver
         names = [] if driver is None else loses(snapshot, function.device, facts.assignment)
@@ -98,6 +97,7 @@ def losses(snapshot: Snapshot, functions: Iterable[Function], facts: ActionFacts
                 f"without the driver {driver} of {function.name}, the host loses"
                 f" {abbreviated(names)}"
             )
+    yield from notes_on_open(snapshot, [one.device for one in functions], facts)
 
 
 def _check_hardware(function: Function) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nodedevd.actions.ownership import Record
+from nodedevd.actions.ownership import Origin, Record
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.questions.in_use import VfioUsage
 
@@ -38,3 +38,15 @@ class ActionFacts(msgspec.Struct, frozen=True):
     """names of the drivers of the PCI bus that are loaded"""
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""
+
+    def record(self, subject: str, origin: Origin, owner: str | None, type_id: str) -> Record:
+        """Return what is kept of a device that the action makes, from whoever asks for it."""
+        return Record(
+            subject=subject,
+            origin=origin,
+            owner=owner,
+            uid=self.uid,
+            type=type_id,
+            generation=0,
+            made=self.now,
+        )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.ownership import Claim, Record, check_claim
+from nodedevd.actions.ownership import Claim, Record, check_claim, living_record
 from nodedevd.actions.requests import Bind, Request, SetVirtualFunctions, Unbind
 from nodedevd.errors import NotPossible
 from nodedevd.host.node import parse_number
@@ -108,20 +108,36 @@ def number_of(function: Function, facts: ActionFacts) -> int:
     return number
 
 
+def as_recorded(number: int) -> str:
+    """Return what a record says of a number of virtual functions, in place of a type."""
+    return f"{number} virtual functions"
+
+
+def settings_of(device: Device) -> tuple[str, ...]:
+    """Return what records can say of a PCI function: its driver, and how many functions it has."""
+    pci = device.capability(Pci)
+    if pci is None:
+        return ()
+    enabled = () if pci.virtual_functions is None else pci.virtual_functions.addresses
+    return (device.driver or "", as_recorded(len(enabled)))
+
+
 def is_for_guests(driver: str | None) -> bool:
     """Return whether a driver keeps a function away from the host: VFIO's, or a stub."""
     return is_vfio_driver(driver) or driver in _FOR_GUESTS
 
 
-def check_records(function: Function, facts: ActionFacts, claim: Claim) -> None:
-    """Refuse to change a function that was bound here for somebody else.
+def check_binding(function: Function, facts: ActionFacts, claim: Claim) -> None:
+    """Refuse to change the driver of a function that was bound, or reserved, for somebody else.
 
-    Raises OwnedByOther, MadeByOther, Changed.
+    Raises NotPossible, OwnedByOther, MadeByOther, Changed.
     """
-    if function.path in facts.records:
-        check_claim(function.name, function.path, facts.records, claim)
+    driver = function.device.driver
+    reserved = is_for_guests(driver) or override_of(function, facts) is not None
+    if reserved or living_record(facts.records, function.path, driver) is not None:
+        check_claim(function.name, function.path, facts.records, claim, type_id=driver)
 
 
-def record_of(function: Function, kind: str | None, facts: ActionFacts, claim: Claim) -> Record:
-    """Return the record of what is set on a function for a client."""
-    return Record(function.path, claim.origin, claim.owner, facts.uid, kind, 0, facts.now)
+def record_of(function: Function, what: str, facts: ActionFacts, claim: Claim) -> Record:
+    """Return the record of what a client has set on a function: its driver, or `what`."""
+    return Record(function.path, claim.origin, claim.owner, facts.uid, what, 0, facts.now)

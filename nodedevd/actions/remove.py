@@ -89,10 +89,11 @@ def remove_mdev(
     above = snapshot.at(parent)
     return Plan(
         action=action,
-        cards=() if above is None else (card_of(above),),
+        cards=(card_of(device if above is None else above),),
         steps=steps,
         expected=(Expected(path=path, active=False),),
         forgotten=(mdev.uuid,),
+        forced=claim.force,
         notes=note_if_open(device, facts),
     )
 
@@ -114,6 +115,7 @@ def _take_profile(facts: ActionFacts, claim: Claim, device: Device, vgpu: Vgpu) 
         steps=(SetProfile(path, None, before=vgpu.current.id),),
         expected=expected,
         forgotten=(path,),
+        forced=claim.force,
         notes=note_if_open(device, facts),
     )
 

@@ -7,7 +7,6 @@ from nodedevd.actions.callouts import with_callouts
 from nodedevd.actions.existing import as_it_is, existing_mdev
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import DefinedMdev, definition_named, parent_by_kernel_name
-from nodedevd.actions.ownership import Origin, Record
 from nodedevd.actions.plan import CreateMdev, Expected, Plan, Step
 from nodedevd.actions.requests import Start
 from nodedevd.errors import Conflict, NoRoom, NotPossible
@@ -15,8 +14,6 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import card_of, type_of
-
-_ORIGIN: Origin = "definition"
 
 
 def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
@@ -36,21 +33,12 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
         *attributes_of_mdev(defined.name, mdev, defined.definition.attributes),
     )
     steps = with_callouts(facts, "start", defined.parent, defined.uuid, defined.definition, steps)
-    record = Record(
-        subject=defined.uuid,
-        origin=_ORIGIN,
-        owner=request.owner,
-        uid=facts.uid,
-        type=type_id,
-        generation=0,
-        made=facts.now,
-    )
     return Plan(
         action="start",
         cards=(card_of(parent),),
         steps=steps,
         expected=(Expected(path=mdev, active=True, type=type_id),),
-        records=(record,),
+        records=(facts.record(defined.uuid, "definition", request.owner, type_id),),
     )
 
 

@@ -16,6 +16,7 @@ from nodedevd.actions.drivers import (
     check_can_leave,
     check_claims,
     check_group_is_closed,
+    losses,
     members_of,
     rebind,
 )
@@ -36,9 +37,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
     named = [function]
     if request.group:
         named += [one for one in members_of(snapshot, function) if one.path != function.path]
-    reserved = [one for one in named if override_of(one, facts) is not None]
     returned = [one for one in named if _has_no_host_driver(one)]
-    check_claims([one for one in named if one in reserved or one in returned], facts, claim)
+    check_claims(named, facts, claim)
     if returned:
         check_can_leave(snapshot, returned, facts, claim)
         check_group_is_closed(snapshot, function, facts, claim)
@@ -49,7 +49,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
         steps=tuple(steps),
         expected=tuple(_expected(one) for one in named),
         forgotten=tuple(one.path for one in named if one.path in facts.records),
-        notes=tuple(_notes(returned)),
+        forced=claim.force,
+        notes=(*losses(snapshot, returned, facts), *_notes(returned)),
     )
 
 

@@ -40,7 +40,7 @@ from nodedevd.questions.why_not import why_not
 def fits(
     context: Context, devices: tuple[str, ...], kind: str | None, count: int, as_json: bool
 ) -> None:
-    """Show which cards have room for vGPUs of a type, or of each type.
+    """Show which cards have room for vGPUs of a type, or each type.
 
     TYPE is an ID (nvidia-1151, or 1151 alone), a name (NVIDIA L40S-8Q), or a short form of it
     (L40S-8Q; DC-1-3Q for NVIDIA RTX Pro 6000 Blackwell DC-1-3Q). Case does not matter, and

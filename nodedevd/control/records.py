@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
+from nodedevd.actions.functions import settings_of
 from nodedevd.actions.ownership import Record
 from nodedevd.control.directory import Directory
 from nodedevd.kinds.mdev_child import MdevChild
@@ -50,15 +51,24 @@ class Records:
         """Forget a record, if there is one. Raises OSError."""
         self._directory.remove(_name(subject))
 
-    def forget_gone(self, snapshot: Snapshot, cards: Collection[str]) -> None:
-        """Forget the records of these cards whose device is gone, or another one now.
+    def forget_gone(
+        self, snapshot: Snapshot, cards: Collection[str], subjects: Collection[str] = ()
+    ) -> None:
+        """Forget the records whose device is gone, or another one now.
 
-        The cards must be locked, and the tree be read since. Raises OSError.
+        Args:
+            snapshot: The tree, read since the cards were locked.
+            cards: Cards that this process has locked.
+            subjects: Others that are forgotten if the tree is younger than their record.
+
+        Raises OSError.
         """
         if snapshot.errors:  # devices may be missing that are there
             return
         for name, kept in self._kept():
-            if kept.card in cards and not lives(kept.record, snapshot):
+            record = kept.record
+            older = record.subject in subjects and record.generation <= snapshot.generation
+            if (kept.card in cards or older) and not lives(record, snapshot):
                 self._directory.remove(name)
 
     def _kept(self) -> Iterator[tuple[str, Kept]]:
@@ -85,7 +95,7 @@ def lives(record: Record, snapshot: Snapshot) -> bool:
         return mdev.mdev_type is None or mdev.mdev_type.id == record.type
     if vgpu is not None and not device.is_unknown(CURRENT):
         return vgpu.current is not None and vgpu.current.id == record.type
-    return vgpu is not None
+    return vgpu is not None or record.type in settings_of(device)
 
 
 def _device(subject: str, snapshot: Snapshot) -> Device | None:

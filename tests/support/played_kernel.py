@@ -186,11 +186,11 @@ class PlayedKernel:
 # -- hosts ---------------------------------------------------------------------------------------
 
 
-def mtty_parent(kernel: PlayedKernel, ports: int = 24) -> str:
-    """Load mtty, whose types take one port or two; return the path of the parent."""
+def mtty_parent(kernel: PlayedKernel, ports: int = 24, name: str = "mtty") -> str:
+    """Make a parent of mtty, whose types take one port or two; return its path."""
     slots = Slots(ports, {"mtty-1": 1, "mtty-2": 2})
     names = {"mtty-1": "Single port serial", "mtty-2": "Dual port serial"}
-    return _sample(kernel, "mtty", slots, names, errno.ENOSPC)
+    return _sample(kernel, "mtty", slots, names, errno.ENOSPC, name)
 
 
 def mdpy_parent(kernel: PlayedKernel, displays: int = 4) -> str:
@@ -206,10 +206,15 @@ def mbochs_parent(kernel: PlayedKernel, mib: int = 256) -> str:
 
 
 def _sample(
-    kernel: PlayedKernel, name: str, slots: Slots, names: Mapping[str, str], full: int
+    kernel: PlayedKernel,
+    driver: str,
+    slots: Slots,
+    names: Mapping[str, str],
+    full: int,
+    name: str | None = None,
 ) -> str:
-    path = kernel.tree.device(f"/sys/devices/virtual/{name}/{name}", class_=name)
-    parent = Parent(path, name, slots, tuple(slots.costs), full=full)
+    path = kernel.tree.device(f"/sys/devices/virtual/{driver}/{name or driver}", class_=driver)
+    parent = Parent(path, driver, slots, tuple(slots.costs), full=full)
     kernel.mdev.register(parent, names)
     return path
 

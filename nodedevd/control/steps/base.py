@@ -102,6 +102,12 @@ class StepHost:
         """The directory of mdevctl's definitions, as a path of this process."""
         return os.path.join(self.sysroot.root, "etc/mdevctl.d")
 
+    @property
+    def _now(self) -> Sysroot:
+        """The sysroot without what was cached of it before the last write."""
+        self.sysroot.forget()
+        return self.sysroot
+
     def write(self, path: str, value: str, *, retried: frozenset[int] = frozenset()) -> None:
         """Write a value to an attribute, in one system call.
 
@@ -127,7 +133,7 @@ class StepHost:
     def read(self, path: str) -> str | None:
         """Return an attribute without its final newline, None if it is absent. Raises OSError."""
         try:
-            return self.sysroot.read(path).decode(errors="replace").removesuffix("\n")
+            return self._now.read(path).decode(errors="replace").removesuffix("\n")
         except OSError as error:
             if is_absence(error):
                 return None
@@ -135,12 +141,12 @@ class StepHost:
 
     def exists(self, path: str) -> bool:
         """Return whether a path exists. Raises OSError if that cannot be told."""
-        return self.sysroot.exists(path)
+        return self._now.exists(path)
 
     def readlink(self, path: str) -> str | None:
         """Return the path that a link points at, None if it is absent. Raises OSError."""
         try:
-            return self.sysroot.target(path)
+            return self._now.target(path)
         except OSError as error:
             if is_absence(error):
                 return None
@@ -149,7 +155,7 @@ class StepHost:
     def names(self, path: str) -> list[str]:
         """List a directory, sorted; an absent one is empty. Raises OSError."""
         try:
-            return sorted(self.sysroot.listdir(path))
+            return sorted(self._now.listdir(path))
         except OSError as error:
             if is_absence(error):
                 return []

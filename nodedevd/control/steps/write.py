@@ -19,6 +19,8 @@ class WriteHandler:
 
     def do(self, step: Write, host: StepHost) -> None:
         """Write it."""
+        if step.of_new and not host.exists(step.path):
+            raise StepRefused(errno.ENOENT, "the device has no such attribute (ENOENT)")
         _write(step.path, step.value, host)
 
     def undo(self, step: Write, host: StepHost) -> None:
@@ -28,8 +30,8 @@ class WriteHandler:
         _write(step.path, step.before, host)
 
     def can_undo(self, step: Write) -> bool:
-        """Return whether it is known what it had before."""
-        return step.before is not None
+        """Return whether it is known what it had before, or the device goes with it."""
+        return step.before is not None or step.of_new
 
     def done(self, step: Write, host: StepHost) -> bool | None:
         """Return whether the attribute shows the value.

@@ -196,8 +196,15 @@ def test_state_and_devices_are_decoded(tmp_path: Path, form: ControlForm) -> Non
     status = ControlStatus(
         version="1",
         pid=7,
+        sysroot="/",
+        started="now",
         source="scan",
+        clients=1,
+        changes=2,
+        failures=1,
+        queued=0,
         in_progress=(),
+        not_started=(),
         leftovers=(
             Leftover(number=3, action="create", cards=("c",), left=("a: EBUSY",), since="now"),
         ),
