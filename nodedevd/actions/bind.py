@@ -64,6 +64,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Bind) -> Plan:
         steps=tuple(step for one in moved for step in rebind(one, driver, facts)),
         expected=tuple(Expected(path=one.path, active=True, driver=driver) for one in devices),
         records=tuple(record_of(one, driver, facts, claim) for one in moved),
+        forced=claim.force,
         notes=(*losses(snapshot, moved, facts), *(_strangers(group) if for_guest else ())),
     )
 

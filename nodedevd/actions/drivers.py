@@ -18,7 +18,7 @@ from nodedevd.actions.functions import (
     is_for_guests,
     override_of,
 )
-from nodedevd.actions.host_use import refuse_if_open_by_anyone, refuse_if_used
+from nodedevd.actions.host_use import notes_on_open, refuse_if_open_by_anyone, refuse_if_used
 from nodedevd.actions.ownership import Claim
 from nodedevd.actions.plan import BindDriver, OverrideDriver, Step, UnbindDriver
 from nodedevd.errors import NotPossible
@@ -87,8 +87,8 @@ def cards_of(functions: Iterable[Function]) -> tuple[str, ...]:
     return tuple(sorted({card_of(one.device) for one in functions}))
 
 
-def losses(snapshot: Snapshot, functions: Iterable[Function], facts: ActionFacts) -> Iterator[str]:
-    """Yield notes on what the host loses when functions leave their drivers."""
+def losses(snapshot: Snapshot, functions: Sequence[Function], facts: ActionFacts) -> Iterator[str]:
+    """Yield notes on what the host loses when functions leave their drivers, and on guests."""
     for function in functions:
         driver = function.device.driver
         names = [] if driver is None else loses(snapshot, function.device, facts.assignment)
@@ -97,6 +97,7 @@ def losses(snapshot: Snapshot, functions: Iterable[Function], facts: ActionFacts
                 f"without the driver {driver} of {function.name}, the host loses"
                 f" {abbreviated(names)}"
             )
+    yield from notes_on_open(snapshot, [one.device for one in functions], facts)
 
 
 def _check_hardware(function: Function) -> None:

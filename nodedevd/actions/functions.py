@@ -108,6 +108,20 @@ def number_of(function: Function, facts: ActionFacts) -> int:
     return number
 
 
+def as_recorded(number: int) -> str:
+    """Return what a record says of a number of virtual functions, in place of a type."""
+    return f"{number} virtual functions"
+
+
+def settings_of(device: Device) -> tuple[str, ...]:
+    """Return what records can say of a PCI function: its driver, and how many functions it has."""
+    pci = device.capability(Pci)
+    if pci is None:
+        return ()
+    enabled = () if pci.virtual_functions is None else pci.virtual_functions.addresses
+    return (device.driver or "", as_recorded(len(enabled)))
+
+
 def is_for_guests(driver: str | None) -> bool:
     """Return whether a driver keeps a function away from the host: VFIO's, or a stub."""
     return is_vfio_driver(driver) or driver in _FOR_GUESTS

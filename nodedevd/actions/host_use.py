@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.open_devices import refuse_if_open
+from nodedevd.actions.open_devices import note_if_open, refuse_if_open
 from nodedevd.actions.ownership import Claim
 from nodedevd.errors import DeviceInUse
 from nodedevd.host.assignment import AssignmentFacts
@@ -49,6 +49,16 @@ def refuse_if_open_by_anyone(device: Device, facts: ActionFacts, claim: Claim) -
     """
     if _can_be_open(device):
         refuse_if_open(device, facts, claim)
+
+
+def notes_on_open(
+    snapshot: Snapshot, functions: Iterable[Device], facts: ActionFacts
+) -> Iterator[str]:
+    """Yield notes on what is open, or may be, of functions that are taken away by force."""
+    for function in functions:
+        for device in _with_all_below(snapshot, function):
+            if _can_be_open(device):
+                yield from note_if_open(device, facts)
 
 
 def _with_all_below(snapshot: Snapshot, function: Device) -> Iterator[Device]:

@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import (
     Function,
+    as_recorded,
     function_named,
     functions_at,
     number_of,
     record_of,
 )
-from nodedevd.actions.host_use import refuse_if_used
+from nodedevd.actions.host_use import notes_on_open, refuse_if_used
 from nodedevd.actions.ownership import Claim, check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, SetVfs, SriovManage, Step
 from nodedevd.actions.requests import SetVirtualFunctions, claim_of
@@ -52,13 +53,14 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
     expected = (Expected(path=card.path, active=True, functions=number),)
     cards = sorted({card_of(card.device), *((ONE_AT_A_TIME,) if by_program else ())})
     claim = claim_of(request)
+    functions: list[Function] = []
     steps: list[Step] = []
     if number != before:
         _check_number(card, sriov, number, all_or_none=by_program)
         _check_driver(card)
         if before:
-            check_claim(card.name, card.path, facts.records, claim, type_id=_recorded(before))
-            _check_functions(snapshot, card, sriov, before, facts, claim)
+            check_claim(card.name, card.path, facts.records, claim, type_id=as_recorded(before))
+            functions = _check_functions(snapshot, card, sriov, before, facts, claim)
         make = _by_program(card, facts) if by_program else _by_attribute(card)
         steps += [make(0, before)] if before else []
         steps += [make(number, 0)] if number else []
@@ -67,9 +69,13 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
         cards=tuple(cards),
         steps=tuple(steps),
         expected=expected,
-        records=(record_of(card, _recorded(number), facts, claim),) if steps and number else (),
+        records=(record_of(card, as_recorded(number), facts, claim),) if steps and number else (),
         forgotten=(card.path,) if steps and not number else (),
-        notes=tuple(_notes(steps, forced=claim.force)),
+        forced=claim.force,
+        notes=(
+            *_notes(steps),
+            *notes_on_open(snapshot, [one.device for one in functions], facts),
+        ),
     )
 
 
@@ -122,8 +128,8 @@ def _check_functions(
     before: int,
     facts: ActionFacts,
     claim: Claim,
-) -> None:
-    """Refuse to take virtual functions away that are in use, or that belong to somebody."""
+) -> list[Function]:
+    """Return the virtual functions, refuse them if they are in use, or belong to somebody."""
     functions = list(functions_at(snapshot, sriov.addresses))
     if len(functions) != before and not claim.force:
         detail = (
@@ -136,11 +142,7 @@ def _check_functions(
         if living_record(facts.records, function.path, driver) is not None:
             check_claim(function.name, function.path, facts.records, own, type_id=driver)
     refuse_if_used(snapshot, [one.device for one in functions], facts, claim)
-
-
-def _recorded(number: int) -> str:
-    """Return what a record says that a client has set."""
-    return f"{number} virtual functions"
+    return functions
 
 
 def _needs_program(card: Function) -> bool:
@@ -166,20 +168,9 @@ def _by_program(card: Function, facts: ActionFacts) -> Callable[[int, int], Step
     return lambda number, before: SriovManage(card.path, program, bool(number))
 
 
-def _notes(steps: Sequence[Step], *, forced: bool) -> Iterator[str]:
+def _notes(steps: Sequence[Step]) -> Iterator[str]:
     if any(isinstance(one, SriovManage) and one.enable for one in steps):
         yield (
             "sriov-manage sets the card to vGPUs of equal sizes; for mixed ones run"
             " `nvidia-smi vgpu -shm 1` before the first vGPU is created"
         )
-    if forced and any(_takes_away(one) for one in steps):
-        yield (
-            "forced: a virtual function that a VM has open is not checked for, and the kernel then"
-            " waits until the VM lets go of it; until then the card takes no other change"
-        )
-
-
-def _takes_away(step: Step) -> bool:
-    return (isinstance(step, SetVfs) and not step.number) or (
-        isinstance(step, SriovManage) and not step.enable
-    )

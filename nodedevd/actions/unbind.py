@@ -16,6 +16,7 @@ from nodedevd.actions.drivers import (
     check_can_leave,
     check_claims,
     check_group_is_closed,
+    losses,
     members_of,
     rebind,
 )
@@ -48,7 +49,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
         steps=tuple(steps),
         expected=tuple(_expected(one) for one in named),
         forgotten=tuple(one.path for one in named if one.path in facts.records),
-        notes=tuple(_notes(returned)),
+        forced=claim.force,
+        notes=(*losses(snapshot, returned, facts), *_notes(returned)),
     )
 
 

@@ -18,12 +18,13 @@ from nodedevd.control.context import Context
 from nodedevd.control.journal import Asked, locks_of
 from nodedevd.control.locks import Locked
 from nodedevd.control.recovery import cards_with, settle
-from nodedevd.errors import CardBusy, NodedevError, StillWriting
+from nodedevd.errors import CardBusy, NodedevError, NotPossible, StillWriting
 from nodedevd.model.snapshot import Snapshot
 
 ATTEMPTS: Final = 3
 """How often a plan is carried out that other writers overtake."""
-_PLAN: Final = "read what the host has"
+LOOK: Final = "look at the host"
+"""What a change does before its first step."""
 _MOVES: Final = 10
 """How often a plan may move to other cards while its cards are being locked."""
 
@@ -36,11 +37,15 @@ def carry_out(action: Callable[[], Plan], context: Context, asked: Asked) -> Out
         context: The host.
         asked: Who wants it.
 
-    Raises NodedevError, StillWriting for a change that goes on.
+    Raises NodedevError; StillWriting for a change that goes on.
     """
     running = _Running(action, context, asked)
     Thread(target=running.run, name="change", daemon=True).start()
     return running.result()
+
+
+class _Abandoned(Exception):
+    """Whoever wanted the change has been told that there will be none."""
 
 
 class _Running:
@@ -58,17 +63,18 @@ class _Running:
 
     def result(self) -> Outcome:
         """Wait for the result, as long as the driver answers in time. Raises NodedevError."""
-        limit = self._context.write_seconds
+        context = self._context
         with self._changed:
             while self._result is None:
                 seconds = time.monotonic() - self._since
+                limit = context.look_seconds if self._step is LOOK else context.write_seconds
                 if self._step is None:
                     self._changed.wait()
                 elif seconds < limit:
                     self._changed.wait(limit - seconds)
                 else:
                     self._answered = True
-                    raise StillWriting(self._step, seconds)
+                    raise _in_time(self._step, seconds)
         if isinstance(self._result, BaseException):
             raise self._result
         return self._result
@@ -84,17 +90,19 @@ class _Running:
             self._result = result
             self._changed.notify_all()
             late = self._answered
-        if late:
+        if late and not isinstance(result, _Abandoned):
             self._context.ended_late(self._asked, result)
 
     def _begins(self, step: str | None) -> None:
         """Note what may hang from now on; None for what has a limit of its own."""
         with self._changed:
+            if self._answered and self._step is LOOK:
+                raise _Abandoned
             self._step, self._since = step, time.monotonic()
             self._changed.notify_all()
 
     def _carry_out(self) -> Outcome:
-        self._begins(_PLAN)
+        self._begins(LOOK)
         plan = self._action()  # to know which cards it is about
         overtaken: NodedevError | None = None
         attempts = 0
@@ -104,7 +112,7 @@ class _Running:
             locked = self._context.locks.take(cards, self._context.lock_seconds)
             try:
                 settle(self._context, locked)
-                self._begins(_PLAN)
+                self._begins(LOOK)
                 now = self._context.view.snapshot()
                 self._context.records.forget_gone(now, locked.cards)
                 plan = self._action()
@@ -127,9 +135,21 @@ class _Running:
             snapshot = self._context.view.snapshot()
             self._context.records.forget_gone(snapshot, (), plan.forgotten)
         else:
+            self._begins(None)
             entry = self._context.journal.open(plan, self._asked)
             snapshot = Change(self._context, entry, locked, self._begins).carry_out()
         return outcome(plan, snapshot, dry_run=False)
+
+
+def _in_time(step: str, seconds: float) -> NodedevError:
+    """Return the answer to whoever has waited for something so long."""
+    if step is not LOOK:
+        return StillWriting(step, seconds)
+    detail = (
+        f"timed out after {seconds:.0f} s waiting for what it has; nothing was changed;"
+        " `nodedevctl doctor` shows which devices do not answer"
+    )
+    return NotPossible("the host", "unanswered", detail)
 
 
 def outcome(plan: Plan, snapshot: Snapshot, *, dry_run: bool) -> Outcome:

@@ -10,7 +10,7 @@ Points, for tests that stop a process there: `journal:N` (before the entry of st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
 from typing import NoReturn
@@ -129,14 +129,15 @@ class Change:
 
     # -- backwards -----------------------------------------------------------------------------
 
-    def undo(self, start: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def undo(self, start: int, left: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Undo the steps before `start`, the last one first.
+
+        `left` is what the step at `start` has left, as `StepRefused`.
 
         Returns what was undone, and what could not be, with why, in words. What is left stays in
         the journal, with the records of the devices that are.
         """
-        undone: list[str] = []
-        left: list[str] = []
+        undone, left = [], list(left)
         host = replaced(self._host, forced=False)
         for index in reversed(range(start)):
             step = self._plan.steps[index]
@@ -213,12 +214,10 @@ class Change:
 
     def _fail(self, start: int, error: NodedevError, cause: Exception | None = None) -> NoReturn:
         """Undo the steps before `start`, and raise."""
-        undone, left = self.undo(start)
+        own = cause.left if isinstance(cause, StepRefused) else None
+        undone, left = self.undo(start, () if own is None else (own,))
         if cause is not None and not isinstance(cause, _FORESEEN):
             raise cause
-        if isinstance(cause, StepRefused) and cause.left is not None:
-            left = (*left, cause.left)
-            self._leave(left)
         if {"undone", "left"} <= set(error.fields):
             values = {name: getattr(error, name) for name in error.fields}
             error = type(error)(**{**values, "undone": undone, "left": left})
@@ -295,9 +294,9 @@ class Change:
     def _missing(self) -> str:
         """Return what the tree does not show, in words."""
         snapshot = self._context.view.snapshot()
-        words = [_words(one) for one in self._plan.expected if not one.met(snapshot)]
-        seconds = self._context.confirm_seconds
-        return f"timed out after {seconds:.0f} s waiting for {'; '.join(words) or 'it'}"
+        missing = [one for one in self._plan.expected if not one.met(snapshot)]
+        words = "; ".join(map(_words, missing or self._plan.expected))
+        return f"timed out after {self._context.confirm_seconds:.0f} s waiting for {words}"
 
     def _begin(self, step: str | None) -> None:
         self._begins(step)

@@ -62,6 +62,8 @@ class Context:
     kept_closed: Callable[[str], AbstractContextManager[None]]
     write_seconds: float = 30.0
     """how long a driver may take for a step until it counts as hanging"""
+    look_seconds: float = 60.0
+    """how long a look at the host may take before anything is changed"""
     confirm_seconds: float = 10.0
     """how long the tree may take to show a change"""
     lock_seconds: float = 10.0

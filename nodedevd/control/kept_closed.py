@@ -23,7 +23,7 @@ _GROUPS = "/sys/kernel/iommu_groups"
 
 
 def keeper(
-    root: str = "/", nodes: str = "/dev/vfio"
+    host: Sysroot, nodes: str = "/dev/vfio"
 ) -> Callable[[str], AbstractContextManager[None]]:
     """Return the context manager that keeps a device, given by sysfs path, closed.
 
@@ -32,13 +32,14 @@ def keeper(
     at all processes before. It raises InUseNow if somebody has the group or the device open.
 
     Args:
-        root: The sysroot.
+        host: The host.
         nodes: Where the nodes of its groups are.
     """
 
     @contextmanager
     def kept_closed(path: str) -> Iterator[None]:
-        descriptor, sysroot = None, Sysroot(root)
+        descriptor = None
+        sysroot = Sysroot(host.root)  # one belongs to one thread
         group = (target_of(sysroot, f"{path}/iommu_group") or "").rpartition("/")[2]
         if group and len(names_in(sysroot, f"{_GROUPS}/{group}/devices")) == 1:
             descriptor = _open(path, f"{nodes}/{group}")

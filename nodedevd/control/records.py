@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
+from nodedevd.actions.functions import settings_of
 from nodedevd.actions.ownership import Record
 from nodedevd.control.directory import Directory
 from nodedevd.kinds.mdev_child import MdevChild
@@ -94,7 +95,7 @@ def lives(record: Record, snapshot: Snapshot) -> bool:
         return mdev.mdev_type is None or mdev.mdev_type.id == record.type
     if vgpu is not None and not device.is_unknown(CURRENT):
         return vgpu.current is not None and vgpu.current.id == record.type
-    return vgpu is not None
+    return vgpu is not None or record.type in settings_of(device)
 
 
 def _device(subject: str, snapshot: Snapshot) -> Device | None:

@@ -29,6 +29,8 @@ DAEMON_SECONDS: Final = 10.0
 """How long the daemon may take to answer; after that the host is scanned."""
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
+_SCAN_SECONDS: Final = 5.0
+"""Interval of scans for whoever waits for any change, if there is no daemon."""
 _ASK_SECONDS: Final = 0.1
 """Interval at which the daemon is asked for what the kernel sends no event of."""
 
@@ -106,6 +108,17 @@ class View:
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def wait_for_change(self, generation: int, seconds: float) -> None:
+        """Wait until the daemon has a newer tree, at most so many seconds; without one, a few."""
+        try:
+            mirror = self._followed()
+            if mirror is not None:
+                mirror.wait(lambda: self._is_other(mirror, generation), seconds)
+                return
+        except (NodedevError, OSError) as error:
+            self._report(error)
+        time.sleep(min(seconds, _SCAN_SECONDS))
+
     def close(self) -> None:
         """Follow the daemon no longer."""
         with self._lock:
@@ -141,6 +154,10 @@ class View:
             with suppress(NoSuchDevice):  # it has gone meanwhile
                 client.snapshot(names=names)
         return bool(names)
+
+    def _is_other(self, mirror: Mirror, generation: int) -> bool:
+        snapshot = mirror.snapshot
+        return snapshot is not None and snapshot.generation != generation
 
     def _followed(self) -> Mirror | None:
         """Return the mirror of a daemon of this host, None if there is none."""

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from nodedevd.actions import create, remove, start, stop
+from msgspec.structs import replace
+
 from nodedevd.actions.answers import Outcome
-from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.plan import Expected, Plan, Step
-from nodedevd.actions.requests import Create, Remove, Request, Start, Stop
+from nodedevd.actions.requests import Request
+from nodedevd.control.acting import PLANS
 from nodedevd.control.carry_out import carry_out
 from nodedevd.control.context import Context
+from nodedevd.control.facts import read_facts
 from nodedevd.control.journal import Asked, Entry
 from nodedevd.control.recovery import recover
 from nodedevd.control.steps.base import InUseNow, Ran
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from tests.support.carried import facts_of, tree_of
+from tests.support.carried import tree_of, uuids
+from tests.support.pci_host import PciHost
 from tests.support.played_kernel import PlayedKernel
 from tests.support.trees import Tree
 
-PLANS: Final[Mapping[type[Request], Callable[[Snapshot, ActionFacts, Any], Plan]]] = {
-    Create: create.plan,
-    Remove: remove.plan,
-    Start: start.plan,
-    Stop: stop.plan,
-}
 ASKED: Final = Asked(uid=0, pid=4242, command="pytest")
 
 
@@ -63,19 +61,24 @@ class ActingHost:
     """A played host.
 
     Attributes:
+        pci: its hardware.
         kernel: its kernel.
         context: as the service has it; a crash makes a new one.
         points: those that were passed, in order.
         told: what was told of each step.
         late: what came of changes whose client had been answered before.
+        ended_late: set when there is one.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.kernel = PlayedKernel(Tree(directory / "host"))
+        self.pci = PciHost(Tree(directory / "host"))
+        self.kernel = self.pci.kernel
+        self._uuids = count(1000, 100)
         self.view = ScannedView(self.kernel)
         self.points: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.late: list[object] = []
+        self.ended_late = threading.Event()
         self._hooks: dict[str, Callable[[], None]] = {}
         self._directory = directory / "control"
         self.context = self.started()
@@ -93,7 +96,7 @@ class ActingHost:
                 "lock_seconds": 0.0,
                 "at": self._at,
                 "told": self._tell,
-                "ended_late": lambda asked, result: self.late.append(result),
+                "ended_late": self._end_late,
                 "pause": lambda seconds: None,
                 **given,
             }
@@ -105,14 +108,20 @@ class ActingHost:
         self.context = self.started(**given)
         recover(self.context)
 
+    def recover(self) -> None:
+        """Take up what the journal has."""
+        recover(self.context)
+
     def act(self, request: Request) -> Outcome:
         """Make a change. Raises NodedevError."""
         return carry_out(lambda: self.plan(request), self.context, ASKED)
 
     def plan(self, request: Request) -> Plan:
         """Plan it on the tree of this moment."""
-        snapshot = self.view.snapshot()
-        facts = facts_of(self.kernel, self.context.records.living(snapshot))
+        snapshot, root = self.view.snapshot(), self.kernel.tree.root
+        found = read_facts(root, snapshot, request, self.context.records.living(snapshot), 0)
+        new = uuids(len(found.new_uuids), next(self._uuids))
+        facts = replace(found, usage=self.kernel.usage(), new_uuids=new)
         return PLANS[type(request)](snapshot, facts, request)
 
     def carry_out(self, plan: Plan) -> Outcome:
@@ -147,6 +156,10 @@ class ActingHost:
         hook = self._hooks.pop(point, None)
         if hook is not None:
             hook()
+
+    def _end_late(self, asked: Asked, result: object) -> None:
+        self.late.append(result)
+        self.ended_late.set()
 
     def _tell(self, entry: Entry, step: Step, result: str, detail: str) -> None:
         self.told.append((result, str(step)))

@@ -44,11 +44,15 @@ class SetVfsHandler:
             raise StepRefused(0, detail, _put_back(step, host))
 
     def undo(self, step: SetVfs, host: StepHost) -> None:
-        """Write the number before, unless another writer has changed it.
+        """Write the number before, unless it shows that already.
 
-        Raises InUseNow if somebody uses one of the functions by now.
+        Raises InUseNow if somebody uses one of the functions by now, StepRefused if another writer
+        has enabled others.
         """
-        if self.done(step, host):
+        done = self.done(step, host)
+        if done is None:
+            raise StepRefused(0, f"{number_of(step.card, host)} functions of another writer stay")
+        if done:
             _write(step.card, step.before, host, forced=False)
 
     def can_undo(self, step: SetVfs) -> bool:

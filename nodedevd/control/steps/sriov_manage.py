@@ -21,7 +21,7 @@ from nodedevd.control.steps.base import (
     StepRefused,
 )
 from nodedevd.control.steps.virtual_functions import MOST, NUMBER, number_of, unused_functions
-from nodedevd.text import printable_path
+from nodedevd.text import printable
 
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further run: the driver may need as long to start."""
@@ -46,9 +46,13 @@ class SriovManageHandler:
     def undo(self, step: SriovManage, host: StepHost) -> None:
         """Run it the other way round, unless it shows that already.
 
-        Raises InUseNow if somebody uses one of the functions by now.
+        Raises InUseNow if somebody uses one of the functions by now, StepRefused if another writer
+        has enabled others.
         """
-        if self.done(step, host):
+        done = self.done(step, host)
+        if done is None:
+            raise StepRefused(0, f"{number_of(step.card, host)} functions of another writer stay")
+        if done:
             opposite = SriovManage(step.card, step.program, not step.enable)
             _run(opposite, host, forced=False)
 
@@ -88,4 +92,4 @@ def _may_work_later(ran: Ran) -> bool:
 def _printed(ran: Ran) -> str:
     text = (ran.stderr.strip() or ran.stdout.strip()).decode("utf-8", "backslashreplace")
     last = text.rpartition("\n")[2][:_SHOWN]
-    return f"; it printed: {printable_path(last)}" if last else ""
+    return f"; it printed: {printable(last)}" if last else ""

@@ -9,7 +9,7 @@ The kernel delays it for as long as the device is open through VFIO.
 from __future__ import annotations
 
 from nodedevd.actions.plan import UnbindDriver
-from nodedevd.control.steps.base import AlreadySo, Overtaken, StepHost
+from nodedevd.control.steps.base import AlreadySo, Overtaken, StepHost, StepRefused
 from nodedevd.control.steps.drivers import bind, driver_of, override_of, unbind, write_override
 
 
@@ -26,15 +26,20 @@ class UnbindDriverHandler:
         unbind(step.device, step.bus, step.driver, host, forced=host.forced)
 
     def undo(self, step: UnbindDriver, host: StepHost) -> None:
-        """Bind it again, unless it has a driver by now.
+        """Bind it again, unless it has this driver already.
 
         A driver does not take a device that is reserved for another one, and this step is undone
-        before the reservation is: so that is taken back here, too.
+        before the reservation is: so that is taken back here, too. Raises StepRefused if the device
+        has another driver by now.
         """
-        if not host.exists(step.device) or driver_of(step.device, host) is not None:
+        found = driver_of(step.device, host)
+        if found == step.driver or not host.exists(step.device):
             return
-        if override_of(step.device, host) not in (None, step.driver):
-            write_override(step.device, step.driver, host)
+        if found is not None:
+            raise StepRefused(0, f"its driver is {found} by now")
+        taken_with = None if step.override is None else step.driver
+        if override_of(step.device, host) != taken_with:
+            write_override(step.device, taken_with, host)
         try:
             bind(step.device, step.bus, step.driver, host)
         finally:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nodedevd.actions.plan import BindDriver, OverrideDriver, UnbindDriver
 from nodedevd.actions.requests import Bind, Unbind
@@ -312,22 +313,17 @@ def test_function_of_the_group_for_another_owner_is_left_to_him(
     assert caught.value.name == OTHER
 
 
-@pytest.mark.parametrize("request_", [bind("nvme"), unbind()])
-def test_open_function_is_refused(host: PciHost, disk: str, request_: Bind | Unbind) -> None:
+@pytest.mark.parametrize("wanted", [bind("nvme"), unbind()])
+def test_open_function_is_refused(host: PciHost, disk: str, wanted: Bind | Unbind) -> None:
     """The kernel would wait in unbind until it is closed."""
     host.carry_out(bind())
-    assert host.plan(request_).steps
+    assert host.plan(wanted).steps
     host.kernel.open(disk)
-    assert in_use(host, request_).known
-    assert host.plan(type(request_)(**{**as_dict(request_), "force": True})).steps
+    assert in_use(host, wanted).known
+    assert host.plan(replace(wanted, force=True)).steps
     host.kernel.close(disk)
     host.unseen = 1
-    assert not in_use(host, request_).known
-
-
-def as_dict(request: Bind | Unbind) -> dict[str, object]:
-    """Return the fields of a request."""
-    return {name: getattr(request, name) for name in request.__struct_fields__}
+    assert not in_use(host, wanted).known
 
 
 def test_mounted_disk_is_refused(host: PciHost, disk: str) -> None:
