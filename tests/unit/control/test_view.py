@@ -1,4 +1,4 @@
-"""The tree of a host without a daemon: scanned for whoever asks, and while something is waited for."""
+"""The tree of a host without a daemon: scanned for whoever asks, and while anything is awaited."""
 
 from __future__ import annotations
 
