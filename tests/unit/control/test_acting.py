@@ -23,6 +23,7 @@ from nodedevd.errors import (
     StepFailed,
     UnsafePath,
 )
+from tests.support.carried import tree_of
 from tests.support.played_kernel import PlayedKernel, mtty_parent, small_card, vendor_card
 from tests.support.trees import Tree
 
@@ -210,7 +211,8 @@ def test_generation_of_what_existed_already_is_that_of_its_making(
     again = [acting.act(one, ASKER).generation for one in (mdev, profile)]
     assert again == first
     for name, generation in zip((UUID, functions[0]), again, strict=True):
-        acting.act(Remove(name=name, owner="vm-7", generation=generation), ASKER)
+        request = Remove(name=name, generation=generation, force=True)  # processes are not here
+        acting.act(request, ASKER)
     assert acting.act(profile, ASKER).generation not in first
 
 
@@ -219,8 +221,10 @@ def test_records_of_one_change_are_each_of_their_card(kernel: PlayedKernel, make
     mtty_parent(kernel, 1, "one")
     mtty_parent(kernel, 1, "two")
     acting = make()
+    records = acting.context.records
     outcome = acting.act(Create(type="mtty-1", count=2, owner="vm-7"), ASKER)
-    assert len(outcome.devices) == 2
+    assert {device.parent for device in outcome.devices} == {"mtty_one", "mtty_two"}
     for device in outcome.devices:
-        acting.act(Remove(name=device.name, owner="vm-7"), ASKER)
-    assert acting.made().devices == ()
+        kernel.write(f"{device.path}/remove", "1")
+        records.forget_gone(tree_of(kernel), [device.parent or ""])
+        assert device.sysname not in records.all()
