@@ -118,7 +118,7 @@ def test_status_counts_changes_and_failures(kernel: PlayedKernel, make: Make) ->
     status = acting.status()
     assert (status.changes, status.failures) == (1, 1)
     assert status.configuration["groups"] == ("kvm",)
-    assert status.in_progress == status.leftovers == ()
+    assert (status.in_progress, status.leftovers, status.not_started) == ((), (), ())
     assert not acting.busy
 
 
@@ -164,7 +164,7 @@ def test_error_of_a_change_is_one_that_the_interface_declares(
         def plan(*_: object) -> None:
             raise error
 
-        monkeypatch.setitem(module.PLANS, Bind, plan)  # type: ignore[arg-type]
+        monkeypatch.setattr(module, "PLANS", {Bind: plan})
         with pytest.raises(NodedevError) as raised:
             acting.act(Bind(name="x", driver="y"), ASKER)
         return raised.value
@@ -176,7 +176,7 @@ def test_error_of_a_change_is_one_that_the_interface_declares(
     assert isinstance(error, NotPossible)
     assert error.reason == "unsafe-path"
     for declared in REPLIED[:3]:
-        known = declared(**dict.fromkeys(declared.fields, ""))
+        known = declared(**dict.fromkeys(declared.fields, ""))  # type: ignore[arg-type]
         assert fails_with(known) is known
 
 
@@ -189,7 +189,7 @@ def test_defect_is_no_answer(
     def plan(*_: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setitem(module.PLANS, Bind, plan)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "PLANS", {Bind: plan})
     acting = make()
     with pytest.raises(KeyError):
         acting.act(Bind(name="x", driver="y"), ASKER)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.requests import (
     Bind,
     Create,
@@ -33,7 +34,7 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-def facts_for(tree: Tree, request: Request) -> module.ActionFacts:
+def facts_for(tree: Tree, request: Request) -> ActionFacts:
     """Read the facts for a request."""
     return read_facts(tree.root, scan(Sysroot(tree.root)), request, {}, 1000)
 
