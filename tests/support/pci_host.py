@@ -23,7 +23,6 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.played_kernel import PlayedKernel
 from tests.support.played_pci import Driver, Sriov
-from tests.support.trees import Tree
 
 VENDOR, NVME, NVME_VF = 0x1B36, 0x0010, 0x0011
 NVME_CLASS, ETHERNET, AUDIO = 0x010802, 0x020000, 0x040300
@@ -37,7 +36,7 @@ PciRequest = SetVirtualFunctions | Bind | Unbind
 class PciHost:
     """A played host; nothing of it is mounted, and nothing has an address."""
 
-    tree: Tree
+    kernel: PlayedKernel
     records: dict[str, Record] = field(default_factory=dict)
     forced: bool = False
     unseen: int = 0
@@ -46,7 +45,7 @@ class PciHost:
     """plays NVIDIA's program; None: it is not installed"""
 
     def __post_init__(self) -> None:
-        self.kernel = PlayedKernel(self.tree)
+        self.tree = self.kernel.tree
         self.tree.file("/proc/self/mountinfo")
         self.tree.file("/proc/swaps", "Filename Type Size Used Priority\n")
         self.tree.file("/proc/net/route", "Iface Destination Gateway\n")

@@ -19,6 +19,7 @@ from nodedevd.errors import (
     OwnedByOther,
 )
 from tests.support.pci_host import AUDIO, ETHERNET, NVME, PF, PciHost, state_of
+from tests.support.played_kernel import PlayedKernel
 from tests.support.trees import Tree
 
 NAME, OTHER = "pci_0000_02_00_0", "pci_0000_02_00_1"
@@ -29,7 +30,7 @@ NIC, HDA = 0x1001, 0x1002
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host with drivers, and without devices."""
-    host = PciHost(Tree(tmp_path))
+    host = PciHost(PlayedKernel(Tree(tmp_path)))
     host.driver("nvme", NVME)
     host.driver("e1000e", NIC)
     host.driver("snd_hda_intel", HDA)

@@ -18,7 +18,7 @@ from nodedevd.errors import (
     OwnedByOther,
 )
 from tests.support.pci_host import PF, SRIOV_MANAGE, PciHost
-from tests.support.played_kernel import mdev_card, small_card, vendor_card
+from tests.support.played_kernel import PlayedKernel, mdev_card, small_card, vendor_card
 from tests.support.trees import Tree
 
 NAME = "pci_0000_01_00_0"
@@ -28,7 +28,7 @@ UUID = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host without devices."""
-    return PciHost(Tree(tmp_path))
+    return PciHost(PlayedKernel(Tree(tmp_path)))
 
 
 def request(number: int, name: str = PF, **more: object) -> SetVirtualFunctions:
