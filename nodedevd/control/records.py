@@ -93,9 +93,11 @@ def lives(record: Record, snapshot: Snapshot) -> bool:
         return True
     if mdev is not None:
         return mdev.mdev_type is None or mdev.mdev_type.id == record.type
-    if vgpu is not None and not device.is_unknown(CURRENT):
-        return vgpu.current is not None and vgpu.current.id == record.type
-    return vgpu is not None or record.type in settings_of(device)
+    if record.type in settings_of(device):
+        return True
+    if vgpu is not None and vgpu.current is not None:
+        return vgpu.current.id == record.type
+    return vgpu is not None and device.is_unknown(CURRENT)
 
 
 def _device(subject: str, snapshot: Snapshot) -> Device | None:

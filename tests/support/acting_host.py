@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class ActingHost:
         kernel: its kernel.
         context: as the service has it; a crash makes a new one.
         points: those that were passed, in order.
+        refusals: the errnos of the next writes; None for one that is done.
         told: what was told of each step.
         late: what came of changes whose client had been answered before.
         ended_late: set when there is one.
@@ -76,6 +78,7 @@ class ActingHost:
         self._uuids = count(1000, 100)
         self.view = ScannedView(self.kernel)
         self.points: list[str] = []
+        self.refusals: list[int | None] = []
         self.told: list[tuple[str, str]] = []
         self.late: list[object] = []
         self.ended_late = threading.Event()
@@ -90,7 +93,7 @@ class ActingHost:
                 "sysroot": Sysroot(self.kernel.tree.root),
                 "view": self.view,
                 "directory": str(self._directory),
-                "write": lambda card, path, value, locks: self.kernel.write(path, value),
+                "write": self._write,
                 "run": _no_programs,
                 "kept_closed": self._kept_closed,
                 "lock_seconds": 0.0,
@@ -132,6 +135,10 @@ class ActingHost:
         """Do something once when a change is at a point."""
         self._hooks[point] = act
 
+    def clear(self) -> None:
+        """Forget what was to happen at points."""
+        self._hooks.clear()
+
     def kill_at(self, point: str) -> None:
         """Have the next change killed when it is at a point."""
 
@@ -150,6 +157,12 @@ class ActingHost:
     def owners(self) -> dict[str, str | None]:
         """The owner of each device that was made here, by subject."""
         return {one.subject: one.owner for one in self.context.records.all().values()}
+
+    def _write(self, card: str, path: str, value: str, locks: Sequence[int]) -> None:
+        number = self.refusals.pop(0) if self.refusals else None
+        if number is not None:
+            raise OSError(number, os.strerror(number), path)
+        self.kernel.write(path, value)
 
     def _at(self, point: str) -> None:
         self.points.append(point)

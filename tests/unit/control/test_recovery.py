@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from nodedevd.actions.requests import (
     Undefine,
 )
 from nodedevd.control.state import in_progress, leftovers
-from nodedevd.errors import StillWriting
+from nodedevd.errors import NotConfirmed, StillWriting
 from tests.support.acting_host import ActingHost, Killed
 from tests.support.carried import uuids
 from tests.support.pci_host import PF
@@ -36,6 +37,8 @@ UUID, OTHER = uuids(2, 100)
 POWER = [Attribute("power/control", "on")]
 
 State = tuple[object, ...]
+"""All of a host that changes change, and the owners of what was made here; without names that are
+chosen anew."""
 
 
 class Case(NamedTuple):
@@ -120,7 +123,7 @@ CASES = {
 
 
 def state(host: ActingHost) -> State:
-    """Return all of a host that changes change, but for names that are chosen anew."""
+    """Return the state of a host."""
     tree, kernel = host.kernel.tree, host.kernel
     definitions = {}
     for directory, names, files in os.walk(tree.at("/etc/mdevctl.d")):
@@ -139,98 +142,102 @@ def state(host: ActingHost) -> State:
         sorted((one.path, one.current) for one in kernel.vendor.functions.values()),
         definitions,
         functions,
+        sorted(map(str, host.owners.values())),
     )
 
 
-def points_of(name: str, directory: Path) -> list[str]:
-    """Return the points that a change passes when nothing happens."""
+class Whole(NamedTuple):
+    """What happens when nothing interrupts a change."""
+
+    before: State
+    points: list[str]
+    after: State
+
+
+def whole(name: str, directory: Path, *, blind: bool = False) -> Whole:
+    """Make a change; `blind`: the tree does not confirm it, and it is undone."""
+    host = prepared(name, directory)
+    before = state(host)
+    host.view.blind = blind
+    with pytest.raises(NotConfirmed) if blind else nullcontext():
+        host.act(CASES[name].request)
+    return Whole(before, host.points, state(host))
+
+
+def prepared(name: str, directory: Path) -> ActingHost:
+    """Return the host of a case."""
     host = ActingHost(directory)
+    host.kernel.tree.directory("/etc")
     CASES[name].prepare(host)
     host.points.clear()
-    host.act(CASES[name].request)
-    return host.points
+    return host
+
+
+def killed(host: ActingHost, name: str, point: str) -> None:
+    """Make a change until it is killed at a point."""
+    host.kill_at(point)
+    with pytest.raises(Killed):
+        host.act(CASES[name].request)
+    host.points.clear()
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_killed_at_any_point_it_was_made_or_not(name: str, tmp_path: Path) -> None:
     """The journal is empty then; tree and owners are as before, or as after."""
-    case = CASES[name]
-    points = points_of(name, tmp_path / "whole")
-    assert points[-1] == "ended"
-    outcomes = set()
-    for number, point in enumerate(points):
-        host = ActingHost(tmp_path / str(number))
-        case.prepare(host)
-        before = state(host), host.owners
-        host.kill_at(point)
-        with pytest.raises(Killed):
-            host.act(case.request)
+    expected = whole(name, tmp_path / "whole")
+    assert expected.before != expected.after
+    found = []
+    for number, point in enumerate(expected.points):
+        host = prepared(name, tmp_path / str(number))
+        killed(host, name, point)
         host.restart()
         assert host.entries() == [], point
-        recovered = state(host), host.owners
-        outcomes.add(recovered == before)
-        # What was made must not be made twice; what was not made can be made.
-        if recovered == before:
-            host.act(case.request)
-            whole = state(host)
-        else:
-            host.act(Create(type="mtty-1")) if name == "none" else None
-            whole = recovered[0]
-        assert whole != before[0], point
-        if recovered != before:
-            assert len(host.owners) != len(before[1]) or host.owners == before[1], point
-    assert outcomes == {True, False}, "some are undone, and some are kept"
+        found.append(state(host))
+        assert found[-1] in (expected.before, expected.after), point
+        if found[-1] == expected.before:  # nothing stands in the way of another attempt
+            host.act(CASES[name].request)
+            assert state(host) == expected.after
+    assert found[0] == expected.before
+    last = expected.points.index("confirming") - 1
+    assert found[last:] == [expected.after] * len(found[last:]), "what was all done is kept"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CASES)
 def test_killed_at_any_point_of_the_undo_nothing_is_left(name: str, tmp_path: Path) -> None:
     """The tree does not confirm the change, and the service is killed while it undoes it."""
-    case = CASES[name]
-    host = ActingHost(tmp_path / "whole")
-    case.prepare(host)
-    host.view.blind = True
-    host.points.clear()
-    with pytest.raises(Exception, match="not confirmed"):
-        host.act(case.request)
-    points = host.points[host.points.index("confirming") :]
-    undone = state(host)
-    for number, point in enumerate(points):
-        host = ActingHost(tmp_path / str(number))
-        case.prepare(host)
+    expected = whole(name, tmp_path / "whole", blind=True)
+    for number, point in enumerate(expected.points):
+        if expected.points.index("confirming") > number:
+            continue
+        host = prepared(name, tmp_path / str(number))
         host.view.blind = True
-        host.kill_at(point)
-        with pytest.raises(Killed):
-            host.act(case.request)
+        killed(host, name, point)
         host.restart()
-        assert (host.entries(), state(host)) == ([], undone), point
+        assert (host.entries(), state(host)) == ([], expected.after), point
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["create-two", "create-profiles", "other-functions", "bind"])
 def test_killed_during_recovery_the_next_one_goes_on(name: str, tmp_path: Path) -> None:
-    """At each point of it."""
-    case = CASES[name]
-    for first in [one for one in points_of(name, tmp_path / "whole") if one.startswith("done")]:
-        seen: list[str] = []
-        for number in range(20):
-            host = ActingHost(tmp_path / f"{first}-{number}")
-            case.prepare(host)
-            before = state(host), host.owners
-            host.kill_at(first)
+    """At each point of the recovery after each step."""
+    expected = whole(name, tmp_path / "whole")
+    for first in [one for one in expected.points if one.startswith("done")]:
+        host = prepared(name, tmp_path / first)
+        killed(host, name, first)
+        host.restart()
+        points = host.points
+        assert points[-1] == "ended"
+        for second in points:
+            host = prepared(name, tmp_path / f"{first}-{second}")
+            killed(host, name, first)
+            host.context = host.started()
+            host.kill_at(second)
             with pytest.raises(Killed):
-                host.act(case.request)
-            host.points.clear()
-            if number < len(seen):
-                host.context = host.started()
-                host.kill_at(seen[number])
-                with pytest.raises(Killed):
-                    host.recover()
+                host.recover()
             host.restart()
-            seen = seen or list(host.points)
-            assert host.entries() == []
-            assert (state(host), host.owners) == before or len(host.owners) > len(before[1])
-            if number >= len(seen):
-                break
-        assert seen, "the recovery passes points"
+            assert host.entries() == [], (first, second)
+            assert state(host) in (expected.before, expected.after), (first, second)
 
 
 # -- in the midst of a write ---------------------------------------------------------------------
