@@ -39,6 +39,7 @@ class Write(msgspec.Struct, frozen=True, tag_field="step", tag="write"):
     path: str
     """sysfs path"""
     value: str
+    """what is written"""
     before: str | None
     """what is written to undo it; None: it cannot be undone"""
     of_new: bool = False
@@ -79,7 +80,7 @@ class SetProfile(msgspec.Struct, frozen=True, tag_field="step", tag="set-profile
 
     function: str
     """sysfs path"""
-    profile: str | None
+    profile: str | None = msgspec.field(name="type")
     """id of the type, a decimal number"""
     before: str | None
     """the profile that is set until then"""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodedevd.actions.answers import ControlStatus, InProgress, Made
+from nodedevd.actions.answers import ControlStatus, InProgress, Leftover, Made
 from nodedevd.text import fold, table
 
 _LABEL = 13
@@ -34,7 +34,7 @@ def text(report: ControlReport) -> str:
         for change in report.service.in_progress
     ]
     for rest in report.service.leftovers:
-        lines.append(fold(f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"))
+        lines.append(fold(_failed(rest), indent="  "))
         lines += [fold(f"  NOT undone: {step}", indent="    ") for step in rest.left]
     lines += [
         fold(
@@ -75,6 +75,12 @@ def _progress(change: InProgress) -> str:
     if change.hangs:
         return f"the driver has not answered for {change.seconds:.0f} s: {change.step}; {who}"
     return f"{change.step}, for {change.seconds:.0f} s; {who}"
+
+
+def _failed(rest: Leftover) -> str:
+    if rest.action is None:
+        return f"entry {rest.number} of the journal cannot be read:"
+    return f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"
 
 
 def _row(made: Made) -> tuple[str, ...]:

@@ -37,7 +37,12 @@ from nodedevd.host.node import parse_number
 from nodedevd.host.processes import ProcessScan, scan_processes
 from nodedevd.host.sysroot import Sysroot, is_absence
 from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.shared.mdevctl import DIRECTORY
+from nodedevd.kinds.shared.mdevctl import (
+    DIRECTORY,
+    MOST_BYTES,
+    definition_path,
+    is_parent_name,
+)
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name
 from nodedevd.questions.in_use import VfioUsage
@@ -71,7 +76,6 @@ def read_facts(
     Raises OSError: what cannot be looked at is never taken for absent.
     """
     sysroot = Sysroot(root)
-    directory = os.path.join(sysroot.root, DIRECTORY.lstrip("/"))
     usage, assignment = _NOT_READ, AssignmentFacts()
     open_nodes = None
     if isinstance(request, _OF_OPEN_DEVICES):
@@ -93,7 +97,7 @@ def read_facts(
         definitions=dict(
             found
             for one in set(_uuids(snapshot, request))
-            for found in read_definitions(directory, one).items()
+            for found in _definitions(sysroot, one).items()
         ),
         attributes=attributes,
         open_nodes=open_nodes,
@@ -151,10 +155,22 @@ def _number(sysroot: Sysroot, path: str) -> int | None:
     return os.makedev(int(major), int(minor))
 
 
-def _text(sysroot: Sysroot, path: str) -> str | None:
-    """Return an attribute, None if it is absent."""
+def _definitions(sysroot: Sysroot, uuid: str) -> dict[tuple[str, str], str]:
+    """Return the texts of all definitions of a UUID."""
+    if not os.path.isfile(sysroot.root):
+        return read_definitions(os.path.join(sysroot.root, DIRECTORY.lstrip("/")), uuid)
+    # In a recording nobody writes, and only plans are made.
+    texts = {
+        (parent, uuid): _text(sysroot, definition_path(parent, uuid), MOST_BYTES)
+        for parent in filter(is_parent_name, names_in(sysroot, DIRECTORY))
+    }
+    return {key: text for key, text in texts.items() if text is not None}
+
+
+def _text(sysroot: Sysroot, path: str, size: int | None = None) -> str | None:
+    """Return an attribute, or the beginning of a file, None if it is absent."""
     try:
-        return sysroot.read(path).decode(errors="replace")
+        return sysroot.read(path, size).decode(errors="replace")
     except OSError as error:
         if is_absence(error):
             return None
