@@ -50,6 +50,9 @@ LOOKS: Final = 8
 """Threads for what changes nothing, and as many for root's; one user has half of them."""
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for changes in progress; the next start takes up what is left of them."""
+_ANSWER_LOOKS: Final = 100
+_ANSWER_SECONDS: Final = 1.0
+"""How long a stop waits for the answers to be sent; calls that were never begun get none."""
 _LOOK_FOR_AUTOSTART: Final = 5.0
 _LOOK_AT_MOST: Final = 1.0
 _LOOKS_WHILE_IDLE: Final = 20
@@ -231,6 +234,9 @@ class ControlDaemon:
         # Changes in progress get their time, and their clients the answers.
         if not await self._changes.close(STOP_SECONDS):
             log.warning("a change is still in progress; the next start takes it up")
+        for _ in range(_ANSWER_LOOKS):
+            if self._server.answering:
+                await asyncio.sleep(_ANSWER_SECONDS / _ANSWER_LOOKS)
         await self._looks.close(0)
         self._server.close()
         await self._server.wait_closed()
