@@ -18,7 +18,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     generation: int
-    """of the tree; give it, or a later one of the same devices, to change what was made"""
+    """of the tree, or at which a device that existed already was made; give it to change that
+    device only while it is the same one"""
     devices: tuple[Device, ...]
     """those that the action is about, as `Describe` gives them; what was removed is not there"""
     steps: tuple[str, ...]

@@ -131,13 +131,19 @@ def _already_set(
         return None
     device, current = held[0]
     record = living_record(facts.records, device.path or "", current.id)
-    owned = record is not None and record.owner is not None and record.owner == request.owner
-    if len(held) == 1 and owned and type_matches(request.type, current.id, current.name):
+    if (
+        len(held) == 1
+        and record is not None
+        and record.owner is not None
+        and record.owner == request.owner
+        and type_matches(request.type, current.id, current.name)
+    ):
         return Plan(
             action="create",
             cards=(),
             steps=(),
             expected=(Expected(path=device.path, profile=True, type=current.id),),
+            generation=record.generation,
             notes=(f"{device.name} had the profile already",),
         )
     detail = (
@@ -172,7 +178,7 @@ def _make(
     )
     definition = _definition(place.type, attributes)
     steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)
-    expected = Expected(path=mdev, active=True, type=place.type)
+    expected = Expected(path=mdev, uuid=uuid, active=True, type=place.type)
     return _Made(steps, expected, facts.record(uuid, "client", request.owner, place.type))
 
 

@@ -295,6 +295,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """who owns what is made"""
     forgotten: tuple[str, ...] = ()
     """subjects of records that end with the action"""
+    generation: int | None = None
+    """of what existed already: the generation at which it was made; None: that of the answer"""
     forced: bool = False
     """whether devices are changed although they are open; what it undoes is never forced"""
     notes: tuple[str, ...] = ()

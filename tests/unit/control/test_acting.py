@@ -23,6 +23,7 @@ from nodedevd.errors import (
     StepFailed,
     UnsafePath,
 )
+from tests.support.carried import tree_of
 from tests.support.played_kernel import PlayedKernel, mtty_parent, small_card, vendor_card
 from tests.support.trees import Tree
 
@@ -194,3 +195,36 @@ def test_defect_is_no_answer(
     with pytest.raises(KeyError):
         acting.act(Bind(name="x", driver="y"), ASKER)
     assert acting.status().failures == 1
+
+
+def test_generation_of_what_existed_already_is_that_of_its_making(
+    kernel: PlayedKernel, make: Make
+) -> None:
+    """A client that asks again, since it got no answer, can still remove what it has."""
+    mtty_parent(kernel)
+    functions = vendor_card(kernel, small_card())
+    acting = make()
+    mdev = Create(type="mtty-1", uuid=UUID, owner="vm-7")
+    profile = Create(type="1", names=[functions[0]], owner="vm-7")
+    first = [acting.act(one, ASKER).generation for one in (mdev, profile)]
+    acting.act(Create(type="mtty-1"), ASKER)
+    again = [acting.act(one, ASKER).generation for one in (mdev, profile)]
+    assert again == first
+    for name, generation in zip((UUID, functions[0]), again, strict=True):
+        request = Remove(name=name, generation=generation, force=True)  # processes are not here
+        acting.act(request, ASKER)
+    assert acting.act(profile, ASKER).generation not in first
+
+
+def test_records_of_one_change_are_each_of_their_card(kernel: PlayedKernel, make: Make) -> None:
+    """The change of another card says nothing of them."""
+    mtty_parent(kernel, 1, "one")
+    mtty_parent(kernel, 1, "two")
+    acting = make()
+    records = acting.context.records
+    outcome = acting.act(Create(type="mtty-1", count=2, owner="vm-7"), ASKER)
+    assert {device.parent for device in outcome.devices} == {"mtty_one", "mtty_two"}
+    for device in outcome.devices:
+        kernel.write(f"{device.path}/remove", "1")
+        records.forget_gone(tree_of(kernel), [device.parent or ""])
+        assert device.sysname not in records.all()
