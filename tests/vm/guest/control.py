@@ -18,6 +18,7 @@ from nodedevd.errors import NodedevError
 from tests.vm.guest import vm
 
 SOCKET_UNIT, UNIT = "nodedevd-control.socket", "nodedevd-control.service"
+AUTOSTART = "nodedevd-control-autostart.service"
 SOCKET = Path("/run/nodedevd/org.nodedevd.Control")
 STATE = Path("/run/nodedevd/control")
 CONFIGURATION = Path("/etc/nodedevd/control.toml")
@@ -80,7 +81,7 @@ def defined() -> dict[tuple[str, str], dict[str, object]]:
     return found
 
 
-def active() -> dict[str, tuple[str, str]]:
+def listed() -> dict[str, tuple[str, str]]:
     """Return the active mdevs that mdevctl lists: parent and type by uuid."""
     found = {}
     for parents in json.loads(vm.run("mdevctl", "list", "--dumpjson")):
@@ -89,6 +90,14 @@ def active() -> dict[str, tuple[str, str]]:
                 for uuid, facts in one.items():
                     found[uuid] = (parent, str(facts["mdev_type"]))
     return found
+
+
+def active() -> dict[str, tuple[str, str]]:
+    """Return the mdevs that the kernel has: parent and type by uuid."""
+    return {
+        path.name: (path.resolve().parent.name, (path / "mdev_type").resolve().name)
+        for path in vm.MDEVS.iterdir()
+    }
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def test_definitions_are_left_for_the_next_boot() -> None:
     assert control.defined().keys() == {
         (parent, uuids[name]) for name, (parent, *_) in defined.items()
     }
-    vm.run("systemctl", "enable", "-q", control.UNIT)
+    vm.run("systemctl", "enable", "-q", control.AUTOSTART, control.SOCKET_UNIT)
     Path("/etc/modules-load.d/mtty.conf").write_text("mtty\n")
     (vm.OUT / "defined.json").write_text(json.dumps(uuids))
     (vm.OUT / "reboot").touch()

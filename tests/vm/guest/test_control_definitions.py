@@ -84,7 +84,7 @@ def test_defined_mdev_starts_and_stops(service: Control) -> None:
     service.define("mtty-2", "mtty", uuid=one, attributes={"power/control": "on"})
     started = service.start(one)
     assert vm.complete({device.name: device for device in started.devices}, one)
-    assert control.active() == {one: ("mtty", "mtty-2")}
+    assert control.active() == control.listed() == {one: ("mtty", "mtty-2")}
     assert (vm.MDEVS / one / "power/control").read_text() == "on\n"
     assert service.start(one).steps == ()
     (listed,) = [made for made in service.list().devices if made.name == vm.mdev_name(one)]
@@ -94,6 +94,8 @@ def test_defined_mdev_starts_and_stops(service: Control) -> None:
     assert service.stop(one).steps == ()
 
     vm.run("mdevctl", "start", "-u", one)
+    with vm.watching() as watcher:
+        watcher.until(lambda: vm.complete(watcher.devices, one))
     control.refused(MadeByOther, lambda: service.stop(one))
     service.stop(one, force=True)
     service.start(one)
@@ -171,7 +173,6 @@ def test_definitions_of_two_writers_are_all_kept(service: Control) -> None:
 def test_callout_vetoes(service: Control, tmp_path: Path) -> None:
     """A script of mdevctl's that exits 1 keeps the service from an action as it keeps mdevctl."""
     one, log = vm.new_uuid(), tmp_path / "log"
-    SCRIPTS.mkdir(parents=True)
     script = SCRIPTS / "50-veto"
     script.write_text(
         f'#!/bin/sh\necho "$@" >> {log}\n'
@@ -189,8 +190,6 @@ def test_callout_vetoes(service: Control, tmp_path: Path) -> None:
         assert ["post", "undefine"] in events
     finally:
         script.unlink()
-        SCRIPTS.rmdir()
-        SCRIPTS.parent.rmdir()
 
 
 def test_uuid_defined_on_the_parent_is_replaced_only_knowingly(service: Control) -> None:

@@ -58,7 +58,7 @@ def test_mdev_is_made_and_removed(sample: str, service: Control) -> None:
     assert [device.name for device in made.devices] == [name]
     assert vm.complete({name: made.devices[0]}, one)
     assert made.devices == (vm.described(name),)
-    assert control.active() == {one: (sample, type_id)}
+    assert control.active() == control.listed() == {one: (sample, type_id)}
     (listed,) = [made for made in service.list().devices if made.name == name]
     assert (listed.origin, listed.owner, listed.uid) == ("client", "vm-1", 0)
     assert listed.generation == made.generation
@@ -108,6 +108,8 @@ def test_what_others_have_made_takes_force(service: Control) -> None:
     by_hand, by_mdevctl = vm.new_uuid(), vm.new_uuid()
     vm.create("mtty", by_hand)
     vm.run("mdevctl", "start", "-u", by_mdevctl, "-p", "mtty", "-t", "mtty-1")
+    with vm.watching() as watcher:
+        watcher.until(lambda: vm.complete(watcher.devices, by_hand, by_mdevctl))
     for one in (by_hand, by_mdevctl):
         name = vm.mdev_name(one)
         refusal = control.refused(MadeByOther, partial(service.remove, name))
@@ -123,7 +125,8 @@ def test_mdevctl_removes_what_we_have_made(service: Control) -> None:
     vm.run("mdevctl", "stop", "-u", one)
     with vm.watching(vm.mdev_name(one)) as watcher:
         watcher.until(lambda: vm.mdev_name(one) not in watcher.devices)
-    vm.run("mdevctl", "start", "-u", one, "-p", "mtty", "-t", "mtty-2")
+        vm.run("mdevctl", "start", "-u", one, "-p", "mtty", "-t", "mtty-2")
+        watcher.until(lambda: vm.complete(watcher.devices, one))
     control.refused(MadeByOther, lambda: service.remove(vm.mdev_name(one), owner="vm-1"))
     vm.run("mdevctl", "stop", "-u", one)
 
