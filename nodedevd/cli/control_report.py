@@ -46,8 +46,8 @@ def text(report: ControlReport) -> str:
     ]
     found = "".join(f"{line}\n" for line in lines)
     if report.devices:
-        heading = ("DEVICE", "ORIGIN", "OWNER", "USER", "TYPE", "MADE")
-        found += "\n" + table(heading, map(_row, report.devices))
+        rows = [(one.origin, one.owner or "-", one.type or "-", one.name) for one in report.devices]
+        found += "\n" + table(("ORIGIN", "OWNER", "TYPE", "DEVICE"), rows)
     return found
 
 
@@ -81,12 +81,6 @@ def _failed(rest: Leftover) -> str:
     if rest.action is None:
         return f"entry {rest.number} of the journal cannot be read:"
     return f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"
-
-
-def _row(made: Made) -> tuple[str, ...]:
-    user = "-" if made.uid is None else _user(made.uid)
-    owner = "-" if made.owner is None else made.owner
-    return (made.name, made.origin, owner, user, made.type or "-", made.made or "-")
 
 
 def _user(uid: int) -> str:

@@ -115,7 +115,8 @@ class Audit:
                 sock.connect(self._path)
                 sock.sendall(data)
         except OSError:
-            _log.log(logging.WARNING if priority == _WARNING else logging.INFO, "%s", message)
+            if _log.hasHandlers():  # nodedevctl has none, and prints the error anyway
+                _log.log(logging.WARNING if priority == _WARNING else logging.INFO, "%s", message)
 
 
 def encoded(name: str, value: str) -> bytes:

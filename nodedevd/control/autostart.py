@@ -44,6 +44,8 @@ LOOK_SECONDS: Final = 60.0
 """How long nothing is looked at if no change is seen."""
 SETTLE_SECONDS: Final = 0.2
 """How long nothing is looked at after a change."""
+_UNWANTED_SECONDS: Final = 2.0
+"""How long it is not looked whether the directory is there."""
 _RUNNING_SECONDS: Final = 1.0
 """How long nothing is looked at while mdevs are being started."""
 _FILE: Final = "parents"
@@ -133,6 +135,11 @@ class Autostart:
         while not self._stopped.is_set():
             generation, seconds = 0, LOOK_SECONDS
             try:
+                with self._lock:
+                    is_wanted = self._is_wanted()
+                if not is_wanted:
+                    self._stopped.wait(_UNWANTED_SECONDS)
+                    continue
                 snapshot = self._view.snapshot()
                 generation, seconds = snapshot.generation, self.look(snapshot)
                 for card, waiting in self.due():

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.functions import DRIVERS, attributes_for
+from nodedevd.actions.functions import DRIVERS, attributes_for, functions_leaving
+from nodedevd.actions.open_nodes import devices_with_nodes
 from nodedevd.actions.ownership import Record
 from nodedevd.actions.requests import (
     Bind,
@@ -28,10 +29,12 @@ from nodedevd.actions.requests import (
 )
 from nodedevd.control.callouts import DIRECTORIES as SCRIPTS
 from nodedevd.control.definitions import read_definitions
-from nodedevd.follow.in_time import read_in_time
+from nodedevd.follow.in_time import in_time, read_in_time
 from nodedevd.follow.shared_look import look_in_time
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.listing import names_in
+from nodedevd.host.node import parse_number
+from nodedevd.host.processes import ProcessScan, scan_processes
 from nodedevd.host.sysroot import Sysroot, is_absence
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import (
@@ -74,10 +77,14 @@ def read_facts(
     """
     sysroot = Sysroot(root)
     usage, assignment = _NOT_READ, AssignmentFacts()
+    open_nodes = None
     if isinstance(request, _OF_OPEN_DEVICES):
         usage = look_in_time(sysroot)
     if isinstance(request, _OF_HOST_USE):
         assignment, _ = read_in_time(sysroot, read_assignment_facts)
+        leaving = functions_leaving(snapshot, request)
+        if sysroot.live and leaving:
+            open_nodes = _open_nodes(sysroot, devices_with_nodes(snapshot, leaving, assignment))
     attributes = {}
     for path in attributes_for(snapshot, request):
         text = _text(sysroot, path)
@@ -93,6 +100,7 @@ def read_facts(
             for found in _definitions(sysroot, one).items()
         ),
         attributes=attributes,
+        open_nodes=open_nodes,
         uid=uid,
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_uuids=tuple(str(uuid.uuid4()) for _ in range(_new_uuids(request))),
@@ -125,6 +133,26 @@ def _uuids(snapshot: Snapshot, request: Request) -> Iterator[str]:
         yield name.lower()
     elif parsed is not None:
         yield parsed.uuid
+
+
+def _open_nodes(sysroot: Sysroot, devices: tuple[list[str], list[str]]) -> ProcessScan:
+    """Return which processes have the nodes of devices open, each node by its sysfs path."""
+    characters, blocks = (
+        {path: number for path in paths if (number := _number(sysroot, path)) is not None}
+        for paths in devices
+    )
+    if not characters and not blocks:
+        return ProcessScan((), unseen=0, hidden=False)
+    scan, _ = in_time(lambda job: scan_processes(characters, blocks=blocks, job=job))
+    return scan
+
+
+def _number(sysroot: Sysroot, path: str) -> int | None:
+    text = _text(sysroot, f"{path}/dev") or ""
+    major, colon, minor = text.strip().partition(":")
+    if not colon or parse_number(major) is None or parse_number(minor) is None:
+        return None
+    return os.makedev(int(major), int(minor))
 
 
 def _definitions(sysroot: Sysroot, uuid: str) -> dict[tuple[str, str], str]:

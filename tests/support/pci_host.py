@@ -18,11 +18,13 @@ from nodedevd.actions.unbind import plan as plan_unbind
 from nodedevd.control.steps import HANDLERS
 from nodedevd.control.steps.base import AlreadySo, InUseNow, Ran, StepHost
 from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
 from tests.support.played_kernel import PlayedKernel
 from tests.support.played_pci import Driver, Sriov
+from tests.support.trees import Tree
 
 VENDOR, NVME, NVME_VF = 0x1B36, 0x0010, 0x0011
 NVME_CLASS, ETHERNET, AUDIO = 0x010802, 0x020000, 0x040300
@@ -36,16 +38,18 @@ PciRequest = SetVirtualFunctions | Bind | Unbind
 class PciHost:
     """A played host; nothing of it is mounted, and nothing has an address."""
 
-    kernel: PlayedKernel
+    tree: Tree
     records: dict[str, Record] = field(default_factory=dict)
     forced: bool = False
     unseen: int = 0
     """processes that cannot be looked into"""
+    nodes_open: dict[str, str] = field(default_factory=dict)
+    """the process that has the node of a device open, by the path of the device"""
     sriov_manage: Callable[[Sequence[str]], Ran] | None = None
     """plays NVIDIA's program; None: it is not installed"""
 
     def __post_init__(self) -> None:
-        self.tree = self.kernel.tree
+        self.kernel = PlayedKernel(self.tree)
         self.tree.file("/proc/self/mountinfo")
         self.tree.file("/proc/swaps", "Filename Type Size Used Priority\n")
         self.tree.file("/proc/net/route", "Iface Destination Gateway\n")
@@ -111,6 +115,14 @@ class PciHost:
             attributes={
                 path: self.text(path) for path in paths if os.path.exists(self.tree.at(path))
             },
+            open_nodes=ProcessScan(
+                tuple(
+                    OpenFiles(Process(4711, name), frozenset({path}), frozenset(), 0)
+                    for path, name in self.nodes_open.items()
+                ),
+                self.unseen,
+                hidden=False,
+            ),
             drivers=frozenset(os.listdir(self.tree.at(DRIVERS))),
             sriov_manage=None if self.sriov_manage is None else SRIOV_MANAGE,
             now="2026-11-28T20:00:00Z",

@@ -19,7 +19,6 @@ from nodedevd.errors import (
     OwnedByOther,
 )
 from tests.support.pci_host import AUDIO, ETHERNET, NVME, PF, PciHost, state_of
-from tests.support.played_kernel import PlayedKernel
 from tests.support.trees import Tree
 
 NAME, OTHER = "pci_0000_02_00_0", "pci_0000_02_00_1"
@@ -30,7 +29,7 @@ NIC, HDA = 0x1001, 0x1002
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host with drivers, and without devices."""
-    host = PciHost(PlayedKernel(Tree(tmp_path)))
+    host = PciHost(Tree(tmp_path))
     host.driver("nvme", NVME)
     host.driver("e1000e", NIC)
     host.driver("snd_hda_intel", HDA)
@@ -354,6 +353,20 @@ def test_disk_of_a_mirror_is_refused(host: PciHost, disk: str) -> None:
     for one in (member, other):
         host.tree.kernel_link(f"{array}/slaves/{one.rpartition('/')[2]}", one)
     assert "md0 loses some of its members" in in_use(host, bind()).detail
+
+
+def test_gpu_that_a_program_has_open_is_refused(host: PciHost) -> None:
+    """Its driver would wait for it, or fail below it."""
+    path = host.function(FIRST, device=NIC, class_=0x030000, driver="e1000e", group=5)
+    card = host.tree.device(
+        f"{path}/drm/card0",
+        class_="drm",
+        uevent={"MAJOR": 226, "MINOR": 0, "DEVNAME": "dri/card0", "DEVTYPE": "drm_minor"},
+        attributes={"dev": "226:0"},
+    )
+    assert host.plan(bind()).steps
+    host.nodes_open[card] = "Xorg"
+    assert "Xorg (pid 4711) has card0 open" in in_use(host, bind()).detail
 
 
 def test_what_a_guest_has_behind_a_controller_is_in_use(host: PciHost) -> None:

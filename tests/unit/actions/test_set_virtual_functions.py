@@ -18,7 +18,7 @@ from nodedevd.errors import (
     OwnedByOther,
 )
 from tests.support.pci_host import PF, SRIOV_MANAGE, PciHost
-from tests.support.played_kernel import PlayedKernel, mdev_card, small_card, vendor_card
+from tests.support.played_kernel import mdev_card, small_card, vendor_card
 from tests.support.trees import Tree
 
 NAME = "pci_0000_01_00_0"
@@ -28,7 +28,7 @@ UUID = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host without devices."""
-    return PciHost(PlayedKernel(Tree(tmp_path)))
+    return PciHost(Tree(tmp_path))
 
 
 def request(number: int, name: str = PF, **more: object) -> SetVirtualFunctions:
@@ -301,6 +301,26 @@ def test_disk_with_a_volume_on_it_is_refused(host: PciHost, card: str) -> None:
     volume = host.tree.block("dm-0", number=(253, 0), attributes={"dm/name": "vg0-guest"})
     host.tree.kernel_link(f"{volume}/slaves/nvme1n1", disk)
     assert "vg0-guest lies on nvme1n1" in in_use(host, request(0)).detail
+
+
+@pytest.mark.parametrize("part", ["", "/nvme1n1p1"])
+def test_disk_that_a_process_has_open_is_refused(host: PciHost, card: str, part: str) -> None:
+    """A VM may have it by its node; udevd only looks at a new disk."""
+    path = host.tree.block(
+        "nvme1n1", above=f"{host.functions(card)[1]}/nvme/nvme1", number=(259, 1)
+    )
+    if part:
+        host.tree.block("nvme1n1p1", above=path, number=(259, 2))
+    host.nodes_open[path + part] = "(udev-worker)"
+    assert host.plan(request(0)).steps
+    host.nodes_open[path + part] = "qemu-system-x86"
+    error = in_use(host, request(0))
+    assert (error.name, error.known) == ("pci_0000_01_00_2", True)
+    assert f"qemu-system-x86 (pid 4711) has {(path + part).rpartition('/')[2]} open" in error.detail
+    host.nodes_open.clear()
+    host.unseen = 1
+    assert not in_use(host, request(0)).known
+    assert host.plan(request(0, force=True)).steps
 
 
 def test_functions_that_the_tree_does_not_have_are_refused(host: PciHost, card: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
+from tests.support.running import PATIENCE_SECONDS
 from tests.support.trees import Tree
 
 PARENT = "0000:41:00.0"
@@ -307,3 +309,31 @@ def test_malformed_rest_is_none(host: Host) -> None:
     host.register()
     (host.directory / "parents").write_text("{")
     assert host.look() == [UUID]
+
+
+def test_loop_looks_whenever_there_is_a_change(host: Host) -> None:
+    """And not at all at a host where nothing is to be started."""
+    host.directory.rmdir()
+    begun, looked = threading.Event(), threading.Event()
+
+    class Changes:
+        def snapshot(self) -> Snapshot:
+            looked.set()
+            return host.snapshot()
+
+        def wait_for_change(self, generation: int, seconds: float) -> None:
+            host.register()
+
+    def start(request: Start) -> None:
+        host.active(request.name)
+        begun.set()
+
+    service = Autostart(Changes(), start, str(host.root), str(host.directory))
+    thread = threading.Thread(target=service.run, daemon=True)
+    thread.start()
+    assert not looked.is_set()
+    host.directory.mkdir(mode=0o700)
+    assert begun.wait(PATIENCE_SECONDS)
+    service.stop()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()

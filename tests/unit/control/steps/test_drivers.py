@@ -12,7 +12,6 @@ from nodedevd.actions.requests import Bind, Unbind
 from nodedevd.control.steps import HANDLERS
 from nodedevd.control.steps.base import AlreadySo, InUseNow, Overtaken, StepRefused
 from tests.support.pci_host import NVME, PciHost, state_of
-from tests.support.played_kernel import PlayedKernel
 from tests.support.trees import Tree
 
 ADDRESS = "0000:02:00.0"
@@ -22,7 +21,7 @@ DRIVERS = "/sys/bus/pci/drivers"
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host with the driver nvme."""
-    host = PciHost(PlayedKernel(Tree(tmp_path)))
+    host = PciHost(Tree(tmp_path))
     host.driver("nvme", NVME)
     return host
 

@@ -14,7 +14,7 @@ from nodedevd.control.steps.base import AlreadySo, InUseNow, Overtaken, Ran, Ste
 from nodedevd.control.steps.set_vfs import SetVfsHandler
 from nodedevd.control.steps.sriov_manage import SriovManageHandler
 from tests.support.pci_host import PF, SRIOV_MANAGE, PciHost
-from tests.support.played_kernel import PlayedKernel, small_card, vendor_card
+from tests.support.played_kernel import small_card, vendor_card
 from tests.support.trees import Tree
 
 SET, MANAGE = SetVfsHandler(), SriovManageHandler()
@@ -23,7 +23,7 @@ SET, MANAGE = SetVfsHandler(), SriovManageHandler()
 @pytest.fixture
 def host(tmp_path: Path) -> PciHost:
     """Return a host without devices."""
-    return PciHost(PlayedKernel(Tree(tmp_path)))
+    return PciHost(Tree(tmp_path))
 
 
 def numbers(host: PciHost) -> list[str]:
