@@ -115,7 +115,9 @@ class Audit:
                 sock.connect(self._path)
                 sock.sendall(data)
         except OSError:
-            _log.log(logging.WARNING if priority == _WARNING else logging.INFO, "%s", message)
+            if _log.hasHandlers():  # nodedevctl has none, and prints the error anyway
+                level = logging.WARNING if priority == _WARNING else logging.INFO
+                _log.log(level, "%s", message, extra={"always": True})
 
 
 def encoded(name: str, value: str) -> bytes:

@@ -19,6 +19,7 @@ from nodedevd.control.mirror import Mirror
 from nodedevd.control.newest import with_newest_values
 from nodedevd.control.scans import Scans
 from nodedevd.errors import NoDaemon, NodedevError, NoSuchDevice
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.snapshot import Snapshot
@@ -69,9 +70,8 @@ class View:
         try:
             mirror = self._followed()
             if mirror is not None:
-                newest, hanging = with_newest_values(
-                    self._root, mirror.caught_up(DAEMON_SECONDS), self._hanging
-                )
+                snapshot = self._with_errors(mirror.caught_up(DAEMON_SECONDS))
+                newest, hanging = with_newest_values(self._root, snapshot, self._hanging)
                 self._hanging |= hanging
                 self.source = "daemon"
                 return newest
@@ -154,6 +154,22 @@ class View:
             with suppress(NoSuchDevice):  # it has gone meanwhile
                 client.snapshot(names=names)
         return bool(names)
+
+    def _with_errors(self, snapshot: Snapshot) -> Snapshot:
+        """Return a tree with what the daemon could not list: devices may be missing."""
+        client = self._client
+        if client is None:
+            return snapshot
+        errors = tuple(
+            Fault(one.attribute, one.code, one.detail)
+            for one in client.status().errors
+            if one.device is None
+        )
+        if errors == snapshot.errors:
+            return snapshot
+        return snapshot.replaced(
+            removed=(), devices=(), changes=0, errors=errors, shared_names=snapshot.shared_names
+        )
 
     def _is_other(self, mirror: Mirror, generation: int) -> bool:
         snapshot = mirror.snapshot

@@ -107,6 +107,17 @@ def test_change_of_the_daemon_is_seen_by_the_next_call(host: Host, daemon: Runni
         assert view.source == "daemon"
 
 
+def test_what_the_daemon_cannot_list_is_known(host: Host) -> None:
+    """Devices may be missing from its tree: nothing is taken for gone because of that."""
+    drivers = host.root / "etc/mdevctl.d/mtty"
+    drivers.mkdir(parents=True)
+    (drivers / UUID.upper()).write_text("{}")  # mdevctl writes no such name
+    with running(host.directory, host.root, "--events", "none"), closing(host.view()) as view:
+        [error] = view.snapshot().errors
+        assert view.source == "daemon"
+        assert error.attribute.endswith(UUID.upper())
+
+
 def test_wait_ends_with_the_change_of_the_daemon(host: Host, daemon: Running) -> None:
     """The answer of a change comes when a client of the daemon would see it, too."""
     expected = Expected(path=f"{host.parent}/{UUID}", active=True, type="mtty-1")

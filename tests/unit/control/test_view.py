@@ -13,6 +13,7 @@ from nodedevd.control.newest import with_newest_values
 from nodedevd.control.scans import Scans
 from nodedevd.control.view import View
 from nodedevd.errors import NotASysroot
+from nodedevd.follow.in_time import scan_in_time
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.vgpu import Vgpu
@@ -45,10 +46,9 @@ def test_scan_shows_what_was_before_the_call(kernel: PlayedKernel) -> None:
     """Callers that come during a scan do not get that one, but the next."""
     parent = mtty_parent(kernel)
     began, go = threading.Event(), threading.Event()
-    original = module.scan_in_time
 
     def slow(sysroot: Sysroot) -> tuple[Snapshot, tuple[()]]:
-        found = original(sysroot)
+        found = scan_in_time(sysroot)
         began.set()
         assert go.wait(PATIENCE_SECONDS)
         return found[0], ()
