@@ -86,6 +86,11 @@ def test_number_of_virtual_functions_is_set(service: Control) -> None:
     service.set_virtual_functions(CARD_NAME, 0, owner="net")
     assert number_of_functions() == 0
     control.refused(NotPossible, partial(service.set_virtual_functions, CARD_NAME, 5))
+    # A device of netdevsim has VFs, but is on no PCI bus, and an interface is no function.
+    interface = next(Path("/sys/bus/netdevsim/devices/netdevsim1/net").iterdir())
+    control.refused(
+        NotPossible, partial(service.set_virtual_functions, str(interface.resolve()), 1)
+    )
     vm.write(CARD / "sriov_numvfs", "1")
     vm.until(lambda: shown(CARD_NAME) == 1, "for the function to be shown")
     control.refused(MadeByOther, partial(service.set_virtual_functions, CARD_NAME, 0))
