@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from nodedevd.actions.callouts import with_callouts
+from nodedevd.actions.facts import ActionFacts
+from nodedevd.actions.plan import CalloutAction
 from nodedevd.control.definitions import (
     DefinitionChanged,
     read_definition,
     read_definitions,
     write_definition,
 )
+from nodedevd.control.programs import run
+from nodedevd.control.steps import HANDLERS
+from nodedevd.control.steps.base import StepHost
+from nodedevd.errors import Vetoed
+from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import (
     Definition,
     MdevAttribute,
@@ -23,6 +32,7 @@ from nodedevd.kinds.shared.mdevctl import (
     definition_text,
     parse_definition,
 )
+from nodedevd.questions.in_use import VfioUsage
 
 pytestmark = pytest.mark.needs("mdevctl", "namespaces")
 
@@ -44,7 +54,7 @@ VALUES = [
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """What is /etc/mdevctl.d in the namespaces of this test."""
-    directory = tmp_path / "mdevctl.d"
+    directory = tmp_path / "etc" / "mdevctl.d"
     for name in ("callouts", "notifiers"):  # without which mdevctl does not run
         (directory / "scripts.d" / name).mkdir(parents=True)
     return directory
@@ -205,3 +215,56 @@ def test_nothing_is_lost_beside_a_mdevctl_that_defines(directory: Path) -> None:
     assert text is not None
     assert parse_definition(text).mdev_type in ("ours", "theirs")
     assert removed > 0
+
+
+SCRIPT = """#!/bin/sh
+{{ printf '%s ' "${{0##*/}}" "$@"; cat; echo; }} >> {log}
+case "$0 $*" in
+    *other*) exit 2 ;;
+    *veto*"-e pre"*) echo "not today" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("name", ["50-script", "50-veto"])
+@pytest.mark.parametrize("action", ["define", "undefine", "modify"])
+def test_callouts_get_what_mdevctl_gives_them(
+    directory: Path, tmp_path: Path, action: CalloutAction, name: str
+) -> None:
+    """The same scripts in the same order, with the same arguments and input, also after a veto.
+
+    mdevctl 1.2 asks no question for capabilities.
+    """
+    log = tmp_path / "log"
+    (tmp_path / "sys" / "devices").mkdir(parents=True)
+    for kind, script in (("callouts", "10-other"), ("callouts", name), ("notifiers", "note")):
+        path = directory / "scripts.d" / kind / script
+        path.write_text(SCRIPT.format(log=log))
+        path.chmod(0o755)
+    before = Definition("t-1", autostart=False, attributes=(MdevAttribute("a", 'ü"'),))
+    after = Definition("t-1", autostart=action != "undefine", attributes=before.attributes)
+    if action != "define":
+        write_definition(str(directory), PARENT, UUID, definition_text(before), None)
+    (tmp_path / "json").write_text(definition_text(after))
+    options = {"define": ("--jsonfile", str(tmp_path / "json")), "modify": ("--auto",)}
+    given = (action, "-u", UUID, "-p", PARENT, *options.get(action, ()))
+    subprocess.run(
+        [*_UNSHARE, _BIND + 'mdevctl "$@"', str(directory), *given], capture_output=True, timeout=60
+    )
+    theirs = log.read_text().splitlines()
+    log.unlink()
+
+    facts = ActionFacts(usage=VfioUsage(), assignment=AssignmentFacts())
+    host = StepHost(Sysroot(str(tmp_path)), lambda path, value: None, run)
+    steps = with_callouts(facts, action, PARENT, UUID, after, [])
+    with suppress(Vetoed):
+        for step in steps:
+            HANDLERS[type(step)].do(step, host)
+    # `post` goes through the scripts again, which mdevctl does for `pre` alone.
+    ours = [
+        line
+        for line in log.read_text().splitlines()
+        if "-e get" not in line and not line.startswith("10-other -t t-1 -e post")
+    ]
+    assert ours == theirs
+    assert len(theirs) == (3 if name == "50-veto" else 4)

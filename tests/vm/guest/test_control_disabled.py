@@ -81,7 +81,7 @@ def test_every_write_is_refused_with_the_line_that_enables_it(tmp_path: Path) ->
         text = " ".join(errors.read_text().split())
         assert (status, ENABLE in text) == (NO_SERVICE, True), (command, status, text)
     assert (control.active(), control.defined()) == before
-    assert not control.STATE.exists()
+    assert control.journal() == []
 
 
 def test_root_needs_no_service() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,20 +18,22 @@ from nodedevd.errors import (
     Conflict,
     DeviceInUse,
     MadeByOther,
+    NoControl,
     NoRoom,
     NoSuchDevice,
     OwnedByOther,
 )
 from tests.vm.guest import control, vm
 
+NOBODY, REFUSED = 65534, 3
 each_sample = pytest.mark.parametrize("sample", vm.SAMPLES)
 pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 
 @pytest.fixture(scope="module")
 def service(devices: None) -> Iterator[Control]:
-    """Ask the service as root."""
-    with control.enabled() as client:
+    """Ask the service as root; its limit for a driver is short."""
+    with control.configured("[limits]\nwrite_seconds = 5\n"), control.enabled() as client:
         yield client
 
 
@@ -189,6 +193,46 @@ def test_forced_removal_of_an_open_mdev_is_answered_in_time(service: Control) ->
         vm.until(lambda: any(change.hangs for change in control.status().in_progress))
     vm.until(lambda: control.status().in_progress == (), "for the removal to end")
     assert control.active() == {}
+
+
+def test_members_of_the_group_may_ask_and_others_may_not() -> None:
+    """By the socket's mode; who asked is kept, and logged with what was done."""
+    one, group = vm.new_uuid(), grp.getgrnam("nodedevd").gr_gid
+
+    def ask(*groups: int) -> int:
+        child = os.fork()
+        if not child:
+            status = 0
+            try:
+                os.setgroups(groups)
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+                with Control(timeout_seconds=vm.PATIENCE_SECONDS) as client:
+                    client.create("mtty-2", ["mtty"], uuid=one, owner="vm-1")
+            except NoControl:
+                status = REFUSED
+            except BaseException:
+                status = 1
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert ask() == REFUSED
+    assert control.active() == {}
+    assert ask(group) == 0
+    (made,) = control.made()
+    assert (made.name, made.owner, made.uid) == (vm.mdev_name(one), "vm-1", NOBODY)
+    words = ("-qb", "-o", "json", "-t", "nodedevd-control", "NODEDEVD_OWNER=vm-1")
+
+    def logged() -> list[dict[str, str]]:
+        vm.run("journalctl", "--sync")
+        records = map(json.loads, vm.run("journalctl", *words).splitlines())
+        return [record for record in records if one in record["MESSAGE"]]
+
+    (record,) = logged()
+    assert (record["NODEDEVD_UID"], record["NODEDEVD_RESULT"]) == (str(NOBODY), "done")
+    with Control(timeout_seconds=vm.PATIENCE_SECONDS) as client:
+        client.remove(one, owner="vm-1")
 
 
 def test_commands_print_what_was_made(service: Control) -> None:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from nodedevd.client import Control
-from nodedevd.errors import DeviceInUse, MadeByOther, NotPossible, OwnedByOther
+from nodedevd.errors import (
+    CardBusy,
+    DeviceInUse,
+    MadeByOther,
+    NotPossible,
+    OwnedByOther,
+    StillWriting,
+)
 from nodedevd.kinds.pci import Pci
 from tests.vm.guest import control, vm
 from tests.vm.guest.vgpusim import CARD, Function
@@ -26,7 +33,7 @@ def service(devices: None) -> Iterator[Control]:
     vm.run("modprobe", "vfio-pci")
     vm.write(CARD / "sriov_drivers_autoprobe", "0")
     try:
-        with control.enabled() as client:
+        with control.configured("[limits]\nwrite_seconds = 3\n"), control.enabled() as client:
             yield client
     finally:
         vm.write(CARD / "sriov_drivers_autoprobe", "1")
@@ -79,6 +86,11 @@ def test_number_of_virtual_functions_is_set(service: Control) -> None:
     service.set_virtual_functions(CARD_NAME, 0, owner="net")
     assert number_of_functions() == 0
     control.refused(NotPossible, partial(service.set_virtual_functions, CARD_NAME, 5))
+    # A device of netdevsim has VFs, but is on no PCI bus, and an interface is no function.
+    interface = next(Path("/sys/bus/netdevsim/devices/netdevsim1/net").iterdir())
+    control.refused(
+        NotPossible, partial(service.set_virtual_functions, str(interface.resolve()), 1)
+    )
     vm.write(CARD / "sriov_numvfs", "1")
     vm.until(lambda: shown(CARD_NAME) == 1, "for the function to be shown")
     control.refused(MadeByOther, partial(service.set_virtual_functions, CARD_NAME, 0))
@@ -133,6 +145,60 @@ def test_driver_that_does_not_take_a_function_leaves_the_old_one(service: Contro
     assert override_of(function.path) == "vfio-pci"
     service.unbind(function.name, group=True)
     service.set_virtual_functions(CARD_NAME, 0)
+
+
+@pytest.mark.parametrize("what", ["number", "unbind"])
+def test_forced_change_of_an_open_function_waits_until_it_is_closed(
+    service: Control, what: str
+) -> None:
+    """The kernel waits; the client is answered meanwhile, and the change goes on by itself."""
+    service.set_virtual_functions(CARD_NAME, 2)
+    function = Function(1)
+    service.bind(function.name, "vfio-pci", group=True)
+    if what == "number":
+        change = partial(service.set_virtual_functions, CARD_NAME, 0)
+    else:
+        change = partial(service.unbind, function.name)
+    with vm.opened_vfio(function.path):
+        control.refused(DeviceInUse, change)
+        control.refused(StillWriting, partial(change, force=True))
+        (hanging,) = control.status().in_progress
+        assert (hanging.hangs, hanging.cards) == (True, (CARD_NAME,))
+        control.refused(CardBusy, partial(service.set_virtual_functions, CARD_NAME, 4))
+    vm.until(lambda: control.status().in_progress == (), "for the driver to answer")
+    if what == "unbind":
+        assert driver_of(function.path) != "vfio-pci"
+        assert override_of(function.path) == "(null)"
+        service.set_virtual_functions(CARD_NAME, 0)
+    assert number_of_functions() == 0
+    assert control.made("client") == []
+
+
+def test_physical_function_stays_while_it_has_others(service: Control) -> None:
+    """The functions outlive its driver, and then nobody can change their number."""
+    service.set_virtual_functions(CARD_NAME, 2)
+    for force in (False, True):
+        call = partial(service.bind, CARD_NAME, "vfio-pci", group=True, force=force)
+        assert control.refused(NotPossible, call).reason == "vfs-enabled"
+    vm.write(CARD / "driver/unbind", CARD.name)
+    try:
+        vm.until(lambda: vm.described(CARD_NAME).driver is None, "for the driver to be gone")
+        assert number_of_functions() == 2
+        refusal = control.refused(NotPossible, partial(service.set_virtual_functions, CARD_NAME, 0))
+        assert refusal.reason == "no-driver"
+    finally:
+        vm.write(DRIVERS / "nvme/bind", CARD.name)
+    vm.until(lambda: vm.described(CARD_NAME).driver == "nvme", "for the driver to be back")
+    service.set_virtual_functions(CARD_NAME, 0)
+
+
+def test_disk_that_a_process_has_open_is_not_taken_away(service: Control) -> None:
+    """A guest may have it by its node: no mount shows that."""
+    with open("/dev/nvme0n1", "rb"):
+        refusal = control.refused(DeviceInUse, partial(service.bind, CARD_NAME, "vfio-pci"))
+        assert refusal.known
+        assert "has nvme0n1 open" in str(refusal)
+    assert service.bind(CARD_NAME, "vfio-pci", dry_run=True).steps
 
 
 @contextmanager
