@@ -236,7 +236,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     not_driver: str | None = None
     """name of a driver that the device no longer has"""
     functions: int | None = None
-    """number of virtual functions, all of which are devices of the tree"""
+    """number of virtual functions, all of which are in the tree"""
     defined: bool | None = None
     autostart: bool | None = None
 
@@ -282,17 +282,15 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _functions(snapshot: Snapshot, device: Device, pci: Pci) -> int | None:
-    """Return the number of virtual functions; None while the tree lacks some, or has former ones.
+    """Return the number of virtual functions; None while the tree has more of them, or fewer.
 
-    The physical function lists them before their own events have come.
+    The kernel places them beside their physical function, whatever their bus.
     """
-    listed = () if pci.virtual_functions is None else pci.virtual_functions.addresses
-    present = {
-        one.sysname
-        for one in snapshot
-        if (other := one.capability(Pci)) is not None and other.physical_function == device.sysname
-    }
-    return len(listed) if present == set(listed) else None
+    enabled = () if pci.virtual_functions is None else pci.virtual_functions.addresses
+    above = (device.path or "").rpartition("/")[0]
+    beside = [one.capability(Pci) for one in map(snapshot.at, snapshot.below(above)) if one]
+    found = [one for one in beside if one is not None and one.physical_function == device.sysname]
+    return len(enabled) if len(found) == len(enabled) else None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
