@@ -242,7 +242,7 @@ def test_uuid_that_somebody_else_uses_again_is_his(
     # In sysfs no directory gets the inode of an earlier one.
     inode = former.stat().st_ino
     kernel.write(f"{mtty}/{UUID}/remove", "1")
-    kept = []
+    kept: list[Path] = []
     kernel.write(f"{mtty}/mdev_supported_types/mtty-1/create", UUID)
     while former.stat().st_ino == inode:
         kernel.write(f"{mtty}/{UUID}/remove", "1")
