@@ -151,6 +151,7 @@ def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
     stuck.free()
 
 
+@pytest.mark.exhaustive
 def test_sixty_devices_hang_and_the_others_are_read(tmp_path: Path) -> None:
     """What is read once is not read again."""
     tree = Tree(tmp_path)
