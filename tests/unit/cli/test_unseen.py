@@ -62,8 +62,9 @@ COMMANDS = (
 
 def unseen(text: str) -> set[str]:
     """Return the characters of a text that a terminal acts on or does not show."""
-    hidden = {one for one in text if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
-    return (hidden | set(re.findall(f"[{UNSEEN}]", text))) - {"\n"}
+    used = set(text)
+    hidden = {one for one in used if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    return (hidden | set(re.findall(f"[{UNSEEN}]", "".join(used)))) - {"\n"}
 
 
 @pytest.fixture(scope="module", params=HOSTS)
