@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 
 from nodedevd.client import Client, TimedOut
 from tests.support.hosts import unpacked
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY, running, started
+from tests.support.running import NODEDEVCTL, PATIENCE_SECONDS, REPOSITORY, ctl, running, started
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
 
-CTL = (sys.executable, "-c", "from nodedevd.cli.main import main; main()")
 GPU = "/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0"
 
 
@@ -27,18 +25,6 @@ def host(tmp_path: Path) -> Tree:
     tree = unpacked("vgpu-pf", tmp_path / "host")
     StuckAttribute(tree.at(f"{GPU}/uevent"))
     return tree
-
-
-def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run nodedevctl."""
-    return subprocess.run(
-        [*CTL, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("command", ["tree", "dumpxml --all", "doctor", "status", "record {}"])
@@ -75,7 +61,7 @@ def test_signal_during_a_scan_that_hangs_ends_nodedevctl(
     tree = unpacked("vgpu-pf", tmp_path / "host")
     stuck = StuckAttribute(tree.at(f"{GPU}/uevent"))
     process = subprocess.Popen(
-        [*CTL, "--sysroot", tree.root, "tree"],
+        [*NODEDEVCTL, "--sysroot", tree.root, "tree"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
