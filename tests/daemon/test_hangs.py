@@ -37,6 +37,17 @@ def test_nodedevctl_goes_on_without_what_hangs(host: Tree, tmp_path: Path, comma
     assert "Traceback" not in done.stderr
 
 
+def test_device_is_judged_though_the_mounts_hang(tmp_path: Path) -> None:
+    """What the host uses of it is unknown, and the answer says why."""
+    tree = unpacked("vgpu-pf", tmp_path / "host")
+    mounts = tree.file("/proc/self/mountinfo")
+    StuckAttribute(tree.at(mounts))
+    done = ctl("--sysroot", tree.root, "hostdev", "0000:02:00.0")
+    assert done.returncode == 1
+    assert f"left out, because a read has not returned: {mounts}" in done.stderr
+    assert "cannot be assigned to a guest: it is the parent of the mdevs" in done.stderr
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_signal_during_a_first_scan_that_hangs_ends_the_daemon(
     tmp_path: Path, signum: signal.Signals
