@@ -59,7 +59,8 @@ test: $(VENV)/installed-test packages ## install what the tests need, and run al
 	env -u MAKEFLAGS $(PYTEST) $(ARGS)
 
 test-unit: $(VENV)/installed-test ## run the tests that start no process, with fewer cases
-	@$(PYTEST) --hypothesis-profile=quick -m "not exhaustive" tests/unit $(ARGS)
+	@# Some of the tests wait, for a read that hangs or for a second: three workers for two processors.
+	$(PYTEST) -n $$((($$(nproc) * 3 + 1) / 2)) --hypothesis-profile=quick -m "not exhaustive" tests/unit $(ARGS)
 
 packages: ## install Debian's packages with the tools that tests run
 	@missing=""
