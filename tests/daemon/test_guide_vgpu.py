@@ -15,8 +15,7 @@ from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER
 from tests.support.guides import DOCS, Shell, examples
 from tests.support.hosts import unpacked
-from tests.support.running import REPOSITORY
-from tests.support.watcher import NODEDEVCTL
+from tests.support.running import NODEDEVCTL, REPOSITORY
 
 GUIDE = DOCS / "guides" / "assign-a-vgpu-to-a-vm.md"
 REAL = {"vgpu-sriov": ("real", "real attach"), "vgpu-vendor-vfio": ("real l40s",)}
