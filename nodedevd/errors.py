@@ -10,6 +10,8 @@ and only the call that met it fails.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import ClassVar, Final, dataclass_transform
 
 CONTROL_INTERFACE: Final = "org.nodedevd.Control"
@@ -535,4 +537,22 @@ class NoDaemon(NodedevError):
             f"no nodedevd answers on {' or '.join(self.tried)} ({self.reason}); "
             "start one (systemctl start nodedevd.socket, or run nodedevd), "
             "or scan without a daemon: nodedevctl --sysroot / ..."
+        )
+
+
+class NoControl(NoDaemon):
+    """The control service cannot be asked for changes: it is not enabled, or not for this user."""
+
+    code = "no-control"
+
+    def __str__(self) -> str:
+        (path, *_) = self.tried
+        if self.reason == os.strerror(errno.EACCES).lower():
+            return (
+                f"{path} is closed to this user: changes are for root and for members of the"
+                " socket's group, nodedevd"
+            )
+        return (
+            f"no control service answers on {path} ({self.reason}), and without it changes are"
+            " for root alone; enable it, as root: systemctl enable --now nodedevd-control.socket"
         )

@@ -14,6 +14,7 @@ import re
 from typing import NamedTuple
 
 ROOT = "computer"
+_FILE_NAME_BYTES = 255  # NAME_MAX
 
 _SAFE = bytes(
     [byte if chr(byte).isascii() and chr(byte).isalnum() else 0x5F for byte in range(256)]
@@ -57,6 +58,16 @@ def distinct_name(name: str, path: str) -> str:
 def is_uuid(text: str) -> bool:
     """Return whether a text is a UUID in its usual form, in either case."""
     return _UUID.fullmatch(text) is not None
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether a text is the name of a file in a directory, and nothing but printable."""
+    return (
+        text not in ("", ".", "..")
+        and "/" not in text
+        and text.isprintable()
+        and len(text.encode(errors="replace")) <= _FILE_NAME_BYTES
+    )
 
 
 def parse_mdev_name(text: str) -> MdevName | None:

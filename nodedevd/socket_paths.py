@@ -1,4 +1,4 @@
-"""The Varlink interface, and the sockets that the daemon serves it on and clients try."""
+"""The Varlink interfaces, and the sockets that services serve them on and clients try."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 
 INTERFACE = "org.nodedevd.Devices"
 """The name of the interface, of its sockets, and of its description's file."""
+
+CONTROL_SOCKET_PATH = "/run/nodedevd/org.nodedevd.Control"
+"""The socket of the service that changes the host; systemd makes it."""
 
 
 def default_socket_path() -> str:
@@ -25,6 +28,11 @@ def candidate_socket_paths() -> list[str]:
     if chosen:
         return [chosen]
     return list(dict.fromkeys([f"/run/nodedevd/{INTERFACE}", default_socket_path()]))
+
+
+def control_socket_path() -> str:
+    """Return the path where clients look for the control service, $NODEDEVD_CONTROL_SOCKET."""
+    return os.environ.get("NODEDEVD_CONTROL_SOCKET") or CONTROL_SOCKET_PATH
 
 
 def _user_directory() -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nodedevd.actions.ownership import Record
+from nodedevd.actions.ownership import Origin, Record
 from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.processes import ProcessScan
 from nodedevd.questions.in_use import VfioUsage
 
 
@@ -26,5 +27,30 @@ class ActionFacts(msgspec.Struct, frozen=True):
     attributes: Mapping[str, str] = {}
     """what attributes that a plan replaces have now, by sysfs path: driver_override, sriov_numvfs,
     sriov_drivers_autoprobe; one that is not there has no entry"""
+    uid: int = 0
+    """user who asks"""
+    now: str = ""
+    """time in UTC, ISO 8601"""
+    new_uuids: tuple[str, ...] = ()
+    """random ones, for mdevs that the request gives none; as many as it may need"""
+    callouts: bool = True
+    """whether mdevctl has scripts to run; False only if it is known that it has none"""
+    open_nodes: ProcessScan | None = None
+    """which processes have the nodes of devices open that a request takes from the host; each node
+    is given by the sysfs path of its device; None: that is unknown"""
+    drivers: frozenset[str] = frozenset()
+    """names of the drivers of the PCI bus that are loaded"""
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""
+
+    def record(self, subject: str, origin: Origin, owner: str | None, type_id: str) -> Record:
+        """Return what is kept of a device that the action makes, from whoever asks for it."""
+        return Record(
+            subject=subject,
+            origin=origin,
+            owner=owner,
+            uid=self.uid,
+            type=type_id,
+            generation=0,
+            made=self.now,
+        )

@@ -45,12 +45,32 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
 
 
-def check_claim(name: str, subject: str, records: Mapping[str, Record], claim: Claim) -> None:
-    """Refuse a change of a device by whom it does not belong to.
+def living_record(
+    records: Mapping[str, Record], subject: str, type_id: str | None
+) -> Record | None:
+    """Return the record of a device, None if there is none, or if it is of an earlier device.
 
-    Raises OwnedByOther, MadeByOther, Changed.
+    A function's path, and a UUID, can be used again; then the type may tell.
     """
     record = records.get(subject)
+    if record is None or (None not in (type_id, record.type) and record.type != type_id):
+        return None
+    return record
+
+
+def check_claim(
+    name: str,
+    subject: str,
+    records: Mapping[str, Record],
+    claim: Claim,
+    *,
+    type_id: str | None = None,
+) -> None:
+    """Refuse a change of a device by whom it does not belong to.
+
+    `type_id` is what the device has now. Raises OwnedByOther, MadeByOther, Changed.
+    """
+    record = living_record(records, subject, type_id)
     if claim.generation is not None and (record is None or record.generation != claim.generation):
         raise Changed(name, "it is not the one of that generation any more")
     if claim.force:

@@ -39,8 +39,11 @@ class Write(msgspec.Struct, frozen=True, tag_field="step", tag="write"):
     path: str
     """sysfs path"""
     value: str
+    """what is written"""
     before: str | None
     """what is written to undo it; None: it cannot be undone"""
+    of_new: bool = False
+    """whether an earlier step makes the device that has it: to undo that undoes this, too"""
 
     def __str__(self) -> str:
         return f"write {self.value!r} to {self.path}"
@@ -77,7 +80,7 @@ class SetProfile(msgspec.Struct, frozen=True, tag_field="step", tag="set-profile
 
     function: str
     """sysfs path"""
-    profile: str | None
+    profile: str | None = msgspec.field(name="type")
     """id of the type, a decimal number"""
     before: str | None
     """the profile that is set until then"""
@@ -89,7 +92,7 @@ class SetProfile(msgspec.Struct, frozen=True, tag_field="step", tag="set-profile
 
 
 class SetVfs(msgspec.Struct, frozen=True, tag_field="step", tag="set-vfs"):
-    """Set the number of virtual functions, `sriov_numvfs`; the kernel wants 0 in between."""
+    """Set the number of virtual functions, `sriov_numvfs`: to 0, or from 0, as the kernel wants."""
 
     card: str
     """sysfs path of the physical function"""
@@ -105,22 +108,42 @@ class SriovManage(msgspec.Struct, frozen=True, tag_field="step", tag="sriov-mana
 
     card: str
     """sysfs path of the physical function"""
+    program: str
+    """path of sriov-manage"""
     enable: bool
 
     def __str__(self) -> str:
         option, address = "-e" if self.enable else "-d", self.card.rpartition("/")[2]
-        return f"run sriov-manage {option} {address}"
+        return f"run {self.program} {option} {address}"
+
+
+class OverrideDriver(msgspec.Struct, frozen=True, tag_field="step", tag="override-driver"):
+    """Set the driver that a device is reserved for, `driver_override`; None is any that matches."""
+
+    device: str
+    """sysfs path"""
+    driver: str | None
+    before: str | None
+
+    def __str__(self) -> str:
+        if self.driver is None:
+            return f"clear {self.device}/driver_override"
+        return f"write {self.driver!r} to {self.device}/driver_override"
 
 
 class BindDriver(msgspec.Struct, frozen=True, tag_field="step", tag="bind-driver"):
-    """Have a device probed until this driver has it."""
+    """Bind a device without a driver to this one; None is any that matches, or none."""
 
     device: str
     """sysfs path"""
     bus: str
-    driver: str
+    driver: str | None
+    not_driver: str | None = None
+    """the one that it must not have again"""
 
     def __str__(self) -> str:
+        if self.driver is None:
+            return f"have {self.device} probed by the drivers that match it"
         return f"bind {self.device} to {self.driver}"
 
 
@@ -131,6 +154,8 @@ class UnbindDriver(msgspec.Struct, frozen=True, tag_field="step", tag="unbind-dr
     """sysfs path"""
     bus: str
     driver: str
+    override: str | None
+    """the driver_override that it had with this driver"""
 
     def __str__(self) -> str:
         return f"unbind {self.device} from {self.driver}"
@@ -152,11 +177,18 @@ class WriteDefinition(msgspec.Struct, frozen=True, tag_field="step", tag="write-
         return f"{verb} the definition of {self.uuid} on {self.parent}"
 
 
-class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
-    """Run mdevctl's callouts for one event; one for the event `pre` may veto."""
+CalloutEvent: TypeAlias = Literal["pre", "live", "post", "notify"]
+CalloutAction: TypeAlias = Literal["define", "undefine", "start", "stop", "modify"]
 
-    event: Literal["pre", "post", "notify"]
-    action: Literal["define", "undefine", "start", "stop", "modify"]
+
+class RunCallouts(msgspec.Struct, frozen=True, tag_field="step", tag="run-callouts"):
+    """Run mdevctl's callouts for one event; one for the event `pre` may veto.
+
+    `live` has them change the mdev that runs. To undo `pre` is to tell them that the action failed.
+    """
+
+    event: CalloutEvent
+    action: CalloutAction
     parent: str
     """kernel name of the parent"""
     uuid: str
@@ -175,6 +207,7 @@ Step: TypeAlias = (
     | SetProfile
     | SetVfs
     | SriovManage
+    | OverrideDriver
     | BindDriver
     | UnbindDriver
     | WriteDefinition
@@ -200,6 +233,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """whether a profile is set on the function"""
     driver: str | None = None
     """name of the driver; the empty text is none"""
+    not_driver: str | None = None
+    """name of a driver that the device no longer has"""
     functions: int | None = None
     """number of virtual functions"""
     defined: bool | None = None
@@ -238,6 +273,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
         if pci is not None:
             functions = pci.virtual_functions
             shown["functions"] = 0 if functions is None else len(functions.addresses)
+        if self.not_driver is not None and shown["driver"] == self.not_driver:
+            return False
         wanted = msgspec.structs.asdict(self)
         return all(
             value is None or name not in shown or shown[name] == value
@@ -258,5 +295,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """who owns what is made"""
     forgotten: tuple[str, ...] = ()
     """subjects of records that end with the action"""
+    generation: int | None = None
+    """of what existed already: the generation at which it was made; None: that of the answer"""
+    forced: bool = False
+    """whether devices are changed although they are open; what it undoes is never forced"""
     notes: tuple[str, ...] = ()
     """sentences for people: what the plan could not make sure of"""

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from nodedevd.questions.fits import CardType
+from nodedevd.questions.why_not import why_not
 from nodedevd.text import columns, fold, printable, table
 
 _INDENT = "  "
@@ -68,52 +69,3 @@ def folded(text: str, indent: str = "") -> str:
     """Return a sentence in lines that fit; further lines are indented."""
     width = columns() - len(indent)
     return textwrap.indent(fold(text, indent=_INDENT, width=width), indent) + "\n"
-
-
-def why_not(card: CardType) -> str:
-    """Return why no vGPU of a type can be created on a card, and what to do."""
-    others = ", ".join(card.others)
-    match card.reason:
-        case None:
-            return "-"
-        case "not-offered":
-            return "the card has no such type"
-        case "not-listed":
-            return f"not listed beside {others}" if others else "the driver does not list it"
-        case "other-profile-active":
-            return f"{others} active"
-        case "full":
-            return "full"
-        case "mdev-removing":
-            return (
-                "an mdev that is being created or removed takes the capacity;"
-                " `nodedevctl in-use` shows who has it open"
-            )
-        case "no-gpu-instance":
-            return "no GPU instance of its profile is free; `nvidia-smi mig -lgi` lists them"
-        case "none-available":
-            return "the driver reports none available"
-        case "unknown":
-            return "the available count cannot be read"
-        case "no-vf-enabled":
-            return "no virtual function is enabled"
-        case "vfs-on-other-driver":
-            return (
-                f"its virtual functions are bound to {card.driver}, which cannot make vGPUs of"
-                " them; bind them to nvidia"
-            )
-        case "vfs-without-driver":
-            return "its virtual functions are bound to no driver; bind them to nvidia"
-        case "vfs-without-interface":
-            return (
-                "its virtual functions have neither mdev types nor vendor VFIO; check that the"
-                " services nvidia-vgpud and nvidia-vgpu-mgr run, and that the host driver"
-                " supports the card"
-            )
-        case "no-types":
-            return "it is an mdev parent without types; see `dmesg` for its driver"
-        case "none-creatable":
-            return (
-                "its driver lists no type, although the card is idle; a card in MIG mode needs"
-                " GPU instances: `nvidia-smi mig -lgi`"
-            )

@@ -99,9 +99,22 @@ class KindType(StringParamType):
         ]
 
 
+class DriverType(_Completed):
+    """A driver: those that devices have, and that of VFIO."""
+
+    def proposals(self, source: Source, typed: str) -> Iterator[tuple[str, str]]:
+        """Yield the names of drivers."""
+        yield "vfio-pci", ""
+        for device in source.snapshot(["pci"]).devices:
+            if device.driver is not None:
+                yield device.driver, ""
+
+
 _TYPES: Final = {
     "DEVICE": DeviceType(),
     "CARD": DeviceType(),
+    "PARENT": DeviceType(),
+    "DRIVER": DriverType(),
     "IDENTIFIER": DeviceType(),
     "TYPE": VgpuTypeType(),
     "KIND": KindType(),

@@ -9,9 +9,10 @@ from itertools import groupby
 import click
 import msgspec
 
-from nodedevd.cli.card_types import COUNTS, counts, folded, indented, types_of_card, why_not
+from nodedevd.cli.card_types import COUNTS, counts, folded, indented, types_of_card
 from nodedevd.cli.options import EXIT_NO, EXIT_STATUS, Context, epilog, json_option, print_json
 from nodedevd.questions.fits import COUNT_AT_MOST, CardType, Fits
+from nodedevd.questions.why_not import why_not
 
 
 @click.command(
@@ -39,7 +40,7 @@ from nodedevd.questions.fits import COUNT_AT_MOST, CardType, Fits
 def fits(
     context: Context, devices: tuple[str, ...], kind: str | None, count: int, as_json: bool
 ) -> None:
-    """Show which cards have room for vGPUs of a type, or of each type.
+    """Show which cards have room for vGPUs of a type, or each type.
 
     TYPE is an ID (nvidia-1151, or 1151 alone), a name (NVIDIA L40S-8Q), or a short form of it
     (L40S-8Q; DC-1-3Q for NVIDIA RTX Pro 6000 Blackwell DC-1-3Q). Case does not matter, and

@@ -12,13 +12,13 @@ from nodedevd.cli.completion import complete
 from nodedevd.cli.options import (
     EXIT_FAILURE,
     EXIT_NO_DAEMON,
-    EXIT_NO_SUCH_TYPE,
+    ControlCommand,
     source_options,
 )
 from nodedevd.cli.output import survive_closed_pipes
 from nodedevd.cli.usage import printable_usage_errors
 from nodedevd.client import ConnectionLost
-from nodedevd.errors import NoDaemon, NodedevError, NoSuchType
+from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.text import printable
 
 
@@ -31,7 +31,7 @@ class Group(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, with the options that select the source of devices, and completion."""
-        cmd.params += source_options()
+        cmd.params += source_options(changing=isinstance(cmd, ControlCommand))
         for parameter in cmd.params:
             complete(parameter)
         super().add_command(cmd, name)
@@ -58,13 +58,13 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except NoDaemon as error:
-            _fail(str(error), EXIT_NO_DAEMON)
-        except NoSuchType as error:
-            _fail(str(error), EXIT_NO_SUCH_TYPE)
+            _fail(str(error), status=EXIT_NO_DAEMON)
         except ConnectionLost as error:
             _fail(_why_lost(error))
         except NodedevError as error:
-            _fail(str(error))
+            from nodedevd.cli.refusals import exit_status, explanation  # needed after a failure
+
+            _fail(*explanation(error), status=exit_status(error))
         except UnicodeEncodeError as error:  # bytes of an argument, os.fsdecode
             raise click.UsageError(f"{error.object!r} is not UTF-8, as every name is") from error
         except OSError as error:
@@ -82,6 +82,8 @@ def _why_lost(error: ConnectionLost) -> str:
     return str(error)
 
 
-def _fail(text: str, status: int = EXIT_FAILURE) -> NoReturn:
+def _fail(text: str, *more: str, status: int = EXIT_FAILURE) -> NoReturn:
     click.echo(f"{click.style('nodedevctl:', fg='red')} {printable(text)}", err=True)
+    for line in more:
+        click.echo(printable(line), err=True)
     sys.exit(status)

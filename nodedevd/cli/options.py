@@ -29,6 +29,8 @@ EXIT_NO = 5
 """The command worked, and its answer is no."""
 EXIT_NO_SUCH_TYPE = 6
 """No device offers a vGPU type of this id or name."""
+EXIT_LEFT = 7
+"""A change failed, and could not be undone altogether."""
 
 EXIT_STATUS = """Exit status: 0 success, 1 failure (no such device, no sysroot, …), 2 wrong usage,
 3 no daemon answers."""
@@ -79,24 +81,48 @@ class Context(msgspec.Struct):
             return Embedded("/", progress=progress)
 
 
-def source_options() -> list[click.Parameter]:
-    """Return the options that select the source of devices, `--sysroot` and `--socket`."""
+class ControlCommand(click.Command):
+    """A command that asks the control service, and not the daemon."""
+
+
+def source_options(*, changing: bool = False) -> list[click.Parameter]:
+    """Return the options that select whom a command asks, `--sysroot` and `--socket`.
+
+    Args:
+        changing: Whether it is the control service that is asked, for changes.
+    """
+    if changing:
+        sysroot = (
+            "With --dry-run: plan the change of the host at PATH, a directory that holds sys/, or"
+            " a file that record wrote. With /, root changes this host without the service."
+        )
+        socket = (
+            "Ask the control service on this socket. [default: $NODEDEVD_CONTROL_SOCKET; else"
+            " the system's]"
+        )
+    else:
+        sysroot = (
+            "Scan the host at PATH without a daemon. PATH is / for this host, a directory"
+            " that holds sys/, or a file that record wrote."
+        )
+        socket = (
+            "Ask the daemon on this socket. [default: $NODEDEVD_SOCKET; else the system's"
+            " daemon, then the user's own]"
+        )
     return [
         click.Option(
             ["--sysroot"],
             metavar="PATH",
             callback=_select,
             expose_value=False,
-            help="Scan the host at PATH without a daemon. PATH is / for this host, a directory"
-            " that holds sys/, or a file that record wrote.",
+            help=sysroot,
         ),
         click.Option(
             ["--socket"],
             metavar="PATH",
             callback=_select,
             expose_value=False,
-            help="Ask the daemon on this socket. [default: $NODEDEVD_SOCKET; else the system's"
-            " daemon, then the user's own]",
+            help=socket,
         ),
     ]
 

@@ -20,9 +20,15 @@ from nodedevd.questions.resolve import Resolution
 VERSION = 1
 """Incremented when a field is removed or changes its meaning, not for a new field."""
 
+CHANGES = (
+    *("autostart", "bind", "create", "define", "modify", "remove", "start", "stop", "unbind"),
+    *("undefine", "vfs"),
+)
+"""The commands that change a host; all print the same."""
 COMMANDS = (
-    *("doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record", "resolve"),
-    *("show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
+    *("resolve", "show", "status", "tree", "types", "wait"),
+    *CHANGES,
 )
 """The commands that print JSON, except for this one."""
 
@@ -32,9 +38,12 @@ _PARTIAL = frozenset({"Event", "TypeFacts"})
 
 def printed_types() -> dict[str, type[msgspec.Struct]]:
     """Return the type of the JSON that each of the commands prints."""
-    from nodedevd.tree.record import Recorded  # slow to import
+    from nodedevd.actions.answers import Outcome  # slow to import
+    from nodedevd.cli.control_report import ControlReport
+    from nodedevd.tree.record import Recorded
 
     return {
+        "control": ControlReport,
         "doctor": Report,
         "dumpxml": XmlDocument,
         "events": Event,
@@ -49,6 +58,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "tree": DeviceList,
         "types": Types,
         "wait": DeviceList,
+        **dict.fromkeys(CHANGES, Outcome),
     }
 
 

@@ -7,11 +7,13 @@
             print(device.name)
         client.wait_for(available("0000:3b:00.4", "nvidia-746"), timeout_seconds=60)
 
+`Control` and `AsyncControl` ask the control service to change the host.
 docs/python.md shows everything. Names that are not exported here may change.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from nodedevd.client.blocking import Client, Watch
@@ -26,15 +28,29 @@ from nodedevd.client.errors import (
 from nodedevd.client.watching import Event
 from nodedevd.errors import (
     BudgetExceeded,
+    CardBusy,
+    Changed,
+    Conflict,
+    DeviceInUse,
     DoesNotFit,
     InvalidParameter,
+    MadeByOther,
+    NoControl,
     NoDaemon,
     NodedevError,
+    NoRoom,
     NoSuchDevice,
     NoSuchType,
+    NotAllowed,
     NotAssignable,
+    NotConfirmed,
     NotInFormat,
+    NotPossible,
+    OwnedByOther,
+    StepFailed,
+    StillWriting,
     TooManyClients,
+    Vetoed,
 )
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
@@ -50,18 +66,35 @@ from nodedevd.questions.in_use import InUse, Use
 from nodedevd.questions.resolve import Resolution, Resolved
 
 if TYPE_CHECKING:
+    from nodedevd.actions.answers import (
+        ControlStatus,
+        InProgress,
+        Leftover,
+        Made,
+        MadeList,
+        Outcome,
+    )
     from nodedevd.client.asynchronous import AsyncClient, AsyncWatch
+    from nodedevd.client.asynchronous_control import AsyncControl
+    from nodedevd.client.blocking_control import Control
 
 __all__ = [
     "AsyncClient",
+    "AsyncControl",
     "AsyncWatch",
     "BudgetExceeded",
+    "CardBusy",
     "CardType",
+    "Changed",
     "Client",
     "Closed",
     "Condition",
+    "Conflict",
     "ConnectionLost",
+    "Control",
+    "ControlStatus",
     "Device",
+    "DeviceInUse",
     "DeviceList",
     "Devices",
     "DoesNotFit",
@@ -70,29 +103,44 @@ __all__ = [
     "Fits",
     "HostDev",
     "HostDevRequest",
+    "InProgress",
     "InUse",
     "InvalidParameter",
+    "Leftover",
+    "Made",
+    "MadeByOther",
+    "MadeList",
     "MdevChild",
     "MdevParent",
     "MdevType",
+    "NoControl",
     "NoDaemon",
+    "NoRoom",
     "NoSuchDevice",
     "NoSuchType",
     "NodedevError",
+    "NotAllowed",
     "NotAssignable",
+    "NotConfirmed",
     "NotInFormat",
+    "NotPossible",
     "NotUnderstood",
+    "Outcome",
+    "OwnedByOther",
     "Pci",
     "Place",
     "RemoteError",
     "Resolution",
     "Resolved",
     "Status",
+    "StepFailed",
+    "StillWriting",
     "TimedOut",
     "TooManyClients",
     "TypeFacts",
     "Types",
     "Use",
+    "Vetoed",
     "Vgpu",
     "VgpuType",
     "Watch",
@@ -104,10 +152,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # To import asyncio takes a third of nodedevctl's start, which does not use it.
-    if name in ("AsyncClient", "AsyncWatch"):
-        from nodedevd.client import asynchronous
+_LATE = {
+    **dict.fromkeys(("AsyncClient", "AsyncWatch"), "client.asynchronous"),
+    "AsyncControl": "client.asynchronous_control",
+    "Control": "client.blocking_control",
+    **dict.fromkeys(
+        ("ControlStatus", "Leftover", "Made", "MadeList", "Outcome", "InProgress"),
+        "actions.answers",
+    ),
+}
+"""Where names are that are imported when they are first used: asyncio takes a third of nodedevctl's
+start, and few programs change a host."""
 
-        return getattr(asynchronous, name)
+
+def __getattr__(name: str) -> object:
+    if name in _LATE:
+        return getattr(importlib.import_module(f"nodedevd.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import TypeVar
 
 import msgspec
 
 from nodedevd.client import question
-from nodedevd.client.asyncio_backend import AsyncConnection, Lock, connect_now, sleep
+from nodedevd.client.asynchronous_backend import AsyncConnection, connect_now, sleep
+from nodedevd.client.asynchronous_caller import AsyncCaller
 from nodedevd.client.conditions import Condition, Predicate, Waiting
-from nodedevd.client.connection import (
-    ANSWER_LIMIT_BYTES,
-    BACKLOG_PAUSE_SECONDS,
-    CONNECT_SECONDS,
-    BacklogFull,
-    Replies,
-)
+from nodedevd.client.connection import ANSWER_LIMIT_BYTES
 from nodedevd.client.deadline import Deadline
-from nodedevd.client.errors import Closed, TimedOut
+from nodedevd.client.errors import Closed
 from nodedevd.client.question import Question, words
 from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
@@ -36,9 +30,6 @@ from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution
 from nodedevd.socket_paths import candidate_socket_paths
-from nodedevd.varlink import Reply
-
-T = TypeVar("T")
 
 
 class AsyncWatch:
@@ -141,12 +132,12 @@ class AsyncWatch:
             connection.close()
 
 
-class AsyncClient:
+class AsyncClient(AsyncCaller):
     """Asks a daemon; an asynchronous context manager.
 
     Calls are made one after another on one connection, from any task. A connection that is
     lost, or that a call left in the middle of its answer, is replaced by the next call. Watches
-    have connections of their own.
+    have connections of their own, and continue when the client is closed.
 
     Every call raises NoDaemon when no daemon answers, ConnectionLost when the daemon goes away,
     TimedOut, NotUnderstood, and RemoteError for an error that has no class of its own.
@@ -166,33 +157,11 @@ class AsyncClient:
             timeout_seconds: The longest time for a call; None is no limit.
             limit_bytes: The largest answer that is accepted.
         """
-        self._paths = [path] if path is not None else candidate_socket_paths()
-        self._timeout_seconds = timeout_seconds
-        self._limit_bytes = limit_bytes
-        self._lock = Lock()
-        self._closed = False
-        self._connection: AsyncConnection | None = None
-        self.path: str | None = None
-        """the socket that was last connected to"""
-        connect_now(self)
-
-    async def __aenter__(self) -> AsyncClient:
-        async with self._lock:
-            self._connection = await self._connected(Deadline(self._timeout_seconds))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection; watches continue."""
-        self._closed = True
-        self._drop()
+        super().__init__(
+            [path] if path is not None else candidate_socket_paths(),
+            timeout_seconds=timeout_seconds,
+            limit_bytes=limit_bytes,
+        )
 
     # -- the methods of the interface ----------------------------------------------------
 
@@ -439,69 +408,11 @@ class AsyncClient:
 
     # -- connections -----------------------------------------------------------------------
 
-    async def _ask(self, asked: Question[T], timeout_seconds: float | None = None) -> T:
-        deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
-        async with self._lock:
-            self._connection = connection = await self._connected(deadline)
-            try:
-                replies = await self._replies(connection, asked.message, deadline)
-            except BaseException:
-                # The rest of this answer must not be taken for the next one.
-                self._drop()
-                raise
-        return asked.answer(replies)
-
-    async def _replies(
-        self, connection: AsyncConnection, message: bytes, deadline: Deadline
-    ) -> Sequence[Reply]:
-        await connection.send(message, deadline)
-        replies = Replies(self._limit_bytes)
-        while True:
-            reply = await connection.receive(deadline)
-            if reply is None:
-                raise TimedOut(f"a reply on {connection.path}", deadline.seconds or 0)
-            if replies.take(reply):
-                return replies.taken
-
-    async def _connected(self, deadline: Deadline) -> AsyncConnection:
-        if self._closed:
-            raise Closed
-        return self._take() or await self._connect(deadline)
-
     async def _connect_watch(self, deadline: Deadline) -> AsyncConnection:
         if self._lock.locked():
             return await self._connect(deadline)
         async with self._lock:  # the next call opens another connection
             return self._take() or await self._connect(deadline)
-
-    def _take(self) -> AsyncConnection | None:
-        connection, self._connection = self._connection, None
-        if connection is None or connection.idle:
-            return connection
-        connection.close()
-        return None
-
-    async def _connect(self, deadline: Deadline) -> AsyncConnection:
-        place = deadline if deadline.seconds is not None else Deadline(CONNECT_SECONDS)
-        while True:
-            try:
-                connection = AsyncConnection(self._paths, self._limit_bytes)
-            except BacklogFull as error:
-                left = place.left or 0
-                if left == 0 and deadline.seconds is not None:
-                    what = f"{error.path} to accept a connection"
-                    raise TimedOut(what, deadline.seconds) from None
-                if left == 0:
-                    raise
-                await sleep(min(left, BACKLOG_PAUSE_SECONDS))
-            else:
-                self.path = connection.path
-                return connection
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
 
 def _describe(name: str) -> Question[Device]:

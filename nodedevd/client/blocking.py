@@ -5,25 +5,19 @@ Written by `make blocking-client` from `asynchronous.py`; change that file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import TypeVar
 
 import msgspec
 
 from nodedevd.client import question
-from nodedevd.client.blocking_backend import BlockingConnection, Lock, connect_now, sleep
+from nodedevd.client.blocking_backend import BlockingConnection, connect_now, sleep
+from nodedevd.client.blocking_caller import BlockingCaller
 from nodedevd.client.conditions import Condition, Predicate, Waiting
-from nodedevd.client.connection import (
-    ANSWER_LIMIT_BYTES,
-    BACKLOG_PAUSE_SECONDS,
-    CONNECT_SECONDS,
-    BacklogFull,
-    Replies,
-)
+from nodedevd.client.connection import ANSWER_LIMIT_BYTES
 from nodedevd.client.deadline import Deadline
-from nodedevd.client.errors import Closed, TimedOut
+from nodedevd.client.errors import Closed
 from nodedevd.client.question import Question, words
 from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.errors import NodedevError, NoSuchDevice
@@ -36,9 +30,6 @@ from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import InUse
 from nodedevd.questions.resolve import Resolution
 from nodedevd.socket_paths import candidate_socket_paths
-from nodedevd.varlink import Reply
-
-T = TypeVar("T")
 
 
 class Watch:
@@ -141,12 +132,12 @@ class Watch:
             connection.close()
 
 
-class Client:
+class Client(BlockingCaller):
     """Asks a daemon; a context manager.
 
     Calls are made one after another on one connection, from any thread. A connection that is
     lost, or that a call left in the middle of its answer, is replaced by the next call. Watches
-    have connections of their own.
+    have connections of their own, and continue when the client is closed.
 
     Every call raises NoDaemon when no daemon answers, ConnectionLost when the daemon goes away,
     TimedOut, NotUnderstood, and RemoteError for an error that has no class of its own.
@@ -166,33 +157,11 @@ class Client:
             timeout_seconds: The longest time for a call; None is no limit.
             limit_bytes: The largest answer that is accepted.
         """
-        self._paths = [path] if path is not None else candidate_socket_paths()
-        self._timeout_seconds = timeout_seconds
-        self._limit_bytes = limit_bytes
-        self._lock = Lock()
-        self._closed = False
-        self._connection: BlockingConnection | None = None
-        self.path: str | None = None
-        """the socket that was last connected to"""
-        connect_now(self)
-
-    def __enter__(self) -> Client:
-        with self._lock:
-            self._connection = self._connected(Deadline(self._timeout_seconds))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection; watches continue."""
-        self._closed = True
-        self._drop()
+        super().__init__(
+            [path] if path is not None else candidate_socket_paths(),
+            timeout_seconds=timeout_seconds,
+            limit_bytes=limit_bytes,
+        )
 
     # -- the methods of the interface ----------------------------------------------------
 
@@ -439,69 +408,11 @@ class Client:
 
     # -- connections -----------------------------------------------------------------------
 
-    def _ask(self, asked: Question[T], timeout_seconds: float | None = None) -> T:
-        deadline = Deadline(self._timeout_seconds if timeout_seconds is None else timeout_seconds)
-        with self._lock:
-            self._connection = connection = self._connected(deadline)
-            try:
-                replies = self._replies(connection, asked.message, deadline)
-            except BaseException:
-                # The rest of this answer must not be taken for the next one.
-                self._drop()
-                raise
-        return asked.answer(replies)
-
-    def _replies(
-        self, connection: BlockingConnection, message: bytes, deadline: Deadline
-    ) -> Sequence[Reply]:
-        connection.send(message, deadline)
-        replies = Replies(self._limit_bytes)
-        while True:
-            reply = connection.receive(deadline)
-            if reply is None:
-                raise TimedOut(f"a reply on {connection.path}", deadline.seconds or 0)
-            if replies.take(reply):
-                return replies.taken
-
-    def _connected(self, deadline: Deadline) -> BlockingConnection:
-        if self._closed:
-            raise Closed
-        return self._take() or self._connect(deadline)
-
     def _connect_watch(self, deadline: Deadline) -> BlockingConnection:
         if self._lock.locked():
             return self._connect(deadline)
         with self._lock:  # the next call opens another connection
             return self._take() or self._connect(deadline)
-
-    def _take(self) -> BlockingConnection | None:
-        connection, self._connection = self._connection, None
-        if connection is None or connection.idle:
-            return connection
-        connection.close()
-        return None
-
-    def _connect(self, deadline: Deadline) -> BlockingConnection:
-        place = deadline if deadline.seconds is not None else Deadline(CONNECT_SECONDS)
-        while True:
-            try:
-                connection = BlockingConnection(self._paths, self._limit_bytes)
-            except BacklogFull as error:
-                left = place.left or 0
-                if left == 0 and deadline.seconds is not None:
-                    what = f"{error.path} to accept a connection"
-                    raise TimedOut(what, deadline.seconds) from None
-                if left == 0:
-                    raise
-                sleep(min(left, BACKLOG_PAUSE_SECONDS))
-            else:
-                self.path = connection.path
-                return connection
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
 
 def _describe(name: str) -> Question[Device]:

@@ -1,6 +1,6 @@
 """DaemonConnection: a connection to a daemon, as far as it does not wait.
 
-`asyncio_backend` and `blocking_backend` add the waiting.
+`asynchronous_backend` and `blocking_backend` add the waiting.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Final, get_type_hints
 import msgspec
 
 from nodedevd.client.decoding import decode
-from nodedevd.errors import REPLIED, NodedevError
+from nodedevd.errors import CONTROL_INTERFACE, REPLIED, NodedevError
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply
 
@@ -75,7 +75,11 @@ class TimedOut(NodedevError, TimeoutError):
         return f"timed out after {self.seconds:g} s waiting for {self.what}"
 
 
-_ERRORS: Final = {f"{kind.interface or INTERFACE}.{kind.__name__}": kind for kind in REPLIED}
+_ERRORS: Final = {
+    f"{interface}.{kind.__name__}": kind
+    for kind in REPLIED
+    for interface in ([kind.interface] if kind.interface else [INTERFACE, CONTROL_INTERFACE])
+}
 
 
 def remote_error(reply: Reply) -> NodedevError:

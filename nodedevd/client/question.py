@@ -29,6 +29,7 @@ class Question(Generic[T]):
         answer: Callable[[Sequence[R]], T],
         *,
         more: bool = False,
+        interface: str = INTERFACE,
         **parameters: object,
     ) -> None:
         """Prepare a call.
@@ -38,10 +39,11 @@ class Question(Generic[T]):
             reply: The type of each reply's parameters; unknown members are ignored.
             answer: Makes the answer of all replies; without `more` there is one.
             more: Whether several replies are wanted.
+            interface: That of the method.
             parameters: The parameters of the call; None leaves one at its default.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
-        self.message = encode_call(f"{INTERFACE}.{method}", given, more=more)
+        self.message = encode_call(f"{interface}.{method}", given, more=more)
         self._more = more
         self._reply = reply
         self._answer = answer

@@ -40,9 +40,14 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     """the errno's name, or the text that makes no sense"""
 
 
+def errno_name(number: int) -> str:
+    """Return the kernel's name of an errno, or the number if it has none."""
+    return _NAMES.get(number, str(number))
+
+
 def fault_of(attribute: str, error: OSError) -> Fault:
     """Return the fault of an attribute or directory whose read failed."""
-    name = _NAMES.get(error.errno or 0, str(error.errno))
+    name = errno_name(error.errno or 0)
     if error.errno in _REFUSED:
         return Fault(attribute, "refused", name)
     if error.errno in _MALFORMED:

@@ -28,7 +28,7 @@ from nodedevd.xml_writer import Out
 
 DIRECTORY = "nvidia"
 CURRENT = f"{DIRECTORY}/current_vgpu_type"
-_CREATABLE = f"{DIRECTORY}/creatable_vgpu_types"
+CREATABLE = f"{DIRECTORY}/creatable_vgpu_types"
 
 _NONE_YET = (errno.ENXIO,)
 """What the driver answers for what only a vGPU has, until the function is one: driver 580 in MIG
@@ -79,12 +79,12 @@ def read(node: Node) -> Vgpu | None:
 
 
 def _read_creatable(node: Node) -> tuple[VgpuType, ...] | None:
-    text = node.read(_CREATABLE, promised=True)
+    text = node.read(CREATABLE, promised=True)
     if text is None:
         return None
     found, odd = parse_types(text)
     if odd is not None:
-        node.fault(_CREATABLE, "malformed", odd[:80])
+        node.fault(CREATABLE, "malformed", odd[:80])
     # The driver gives each id one name, whatever the card.
     node.sysroot.remembered.update({(DIRECTORY, one.id): one for one in found})
     return found
@@ -145,13 +145,13 @@ def _listed_by_others(node: Node) -> tuple[VgpuType, ...]:
         if function is None or function == node.path:
             continue
         try:
-            with node.sysroot.job.besides(f"{function}/{_CREATABLE}", owner=function):
-                texts.add(node.sysroot.read(f"{function}/{_CREATABLE}").decode())
+            with node.sysroot.job.besides(f"{function}/{CREATABLE}", owner=function):
+                texts.add(node.sysroot.read(f"{function}/{CREATABLE}").decode())
         except (Unanswered, UnicodeDecodeError):
             continue  # a fault of that function, which reports it
         except OSError as error:
             if error.errno in SHORTAGE:
-                node.faults.add(f"physfn/{name}/{_CREATABLE}", error)
+                node.faults.add(f"physfn/{name}/{CREATABLE}", error)
     node.faults.take(card.faults, "physfn")
     for text in sorted(texts):
         found.update({one.id: one for one in parse_types(text)[0]})

@@ -41,8 +41,20 @@ class Server:
     """Serves clients on any number of listening sockets; made on a running event loop."""
 
     def __init__(
-        self, limits: ServerLimits | None = None, accounts: AccountLimits | None = None
+        self,
+        limits: ServerLimits | None = None,
+        accounts: AccountLimits | None = None,
+        identify: Callable[[socket.socket], Peer] | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            limits: Those on each client.
+            accounts: Those on users.
+            identify: Returns what conversations get to know of a client that has connected; by
+                default its pid and uid.
+        """
+        self.identify = identify or peer_of
         self.limits = limits or ServerLimits()
         self.accounts = Accounts(accounts)
         self.refusals = Refusals()
@@ -61,6 +73,11 @@ class Server:
     def clients(self) -> int:
         """The number of clients that are connected now."""
         return len(self._connections)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a call of any client is being answered, or its answer is still to be sent."""
+        return any(connection.answering for connection in self._connections)
 
     def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
         """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
@@ -141,6 +158,13 @@ class Server:
         return self._quiet.is_set()
 
 
+def peer_of(sock: socket.socket) -> Peer:
+    """Return the process that has connected, as the kernel noted it then."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _gid = _UCRED.unpack(credentials)
+    return Peer(pid, uid)
+
+
 class _Acceptor:
     """Accepts the clients of one listening socket.
 
@@ -181,15 +205,14 @@ class _Acceptor:
                 self._pause(error)
                 return
             sock.setblocking(False)
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            pid, uid, _gid = _UCRED.unpack(credentials)
+            peer = self._server.identify(sock)
             try:
-                self._server.welcome(self, sock, Peer(pid, uid))
+                self._server.welcome(self, sock, peer)
             except TooManyClients as error:
                 if not self._refusing:  # Even a record that the log leaves out takes time.
                     self._refusing = True
-                    user = {"user": uid}
-                    _log.warning("refusing clients of user %d: %s", uid, error, extra=user)
+                    user = {"user": peer.uid}
+                    _log.warning("refusing clients of user %d: %s", peer.uid, error, extra=user)
                 self._server.refusals.refuse(sock, self.factory, error)
             if time.monotonic() > until:
                 return

@@ -23,10 +23,14 @@ class Ctl:
 
     def run(self, *arguments: str, status: int = 0) -> Result:
         """Run a command, which must exit with this status."""
-        runner = CliRunner(env={"COLUMNS": str(self.columns)})
-        result = runner.invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
+        result = self.invoke(*arguments)
         assert result.exit_code == status, result.output
         return result
+
+    def invoke(self, *arguments: str) -> Result:
+        """Run a command, whatever comes of it."""
+        runner = CliRunner(env={"COLUMNS": str(self.columns)})
+        return runner.invoke(main, [*self.options, *arguments], prog_name="nodedevctl")
 
     def out(self, *arguments: str) -> str:
         """Return what a command prints on standard output; standard error must be empty."""

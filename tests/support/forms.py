@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
-from nodedevd.client import AsyncClient, AsyncWatch, Client, Event
+from nodedevd.client import AsyncClient, AsyncControl, AsyncWatch, Client, Control, Event
 from tests.support.checked_loop import CheckedLoop
 
 Form: TypeAlias = Callable[..., Client]
@@ -48,9 +48,11 @@ class _Watch:
 
 
 class _Client:
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, kind: type[AsyncClient | AsyncControl], *arguments: Any, **options: Any
+    ) -> None:
         self._runner = asyncio.Runner(loop_factory=CheckedLoop)
-        self._client = AsyncClient(*arguments, **options)
+        self._client = kind(*arguments, **options)
         try:
             self._runner.run(self._client.__aenter__())
         except BaseException:
@@ -76,6 +78,7 @@ class _Client:
         return lambda *arguments, **options: self._runner.run(member(*arguments, **options))
 
     def watch(self, **options: Any) -> _Watch:
+        assert isinstance(self._client, AsyncClient)
         return _Watch(self._client.watch(**options), self._runner)
 
 
@@ -86,10 +89,16 @@ def blocking(path: str | None = None, **options: Any) -> Client:
 
 def on_asyncio(path: str | None = None, **options: Any) -> Client:
     """Return asyncio's form, each call run to its end on a loop that stands still between them."""
-    return cast(Client, _Client(path, **options))
+    return cast(Client, _Client(AsyncClient, path, **options))
+
+
+def control_on_asyncio(path: str | None = None, **options: Any) -> Control:
+    """Return asyncio's form of the client that asks for changes."""
+    return cast(Control, _Client(AsyncControl, path, **options))
 
 
 FORMS: list[Form] = [blocking, on_asyncio]
+CONTROL_FORMS: list[Callable[..., Control]] = [Control, control_on_asyncio]
 
 
 def line(event: Event) -> str:

@@ -32,7 +32,9 @@ ASYNCHRONOUS = {
     "follow.supervisor",
     "follow.volatile",
     "follow.worker_thread",
-    "client.asyncio_backend",
+    "client.asynchronous_backend",
+    "control.daemon",
+    "control.workers",
     "server.acceptor",
     "server.connection",
     "server.refusals",
@@ -43,6 +45,8 @@ ASYNCHRONOUS = {
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
+    "client.asynchronous_caller",
+    "client.asynchronous_control",
     "server.libvirt.session",
     "server.varlink.methods",
 }
@@ -53,7 +57,7 @@ def modules() -> Iterator[str]:
     """Return every module, without `nodedevd.` in front; packages by their own name."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if name not in ("__init__", "__main__"):
+        if name != "__init__" and path.stem != "__main__":  # commands know how they are typed
             yield name.removesuffix(".__init__")
 
 
@@ -174,10 +178,32 @@ def test_varlink_service_knows_of_no_device() -> None:
     }
 
 
-def test_nothing_starts_a_process() -> None:
+def test_only_control_starts_processes() -> None:
     """The daemon never does, and its tools have no need to."""
-    assert importers("subprocess") == []
+    assert importers("subprocess") == ["control.programs"]
     assert importers("multiprocessing") == []
+    starts = {"posix_spawn", "fork", "forkpty", "system", "popen", "execv", "execve"}
+    found = {
+        module
+        for module in MODULES
+        for node in source(module)
+        if isinstance(node, ast.Attribute) and node.attr in starts
+    }
+    assert found == {"control.writers"}
+
+
+def test_daemon_that_reads_knows_of_no_changes() -> None:
+    """Whatever it imports, it is nothing that could change a host."""
+    seen: set[str] = set()
+    todo = ["daemon"]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            inner = {name.removeprefix("nodedevd.") for name in imported(module)}
+            todo += [one for one in inner if one in MODULES]
+    assert len(seen) > 100
+    assert {name for name in seen if folder(name) in ("actions", "control", "client")} == set()
 
 
 def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

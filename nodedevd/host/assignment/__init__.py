@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from nodedevd.host.assignment.blocks import BlockDevice, read_blocks
-from nodedevd.host.assignment.interfaces import Interface, read_interfaces
+from nodedevd.host.assignment.interfaces import Interface, read_elsewhere, read_interfaces
 from nodedevd.host.assignment.mounts import read_mounts, read_swaps
 from nodedevd.host.node import parse_number
 from nodedevd.host.sysroot import Sysroot
@@ -33,6 +33,8 @@ class AssignmentFacts(msgspec.Struct, frozen=True):
     """by sysfs path"""
     interfaces: Mapping[str, Interface] = {}
     """by name"""
+    elsewhere: frozenset[str] = frozenset()
+    """sysfs paths of the devices whose interfaces are all in other network namespaces"""
     mounts_known: bool = False
     swaps_known: bool = False
     addresses_known: bool = False
@@ -44,6 +46,7 @@ def read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
     mounts, swaps = read_mounts(sysroot), read_swaps(sysroot)
     reads_of_blocks, reads_of_interfaces = TolerantReads(sysroot), TolerantReads(sysroot)
     interfaces, addresses_known = read_interfaces(reads_of_interfaces)
+    elsewhere = read_elsewhere(reads_of_interfaces)
     blocks = read_blocks(reads_of_blocks, mounts or (), swaps or ())
     # A block device that cannot be read may lie between a disk and what is mounted.
     blocks_known = not reads_of_blocks.faults
@@ -51,6 +54,7 @@ def read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
         noiommu_groups=_read_noiommu_groups(TolerantReads(sysroot)),
         blocks=blocks,
         interfaces=interfaces,
+        elsewhere=elsewhere,
         mounts_known=mounts is not None and blocks_known,
         swaps_known=swaps is not None and blocks_known,
         addresses_known=addresses_known and not reads_of_interfaces.faults,

@@ -1,7 +1,8 @@
 """interfaces: which network interfaces have an address, and which lie on others.
 
 Reads  /sys/class/net, and the links upper_* and master of each interface; of the live host its
-       addresses by rtnetlink; /proc/net/{route,if_inet6}, which a recording holds instead
+       addresses by rtnetlink; /proc/net/{route,if_inet6}, which a recording holds instead; the
+       directory net of the devices of some buses
 ABI    Documentation/ABI/testing/sysfs-class-net; proc_net(5)
 """
 
@@ -17,6 +18,8 @@ ROUTES = "/proc/net/route"
 ADDRESSES = "/proc/net/if_inet6"
 _NET = "/sys/class/net"
 _UPPER = "upper_"
+_BUSES = ("pci", "virtio", "auxiliary", "usb")
+"""Buses of the devices that have network interfaces."""
 _LOCAL_SCOPES = frozenset({"10", "20"})  # of the host, and of the link; every interface has one
 
 
@@ -48,6 +51,23 @@ def read_interfaces(reads: TolerantReads) -> tuple[dict[str, Interface], bool]:
             has_address=addressed is not None and name in addressed,
         )
     return found, addressed is not None
+
+
+def read_elsewhere(reads: TolerantReads) -> frozenset[str]:
+    """Return the paths of devices with interfaces, all in other network namespaces.
+
+    A device has a directory `net` as long as it has an interface, and sysfs lists in it those of
+    one namespace only.
+    """
+    found = set()
+    for bus in _BUSES:
+        for name in reads.names(f"/sys/bus/{bus}/devices"):
+            path = reads.target(f"/sys/bus/{bus}/devices/{name}")
+            if path is None or not reads.is_directory(f"{path}/net"):
+                continue
+            if not reads.names(f"{path}/net"):
+                found.add(printable_path(path))
+    return frozenset(found)
 
 
 def _uppers(reads: TolerantReads, path: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """mdevctl: its program, the udev rule that autostarts definitions, and its scripts.
 
 Reads  {/usr,/usr/local}/{sbin,bin}/mdevctl; 60-mdevctl.rules in udev's directories of rules;
-       scripts.d below /etc/mdevctl.d and /usr/lib/mdevctl; permissions below /etc/mdevctl.d
+       scripts.d below /etc/mdevctl.d and /usr/lib/mdevctl; permissions below /etc/mdevctl.d;
+       whether there is /run/nodedevd/autostart
 Form   udev(7); mdevctl(8), "Callouts" and "Notifiers"
 """
 
@@ -31,6 +32,8 @@ _DEFINITIONS = "/etc/mdevctl.d"
 _SCRIPTS = (f"{_DEFINITIONS}/scripts.d", "/usr/lib/mdevctl/scripts.d")
 """Of mdevctl 1.2 and before, and of later releases, which read both."""
 _KINDS = ("callouts", "notifiers")
+_AUTOSTART = "/run/nodedevd/autostart"
+"""Made by nodedevd-control-autostart.service."""
 
 
 class Mdevctl(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class Mdevctl(msgspec.Struct, frozen=True):
     """path of the udev rule that starts definitions along with their parents"""
     missing_program: str | None = None
     """the program that the rule runs, if there is no such file"""
+    has_other_autostart: bool = False
+    """whether nodedevd-control starts definitions along with their parents"""
     has_script_directories: bool = True
     """whether the directories exist without which mdevctl refuses every command"""
     not_executable: tuple[str, ...] = ()
@@ -63,6 +68,7 @@ def read_mdevctl(reads: TolerantReads) -> Mdevctl:
         programs=programs,
         rule=rule,
         missing_program=called[1] if called and not reads.exists(called[1]) else None,
+        has_other_autostart=reads.exists(_AUTOSTART),
         has_script_directories=not programs or any(complete),
         not_executable=_printable(one for one in scripts if not (reads.mode(one) or 0) & 0o111),
         misplaced=_printable(_misplaced(reads)),

@@ -8,6 +8,7 @@ Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; 
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
 
 import msgspec
@@ -15,12 +16,14 @@ import msgspec
 from nodedevd.host.faults import Fault, Faults
 from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.names import is_uuid
+from nodedevd.names import is_file_name, is_uuid
 from nodedevd.text import printable_path
 
 DIRECTORY = "/etc/mdevctl.d"
-_SCRIPTS = "scripts.d"
-_MOST_BYTES = 1 << 20
+SCRIPTS = "scripts.d"
+"""The directory of mdevctl's scripts, beside those of parents."""
+MOST_BYTES = 1 << 20
+"""A longer file is no definition."""
 
 
 class MdevAttribute(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +57,14 @@ def definitions_directory(parent_path: str) -> str:
     return f"{DIRECTORY}/{parent_path.rpartition('/')[2]}"
 
 
+def is_parent_name(text: str) -> bool:
+    """Return whether definitions may be kept below this kernel name of a parent.
+
+    mdevctl takes any text, and so writes outside its directory for `../../tmp`.
+    """
+    return is_file_name(text) and text != SCRIPTS and not text.startswith(".")
+
+
 def definition_path(parent: str, uuid: str) -> str:
     """Return the path of the definition of an mdev, given its parent's kernel name."""
     return f"{DIRECTORY}/{parent}/{uuid}"
@@ -62,12 +73,17 @@ def definition_path(parent: str, uuid: str) -> str:
 def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
     """Read a definition; None if there is no such file. Raises OSError, ValueError (malformed)."""
     try:
-        data = sysroot.read(path, _MOST_BYTES + 1)
+        data = sysroot.read(path, MOST_BYTES + 1)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             return None
         raise
-    if len(data) > _MOST_BYTES:
+    return parse_definition(data)
+
+
+def parse_definition(data: bytes | str) -> Definition:
+    """Return what the text of a definition says. Raises ValueError (malformed)."""
+    if len(data) > MOST_BYTES:
         raise ValueError("more than 1 MiB")
     try:
         file = msgspec.json.decode(data, type=_File)
@@ -85,6 +101,24 @@ def read_definition(sysroot: Sysroot, path: str) -> Definition | None:
     )
 
 
+def definition_text(definition: Definition) -> str:
+    """Return the text of a definition, byte for byte as mdevctl 1.2 to 1.4 write it."""
+    return json.dumps(_members(definition), ensure_ascii=False, indent=2)
+
+
+def definition_line(definition: Definition) -> str:
+    """Return a definition as one line, as mdevctl gives it to its callouts."""
+    return json.dumps(_members(definition), ensure_ascii=False, separators=(",", ":"))
+
+
+def _members(definition: Definition) -> dict[str, object]:
+    return {
+        "mdev_type": definition.mdev_type,
+        "start": "auto" if definition.autostart else "manual",
+        "attrs": [{one.name: one.value} for one in definition.attributes],
+    }
+
+
 def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:
     """Yield the paths of all definitions.
 
@@ -92,7 +126,7 @@ def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:
     upper case, which mdevctl does not write and the kernel would not find.
     """
     for parent in readable_names_in(sysroot, DIRECTORY, faults):
-        if parent == _SCRIPTS:
+        if parent == SCRIPTS:
             continue
         for name in readable_names_in(sysroot, f"{DIRECTORY}/{parent}", faults):
             path = definition_path(parent, name)

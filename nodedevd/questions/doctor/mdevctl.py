@@ -18,7 +18,7 @@ def check(host: Examined) -> Iterator[Finding]:
     mdevctl = host.facts.mdevctl
     mdevs = [mdev for one in host.snapshot if (mdev := one.capability(MdevChild)) is not None]
     autostart = sum(mdev.autostart is True for mdev in mdevs)
-    if autostart:
+    if autostart and not mdevctl.has_other_autostart:
         yield from _autostart(host, autostart)
     if not mdevctl.has_script_directories and any(mdev.defined for mdev in mdevs):
         yield host_finding(

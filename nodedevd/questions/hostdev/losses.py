@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.assignment.blocks import BlockDevice
@@ -37,13 +38,32 @@ def note_uses(
     paths = [one.path for one in functions if one.path is not None]
     if not paths:
         return
+    uses = uses_of(paths, facts)
+    if uses.used:
+        notes.append(f"the host uses what it loses: {'; '.join(uses.used)}")
+    notes += [f"{one}, and works on with the others" for one in uses.degraded]
+    notes += unknown_uses(snapshot, paths, facts)
+
+
+class Uses(NamedTuple):
+    """What the host uses of the devices that disappear with functions, as sentences."""
+
+    used: Sequence[str]
+    """what stops working: mounts, swap space, addresses"""
+    stacked: Sequence[str]
+    """what lies on a lost disk, used or not: volumes, arrays"""
+    degraded: Sequence[str]
+    """what works on with less: arrays and paths"""
+
+
+def uses_of(paths: Sequence[str], facts: AssignmentFacts) -> Uses:
+    """Return what the host uses of what disappears with the functions at these sysfs paths."""
     stack = _Stack(facts.blocks, paths)
-    uses = [*_of_disks(stack, facts), *_of_interfaces(paths, facts.interfaces)]
-    if uses:
-        notes.append(f"the host uses what it loses: {'; '.join(uses)}")
-    for name, part in stack.degraded:
-        notes.append(f"{name} loses some of its {part}, and works on with the others")
-    notes += _unknown(snapshot, paths, stack, facts)
+    return Uses(
+        used=[*_of_disks(stack, facts), *_of_interfaces(paths, facts)],
+        stacked=list(stack.stacked),
+        degraded=[f"{name} loses some of its {part}" for name, part in stack.degraded],
+    )
 
 
 def _of_disks(stack: _Stack, facts: AssignmentFacts) -> Iterator[str]:
@@ -57,7 +77,8 @@ def _of_disks(stack: _Stack, facts: AssignmentFacts) -> Iterator[str]:
             yield f"{block.name} is a member of a {block.pool} pool"
 
 
-def _of_interfaces(paths: Sequence[str], interfaces: Mapping[str, Interface]) -> Iterator[str]:
+def _of_interfaces(paths: Sequence[str], facts: AssignmentFacts) -> Iterator[str]:
+    interfaces = facts.interfaces
     for one in interfaces.values():
         if not _is_below(one.path, paths):
             continue
@@ -67,6 +88,9 @@ def _of_interfaces(paths: Sequence[str], interfaces: Mapping[str, Interface]) ->
             above = interfaces.get(upper)
             address = ", which has an address" if above is not None and above.has_address else ""
             yield f"{one.name} is a part of {upper}{address}"
+    for path in sorted(facts.elsewhere):
+        if _is_below(path, paths):
+            yield f"an interface of {path.rpartition('/')[2]} is in another network namespace"
 
 
 def _uppers(interface: Interface, interfaces: Mapping[str, Interface]) -> list[str]:
@@ -81,12 +105,17 @@ def _uppers(interface: Interface, interfaces: Mapping[str, Interface]) -> list[s
     return list(found)
 
 
-def _unknown(
-    snapshot: Snapshot, paths: Sequence[str], stack: _Stack, facts: AssignmentFacts
-) -> Iterator[str]:
+def lost_blocks(paths: Sequence[str], facts: AssignmentFacts) -> list[str]:
+    """Return the paths of the block devices that disappear, or stop working, with functions."""
+    return _Stack(facts.blocks, paths).lost
+
+
+def unknown_uses(snapshot: Snapshot, paths: Sequence[str], facts: AssignmentFacts) -> Iterator[str]:
     """Yield what could not be read of the devices that are lost."""
     below = [one for path in paths for one in map(snapshot.at, snapshot.below(path)) if one]
-    disks = bool(stack.lost) or any(one.capability(Storage) is not None for one in below)
+    disks = bool(lost_blocks(paths, facts)) or any(
+        one.capability(Storage) is not None for one in below
+    )
     if disks and not facts.mounts_known:
         yield "whether the host uses a lost disk is unknown: its mounts cannot be read"
     elif disks and not facts.swaps_known:
@@ -125,6 +154,17 @@ class _Stack:
     def lost(self) -> list[str]:
         """The paths of the block devices that disappear, or stop working."""
         return [path for path in self._blocks if path in self._gone]
+
+    @property
+    def stacked(self) -> Iterator[str]:
+        """What lies on lost disks, and is neither a partition nor a disk of its own.
+
+        A disk that NVMe reaches by several controllers lies on these only.
+        """
+        for path in self.lost:
+            for lower in self._blocks[path].below:
+                if lower in self._blocks and lower != path.rpartition("/")[0]:
+                    yield f"{self._blocks[path].name} lies on {self._blocks[lower].name}"
 
     @property
     def degraded(self) -> list[tuple[str, str]]:

@@ -8,17 +8,31 @@ import pytest
 
 from nodedevd.client.errors import RemoteError, remote_error
 from nodedevd.errors import (
+    CONTROL_INTERFACE,
     REPLIED,
     BudgetExceeded,
+    CardBusy,
+    Changed,
+    Conflict,
+    DeviceInUse,
     DoesNotFit,
     ExpectedMore,
     InvalidParameter,
+    MadeByOther,
     NodedevError,
+    NoRoom,
     NoSuchDevice,
     NoSuchType,
+    NotAllowed,
     NotAssignable,
+    NotConfirmed,
     NotInFormat,
+    NotPossible,
+    OwnedByOther,
+    StepFailed,
+    StillWriting,
     TooManyClients,
+    Vetoed,
 )
 from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE
@@ -34,6 +48,19 @@ ERRORS: list[NodedevError] = [
     ExpectedMore(),
     TooManyClients(1024, 65534),
     BudgetExceeded(1 << 20, None),
+    NotAllowed("create", "uid 1000 is in no group of control.toml"),
+    NotPossible("pci_1", "no-driver", "it has no driver"),
+    NoRoom("A2-4Q", "no card has room"),
+    Conflict("mdev_1", "its UUID is taken"),
+    OwnedByOther("mdev_1", "vm-7"),
+    MadeByOther("mdev_1", "domain"),
+    Changed("mdev_1", "it is another one"),
+    DeviceInUse("mdev_1", True, "process 7, qemu, has it open"),
+    CardBusy("pci_1", "a write hangs", 12.5),
+    Vetoed("/etc/mdevctl.d/scripts.d/callouts/no", "not today", ("a",), ("b",)),
+    StepFailed("create the mdev", "ENOSPC", "no slot is left", ("a",), ("b", "c")),
+    StillWriting("remove the mdev", 10.0),
+    NotConfirmed("create", "it is not in the tree", (), ("a",)),
 ]
 
 
@@ -57,6 +84,14 @@ def test_error_arrives_as_it_was_raised(error: NodedevError) -> None:
     sent = Service("V", "P", "1", "", [], INTERFACE).translate(error)
     raised = remote_error(reply(sent.name, sent.parameters))
     assert (type(raised), raised.args, str(raised)) == (type(error), error.args, str(error))
+
+
+@pytest.mark.parametrize("interface", [INTERFACE, CONTROL_INTERFACE])
+def test_error_of_no_interface_is_known_by_that_of_the_method(interface: str) -> None:
+    """Both services reply with errors such as NoSuchDevice, each by its own name."""
+    sent = Service("V", "P", "1", "", [], interface).translate(NoSuchDevice("mdev_1"))
+    assert sent.name == f"{interface}.NoSuchDevice"
+    assert isinstance(remote_error(reply(sent.name, sent.parameters)), NoSuchDevice)
 
 
 def test_reason_of_an_invalid_parameter_is_not_sent() -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.unasync import COMMAND, SOURCE, TARGET, blocking
+from tests.support.unasync import COMMAND, DIRECTORY, TARGETS, blocking
 
 
-def test_blocking_client_is_current() -> None:
+@pytest.mark.parametrize("source", TARGETS, ids=lambda source: source.stem)
+def test_blocking_client_is_current(source: Path) -> None:
     """A change of the client on asyncio has to be followed by the command."""
-    expected = blocking(SOURCE.read_text("utf-8"))
-    if TARGET.read_text("utf-8") != expected:
-        pytest.fail(f"{TARGET.name} is not what {SOURCE.name} makes; run: {COMMAND}")
+    target = TARGETS[source]
+    if target.read_text("utf-8") != blocking(source.read_text("utf-8")):
+        pytest.fail(f"{target.name} is not what {source.name} makes; run: {COMMAND}")
+
+
+def test_every_module_on_asyncio_has_a_blocking_form() -> None:
+    """A new one is put into TARGETS; the backends are two."""
+    backend = DIRECTORY / "asynchronous_backend.py"
+    assert set(DIRECTORY.glob("asynchronous*.py")) == {backend, *TARGETS}
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_rule_that_runs_no_program_is_found(tree: Tree) -> None:
     assert examined(tree) == ()
 
 
+def test_rule_does_not_matter_if_nodedevd_starts_definitions(tree: Tree) -> None:
+    """The unit that makes this directory is enabled."""
+    tree.remove("/usr/sbin/mdevctl")
+    tree.directory("/run/nodedevd/autostart")
+    assert examined(tree) == ()
+
+
 def test_merged_directories_of_programs_are_followed(tree: Tree) -> None:
     """Where /usr/sbin is a link to bin, the program is found by either name."""
     move(tree, "/usr/sbin/mdevctl", "/usr/bin/mdevctl")

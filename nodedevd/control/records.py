@@ -1,0 +1,116 @@
+"""records: whose the devices are that were made here, one file each, for as long as they live.
+
+A record is written and forgotten only while the card of its device is locked, so it is never
+compared with a tree that is older than the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from nodedevd.actions.functions import settings_of
+from nodedevd.actions.ownership import Record
+from nodedevd.control.directory import Directory
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.vgpu import CURRENT, Vgpu
+from nodedevd.model.device import Device
+from nodedevd.model.snapshot import Snapshot
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A record in its file."""
+
+    card: str
+    """name of the device's card, which may be gone"""
+    record: Record
+
+
+class Records:
+    """The records."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def all(self) -> dict[str, Record]:
+        """Return all records by subject, also those of devices that are gone. Raises OSError."""
+        return {kept.record.subject: kept.record for _, kept in self._kept()}
+
+    def living(self, snapshot: Snapshot) -> dict[str, Record]:
+        """Return the records of devices that the tree still shows as theirs. Raises OSError."""
+        return living(self.all(), snapshot)
+
+    def put(self, record: Record, card: str) -> None:
+        """Keep a record, in place of one of the same subject. Raises OSError."""
+        self._directory.replace(_name(record.subject), msgspec.json.encode(Kept(card, record)))
+
+    def forget(self, subject: str) -> None:
+        """Forget a record, if there is one. Raises OSError."""
+        self._directory.remove(_name(subject))
+
+    def forget_gone(
+        self, snapshot: Snapshot, cards: Collection[str], subjects: Collection[str] = ()
+    ) -> None:
+        """Forget the records whose device is gone, or another one now.
+
+        Args:
+            snapshot: The tree, read since the cards were locked.
+            cards: Cards that this process has locked.
+            subjects: Others that are forgotten if the tree is younger than their record.
+
+        Raises OSError.
+        """
+        if snapshot.errors:  # devices may be missing that are there
+            return
+        for name, kept in self._kept():
+            record = kept.record
+            older = record.subject in subjects and record.generation <= snapshot.generation
+            if (kept.card in cards or older) and not lives(record, snapshot):
+                self._directory.remove(name)
+
+    def _kept(self) -> Iterator[tuple[str, Kept]]:
+        for name in self._directory.names():
+            # Without a readable record a device counts as somebody else's, which keeps it safe.
+            with suppress(msgspec.MsgspecError):
+                yield name, msgspec.json.decode(self._directory.read(name) or b"", type=Kept)
+
+
+def living(records: Mapping[str, Record], snapshot: Snapshot) -> dict[str, Record]:
+    """Return the records of devices that the tree still shows as theirs."""
+    return {subject: record for subject, record in records.items() if lives(record, snapshot)}
+
+
+def lives(record: Record, snapshot: Snapshot) -> bool:
+    """Return whether the tree shows the device of a record, with its type or an unknown one."""
+    device = _device(record.subject, snapshot)
+    if device is None or not device.active:
+        return False
+    mdev, vgpu = device.capability(MdevChild), device.capability(Vgpu)
+    if record.type is None:
+        return True
+    if mdev is not None:
+        return mdev.mdev_type is None or mdev.mdev_type.id == record.type
+    if record.type in settings_of(device):
+        return True
+    if vgpu is not None and vgpu.current is not None:
+        return vgpu.current.id == record.type
+    return vgpu is not None and device.is_unknown(CURRENT)
+
+
+def _device(subject: str, snapshot: Snapshot) -> Device | None:
+    if subject.startswith("/"):
+        return snapshot.at(subject)
+    for device in snapshot.by_sysname(subject):
+        if device.active and device.capability(MdevChild) is not None:
+            return device
+    return None
+
+
+def _name(subject: str) -> str:
+    """Return the name of a record's file: a path is no name, and may be too long for one."""
+    if subject.startswith("/"):
+        return hashlib.sha256(subject.encode()).hexdigest()
+    return subject

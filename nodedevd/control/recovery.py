@@ -1,0 +1,93 @@
+"""recovery: takes up the changes of a process that was killed, from what the journal has of them.
+
+An entry whose cards nobody has locked belongs to no process: the locks end with the process, and
+with the writer that it may have left hanging in a driver. Where the change had come to its end, it
+is kept; else it is undone; what cannot be undone stays in the journal, and `GetStatus` shows it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from threading import Thread
+
+from nodedevd.control.change import Change
+from nodedevd.control.context import Context
+from nodedevd.control.journal import Entry
+from nodedevd.control.locks import Locked
+from nodedevd.errors import CardBusy, NodedevError
+
+_log = logging.getLogger(__name__)
+
+_FOREVER = float("inf")
+
+
+def recover(context: Context) -> None:
+    """Take up all changes that were interrupted.
+
+    Those whose cards are still locked, because a write hangs or another process is alive, are
+    taken up in the background when the cards are free. Raises OSError.
+    """
+    for number in context.journal.numbers():
+        try:
+            _take_up(context, number, seconds=0)
+        except CardBusy:
+            Thread(
+                target=_take_up, args=(context, number, _FOREVER), name="recover", daemon=True
+            ).start()
+
+
+def settle(context: Context, locked: Locked, *, again: bool = False) -> None:
+    """Take up the interrupted changes of cards that this process has locked.
+
+    Args:
+        context: The host.
+        locked: The cards; a change that concerns others, too, is left alone.
+        again: Whether to try once more to undo what could not be undone.
+
+    Raises OSError.
+    """
+    for entry in context.journal.entries():
+        if isinstance(entry, Entry) and set(entry.locks) <= set(locked.cards):
+            _settle(Change(context, entry, locked), again=again)
+
+
+def cards_with(context: Context, cards: Collection[str]) -> frozenset[str]:
+    """Return the cards, and those that interrupted changes of them concern, too. Raises OSError."""
+    found = set(cards)
+    for entry in context.journal.entries():
+        if isinstance(entry, Entry) and not found.isdisjoint(entry.locks):
+            found.update(entry.locks)
+    return frozenset(found)
+
+
+def _take_up(context: Context, number: int, seconds: float) -> None:
+    entry = context.journal.read(number)
+    if not isinstance(entry, Entry):
+        return
+    locked = context.locks.take(entry.locks, seconds)
+    try:
+        settle(context, locked, again=True)
+    finally:
+        locked.release()
+
+
+def _settle(change: Change, *, again: bool) -> None:
+    entry = change.entry
+    number, action = entry.number, entry.plan.action
+    try:
+        if entry.phase == "left":
+            if not change.still_left():
+                change.drop()
+            elif again:
+                change.undo(len(entry.plan.steps))
+            return
+        if entry.phase == "undoing":
+            change.undo(entry.index + 1)
+        elif change.is_all_done():
+            change.confirm()
+        else:
+            change.undo(entry.index + 1)
+        _log.warning("change %d, %s, was interrupted: taken up", number, action)
+    except NodedevError as error:
+        _log.warning("change %d, %s, was interrupted: %s", number, action, error)
