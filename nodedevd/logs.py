@@ -51,7 +51,7 @@ class RateLimit(logging.Filter):
     """Leaves out records when many of one kind arrive.
 
     A kind is a place in the code and the attribute `user` of the record, a uid, if it has one:
-    `log.info(..., extra={"user": uid})`.
+    `log.info(..., extra={"user": uid})`. A record with the attribute `always` is never left out.
 
     Attributes:
         left_out: the number of records that were left out so far.
@@ -66,7 +66,7 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is logged."""
-        if record.levelno <= logging.DEBUG:
+        if record.levelno <= logging.DEBUG or getattr(record, "always", False):
             return True
         now = self._clock()
         with self._lock:
@@ -240,7 +240,7 @@ def _escaped(text: str) -> str:
     )
 
 
-def set_up_logging(verbosity: int) -> None:
+def set_up_logging(verbosity: int, program: str = "nodedevd") -> None:
     """Log from INFO on; with a verbosity above 0 nodedevd's own records from DEBUG on.
 
     JOURNAL_STREAM in the environment shows that standard error is the journal. What Python
@@ -251,7 +251,7 @@ def set_up_logging(verbosity: int) -> None:
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_LineFormatter("%(message)s", journal=True))
     else:
-        style = "nodedevd: %(levelname)s: %(message)s"
+        style = f"{program}: %(levelname)s: %(message)s"
         handler.setFormatter(_LineFormatter(style, journal=False))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -110,7 +110,7 @@ def main(
     verbose: int,
 ) -> None:
     """Change the node devices of this host for clients on a Unix socket."""
-    set_up_logging(verbose)
+    set_up_logging(verbose, "nodedevd-control")
     options = Options(
         sysroot=sysroot,
         socket=socket,

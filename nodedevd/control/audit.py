@@ -116,7 +116,8 @@ class Audit:
                 sock.sendall(data)
         except OSError:
             if _log.hasHandlers():  # nodedevctl has none, and prints the error anyway
-                _log.log(logging.WARNING if priority == _WARNING else logging.INFO, "%s", message)
+                level = logging.WARNING if priority == _WARNING else logging.INFO
+                _log.log(level, "%s", message, extra={"always": True})
 
 
 def encoded(name: str, value: str) -> bytes:

@@ -17,6 +17,7 @@ from nodedevd.control.asker import Asker
 from nodedevd.control.audit import Audit, encoded
 from nodedevd.control.journal import Asked, Entry
 from nodedevd.errors import NoRoom, StepFailed
+from nodedevd.logs import RateLimit
 
 ASKER = Asker(4711, 1000, 1000, frozenset(), "virt-manager", 5)
 STEP = CreateMdev("/sys/devices/x", "mtty-1", "6e5d5a8c-3a41-4a8e-9f4b-0c8f7f2f6c11")
@@ -133,3 +134,29 @@ def test_without_a_journal_it_is_a_line_of_the_log(
     with caplog.at_level(logging.INFO):
         Audit(str(tmp_path / "none")).failed(ASKER, Remove(name="mdev_x"), NoRoom("t", "full"))
     assert "remove mdev_x, asked by virt-manager[4711] of user 1000" in caplog.text
+
+
+def test_without_a_journal_no_record_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other messages of one kind are, when there are many."""
+    limit = RateLimit()
+    caplog.handler.addFilter(limit)
+    try:
+        audit = Audit(str(tmp_path / "none"))
+        for number in range(100):
+            audit.failed(ASKER, Remove(name=f"mdev_{number}"), NoRoom("t", "full"))
+            logging.getLogger("x").warning("another %d", number)
+    finally:
+        caplog.handler.removeFilter(limit)
+    assert caplog.text.count("remove mdev_") == 100
+    assert caplog.text.count("another") < 100
+
+
+def test_without_a_log_nothing_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command prints the error itself."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    Audit(str(tmp_path / "none")).failed(ASKER, Remove(name="mdev_x"), NoRoom("t", "full"))
+    assert capsys.readouterr() == ("", "")
