@@ -15,7 +15,7 @@ import click
 from click.types import StringParamType
 
 from nodedevd.cli.embedded import Embedded
-from nodedevd.cli.options import Context
+from nodedevd.cli.options import Context, ControlCommand
 from nodedevd.cli.source import Source
 from nodedevd.client import Client
 from nodedevd.errors import NodedevError
@@ -132,4 +132,6 @@ def complete(parameter: click.Parameter) -> None:
 def _source(ctx: click.Context, selected: Context) -> Source:
     if selected.sysroot is not None:
         return Embedded(selected.sysroot)
-    return ctx.with_resource(Client(selected.socket, timeout_seconds=_ANSWER_SECONDS))
+    # The control service does not list devices.
+    path = None if isinstance(ctx.command, ControlCommand) else selected.socket
+    return ctx.with_resource(Client(path, timeout_seconds=_ANSWER_SECONDS))

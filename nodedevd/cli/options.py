@@ -93,8 +93,8 @@ def source_options(*, changing: bool = False) -> list[click.Parameter]:
     """
     if changing:
         sysroot = (
-            "With --dry-run: plan the change of the host at PATH, a directory that holds sys/, or"
-            " a file that record wrote. With /, root changes this host without the service."
+            "Leave the service out. / is this host, which root changes in this process; with"
+            " --dry-run, PATH may also be a directory that holds sys/, or a file that record wrote."
         )
         socket = (
             "Ask the control service on this socket. [default: $NODEDEVD_CONTROL_SOCKET; else"

@@ -14,7 +14,7 @@ from tests.support import domains
 from tests.support.domains import HAS_QEMU_DRIVER
 from tests.support.guides import DOCS, Shell, examples
 from tests.support.hosts import unpacked
-from tests.support.lines import Lines
+from tests.support.played_control import controlled
 from tests.support.running import REPOSITORY
 
 MDEV = DOCS / "guides" / "assign-a-vgpu-to-a-vm.md"
@@ -39,22 +39,6 @@ def shell_on(host: Path) -> Iterator[Shell]:
         subprocess.run([*virsh, "define", directory / "guest1.xml"], check=True)
         ctl = (sys.executable, "-m", "tests.support.ctl_on_host", str(host), str(socket))
         yield Shell(directory, commands={"nodedevctl": ctl, "virsh": virsh})
-
-
-@contextmanager
-def controlled(host: Path) -> Iterator[Path]:
-    """Yield the socket of a control service for a copy of a sample host."""
-    socket = host.parent / "control.sock"
-    command = (sys.executable, "-m", "tests.support.played_control", str(host), str(socket))
-    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY) as service:
-        assert service.stderr is not None
-        lines = Lines(service.stderr)
-        try:
-            while f"clients of {socket}" not in lines.next():
-                pass
-            yield socket
-        finally:
-            service.terminate()
 
 
 @pytest.mark.parametrize("guide", REAL, ids=lambda guide: guide.stem)

@@ -21,8 +21,10 @@ import pytest
 import nodedevd.client
 from nodedevd.client import (
     AsyncClient,
+    AsyncControl,
     CardType,
     Client,
+    Control,
     MdevParent,
     MdevType,
     NodedevError,
@@ -34,6 +36,7 @@ from nodedevd.client import (
 from tests.support.guides import DOCS, Example, Shell, Step, agrees, examples, programs, steps
 from tests.support.hosts import host_file, unpacked
 from tests.support.lines import Lines
+from tests.support.played_control import controlled
 from tests.support.running import REPOSITORY, Running, running
 
 PYTHON = DOCS / "python.md"
@@ -121,12 +124,29 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory / "nodedevd.sock"
 
 
-@pytest.mark.parametrize(("program", "output"), programs(PYTHON), ids=str)
+CHANGING = [pair for pair in programs(PYTHON) if "Control" in pair[0].text]
+READING = [pair for pair in programs(PYTHON) if pair not in CHANGING]
+
+
+@pytest.mark.parametrize(("program", "output"), READING, ids=str)
 def test_program_of_the_python_documentation_prints_what_it_shows(
     tmp_path: Path, card: Path, program: Example, output: Example
 ) -> None:
     """It runs unchanged against a daemon, without a warning."""
     Shell(tmp_path, socket_path=card).python(program, output)
+
+
+@pytest.mark.parametrize(("program", "output"), CHANGING, ids=str)
+def test_program_that_changes_a_host_prints_what_it_shows(
+    tmp_path: Path, program: Example, output: Example
+) -> None:
+    """It runs unchanged against the control service of a played host."""
+    host = tmp_path / "host"
+    unpacked("vgpu-pf", host)
+    shell = Shell(tmp_path)
+    with controlled(host) as socket:
+        shell.environment["NODEDEVD_CONTROL_SOCKET"] = str(socket)
+        shell.python(program, output)
 
 
 def test_python_documentation_shows_every_verb_in_both_forms() -> None:
@@ -135,13 +155,17 @@ def test_python_documentation_shows_every_verb_in_both_forms() -> None:
     assert len(shown) == len(examples(PYTHON, "python"))
     blocking = "".join(text for text in shown if "async" not in text)
     awaiting = "".join(text for text in shown if "async" in text)
-    for kind, text in ((Client, blocking), (AsyncClient, awaiting)):
+    for kind, text in (
+        (Client, blocking),
+        (AsyncClient, awaiting),
+        (Control, blocking),
+        (AsyncControl, awaiting),
+    ):
         verbs = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
-        used = set(re.findall(r"client\.(\w+)\(", blocking + awaiting))
-        assert verbs - used == {"close"}
-        assert {name for name in verbs if "_json" not in name} - {"close"} <= set(
-            re.findall(r"client\.(\w+)\(", text)
-        )
+        calls = rf"{'control' if 'Control' in kind.__name__ else 'client'}\.(\w+)\("
+        assert verbs - set(re.findall(calls, blocking + awaiting)) == {"close"}
+        in_both = {name for name in verbs if "_json" not in name} - {"close", "act"}
+        assert in_both <= set(re.findall(calls, text))
 
 
 def test_python_documentation_names_every_option_condition_and_error() -> None:

@@ -9,8 +9,10 @@ function is set. No process has anything open.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,15 +21,34 @@ from nodedevd.control.__main__ import main as serve
 from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import VfioUsage
+from tests.support.lines import Lines
+from tests.support.running import REPOSITORY
 from tests.support.trees import Tree
 
 _IOMMU_GROUP = 90
+
+
+@contextmanager
+def controlled(host: Path) -> Iterator[Path]:
+    """Yield the socket of a control service for a copy of a sample host."""
+    socket = host.parent / "control.sock"
+    command = (sys.executable, "-m", "tests.support.played_control", str(host), str(socket))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY) as service:
+        assert service.stderr is not None
+        lines = Lines(service.stderr)
+        try:
+            while f"clients of {socket}" not in lines.next():
+                pass
+            yield socket
+        finally:
+            service.terminate()
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     root, socket = sys.argv[1:]
     tree = Tree(Path(root))
+    tree.directory("/etc/mdevctl.d")
 
     def write(
         self: writers.Writers, card: str, path: str, value: str, locks: Sequence[int] = ()
@@ -44,7 +65,14 @@ def play(tree: Tree, path: str, value: str) -> None:
     above, _, name = path.rpartition("/")
     if name == "create":
         parent, _, type_id = above.partition("/mdev_supported_types/")
-        tree.mdev(parent, value, type_id, driver="nvidia", iommu_group=_IOMMU_GROUP)
+        tree.mdev(
+            parent,
+            value,
+            type_id,
+            driver="nvidia",
+            iommu_group=_IOMMU_GROUP,
+            attributes={"nvidia/vgpu_params": ""},
+        )
     elif name == "remove":
         parent, _, uuid = above.rpartition("/")
         type_link = os.readlink(tree.at(f"{above}/mdev_type"))

@@ -102,3 +102,40 @@ def test_daemon_that_does_not_answer_is_left(
         silent.bind(str(tmp_path / "silent"))
         silent.listen()
         assert asked(["--socket", str(tmp_path / "silent"), "show"], "") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["remove", "stop", "start --parent", "create nvidia-283", "define nvidia-283", "vfs", "unbind"],
+)
+def test_device_is_completed_for_changes(arguments: str) -> None:
+    """Of the host that the change is planned for."""
+    assert proposed(arguments, "comp") == ["computer"]
+
+
+def test_type_is_completed_for_changes() -> None:
+    """As an argument, and as an option."""
+    for arguments in ("create", "define", "modify x --type"):
+        assert proposed(arguments, "nvidia-283") == ["nvidia-283"]
+
+
+def test_driver_is_completed() -> None:
+    """Those of the host's functions, and VFIO's."""
+    found = proposed("bind 0000:02:00.0", "", "vgpu-pf")
+    assert {"vfio-pci", "nvidia"} <= set(found)
+    assert proposed("bind 0000:02:00.0", "vfio") == ["vfio-pci"]
+
+
+def test_socket_of_the_control_service_is_not_asked_for_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has none; the daemon has, wherever that is."""
+    path = str(tmp_path / "control.sock")
+    monkeypatch.setenv("NODEDEVD_SOCKET", str(tmp_path / "none"))
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(path)
+        service.listen()
+        service.settimeout(0)
+        assert asked(["remove", "--socket", path], "comp") == []
+        with pytest.raises(BlockingIOError):
+            service.accept()
