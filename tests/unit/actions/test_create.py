@@ -304,6 +304,16 @@ def test_unknown_counts_are_tried(kernel: PlayedKernel) -> None:
         planned(kernel, Create(type="NVIDIA X1-4Q"))
 
 
+def test_function_that_is_a_vgpu_is_never_tried(kernel: PlayedKernel) -> None:
+    """Even if it cannot be read what else it could be: the neighbour's vGPU would be lost."""
+    [function] = vendor_card(kernel, small_card(1))
+    done(kernel, Create(type="NVIDIA X1-4Q"))
+    kernel.tree.remove(f"{function}/nvidia/creatable_vgpu_types")
+    for wanted in ("1", "99"):
+        with pytest.raises((NoRoom, NoSuchType)):
+            planned(kernel, Create(type=wanted))
+
+
 def test_what_may_fit_at_the_same_time_is_tried_and_all_undone(kernel: PlayedKernel) -> None:
     """Each function lists the large type; two of three fit, and the plan says it is not sure."""
     card = small_card(3)
