@@ -349,6 +349,40 @@ def test_start_after_a_crash_takes_up_what_was_in_progress(
         assert {one.owner for one in made} <= {"vm-7"}
 
 
+def test_recovery_that_hangs_costs_its_card_alone(host: FifoKernel, tmp_path: Path) -> None:
+    """The service is ready all the same, shows it, and takes it up when the driver answers."""
+    environment = {"NODEDEVD_CONTROL_STOP_AT": "confirming"}
+    arguments = ("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET))
+    with started(tmp_path, *arguments, environment=environment, command=COMMAND) as service:
+        service.wait_notified("READY=1")
+        with Control(str(tmp_path / SOCKET)) as control, pytest.raises(NodedevError):
+            control.create("mtty-1", uuid=UUID)
+        assert service.wait_ended() == -signal.SIGKILL
+    host.wait_removable(UUID)
+    # What was made is not what it should be: it is undone, and that hangs.
+    [entry] = (host.root / "run/nodedevd/control/journal").iterdir()
+    entry.write_text(entry.read_text().replace('"phase":"confirming"', '"phase":"undoing"'))
+    entry.write_text(entry.read_text().replace('"index":1', '"index":0'))
+    remove = f"{host.parent}/{UUID}/remove"
+    host.hang(remove)
+    script = (
+        "import nodedevd.control.daemon as daemon, nodedevd.control.__main__ as main;"
+        "daemon.RECOVER_SECONDS = 0.5; main.main()"
+    )
+    command = (sys.executable, "-c", script)
+    with started(tmp_path, *arguments, command=command) as service:
+        service.wait_notified("READY=1")
+        service.wait_logged("an interrupted change is still being taken up")
+        with Control(str(tmp_path / SOCKET)) as control:
+            [progress] = control.get_status().in_progress
+            assert UUID in progress.step
+            host.resume(remove)
+            until(lambda: not journal(host))
+            until(lambda: not host.mdevs)
+            assert control.create("mtty-1").devices
+        assert service.stop() == 0
+
+
 def test_change_that_is_not_confirmed_is_undone(host: FifoKernel, tmp_path: Path) -> None:
     """A driver that takes the write and does nothing."""
     path = host.create_path()
