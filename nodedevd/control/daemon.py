@@ -112,12 +112,12 @@ class ControlDaemon:
         self._busy_until = time.monotonic()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; when systemd starts it again, until it is idle.
+        """Serve until SIGTERM, SIGINT or SIGHUP; when systemd starts it again, until it is idle.
 
         Raises SocketInUse, BadSocketPath, NodedevError, OSError.
         """
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)
         try:
             self._listener = self._open()
