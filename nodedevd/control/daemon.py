@@ -21,7 +21,7 @@ from nodedevd import __version__, descriptors, systemd
 from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
 from nodedevd.actions.requests import Request
 from nodedevd.control import polkit
-from nodedevd.control.acting import Acting
+from nodedevd.control.acting import STATE, Acting
 from nodedevd.control.asker import Asker, asker_of, this_process
 from nodedevd.control.authorise import AuthorisedService, Authoriser
 from nodedevd.control.autostart import Autostart
@@ -90,7 +90,12 @@ class ControlDaemon:
         if clients < 1:
             raise TooFewDescriptors(descriptors.raise_limit())
         Sysroot(options.sysroot).check()
-        view = View(options.sysroot, options.reader, daemon=not options.scan)
+        view = View(
+            options.sysroot,
+            options.reader,
+            daemon=not options.scan,
+            directory=os.path.join(os.path.abspath(options.sysroot), STATE),
+        )
         self._acting = Acting(options.sysroot, configuration=self._configuration, view=view)
         self._autostart_directory = os.path.join(os.path.abspath(options.sysroot), AUTOSTART)
         self._autostart = Autostart(
