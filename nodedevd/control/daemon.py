@@ -21,7 +21,7 @@ from nodedevd import __version__, descriptors, systemd
 from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
 from nodedevd.actions.requests import Request
 from nodedevd.control import polkit
-from nodedevd.control.acting import Acting
+from nodedevd.control.acting import STATE, Acting
 from nodedevd.control.asker import Asker, asker_of, this_process
 from nodedevd.control.authorise import AuthorisedService, Authoriser
 from nodedevd.control.autostart import Autostart
@@ -90,7 +90,12 @@ class ControlDaemon:
         if clients < 1:
             raise TooFewDescriptors(descriptors.raise_limit())
         Sysroot(options.sysroot).check()
-        view = View(options.sysroot, options.reader, daemon=not options.scan)
+        view = View(
+            options.sysroot,
+            options.reader,
+            daemon=not options.scan,
+            directory=os.path.join(os.path.abspath(options.sysroot), STATE),
+        )
         self._acting = Acting(options.sysroot, configuration=self._configuration, view=view)
         self._autostart_directory = os.path.join(os.path.abspath(options.sysroot), AUTOSTART)
         self._autostart = Autostart(
@@ -112,12 +117,12 @@ class ControlDaemon:
         self._busy_until = time.monotonic()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; when systemd starts it again, until it is idle.
+        """Serve until SIGTERM, SIGINT or SIGHUP; when systemd starts it again, until it is idle.
 
         Raises SocketInUse, BadSocketPath, NodedevError, OSError.
         """
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)
         try:
             self._listener = self._open()

@@ -278,7 +278,10 @@ def test_service_of_a_socket_of_its_own_does_not_end(host: FifoKernel, tmp_path:
         service.process.wait(1.0)
 
 
-def test_stop_waits_for_a_change_in_progress(host: FifoKernel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_stop_waits_for_a_change_in_progress(
+    host: FifoKernel, tmp_path: Path, signum: signal.Signals
+) -> None:
     """Its client gets the answer, and only then the service ends."""
     path = host.create_path()
     host.hang(path)
@@ -292,7 +295,7 @@ def test_stop_waits_for_a_change_in_progress(host: FifoKernel, tmp_path: Path) -
         thread = threading.Thread(target=create)
         thread.start()
         until(lambda: journal(host))
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signum)
         service.wait_logged("stopping")
         host.resume(path)
         thread.join(PATIENCE_SECONDS)

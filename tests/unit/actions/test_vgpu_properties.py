@@ -37,8 +37,8 @@ from tests.support.trees import Tree
 
 UUIDS = uuids(6, 500)
 OWNERS = st.sampled_from([None, "nova", "cinder"])
-TYPES = st.sampled_from(["mtty-1", "mtty-2", "mdpy-hd", "X1-4Q", "X1-12Q", "X1-24Q", "nvidia-1"])
-WHERE = st.sampled_from([None, None, "mtty", "mdpy", "0000:41:00.0", "0000:08:00.0", "function"])
+TYPES = st.sampled_from(["mtty-1", "mtty-2", "mdpy-hd", "X1-4Q", "X1-24Q", "X1-24Q", "nvidia-1"])
+WHERE = st.sampled_from([None, "mtty", "mdpy", "0000:41:00.0", "0000:08:00.0", "function"])
 NUMBERS = st.integers(0, 30)
 DEFINED = {"mtty": ("mtty-1", UUIDS[0]), "mdpy": ("mdpy-hd", UUIDS[1])}
 
@@ -119,14 +119,32 @@ class Host(RuleBasedStateMachine):
         sure = not any("not sure" in note for note in plan.notes) and attribute != "nope"
         self.do(plan, sure=sure, foreign=foreign, number=number)
 
-    @rule(number=NUMBERS, owner=OWNERS, force=st.booleans(), foreign=st.sampled_from([None, 0, 3]))
-    def remove(self, number: int, owner: str | None, force: bool, foreign: int | None) -> None:
-        """Remove one of the vGPUs that exist, whoever made it."""
+    @rule(
+        number=NUMBERS,
+        owner=OWNERS,
+        is_owner=st.booleans(),
+        force=st.booleans(),
+        foreign=st.sampled_from([None, 0, 3]),
+        opened=st.sampled_from([False, False, True]),
+    )
+    def remove(
+        self,
+        number: int,
+        owner: str | None,
+        is_owner: bool,
+        force: bool,
+        foreign: int | None,
+        opened: bool,
+    ) -> None:
+        """Remove one of the vGPUs that exist, whoever made it; a VM may have just begun."""
         path = self.one_of(number)
         if path is None:
             return
-        subject = self.subject(path)
-        record = self.carried.records.get(subject)
+        record = self.carried.records.get(self.subject(path))
+        if is_owner and record is not None:
+            owner = record.owner
+        if opened:
+            self.open_by_a_vm(number)
         request = Remove(name=path, owner=owner, force=force)
         plan = self.planned(lambda: remove.plan(tree_of(self.kernel), self.facts(), request))
         if plan is None:

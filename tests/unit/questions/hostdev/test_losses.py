@@ -211,6 +211,7 @@ def test_bcachefs_names_all_its_members(tree: Tree, hba: str) -> None:
     assert used(OTHER) == ["/pool is mounted from sdc"]
 
 
+@pytest.mark.exhaustive
 def test_long_stack_of_devices_is_lost_with_its_disk(tree: Tree, hba: str) -> None:
     """A made-up host may have more layers than Python has stack."""
     lower = disk(tree, "sda")
@@ -321,6 +322,21 @@ def test_interfaces_that_lie_on_each_other_end(tree: Tree, nic: str) -> None:
     upper(tree, "br0", "br1")
     routes(tree)
     assert used() == ["eth0 is a part of br0", "eth0 is a part of br1"]
+
+
+@pytest.mark.parametrize("below", ["", "/virtio3"])
+def test_interface_in_another_namespace_is_used(tree: Tree, nic: str, below: str) -> None:
+    """Sysfs keeps the directory of a device's interfaces, and lists those of one namespace."""
+    routes(tree)
+    path = tree.resolve(HBA) + below
+    if below:
+        tree.device(path, bus="virtio")
+    tree.directory(f"{path}/net")
+    if not below:
+        assert used() == []  # one interface is here
+        tree.remove(nic)
+    name = path.rpartition("/")[2]
+    assert used() == [f"an interface of {name} is in another network namespace"]
 
 
 def test_unknown_addresses_are_said_to_be_unknown(tree: Tree, nic: str) -> None:
