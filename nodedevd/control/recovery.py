@@ -82,12 +82,10 @@ def _settle(change: Change, *, again: bool) -> None:
             elif again:
                 change.undo(len(entry.plan.steps))
             return
-        if entry.phase == "undoing":
-            change.undo(entry.index + 1)
-        elif change.is_all_done():
+        if entry.phase != "undoing" and change.is_all_done():
             change.confirm()
         else:
-            change.undo(entry.index + 1)
+            change.undo(min(entry.index + 1, len(entry.plan.steps)))
         _log.warning("change %d, %s, was interrupted: taken up", number, action)
     except NodedevError as error:
         _log.warning("change %d, %s, was interrupted: %s", number, action, error)
