@@ -236,7 +236,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     not_driver: str | None = None
     """name of a driver that the device no longer has"""
     functions: int | None = None
-    """number of virtual functions"""
+    """number of virtual functions, all of which are in the tree"""
     defined: bool | None = None
     autostart: bool | None = None
 
@@ -271,8 +271,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
             shown["type"] = vgpu.current and vgpu.current.id
             shown["profile"] = vgpu.current is not None
         if pci is not None:
-            functions = pci.virtual_functions
-            shown["functions"] = 0 if functions is None else len(functions.addresses)
+            shown["functions"] = _functions(snapshot, device, pci)
         if self.not_driver is not None and shown["driver"] == self.not_driver:
             return False
         wanted = msgspec.structs.asdict(self)
@@ -280,6 +279,18 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
             value is None or name not in shown or shown[name] == value
             for name, value in wanted.items()
         )
+
+
+def _functions(snapshot: Snapshot, device: Device, pci: Pci) -> int | None:
+    """Return the number of virtual functions; None while the tree has more of them, or fewer.
+
+    The kernel places them beside their physical function, whatever their bus.
+    """
+    enabled = () if pci.virtual_functions is None else pci.virtual_functions.addresses
+    above = (device.path or "").rpartition("/")[0]
+    beside = [one.capability(Pci) for one in map(snapshot.at, snapshot.below(above)) if one]
+    found = [one for one in beside if one is not None and one.physical_function == device.sysname]
+    return len(enabled) if len(found) == len(enabled) else None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -214,13 +214,13 @@ class Bind(Request, frozen=True, kw_only=True):
 
 
 class Unbind(Request, frozen=True, kw_only=True):
-    """Take a device away from its driver."""
+    """Give a PCI function back to the host: to the driver that matches it."""
 
     action = "unbind"
 
     name: Name
     group: bool | None = None
-    """whether all devices of its IOMMU group are unbound"""
+    """whether all devices of its IOMMU group that a VFIO driver has are given back"""
 
 
 REQUESTS: Final[Mapping[str, type[Request]]] = {

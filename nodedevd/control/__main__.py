@@ -32,8 +32,8 @@ Example: serve a copy of a host's files, and ask what a change would do
   nodedevd-control --sysroot /tmp/host --socket /tmp/control.sock
   NODEDEVD_CONTROL_SOCKET=/tmp/control.sock nodedevctl create TYPE --dry-run
 
-Exit status: 0 stopped by SIGTERM or SIGINT, or idle; 1 failure; 2 wrong usage; 3 another
-service has the socket; 4 the configuration cannot be used."""
+Exit status: 0 stopped by SIGTERM, SIGINT or SIGHUP, or idle; 1 failure; 2 wrong usage;
+3 another service has the socket; 4 the configuration cannot be used."""
 
 
 def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:

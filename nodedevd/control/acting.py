@@ -122,12 +122,12 @@ class Acting:
         self.not_started: Callable[[], Iterable[NotStarted]] = tuple
         self._audit = audit or Audit()
         self._sysroot = Sysroot(root)
-        self._view = view or View(root)
+        directory = directory or os.path.join(self._sysroot.root, STATE)
+        self._view = view or View(root, directory=directory)
         self._writers = Writers(self._sysroot.root)
         self._started = now()
         self._lock = threading.Lock()
         self._changes = self._failures = 0
-        directory = directory or os.path.join(self._sysroot.root, STATE)
         os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
         limits = self.configuration.limits
         self.context = Context(

@@ -148,6 +148,8 @@ class Autostart:
                     ).start()
             except (NodedevError, OSError) as error:
                 _log.warning("cannot look for mdevs to start: %s", error)
+            except Exception:
+                _log.exception("cannot look for mdevs to start")
             self._view.wait_for_change(generation, seconds)
             self._stopped.wait(SETTLE_SECONDS)  # changes come in bursts
 
@@ -206,7 +208,9 @@ class Autostart:
                 state.card = card_of(parents[one.parent])
                 if state.obstacle != inactive[one].waits_for:
                     state.obstacle = inactive[one].waits_for
-                    state.tries, state.due = 0, self._clock()
+                    state.due = self._clock()
+                    if state.given_up:
+                        state.tries = 0
             self._absent = tuple(
                 NotStarted(
                     uuid=one.uuid, parent=one.parent, detail=_absence(mdev), tries=0, waits=True

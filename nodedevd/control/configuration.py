@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """how long a driver may take for a write until it counts as hanging"""
     confirm_seconds: Seconds = 10.0
     """how long the tree may take to show a change"""
-    lock_seconds: Seconds = 10.0
+    lock_seconds: Seconds = 30.0
     """how long a change waits for another one of the same card"""
     idle_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 30.0
     """after how long without a client, and without anything to do, the service ends; 0: never"""

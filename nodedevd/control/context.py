@@ -83,5 +83,6 @@ class Context:
         """Open the directories. Raises OSError, UnsafePath."""
         Directory(self.directory).close()
         self.journal = Journal(Directory(os.path.join(self.directory, "journal")))
-        self.records = Records(Directory(os.path.join(self.directory, "records")))
+        records = Directory(os.path.join(self.directory, "records"))
+        self.records = Records(records, self.sysroot.root)
         self.locks = Locks(Directory(os.path.join(self.directory, "locks")), self.pause)

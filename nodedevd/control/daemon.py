@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -22,7 +21,7 @@ from nodedevd import __version__, descriptors, systemd
 from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
 from nodedevd.actions.requests import Request
 from nodedevd.control import polkit
-from nodedevd.control.acting import Acting
+from nodedevd.control.acting import STATE, Acting
 from nodedevd.control.asker import Asker, asker_of, this_process
 from nodedevd.control.authorise import AuthorisedService, Authoriser
 from nodedevd.control.autostart import Autostart
@@ -50,6 +49,8 @@ LOOKS: Final = 8
 """Threads for what changes nothing, and as many for root's; one user has half of them."""
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for changes in progress; the next start takes up what is left of them."""
+RECOVER_SECONDS: Final = 30.0
+"""How long a start waits for interrupted changes to be taken up."""
 _ANSWER_LOOKS: Final = 100
 _ANSWER_SECONDS: Final = 1.0
 """How long a stop waits for the answers to be sent; calls that were never begun get none."""
@@ -89,7 +90,12 @@ class ControlDaemon:
         if clients < 1:
             raise TooFewDescriptors(descriptors.raise_limit())
         Sysroot(options.sysroot).check()
-        view = View(options.sysroot, options.reader, daemon=not options.scan)
+        view = View(
+            options.sysroot,
+            options.reader,
+            daemon=not options.scan,
+            directory=os.path.join(os.path.abspath(options.sysroot), STATE),
+        )
         self._acting = Acting(options.sysroot, configuration=self._configuration, view=view)
         self._autostart_directory = os.path.join(os.path.abspath(options.sysroot), AUTOSTART)
         self._autostart = Autostart(
@@ -111,17 +117,16 @@ class ControlDaemon:
         self._busy_until = time.monotonic()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; when systemd starts it again, until it is idle.
+        """Serve until SIGTERM, SIGINT or SIGHUP; when systemd starts it again, until it is idle.
 
         Raises SocketInUse, BadSocketPath, NodedevError, OSError.
         """
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)
         try:
             self._listener = self._open()
-            # What a killed service has left is taken up before anybody asks for more.
-            await self._in_thread(self._acting.recover)
+            await self._recover()
             self._serve(self._listener)
             await self._stop.wait()
             log.info("stopping")
@@ -220,14 +225,21 @@ class ControlDaemon:
         systemd.notify("WATCHDOG=1")
         asyncio.get_running_loop().call_later(interval / 2, self._feed_watchdog, interval)
 
-    async def _in_thread(self, function: Callable[[], None]) -> None:
-        """Run what blocks; a stop does not wait for it."""
-        future = self._looks.run(0, function)
+    async def _recover(self) -> None:
+        """Take up what a killed service has left, before anybody asks for more.
+
+        A driver can hang in that, too. Then only its card waits: it stays locked.
+        """
+        future = self._looks.run(0, self._acting.recover)
         stop = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait((future, stop), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (future, stop), timeout=RECOVER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
         stop.cancel()
         if future.done():
             future.result()
+        elif not self._stop.is_set():
+            log.warning("an interrupted change is still being taken up: a driver does not answer")
 
     async def _close(self) -> None:
         self._autostart.stop()

@@ -20,13 +20,20 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Mirror:
-    """Follows a daemon until the connection is lost; then it has ended, for good.
+    """Follows a daemon until the connection is lost; then it has ended, for good."""
 
-    Raises NoDaemon, and what else a client raises.
-    """
+    def __init__(self, client: Client, offset: Callable[[str], int]) -> None:
+        """Begin.
 
-    def __init__(self, client: Client) -> None:
+        Args:
+            client: A client of the daemon.
+            offset: What is added to the generations of an instance; see `Generations`.
+
+        Raises NoDaemon, and what else a client raises.
+        """
         self._client = client
+        self._offset_of = offset
+        self._offset = 0
         self._changed = threading.Condition()
         self._snapshot = Snapshot()
         self._instance = ""  # of the daemon; none while devices are missing
@@ -53,7 +60,8 @@ class Mirror:
         instance, generation = self._position(seconds)
 
         def is_there() -> bool:
-            return self._instance == instance and self._snapshot.generation >= generation
+            known = self._snapshot.generation - self._offset
+            return self._instance == instance and known >= generation
 
         if not self.wait(is_there, max(0.0, until - time.monotonic())):
             raise TimedOut("the devices of the daemon", seconds)
@@ -92,9 +100,9 @@ class Mirror:
                     self._changed.notify_all()
         except NodedevError as raised:
             error = raised
-        except Exception:
+        except Exception as raised:
             _log.exception("cannot follow the daemon")
-            error = ConnectionLost(self._client.path or "", "a defect")
+            error = ConnectionLost(self._client.path or "", str(raised))
         finally:
             with self._changed:
                 self._ended = error
@@ -108,7 +116,8 @@ class Mirror:
         elif self._loading is not None:
             if event.event == "ready":
                 devices, self._loading = self._loading.values(), None
-                self._snapshot = Snapshot(devices, generation=event.generation)
+                self._offset = self._offset_of(event.instance)
+                self._snapshot = Snapshot(devices, generation=event.generation + self._offset)
                 self._instance = event.instance
             elif device is None:
                 self._loading.pop(name, None)
@@ -121,4 +130,4 @@ class Mirror:
                 changes=0,
                 errors=(),
                 shared_names={},
-            ).numbered(event.generation)
+            ).numbered(event.generation + self._offset)

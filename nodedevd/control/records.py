@@ -2,12 +2,16 @@
 
 A record is written and forgotten only while the card of its device is locked, so it is never
 compared with a tree that is older than the device.
+
+The UUID of an mdev and the path of a function are used again, also while nobody looks. The kernel
+gives each directory in sysfs an inode of its own, so that of the device is kept along.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import msgspec
@@ -15,6 +19,7 @@ import msgspec
 from nodedevd.actions.functions import settings_of
 from nodedevd.actions.ownership import Record
 from nodedevd.control.directory import Directory
+from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
 from nodedevd.model.device import Device
@@ -27,13 +32,17 @@ class Kept(msgspec.Struct, frozen=True):
     card: str
     """name of the device's card, which may be gone"""
     record: Record
+    inode: int | None = None
+    """of the device's directory in sysfs when the record was written"""
 
 
 class Records:
     """The records."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, root: str = "/") -> None:
+        """Take the directory that they are in, and the sysroot."""
         self._directory = directory
+        self._root = root.rstrip("/")
 
     def all(self) -> dict[str, Record]:
         """Return all records by subject, also those of devices that are gone. Raises OSError."""
@@ -41,11 +50,16 @@ class Records:
 
     def living(self, snapshot: Snapshot) -> dict[str, Record]:
         """Return the records of devices that the tree still shows as theirs. Raises OSError."""
-        return living(self.all(), snapshot)
+        return {
+            kept.record.subject: kept.record
+            for _, kept in self._kept()
+            if self._lives(kept, snapshot)
+        }
 
     def put(self, record: Record, card: str) -> None:
         """Keep a record, in place of one of the same subject. Raises OSError."""
-        self._directory.replace(_name(record.subject), msgspec.json.encode(Kept(card, record)))
+        kept = Kept(card, record, self._inode(record.subject))
+        self._directory.replace(_name(record.subject), msgspec.json.encode(kept))
 
     def forget(self, subject: str) -> None:
         """Forget a record, if there is one. Raises OSError."""
@@ -68,19 +82,28 @@ class Records:
         for name, kept in self._kept():
             record = kept.record
             older = record.subject in subjects and record.generation <= snapshot.generation
-            if (kept.card in cards or older) and not lives(record, snapshot):
+            if (kept.card in cards or older) and not self._lives(kept, snapshot):
                 self._directory.remove(name)
+
+    def _lives(self, kept: Kept, snapshot: Snapshot) -> bool:
+        """Return whether a record is that of the device which the tree shows."""
+        inode = None if kept.inode is None else self._inode(kept.record.subject)
+        # A device that is gone by now is for the tree to say.
+        return inode in (None, kept.inode) and lives(kept.record, snapshot)
+
+    def _inode(self, subject: str) -> int | None:
+        """Return the inode of a device's directory; None if it has none, or cannot be seen."""
+        path = subject if subject.startswith("/") else f"{MDEV_DEVICES}/{subject}"
+        try:
+            return os.stat(f"{self._root}{path}").st_ino
+        except OSError:
+            return None
 
     def _kept(self) -> Iterator[tuple[str, Kept]]:
         for name in self._directory.names():
             # Without a readable record a device counts as somebody else's, which keeps it safe.
             with suppress(msgspec.MsgspecError):
                 yield name, msgspec.json.decode(self._directory.read(name) or b"", type=Kept)
-
-
-def living(records: Mapping[str, Record], snapshot: Snapshot) -> dict[str, Record]:
-    """Return the records of devices that the tree still shows as theirs."""
-    return {subject: record for subject, record in records.items() if lives(record, snapshot)}
 
 
 def lives(record: Record, snapshot: Snapshot) -> bool:

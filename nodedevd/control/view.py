@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from nodedevd.actions.plan import Expected
 from nodedevd.client import Client
+from nodedevd.control.generations import Generations
 from nodedevd.control.mirror import Mirror
 from nodedevd.control.newest import with_newest_values
 from nodedevd.control.scans import Scans
@@ -43,14 +44,23 @@ class View:
         source: where the last tree came from.
     """
 
-    def __init__(self, root: str = "/", path: str | None = None, *, daemon: bool = True) -> None:
+    def __init__(
+        self,
+        root: str = "/",
+        path: str | None = None,
+        *,
+        daemon: bool = True,
+        directory: str | None = None,
+    ) -> None:
         """Look at nothing yet.
 
         Args:
             root: The sysroot.
             path: Socket of the daemon; by default those that clients try.
             daemon: Whether to look for one.
+            directory: Where it is kept which daemon was followed last; see `Generations`.
         """
+        self._offset = _none if directory is None else Generations(directory).offset
         self.source: Literal["daemon", "scan"] = "scan"
         self._root = Sysroot(root).root
         self._path = path
@@ -193,7 +203,7 @@ class View:
                     self._say(f"the daemon serves {served}, and not {self._root}")
                     client.close()
                     return None
-                self._mirror = Mirror(client)
+                self._mirror = Mirror(client, self._offset)
             except BaseException:
                 client.close()
                 raise
@@ -215,3 +225,7 @@ class View:
         if why != self._reported:
             self._reported = why
             _log.warning("scanning %s, since the daemon cannot be asked: %s", self._root, why)
+
+
+def _none(instance: str) -> int:
+    return 0

@@ -32,7 +32,7 @@ from nodedevd.errors import (
     StillWriting,
 )
 from nodedevd.varlink import encode_call
-from tests.support.controlling import COMMAND, SOCKET, activated, controlling
+from tests.support.controlling import COMMAND, PATIENT, SOCKET, activated, controlling
 from tests.support.fifo_kernel import FifoKernel, fifo_kernel
 from tests.support.running import PATIENCE_SECONDS, started
 
@@ -136,7 +136,7 @@ def test_driver_that_hangs_costs_its_card_and_is_shown(host: FifoKernel, tmp_pat
     """The client is answered in time, others are refused, and the end is told in the log."""
     path = host.create_path()
     host.hang(path)
-    limits = "[limits]\nwrite_seconds = 0.2\nlock_seconds = 0.1\n"
+    limits = f"{PATIENT}write_seconds = 0.2\nlock_seconds = 0.1\n"
     with (
         controlling(tmp_path, host.root, configuration=limits) as service,
         Control(str(tmp_path / SOCKET)) as control,
@@ -252,7 +252,7 @@ def test_idle_service_ends_and_a_busy_one_does_not(host: FifoKernel, tmp_path: P
 def test_hanging_write_keeps_the_service(host: FifoKernel, tmp_path: Path) -> None:
     """Its client has its answer and is gone; the service waits to confirm the change."""
     host.hang(host.create_path())
-    text = "[limits]\nidle_seconds = 0.3\nwrite_seconds = 0.1\n"
+    text = f"{PATIENT}idle_seconds = 0.3\nwrite_seconds = 0.1\n"
     service = activated(tmp_path, host.root, text)
     try:
         with Control(str(tmp_path / SOCKET)) as control, pytest.raises(StillWriting):
@@ -278,7 +278,10 @@ def test_service_of_a_socket_of_its_own_does_not_end(host: FifoKernel, tmp_path:
         service.process.wait(1.0)
 
 
-def test_stop_waits_for_a_change_in_progress(host: FifoKernel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_stop_waits_for_a_change_in_progress(
+    host: FifoKernel, tmp_path: Path, signum: signal.Signals
+) -> None:
     """Its client gets the answer, and only then the service ends."""
     path = host.create_path()
     host.hang(path)
@@ -292,7 +295,7 @@ def test_stop_waits_for_a_change_in_progress(host: FifoKernel, tmp_path: Path) -
         thread = threading.Thread(target=create)
         thread.start()
         until(lambda: journal(host))
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signum)
         service.wait_logged("stopping")
         host.resume(path)
         thread.join(PATIENCE_SECONDS)
@@ -332,7 +335,12 @@ def test_start_after_a_crash_takes_up_what_was_in_progress(
 ) -> None:
     """Nothing half is left: all is undone, or all is there with its owner."""
     environment = {"NODEDEVD_CONTROL_STOP_AT": point}
-    arguments = ("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET))
+    file = tmp_path / "patient.toml"
+    file.write_text(PATIENT)
+    arguments = [
+        *("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET)),
+        *("--config", str(file)),
+    ]
     with started(tmp_path, *arguments, environment=environment, command=COMMAND) as service:
         service.wait_notified("READY=1")
         with Control(str(tmp_path / SOCKET)) as control, pytest.raises(NodedevError):
@@ -347,6 +355,40 @@ def test_start_after_a_crash_takes_up_what_was_in_progress(
         until(lambda: len(host.mdevs) == len(made))
         assert len(made) in (0, 2)
         assert {one.owner for one in made} <= {"vm-7"}
+
+
+def test_recovery_that_hangs_costs_its_card_alone(host: FifoKernel, tmp_path: Path) -> None:
+    """The service is ready all the same, shows it, and takes it up when the driver answers."""
+    environment = {"NODEDEVD_CONTROL_STOP_AT": "confirming"}
+    arguments = ("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET))
+    with started(tmp_path, *arguments, environment=environment, command=COMMAND) as service:
+        service.wait_notified("READY=1")
+        with Control(str(tmp_path / SOCKET)) as control, pytest.raises(NodedevError):
+            control.create("mtty-1", uuid=UUID)
+        assert service.wait_ended() == -signal.SIGKILL
+    host.wait_removable(UUID)
+    # What was made is not what it should be: it is undone, and that hangs.
+    [entry] = (host.root / "run/nodedevd/control/journal").iterdir()
+    entry.write_text(entry.read_text().replace('"phase":"confirming"', '"phase":"undoing"'))
+    entry.write_text(entry.read_text().replace('"index":1', '"index":0'))
+    remove = f"{host.parent}/{UUID}/remove"
+    host.hang(remove)
+    script = (
+        "import nodedevd.control.daemon as daemon, nodedevd.control.__main__ as main;"
+        "daemon.RECOVER_SECONDS = 0.5; main.main()"
+    )
+    command = (sys.executable, "-c", script)
+    with started(tmp_path, *arguments, command=command) as service:
+        service.wait_notified("READY=1")
+        service.wait_logged("an interrupted change is still being taken up")
+        with Control(str(tmp_path / SOCKET)) as control:
+            [progress] = control.get_status().in_progress
+            assert UUID in progress.step
+            host.resume(remove)
+            until(lambda: not journal(host))
+            until(lambda: not host.mdevs)
+            assert control.create("mtty-1").devices
+        assert service.stop() == 0
 
 
 def test_change_that_is_not_confirmed_is_undone(host: FifoKernel, tmp_path: Path) -> None:

@@ -180,6 +180,31 @@ def test_daemon_comes_and_goes(host: Host) -> None:
             assert view.snapshot().at(function) is None
 
 
+def test_daemon_that_starts_again_counts_on(host: Host) -> None:
+    """No tree has the generation of an earlier one, whichever process looks at it."""
+    state = host.directory / "state"
+
+    def generations() -> list[int]:
+        """Return the daemon's own generation, and that of two views, one after the other."""
+        with Client(host.socket) as client:
+            found = [client.snapshot(names=["computer"]).generation]
+        for _ in range(2):
+            view = View(str(host.root), host.socket, directory=str(state))
+            with closing(view):
+                found.append(view.snapshot().generation)
+                assert view.source == "daemon"
+        return found
+
+    seen: set[int] = set()
+    for number in range(3):
+        with running(host.directory, host.root, "--events", "none"):
+            own, first, second = generations()
+        assert first == second
+        assert (first == own) is (number == 0)
+        assert first > max(seen, default=0)
+        seen.add(first)
+
+
 def test_daemon_killed_while_a_change_is_waited_for(host: Host) -> None:
     """The host is scanned from then on, and the change is confirmed."""
     expected = Expected(path=f"{host.parent}/{UUID}", active=True)

@@ -16,11 +16,14 @@ import msgspec
 import pytest
 
 from nodedevd.client import Client
+from nodedevd.host.processes import scan_processes
 from nodedevd.questions.in_use import Use, read_usage
+from tests.support.alone import alone_with
 from tests.support.holder import DEV_FULL, holding
 from tests.support.running import REPOSITORY, started
 from tests.support.this_host import nodedevctl, on
 from tests.support.vfio_host import UUID, Host
+from tests.support.zram import ZRAM, zram
 
 pytestmark = [pytest.mark.needs("device nodes"), pytest.mark.usefixtures("dev_full_alone")]
 
@@ -139,3 +142,20 @@ def test_user_is_told_that_a_device_is_open_but_not_by_whom(host: Host, tmp_path
                 capture_output=True,
             ).stdout
         assert msgspec.json.decode(told, type=Use) == msgspec.structs.replace(use, holders=())
+
+
+@pytest.mark.needs("zram")
+def test_block_device_that_a_process_holds_is_told_from_a_character_device() -> None:
+    """By its number, in whatever mount namespace; the two kinds have numbers of their own."""
+    with alone_with(ZRAM), zram() as name:
+        path = f"/sys/devices/virtual/block/{name}"
+        major, minor = Path(path, "dev").read_text().strip().split(":")
+        number = os.makedev(int(major), int(minor))
+        script = f"mount -t tmpfs -o dev tmpfs /mnt; mknod /mnt/disk b {major} {minor};"
+        script += 'exec "$0" "$@"'
+        before = ["unshare", "--mount", "sh", "-ec", script]
+        with holding("/mnt/disk", flags="os.O_RDONLY", before=before) as pid:
+            found = scan_processes({}, blocks={path: number}).open_files
+            assert pid in {one.process.pid for one in found if path in one.nodes}
+            found = scan_processes({path: number}).open_files
+            assert pid not in {one.process.pid for one in found}

@@ -25,10 +25,10 @@ from tests.support.needs import UDEVD
 from tests.support.real_devices import others_may_change
 from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, started
 from tests.support.watcher import Watcher, devices_by_scan, devices_of_daemon
+from tests.support.zram import ZRAM, zram
 
 pytestmark = pytest.mark.needs("namespaces")
 
-ZRAM = Path("/sys/class/zram-control")
 MAC, PEER_MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
 V0, V1 = "net_v0_52_54_00_00_00_01", "net_v1_52_54_00_00_00_02"
 PAIR = f"link add v0 address {MAC} type veth peer name v1 address {PEER_MAC}"
@@ -288,16 +288,6 @@ def zram_control() -> Iterator[None]:
     """Keep the numbers of zram devices to this test: a number that is free is given again."""
     with alone_with(ZRAM):
         yield
-
-
-@contextmanager
-def zram() -> Iterator[str]:
-    """Make a zram device and return its kernel name; it is gone in the end."""
-    number = (ZRAM / "hot_add").read_text().strip()
-    try:
-        yield f"zram{number}"
-    finally:
-        (ZRAM / "hot_remove").write_text(number)
 
 
 @pytest.mark.needs("zram")

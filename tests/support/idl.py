@@ -62,7 +62,7 @@ def in_code(type_: inspect.Type, text: str) -> str:
             return "float"
         case inspect.RawType():
             return text
-        case inspect.CustomType() if type_.cls is object:
+        case inspect.AnyType():
             return "object"
     raise AssertionError(f"Varlink has no type for {type_}")
 

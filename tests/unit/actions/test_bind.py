@@ -111,6 +111,15 @@ def test_function_goes_back_to_the_driver_that_matches(host: PciHost, disk: str)
     assert host.records == {}
 
 
+def test_answer_waits_until_the_tree_has_lost_the_driver(host: PciHost, disk: str) -> None:
+    """Which driver comes is not known beforehand."""
+    host.carry_out(bind())
+    [expected] = host.plan(unbind()).expected
+    assert not expected.met(host.snapshot())
+    host.carry_out(unbind())
+    assert expected.met(host.snapshot())
+
+
 def test_function_without_driver_is_bound(host: PciHost) -> None:
     """There is nothing to unbind."""
     path = host.function(FIRST, group=5)

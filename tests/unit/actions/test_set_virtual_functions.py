@@ -17,6 +17,7 @@ from nodedevd.errors import (
     NotPossible,
     OwnedByOther,
 )
+from nodedevd.model.snapshot import Snapshot
 from tests.support.pci_host import PF, SRIOV_MANAGE, PciHost
 from tests.support.played_kernel import mdev_card, small_card, vendor_card
 from tests.support.trees import Tree
@@ -95,6 +96,21 @@ def test_number_that_is_so_already_needs_no_step(host: PciHost, number: int) -> 
     """It is success, whoever made them."""
     host.card(number)
     assert host.carry_out(request(number)).steps == ()
+
+
+def test_answer_waits_until_the_tree_has_all_functions_or_none(host: PciHost) -> None:
+    """Their events come one after the other, before or after that of the card."""
+    host.card(2)
+    two, none = host.snapshot(), host.plan(request(0, force=True)).expected
+    [expected] = host.plan(request(2)).expected
+    assert expected.met(two)
+    one = Snapshot(device for device in two if device.sysname != "0000:01:00.2")
+    assert not expected.met(one)
+    host.kernel.write(f"{host.tree.resolve(PF)}/sriov_numvfs", "0")
+    zero = host.snapshot()
+    late = [device for device in two if device.sysname == "0000:01:00.2"]
+    assert [each.met(zero) for each in none] == [True]
+    assert [each.met(Snapshot([*zero, *late])) for each in none] == [False]
 
 
 @pytest.mark.parametrize("name", [NAME, PF, "/sys/devices/pci0000:00/0000:01:00.0"])

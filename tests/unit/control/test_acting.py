@@ -18,6 +18,7 @@ from nodedevd.control.view import View
 from nodedevd.errors import (
     REPLIED,
     InvalidParameter,
+    MadeByOther,
     NodedevError,
     NotPossible,
     StepFailed,
@@ -228,3 +229,26 @@ def test_records_of_one_change_are_each_of_their_card(kernel: PlayedKernel, make
         kernel.write(f"{device.path}/remove", "1")
         records.forget_gone(tree_of(kernel), [device.parent or ""])
         assert device.sysname not in records.all()
+
+
+def test_uuid_that_somebody_else_uses_again_is_his(
+    kernel: PlayedKernel, make: Make, tmp_path: Path
+) -> None:
+    """Although nobody looked between the removal of ours and the creation of his."""
+    mtty = mtty_parent(kernel)
+    acting = make()
+    acting.act(Create(type="mtty-1", uuid=UUID, owner="vm-7"), ASKER)
+    former = tmp_path / mtty.lstrip("/") / UUID
+    # In sysfs no directory gets the inode of an earlier one.
+    inode = former.stat().st_ino
+    kernel.write(f"{mtty}/{UUID}/remove", "1")
+    kept: list[Path] = []
+    kernel.write(f"{mtty}/mdev_supported_types/mtty-1/create", UUID)
+    while former.stat().st_ino == inode:
+        kernel.write(f"{mtty}/{UUID}/remove", "1")
+        kept.append(tmp_path / f"kept-{len(kept)}")
+        kept[-1].mkdir()
+        kernel.write(f"{mtty}/mdev_supported_types/mtty-1/create", UUID)
+    with pytest.raises(MadeByOther):
+        acting.act(Remove(name=UUID, owner="vm-7"), ASKER)
+    assert [one.origin for one in acting.made().devices] == ["other"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from nodedevd.control import polkit
 from nodedevd.control.configuration import (
     BadConfiguration,
     Configuration,
@@ -14,6 +16,7 @@ from nodedevd.control.configuration import (
     parse_configuration,
     read_configuration,
 )
+from tests.support.running import REPOSITORY
 
 
 def test_absent_file_has_the_defaults(tmp_path: Path) -> None:
@@ -106,3 +109,27 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, data: bytes) -> Non
     path.write_bytes(data)
     with pytest.raises(BadConfiguration):
         read_configuration(str(path))
+
+
+def test_page_has_the_defaults_and_the_permissions() -> None:
+    """docs/control.md has every limit with its default, and what polkit is asked for."""
+    page = (REPOSITORY / "docs" / "control.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| `")
+    ]
+    settings = {
+        name: row[1] for row in rows if len(row) == 3 for name in re.findall(r"`(\w+)`", row[0])
+    }
+    limits = Limits()
+    for name in Limits.__struct_fields__:
+        assert settings[name] == f"{getattr(limits, name):g}"
+    described = {
+        method: tuple(re.findall(r"`(\w+)`", row[1]))
+        for row in rows
+        if len(row) == 2
+        for method in re.findall(r"`(\w+)`", row[0])
+        if method in polkit.PERMISSIONS
+    }
+    assert described == dict(polkit.PERMISSIONS)

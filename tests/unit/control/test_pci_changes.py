@@ -11,7 +11,6 @@ import pytest
 
 from nodedevd.actions.answers import Outcome
 from nodedevd.actions.requests import Bind, SetVirtualFunctions, Unbind
-from nodedevd.control.records import living
 from nodedevd.errors import DeviceInUse, StepFailed, StillWriting
 from tests.support.acting_host import ActingHost, Killed
 from tests.support.pci_host import NVME, PF, PciRequest, state_of
@@ -80,7 +79,7 @@ def test_record_of_what_somebody_else_has_changed_is_void(host: ActingHost) -> N
     path = card(host)
     for number in ("0", "4"):
         host.kernel.write(f"{path}/sriov_numvfs", number)
-    assert living(host.context.records.all(), host.pci.snapshot()) == {}
+    assert host.context.records.living(host.pci.snapshot()) == {}
 
 
 # -- killed ----------------------------------------------------------------------------

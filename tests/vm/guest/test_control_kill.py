@@ -63,15 +63,16 @@ def definition() -> object:
     return FILE.exists() and FILE.read_text()
 
 
-def function() -> object:
-    """Return the profile of the last function, and the driver it has and is reserved for."""
-    last = Function(number() - 1)
-    driver = last.path / "driver"
-    return (
-        last.current() if (last.path / "nvidia").exists() else None,
-        driver.exists() and driver.resolve().name,
-        (last.path / "driver_override").read_text(),
-    )
+def profile() -> object:
+    """Return the profile of the first function."""
+    return Function(0).current()
+
+
+def driver() -> object:
+    """Return the driver that the second function has, and the one it is reserved for."""
+    link = Function(1).path / "driver"
+    override = (Function(1).path / "driver_override").read_text()
+    return (link.exists() and link.resolve().name, override)
 
 
 def number() -> int:
@@ -79,11 +80,11 @@ def number() -> int:
     return int((CARD / "sriov_numvfs").read_text())
 
 
-LAST = "pci_{last}"
+FIRST, SECOND = "first", "second"
 CREATE = Create(type="mtty-2", names=["mtty"], uuid=UUID, owner="vm-1", attributes=ON)
 DEFINE = Define(type="mtty-2", parent="mtty", uuid=UUID, attributes=ON)
-PROFILE = Create(type=TYPE, names=[LAST], owner="vm-1")
-BIND = Bind(name=LAST, driver="vfio-pci", group=True, owner="vm-1")
+PROFILE = Create(type=TYPE, names=[FIRST], owner="vm-1")
+BIND = Bind(name=SECOND, driver="vfio-pci", group=True, owner="vm-1")
 
 CASES = {
     "create": Case(CREATE, (), mdev),
@@ -94,13 +95,13 @@ CASES = {
     "stop": Case(Stop(name=UUID), (DEFINE, Start(name=UUID)), mdev),
     "modify": Case(Modify(name=UUID, type="mtty-1"), (DEFINE,), definition),
     "set-autostart": Case(SetAutostart(name=UUID, autostart=True), (DEFINE,), definition),
-    "create-vgpu": Case(PROFILE, (), function),
-    "remove-vgpu": Case(Remove(name=LAST, owner="vm-1"), (PROFILE,), function),
+    "create-vgpu": Case(PROFILE, (), profile),
+    "remove-vgpu": Case(Remove(name=FIRST, owner="vm-1"), (PROFILE,), profile),
     "set-virtual-functions": Case(
         SetVirtualFunctions(name=CARD_NAME, number=1, force=True), (), number
     ),
-    "bind": Case(BIND, (), function),
-    "unbind": Case(Unbind(name=LAST, group=True, owner="vm-1"), (BIND,), function),
+    "bind": Case(BIND, (), driver),
+    "unbind": Case(Unbind(name=SECOND, group=True, owner="vm-1"), (BIND,), driver),
 }
 
 
@@ -121,12 +122,13 @@ def restore() -> None:
     if number() != 2:
         vm.write(CARD / "sriov_numvfs", "0")
         vm.write(CARD / "sriov_numvfs", "2")
-    for one in map(Function, range(2)):
-        if not (one.path / "nvidia").exists():
-            if (one.path / "driver").exists():
-                vm.write(one.path / "driver/unbind", one.address)
-            bind(one)
-        one.set("0")
+    first, second = map(Function, range(2))
+    if not (first.path / "nvidia").exists():
+        bind(first)
+    first.set("0")
+    vm.write(second.path / "driver_override", "\n")
+    if (second.path / "driver").exists():
+        vm.write(second.path / "driver/unbind", second.address)
 
 
 def points(case: Case, acting: Acting) -> list[str]:
@@ -138,13 +140,13 @@ def points(case: Case, acting: Acting) -> list[str]:
 
 
 def named(request: Request, **changes: object) -> Request:
-    """Return a request for the last function there is."""
+    """Return a request for the functions that there are."""
     fields = {name: getattr(request, name) for name in request.__struct_fields__}
-    last = Function(1).name
-    if fields.get("name") == LAST:
-        fields["name"] = last
-    if fields.get("names") == [LAST]:
-        fields["names"] = [last]
+    names = {FIRST: Function(0).name, SECOND: Function(1).name}
+    if fields.get("name") in names:
+        fields["name"] = names[fields["name"]]
+    if fields.get("names") == [FIRST]:
+        fields["names"] = [names[FIRST]]
     return type(request)(**{**fields, **changes})
 
 

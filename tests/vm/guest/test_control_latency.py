@@ -31,6 +31,7 @@ def test_answers_of_both_are_timed() -> None:
     ours: dict[str, list[float]] = {"create": [], "remove": []}
     theirs: dict[str, list[float]] = {"start": [], "stop": []}
     with control.enabled() as client:
+        client.get_status()  # systemd starts the service
         for one in [vm.new_uuid() for _ in range(ROUNDS)]:
             ours["create"].append(seconds(partial(client.create, "mtty-2", ["mtty"], uuid=one)))
             ours["remove"].append(seconds(partial(client.remove, one)))

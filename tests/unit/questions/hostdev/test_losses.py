@@ -323,6 +323,21 @@ def test_interfaces_that_lie_on_each_other_end(tree: Tree, nic: str) -> None:
     assert used() == ["eth0 is a part of br0", "eth0 is a part of br1"]
 
 
+@pytest.mark.parametrize("below", ["", "/virtio3"])
+def test_interface_in_another_namespace_is_used(tree: Tree, nic: str, below: str) -> None:
+    """Sysfs keeps the directory of a device's interfaces, and lists those of one namespace."""
+    routes(tree)
+    path = tree.resolve(HBA) + below
+    if below:
+        tree.device(path, bus="virtio")
+    tree.directory(f"{path}/net")
+    if not below:
+        assert used() == []  # one interface is here
+        tree.remove(nic)
+    name = path.rpartition("/")[2]
+    assert used() == [f"an interface of {name} is in another network namespace"]
+
+
 def test_unknown_addresses_are_said_to_be_unknown(tree: Tree, nic: str) -> None:
     """An unknown address is not a missing one."""
     note = "whether the host uses a lost interface is unknown: addresses cannot be read"
