@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -W error -n auto --dist worksteal
 # make run ONCE=1 ends by itself, as it does where there is no terminal.
 ONCE ?=
 # Debian's packages with the tools some tests run.
-TEST_PACKAGES := pciutils pci.ids systemd libvirt-daemon virtinst mdevctl umockdev udev iproute2 \
+TEST_PACKAGES := dbus-daemon pciutils pci.ids systemd libvirt-daemon virtinst mdevctl umockdev udev iproute2 \
 	libvirt-clients python3-libvirt qemu-system-x86
 PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$one >/dev/null && $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,7 +18,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     generation: int
-    """of the tree; give it, or a later one of the same devices, to change what was made"""
+    """of the tree, or at which a device that existed already was made; give it to change that
+    device only while it is the same one"""
     devices: tuple[Device, ...]
     """those that the action is about, as `Describe` gives them; what was removed is not there"""
     steps: tuple[str, ...]
@@ -26,6 +27,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     plan: tuple[Step, ...]
     """the same steps as data"""
     dry_run: bool
+    """whether nothing was done"""
     notes: tuple[str, ...] = ()
     """sentences for people: what the plan could not make sure of"""
 
@@ -43,6 +45,7 @@ class InProgress(msgspec.Struct, frozen=True, kw_only=True):
     hangs: bool
     """whether the driver has not answered within the limit"""
     uid: int
+    """user who asked for it"""
     pid: int
     """process that asked for it"""
 
@@ -55,6 +58,7 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     action: Action | None
     """null for an entry of the journal that cannot be read"""
     cards: tuple[str, ...]
+    """names of the cards that it is about"""
     left: tuple[str, ...]
     """steps that were not undone, in words, with why"""
     since: str | None
@@ -70,6 +74,7 @@ class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     """what it waits for, or why it could not be started"""
     tries: int
+    """attempts so far"""
     waits: bool
     """whether it will be tried again"""
 
@@ -78,6 +83,7 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the control service."""
 
     version: str
+    """of nodedevd"""
     pid: int
     sysroot: str
     started: str
@@ -85,6 +91,7 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["daemon", "scan"]
     """whether its tree is the daemon's, or from scans of its own"""
     clients: int
+    """connected now"""
     changes: int
     """made since the start"""
     failures: int
@@ -94,7 +101,7 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
     not_started: tuple[NotStarted, ...]
-    configuration: dict[str, object]
+    configuration: dict[str, Any]
     """what holds of control.toml, defaults included"""
 
 
@@ -104,7 +111,9 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """of the device in the tree"""
     origin: Origin
+    """who made it: a client, a start of a definition, a hook for a domain, a layout, or others"""
     owner: str | None = None
+    """the word that its maker gave"""
     uid: int | None = None
     """user who asked for it; null if nodedevd did not make it"""
     type: str | None = None

@@ -26,20 +26,14 @@ from nodedevd.actions.places import (
 )
 from nodedevd.actions.plan import CreateMdev, Expected, Plan, SetProfile, Step
 from nodedevd.actions.requests import Attribute, Create
-from nodedevd.errors import (
-    Conflict,
-    InvalidParameter,
-)
+from nodedevd.errors import Conflict, InvalidParameter
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.fits import CardType, Place, fits
-from nodedevd.questions.vgpus import (
-    card_of,
-    type_of,
-)
+from nodedevd.questions.vgpus import card_of, type_of
 
 
 class _Made(NamedTuple):
@@ -56,7 +50,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Create) -> Plan:
     Cards with most room come first, as in `fits`, and each is filled before the next one. Where
     the drivers do not say whether there is room, it is tried.
 
-    Raises NoSuchDevice, NoSuchType, NoRoom, Conflict, OwnedByOther, NotPossible.
+    Raises NoSuchDevice, NoSuchType, NoRoom, Conflict, OwnedByOther, NotPossible, InvalidParameter.
     """
     if request.names is not None and not request.names:
         raise InvalidParameter("names", "give at least one name, or leave them out for anywhere")
@@ -81,7 +75,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Create) -> Plan:
     made = [_make(snapshot, facts, request, place, uuids) for place in places]
     return Plan(
         action="create",
-        cards=tuple(sorted({card_of(_device(snapshot, place.name)) for place in places})),
+        cards=tuple(sorted({card_of(snapshot.lookup(place.name)) for place in places})),
         steps=tuple(step for one in made for step in one.steps),
         expected=tuple(one.expected for one in made),
         records=tuple(one.record for one in made),
@@ -131,13 +125,19 @@ def _already_set(
         return None
     device, current = held[0]
     record = living_record(facts.records, device.path or "", current.id)
-    owned = record is not None and record.owner is not None and record.owner == request.owner
-    if len(held) == 1 and owned and type_matches(request.type, current.id, current.name):
+    if (
+        len(held) == 1
+        and record is not None
+        and record.owner is not None
+        and record.owner == request.owner
+        and type_matches(request.type, current.id, current.name)
+    ):
         return Plan(
             action="create",
             cards=(),
             steps=(),
             expected=(Expected(path=device.path, profile=True, type=current.id),),
+            generation=record.generation,
             notes=(f"{device.name} had the profile already",),
         )
     detail = (
@@ -157,7 +157,7 @@ def _make(
     place: Place,
     uuids: Iterator[str],
 ) -> _Made:
-    device = _device(snapshot, place.name)
+    device = snapshot.lookup(place.name)
     path, attributes = device.path or "", request.attributes or []
     if place.framework == "vendor-vfio":
         writes = attributes_of_function(device.name, path, attributes)
@@ -172,7 +172,7 @@ def _make(
     )
     definition = _definition(place.type, attributes)
     steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)
-    expected = Expected(path=mdev, active=True, type=place.type)
+    expected = Expected(path=mdev, uuid=uuid, active=True, type=place.type)
     return _Made(steps, expected, facts.record(uuid, "client", request.owner, place.type))
 
 
@@ -182,10 +182,6 @@ def _definition(type_id: str, attributes: Iterable[Attribute]) -> Definition:
         autostart=False,
         attributes=tuple(MdevAttribute(one.name, one.value) for one in attributes),
     )
-
-
-def _device(snapshot: Snapshot, name: str) -> Device:
-    return snapshot.lookup(name)
 
 
 def _notes(

@@ -47,6 +47,7 @@ def as_it_is(device: Device, mdev: MdevChild, facts: ActionFacts, request: Reque
         action=request.action,
         cards=(),
         steps=(),
-        expected=(Expected(path=device.path, active=True, type=type_id),),
+        expected=(Expected(path=device.path, uuid=mdev.uuid, active=True, type=type_id),),
+        generation=None if record is None else record.generation,
         notes=tuple(notes),
     )

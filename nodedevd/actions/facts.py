@@ -8,6 +8,7 @@ import msgspec
 
 from nodedevd.actions.ownership import Origin, Record
 from nodedevd.host.assignment import AssignmentFacts
+from nodedevd.host.processes import ProcessScan
 from nodedevd.questions.in_use import VfioUsage
 
 
@@ -34,6 +35,9 @@ class ActionFacts(msgspec.Struct, frozen=True):
     """random ones, for mdevs that the request gives none; as many as it may need"""
     callouts: bool = True
     """whether mdevctl has scripts to run; False only if it is known that it has none"""
+    open_nodes: ProcessScan | None = None
+    """which processes have the nodes of devices open that a request takes from the host; each node
+    is given by the sysfs path of its device; None: that is unknown"""
     drivers: frozenset[str] = frozenset()
     """names of the drivers of the PCI bus that are loaded"""
     sriov_manage: str | None = None

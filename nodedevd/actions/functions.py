@@ -71,21 +71,33 @@ def functions_at(snapshot: Snapshot, addresses: tuple[str, ...]) -> Iterator[Fun
                 yield function
 
 
-def attributes_for(snapshot: Snapshot, request: Request) -> Iterator[str]:
-    """Yield the sysfs paths of the attributes that a plan for a PCI function is made from."""
+def functions_leaving(snapshot: Snapshot, request: Request) -> tuple[str, ...]:
+    """Return the sysfs paths of the PCI functions that a request may take from the host."""
     if not isinstance(request, (SetVirtualFunctions, Bind, Unbind)):
-        return
+        return ()
     function = function_of(snapshot.find(request.name))
     if function is None:
-        return
+        return ()
     if isinstance(request, SetVirtualFunctions):
-        yield f"{function.path}/{NUMBER}"
-        return
+        enabled = function.pci.virtual_functions
+        found = functions_at(snapshot, () if enabled is None else enabled.addresses)
+        return tuple(one.path for one in found)
     group = function.pci.iommu_group
     members = functions_at(snapshot, () if group is None else group.devices)
-    for path in {function.path, *(one.path for one in members)}:
+    return tuple(dict.fromkeys([function.path, *(one.path for one in members)]))
+
+
+def attributes_for(snapshot: Snapshot, request: Request) -> Iterator[str]:
+    """Yield the sysfs paths of the attributes that a plan for a PCI function is made from."""
+    if isinstance(request, SetVirtualFunctions):
+        function = function_of(snapshot.find(request.name))
+        if function is not None:
+            yield f"{function.path}/{NUMBER}"
+        return
+    for path in functions_leaving(snapshot, request):
         yield f"{path}/{OVERRIDE}"
-    yield UNSAFE_NOIOMMU
+    if isinstance(request, Bind):
+        yield UNSAFE_NOIOMMU
 
 
 def override_of(function: Function, facts: ActionFacts) -> str | None:

@@ -1,7 +1,8 @@
 """host_use: refuses to take PCI functions away that somebody uses, or that hold something.
 
-These are the host itself (a mounted disk, an interface with an address), a VM that has the
-function open, and vGPUs on it. `force` skips all of it.
+These are the host itself (a mounted disk, an interface with an address), processes that have the
+function open through VFIO, or the node of a device below it, and vGPUs on it. `force` skips all
+of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.open_devices import note_if_open, refuse_if_open
+from nodedevd.actions.open_nodes import refuse_if_nodes_are_open
 from nodedevd.actions.ownership import Claim
 from nodedevd.errors import DeviceInUse
 from nodedevd.host.assignment import AssignmentFacts
@@ -40,6 +42,7 @@ def refuse_if_used(
         for device in below:
             _refuse_if_it_holds_vgpus(device)
     _refuse_if_host_uses(snapshot, functions, facts)
+    refuse_if_nodes_are_open(snapshot, functions, facts)
 
 
 def refuse_if_open_by_anyone(device: Device, facts: ActionFacts, claim: Claim) -> None:

@@ -11,7 +11,7 @@ from nodedevd.actions.definable import lock_of, parent_for, type_for
 from nodedevd.actions.define import as_defined, attributes_of
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import DefinitionFile, definition_file, definition_files
-from nodedevd.actions.ownership import check_claim
+from nodedevd.actions.ownership import check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, Step, WriteDefinition
 from nodedevd.actions.requests import Modify, claim_of
 from nodedevd.errors import NotPossible
@@ -123,12 +123,12 @@ def _check_live(device: Device, facts: ActionFacts, request: Modify, after: Defi
             "no-live-modify",
             "only a callout of mdevctl can change an mdev that runs, and there is none",
         )
-    claim = claim_of(request)
-    record = facts.records.get(mdev.uuid)
+    claim, type_id = claim_of(request), mdev.mdev_type.id
+    record = living_record(facts.records, mdev.uuid, type_id)
     if record is not None and record.origin == "definition" and mdev.defined:
         # Whoever may change its definition may change what was started from it.
         claim = replace(claim, origin="definition")
-    check_claim(device.name, mdev.uuid, facts.records, claim)
+    check_claim(device.name, mdev.uuid, facts.records, claim, type_id=type_id)
 
 
 def _card(snapshot: Snapshot, device: Device) -> str:

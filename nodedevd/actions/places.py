@@ -89,9 +89,10 @@ def free_places(
     for place in card.functions:
         if chosen is not None and place.name not in chosen:
             continue
-        if mdevs_only and place.framework != "mdev":
+        vendor_vfio = place.framework == "vendor-vfio"
+        if vendor_vfio and (mdevs_only or place.active):
             continue
-        untold = 1 if place.framework == "vendor-vfio" else count
+        untold = 1 if vendor_vfio else count
         free += [place] * min(count, untold if place.available is None else place.available)
     return free
 

@@ -39,6 +39,7 @@ class Write(msgspec.Struct, frozen=True, tag_field="step", tag="write"):
     path: str
     """sysfs path"""
     value: str
+    """what is written"""
     before: str | None
     """what is written to undo it; None: it cannot be undone"""
     of_new: bool = False
@@ -79,7 +80,7 @@ class SetProfile(msgspec.Struct, frozen=True, tag_field="step", tag="set-profile
 
     function: str
     """sysfs path"""
-    profile: str | None
+    profile: str | None = msgspec.field(name="type")
     """id of the type, a decimal number"""
     before: str | None
     """the profile that is set until then"""
@@ -294,6 +295,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """who owns what is made"""
     forgotten: tuple[str, ...] = ()
     """subjects of records that end with the action"""
+    generation: int | None = None
+    """of what existed already: the generation at which it was made; None: that of the answer"""
     forced: bool = False
     """whether devices are changed although they are open; what it undoes is never forced"""
     notes: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def remove_mdev(
         action=action,
         cards=(card_of(device if above is None else above),),
         steps=steps,
-        expected=(Expected(path=path, active=False),),
+        expected=(Expected(path=path, uuid=mdev.uuid, active=False),),
         forgotten=(mdev.uuid,),
         forced=claim.force,
         notes=note_if_open(device, facts),

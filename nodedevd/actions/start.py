@@ -37,7 +37,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
         action="start",
         cards=(card_of(parent),),
         steps=steps,
-        expected=(Expected(path=mdev, active=True, type=type_id),),
+        expected=(Expected(path=mdev, uuid=defined.uuid, active=True, type=type_id),),
         records=(facts.record(defined.uuid, "definition", request.owner, type_id),),
     )
 

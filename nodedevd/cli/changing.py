@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from nodedevd.cli.in_process import InProcess
-from nodedevd.cli.options import Context, json_option, print_json
+from nodedevd.cli.options import Context, json_option, print_json, progress
 from nodedevd.cli.waiting import waiting
 from nodedevd.errors import InvalidParameter, NoControl
 from nodedevd.text import fold, printable
@@ -130,14 +130,14 @@ def service_or_this_process(context: Context, *, may_plan: bool) -> Control | In
     from nodedevd.client.blocking_control import Control  # few commands ask for changes
 
     if context.sysroot is not None:
-        return InProcess(context.sysroot)
+        return InProcess(context.sysroot, progress=progress)
     try:
         return click.get_current_context().with_resource(Control(context.socket))
     except NoControl:
         chosen = context.socket is not None or os.environ.get("NODEDEVD_CONTROL_SOCKET")
         if chosen or not (may_plan or os.geteuid() == 0):
             raise
-        return InProcess("/")
+        return InProcess("/", progress=progress)
 
 
 def report(outcome: Outcome, *, as_json: bool, names: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodedevd.actions.answers import ControlStatus, InProgress, Made
+from nodedevd.actions.answers import ControlStatus, InProgress, Leftover, Made
 from nodedevd.text import fold, table
 
 _LABEL = 13
@@ -34,7 +34,7 @@ def text(report: ControlReport) -> str:
         for change in report.service.in_progress
     ]
     for rest in report.service.leftovers:
-        lines.append(fold(f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"))
+        lines.append(fold(_failed(rest), indent="  "))
         lines += [fold(f"  NOT undone: {step}", indent="    ") for step in rest.left]
     lines += [
         fold(
@@ -46,8 +46,8 @@ def text(report: ControlReport) -> str:
     ]
     found = "".join(f"{line}\n" for line in lines)
     if report.devices:
-        heading = ("DEVICE", "ORIGIN", "OWNER", "USER", "TYPE", "MADE")
-        found += "\n" + table(heading, map(_row, report.devices))
+        rows = [(one.origin, one.owner or "-", one.type or "-", one.name) for one in report.devices]
+        found += "\n" + table(("ORIGIN", "OWNER", "TYPE", "DEVICE"), rows)
     return found
 
 
@@ -77,10 +77,10 @@ def _progress(change: InProgress) -> str:
     return f"{change.step}, for {change.seconds:.0f} s; {who}"
 
 
-def _row(made: Made) -> tuple[str, ...]:
-    user = "-" if made.uid is None else _user(made.uid)
-    owner = "-" if made.owner is None else made.owner
-    return (made.name, made.origin, owner, user, made.type or "-", made.made or "-")
+def _failed(rest: Leftover) -> str:
+    if rest.action is None:
+        return f"entry {rest.number} of the journal cannot be read:"
+    return f"{rest.action} on {', '.join(rest.cards)} failed, {rest.since}:"
 
 
 def _user(uid: int) -> str:

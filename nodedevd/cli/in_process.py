@@ -1,21 +1,35 @@
-"""InProcess: changes of a host without the control service, by the same code and locks."""
+"""InProcess: changes of this host without the control service, by the same code and locks.
+
+It also plans changes of any host, such as a recorded one.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
+from nodedevd.cli.embedded import Embedded
 from nodedevd.errors import NotAllowed
+from nodedevd.host.sysroot import Progress
 
 if TYPE_CHECKING:
     from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
     from nodedevd.actions.requests import Request
+    from nodedevd.control.acting import Acting
+
+_RECORDS_UNREAD = "who made which device is known to root alone, and was not considered"
 
 
 class InProcess:
-    """Makes changes of this host, or plans those of any host.
+    """Answers as the control service does.
 
     Attributes:
         path: the socket of the service; there is none.
@@ -23,48 +37,98 @@ class InProcess:
 
     path = None
 
-    def __init__(self, root: str) -> None:
-        """Take the host at a sysroot, / for this one."""
+    def __init__(
+        self, root: str, *, progress: Callable[[str], Progress | None] = lambda what: None
+    ) -> None:
+        """Take the host at a sysroot, / for this one.
+
+        Args:
+            root: The sysroot.
+            progress: As for `Embedded`.
+        """
         self._root = root
+        self._progress = progress
+        self._is_this_host = os.path.realpath(root) == "/"
 
     def act(self, request: Request) -> Outcome:
-        """Make a change, or plan it. Raises NodedevError, UsageError."""
-        if request.dry_run:
+        """Make a change, or plan it.
+
+        A change that has begun is not interrupted by signals: it ends, or is undone. Raises
+        NodedevError, UsageError.
+        """
+        if request.dry_run and not self._has_state():
             return self._plan(request)
-        if os.path.realpath(self._root) != "/":
+        acting = self._acting(request.action)
+        from nodedevd.control.asker import this_process
+
+        if request.dry_run:
+            return acting.act(request, this_process())
+        with _uninterrupted():
+            acting.recover()
+            return acting.act(request, this_process())
+
+    def get_status(self) -> ControlStatus:
+        """Return what is in progress, and left, of changes of this host. Raises NodedevError."""
+        return self._acting("status").status()
+
+    def list(self) -> MadeList:
+        """Return whose the devices of this host are. Raises NodedevError."""
+        return self._acting("list").made()
+
+    def _acting(self, action: str) -> Acting:
+        """Return what changes this host. Raises UsageError, NotAllowed, BadConfiguration."""
+        from nodedevd.control.acting import Acting
+        from nodedevd.control.configuration import read_configuration
+
+        if not self._is_this_host:
             raise click.UsageError(
                 f"the host at {self._root} cannot be changed, only planned for; give --dry-run"
             )
         if os.geteuid() != 0:
-            raise NotAllowed(
-                request.action,
-                "without the control service, only root changes this host; omit --sysroot",
-            )
-        raise NotImplementedError
+            reason = "without the control service, only root changes this host; omit --sysroot"
+            raise NotAllowed(action, reason)
+        acting = Acting(configuration=read_configuration())
+        click.get_current_context().call_on_close(acting.close)
+        return acting
+
+    def _has_state(self) -> bool:
+        """Whether this process can know who made which device of the host."""
+        from nodedevd.control.acting import STATE
+
+        return self._is_this_host and os.geteuid() == 0 and os.path.isdir(f"/{STATE}")
 
     def _plan(self, request: Request) -> Outcome:
-        import importlib
-
-        from nodedevd.actions.answers import Outcome
-        from nodedevd.cli.embedded import Embedded
+        """Plan a change without records, and without writing anything."""
+        from nodedevd.control.acting import PLANS
+        from nodedevd.control.carry_out import outcome
         from nodedevd.control.facts import read_facts
 
-        tree = Embedded(self._root).tree
+        tree = Embedded(self._root, progress=self._progress).tree
         facts = read_facts(self._root, tree, request, {}, os.geteuid())
-        planner = importlib.import_module(f"nodedevd.actions.{request.action.replace('-', '_')}")
-        plan = planner.plan(tree, facts, request)
-        devices = [one.device(tree) for one in plan.expected]
-        return Outcome(
-            generation=tree.generation,
-            devices=tuple([device for device in devices if device is not None]),
-            steps=tuple(map(str, plan.steps)),
-            plan=plan.steps,
-            dry_run=True,
-            notes=plan.notes,
-        )
+        planned = outcome(PLANS[type(request)](tree, facts, request), tree, dry_run=True)
+        if self._is_this_host and os.geteuid() != 0:
+            planned = replace(planned, notes=(*planned.notes, _RECORDS_UNREAD))
+        return planned
 
-    def get_status(self) -> ControlStatus:
-        raise NotImplementedError
 
-    def list(self) -> MadeList:
-        raise NotImplementedError
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back what would end this process, until what has begun is done or undone."""
+    caught: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if not caught:
+            click.echo("\nnodedevctl: ending as soon as the change is made or undone", err=True)
+        caught.append(number)
+
+    before = {
+        number: signal.signal(number, hold)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        sys.exit(128 + caught[0])

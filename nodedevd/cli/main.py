@@ -45,11 +45,12 @@ from nodedevd.cli.wait import wait
         "nodedevctl tree",
         "nodedevctl list --cap mdev_parent",
         "nodedevctl --sysroot / dumpxml 0000:3b:00.0",
+        "nodedevctl create A2-4Q --dry-run",
     ),
 )
 @click.version_option(__version__, prog_name="nodedevctl")
 def main() -> None:
-    """Show the devices of a virtualization host and its mediated devices.
+    """Show and change the devices of a virtualization host, and its mediated devices.
 
     DEVICE is a device name, a UUID, mdev_<uuid>, a PCI address or a path below /sys.
     """

@@ -1,4 +1,4 @@
-"""nodedevctl unbind: takes a device away from its driver."""
+"""nodedevctl unbind: gives a device back to the host."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
 @click.command(
     cls=ControlCommand,
     epilog=epilog(
-        "Example:",
-        "nodedevctl unbind 0000:3b:00.4",
+        "Example: the function and the rest of its IOMMU group, after the VM has ended",
+        "nodedevctl unbind 0000:3b:00.0 --group",
         exit_status=EXIT_STATUS_OF_CHANGES,
     ),
 )
 @click.argument("device")
 @click.option(
-    "--group", is_flag=True, default=None, help="Also unbind the other devices of its IOMMU group."
+    "--group",
+    is_flag=True,
+    default=None,
+    help="Also give back the other devices of its IOMMU group.",
 )
 @change_options
 @click.pass_obj
 def unbind(
     context: Context, /, device: str, group: bool | None, as_json: bool, **options: Any
 ) -> None:
-    """Take a device away from its driver.
+    """Give a device back to the host's driver.
 
-    It is refused under the conditions of bind.
+    It is what undoes bind: the driver for guests, such as vfio-pci, is unbound, and the kernel
+    binds the device to the driver that matches it, if one is loaded. A device that has a driver of
+    the host keeps it. It is refused while the device is open.
     """
     outcome = carry_out(context, "unbind", name=device, group=group, **options)
     report(outcome, as_json=as_json)

@@ -20,7 +20,7 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
     cls=ControlCommand,
     epilog=epilog(
         "Example: one of two definitions with the same UUID",
-        "nodedevctl undefine 4b20d080-1b54-4048-85b3-a6a62d165c01 --parent 0000:08:00.7",
+        "nodedevctl undefine --parent mtty 4b20d080-1b54-4048-85b3-a6a62d165c01",
         exit_status=EXIT_STATUS_OF_CHANGES,
     ),
 )

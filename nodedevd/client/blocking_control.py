@@ -235,7 +235,7 @@ class Control(BlockingCaller):
         group: bool | None = None,
         **options: Unpack[Options],
     ) -> Outcome:
-        """Take a device, and with `group` its whole IOMMU group, away from its driver."""
+        """Give a device, and with `group` its whole IOMMU group, back to the host's drivers."""
         return self.act(Unbind(name=name, group=group, **options))
 
     # -- every change, and the service ---------------------------------------------------

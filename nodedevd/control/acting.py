@@ -202,8 +202,13 @@ class Acting:
 
     @property
     def busy(self) -> bool:
-        """Whether any change is in progress, or hangs, or waits for a parent."""
-        return bool(in_progress(self.context)) or any(one.waits for one in self.not_started())
+        """Whether any change is in progress, or hangs, or is tried again.
+
+        What waits for a parent that is missing does not count: its uevent starts the service.
+        """
+        return bool(in_progress(self.context)) or any(
+            one.waits and one.tries for one in self.not_started()
+        )
 
     def close(self) -> None:
         """End what does not write; a writer that hangs ends by itself."""

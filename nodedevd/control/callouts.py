@@ -20,15 +20,17 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
 from nodedevd.actions.plan import RunCallouts
-from nodedevd.control.steps.base import Ran, StepHost, StepRefused
 from nodedevd.control.trust import why_untrusted
 from nodedevd.errors import NotPossible, Vetoed
 from nodedevd.text import printable
+
+if TYPE_CHECKING:  # the package of steps imports this module
+    from nodedevd.control.steps.base import Ran, StepHost
 
 State: TypeAlias = Literal["none", "success", "failure"]
 """What mdevctl tells scripts of the action: not done yet, or what has come of it."""
@@ -85,29 +87,23 @@ class Callouts:
         self._host = host
 
     def ask(self) -> None:
-        """Ask for a veto. Raises Vetoed, and StepRefused if a script cannot be asked."""
-        try:
-            self._ask("pre")
-        except NotAsked as error:
-            raise StepRefused(0, f"{error}, so its veto is not known") from None
+        """Ask for a veto. Raises Vetoed, and NotAsked if a script cannot be asked."""
+        self._ask("pre")
 
     def change_live(self) -> None:
         """Have the script of the type change the mdev that runs.
 
-        Raises Vetoed if it refuses, NotPossible if no script can do it, StepRefused.
+        Raises Vetoed if it refuses, NotPossible if no script can do it, NotAsked.
         """
-        try:
-            script, capabilities = self._chosen()
-            if script is None or capabilities is None or "live" not in capabilities.events:
-                raise NotPossible(
-                    self._step.uuid,
-                    "no-live-modify",
-                    f"no script of mdevctl can change an mdev of type {self._step.type} that runs;"
-                    " change its definition, then stop and start it",
-                )
-            self._decide(script, capabilities, "live")
-        except NotAsked as error:
-            raise StepRefused(0, str(error)) from None
+        script, capabilities = self._chosen()
+        if script is None or capabilities is None or "live" not in capabilities.events:
+            raise NotPossible(
+                self._step.uuid,
+                "no-live-modify",
+                f"no script of mdevctl can change an mdev of type {self._step.type} that runs;"
+                " change its definition, then stop and start it",
+            )
+        self._decide(script, capabilities, "live")
 
     def tell(self, state: State) -> None:
         """Say what came of the action; nothing depends on the answer."""
@@ -231,5 +227,5 @@ class Callouts:
 
 def _said(ran: Ran) -> str:
     """Return what a script has written to standard error, in one bounded line."""
-    words = " ".join(printable(ran.stderr.decode(errors="replace")).split())
+    words = printable(" ".join(ran.stderr.decode(errors="replace").split()))
     return f": {words[:_SHOWN]}" if words else ""

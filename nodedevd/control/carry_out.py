@@ -156,7 +156,7 @@ def outcome(plan: Plan, snapshot: Snapshot, *, dry_run: bool) -> Outcome:
     """Return the answer: the plan, and what a tree shows of its devices."""
     found = [expected.device(snapshot) for expected in plan.expected]
     return Outcome(
-        generation=snapshot.generation,
+        generation=snapshot.generation if plan.generation is None else plan.generation,
         devices=tuple(dict.fromkeys(one for one in found if one is not None)),
         steps=tuple(map(str, plan.steps)),
         plan=plan.steps,

@@ -112,9 +112,12 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
         text = data.decode()
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         reason = str(error)[: place.start()] if place else str(error)
-        raise BadConfiguration(path, int(place[1]) if place else None, reason) from error
+        last = len(text.splitlines())
+        raise BadConfiguration(
+            path, int(place[1]) if place and place[1] else last, reason
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadConfiguration(path, None, f"it is no TOML: {error}") from error
     for keys, value in _settings(found):

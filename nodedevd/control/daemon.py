@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,8 +23,9 @@ from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
 from nodedevd.actions.requests import Request
 from nodedevd.control import polkit
 from nodedevd.control.acting import Acting
-from nodedevd.control.asker import Asker, asker_of
+from nodedevd.control.asker import Asker, asker_of, this_process
 from nodedevd.control.authorise import AuthorisedService, Authoriser
+from nodedevd.control.autostart import Autostart
 from nodedevd.control.configuration import DEFAULT_PATH, read_configuration
 from nodedevd.control.methods import ControlInterface
 from nodedevd.control.view import View
@@ -38,6 +40,8 @@ from nodedevd.socket_paths import control_socket_path
 
 log = logging.getLogger(__name__)
 
+AUTOSTART: Final = "run/nodedevd/autostart"
+"""Directory below the sysroot, made by nodedevd-control-autostart.service; see `Autostart`."""
 MESSAGE_BYTES: Final = 64 << 10
 CLIENTS: Final = 256
 _USER_BYTES: Final = 4 << 20
@@ -46,6 +50,10 @@ LOOKS: Final = 8
 """Threads for what changes nothing, and as many for root's; one user has half of them."""
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for changes in progress; the next start takes up what is left of them."""
+_ANSWER_LOOKS: Final = 100
+_ANSWER_SECONDS: Final = 1.0
+"""How long a stop waits for the answers to be sent; calls that were never begun get none."""
+_LOOK_FOR_AUTOSTART: Final = 5.0
 _LOOK_AT_MOST: Final = 1.0
 _LOOKS_WHILE_IDLE: Final = 20
 
@@ -83,6 +91,14 @@ class ControlDaemon:
         Sysroot(options.sysroot).check()
         view = View(options.sysroot, options.reader, daemon=not options.scan)
         self._acting = Acting(options.sysroot, configuration=self._configuration, view=view)
+        self._autostart_directory = os.path.join(os.path.abspath(options.sysroot), AUTOSTART)
+        self._autostart = Autostart(
+            view,
+            lambda request: self._acting.act(request, this_process()),
+            options.sysroot,
+            self._autostart_directory,
+        )
+        self._acting.not_started = self._autostart.not_started
         self._stop = asyncio.Event()
         self._changes = Workers("change", limits.actions, limits.actions_per_user)
         self._looks = Workers("look", LOOKS, LOOKS // 2)
@@ -160,6 +176,7 @@ class ControlDaemon:
         # Every reply is a client's own.
         conversations = VarlinkConversations(service, object, message_bytes=MESSAGE_BYTES)
         self._server.listen(listener.socket, conversations)
+        self._start_autostart()
         log.info("changing %s for clients of %s", self._options.sysroot, listener.path)
         systemd.notify("READY=1")
         interval = systemd.watchdog_interval()
@@ -170,6 +187,13 @@ class ControlDaemon:
         if self._activated and idle_seconds:
             self._busy_until = time.monotonic()
             self._end_when_idle(idle_seconds, min(_LOOK_AT_MOST, idle_seconds / _LOOKS_WHILE_IDLE))
+
+    def _start_autostart(self) -> None:
+        """Follow the host for mdevs to start, if that is wanted; else look again later."""
+        if os.path.isdir(self._autostart_directory):
+            threading.Thread(target=self._autostart.run, name="autostart", daemon=True).start()
+        else:
+            asyncio.get_running_loop().call_later(_LOOK_FOR_AUTOSTART, self._start_autostart)
 
     def _end_when_idle(self, seconds: float, interval: float) -> None:
         """Stop if there has been nothing to do for so long; else look again later."""
@@ -206,9 +230,13 @@ class ControlDaemon:
             future.result()
 
     async def _close(self) -> None:
+        self._autostart.stop()
         # Changes in progress get their time, and their clients the answers.
         if not await self._changes.close(STOP_SECONDS):
             log.warning("a change is still in progress; the next start takes it up")
+        for _ in range(_ANSWER_LOOKS):
+            if self._server.answering:
+                await asyncio.sleep(_ANSWER_SECONDS / _ANSWER_LOOKS)
         await self._looks.close(0)
         self._server.close()
         await self._server.wait_closed()

@@ -100,10 +100,10 @@ def write_definition(
     """
     if not (is_uuid(uuid) and uuid == uuid.lower()):
         raise ValueError(f"{uuid!r} is no UUID in lower case")
+    _check_name(parent)
+    if text is not None:
+        _make_directories(directory, parent)
     try:
-        _check_name(parent)
-        if text is not None:
-            _make_directories(directory, parent)
         with _opened(directory, parent, trusted=True) as place:
             with _aside(directory) as aside:
                 if _read(place, uuid) != before:

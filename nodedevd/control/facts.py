@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.functions import DRIVERS, attributes_for
+from nodedevd.actions.functions import DRIVERS, attributes_for, functions_leaving
+from nodedevd.actions.open_nodes import devices_with_nodes
 from nodedevd.actions.ownership import Record
 from nodedevd.actions.requests import (
     Bind,
@@ -28,13 +29,20 @@ from nodedevd.actions.requests import (
 )
 from nodedevd.control.callouts import DIRECTORIES as SCRIPTS
 from nodedevd.control.definitions import read_definitions
-from nodedevd.follow.in_time import read_in_time
+from nodedevd.follow.in_time import in_time, read_in_time
 from nodedevd.follow.shared_look import look_in_time
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.listing import names_in
+from nodedevd.host.node import parse_number
+from nodedevd.host.processes import ProcessScan, scan_processes
 from nodedevd.host.sysroot import Sysroot, is_absence
 from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.shared.mdevctl import DIRECTORY
+from nodedevd.kinds.shared.mdevctl import (
+    DIRECTORY,
+    MOST_BYTES,
+    definition_path,
+    is_parent_name,
+)
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name
 from nodedevd.questions.in_use import VfioUsage
@@ -68,12 +76,15 @@ def read_facts(
     Raises OSError: what cannot be looked at is never taken for absent.
     """
     sysroot = Sysroot(root)
-    directory = os.path.join(sysroot.root, DIRECTORY.lstrip("/"))
     usage, assignment = _NOT_READ, AssignmentFacts()
+    open_nodes = None
     if isinstance(request, _OF_OPEN_DEVICES):
         usage = look_in_time(sysroot)
     if isinstance(request, _OF_HOST_USE):
         assignment, _ = read_in_time(sysroot, read_assignment_facts)
+        leaving = functions_leaving(snapshot, request)
+        if sysroot.live and leaving:
+            open_nodes = _open_nodes(sysroot, devices_with_nodes(snapshot, leaving, assignment))
     attributes = {}
     for path in attributes_for(snapshot, request):
         text = _text(sysroot, path)
@@ -86,9 +97,10 @@ def read_facts(
         definitions=dict(
             found
             for one in set(_uuids(snapshot, request))
-            for found in read_definitions(directory, one).items()
+            for found in _definitions(sysroot, one).items()
         ),
         attributes=attributes,
+        open_nodes=open_nodes,
         uid=uid,
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_uuids=tuple(str(uuid.uuid4()) for _ in range(_new_uuids(request))),
@@ -123,10 +135,42 @@ def _uuids(snapshot: Snapshot, request: Request) -> Iterator[str]:
         yield parsed.uuid
 
 
-def _text(sysroot: Sysroot, path: str) -> str | None:
-    """Return an attribute, None if it is absent."""
+def _open_nodes(sysroot: Sysroot, devices: tuple[list[str], list[str]]) -> ProcessScan:
+    """Return which processes have the nodes of devices open, each node by its sysfs path."""
+    characters, blocks = (
+        {path: number for path in paths if (number := _number(sysroot, path)) is not None}
+        for paths in devices
+    )
+    if not characters and not blocks:
+        return ProcessScan((), unseen=0, hidden=False)
+    scan, _ = in_time(lambda job: scan_processes(characters, blocks=blocks, job=job))
+    return scan
+
+
+def _number(sysroot: Sysroot, path: str) -> int | None:
+    text = _text(sysroot, f"{path}/dev") or ""
+    major, colon, minor = text.strip().partition(":")
+    if not colon or parse_number(major) is None or parse_number(minor) is None:
+        return None
+    return os.makedev(int(major), int(minor))
+
+
+def _definitions(sysroot: Sysroot, uuid: str) -> dict[tuple[str, str], str]:
+    """Return the texts of all definitions of a UUID."""
+    if not os.path.isfile(sysroot.root):
+        return read_definitions(os.path.join(sysroot.root, DIRECTORY.lstrip("/")), uuid)
+    # In a recording nobody writes, and only plans are made.
+    texts = {
+        (parent, uuid): _text(sysroot, definition_path(parent, uuid), MOST_BYTES)
+        for parent in filter(is_parent_name, names_in(sysroot, DIRECTORY))
+    }
+    return {key: text for key, text in texts.items() if text is not None}
+
+
+def _text(sysroot: Sysroot, path: str, size: int | None = None) -> str | None:
+    """Return an attribute, or the beginning of a file, None if it is absent."""
     try:
-        return sysroot.read(path).decode(errors="replace")
+        return sysroot.read(path, size).decode(errors="replace")
     except OSError as error:
         if is_absence(error):
             return None

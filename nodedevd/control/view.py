@@ -19,6 +19,7 @@ from nodedevd.control.mirror import Mirror
 from nodedevd.control.newest import with_newest_values
 from nodedevd.control.scans import Scans
 from nodedevd.errors import NoDaemon, NodedevError, NoSuchDevice
+from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.snapshot import Snapshot
@@ -29,6 +30,8 @@ DAEMON_SECONDS: Final = 10.0
 """How long the daemon may take to answer; after that the host is scanned."""
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
+_SCAN_SECONDS: Final = 5.0
+"""Interval of scans for whoever waits for any change, if there is no daemon."""
 _ASK_SECONDS: Final = 0.1
 """Interval at which the daemon is asked for what the kernel sends no event of."""
 
@@ -67,9 +70,8 @@ class View:
         try:
             mirror = self._followed()
             if mirror is not None:
-                newest, hanging = with_newest_values(
-                    self._root, mirror.caught_up(DAEMON_SECONDS), self._hanging
-                )
+                snapshot = self._with_errors(mirror.caught_up(DAEMON_SECONDS))
+                newest, hanging = with_newest_values(self._root, snapshot, self._hanging)
                 self._hanging |= hanging
                 self.source = "daemon"
                 return newest
@@ -106,6 +108,17 @@ class View:
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def wait_for_change(self, generation: int, seconds: float) -> None:
+        """Wait until the daemon has a newer tree, at most so many seconds; without one, a few."""
+        try:
+            mirror = self._followed()
+            if mirror is not None:
+                mirror.wait(lambda: self._is_other(mirror, generation), seconds)
+                return
+        except (NodedevError, OSError) as error:
+            self._report(error)
+        time.sleep(min(seconds, _SCAN_SECONDS))
+
     def close(self) -> None:
         """Follow the daemon no longer."""
         with self._lock:
@@ -141,6 +154,26 @@ class View:
             with suppress(NoSuchDevice):  # it has gone meanwhile
                 client.snapshot(names=names)
         return bool(names)
+
+    def _with_errors(self, snapshot: Snapshot) -> Snapshot:
+        """Return a tree with what the daemon could not list: devices may be missing."""
+        client = self._client
+        if client is None:
+            return snapshot
+        errors = tuple(
+            Fault(one.attribute, one.code, one.detail)
+            for one in client.status().errors
+            if one.device is None
+        )
+        if errors == snapshot.errors:
+            return snapshot
+        return snapshot.replaced(
+            removed=(), devices=(), changes=0, errors=errors, shared_names=snapshot.shared_names
+        )
+
+    def _is_other(self, mirror: Mirror, generation: int) -> bool:
+        snapshot = mirror.snapshot
+        return snapshot is not None and snapshot.generation != generation
 
     def _followed(self) -> Mirror | None:
         """Return the mirror of a daemon of this host, None if there is none."""

@@ -75,6 +75,7 @@ class ProcessScan(msgspec.Struct, frozen=True):
 def scan_processes(
     nodes: Mapping[str, int | None],
     *,
+    blocks: Mapping[str, int] = {},
     proc: str = PROC,
     progress: Progress | None = None,
     job: Job | None = None,
@@ -83,12 +84,15 @@ def scan_processes(
 
     `nodes` are device nodes with their number, st_rdev. By that a node is recognised under
     whatever name a process of another root or mount namespace opened it; by its path only
-    where the number is not known. What is seen are descriptors of processes: not those of a
+    where the number is not known. `blocks` are nodes of block devices, whose numbers are others
+    than those of character devices. What is seen are descriptors of processes: not those of a
     thread that has its own, nor a file on its way through a socket.
     """
     assert get_ident() != Sysroot.loop_thread, "blocking read on the event loop"
     job = job or Job()
-    paths = {number: path for path, number in nodes.items() if number is not None}
+    paths = {
+        (stat.S_IFCHR, number): path for path, number in nodes.items() if number is not None
+    } | {(stat.S_IFBLK, number): path for path, number in blocks.items()}
     pids = [name for name in os.listdir(proc) if name.isascii() and name.isdigit()]
     open_files = []
     unseen = 0
@@ -114,7 +118,7 @@ class _Held:
     """The descriptors of one process; one that vanishes holds nothing."""
 
     def __init__(
-        self, directory: str, nodes: Mapping[str, int | None], paths: Mapping[int, str]
+        self, directory: str, nodes: Mapping[str, int | None], paths: Mapping[tuple[int, int], str]
     ) -> None:
         self.nodes: set[str] = set()
         self.devices: set[str] = set()
@@ -150,11 +154,12 @@ class _Held:
                 self.nodes.add(text)
             # stat(2) of the link asks about the file that is open, and opens nothing.
             status = os.stat(link)
-            if stat.S_ISCHR(status.st_mode) and status.st_rdev in self._paths:
+            node = self._paths.get((stat.S_IFMT(status.st_mode), status.st_rdev))
+            if node is not None:
                 flags = _FLAGS.search(_read(f"{directory}/fdinfo/{name}"))
                 # By O_PATH a node is only named, not open.
                 if flags is None or not int(flags[1], 8) & os.O_PATH:
-                    self.nodes.add(self._paths[status.st_rdev])
+                    self.nodes.add(node)
 
 
 def _read(path: str) -> bytes:

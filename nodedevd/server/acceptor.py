@@ -74,6 +74,11 @@ class Server:
         """The number of clients that are connected now."""
         return len(self._connections)
 
+    @property
+    def answering(self) -> bool:
+        """Whether a call of any client is being answered, or its answer is still to be sent."""
+        return any(connection.answering for connection in self._connections)
+
     def listen(self, sock: socket.socket, factory: ConversationFactory) -> None:
         """Serve a protocol on `sock`, a listening Unix stream socket; `close` closes it.
 

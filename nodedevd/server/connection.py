@@ -86,6 +86,11 @@ class ClientConnection:
         """The size of the output that the socket did not take."""
         return sum(map(len, self._unsent))
 
+    @property
+    def answering(self) -> bool:
+        """Whether a call is being answered, or an answer is still to be sent."""
+        return self._conversation.answering or bool(self._unsent)
+
     # -- life --------------------------------------------------------------------------
 
     def on_events(self, events: int) -> None:

@@ -57,7 +57,7 @@ class Carried:
 
         Raises what the step raises.
         """
-        done = []
+        done, theirs = [], set()
         try:
             for step in plan.steps:
                 if isinstance(step, RunCallouts):
@@ -65,13 +65,15 @@ class Carried:
                 try:
                     HANDLERS[type(step)].do(step, self._host)
                 except AlreadySo:
+                    theirs.add(getattr(step, "uuid", None))
                     continue
                 done.append(step)
         except Exception:
             for step in reversed(done):
                 HANDLERS[type(step)].undo(step, self._host)
             raise
-        self.records.update({one.subject: one for one in plan.records})
+        made = [one for one in plan.records if one.subject not in theirs]
+        self.records.update({one.subject: one for one in made})
         for subject in plan.forgotten:
             self.records.pop(subject, None)
 

@@ -161,7 +161,7 @@ class Shell:
             start_new_session=True,
         ) as bash:
             try:
-                out, _ = bash.communicate(timeout=PATIENCE_SECONDS)
+                out, _ = bash.communicate(timeout=PATIENCE_SECONDS * (1 + len(consoles)))
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(bash.pid, signal.SIGKILL)

@@ -71,7 +71,7 @@ def shown(kind: Type) -> str:
         case UnionType():
             several = [one for one in kind.types if isinstance(one, StructType) and one.tag]
             if len(several) > 1:
-                return "object by its `type`, below"
+                return f"object by its `{several[0].tag_field}`, below"
             return " or ".join(map(shown, kind.types))
         case CollectionType() | TupleType():
             return f"array of {' or '.join(map(shown, parts(kind)))}"
@@ -87,7 +87,7 @@ def shown(kind: Type) -> str:
 
 
 def heading(kind: StructType) -> str:
-    """Return the name of a type: that of a capability is its `type`."""
+    """Return the name of a type: that of a capability or step is its tag."""
     return str(kind.tag or kind.cls.__name__)
 
 
@@ -101,7 +101,8 @@ def _section(kind: StructType, meanings: dict[str, str]) -> str:
     lines = [f"### {heading(kind)}", "", _prose(kind.cls.__doc__ or ""), ""]
     lines += ["| member | value | meaning |", "| --- | --- | --- |"]
     if kind.tag:
-        lines.append(f"| `type` | `{kind.tag}` | the type of the capability |")
+        of = "step" if kind.tag_field == "step" else "capability"
+        lines.append(f"| `{kind.tag_field}` | `{kind.tag}` | the type of the {of} |")
     documented = dict(_docstrings(kind.cls))
     for field in kind.fields:
         meaning = documented.get(field.name) or meanings.get(field.encode_name) or _of(field.type)

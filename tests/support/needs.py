@@ -65,6 +65,7 @@ NEEDS: dict[str, Check] = {
         lambda: shutil.which("mdevctl") is not None and Path("/etc/mdevctl.d").is_dir(),
         "mdevctl (Debian: mdevctl)",
     ),
+    "dbus-daemon": _program("dbus-daemon", "dbus-daemon"),
     "make": _program("make", "make"),
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),

@@ -18,6 +18,7 @@ from nodedevd.actions.unbind import plan as plan_unbind
 from nodedevd.control.steps import HANDLERS
 from nodedevd.control.steps.base import AlreadySo, InUseNow, Ran, StepHost
 from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import scan
@@ -42,6 +43,8 @@ class PciHost:
     forced: bool = False
     unseen: int = 0
     """processes that cannot be looked into"""
+    nodes_open: dict[str, str] = field(default_factory=dict)
+    """the process that has the node of a device open, by the path of the device"""
     sriov_manage: Callable[[Sequence[str]], Ran] | None = None
     """plays NVIDIA's program; None: it is not installed"""
 
@@ -112,6 +115,14 @@ class PciHost:
             attributes={
                 path: self.text(path) for path in paths if os.path.exists(self.tree.at(path))
             },
+            open_nodes=ProcessScan(
+                tuple(
+                    OpenFiles(Process(4711, name), frozenset({path}), frozenset(), 0)
+                    for path, name in self.nodes_open.items()
+                ),
+                self.unseen,
+                hidden=False,
+            ),
             drivers=frozenset(os.listdir(self.tree.at(DRIVERS))),
             sriov_manage=None if self.sriov_manage is None else SRIOV_MANAGE,
             now="2026-11-28T20:00:00Z",

@@ -27,12 +27,18 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def unit(name: str) -> configparser.ConfigParser:
     """Return a unit's sections; a setting that stands there twice is an error.
 
-    What a second line of SystemCallFilter= takes away, systemd.exec(5), follows a ` ~`.
+    What a second line of SystemCallFilter= takes away, systemd.exec(5), follows a ` ~`; the devices
+    of a second line of DeviceAllow= follow a `; `.
     """
     parser = configparser.ConfigParser(interpolation=None, delimiters=["="])
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # as the manual says
     text = (UNITS / name).read_text()
     parser.read_string(
-        re.sub(r"^(SystemCallFilter=.*)\nSystemCallFilter=(?=~)", r"\1 ", text, flags=re.M)
+        re.sub(
+            r"^(DeviceAllow=.*)\nDeviceAllow=",
+            r"\1; ",
+            re.sub(r"^(SystemCallFilter=.*)\nSystemCallFilter=(?=~)", r"\1 ", text, flags=re.M),
+            flags=re.M,
+        )
     )
     return parser

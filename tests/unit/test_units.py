@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from nodedevd import daemon, socket_paths
+from nodedevd.control import daemon as control_daemon
+from nodedevd.control.acting import STATE
+from nodedevd.control.configuration import Configuration
 from tests.support.running import REPOSITORY
-from tests.support.units import unit
+from tests.support.units import UNITS, unit
 
 
 def test_drop_in_lets_the_service_see_other_users_processes() -> None:
@@ -34,10 +37,11 @@ def test_drop_in_lets_the_service_read_configuration_space() -> None:
     assert "CAP_SYS_ADMIN" not in unit("nodedevd.service")["Service"]["CapabilityBoundingSet"]
 
 
-def test_service_starts_an_installed_command() -> None:
+@pytest.mark.parametrize("name", ["nodedevd.service", "nodedevd-control.service"])
+def test_service_starts_an_installed_command(name: str) -> None:
     """ExecStart= is a command that the package installs."""
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
-    assert Path(unit("nodedevd.service")["Service"]["ExecStart"]).name in scripts
+    assert Path(unit(name)["Service"]["ExecStart"]).name in scripts
 
 
 def test_socket_lies_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +79,99 @@ def test_sandbox_leaves_what_the_daemon_needs() -> None:
     assert service["CapabilityBoundingSet"] == "CAP_NET_ADMIN"
     for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
         assert hides not in service
+
+
+READER = {
+    "CapabilityBoundingSet": "CAP_NET_ADMIN",
+    "AmbientCapabilities": "",
+    "DevicePolicy": "closed",
+    "IPAddressDeny": "any",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateMounts": "yes",
+    "PrivateTmp": "yes",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHome": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+    "RemoveIPC": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_NETLINK",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "RuntimeDirectory": "nodedevd",
+    "SystemCallArchitectures": "native",
+    "SystemCallErrorNumber": "EPERM",
+    "SystemCallFilter": "@system-service ~@privileged @resources",
+    "UMask": "0077",
+}
+"""The sandbox of the daemon that reads."""
+OUTSIDE = {
+    *("ExecReload", "ExecStart", "LimitNOFILE", "MemoryHigh", "MemoryMax", "Restart"),
+    *("RuntimeDirectoryPreserve", "TimeoutStopSec", "Type", "WatchdogSec"),
+}
+"""Its settings that are no part of that."""
+
+
+def test_daemon_that_reads_has_no_rights_of_the_service_that_changes() -> None:
+    """Not one setting of its sandbox is weaker, or missing; it starts and needs no other unit."""
+    reader = unit("nodedevd.service")
+    sandbox = {key: value for key, value in reader["Service"].items() if key not in OUTSIDE}
+    assert sandbox == READER
+    assert "control" not in "".join(reader["Unit"].values()) + "".join(reader["Install"].values())
+    assert "control" not in "".join(unit("nodedevd.socket")["Socket"].values())
+
+
+def test_control_socket_is_for_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies where clients look for it, and its group is the one that may ask."""
+    monkeypatch.delenv("NODEDEVD_CONTROL_SOCKET", raising=False)
+    socket = unit("nodedevd-control.socket")["Socket"]
+    assert socket["ListenStream"] == socket_paths.control_socket_path()
+    assert int(socket["SocketMode"], 8) == control_daemon.Options().socket_mode == 0o660
+    assert (socket["SocketUser"], socket["SocketGroup"]) == ("root", "nodedevd")
+    assert Configuration().groups == (socket["SocketGroup"],)
+    snippet = (UNITS / "nodedevd-control.sysusers").read_text().splitlines()
+    assert f"g {socket['SocketGroup']} -" in snippet
+
+
+def test_control_service_is_started_by_its_socket_alone() -> None:
+    """To enable it enables the socket; nothing else of the project does."""
+    install = unit("nodedevd-control.service")["Install"]
+    assert dict(install) == {"Also": "nodedevd-control.socket"}
+    assert unit("nodedevd-control.socket")["Install"]["WantedBy"] == "sockets.target"
+
+
+def test_control_service_stops_in_its_own_time() -> None:
+    """Systemd waits for changes in progress, and kills no write that hangs."""
+    service = unit("nodedevd-control.service")["Service"]
+    assert service["Type"] == "notify"
+    assert service["KillMode"] == "process"
+    stop = float(service["TimeoutStopSec"].removesuffix("s"))
+    assert stop > control_daemon.STOP_SECONDS + daemon.STOP_SECONDS + 4
+
+
+def test_control_service_can_write_where_it_has_to() -> None:
+    """A journal that outlives it, definitions, and /sys, which `strict` leaves alone, in part."""
+    service = unit("nodedevd-control.service")["Service"]
+    assert Path("/run") / service["RuntimeDirectory"] == Path("/", STATE)
+    assert service["RuntimeDirectoryMode"] == "0700"
+    assert service["RuntimeDirectoryPreserve"] == "yes"
+    assert service["ConfigurationDirectory"] == "mdevctl.d"
+    assert service["ProtectSystem"] == "strict"
+    assert "ProtectKernelTunables" not in service
+    read_only = service["ReadOnlyPaths"].split()
+    assert "/proc/sys" in read_only
+    assert not {"/sys", "/sys/bus", "/sys/class", "/sys/devices"} & {
+        one.lstrip("-") for one in read_only
+    }
+    for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
+        assert hides not in service
+    # Whether a device is open can be told only by who sees all processes.
+    assert "ProtectProc" not in service
+    assert service["CapabilityBoundingSet"] == "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"

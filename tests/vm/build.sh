@@ -58,7 +58,8 @@ modules() { # the tree /lib/modules/$kernel, with the drivers built here in extr
 	rm src/drivers/vdpa/vdpa_sim/Makefile
 	echo 'obj-m := vringh.o vhost_vdpa.o' > src/drivers/vhost/Kbuild
 	mv src/drivers/vhost/vdpa.c src/drivers/vhost/vhost_vdpa.c
-	echo 'obj-m := samples/vfio-mdev/ drivers/vdpa/ drivers/vhost/ drivers/net/netdevsim/' > src/Kbuild
+	cp -r "$here/module" src/vgpusim
+	echo 'obj-m := samples/vfio-mdev/ drivers/vdpa/ drivers/vhost/ drivers/net/netdevsim/ vgpusim/' > src/Kbuild
 	say "building them for $kernel"
 	make -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$PWD/src" CONFIG_NETDEVSIM=m modules > modules.log 2>&1 ||
 		{ tail -n 20 modules.log; exit 1; }
@@ -138,7 +139,7 @@ install_tools
 kernel=$(dpkg-query -W -f '${Depends}' linux-image-amd64 | grep -o '6\.1[^ ]*-amd64' | head -n 1)
 version=$kernel-$(dpkg-query -W -f '${Version}' "linux-image-$kernel")
 say "kernel $version"
-stage modules "$version" "${sources[@]}"
+stage modules "$version" "${sources[@]}" "$(cat "$here"/module/*)"
 stage initrd "$version" "$(cat "$here/init" modules.stamp)"
 stage root "$suite" "${packages[@]}"
 stage image "$(cat "$here/vm-test.service" modules.stamp root.stamp)"

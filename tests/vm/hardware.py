@@ -81,7 +81,7 @@ def command(built: Path, run: Path, share: Path) -> list[str]:
     """
     return [
         *("qemu-system-x86_64", "-name", "nodedevd-vm", "-nodefaults", "-no-user-config"),
-        *("-display", "none", "-no-reboot", "-machine", "q35,kernel-irqchip=off,nvdimm=on"),
+        *("-display", "none", "-machine", "q35,kernel-irqchip=off,nvdimm=on"),
         # KVM is not everywhere; tcg is.
         *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,svm=off,la57=off,pmu=off"),
         *("-uuid", UUID, "-smbios", "type=1,manufacturer=Maker,product=Model,serial=VMHOST"),

@@ -6,8 +6,9 @@ Runs   the scripts below scripts.d, as `control/callouts.py` does it
 from __future__ import annotations
 
 from nodedevd.actions.plan import RunCallouts
-from nodedevd.control.callouts import Callouts
+from nodedevd.control.callouts import Callouts, NotAsked
 from nodedevd.control.steps.base import StepHost, StepRefused
+from nodedevd.errors import Vetoed
 
 
 class RunCalloutsHandler:
@@ -22,11 +23,17 @@ class RunCalloutsHandler:
         if step.event == "pre":
             try:
                 scripts.ask()
-            except BaseException:
+            except NotAsked as error:
+                scripts.notify("none")
+                raise StepRefused(0, f"{error}, so its veto is not known") from None
+            except Vetoed:
                 scripts.notify("none")
                 raise
         elif step.event == "live":
-            scripts.change_live()
+            try:
+                scripts.change_live()
+            except NotAsked as error:
+                raise StepRefused(0, str(error)) from None
         elif step.event == "post":
             scripts.tell("success")
         else:

@@ -105,11 +105,17 @@ def _uppers(interface: Interface, interfaces: Mapping[str, Interface]) -> list[s
     return list(found)
 
 
+def lost_blocks(paths: Sequence[str], facts: AssignmentFacts) -> list[str]:
+    """Return the paths of the block devices that disappear, or stop working, with functions."""
+    return _Stack(facts.blocks, paths).lost
+
+
 def unknown_uses(snapshot: Snapshot, paths: Sequence[str], facts: AssignmentFacts) -> Iterator[str]:
     """Yield what could not be read of the devices that are lost."""
     below = [one for path in paths for one in map(snapshot.at, snapshot.below(path)) if one]
-    lost = _Stack(facts.blocks, paths).lost
-    disks = bool(lost) or any(one.capability(Storage) is not None for one in below)
+    disks = bool(lost_blocks(paths, facts)) or any(
+        one.capability(Storage) is not None for one in below
+    )
     if disks and not facts.mounts_known:
         yield "whether the host uses a lost disk is unknown: its mounts cannot be read"
     elif disks and not facts.swaps_known:

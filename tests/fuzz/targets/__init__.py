@@ -17,6 +17,7 @@ from tests.fuzz.targets import (
     pci_config,
     pci_ids,
     pci_vpd,
+    requests,
     stand_ins,
     udev_db,
     uevents,
@@ -45,5 +46,6 @@ TARGETS: Mapping[str, Target] = {
         host,
         stand_ins,
         uevents,
+        requests,
     )
 }

@@ -355,6 +355,20 @@ def test_disk_of_a_mirror_is_refused(host: PciHost, disk: str) -> None:
     assert "md0 loses some of its members" in in_use(host, bind()).detail
 
 
+def test_gpu_that_a_program_has_open_is_refused(host: PciHost) -> None:
+    """Its driver would wait for it, or fail below it."""
+    path = host.function(FIRST, device=NIC, class_=0x030000, driver="e1000e", group=5)
+    card = host.tree.device(
+        f"{path}/drm/card0",
+        class_="drm",
+        uevent={"MAJOR": 226, "MINOR": 0, "DEVNAME": "dri/card0", "DEVTYPE": "drm_minor"},
+        attributes={"dev": "226:0"},
+    )
+    assert host.plan(bind()).steps
+    host.nodes_open[card] = "Xorg"
+    assert "Xorg (pid 4711) has card0 open" in in_use(host, bind()).detail
+
+
 def test_what_a_guest_has_behind_a_controller_is_in_use(host: PciHost) -> None:
     """Its driver takes along what is below."""
     controller = host.function(FIRST, driver="nvme", group=5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.actions.create import plan
+from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.ownership import Record
 from nodedevd.actions.plan import CreateMdev, Plan, RunCallouts, SetProfile, Write
 from nodedevd.actions.requests import Attribute, Create
@@ -22,9 +23,12 @@ from nodedevd.errors import (
     NotPossible,
     OwnedByOther,
 )
+from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.questions.in_use import VfioUsage
 from tests.support.carried import Carried, facts_of, tree_of, uuids
+from tests.support.hosts import snapshot_of
 from tests.support.played_kernel import (
     PlayedKernel,
     mbochs_parent,
@@ -277,6 +281,16 @@ def test_no_more_than_a_parent_has(kernel: PlayedKernel) -> None:
     assert kernel.written[-1][1] == UUID
 
 
+def test_no_more_than_the_memory_of_a_card_allows() -> None:
+    """Fourteen functions of the sample host report one each; two of them fit."""
+    snapshot = snapshot_of("vgpu-sriov")
+    facts = ActionFacts(VfioUsage(), AssignmentFacts(), new_uuids=uuids(3))
+    found = plan(snapshot, facts, Create(type="NVIDIA A2-4Q", count=2))
+    assert len(set(parents_of(found))) == 2
+    with pytest.raises(NoRoom, match="3 are asked for, and 2 can be created"):
+        plan(snapshot, facts, Create(type="NVIDIA A2-4Q", count=3))
+
+
 def test_unknown_counts_are_tried(kernel: PlayedKernel) -> None:
     """The driver decides; the client is told that it is not sure."""
     path = mtty_parent(kernel, 2)
@@ -288,6 +302,16 @@ def test_unknown_counts_are_tried(kernel: PlayedKernel) -> None:
     kernel.tree.remove(f"{function}/nvidia/creatable_vgpu_types")
     with pytest.raises(NoRoom, match="cannot be read"):  # nor can its id be known
         planned(kernel, Create(type="NVIDIA X1-4Q"))
+
+
+def test_function_that_is_a_vgpu_is_never_tried(kernel: PlayedKernel) -> None:
+    """Even if it cannot be read what else it could be: the neighbour's vGPU would be lost."""
+    [function] = vendor_card(kernel, small_card(1))
+    done(kernel, Create(type="NVIDIA X1-4Q"))
+    kernel.tree.remove(f"{function}/nvidia/creatable_vgpu_types")
+    for wanted in ("1", "99"):
+        with pytest.raises((NoRoom, NoSuchType)):
+            planned(kernel, Create(type=wanted))
 
 
 def test_what_may_fit_at_the_same_time_is_tried_and_all_undone(kernel: PlayedKernel) -> None:
@@ -383,6 +407,15 @@ def test_profile_of_the_same_owner_is_success(kernel: PlayedKernel) -> None:
             planned(kernel, other, records)
     with pytest.raises(Conflict):
         planned(kernel, request, {})  # whoever set it, it was not this client
+
+
+def test_profile_without_an_owner_is_nobodys(kernel: PlayedKernel) -> None:
+    """Two clients that give no owner are not one and the same."""
+    function = vendor_card(kernel, small_card())[0]
+    request = Create(type="1", names=[function])
+    records = {one.subject: one for one in done(kernel, request).records}
+    with pytest.raises(Conflict):
+        planned(kernel, request, records)
 
 
 def test_defined_uuid_is_noted(kernel: PlayedKernel) -> None:

@@ -303,6 +303,26 @@ def test_disk_with_a_volume_on_it_is_refused(host: PciHost, card: str) -> None:
     assert "vg0-guest lies on nvme1n1" in in_use(host, request(0)).detail
 
 
+@pytest.mark.parametrize("part", ["", "/nvme1n1p1"])
+def test_disk_that_a_process_has_open_is_refused(host: PciHost, card: str, part: str) -> None:
+    """A VM may have it by its node; udevd only looks at a new disk."""
+    path = host.tree.block(
+        "nvme1n1", above=f"{host.functions(card)[1]}/nvme/nvme1", number=(259, 1)
+    )
+    if part:
+        host.tree.block("nvme1n1p1", above=path, number=(259, 2))
+    host.nodes_open[path + part] = "(udev-worker)"
+    assert host.plan(request(0)).steps
+    host.nodes_open[path + part] = "qemu-system-x86"
+    error = in_use(host, request(0))
+    assert (error.name, error.known) == ("pci_0000_01_00_2", True)
+    assert f"qemu-system-x86 (pid 4711) has {(path + part).rpartition('/')[2]} open" in error.detail
+    host.nodes_open.clear()
+    host.unseen = 1
+    assert not in_use(host, request(0)).known
+    assert host.plan(request(0, force=True)).steps
+
+
 def test_functions_that_the_tree_does_not_have_are_refused(host: PciHost, card: str) -> None:
     """Whether they are in use cannot be told."""
     host.tree.remove(f"{card}/virtfn1")

@@ -385,9 +385,9 @@ def test_control_shows_the_state_and_whose_devices_are(tmp_path: Path) -> None:
         out = ctl.out("control")
     lines = out.splitlines()
     assert "process 7, version 1.0" in out
-    assert lines[-3].split() == ["DEVICE", "ORIGIN", "OWNER", "USER", "TYPE", "MADE"]
-    assert lines[-2].split() == ["mdev_1", "client", "guest1", "root", "a", "now"]
-    assert lines[-1].split() == ["mdev_2", "other", "-", "-", "-", "-"]
+    assert lines[-3].split() == ["ORIGIN", "OWNER", "TYPE", "DEVICE"]
+    assert lines[-2].split() == ["client", "guest1", "a", "mdev_1"]
+    assert lines[-1].split() == ["other", "-", "-", "mdev_2"]
 
 
 def test_control_shows_what_hangs_and_what_is_left(tmp_path: Path) -> None:

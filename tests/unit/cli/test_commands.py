@@ -15,6 +15,7 @@ from lxml import etree
 from nodedevd.cli import options as cli_options
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
+from nodedevd.cli.schema import CHANGES
 from nodedevd.client import blocking
 from nodedevd.model.listing import DeviceList, Devices
 from nodedevd.model.status import Status
@@ -25,7 +26,7 @@ from tests.support.trees import Tree
 
 COMMANDS = [
     *("list", "tree", "dumpxml", "show", "types", "status", "schema", "record"),
-    *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use"),
+    *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use", "control", *CHANGES),
 ]
 CARD = "pci_0000_02_00_0"
 CARD_WITH_ODD = "pci_0000_00_02_0"

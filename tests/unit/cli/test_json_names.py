@@ -10,8 +10,11 @@ import pytest
 from nodedevd.cli.schema import COMMANDS, json_schema
 
 OTHER_MEANINGS = {
+    "before": "what a step replaces: a text, or a number of virtual functions",
     "bus": "libvirt's name: the kind of a disk's bus, and the channel of a SCSI unit",
     "capabilities": "their types in brief, themselves in full",
+    "cards": "those with room for a type, and the names of those that a change is about",
+    "definition": "of an mdev, and as text, the standard input of mdevctl's callouts",
     "device": "the device of an event, the name of a device in a fault or a finding",
     "errors": "faults, and in a status faults with the names of their devices",
     "product": "an id with a name, and the text of DMI",
@@ -93,7 +96,7 @@ def shapes(types: dict[str, dict[str, Any]]) -> dict[str, dict[str, set[str]]]:
 def test_every_name_has_values_of_one_form(shapes: dict[str, dict[str, set[str]]]) -> None:
     """Wherever a name occurs, its values have the same form."""
     several = {name: forms for name, forms in shapes.items() if len(forms) > 1}
-    assert several.pop("devices").keys() == {"[Device]", "[Entry]", "[Resolved]", "[Use]"}
+    assert several.pop("devices").keys() == {"[Device]", "[Entry]", "[Made]", "[Resolved]", "[Use]"}
     assert several.keys() == OTHER_MEANINGS.keys(), several
 
 

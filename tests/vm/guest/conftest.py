@@ -24,6 +24,11 @@ MODULES = (
 DRIVERS = Path("/run/libvirt-drivers")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is left for the next boot is made last."""
+    items.sort(key=lambda item: item.path.stem == "test_before_reboot")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def devices() -> None:
     """Make devices by modules, while nodedevd runs: the samples' parents, disks, interfaces."""

@@ -94,9 +94,16 @@ def remove(one: str) -> None:
 
 @contextmanager
 def opened(one: str) -> Iterator[None]:
-    """Have the VFIO device of an mdev open, as a virtual machine has; include/uapi/linux/vfio.h."""
+    """Have the VFIO device of an mdev open, as a virtual machine has."""
+    with opened_vfio(MDEVS / one):
+        yield
+
+
+@contextmanager
+def opened_vfio(device: Path) -> Iterator[None]:
+    """Have a device open through VFIO, given by its sysfs path; include/uapi/linux/vfio.h."""
     set_iommu, set_container, get_device_fd, type1 = 0x3B66, 0x3B68, 0x3B6A, 1
-    group_number = (MDEVS / one / "iommu_group").resolve().name
+    group_number = (device / "iommu_group").resolve().name
     with ExitStack() as stack:
         container, group = [
             os.open(f"/dev/vfio/{name}", os.O_RDWR) for name in ("vfio", group_number)
@@ -106,8 +113,8 @@ def opened(one: str) -> Iterator[None]:
         fcntl.ioctl(group, set_container, struct.pack("i", container))
         fcntl.ioctl(container, set_iommu, type1)
         # With a buffer that can change, ioctl returns the number that the kernel returns.
-        device = fcntl.ioctl(group, get_device_fd, bytearray(one.encode() + b"\0"))
-        stack.callback(os.close, device)
+        found = fcntl.ioctl(group, get_device_fd, bytearray(device.name.encode() + b"\0"))
+        stack.callback(os.close, found)
         yield
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from msgspec import inspect
 from varlink import scanner
 
 from nodedevd.client.watching import Event
@@ -35,6 +33,7 @@ from nodedevd.varlink import Call, Malformed
 from tests.support.answers import without_waiting
 from tests.support.freshness import FakeFreshness
 from tests.support.hosts import snapshot_of
+from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
@@ -77,83 +76,6 @@ def members(served: Interface) -> dict[str, Any]:
     return dict(parsed.members)
 
 
-def in_text(type_: Any) -> str:
-    """Return a type of the text as text."""
-    match type_:
-        case scanner._Maybe():
-            return f"?{in_text(type_.element_type)}"
-        case scanner._Array():
-            return f"[]{in_text(type_.element_type)}"
-        case scanner._Dict():
-            return f"[string]{in_text(type_.element_type)}"
-        case scanner._CustomType():
-            return str(type_.name)
-        case scanner._Object():
-            return "object"
-        case scanner._Enum():
-            return f"({', '.join(sorted(type_.fields))})"
-        case str():
-            return "string"
-    return type(type_).__name__
-
-
-def in_code(type_: inspect.Type, text: str) -> str:
-    """Return a type of the code as the text would write it.
-
-    Where the text has a string, so has the code or a Literal; what it does not decode may be any
-    type.
-    """
-    match type_:
-        case inspect.UnionType() if any(isinstance(one, inspect.NoneType) for one in type_.types):
-            others = [one for one in type_.types if not isinstance(one, inspect.NoneType)]
-            return f"?{in_code(others[0], text[1:])}" if len(others) == 1 else "?object"
-        case inspect.UnionType():
-            return "object"  # a tagged union
-        case inspect.VarTupleType() | inspect.ListType():
-            return f"[]{in_code(type_.item_type, text[2:])}"
-        case inspect.DictType():
-            return f"[string]{in_code(type_.value_type, text[8:])}"
-        case inspect.StructType():
-            return type_.cls.__name__
-        case inspect.LiteralType():
-            return (
-                "string" if text == "string" else f"({', '.join(sorted(map(str, type_.values)))})"
-            )
-        case inspect.StrType() | inspect.DateTimeType():
-            return "string"
-        case inspect.BoolType():
-            return "bool"
-        case inspect.IntType():
-            return "int"
-        case inspect.FloatType():
-            return "float"
-        case inspect.RawType():
-            return text
-    raise AssertionError(f"Varlink has no type for {type_}")
-
-
-def drift(place: str, text: Any, struct: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield how a struct of the code differs from one of the text, field by field."""
-    info = inspect.type_info(struct)
-    assert isinstance(info, inspect.StructType)
-    described = {name: in_text(type_) for name, type_ in text.fields.items()}
-    coded = {
-        field.encode_name: in_code(field.type, described.get(field.encode_name, ""))
-        for field in info.fields
-    }
-    for name in described.keys() | coded.keys():
-        if described.get(name) != coded.get(name) and f"{place}.{name}" not in UNREAD:
-            yield (
-                f"{place}.{name}: {described.get(name, 'missing')} in the text, "
-                f"{coded.get(name, 'missing')} in {struct.__name__}"
-            )
-
-
-def of_kind(members: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Return the members of a kind."""
-    return {name: member for name, member in members.items() if isinstance(member, kind)}
-
-
 def test_every_method_is_served_with_the_parameters_of_the_text(
     members: dict[str, Any], served: Interface
 ) -> None:
@@ -174,7 +96,7 @@ def test_every_reply_has_the_fields_of_the_text(members: dict[str, Any]) -> None
     assert [
         line
         for name, struct in REPLIES.items()
-        for line in drift(name, described[name].out_type, struct)
+        for line in drift(name, described[name].out_type, struct, UNREAD)
     ] == []
 
 
