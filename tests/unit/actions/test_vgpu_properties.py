@@ -37,8 +37,17 @@ from tests.support.trees import Tree
 
 UUIDS = uuids(6, 500)
 OWNERS = st.sampled_from([None, "nova", "cinder"])
-TYPES = st.sampled_from(["mtty-1", "mtty-2", "mdpy-hd", "X1-4Q", "X1-12Q", "X1-24Q", "nvidia-1"])
-WHERE = st.sampled_from([None, None, "mtty", "mdpy", "0000:41:00.0", "0000:08:00.0", "function"])
+CARDS = (None, "0000:41:00.0", "0000:08:00.0", "function")
+PLACES = st.sampled_from(
+    [
+        *[(type_, place) for type_ in ("mtty-1", "mtty-2") for place in (None, "mtty")],
+        *[("mdpy-hd", place) for place in (None, "mdpy")],
+        *[(type_, place) for type_ in ("X1-4Q", "X1-24Q") for place in CARDS],
+        ("nvidia-1", None),
+        ("mtty-1", "mdpy"),
+    ]
+)
+"""A type, and where it is wanted; nearly always where it is offered."""
 NUMBERS = st.integers(0, 30)
 DEFINED = {"mtty": ("mtty-1", UUIDS[0]), "mdpy": ("mdpy-hd", UUIDS[1])}
 
@@ -72,6 +81,10 @@ class Host(RuleBasedStateMachine):
         self.kernel, self.carried = kernel, Carried(kernel)
         self.theirs: set[str] = set()
         """paths of what other writers have made"""
+        self.write_by_hand(0, 2)
+        for type_, owner in [("mtty-1", "nova"), ("mdpy-hd", None), ("X1-4Q", "cinder")]:
+            request = Create(type=type_, owner=owner)
+            self.do(create.plan(tree_of(kernel), self.facts(), request), sure=True)
 
     def teardown(self) -> None:
         """Remove the host."""
@@ -80,8 +93,7 @@ class Host(RuleBasedStateMachine):
     # -- clients -------------------------------------------------------------------------------
 
     @rule(
-        type_=TYPES,
-        where=WHERE,
+        wanted=PLACES,
         uuid=st.sampled_from([None, *UUIDS]),
         owner=OWNERS,
         count=st.integers(1, 3),
@@ -91,8 +103,7 @@ class Host(RuleBasedStateMachine):
     )
     def create(
         self,
-        type_: str,
-        where: str | None,
+        wanted: tuple[str, str | None],
         uuid: str | None,
         owner: str | None,
         count: int,
@@ -101,6 +112,7 @@ class Host(RuleBasedStateMachine):
         number: int,
     ) -> None:
         """Create vGPUs; another writer may come between the plan and its steps."""
+        type_, where = wanted
         if where == "function":
             where = self.functions[number % len(self.functions)]
         request = Create(
@@ -119,14 +131,32 @@ class Host(RuleBasedStateMachine):
         sure = not any("not sure" in note for note in plan.notes) and attribute != "nope"
         self.do(plan, sure=sure, foreign=foreign, number=number)
 
-    @rule(number=NUMBERS, owner=OWNERS, force=st.booleans(), foreign=st.sampled_from([None, 0, 3]))
-    def remove(self, number: int, owner: str | None, force: bool, foreign: int | None) -> None:
-        """Remove one of the vGPUs that exist, whoever made it."""
+    @rule(
+        number=NUMBERS,
+        owner=OWNERS,
+        is_owner=st.booleans(),
+        force=st.booleans(),
+        foreign=st.sampled_from([None, 0, 3]),
+        opened=st.sampled_from([False, False, True]),
+    )
+    def remove(
+        self,
+        number: int,
+        owner: str | None,
+        is_owner: bool,
+        force: bool,
+        foreign: int | None,
+        opened: bool,
+    ) -> None:
+        """Remove one of the vGPUs that exist, whoever made it; a VM may have just begun."""
         path = self.one_of(number)
         if path is None:
             return
-        subject = self.subject(path)
-        record = self.carried.records.get(subject)
+        record = self.carried.records.get(self.subject(path))
+        if is_owner and record is not None:
+            owner = record.owner
+        if opened:
+            self.open_by_a_vm(number)
         request = Remove(name=path, owner=owner, force=force)
         plan = self.planned(lambda: remove.plan(tree_of(self.kernel), self.facts(), request))
         if plan is None:
