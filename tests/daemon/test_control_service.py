@@ -32,7 +32,7 @@ from nodedevd.errors import (
     StillWriting,
 )
 from nodedevd.varlink import encode_call
-from tests.support.controlling import COMMAND, SOCKET, activated, controlling
+from tests.support.controlling import COMMAND, PATIENT, SOCKET, activated, controlling
 from tests.support.fifo_kernel import FifoKernel, fifo_kernel
 from tests.support.running import PATIENCE_SECONDS, started
 
@@ -136,7 +136,7 @@ def test_driver_that_hangs_costs_its_card_and_is_shown(host: FifoKernel, tmp_pat
     """The client is answered in time, others are refused, and the end is told in the log."""
     path = host.create_path()
     host.hang(path)
-    limits = "[limits]\nwrite_seconds = 0.2\nlock_seconds = 0.1\n"
+    limits = f"{PATIENT}write_seconds = 0.2\nlock_seconds = 0.1\n"
     with (
         controlling(tmp_path, host.root, configuration=limits) as service,
         Control(str(tmp_path / SOCKET)) as control,
@@ -252,7 +252,7 @@ def test_idle_service_ends_and_a_busy_one_does_not(host: FifoKernel, tmp_path: P
 def test_hanging_write_keeps_the_service(host: FifoKernel, tmp_path: Path) -> None:
     """Its client has its answer and is gone; the service waits to confirm the change."""
     host.hang(host.create_path())
-    text = "[limits]\nidle_seconds = 0.3\nwrite_seconds = 0.1\n"
+    text = f"{PATIENT}idle_seconds = 0.3\nwrite_seconds = 0.1\n"
     service = activated(tmp_path, host.root, text)
     try:
         with Control(str(tmp_path / SOCKET)) as control, pytest.raises(StillWriting):
@@ -335,7 +335,12 @@ def test_start_after_a_crash_takes_up_what_was_in_progress(
 ) -> None:
     """Nothing half is left: all is undone, or all is there with its owner."""
     environment = {"NODEDEVD_CONTROL_STOP_AT": point}
-    arguments = ("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET))
+    file = tmp_path / "patient.toml"
+    file.write_text(PATIENT)
+    arguments = [
+        *("--sysroot", str(host.root), "--scan", "--socket", str(tmp_path / SOCKET)),
+        *("--config", str(file)),
+    ]
     with started(tmp_path, *arguments, environment=environment, command=COMMAND) as service:
         service.wait_notified("READY=1")
         with Control(str(tmp_path / SOCKET)) as control, pytest.raises(NodedevError):

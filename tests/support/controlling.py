@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.running import Running, running
+from tests.support.running import PATIENCE_SECONDS, Running, running
 
 COMMAND = (sys.executable, "-m", "nodedevd.control")
 SOCKET = "control.sock"
+PATIENT = f"[limits]\nconfirm_seconds = {10 * PATIENCE_SECONDS}\n"
+"""Configuration for a busy machine: what threads of the test play may come late."""
 _ACTIVATE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -27,7 +29,7 @@ def controlling(
     directory: Path,
     sysroot: Path,
     *options: str,
-    configuration: str = "",
+    configuration: str = PATIENT,
     environment: Mapping[str, str] | None = None,
     follow: bool = False,
 ) -> Iterator[Running]:
