@@ -59,12 +59,13 @@ def _state(report: ControlReport) -> Iterator[tuple[str, str]]:
         yield "Service", f"{report.socket}, process {service.pid}, version {service.version}"
     yield "Devices", "from the daemon" if service.source == "daemon" else "from a scan of its own"
     hanging = sum(change.hangs for change in service.in_progress)
-    changes = (
-        f"{service.changes} made, {service.failures} refused or failed,"
-        f" {len(service.in_progress)} in progress, {service.queued} waiting,"
-        f" {hanging} held up by a driver"
-    )
-    yield "Changes", changes
+    now = f"{len(service.in_progress)} in progress, {hanging} held up by a driver"
+    if report.socket is not None:  # else this process has only just begun to count
+        now = (
+            f"{service.changes} made, {service.failures} refused or failed,"
+            f" {service.queued} waiting, {now}"
+        )
+    yield "Changes", now
     yield "Left over", f"{len(service.leftovers)} changes that failed and were not undone"
     if service.not_started:
         yield "Autostart", f"{len(service.not_started)} mdevs not started yet"
