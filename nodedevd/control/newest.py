@@ -1,11 +1,13 @@
-"""newest: reads what the kernel changes without an event, right before a plan is made of it.
+"""newest: reads what the daemon may not know yet, right before a plan is made of it.
 
-The daemon has such values read again when they are a second old; a plan needs those of now.
+The daemon has what the kernel changes without an event read again when it is a second old, and the
+event of a driver's change reaches it late, through udevd; a plan needs both as they are now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set
+from operator import is_
 
 import msgspec
 
@@ -13,6 +15,8 @@ from nodedevd.follow.in_time import in_time
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF
+from nodedevd.kinds.base import Capability
+from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
@@ -20,21 +24,26 @@ from nodedevd.model.snapshot import Snapshot
 def with_newest_values(
     root: str, snapshot: Snapshot, left_out: Set[str]
 ) -> tuple[Snapshot, frozenset[str]]:
-    """Return a tree with its volatile values as they are now, and the paths whose read hangs.
+    """Return a tree with volatile values and drivers of functions as they are now.
+
+    Also returns the paths whose read hangs.
 
     What cannot be read stays as it was, and is left to the write to fail. `left_out` are paths
     that are not read. Blocks. Raises TooManyHang.
     """
-    volatile = [
-        one for one in snapshot if one.is_volatile and one.path is not None and not one.errors
+    read_again = [
+        one
+        for one in snapshot
+        if one.path is not None
+        and (one.capability(Pci) is not None or (one.is_volatile and not one.errors))
     ]
-    if not volatile:
+    if not read_again:
         return snapshot, frozenset()
 
     def read(job: Job) -> list[Device]:
         sysroot = Sysroot(root).during(job)
         changed = []
-        for device in volatile:
+        for device in read_again:
             path = device.path or ""
             if path not in left_out and path not in job.unanswered:
                 newest = job.run(path, _reread, sysroot, device)
@@ -54,6 +63,14 @@ def with_newest_values(
 
 
 def _reread(sysroot: Sysroot, device: Device) -> Device:
+    capabilities = device.capabilities if device.errors else _capabilities(sysroot, device)
+    driver = device.driver if device.capability(Pci) is None else _driver(sysroot, device)
+    if driver == device.driver and all(map(is_, capabilities, device.capabilities)):
+        return device
+    return msgspec.structs.replace(device, capabilities=capabilities, driver=driver)
+
+
+def _capabilities(sysroot: Sysroot, device: Device) -> tuple[Capability, ...]:
     capabilities = []
     for capability in device.capabilities:
         reread = KIND_OF[type(capability)].reread_volatile
@@ -64,6 +81,13 @@ def _reread(sysroot: Sysroot, device: Device) -> Device:
             except OSError:
                 new = None
         capabilities.append(capability if new is None else new)
-    if all(new is old for new, old in zip(capabilities, device.capabilities, strict=True)):
-        return device
-    return msgspec.structs.replace(device, capabilities=tuple(capabilities))
+    return tuple(capabilities)
+
+
+def _driver(sysroot: Sysroot, device: Device) -> str | None:
+    """Return the name of the driver that a function has now; the former if it cannot be read."""
+    path = device.path or ""
+    try:
+        return sysroot.target_name(f"{path}/driver") if sysroot.exists(f"{path}/driver") else None
+    except OSError:
+        return device.driver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -135,3 +136,25 @@ def test_value_that_cannot_be_read_stays_as_it_was(kernel: PlayedKernel) -> None
     kernel.tree.remove(parent)
     newest, _ = with_newest_values(kernel.tree.root, before, frozenset())
     assert newest.at(parent) == before.at(parent)
+
+
+def test_driver_is_the_one_of_now(kernel: PlayedKernel) -> None:
+    """The daemon hears of it when udevd is done with the event."""
+    function = vendor_card(kernel, small_card())[0]
+    driver = Path(kernel.tree.at(function), "driver")
+    driver.unlink(missing_ok=True)
+    before = scan(Sysroot(kernel.tree.root))
+    for name in ("vfio-pci", "nvidia"):
+        target = Path(kernel.tree.at(f"/sys/bus/pci/drivers/{name}"))
+        target.mkdir(parents=True, exist_ok=True)
+        driver.unlink(missing_ok=True)
+        driver.symlink_to(os.path.relpath(target, driver.parent))
+        newest, _ = with_newest_values(kernel.tree.root, before, frozenset())
+        device = newest.at(function)
+        assert device is not None
+        assert device.driver == name
+    driver.unlink()
+    newest, _ = with_newest_values(kernel.tree.root, newest, frozenset())
+    device = newest.at(function)
+    assert device is not None
+    assert device.driver is None
