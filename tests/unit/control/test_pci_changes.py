@@ -85,6 +85,7 @@ def test_record_of_what_somebody_else_has_changed_is_void(host: ActingHost) -> N
 # -- killed ----------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize(
     ("prepare", "request_"),

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from nodedevd.actions.answers import Outcome
@@ -426,6 +427,7 @@ class Host:
         return any(subject in text for text in texts)
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=examples(1), deadline=None)
 @given(commands=COMMANDS, mixed=st.booleans(), functions=st.integers(1, 3))
 def test_any_sequence_ends_in_agreement(
