@@ -165,7 +165,8 @@ def test_forced_change_of_an_open_function_waits_until_it_is_closed(
         control.refused(StillWriting, partial(change, force=True))
         (hanging,) = control.status().in_progress
         assert (hanging.hangs, hanging.cards) == (True, (CARD_NAME,))
-        control.refused(CardBusy, partial(service.set_virtual_functions, CARD_NAME, 4))
+        other = partial(service.set_virtual_functions, CARD_NAME, 4, force=True)
+        control.refused(CardBusy, other)
     vm.until(lambda: control.status().in_progress == (), "for the driver to answer")
     if what == "unbind":
         assert driver_of(function.path) != "vfio-pci"
