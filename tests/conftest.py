@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import signal
 from collections import Counter
@@ -57,6 +58,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     with asyncio.Runner(loop_factory=CheckedLoop) as runner:
         runner.run(run())
     return True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take the tests, thousands of objects that stay, away from the garbage collector."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -30,8 +30,7 @@ from nodedevd.model.status import Status
 from nodedevd.model.store import HISTORY_CHANGES
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import ReplyDecoder, encode_call
-from tests.support.running import REPOSITORY, Running, running
-from tests.support.watcher import NODEDEVCTL
+from tests.support.running import NODEDEVCTL, REPOSITORY, Running, running
 
 BURST = 1000
 """Uevents that are on their way at a time."""

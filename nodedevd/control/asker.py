@@ -95,7 +95,7 @@ def _look_up(pid: int, pidfd: int | None) -> tuple[str, int | None]:
             with open(f"{_PROC}/{pid}/stat", "rb") as file:
                 fields = file.read(4096)
             name, _, rest = fields.partition(b"(")[2].rpartition(b")")
-            command, started = name.decode(errors="replace"), int(rest.split()[19])
+            command, started = name.decode(errors="replace"), int(rest.strip().split(b" ")[19])
         if pidfd is not None and _has_ended(pidfd):
             return "", None  # The pid may be another process's by now.
         return command, started

@@ -27,6 +27,7 @@ import msgspec
 from nodedevd.actions.plan import RunCallouts
 from nodedevd.control.trust import why_untrusted
 from nodedevd.errors import NotPossible, Vetoed
+from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.text import printable
 
 if TYPE_CHECKING:  # the package of steps imports this module
@@ -227,5 +228,5 @@ class Callouts:
 
 def _said(ran: Ran) -> str:
     """Return what a script has written to standard error, in one bounded line."""
-    words = printable(" ".join(ran.stderr.decode(errors="replace").split()))
+    words = printable(" ".join(fields_of(" ".join(lines_of(ran.stderr.decode(errors="replace"))))))
     return f": {words[:_SHOWN]}" if words else ""

@@ -19,6 +19,7 @@ from msgspec import inspect
 
 from nodedevd.actions.requests import REQUESTS
 from nodedevd.errors import NodedevError
+from nodedevd.host.lines import lines_of
 from nodedevd.questions.vgpus import Framework
 from nodedevd.text import printable
 
@@ -114,7 +115,7 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         reason = str(error)[: place.start()] if place else str(error)
-        last = len(text.splitlines())
+        last = len(lines_of(text))
         raise BadConfiguration(
             path, int(place[1]) if place and place[1] else last, reason
         ) from error
@@ -165,11 +166,11 @@ def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
 
     It is the one after the longest beginning of the file that is TOML and does not have the key.
     """
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     before = 0
     for number in range(1, len(lines) + 1):
         try:
-            found: Any = tomllib.loads("".join(lines[:number]))
+            found: Any = tomllib.loads("\n".join(lines[:number]))
         except tomllib.TOMLDecodeError:
             continue
         for key in keys:

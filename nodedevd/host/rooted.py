@@ -50,6 +50,8 @@ class Rooted:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._place = ""
+        """where the kernel says the root is"""
         self._kept: dict[str, _Directory] = {}
 
     def forget(self) -> None:
@@ -89,9 +91,9 @@ class Rooted:
                 directory = self._kept.get(above) or self._enter(above)
                 return act(name or ".", directory.descriptor)
             except FileNotFoundError:
-                if not self._kept:
+                if self._is_in_place(above):
                     raise
-            self._kept.clear()  # a directory may have been replaced since it was opened
+            self._kept.clear()  # a directory was replaced since it was opened
             return act(name or ".", self._enter(above).descriptor)
         except OSError as error:
             error.filename = f"{self._root.rstrip('/')}{path}"  # not the last name alone
@@ -105,9 +107,21 @@ class Rooted:
             descriptor = _open_step(name, directory.descriptor)
         else:
             descriptor = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._place = _place(descriptor).rstrip("/")
         directory = _Directory(descriptor)
         self._keep(path, directory)
         return directory
+
+    def _is_in_place(self, path: str) -> bool:
+        """Return whether the nearest open directory, a path's or one above it, was not replaced.
+
+        Most of what a scan looks for is absent, and to open all of these again takes long.
+        """
+        while (directory := self._kept.get(path)) is None:
+            if not path:
+                return True
+            path = path.rpartition("/")[0]
+        return _place(directory.descriptor) == f"{self._place}{path}"
 
     def _keep(self, path: str, directory: _Directory) -> None:
         kept = self._kept
@@ -115,6 +129,14 @@ class Rooted:
         if len(kept) > _MOST_KEPT:
             with suppress(RuntimeError):  # changed by the thread of a read that hung
                 kept.pop(next(iter(kept)), None)
+
+
+def _place(descriptor: int) -> str:
+    """Return the path that an open directory has now, proc(5); "" if there is no /proc."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
 
 
 def _open_to_list(name: str, directory: int) -> int:

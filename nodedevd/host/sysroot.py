@@ -207,7 +207,7 @@ class Sysroot:
     def resolve(self, path: str) -> str:
         """Follow every link in a path, inside the root. Raises OSError (LinksInCircle)."""
         todo = path.split("/")[::-1]
-        done = ""
+        done = missing = ""
         links = 0
         while todo:
             part = todo.pop()
@@ -217,7 +217,7 @@ class Sysroot:
                 done = done.rpartition("/")[0]
                 continue
             here = f"{done}/{part}"
-            if here in self._plain:
+            if here in self._plain or (missing and here.startswith(missing)):
                 done = here
                 continue
             try:
@@ -227,6 +227,8 @@ class Sysroot:
                     raise
                 if error.errno == errno.EINVAL:
                     self._plain.add(here)
+                else:
+                    missing = f"{here}/"  # nor is there anything below
                 done = here
                 continue
             self.followed(here, text)

@@ -33,8 +33,17 @@ from tests.support.changing_host import (
     Host,
 )
 from tests.support.lines import Lines
-from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY, Running, running, started
-from tests.support.watcher import NODEDEVCTL, Watcher
+from tests.support.running import (
+    COMMAND,
+    NODEDEVCTL,
+    PATIENCE_SECONDS,
+    REPOSITORY,
+    Running,
+    ctl,
+    running,
+    started,
+)
+from tests.support.watcher import Watcher
 from tests.support.xml import validate
 
 RECONCILE = ("--reconcile", "0.05")
@@ -563,17 +572,6 @@ def test_help_has_examples_and_exit_status(command: str) -> None:
     examples = [line for line in out.splitlines() if line.startswith(f"    nodedevctl {command} ")]
     assert len(examples) >= 2
     assert "4 timed out" in " ".join(out.split())
-
-
-def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run nodedevctl to its end."""
-    return subprocess.run(
-        [*NODEDEVCTL, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
 
 
 @pytest.mark.needs("namespaces")

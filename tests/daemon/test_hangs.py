@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 
 from nodedevd.client import Client, TimedOut
 from tests.support.hosts import unpacked
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY, running, started
+from tests.support.running import NODEDEVCTL, PATIENCE_SECONDS, REPOSITORY, ctl, running, started
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
 
-CTL = (sys.executable, "-c", "from nodedevd.cli.main import main; main()")
 GPU = "/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0"
 
 
@@ -29,18 +27,6 @@ def host(tmp_path: Path) -> Tree:
     return tree
 
 
-def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run nodedevctl."""
-    return subprocess.run(
-        [*CTL, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("command", ["tree", "dumpxml --all", "doctor", "status", "record {}"])
 def test_nodedevctl_goes_on_without_what_hangs(host: Tree, tmp_path: Path, command: str) -> None:
     """It ends, and says what it left out."""
@@ -49,6 +35,17 @@ def test_nodedevctl_goes_on_without_what_hangs(host: Tree, tmp_path: Path, comma
     assert done.returncode in (0, 5), done.stderr
     assert GPU.rpartition("/")[2] in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_device_is_judged_though_the_mounts_hang(tmp_path: Path) -> None:
+    """What the host uses of it is unknown, and the answer says why."""
+    tree = unpacked("vgpu-pf", tmp_path / "host")
+    mounts = tree.file("/proc/self/mountinfo")
+    StuckAttribute(tree.at(mounts))
+    done = ctl("--sysroot", tree.root, "hostdev", "0000:02:00.0")
+    assert done.returncode == 1
+    assert f"left out, because a read has not returned: {mounts}" in done.stderr
+    assert "cannot be assigned to a guest: it is the parent of the mdevs" in done.stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -75,7 +72,7 @@ def test_signal_during_a_scan_that_hangs_ends_nodedevctl(
     tree = unpacked("vgpu-pf", tmp_path / "host")
     stuck = StuckAttribute(tree.at(f"{GPU}/uevent"))
     process = subprocess.Popen(
-        [*CTL, "--sysroot", tree.root, "tree"],
+        [*NODEDEVCTL, "--sysroot", tree.root, "tree"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

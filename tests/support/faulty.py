@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
 
+import pytest
+
 from nodedevd.host.sysroot import Sysroot
+
+ANSWERS = pytest.mark.parametrize(
+    ("number", "code", "detail"),
+    [
+        (errno.EACCES, "refused", "EACCES"),
+        (errno.EPERM, "refused", "EPERM"),
+        (errno.EIO, "unreadable", "EIO: Input/output error"),
+        (errno.EINVAL, "unreadable", "EINVAL: Invalid argument"),
+        (errno.EOPNOTSUPP, "unreadable", "EOPNOTSUPP: Operation not supported"),
+        (errno.EAGAIN, "unreadable", "EAGAIN: Resource temporarily unavailable"),
+        (errno.ENODEV, "unreadable", "ENODEV: No such device"),
+        (errno.ENXIO, "unreadable", "ENXIO: No such device or address"),
+    ],
+)
+"""What drivers answer with, and the code and detail of the fault that it leaves."""
 
 
 class FaultySysroot(Sysroot):

@@ -25,8 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.support.running import COMMAND, PATIENCE_SECONDS, REPOSITORY
-from tests.support.watcher import NODEDEVCTL
+from tests.support.running import COMMAND, NODEDEVCTL, PATIENCE_SECONDS, REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 

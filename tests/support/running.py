@@ -15,6 +15,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "nodedevd")
+NODEDEVCTL = (
+    sys.executable,
+    "-c",
+    "from nodedevd.cli.main import main; main(prog_name='nodedevctl')",
+)
 PATIENCE_SECONDS = 30.0
 """When a test gives up; a condition that it waits for is met at once, or never."""
 
@@ -145,3 +150,15 @@ def running(
         yield daemon
         if daemon.process.poll() is None:
             assert daemon.stop() == 0
+
+
+def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run nodedevctl to its end."""
+    return subprocess.run(
+        [*NODEDEVCTL, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )

@@ -103,7 +103,9 @@ class Tree:
     # Anything, anywhere
 
     def directory(self, path: str) -> str:
-        os.makedirs(self.at(path), exist_ok=True)
+        where = self.at(path)
+        if not os.path.isdir(where):  # most are there; makedirs takes four system calls to see it
+            os.makedirs(where, exist_ok=True)
         return path
 
     def file(self, path: str, content: str | bytes = b"") -> str:

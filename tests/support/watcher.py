@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,7 @@ from typing import Any
 from nodedevd.client import Client, Event
 from nodedevd.model.device import Device
 from nodedevd.model.status import Status
-from tests.support.running import PATIENCE_SECONDS, REPOSITORY
-
-NODEDEVCTL = (
-    sys.executable,
-    "-c",
-    "from nodedevd.cli.main import main; main(prog_name='nodedevctl')",
-)
+from tests.support.running import NODEDEVCTL, PATIENCE_SECONDS, REPOSITORY
 
 
 def line(event: Event) -> str:

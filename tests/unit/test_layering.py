@@ -64,16 +64,15 @@ def modules() -> Iterator[str]:
 MODULES = list(modules())
 
 
-def source(module: str) -> tuple[ast.AST, ...]:
-    """Return the syntax tree of a module: the module, and all below it."""
+def file_of(module: str) -> Path:
+    """Return the file of a module."""
     path = PACKAGE.joinpath(*module.split("."))
-    return parse(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@cache
-def parse(file: Path) -> tuple[ast.AST, ...]:
-    """Parse a file once."""
-    return tuple(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+def parse(file: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def folder(module: str) -> str:
@@ -89,13 +88,23 @@ def below(name: str) -> set[str]:
     return {one for layer in layers[:own] for one in layer}
 
 
-def imported(module: str) -> Iterator[str]:
+def imported(module: str) -> frozenset[str]:
     """Return what a module imports, wherever in it: nodedevd's by module, others by package."""
-    for node in source(module):
+    return imported_in(file_of(module))
+
+
+@cache
+def imported_in(file: Path) -> frozenset[str]:
+    """Return the same for its file, which is parsed once."""
+    return frozenset(_imported_in(file))
+
+
+def _imported_in(file: Path) -> Iterator[str]:
+    for node in ast.walk(parse(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: imports are absolute"
+            assert node.level == 0, f"{file}: imports are absolute"
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             known = [name for name in inside if name.removeprefix("nodedevd.") in MODULES]
             names = known or [node.module or ""]
@@ -104,6 +113,14 @@ def imported(module: str) -> Iterator[str]:
         for name in names:
             package, _, inner = name.partition(".")
             yield f"nodedevd.{inner}" if package == "nodedevd" else package
+
+
+def waits(file: Path) -> bool:
+    """Return whether a file has functions that await."""
+    text = file.read_text(encoding="utf-8")
+    waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    may = "async" in text or "await" in text  # most modules need not be parsed
+    return may and any(isinstance(node, waiting) for node in ast.walk(ast.parse(text)))
 
 
 def importers(package: str) -> list[str]:
@@ -131,9 +148,7 @@ def test_every_folder_is_in_a_layer() -> None:
 )
 def test_folder_says_what_may_enter_it(name: str) -> None:
     """The first line of its `__init__` is a sentence."""
-    module = source(name)[0]
-    assert isinstance(module, ast.Module)
-    first = (ast.get_docstring(module) or "").partition("\n")[0]
+    first = (ast.get_docstring(parse(file_of(name))) or "").partition("\n")[0]
     assert first.startswith(f"{name}: ")
     assert first.endswith(".")
 
@@ -149,11 +164,7 @@ def test_library_outside_has_its_own_door(package: str, module: str) -> None:
 def test_event_loop_is_known_at_the_edges_alone() -> None:
     """Asyncio, and functions that await, are where sockets and threads are."""
     assert set(importers("asyncio")) <= ASYNCHRONOUS
-    waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
-    found = {
-        module for module in MODULES if any(isinstance(node, waiting) for node in source(module))
-    }
-    assert found <= COROUTINES
+    assert {module for module in MODULES if waits(file_of(module))} <= COROUTINES
 
 
 def test_varlink_service_knows_of_no_device() -> None:
@@ -175,7 +186,7 @@ def test_only_control_starts_processes() -> None:
     found = {
         module
         for module in MODULES
-        for node in source(module)
+        for node in ast.walk(parse(file_of(module)))
         if isinstance(node, ast.Attribute) and node.attr in starts
     }
     assert found == {"control.writers"}
@@ -201,7 +212,7 @@ def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "def late():\n    from nodedevd import model\n    import nodedevd.tree.read as read\n"
     )
     monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
-    assert list(imported("errors")) == ["nodedevd.model", "nodedevd.tree.read"]
+    assert imported("errors") == {"nodedevd.model", "nodedevd.tree.read"}
 
 
 def test_architecture_names_every_module() -> None:

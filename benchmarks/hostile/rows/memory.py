@@ -71,6 +71,7 @@ def _attacks(daemon: Daemon) -> Iterator[tuple[str, Callable[[], Iterator[None]]
         "InUse that is not read": call("InUse"),
         "Types that is not read": call("Types"),
         "streams that are not read": call("Snapshot", more=True),
+        "60 KB of streams, not read": call("Snapshot", more=True) * 700,
         "watches that are not read": call("Watch", more=True, content="xml"),
         "half messages": b'{"method":"' + b"x" * 250_000,
         "watches of 37,000 names": watch,

@@ -9,6 +9,7 @@ import errno
 
 from nodedevd.actions.plan import Write
 from nodedevd.control.steps.base import StepHost, StepRefused, describe
+from nodedevd.host.lines import fields_of
 
 _CLEARED = ("", "(null)")
 """How attributes show that there is nothing: driver_override does it in the second way."""
@@ -52,7 +53,7 @@ def _shows(text: str, value: str) -> bool:
     text, value = text.strip(), value.strip()
     if not value:
         return text in _CLEARED
-    return text == value or f"[{value}]" in text.split()
+    return text == value or f"[{value}]" in fields_of(text)
 
 
 def _write(path: str, value: str, host: StepHost) -> None:

@@ -38,7 +38,7 @@ _BEHIND: Final = "it does not read its events"
 
 UNCOUNTED_BYTES: Final = 4096
 """A half packet up to this size is not counted."""
-UNCOUNTED_REPLY_BYTES: Final = 64 * 1024
+UNCOUNTED_REPLY_BYTES: Final = 16 * 1024
 """Nor is a reply up to this size."""
 
 

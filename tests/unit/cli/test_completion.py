@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
+from nodedevd.cli import completion
 from nodedevd.cli.main import main
 from tests.support.hosts import host_file
 
@@ -92,8 +93,11 @@ def test_without_an_answer_there_are_no_proposals(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 5
 
 
-def test_daemon_that_does_not_answer_is_left(tmp_path: Path) -> None:
-    """After a second, nobody waits for proposals."""
+def test_daemon_that_does_not_answer_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a moment, nobody waits for proposals."""
+    monkeypatch.setattr(completion, "_ANSWER_SECONDS", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent"))
         silent.listen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def test_every_device_of_any_tree_is_drawn_once(above: list[int]) -> None:
             assert depths[name] == depths[above_it] + (5 if above_it == "d0" else 4)
 
 
+@pytest.mark.exhaustive
 def test_chain_of_5000_devices_is_drawn() -> None:
     """Python lets functions nest 1,000 times."""
     parents = {f"d{number:04}": f"d{number - 1:04}" if number else None for number in range(5000)}

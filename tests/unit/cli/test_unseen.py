@@ -10,7 +10,6 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -21,11 +20,13 @@ from nodedevd.cli.completion import DeviceType, VgpuTypeType
 from nodedevd.cli.main import main
 from nodedevd.cli.options import print_text_of_json, print_xml
 from nodedevd.client import Event
-from nodedevd.host.archive.disk import unpack
+from nodedevd.host.archive.disk import write_archive
 from nodedevd.host.archive.text import read_archive
+from nodedevd.host.archive.tree import ENDING, Archive
 from nodedevd.text import printable
 from nodedevd.xml_writer import UNSEEN, escape, escape_attribute
 from tests.support.hosts import host_file
+from tests.support.kept_archives import keep
 
 EVIL = (
     "\x01\x07\x08\t\v\f\r\x1b[31m\x1b]0;x\x07\x7f\x80\x85\x90\x9b31m\xad\u034f\u061c\u115f\u180e\u200b"
@@ -62,24 +63,27 @@ COMMANDS = (
 
 def unseen(text: str) -> set[str]:
     """Return the characters of a text that a terminal acts on or does not show."""
-    hidden = {one for one in text if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
-    return (hidden | set(re.findall(f"[{UNSEEN}]", text))) - {"\n"}
+    used = set(text)
+    hidden = {one for one in used if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    return (hidden | set(re.findall(f"[{UNSEEN}]", "".join(used)))) - {"\n"}
 
 
 @pytest.fixture(scope="module", params=HOSTS)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a copy of a sample host with all of them at the end of every text."""
-    root = tmp_path_factory.mktemp("host") / "host"
-    unpack(read_archive(str(host_file(request.param))), str(root))
-    for directory, _, names in os.walk(root):
-        for name in names:
-            file = Path(directory, name)
-            if file.is_symlink():
-                continue
-            data = file.read_bytes()
-            if _is_text(data):
-                file.write_bytes(b"".join(_with_evil(data)))
-    return str(root)
+    copy = Archive()
+    for path, content, mode in read_archive(str(host_file(request.param))).walk():
+        if isinstance(content, list):
+            copy.add_directory(path, mode)
+        elif isinstance(content, str):
+            copy.add_link(path, content)
+        else:
+            data = b"".join(_with_evil(content)) if _is_text(content) else content
+            copy.add_file(path, data, mode)
+    file = str(tmp_path_factory.mktemp("host") / f"host{ENDING}")
+    write_archive(copy, file)
+    keep(file)
+    return file
 
 
 def _is_text(data: bytes) -> bool:

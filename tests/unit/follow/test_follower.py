@@ -876,6 +876,9 @@ async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(tmp_path
 
     options = {"stuck_seconds": 0.05, "count_age_seconds": 0.0, "hanging_at_most": 2}
     async with following(tmp_path, build, **options) as live:  # type: ignore[arg-type]
+        # On a busy machine the first scan may take a slow read for one that hangs.
+        await eventually(lambda: not live.follower.reads.hangs)
+        await live.until_true_to_the_host()
         stuck = {live.tree.resolve(one): StuckAttribute(attribute(live, one)) for one in functions}
         for path in stuck:
             live.monitor.uevent("change", path)

@@ -21,8 +21,16 @@ from nodedevd.tree.read import STALE, rescan, scan
 from tests.support.hosts import unpacked
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
+from tests.support.vpd import vital_product_data
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0"
+LUN = f"{GPU}/host0/target0:0:0/0:0:0:0"
+FACTS = {
+    "/proc/self/mountinfo": "mounts_known",
+    "/proc/swaps": "swaps_known",
+    "/proc/net/route": "addresses_known",
+    "/proc/net/if_inet6": "addresses_known",
+}
 STUCK_SECONDS = 0.2
 
 
@@ -69,6 +77,12 @@ def host(tmp_path: Path) -> Tree:
     """A sample host as files, with what a sample lacks."""
     tree = unpacked("vgpu-pf", tmp_path)
     tree.dmi(product_name="P", sys_vendor="V")
+    tree.attributes(GPU, {"vpd": vital_product_data("Card", {"SN": "1"})})
+    tree.device(LUN, bus="scsi")
+    disk = tree.block("sda", above=f"{LUN}/block", device=LUN, number=(8, 0))
+    tree.udev(disk, {"ID_TYPE": "disk"}, links=["disk/by-path/x"])
+    for file in FACTS:
+        tree.file(file)
     return tree
 
 
@@ -77,6 +91,8 @@ def host(tmp_path: Path) -> Tree:
     [
         (f"{GPU}/uevent", GPU),
         (f"{GPU}/numa_node", GPU),
+        (f"{GPU}/vpd", GPU),
+        ("/run/udev/data/b8:0", f"{LUN}/block/sda"),
         ("/sys/devices/virtual/dmi/id/product_name", "/sys/devices/virtual/dmi/id"),
         ("/usr/share/misc/pci.ids", "/usr/share/misc/pci.ids"),
         (
@@ -133,6 +149,18 @@ def test_facts_that_hang_are_unknown(host: Tree) -> None:
     assert not facts.mounts_known
 
 
+@pytest.mark.parametrize("file", FACTS)
+def test_file_of_facts_that_hangs_leaves_the_others_known(host: Tree, file: str) -> None:
+    """What the host has mounted, what it swaps to, and its addresses are in a file each."""
+    stuck = StuckAttribute(host.at(file))
+    facts, unanswered = read_in_time(
+        Sysroot(host.root), read_assignment_facts, stuck_seconds=STUCK_SECONDS
+    )
+    assert [one.path for one in unanswered] == [file]
+    assert {name for name in FACTS.values() if not getattr(facts, name)} == {FACTS[file]}
+    stuck.free()
+
+
 def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
     """The nodes of the other devices are found."""
     tree = Tree(tmp_path)
@@ -151,6 +179,7 @@ def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
     stuck.free()
 
 
+@pytest.mark.exhaustive
 def test_sixty_devices_hang_and_the_others_are_read(tmp_path: Path) -> None:
     """What is read once is not read again."""
     tree = Tree(tmp_path)

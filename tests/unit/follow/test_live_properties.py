@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -266,6 +267,7 @@ async def live_through(
         await follower.close(5)
 
 
+@pytest.mark.exhaustive
 @settings(derandomize=True, max_examples=examples(2.5))
 @given(STEPS)
 def test_tree_equals_the_host_whatever_happened(

@@ -37,6 +37,7 @@ def above(snapshot: Snapshot, device: Device) -> int:
     return count
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["nodedevd", "libvirt"])
 def test_chain_of_5000_devices_is_dumped(deep: Snapshot, form: Format) -> None:
     """Each device is below the one before."""

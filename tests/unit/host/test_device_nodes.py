@@ -94,6 +94,7 @@ def test_links_between_directories_are_not_followed(tree: Tree, accelerator: str
     assert len(read_device_nodes(Sysroot()).paths) == 1
 
 
+@pytest.mark.exhaustive
 def test_deep_directories_of_a_recording_are_read(tmp_path: Path) -> None:
     """A made-up host may be deeper than Python has stack."""
     archive = Archive()

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from nodedevd.errors import BadArchive, NoDevices, NotASysroot
+from nodedevd.host import rooted
 from nodedevd.host.archive.disk import pack, unpack, write_archive
 from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
@@ -396,6 +397,37 @@ def test_directory_that_becomes_a_link_does_not_lead_out(tmp_path: Path) -> None
         assert not fresh.exists(f"{GPU}/secret")
 
 
+@pytest.mark.parametrize("replaced", ["", "/sys", os.path.dirname(GPU), GPU])
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_directory_that_was_replaced_is_found(
+    tmp_path: Path, replaced: str, is_moved: bool
+) -> None:
+    """A device that went and came, whether or not the old directory is still somewhere."""
+    tree = Tree(tmp_path / "host")
+    tree.device(GPU, attributes={"vendor": "0x8086"})
+    sysroot = Sysroot(tree.root)
+    assert sysroot.read(f"{GPU}/vendor") == b"0x8086\n"
+    os.rename(f"{tree.root}{replaced}", tmp_path / "aside")
+    if not is_moved:
+        shutil.rmtree(tmp_path / "aside")
+    tree.device(GPU, attributes={"device": "0x3e98"})
+    assert sysroot.read(f"{GPU}/device") == b"0x3e98\n"
+    assert not sysroot.exists(f"{GPU}/vendor")
+
+
+def test_what_is_absent_has_no_directory_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of what a scan looks for is absent."""
+    tree = Tree(tmp_path)
+    tree.device(GPU)
+    sysroot = Sysroot(tree.root)
+    assert not sysroot.exists(f"{GPU}/vendor")
+    monkeypatch.delattr(rooted, "_open_step")
+    assert not sysroot.exists(f"{GPU}/device")
+    assert failure(sysroot.read, f"{GPU}/numa_node") == errno.ENOENT
+
+
 def _resolved(sysroot: Sysroot, path: str) -> Sysroot:
     """Make a sysroot believe that a path has no links, as if it had looked a moment ago."""
     parts = path.split("/")
@@ -403,6 +435,7 @@ def _resolved(sysroot: Sysroot, path: str) -> Sysroot:
     return sysroot
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("depth", [2, 4, 5])
 def test_scan_never_leaves_a_host_whose_directories_become_links(
     tmp_path: Path, depth: int

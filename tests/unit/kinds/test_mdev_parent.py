@@ -14,7 +14,7 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
 from nodedevd.tree.record import RecordingSysroot
-from tests.support.faulty import FaultySysroot
+from tests.support.faulty import ANSWERS, FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import find, native_xml, validate
 
@@ -276,19 +276,7 @@ def test_promised_attribute_that_is_absent_is_a_fault(
 
 
 @pytest.mark.parametrize("attribute", TYPE_ATTRIBUTES)
-@pytest.mark.parametrize(
-    ("number", "code", "detail"),
-    [
-        (errno.EACCES, "refused", "EACCES"),
-        (errno.EPERM, "refused", "EPERM"),
-        (errno.EIO, "unreadable", "EIO: Input/output error"),
-        (errno.EINVAL, "unreadable", "EINVAL: Invalid argument"),
-        (errno.EOPNOTSUPP, "unreadable", "EOPNOTSUPP: Operation not supported"),
-        (errno.EAGAIN, "unreadable", "EAGAIN: Resource temporarily unavailable"),
-        (errno.ENODEV, "unreadable", "ENODEV: No such device"),
-        (errno.ENXIO, "unreadable", "ENXIO: No such device or address"),
-    ],
-)
+@ANSWERS
 def test_one_attribute_that_fails_costs_no_other(
     tree: Tree, parent: str, attribute: str, number: int, code: str, detail: str
 ) -> None:

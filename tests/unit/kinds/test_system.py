@@ -13,7 +13,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.system import DMI, Firmware, Hardware, System
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_computer
-from tests.support.faulty import FaultySysroot
+from tests.support.faulty import ANSWERS, FaultySysroot
 from tests.support.trees import Tree
 from tests.support.xml import attributes, find, native_xml, validate
 
@@ -118,17 +118,7 @@ def test_text_padded_by_firmware_is_stripped(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("number", "code", "detail"),
-    [
-        (errno.EACCES, "refused", "EACCES"),
-        (errno.EPERM, "refused", "EPERM"),
-        (errno.EIO, "unreadable", "EIO: Input/output error"),
-        (errno.EINVAL, "unreadable", "EINVAL: Invalid argument"),
-        (errno.EOPNOTSUPP, "unreadable", "EOPNOTSUPP: Operation not supported"),
-        (errno.ENODEV, "unreadable", "ENODEV: No such device"),
-    ],
-)
+@ANSWERS
 def test_one_attribute_that_fails_costs_no_other(
     tree: Tree, name: str, number: int, code: str, detail: str
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import deepcopy
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from tests.support.played_card import (
     readings,
 )
 from tests.support.search import examples
+
+pytestmark = pytest.mark.exhaustive
 
 MIG_CARDS: list[tuple[int, list[tuple[int, int, int, int]]]] = [
     # slices and memory of the card; slices, memory, memory slices, most of each profile

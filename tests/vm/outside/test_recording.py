@@ -13,7 +13,7 @@ import pytest
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.tree.record import record
-from tests.support.watcher import NODEDEVCTL
+from tests.support.running import NODEDEVCTL
 
 LEFT = Path(os.environ.get("NODEDEVD_VM", "/nowhere"))
 HOST = LEFT / "host.ttar"

@@ -211,6 +211,7 @@ def test_bcachefs_names_all_its_members(tree: Tree, hba: str) -> None:
     assert used(OTHER) == ["/pool is mounted from sdc"]
 
 
+@pytest.mark.exhaustive
 def test_long_stack_of_devices_is_lost_with_its_disk(tree: Tree, hba: str) -> None:
     """A made-up host may have more layers than Python has stack."""
     lower = disk(tree, "sda")

@@ -199,12 +199,13 @@ def test_event_costs_the_same_whatever_others_are_registered_for() -> None:
     bench = Bench()
     wakes: list[int] = []
     others = []
+    registrations = b"".join(
+        call(remote.REGISTER_EVENT, remote.Registration(EVENT_UPDATE, f"device_{device}"), 1)
+        for device in range(1024)
+    )
     for number in range(50):
         other = bench.protocol.begin(Peer(1, 2), partial(wakes.append, number))
-        other.receive(OPEN)
-        for device in range(1024):
-            register = remote.Registration(EVENT_UPDATE, f"device_{device}")
-            other.receive(call(remote.REGISTER_EVENT, register, 1))
+        other.receive(OPEN + registrations)
         while other.next() is not None:
             pass
         others.append(other)

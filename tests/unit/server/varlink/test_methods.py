@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ CHUNK_LIMIT_BYTES = 1 << 20
 MANY = 3000
 
 
+@cache
 def large_snapshot() -> Snapshot:
-    """Return a host with thousands of cards."""
+    """Return a host with thousands of cards; it is made once, since nothing changes it."""
     host = snapshot_of("vgpu-pf")
     card = host.lookup(CARD)
     cards = [
