@@ -230,7 +230,7 @@ def test_members_of_the_group_may_ask_and_others_may_not() -> None:
         return [record for record in records if one in record["MESSAGE"]]
 
     (record,) = logged()
-    assert (record["NODEDEVD_UID"], record["NODEDEVD_RESULT"]) == (str(NOBODY), "done")
+    assert (record["OBJECT_UID"], record["NODEDEVD_RESULT"]) == (str(NOBODY), "done")
     with Control(timeout_seconds=vm.PATIENCE_SECONDS) as client:
         client.remove(one, owner="vm-1")
 
