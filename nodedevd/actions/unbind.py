@@ -1,8 +1,8 @@
 """unbind: gives a PCI function back to the host: to whatever driver matches it.
 
 driver_override is cleared, the driver for guests is unbound, and the function is probed. With no
-driver loaded that matches, the function has none afterwards. One that has a driver of the host keeps
-it, and one that nobody has reserved stays without.
+driver loaded that matches, the function has none afterwards. One that has a driver of the host
+keeps it, and one that nobody has reserved stays without.
 
 ABI    Documentation/ABI/testing/sysfs-bus-pci
 """
