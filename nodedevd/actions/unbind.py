@@ -3,6 +3,8 @@
 driver_override is cleared, the driver for guests is unbound, and the function is probed. With no
 driver loaded that matches, the function has none afterwards. One that has a driver of the host
 keeps it, and one that nobody has reserved stays without.
+
+ABI    Documentation/ABI/testing/sysfs-bus-pci
 """
 
 from __future__ import annotations
