@@ -25,8 +25,8 @@ class ActionFacts(msgspec.Struct, frozen=True):
     """the text of mdevctl's definitions that the request may concern, by the kernel name of the
     parent and the uuid"""
     attributes: Mapping[str, str] = {}
-    """what attributes that a plan replaces have now, by sysfs path: driver_override, sriov_numvfs,
-    sriov_drivers_autoprobe; one that is not there has no entry"""
+    """what attributes that a plan replaces have now, by sysfs path: driver_override; one that is
+    not there has no entry"""
     uid: int = 0
     """user who asks"""
     now: str = ""

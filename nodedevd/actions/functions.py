@@ -1,6 +1,6 @@
 """functions: what the actions on PCI functions have in common: their names, attributes, drivers.
 
-ABI    Documentation/ABI/testing/sysfs-bus-pci: driver_override, sriov_numvfs
+ABI    Documentation/ABI/testing/sysfs-bus-pci: driver_override
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.ownership import Claim, Record, check_claim, living_record
 from nodedevd.actions.requests import Bind, Request, SetVirtualFunctions, Unbind
 from nodedevd.errors import NotPossible
-from nodedevd.host.node import parse_number
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.model.device import Device
@@ -20,7 +19,6 @@ from nodedevd.model.snapshot import Snapshot
 
 BUS: Final = "pci"
 OVERRIDE: Final = "driver_override"
-NUMBER: Final = "sriov_numvfs"
 DRIVERS: Final = f"/sys/bus/{BUS}/drivers"
 UNSAFE_NOIOMMU: Final = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 
@@ -90,9 +88,7 @@ def functions_leaving(snapshot: Snapshot, request: Request) -> tuple[str, ...]:
 def attributes_for(snapshot: Snapshot, request: Request) -> Iterator[str]:
     """Yield the sysfs paths of the attributes that a plan for a PCI function is made from."""
     if isinstance(request, SetVirtualFunctions):
-        function = function_of(snapshot.find(request.name))
-        if function is not None:
-            yield f"{function.path}/{NUMBER}"
+        # sriov_numvfs is no such attribute: while a write to it waits, a read of it waits, too.
         return
     for path in functions_leaving(snapshot, request):
         yield f"{path}/{OVERRIDE}"
@@ -108,16 +104,6 @@ def override_of(function: Function, facts: ActionFacts) -> str | None:
         raise NotPossible(function.name, "no-override", detail)
     text = text.strip()
     return None if text in ("", NO_OVERRIDE) else text
-
-
-def number_of(function: Function, facts: ActionFacts) -> int:
-    """Return how many virtual functions the kernel says are enabled. Raises NotPossible."""
-    text = facts.attributes.get(f"{function.path}/{NUMBER}")
-    number = None if text is None else parse_number(text.strip())
-    if number is None:
-        detail = f"its {NUMBER} cannot be read, so its virtual functions cannot be changed"
-        raise NotPossible(function.name, "number-unknown", detail)
-    return number
 
 
 def as_recorded(number: int) -> str:

@@ -21,7 +21,6 @@ from nodedevd.actions.functions import (
     as_recorded,
     function_named,
     functions_at,
-    number_of,
     record_of,
 )
 from nodedevd.actions.host_use import notes_on_open, refuse_if_used
@@ -48,7 +47,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
     """
     card = function_named(snapshot, request.name)
     sriov = _sriov(card)
-    before, number = number_of(card, facts), request.number
+    before, number = len(sriov.addresses), request.number
     by_program = _needs_program(card)
     expected = (Expected(path=card.path, active=True, functions=number),)
     cards = sorted({card_of(card.device), *((ONE_AT_A_TIME,) if by_program else ())})

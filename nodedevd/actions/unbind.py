@@ -2,7 +2,7 @@
 
 driver_override is cleared, the driver for guests is unbound, and the function is probed. With no
 driver loaded that matches, the function has none afterwards. One that has a driver of the host
-keeps it.
+keeps it, and one that nobody has reserved stays without.
 
 ABI    Documentation/ABI/testing/sysfs-bus-pci
 """
@@ -37,7 +37,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
     named = [function]
     if request.group:
         named += [one for one in members_of(snapshot, function) if one.path != function.path]
-    returned = [one for one in named if _has_no_host_driver(one)]
+    returned = [one for one in named if _is_kept_from_host(one, facts)]
     check_claims(named, facts, claim)
     if returned:
         check_can_leave(snapshot, returned, facts, claim)
@@ -54,12 +54,13 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
     )
 
 
-def _has_no_host_driver(function: Function) -> bool:
-    return function.device.driver is None or is_for_guests(function.device.driver)
+def _is_kept_from_host(function: Function, facts: ActionFacts) -> bool:
+    driver = function.device.driver
+    return is_for_guests(driver) or (driver is None and override_of(function, facts) is not None)
 
 
 def _steps(function: Function, facts: ActionFacts) -> Iterator[Step]:
-    if _has_no_host_driver(function):
+    if _is_kept_from_host(function, facts):
         yield from rebind(function, None, facts)
         return
     override = override_of(function, facts)

@@ -106,8 +106,13 @@ def carry_out(context: Context, action: Action, **fields: object) -> Outcome:
     """
     request = _request(action, {name: value for name, value in fields.items() if value is not None})
     asked = service_or_this_process(context, may_plan=bool(request.dry_run))
-    with waiting(f"{action} {getattr(request, 'name', None) or getattr(request, 'type', '')}"):
-        return asked.act(request)
+    try:
+        with waiting(f"{action} {getattr(request, 'name', None) or getattr(request, 'type', '')}"):
+            return asked.act(request)
+    except KeyboardInterrupt:  # this process itself holds signals back while it changes anything
+        if not request.dry_run:
+            click.echo("\nthe service goes on with the change: nodedevctl control", err=True)
+        raise
 
 
 def _request(action: Action, fields: dict[str, object]) -> Request:

@@ -63,7 +63,7 @@ class InProcess:
 
         if request.dry_run:
             return acting.act(request, this_process())
-        with _uninterrupted():
+        with uninterrupted():
             acting.recover()
             return acting.act(request, this_process())
 
@@ -112,7 +112,7 @@ class InProcess:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold back what would end this process, until what has begun is done or undone."""
     caught: list[int] = []
 

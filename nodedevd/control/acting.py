@@ -229,7 +229,8 @@ class Acting:
 
     def _plan(self, snapshot: Snapshot, request: Request, asker: Asker) -> Plan:
         request = self._within_frameworks(snapshot, request)
-        records = self.context.records.living(snapshot)
+        # Also those of devices that are gone: to remove one of these is no error.
+        records = self.context.records.all()
         facts = read_facts(self._sysroot.root, snapshot, request, records, asker.uid)
         plan = PLANS[type(request)](snapshot, facts, request)
         for step in plan.steps:

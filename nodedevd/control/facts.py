@@ -6,6 +6,7 @@ Reads  /proc (who has devices open); what the host uses of disks and interfaces;
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ from nodedevd.actions.requests import (
 from nodedevd.control.callouts import DIRECTORIES as SCRIPTS
 from nodedevd.control.definitions import read_definitions
 from nodedevd.follow.in_time import in_time, read_in_time
-from nodedevd.follow.shared_look import look_in_time
+from nodedevd.follow.shared_look import UNANSWERED, look_in_time
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.listing import names_in
 from nodedevd.host.node import parse_number
@@ -47,9 +48,10 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name
 from nodedevd.questions.in_use import VfioUsage
 
+_log: Final = logging.getLogger(__name__)
+
 SRIOV_MANAGE: Final = "/usr/lib/nvidia/sriov-manage"
 _SCRIPT_KINDS: Final = ("callouts", "notifiers")
-_NOT_READ: Final = VfioUsage(reason="unanswered")
 
 _OF_OPEN_DEVICES: Final = (Remove, Stop, Modify, SetVirtualFunctions, Bind, Unbind)
 """Requests that are refused for a device that is open."""
@@ -76,10 +78,10 @@ def read_facts(
     Raises OSError: what cannot be looked at is never taken for absent.
     """
     sysroot = Sysroot(root)
-    usage, assignment = _NOT_READ, AssignmentFacts()
+    usage, assignment = UNANSWERED, AssignmentFacts()
     open_nodes = None
     if isinstance(request, _OF_OPEN_DEVICES):
-        usage = look_in_time(sysroot)
+        usage = _usage(sysroot)
     if isinstance(request, _OF_HOST_USE):
         assignment, _ = read_in_time(sysroot, read_assignment_facts)
         leaving = functions_leaving(snapshot, request)
@@ -108,6 +110,15 @@ def read_facts(
         drivers=frozenset(names_in(sysroot, DRIVERS)),
         sriov_manage=SRIOV_MANAGE if sysroot.exists(SRIOV_MANAGE) else None,
     )
+
+
+def _usage(sysroot: Sysroot) -> VfioUsage:
+    """Look at the processes; what cannot be looked at is refused as it may be in use."""
+    try:
+        return look_in_time(sysroot)
+    except OSError as error:
+        _log.warning("whether devices are open cannot be told: %s", error)
+        return UNANSWERED
 
 
 def _new_uuids(request: Request) -> int:

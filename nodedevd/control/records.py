@@ -87,8 +87,21 @@ class Records:
         for name, kept in self._kept():
             record = kept.record
             older = record.subject in subjects and record.generation <= snapshot.generation
-            if (kept.card in cards or older) and not self._lives(kept, snapshot):
+            if (kept.card in cards or older) and not self._may_live(kept, snapshot):
                 self._directory.remove(name)
+
+    def _may_live(self, kept: Kept, snapshot: Snapshot) -> bool:
+        """Return whether a record is that of the device, or can be again.
+
+        A tree that is late shows the driver, and the virtual functions, that a function had for a
+        moment only: as long as it is the same function, its record is kept.
+        """
+        device = _device(kept.record.subject, snapshot)
+        settings = () if device is None or not device.active else settings_of(device)
+        if device is None or not settings or device.capability(Vgpu) is not None:
+            return self._lives(kept, snapshot)
+        inode = None if kept.inode is None else self._inode(kept.record.subject)
+        return inode in (None, kept.inode)
 
     def _lives(self, kept: Kept, snapshot: Snapshot) -> bool:
         """Return whether a record is that of the device which the tree shows."""

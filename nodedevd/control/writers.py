@@ -35,18 +35,23 @@ class Writer:
     """One process, and the socket to it. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str], root: str) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.pid = os.posix_spawn(
-                command[0],
-                [*command, root],
-                {},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
-                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                ],
-                setpgroup=0,  # not that of a terminal, whose Ctrl-C it would get
-            )
+            try:
+                self.pid = os.posix_spawn(
+                    command[0],
+                    [*command, root],
+                    {},
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                    ],
+                    setpgroup=0,  # not that of a terminal, whose Ctrl-C it would get
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._socket = ours
 
     def send(self, path: str, value: str, locks: Sequence[int]) -> None:
         """Have it write. Raises OSError if the request does not reach it."""

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.support.running import PATIENCE_SECONDS
-from tests.support.watcher import NODEDEVCTL
+from tests.support.running import NODEDEVCTL, PATIENCE_SECONDS
 
 UUID = "4b20d080-1b54-4048-85b3-a6a62d165c01"
 MDEV = "mdev_4b20d080_1b54_4048_85b3_a6a62d165c01"

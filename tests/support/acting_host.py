@@ -122,7 +122,7 @@ class ActingHost:
     def plan(self, request: Request) -> Plan:
         """Plan it on the tree of this moment."""
         snapshot, root = self.view.snapshot(), self.kernel.tree.root
-        found = read_facts(root, snapshot, request, self.context.records.living(snapshot), 0)
+        found = read_facts(root, snapshot, request, self.context.records.all(), 0)
         new = uuids(len(found.new_uuids), next(self._uuids))
         facts = replace(found, usage=self.kernel.usage(), new_uuids=new)
         return PLANS[type(request)](snapshot, facts, request)

@@ -137,6 +137,15 @@ def test_function_without_any_matching_driver_has_none_afterwards(host: PciHost)
     plan = host.carry_out(unbind())
     assert host.driver_of(path) is None
     assert "without one it has none" in plan.notes[0]
+    assert host.plan(unbind()).steps == ()
+
+
+def test_reservation_of_a_function_without_driver_is_cleared(host: PciHost) -> None:
+    """The driver that matches takes it then."""
+    path = host.function(FIRST, group=5)
+    host.kernel.write(f"{path}/driver_override", "vfio-pci\n")
+    host.carry_out(unbind(force=True))
+    assert (host.driver_of(path), host.text(f"{path}/driver_override")) == ("nvme", "(null)")
 
 
 def test_wanted_driver_needs_no_step(host: PciHost, disk: str) -> None:

@@ -159,15 +159,6 @@ def test_function_without_sriov_is_refused(host: PciHost) -> None:
         host.plan(request(1, "0000:03:00.0"))
 
 
-def test_number_that_cannot_be_read_is_refused(host: PciHost) -> None:
-    """Nothing is written to what is not understood."""
-    card = host.card()
-    host.tree.file(f"{card}/sriov_numvfs", "many\n")
-    assert refusal(host, request(1)).reason == "number-unknown"
-    host.tree.remove(f"{card}/sriov_numvfs")
-    assert refusal(host, request(1)).reason == "number-unknown"
-
-
 # -- whose they are --------------------------------------------------------------------
 
 
@@ -341,7 +332,7 @@ def test_disk_that_a_process_has_open_is_refused(host: PciHost, card: str, part:
 
 def test_functions_that_the_tree_does_not_have_are_refused(host: PciHost, card: str) -> None:
     """Whether they are in use cannot be told."""
-    host.tree.remove(f"{card}/virtfn1")
+    host.tree.remove("/sys/bus/pci/devices/0000:01:00.2")
     error = in_use(host, request(0))
     assert not error.known
     assert host.plan(request(0, force=True)).steps

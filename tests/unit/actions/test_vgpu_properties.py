@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -34,6 +35,8 @@ from tests.support.played_kernel import (
 )
 from tests.support.search import examples
 from tests.support.trees import Tree
+
+pytestmark = pytest.mark.exhaustive
 
 UUIDS = uuids(6, 500)
 OWNERS = st.sampled_from([None, "nova", "cinder"])

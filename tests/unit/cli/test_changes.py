@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,12 +25,14 @@ from nodedevd.actions.answers import (
     Outcome,
 )
 from nodedevd.actions.plan import CreateMdev
-from nodedevd.cli import waiting
+from nodedevd.actions.requests import Request
+from nodedevd.cli import in_process, waiting
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
 from nodedevd.cli.options import Context, ControlCommand
 from nodedevd.cli.schema import CHANGES
-from nodedevd.errors import CONTROL_INTERFACE, REPLIED, NodedevError
+from nodedevd.client import Control
+from nodedevd.errors import CONTROL_INTERFACE, REPLIED, NodedevError, StepFailed, Vetoed
 from nodedevd.varlink import encode_error, encode_reply
 from tests.support.ctl import Ctl, on
 from tests.support.hosts import host_file, snapshot_of
@@ -237,7 +240,7 @@ def test_error_has_its_exit_status_and_says_what_to_do(ask: Ask, error: NodedevE
 
 def test_failure_lists_what_was_undone_and_what_is_left(ask: Ask) -> None:
     """One line for each, and the next command."""
-    (error,) = [one for one in ERRORS if type(one).__name__ == "StepFailed"]
+    error = StepFailed("create the mdev", "ENOSPC", "no slot is left", ("a",), ("b", "c"))
     assert ask("create", "a", answer=refused(error), status=7).stderr.splitlines() == [
         "nodedevctl: could not create the mdev: no slot is left",
         "  undone: a",
@@ -245,18 +248,31 @@ def test_failure_lists_what_was_undone_and_what_is_left(ask: Ask) -> None:
         "  NOT undone: c",
         "  nodedevctl control lists what is left, until it is gone",
     ]
-    error.left = ()  # type: ignore[attr-defined]
+    error = StepFailed("create the mdev", "ENOSPC", "no slot is left", ("a",))
     undone = ask("create", "a", answer=refused(error), status=1)
     assert undone.stderr.splitlines()[1:] == ["  undone: a"]
 
 
 def test_text_of_a_driver_does_not_reach_the_terminal(ask: Ask) -> None:
     """An error may repeat what a script or a driver says."""
-    (error,) = [one for one in ERRORS if type(one).__name__ == "Vetoed"]
-    error.detail = "no\x1b[2J\nnodedevctl: all is well"  # type: ignore[attr-defined]
+    error = Vetoed("/a\x07", "no\x1b[2J\nnodedevctl: all is well", ("a",), ("b",))
     result = ask("stop", "mdev_1", answer=refused(error), status=7)
-    assert "\x1b" not in result.stderr
+    assert not {"\x1b", "\x07"} & set(result.stderr)
     assert len(result.stderr.splitlines()) == 4
+
+
+def test_interrupted_command_says_that_the_change_goes_on(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service does not stop for a client that goes away."""
+
+    def interrupted(control: Control, request: Request) -> Outcome:
+        Control.get_status(control)  # so that the service has its one call
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Control, "act", interrupted)
+    result = ask("stop", MDEV, answer=reply(state()), status=1)
+    assert "the service goes on with the change: nodedevctl control" in result.stderr
 
 
 # -- without the service -------------------------------------------------------------------
@@ -470,3 +486,22 @@ def test_change_is_quiet_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     with waiting.waiting("create a"):
         pass
     assert stream.getvalue() == ""
+
+
+def test_change_in_this_process_is_not_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Signals are held back until it is made or undone; then the process ends by them."""
+    before = signal.getsignal(signal.SIGTERM)
+    done: list[str] = []
+
+    def change() -> None:
+        with in_process.uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(SystemExit) as ended:
+        change()
+    assert done == ["all of it"]
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().err.count("ending as soon as") == 1

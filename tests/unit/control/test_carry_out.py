@@ -19,6 +19,7 @@ from nodedevd.errors import (
     DeviceInUse,
     MadeByOther,
     NoRoom,
+    NoSuchDevice,
     NotConfirmed,
     NotPossible,
     OwnedByOther,
@@ -330,6 +331,19 @@ def test_mdev_that_vanishes_before_its_removal_is_removed(host: ActingHost) -> N
     host.on("doing:0", lambda: host.kernel.write(f"{parent}/{UUID}/remove", "1"))
     assert host.act(Remove(name=UUID, owner="nova")).devices == ()
     assert (host.owners, host.entries()) == ({}, [])
+
+
+def test_mdev_that_others_have_removed_is_removed_once_more(host: ActingHost) -> None:
+    """By its owner, without a step; after that nobody knows of it."""
+    parent = mtty_parent(host.kernel)
+    host.act(Create(type="mtty-1", uuid=UUID, owner="nova"))
+    host.kernel.write(f"{parent}/{UUID}/remove", "1")
+    with pytest.raises(OwnedByOther):
+        host.act(Remove(name=UUID, owner="cinder"))
+    answer = host.act(Remove(name=UUID, owner="nova"))
+    assert (answer.steps, answer.devices, host.owners) == ((), (), {})
+    with pytest.raises(NoSuchDevice):
+        host.act(Remove(name=UUID, owner="nova"))
 
 
 def test_record_of_a_device_that_is_gone_is_forgotten_with_the_next_change(

@@ -18,6 +18,7 @@ from nodedevd.actions.requests import (
 )
 from nodedevd.control import facts as module
 from nodedevd.control.facts import read_facts
+from nodedevd.host.job import Unanswered
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_uuid
 from nodedevd.tree.read import scan
@@ -102,3 +103,16 @@ def test_programs_of_others_are_noticed(tree: Tree) -> None:
     assert (found.callouts, found.sriov_manage) == (True, "/usr/lib/nvidia/sriov-manage")
     assert found.uid == 1000
     assert found.now.endswith("Z")
+
+
+def test_processes_that_cannot_be_looked_at_may_use_the_device(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error is no answer that nobody does; with force, the change goes on."""
+
+    def fail(sysroot: Sysroot) -> None:
+        raise Unanswered("/sys/kernel/iommu_groups/1/devices")
+
+    monkeypatch.setattr(module, "look_in_time", fail)
+    usage = facts_for(tree, Remove(name=UUID)).usage
+    assert usage.use("x", "/sys/devices/x").open == "unknown"

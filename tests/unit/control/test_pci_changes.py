@@ -82,9 +82,22 @@ def test_record_of_what_somebody_else_has_changed_is_void(host: ActingHost) -> N
     assert host.context.records.living(host.pci.snapshot()) == {}
 
 
+def test_record_outlasts_a_tree_that_is_late(host: ActingHost) -> None:
+    """A change that failed has had the function without its driver for a moment."""
+    path = bound(host)
+    host.kernel.write("/sys/bus/pci/drivers/vfio-pci/unbind", ADDRESS)
+    late = host.pci.snapshot()
+    host.context.records.forget_gone(late, ["pci_0000_02_00_0"])
+    assert host.owners == {path: "a"}
+    host.kernel.tree.remove(f"/sys/bus/pci/devices/{ADDRESS}")
+    host.context.records.forget_gone(host.pci.snapshot(), ["pci_0000_02_00_0"])
+    assert host.owners == {}
+
+
 # -- killed ----------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize(
     ("prepare", "request_"),

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from nodedevd.actions.answers import Outcome
@@ -208,8 +209,9 @@ class Host:
             owner=owner,
             count=1 if uuid else command.count,
         )
-        before, request_count = self.devices(), request.count or 1
+        before, taken = self.devices(), len(self.taken)
         answer = self.act(request, command.trouble)
+        wanted = (request.count or 1) - len(self.taken[taken:])
         new = [path for path in self.devices() if path not in before and path not in self.theirs]
         for path in new:
             self.ours[path] = owner
@@ -218,13 +220,13 @@ class Host:
             assert set(new) <= shown, "what was made is answered"
             return
         # What is there although the change has failed, or was killed, is whole, or reported.
-        if isinstance(answer, NodedevError) or len(new) < request_count:
+        if isinstance(answer, NodedevError) or len(new) < wanted:
             self.left.update(new)
         left = [text for entry in self.host.entries() for text in entry.left]
         if isinstance(answer, NodedevError):
             assert set(getattr(answer, "left", ())) <= set(left), "what is left is kept"
             assert all(self.is_in(path, left) for path in new), "what is left is told"
-        elif len(new) < request_count:
+        elif len(new) < wanted:
             assert all(self.is_in(path, left) for path in new), "no half thing is unreported"
 
     def remove(self, command: RemoveOne) -> None:
@@ -240,14 +242,15 @@ class Host:
         if force:
             trouble = Trouble(trouble.killed_at)  # a VM that opens it now would be waited for
         is_open, taken = self.is_open(path), len(self.taken)
+        was_left = path in self.left
         self.left.add(path)
         answer = self.act(Remove(name=path, owner=owner, force=force), trouble)
         gone = path not in self.devices()
         if isinstance(answer, Outcome):
             assert gone or path in self.theirs, "what was removed is gone"
-        if not gone:
+        if not was_left:
             self.left.discard(path)
-        elif path not in self.taken[taken:]:
+        if gone and path not in self.taken[taken:]:
             assert force or mine, f"nobody removes what is another's ({ours}, {theirs})"
             assert force or not is_open, "nobody removes what is open"
             failed = isinstance(answer, NodedevError) and not isinstance(answer, NotConfirmed)
@@ -424,6 +427,7 @@ class Host:
         return any(subject in text for text in texts)
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=examples(1), deadline=None)
 @given(commands=COMMANDS, mixed=st.booleans(), functions=st.integers(1, 3))
 def test_any_sequence_ends_in_agreement(

@@ -181,6 +181,7 @@ def killed(host: ActingHost, name: str, point: str) -> None:
     host.points.clear()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CASES)
 def test_killed_at_any_point_it_was_made_or_not(name: str, tmp_path: Path) -> None:
     """The journal is empty then; tree and owners are as before, or as after."""
