@@ -78,6 +78,10 @@ class _Kept(msgspec.Struct):
     waiting: list[Waiting]
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(_Kept)
+
+
 @dataclass
 class _Try:
     """What came of an mdev that is to be started."""
@@ -302,7 +306,7 @@ class Autostart:
             data = directory.read(_FILE)
         if data is not None:
             try:
-                return msgspec.json.decode(data, type=_Kept)
+                return _DECODER.decode(data)
             except msgspec.MsgspecError as error:
                 _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
         return _Kept(parents={}, waiting=[])

@@ -68,6 +68,10 @@ class _Answer(msgspec.Struct):
     supports: _Capabilities | None = None
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(_Answer)
+
+
 class NotAsked(Exception):
     """A script could not be asked."""
 
@@ -161,7 +165,7 @@ class Callouts:
             if ran.status == _NOT_FOR_THIS:
                 continue
             try:
-                answer = msgspec.json.decode(ran.stdout.rstrip(b"\0"), type=_Answer)
+                answer = _DECODER.decode(ran.stdout.rstrip(b"\0"))
             except (msgspec.MsgspecError, RecursionError):
                 continue
             if answer.supports is not None:

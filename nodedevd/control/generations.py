@@ -25,6 +25,10 @@ class _Kept(msgspec.Struct, frozen=True):
     offset: int
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(_Kept)
+
+
 class Generations:
     """What is added to the generations of a daemon, kept in a file for as long as the host runs."""
 
@@ -43,7 +47,7 @@ class Generations:
             kept = None
             if data is not None:
                 try:
-                    kept = msgspec.json.decode(data, type=_Kept)
+                    kept = _DECODER.decode(data)
                 except msgspec.MsgspecError as error:
                     _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
             if kept is not None and kept.instance == instance:

@@ -56,6 +56,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return locks_of(self.plan)
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(Entry)
+
+
 class Unreadable(msgspec.Struct, frozen=True):
     """A file in the journal that is no entry, of another version, for example."""
 
@@ -96,7 +100,7 @@ class Journal:
         if data is None:
             return None
         try:
-            return replace(msgspec.json.decode(data, type=Entry), number=number)
+            return replace(_DECODER.decode(data), number=number)
         except msgspec.MsgspecError as error:
             return Unreadable(number, str(error))
 

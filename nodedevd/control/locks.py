@@ -41,6 +41,10 @@ class Holder(msgspec.Struct, frozen=True):
         return max(0.0, _now() - self.since)
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(Holder)
+
+
 class Locked:
     """The locks of some cards, until `release`."""
 
@@ -96,7 +100,7 @@ class Locks:
     def holder(self, card: str) -> Holder | None:
         """Return who has a card, None if nobody has noted it. Raises OSError."""
         with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(self._directory.read(_name(card)) or b"", type=Holder)
+            return _DECODER.decode(self._directory.read(_name(card)) or b"")
         return None
 
     def is_taken(self, card: str) -> bool:

@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,10 @@ class Kept(msgspec.Struct, frozen=True):
     record: Record
     inode: int | None = None
     """of the device's directory in sysfs when the record was written"""
+
+
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(Kept)
 
 
 class Records:
@@ -116,7 +121,7 @@ class Records:
         for name in self._directory.names():
             # Without a readable record a device counts as somebody else's, which keeps it safe.
             with suppress(msgspec.MsgspecError):
-                yield name, msgspec.json.decode(self._directory.read(name) or b"", type=Kept)
+                yield name, _DECODER.decode(self._directory.read(name) or b"")
 
 
 def lives(record: Record, snapshot: Snapshot) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -52,6 +53,10 @@ class _File(msgspec.Struct):
     attrs: list[dict[str, str]] | None = None
 
 
+# Prepared here, since msgspec crashes if two threads prepare a type at once.
+_DECODER: Final = msgspec.json.Decoder(_File)
+
+
 def definitions_directory(parent_path: str) -> str:
     """Return the directory with the definitions of the mdevs of a parent, given its sysfs path."""
     return f"{DIRECTORY}/{parent_path.rpartition('/')[2]}"
@@ -86,7 +91,7 @@ def parse_definition(data: bytes | str) -> Definition:
     if len(data) > MOST_BYTES:
         raise ValueError("more than 1 MiB")
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = _DECODER.decode(data)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     attributes = file.attrs or []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -94,7 +94,7 @@ def type_facts(name: str | None, description: str | None) -> TypeFacts | None:
 
     Returns the same object for the same texts: thousands of parents offer the same few types.
     """
-    found: dict[str, int | str] = {}
+    found: dict[str, Any] = {}
     items = _ITEM.findall((description or "")[:TEXT_LIMIT])
     for key, what in items:
         field = _FIELDS.get(key)
@@ -110,7 +110,7 @@ def type_facts(name: str | None, description: str | None) -> TypeFacts | None:
         found["class_letter"] = profile.letter
         if profile.gpu_instance_slices is not None:
             found["gpu_instance_slices"] = profile.gpu_instance_slices
-    return msgspec.convert(found, TypeFacts) if found else None
+    return TypeFacts(**found) if found else None
 
 
 def _value(field: str, text: str) -> int | str | None:

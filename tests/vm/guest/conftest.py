@@ -69,14 +69,20 @@ def libvirtd(devices: None) -> vm.Libvirt:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_missed(devices: None) -> Iterator[None]:
-    """After each file the daemon reports the truth, and nothing was lost on the way."""
+def _nothing_missed(request: pytest.FixtureRequest, devices: None) -> Iterator[None]:
+    """After each file the daemon reports the truth, and nothing was lost on the way.
+
+    A file with READS_HANG has the kernel hold devices whose attributes then cannot be read: what
+    is found later counts as missed.
+    """
     pid, losses, lines = status_of_daemon()
     yield
     vm.assert_true()
     pid_now, losses_now, lines_now = status_of_daemon()
     # Another process begins to count anew; what a file before has lost is not held against this.
-    assert losses_now == (losses if pid_now == pid else (0, 0, 0))
+    lost = losses if pid_now == pid else (0, 0, 0)
+    counted = 2 if getattr(request.module, "READS_HANG", False) else 3
+    assert losses_now[:counted] == lost[:counted]
     assert lines_now[len(lines) :] == []
 
 

@@ -37,8 +37,8 @@ def enabled() -> Iterator[Control]:
         vm.run("systemctl", "stop", UNIT)
 
 
-def refused(error: type[E], call: Callable[[], object]) -> E:
-    """Return the error of a call that has to be refused with one of this type."""
+def refused(error: type[E] | tuple[type[E], ...], call: Callable[[], object]) -> E:
+    """Return the error of a call that has to be refused with one of these types."""
     with pytest.raises(error) as refusal:
         call()
     return refusal.value

@@ -36,6 +36,7 @@ from tests.vm.guest import control, vm
 from tests.vm.guest.vgpusim import CARD, Function, bind, functions
 
 UUID = "5eed5eed-0000-4000-8000-0000000000aa"
+READS_HANG = True
 CARD_NAME = "pci_" + CARD.name.replace(":", "_").replace(".", "_")
 TYPE = "1155"
 MTTY = ("mtty", UUID)
