@@ -6,6 +6,8 @@ and an mdev of which only the record is left. A name that never meant a vGPU is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nodedevd.actions.callouts import with_callouts
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import mdevs_named
@@ -91,11 +93,17 @@ def remove_mdev(
         action=action,
         cards=(card_of(device if above is None else above),),
         steps=steps,
-        expected=(Expected(path=path, uuid=mdev.uuid, active=False),),
+        expected=(Expected(path=path, uuid=mdev.uuid, active=False), *_left(mdev)),
         forgotten=(mdev.uuid,),
         forced=claim.force,
         notes=note_if_open(device, facts),
     )
+
+
+def _left(mdev: MdevChild) -> Iterator[Expected]:
+    """Yield what the tree shows of a defined mdev afterwards: it is inactive."""
+    if mdev.defined:
+        yield Expected(uuid=mdev.uuid, parent=mdev.parent_addr, active=False)
 
 
 def _take_profile(facts: ActionFacts, claim: Claim, device: Device, vgpu: Vgpu) -> Plan:

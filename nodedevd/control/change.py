@@ -18,7 +18,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from nodedevd.actions.ownership import Record
-from nodedevd.actions.plan import CreateMdev, Expected, RunCallouts, SetProfile, Step
+from nodedevd.actions.plan import CreateMdev, Expected, RemoveMdev, RunCallouts, SetProfile, Step
 from nodedevd.control.context import Context, Result
 from nodedevd.control.journal import Entry, Phase
 from nodedevd.control.locks import Locked
@@ -159,6 +159,9 @@ class Change:
                     undone.append(str(step))
                 self._told(step, "undone", "")
             self._context.at(f"undone:{index}")
+        for step in self._plan.steps[:start]:
+            if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
+                self._context.records.renew(step.uuid)
         left += self._cannot_be_undone(start)
         self._leave(tuple(left))
         return tuple(undone), tuple(left)

@@ -50,8 +50,11 @@ class Records:
         self._root = root.rstrip("/")
 
     def all(self) -> dict[str, Record]:
-        """Return all records by subject, also those of devices that are gone. Raises OSError."""
-        return {kept.record.subject: kept.record for _, kept in self._kept()}
+        """Return all records by subject, also those of devices that are gone. Raises OSError.
+
+        Without those of devices whose UUID or path is another device's now.
+        """
+        return {kept.record.subject: kept.record for _, kept in self._kept() if self._is_same(kept)}
 
     def living(self, snapshot: Snapshot) -> dict[str, Record]:
         """Return the records of devices that the tree still shows as theirs. Raises OSError."""
@@ -65,6 +68,12 @@ class Records:
         """Keep a record, in place of one of the same subject. Raises OSError."""
         kept = Kept(card, record, self._inode(record.subject))
         self._directory.replace(_name(record.subject), msgspec.json.encode(kept))
+
+    def renew(self, subject: str) -> None:
+        """Have a record go on with the device that has its subject now. Raises OSError."""
+        for _, kept in self._kept():
+            if kept.record.subject == subject:
+                self.put(kept.record, kept.card)
 
     def forget(self, subject: str) -> None:
         """Forget a record, if there is one. Raises OSError."""
@@ -100,14 +109,17 @@ class Records:
         settings = () if device is None or not device.active else settings_of(device)
         if device is None or not settings or device.capability(Vgpu) is not None:
             return self._lives(kept, snapshot)
-        inode = None if kept.inode is None else self._inode(kept.record.subject)
-        return inode in (None, kept.inode)
+        return self._is_same(kept)
 
     def _lives(self, kept: Kept, snapshot: Snapshot) -> bool:
         """Return whether a record is that of the device which the tree shows."""
+        return self._is_same(kept) and lives(kept.record, snapshot)
+
+    def _is_same(self, kept: Kept) -> bool:
+        """Return whether no other device has the UUID or path of a record, as far as is known."""
         inode = None if kept.inode is None else self._inode(kept.record.subject)
         # A device that is gone by now is for the tree to say.
-        return inode in (None, kept.inode) and lives(kept.record, snapshot)
+        return inode in (None, kept.inode)
 
     def _inode(self, subject: str) -> int | None:
         """Return the inode of a device's directory; None if it has none, or cannot be seen."""

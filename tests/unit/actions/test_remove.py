@@ -270,6 +270,8 @@ def test_stop_removes_an_mdev_that_keeps_its_definition(host: Host, origin: Orig
     device = tree_of(host.kernel).find(UUID)
     assert device is not None
     assert device.state == "inactive"
+    answered = [one.device(tree_of(host.kernel)) for one in found.expected]
+    assert device in answered
     again = host.stop(UUID)
     assert (again.steps, again.cards) == ((), ())
 
