@@ -428,11 +428,7 @@ class Host:
 
 
 @pytest.mark.exhaustive
-<<<<<<< HEAD
-@settings(max_examples=examples(1), deadline=None)
-=======
 @settings(max_examples=examples(0.5), deadline=None)
->>>>>>> acting
 @given(commands=COMMANDS, mixed=st.booleans(), functions=st.integers(1, 3))
 def test_any_sequence_ends_in_agreement(
     commands: list[CreateSome | RemoveOne | Otherwise], mixed: bool, functions: int
