@@ -58,6 +58,7 @@ def remove_mdev(
     Raises NotPossible, DeviceInUse, OwnedByOther, MadeByOther, Changed.
     """
     if not device.active:
+        _check_listed(snapshot, device.name)
         return Plan(
             action=action,
             cards=(),
@@ -131,13 +132,14 @@ def _take_profile(facts: ActionFacts, claim: Claim, device: Device, vgpu: Vgpu) 
 def _gone(snapshot: Snapshot, facts: ActionFacts, claim: Claim, name: str) -> Plan:
     """Return the plan without steps for an mdev that was made here, and that somebody removed.
 
-    Raises NoSuchDevice if nothing is known of such a device.
+    Raises NoSuchDevice if nothing is known of such a device, NotPossible if it may be there.
     """
     parsed = parse_mdev_name(name)
     uuid = name.lower() if parsed is None else parsed.uuid
     if uuid not in facts.records:
         raise NoSuchDevice(name, snapshot.nearest(name))
     check_claim(name, uuid, facts.records, claim)
+    _check_listed(snapshot, name)
     return Plan(
         action="remove",
         cards=(),
@@ -146,3 +148,13 @@ def _gone(snapshot: Snapshot, facts: ActionFacts, claim: Claim, name: str) -> Pl
         forgotten=(uuid,),
         notes=(f"{name} was gone already",),
     )
+
+
+def _check_listed(snapshot: Snapshot, name: str) -> None:
+    """Refuse to call gone what the tree may lack. Raises NotPossible."""
+    for one in snapshot.errors:
+        detail = (
+            f"{one.attribute} could not be listed ({one.detail}), so whether it is gone cannot be"
+            " told; see `nodedevctl doctor`"
+        )
+        raise NotPossible(name, "unreadable", detail)

@@ -60,6 +60,9 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
         if before:
             check_claim(card.name, card.path, facts.records, claim, type_id=as_recorded(before))
             functions = _check_functions(snapshot, card, sriov, before, facts, claim)
+        elif living_record(facts.records, card.path, card.device.driver) is not None:
+            # It was bound for somebody, whose record that of the number replaces.
+            check_claim(card.name, card.path, facts.records, claim, type_id=card.device.driver)
         make = _by_program(card, facts) if by_program else _by_attribute(card)
         steps += [make(0, before)] if before else []
         steps += [make(number, 0)] if number else []

@@ -307,7 +307,7 @@ class Autostart:
         if data is not None:
             try:
                 return _DECODER.decode(data)
-            except msgspec.MsgspecError as error:
+            except ValueError as error:  # not UTF-8, too
                 _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
         return _Kept(parents={}, waiting=[])
 

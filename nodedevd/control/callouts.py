@@ -166,7 +166,7 @@ class Callouts:
                 continue
             try:
                 answer = _DECODER.decode(ran.stdout.rstrip(b"\0"))
-            except (msgspec.MsgspecError, RecursionError):
+            except (ValueError, RecursionError):  # not UTF-8, too
                 continue
             if answer.supports is not None:
                 return script, answer.supports

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Condition, Thread
 from typing import Final
 
@@ -15,10 +16,12 @@ from nodedevd.actions.answers import Outcome
 from nodedevd.actions.plan import Plan
 from nodedevd.control.change import Change, PlanAgain
 from nodedevd.control.context import Context
-from nodedevd.control.journal import Asked, locks_of
+from nodedevd.control.journal import Asked, Entry, locks_of
 from nodedevd.control.locks import Locked
 from nodedevd.control.recovery import cards_with, settle
-from nodedevd.errors import CardBusy, NodedevError, NotPossible, StillWriting
+from nodedevd.control.steps.base import describe
+from nodedevd.errors import CardBusy, NodedevError, NotPossible, StepFailed, StillWriting
+from nodedevd.host.faults import errno_name
 from nodedevd.model.snapshot import Snapshot
 
 ATTEMPTS: Final = 3
@@ -57,6 +60,7 @@ class _Running:
         self._asked = asked
         self._step: str | None = None
         self._since = 0.0
+        self._takes_up: str | None = None
         self._changed = Condition()
         self._result: Outcome | BaseException | None = None
         self._answered = False
@@ -74,6 +78,8 @@ class _Running:
                     self._changed.wait(limit - seconds)
                 else:
                     self._answered = True
+                    if self._takes_up is not None:
+                        raise CardBusy(self._takes_up, f"interrupted, {self._step}", seconds)
                     raise _in_time(self._step, seconds)
         if isinstance(self._result, BaseException):
             raise self._result
@@ -93,11 +99,17 @@ class _Running:
         if late and not isinstance(result, _Abandoned):
             self._context.ended_late(self._asked, result)
 
-    def _begins(self, step: str | None) -> None:
-        """Note what may hang from now on; None for what has a limit of its own."""
+    def _begins(self, step: str | None, takes_up: str | None = None) -> None:
+        """Note what may hang from now on; None for what has a limit of its own.
+
+        `takes_up` is the card while this ends a change that somebody else has left: that goes on in
+        any case, and whoever waits too long for it is told that nothing of their own was done.
+        """
         with self._changed:
-            if self._answered and self._step is LOOK:
+            told_no = self._step is LOOK or self._takes_up is not None
+            if self._answered and told_no and takes_up is None:
                 raise _Abandoned
+            self._takes_up = takes_up
             self._step, self._since = step, time.monotonic()
             self._changed.notify_all()
 
@@ -111,7 +123,7 @@ class _Running:
             self._begins(None)
             locked = self._context.locks.take(cards, self._context.lock_seconds)
             try:
-                settle(self._context, locked)
+                settle(self._context, locked, partial(self._begins, takes_up=locked.cards[0]))
                 self._begins(LOOK)
                 now = self._context.view.snapshot()
                 self._context.records.forget_gone(now, locked.cards)
@@ -136,9 +148,18 @@ class _Running:
             self._context.records.forget_gone(snapshot, (), plan.forgotten)
         else:
             self._begins(None)
-            entry = self._context.journal.open(plan, self._asked)
+            entry = self._opened(plan)
             snapshot = Change(self._context, entry, locked, self._begins).carry_out()
         return outcome(plan, snapshot, dry_run=False)
+
+    def _opened(self, plan: Plan) -> Entry:
+        """Return the new entry of the journal. Raises StepFailed: without it nothing is changed."""
+        try:
+            return self._context.journal.open(plan, self._asked)
+        except OSError as error:
+            number = errno_name(error.errno) if error.errno else ""
+            detail = f"{self._context.directory}: {describe(error)}; nothing was changed"
+            raise StepFailed("write the journal", number, detail) from error
 
 
 def _in_time(step: str, seconds: float) -> NodedevError:

@@ -10,6 +10,7 @@ Points, for tests that stop a process there: `journal:N` (before the entry of st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
@@ -18,7 +19,15 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from nodedevd.actions.ownership import Record
-from nodedevd.actions.plan import CreateMdev, Expected, RemoveMdev, RunCallouts, SetProfile, Step
+from nodedevd.actions.plan import (
+    CreateMdev,
+    Expected,
+    RemoveMdev,
+    RunCallouts,
+    SetProfile,
+    Step,
+    Write,
+)
 from nodedevd.control.context import Context, Result
 from nodedevd.control.journal import Entry, Phase
 from nodedevd.control.locks import Locked
@@ -39,6 +48,8 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import card_of
+
+_log = logging.getLogger(__name__)
 
 _TAKES_AWAY = frozenset({"remove", "stop"})
 """Actions that are not undone because the tree is late: a device that is gone stays gone."""
@@ -119,7 +130,14 @@ class Change:
             snapshot, detail = None, str(error)
         if snapshot is not None:
             self._context.at("confirmed")
-            self._keep(snapshot)
+            try:
+                self._keep(snapshot)
+            except OSError as error:
+                # Without a record it would be somebody else's, and its maker could not remove it.
+                self._fail(
+                    len(self._plan.steps), _answer("keep whose the devices are", error), error
+                )
+            self._end()
             return snapshot
         missed = NotConfirmed(self._plan.action, detail)
         if self._plan.action in _TAKES_AWAY:
@@ -163,7 +181,11 @@ class Change:
             if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
                 self._context.records.renew(step.uuid)
         left += self._cannot_be_undone(start)
-        self._leave(tuple(left))
+        try:
+            self._leave(tuple(left))
+        except OSError as error:
+            # The entry is as it was, and the next to take it up finds out what is left.
+            _log.warning("change %d: its entry cannot be written: %s", self.entry.number, error)
         return tuple(undone), tuple(left)
 
     def is_all_done(self) -> bool:
@@ -196,6 +218,8 @@ class Change:
                 self._write("doing", index)
             self._context.at(f"doing:{index}")
             self._begin(str(step))
+            if self._is_of_others(step):
+                raise AlreadySo
             HANDLERS[type(step)].do(step, self._host)
         except AlreadySo:
             self.entry = replace(self.entry, already=(*self.entry.already, index))
@@ -209,6 +233,14 @@ class Change:
         else:
             self._told(step, "done", "")
         self._context.at(f"done:{index}")
+
+    def _is_of_others(self, step: Step) -> bool:
+        """Return whether a step writes to a new mdev that somebody else has made first."""
+        made = [self._plan.steps[index] for index in self.entry.already]
+        return isinstance(step, Write) and any(
+            isinstance(one, CreateMdev) and step.path.startswith(f"{one.parent}/{one.uuid}/")
+            for one in made
+        )
 
     def drop(self) -> None:
         """Remove the entry: nothing is left of the change."""
@@ -256,17 +288,20 @@ class Change:
     # -- what both need ------------------------------------------------------------------------
 
     def _keep(self, snapshot: Snapshot) -> None:
-        """Keep whose the devices are, and end the change."""
+        """Keep whose the devices are. Raises OSError."""
         for record in self._own_records():
             card = self._card(record, snapshot)
             self._context.records.put(replace(record, generation=snapshot.generation), card)
-        self._end()
 
     def _end(self) -> None:
-        for subject in self._plan.forgotten:
-            self._context.records.forget(subject)
-        self._context.at("records")
-        self.drop()
+        """End the change; what of that fails is done when its entry is taken up."""
+        try:
+            for subject in self._plan.forgotten:
+                self._context.records.forget(subject)
+            self._context.at("records")
+            self.drop()
+        except OSError as error:
+            _log.warning("change %d has worked, and its entry stays: %s", self.entry.number, error)
 
     def _own_records(self) -> list[Record]:
         """Return the records of what this change made, and nobody else."""
@@ -334,7 +369,7 @@ def _why(error: Exception) -> str:
     return describe(error) if isinstance(error, OSError) else str(error)
 
 
-def _answer(step: Step, error: Exception) -> NodedevError:
+def _answer(step: Step | str, error: Exception) -> NodedevError:
     """Return what a client is answered when a step fails."""
     if isinstance(error, NodedevError):
         return error

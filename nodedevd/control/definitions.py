@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import itertools
 import os
 import stat
 import time
@@ -101,9 +100,9 @@ def write_definition(
     if not (is_uuid(uuid) and uuid == uuid.lower()):
         raise ValueError(f"{uuid!r} is no UUID in lower case")
     _check_name(parent)
-    if text is not None:
-        _make_directories(directory, parent)
     try:
+        if text is not None:
+            _make_directories(directory, parent)
         with _opened(directory, parent, trusted=True) as place:
             with _aside(directory) as aside:
                 if _read(place, uuid) != before:
@@ -193,11 +192,29 @@ def _read(directory: int, name: str) -> str | None:
 
 
 def _make_directories(directory: str, *parts: str) -> None:
-    """Make the directory of definitions, and those below it, unless they exist."""
-    for path in itertools.accumulate((directory, *parts), os.path.join):
-        with suppress(FileExistsError):
-            os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # whatever the umask is
+    """Make the directory of definitions, and those below it, unless they exist.
+
+    Raises Unusable for one that other users may change: they could lead this elsewhere.
+    """
+    _make_directory(directory, None)
+    above = os.open(directory, _DIRECTORY)
+    try:
+        path = directory
+        for part in parts:
+            _check_trust(above, path)
+            _make_directory(part, above)
+            path = os.path.join(path, part)
+            below = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+            os.close(above)
+            above = below
+    finally:
+        os.close(above)
+
+
+def _make_directory(path: str, above: int | None) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o755, dir_fd=above)
+        os.chmod(path, 0o755, dir_fd=above)  # whatever the umask is
 
 
 @contextmanager

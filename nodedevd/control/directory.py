@@ -81,8 +81,13 @@ class Directory:
     def _write(self, data: bytes) -> str:
         name = f"{_TEMPORARY}{os.getpid()}-{get_ident()}"
         descriptor = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            with suppress(OSError):  # on a full disk even a part of it takes room
+                os.unlink(name, dir_fd=self.descriptor)
+            raise
         return name

@@ -48,7 +48,7 @@ class Generations:
             if data is not None:
                 try:
                     kept = _DECODER.decode(data)
-                except msgspec.MsgspecError as error:
+                except ValueError as error:  # not UTF-8, too
                     _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
             if kept is not None and kept.instance == instance:
                 return kept.offset

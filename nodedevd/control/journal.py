@@ -101,7 +101,7 @@ class Journal:
             return None
         try:
             return replace(_DECODER.decode(data), number=number)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:  # not UTF-8, too
             return Unreadable(number, str(error))
 
     def numbers(self) -> list[int]:

@@ -99,7 +99,7 @@ class Locks:
 
     def holder(self, card: str) -> Holder | None:
         """Return who has a card, None if nobody has noted it. Raises OSError."""
-        with suppress(msgspec.MsgspecError):
+        with suppress(ValueError):  # not UTF-8, too
             return _DECODER.decode(self._directory.read(_name(card)) or b"")
         return None
 

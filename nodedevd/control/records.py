@@ -132,7 +132,7 @@ class Records:
     def _kept(self) -> Iterator[tuple[str, Kept]]:
         for name in self._directory.names():
             # Without a readable record a device counts as somebody else's, which keeps it safe.
-            with suppress(msgspec.MsgspecError):
+            with suppress(ValueError):  # not UTF-8, too
                 yield name, _DECODER.decode(self._directory.read(name) or b"")
 
 

@@ -8,7 +8,7 @@ is kept; else it is undone; what cannot be undone stays in the journal, and `Get
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from threading import Thread
 
 from nodedevd.control.change import Change
@@ -37,19 +37,26 @@ def recover(context: Context) -> None:
             ).start()
 
 
-def settle(context: Context, locked: Locked, *, again: bool = False) -> None:
+def settle(
+    context: Context,
+    locked: Locked,
+    begins: Callable[[str | None], None] = lambda step: None,
+    *,
+    again: bool = False,
+) -> None:
     """Take up the interrupted changes of cards that this process has locked.
 
     Args:
         context: The host.
         locked: The cards; a change that concerns others, too, is left alone.
+        begins: Called with each step as it begins; see `Change`.
         again: Whether to try once more to undo what could not be undone.
 
     Raises OSError.
     """
     for entry in context.journal.entries():
         if isinstance(entry, Entry) and set(entry.locks) <= set(locked.cards):
-            _settle(Change(context, entry, locked), again=again)
+            _settle(Change(context, entry, locked, begins), again=again)
 
 
 def cards_with(context: Context, cards: Collection[str]) -> frozenset[str]:

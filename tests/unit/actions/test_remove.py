@@ -20,6 +20,7 @@ from nodedevd.errors import (
     NotPossible,
     OwnedByOther,
 )
+from nodedevd.host.faults import Fault
 from tests.support.carried import Carried, facts_of, tree_of, uuids
 from tests.support.played_kernel import PlayedKernel, mtty_parent, small_card, vendor_card
 from tests.support.trees import Tree
@@ -208,6 +209,24 @@ def test_what_is_gone_already_is_success(host: Host) -> None:
     assert host.remove(host.free).steps == ()
     host.kernel.tree.definition("mtty", OTHER, "mtty-1")
     assert host.remove(OTHER).steps == ()
+
+
+@pytest.mark.parametrize("defined", [False, True])
+def test_what_may_be_there_is_not_called_gone(host: Host, defined: bool) -> None:
+    """The directory of mdevs could not be listed."""
+    host.kernel.write(f"{host.mdev}/remove", "1")
+    if defined:
+        host.kernel.tree.definition("mtty", UUID, "mtty-1")
+    found = tree_of(host.kernel)
+    fault = Fault("/sys/bus/mdev/devices", "unreadable", "EIO")
+    doubtful = found.replaced(
+        removed=(), devices=(), changes=0, errors=(fault,), shared_names=found.shared_names
+    )
+    facts = facts_of(host.kernel, host.records)
+    request = Remove(name=UUID, owner="nova")
+    assert remove.plan(found, facts, request).steps == ()
+    with pytest.raises(NotPossible, match="EIO"):
+        remove.plan(doubtful, facts, request)
 
 
 def test_record_of_another_owner_is_not_dropped(host: Host) -> None:

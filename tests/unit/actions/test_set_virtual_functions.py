@@ -406,3 +406,14 @@ def test_gpu_with_another_driver_takes_the_attribute(host: PciHost) -> None:
     pf = functions[0].rpartition("/")[0] + "/0000:08:00.0"
     made_here(host, pf, 2)
     assert host.plan(request(0, pf)).steps == (SetVfs(pf, 0, 2),)
+
+
+def test_functions_of_a_card_that_is_bound_for_somebody_else_are_refused(host: PciHost) -> None:
+    """Their record would take the place of the one that says for whom it was bound."""
+    card = host.card(0)
+    driver = host.driver_of(card) or ""
+    host.records[card] = Record(card, "client", "vm-7", 0, driver, 7, "2026-11-28T19:00:00Z")
+    with pytest.raises(OwnedByOther, match="vm-7"):
+        host.plan(request(2, owner="vm-8"))
+    assert host.plan(request(2, owner="vm-7")).steps
+    assert host.plan(request(2, owner="vm-8", force=True)).steps

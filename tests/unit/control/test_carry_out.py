@@ -50,6 +50,11 @@ def create_of(parent: str, type_id: str) -> str:
     return f"{parent}/mdev_supported_types/{type_id}/create"
 
 
+def full(*given: object) -> None:
+    """Fail as a disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def make_two(parent: str, *, second: str = "mtty-1") -> Plan:
     """Return a plan of two mdevs."""
     steps = (CreateMdev(parent, "mtty-1", UUID), CreateMdev(parent, second, OTHER))
@@ -128,6 +133,18 @@ def test_mdevctl_creates_the_same_mdev_in_between_and_keeps_it(host: ActingHost)
     assert (host.owners, host.entries()) == ({}, [])
     with pytest.raises(MadeByOther):
         host.act(Remove(name=UUID, owner="nova"))
+
+
+def test_attributes_are_not_written_to_what_somebody_else_made_first(host: ActingHost) -> None:
+    """The mdev is not ours, and what is changed of it would never be put back."""
+    parent = mtty_parent(host.kernel)
+    path = create_of(parent, "mtty-1")
+    host.kernel.before(path, lambda: host.kernel.write(path, UUID))
+    attributes = [Attribute("power/control", "on")]
+    host.act(Create(type="mtty-1", uuid=UUID, owner="nova", attributes=attributes))
+    assert [result for result, _ in host.told] == ["already", "already"]
+    assert not [path for path, _ in host.kernel.written if path.endswith("power/control")]
+    assert (host.owners, host.entries()) == ({}, [])
 
 
 def test_what_somebody_else_made_is_not_undone_with_the_rest(host: ActingHost) -> None:
@@ -242,16 +259,67 @@ def test_journal_that_cannot_be_written_stops_the_change_and_does_not_stop_the_u
 ) -> None:
     """/run is full: the step that would not be in the journal is not done."""
     parent = mtty_parent(host.kernel)
-
-    def full(entry: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     host.on("done:0", lambda: monkeypatch.setattr(host.context.journal, "write", full))
     with pytest.raises(StepFailed) as failed:
         host.carry_out(make_two(parent))
     assert failed.value.left == ()
     assert host.kernel.mdev.types == {}
     assert (create_of(parent, "mtty-1"), OTHER) not in host.kernel.written
+
+
+def test_change_that_cannot_be_in_the_journal_is_not_made(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says that, and not that the device cannot be changed."""
+    mtty_parent(host.kernel)
+    monkeypatch.setattr(host.context.journal, "open", full)
+    with pytest.raises(StepFailed, match=r"write the journal.*nothing was changed") as failed:
+        host.act(Create(type="mtty-1"))
+    assert failed.value.errno == "ENOSPC"
+    assert host.kernel.written == []
+
+
+def test_change_whose_owner_cannot_be_kept_is_undone(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/run is full when all is confirmed: its maker could not remove it."""
+    mtty_parent(host.kernel)
+    monkeypatch.setattr(host.context.records, "put", full)
+    with pytest.raises(StepFailed, match="keep whose the devices are") as failed:
+        host.act(Create(type="mtty-1", uuid=UUID, owner="nova"))
+    assert (failed.value.errno, failed.value.left) == ("ENOSPC", ())
+    assert len(failed.value.undone) == 1
+    assert (host.kernel.mdev.types, host.entries()) == ({}, [])
+
+
+def test_what_is_left_is_answered_although_the_journal_cannot_be_written(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry stays as it was, and the next start takes it up."""
+    parent = mtty_parent(host.kernel)
+    host.kernel.refuse(create_of(parent, "mtty-2"), errno.EIO)
+    host.kernel.refuse(f"{parent}/{UUID}/remove", errno.EIO)
+    host.on("undoing:0", lambda: monkeypatch.setattr(host.context.journal, "write", full))
+    with pytest.raises(StepFailed) as failed:
+        host.carry_out(make_two(parent, second="mtty-2"))
+    assert len(failed.value.left) == 1
+    assert failed.value.step.startswith("create the mdev")
+    assert len(host.entries()) == 1
+    monkeypatch.undo()
+    host.recover()
+    assert (host.kernel.mdev.types, host.entries()) == ({}, [])
+
+
+def test_change_that_has_worked_is_answered_although_its_entry_stays(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next start ends it."""
+    mtty_parent(host.kernel)
+    monkeypatch.setattr(host.context.journal, "remove", full)
+    assert host.act(Create(type="mtty-1", uuid=UUID, owner="nova")).devices
+    monkeypatch.undo()
+    host.recover()
+    assert (host.owners, host.entries()) == ({UUID: "nova"}, [])
 
 
 # -- others in between ---------------------------------------------------------------------------

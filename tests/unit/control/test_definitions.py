@@ -222,6 +222,15 @@ def test_directory_that_others_may_change_is_refused(
     assert file.read_text() == TEXT
 
 
+def test_nothing_is_made_in_a_directory_that_others_may_change(directory: str) -> None:
+    """They could put a link in its place before its permissions are set."""
+    Path(directory).mkdir()
+    os.chmod(directory, 0o777)
+    with pytest.raises(Unusable, match="every user"):
+        write(directory, TEXT, None)
+    assert os.listdir(directory) == []
+
+
 # Beside others
 
 

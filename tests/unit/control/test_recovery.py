@@ -26,7 +26,7 @@ from nodedevd.actions.requests import (
     Undefine,
 )
 from nodedevd.control.state import in_progress, leftovers
-from nodedevd.errors import NotConfirmed, StillWriting
+from nodedevd.errors import CardBusy, MadeByOther, NotConfirmed, StillWriting
 from tests.support.acting_host import ActingHost, Killed
 from tests.support.carried import uuids
 from tests.support.pci_host import PF
@@ -280,12 +280,42 @@ def test_change_of_a_killed_process_is_shown_until_it_is_taken_up(tmp_path: Path
     assert list(host.kernel.mdev.types.values()) == ["mtty-2"]
 
 
-def test_entry_that_cannot_be_read_is_shown_and_left_alone(tmp_path: Path) -> None:
-    """Of a later version, for example."""
+def test_hanging_undo_of_a_killed_process_is_answered_in_time(tmp_path: Path) -> None:
+    """Whoever asks for the next change of the card is told what hangs there."""
+    host = ActingHost(tmp_path)
+    mtty(host)
+    host.kill_at("done:0")
+    with pytest.raises(Killed):
+        host.act(Create(type="mtty-1", count=2))
+    [path] = [f"{one.path}/remove" for one in host.view.snapshot() if one.name.startswith("mdev_")]
+    host.kernel.hang(path)
+    host.context.write_seconds = 0.01
+    with pytest.raises(CardBusy, match="undo"):
+        host.act(Create(type="mtty-2", uuid=UUID, owner="nova"))
+    host.kernel.resume(path)
+    host.context.locks.take(("mtty_mtty",), PATIENCE_SECONDS).release()
+    assert host.kernel.mdev.types == {}, "what was refused is not done later"
+    assert (host.owners, host.entries(), host.late) == ({}, [], [])
+
+
+def test_record_that_is_no_text_is_nobodys(tmp_path: Path) -> None:
+    """Its bytes are not UTF-8: the others, and the service, go on."""
+    host = ActingHost(tmp_path)
+    mtty(host)
+    host.act(Create(type="mtty-1", uuid=UUID, owner="nova"))
+    (tmp_path / "control" / "records" / UUID).write_bytes(b'{"card": "\xff"}')
+    host.restart()
+    with pytest.raises(MadeByOther):
+        host.act(Remove(name=UUID, owner="nova"))
+
+
+@pytest.mark.parametrize("data", [b'{"plan": 1}', b'{"since": "\xff"}'])
+def test_entry_that_cannot_be_read_is_shown_and_left_alone(tmp_path: Path, data: bytes) -> None:
+    """Of a later version, for example, or no text at all."""
     host = ActingHost(tmp_path)
     mtty(host)
     path = tmp_path / "control" / "journal" / "7.json"
-    path.write_text('{"plan": 1}')
+    path.write_bytes(data)
     host.restart()
     [left] = leftovers(host.context)
     assert (left.number, left.action) == (7, None)
