@@ -168,7 +168,7 @@ def _make(
     mdev = f"{path}/{uuid}"
     steps = (
         CreateMdev(path, place.type, uuid),
-        *attributes_of_mdev(uuid, mdev, attributes),
+        *attributes_of_mdev(request.uuid or device.name, mdev, attributes),
     )
     definition = _definition(place.type, attributes)
     steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)

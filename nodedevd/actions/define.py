@@ -98,16 +98,16 @@ def _running_attributes(device: Device | None, type_id: str) -> tuple[MdevAttrib
 
 def _notes(snapshot: Snapshot, facts: ActionFacts, parent: Parent, uuid: str) -> Iterator[str]:
     if parent.device is None:
-        yield f"No device has the kernel name {parent.name} now; its type is not checked."
+        yield f"no device has the kernel name {parent.name} now, so the type is not checked"
     elif parent.device.capability(MdevParent) is None:
-        yield f"{parent.device.name} is no mdev parent now; its type is not checked."
+        yield f"{parent.device.name} is no mdev parent now, so the type is not checked"
     others = sorted({above for above, known in facts.definitions if known == uuid} - {parent.name})
     if others:
         yield (
-            f"The UUID is also defined for {', '.join(others)}: only one of them can be active,"
-            " and libvirt and mdevctl without --parent act on all of them or refuse."
+            f"the UUID is also defined for {', '.join(others)}: only one of them can be active,"
+            " and libvirt and mdevctl without --parent act on all of them or refuse"
         )
     for other in snapshot.by_sysname(uuid):
         mdev = other.capability(MdevChild)
         if mdev is not None and other.active and mdev.parent_addr != parent.name:
-            yield f"The UUID is active on {mdev.parent_addr}: stop that mdev first to start this."
+            yield f"the UUID is active on {mdev.parent_addr}: stop that mdev to start this one"

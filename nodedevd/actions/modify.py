@@ -140,4 +140,4 @@ def _card(snapshot: Snapshot, device: Device) -> str:
 def _notes(found: DefinitionFile, request: Modify) -> Iterator[str]:
     active = found.device is not None and found.device.active
     if active and not request.live and (request.type, request.attributes) != (None, None):
-        yield "The mdev that runs stays as it is until it is started anew."
+        yield "the mdev is active, and stays as it is until it is started again; see --live"

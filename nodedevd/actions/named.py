@@ -146,7 +146,7 @@ def definition_file(
     found = definition_files(snapshot, facts, name, parent)
     if len(found) > 1:
         parents = ", ".join(one.parent for one in found)
-        detail = f"several parents have a definition of it: {parents}; give one as the parent"
+        detail = f"several parents have a definition of it: {parents}; give one as parent, --parent"
         raise NotPossible(name, "several-definitions", detail)
     if found:
         return found[0]

@@ -25,7 +25,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Undefine) -> Plan:
         definition = found.definition()
         steps = with_callouts(facts, "undefine", found.parent, found.uuid, definition, steps)
     except NotPossible:
-        notes = (f"{found.path} is malformed and has no type, so mdevctl's callouts are not run.",)
+        notes = (f"{found.path} is malformed and has no type, so mdevctl's callouts are not run",)
     return Plan(
         action="undefine",
         cards=(lock_of(found.parent),),

@@ -30,10 +30,10 @@ def bind(
 ) -> None:
     """Bind a device to a driver.
 
-    DRIVER must be loaded. The device is taken away from the driver that it has, which gets it
-    back if the new one refuses. It is refused while the device is open, or in use by this host:
-    mounted, swap space, an interface with an address or in a bridge. The assignment lasts until
-    the host reboots.
+    DRIVER must be loaded. The device is unbound from its present driver, and bound to that again
+    if the new one fails. The change is refused while the device is open, or in use by this host:
+    mounted, swap space, an interface with an address or in a bridge. It lasts until the host
+    reboots.
     """
     outcome = carry_out(context, "bind", name=device, driver=driver, group=group, **options)
     report(outcome, as_json=as_json)

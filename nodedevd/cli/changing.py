@@ -36,7 +36,7 @@ def change_options(command: F) -> F:
             "--dry-run",
             is_flag=True,
             default=None,
-            help="Print the steps that this takes, and change nothing.",
+            help="Print the steps of the change, and change nothing.",
         ),
         click.option(
             "--force",
@@ -48,13 +48,13 @@ def change_options(command: F) -> F:
             "--generation",
             type=click.IntRange(min=0),
             metavar="N",
-            help="Only if the device is still the one that was made at this generation.",
+            help="Refuse if the device is no longer the one that was made at generation N.",
         ),
         click.option(
             "--owner",
             metavar="TEXT",
-            help="Whose it is, for example a VM's name. It is kept with what is made, and a later"
-            " change has to give the same.",
+            help="Owner of the device, for example the name of a VM. It is kept with the device,"
+            " and later changes must give the same owner.",
         ),
     ):
         command = option(command)
@@ -109,6 +109,8 @@ def carry_out(context: Context, action: Action, **fields: object) -> Outcome:
     try:
         with waiting(f"{action} {getattr(request, 'name', None) or getattr(request, 'type', '')}"):
             return asked.act(request)
+    except InvalidParameter as error:
+        raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:  # this process itself holds signals back while it changes anything
         if not request.dry_run:
             click.echo("\nthe service goes on with the change: nodedevctl control", err=True)
@@ -155,7 +157,7 @@ def report(outcome: Outcome, *, as_json: bool, names: bool = False) -> None:
         click.echo(plan_text(outcome.steps), nl=False)
     else:
         if not outcome.steps and not outcome.notes:
-            click.echo("note: nothing to do, it is so already", err=True)
+            click.echo("note: nothing to do: it is so already", err=True)
         for device in outcome.devices if names else ():
             click.echo(printable(device.name))
 

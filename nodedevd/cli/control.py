@@ -29,7 +29,8 @@ def control(context: Context, as_json: bool) -> None:
 
     ORIGIN is who made a device: client, a client of the service; definition, a start of one of
     mdevctl's definitions; domain, a hook of a VM; layout, the layout of the host; other,
-    somebody else. All mdevs and vGPUs are listed, and what else nodedevd has made.
+    somebody else. All mdevs and vGPUs are listed, and what else nodedevd has made; inactive
+    mdevs, too, as definition.
     """
     from nodedevd.cli.control_report import ControlReport, text  # slow to import
 

@@ -14,6 +14,7 @@ from nodedevd.cli.changing import (
     report,
 )
 from nodedevd.cli.options import Context, ControlCommand, epilog, print_xml
+from nodedevd.errors import NodedevError
 from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.text import printable
 
@@ -84,7 +85,14 @@ def create(
         **options,
     )
     if hostdev:
-        _print_hostdevs(outcome, context.sysroot)
+        try:
+            _print_hostdevs(outcome, context.sysroot)
+        except NodedevError:
+            names = ", ".join(device.name for device in outcome.devices)
+            was, its = ("was", "its") if len(outcome.devices) == 1 else ("were", "their")
+            text = f"{names} {was} created, but {its} XML cannot be printed"
+            click.echo(f"note: {printable(text)}", err=True)
+            raise
     else:
         report(outcome, as_json=as_json, names=True)
 

@@ -51,7 +51,8 @@ def define(
 
     The definition is mdevctl's, a file in /etc/mdevctl.d/PARENT. TYPE is an ID or a name.
     PARENT is any name of the parent; one that is not present is given by its kernel name, such
-    as a PCI address. A definition of this UUID and parent is replaced. The name of the mdev is
+    as a PCI address. A definition of this UUID and parent is replaced. --force also stores a type
+    that the parent does not offer, and replaces a malformed definition. The name of the mdev is
     printed.
     """
     outcome = carry_out(

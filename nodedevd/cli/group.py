@@ -31,7 +31,10 @@ class Group(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, with the options that select the source of devices, and completion."""
-        cmd.params += source_options(changing=isinstance(cmd, ControlCommand))
+        cmd.params += source_options(
+            control=isinstance(cmd, ControlCommand),
+            planning=any(one.name == "dry_run" for one in cmd.params),
+        )
         for parameter in cmd.params:
             complete(parameter)
         super().add_command(cmd, name)

@@ -80,12 +80,16 @@ class InProcess:
         from nodedevd.control.acting import Acting
         from nodedevd.control.configuration import read_configuration
 
+        reads = action in ("status", "list")
         if not self._is_this_host:
             raise click.UsageError(
-                f"the host at {self._root} cannot be changed, only planned for; give --dry-run"
+                f"nobody knows who made the devices of the host at {self._root}; omit --sysroot"
+                if reads
+                else f"the host at {self._root} cannot be changed, only planned for; give --dry-run"
             )
         if os.geteuid() != 0:
-            reason = "without the control service, only root changes this host; omit --sysroot"
+            what = "knows who made which device" if reads else "changes this host"
+            reason = f"without the control service, only root {what}; omit --sysroot"
             raise NotAllowed(action, reason)
         acting = Acting(configuration=read_configuration())
         click.get_current_context().call_on_close(acting.close)

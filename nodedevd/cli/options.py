@@ -85,16 +85,19 @@ class ControlCommand(click.Command):
     """A command that asks the control service, and not the daemon."""
 
 
-def source_options(*, changing: bool = False) -> list[click.Parameter]:
+def source_options(*, control: bool = False, planning: bool = False) -> list[click.Parameter]:
     """Return the options that select whom a command asks, `--sysroot` and `--socket`.
 
     Args:
-        changing: Whether it is the control service that is asked, for changes.
+        control: Whether it is the control service that is asked, and not the daemon.
+        planning: Whether the command has --dry-run, for any host.
     """
-    if changing:
+    if control:
         sysroot = (
-            "Leave the service out. / is this host, which root changes in this process; with"
+            "Do not use the service. / is this host, which root changes in this process; with"
             " --dry-run, PATH may also be a directory that holds sys/, or a file that record wrote."
+            if planning
+            else "Do not use the service. PATH is / for this host, and needs root."
         )
         socket = (
             "Ask the control service on this socket. [default: $NODEDEVD_CONTROL_SOCKET; else"

@@ -32,9 +32,9 @@ def unbind(
 ) -> None:
     """Give a device back to the host's driver.
 
-    It is what undoes bind: the driver for guests, such as vfio-pci, is unbound, and the kernel
-    binds the device to the driver that matches it, if one is loaded. A device that has a driver of
-    the host keeps it. It is refused while the device is open.
+    This undoes bind: the device is unbound from the driver for guests, such as vfio-pci, and the
+    kernel binds it to the driver that matches it, if one is loaded. A device that has a driver of
+    the host keeps it. The change is refused while the device is open.
     """
     outcome = carry_out(context, "unbind", name=device, group=group, **options)
     report(outcome, as_json=as_json)

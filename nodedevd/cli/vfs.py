@@ -27,8 +27,8 @@ def vfs(context: Context, /, card: str, number: int, as_json: bool, **options: A
     """Set the number of virtual functions of a card.
 
     NUMBER is at most the device's limit; 0 disables them. To get from one number to another, all
-    virtual functions are disabled in between. It is refused while one of them is open, has a
-    vGPU, or is in use by this host. For a card of NVIDIA with vGPUs, NVIDIA's sriov-manage is
+    virtual functions are disabled in between. The change is refused while one of them is open,
+    has a vGPU, or is in use by this host. On an NVIDIA card with vGPUs, NVIDIA's sriov-manage is
     run, which enables all or none.
     """
     outcome = carry_out(context, "set-virtual-functions", name=card, number=number, **options)

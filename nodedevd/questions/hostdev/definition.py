@@ -6,7 +6,7 @@ from shlex import quote
 
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
-from nodedevd.kinds.vgpu import CURRENT, Vgpu
+from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
@@ -15,19 +15,19 @@ def how_to_start(snapshot: Snapshot, device: Device, mdev: MdevChild) -> str:
     """Return what to do first, and the command that starts the mdev then."""
     # A definition's file can have any name.
     address = quote(mdev.parent_addr)
-    start = f"mdevctl start -u {mdev.uuid} -p {address}"
+    start = f"nodedevctl start {mdev.uuid} --parent {address}"
     other = _active_elsewhere(snapshot, device, mdev)
     if other is not None:
         return (
             f"it is defined, but its UUID is in use: {other.name} on {other.parent} has it. Assign"
-            f" that one, or stop it first: mdevctl stop -u {mdev.uuid}; then: {start}"
+            f" that one, or remove it first: nodedevctl remove {other.name}; then: {start}"
         )
     parent = _parent(snapshot, mdev)
     if parent is not None and parent.capability(Vgpu) is not None:
         return (
-            f"it is defined, but its parent {parent.name} creates vGPUs without mdevs: write the"
-            f" id of a profile to {parent.path}/{CURRENT} and assign {parent.name} instead, and"
-            f" remove the definition: mdevctl undefine -u {mdev.uuid} -p {address}"
+            f"it is defined, but its parent {parent.name} creates vGPUs without mdevs: create"
+            f" one with nodedevctl create TYPE {parent.name}, assign {parent.name} instead, and"
+            f" remove the definition: nodedevctl undefine {mdev.uuid} --parent {address}"
         )
     obstacle = _obstacle(snapshot, parent, mdev)
     if obstacle is not None:
@@ -67,7 +67,7 @@ def _obstacle(snapshot: Snapshot, parent: Device | None, mdev: MdevChild) -> str
         offered = ", ".join([one.id for one in offers.types]) or "none"
         return (
             f"its parent {parent.name} does not offer the type {wanted}: choose one of {offered}"
-            f" (mdevctl modify -u {mdev.uuid} -p {quote(address)} --type TYPE)"
+            f" (nodedevctl modify {mdev.uuid} --parent {quote(address)} --type TYPE)"
         )
     if mdev.waits_for == "capacity":
         return f"its parent {parent.name} has no free instance of its type: stop another mdev"

@@ -19,8 +19,6 @@ from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.questions.vgpus import type_of
 from nodedevd.text import abbreviated
 
-_NVIDIA = "0x10de"
-
 
 def assign_function(
     snapshot: Snapshot,
@@ -53,7 +51,7 @@ def assign_function(
         note_uses(snapshot, group.leaving, facts.host, notes)
         return Assignment(device.name, address, None, managed=managed)
     note_uses(snapshot, group.leaving, facts.host, notes)
-    _check_vgpu(device, address, vgpu, notes)
+    _check_vgpu(device, vgpu, notes)
     if request.managed:
         detail = (
             f"the vGPU must stay with its driver {device.driver}, and cannot be bound to vfio-pci;"
@@ -103,19 +101,16 @@ def _check_dependents(snapshot: Snapshot, device: Device, pci: Pci) -> None:
     if parent is not None and parent.children:
         detail = (
             f"it is the parent of the mdevs {abbreviated(parent.children)}; assign one of these,"
-            f" or remove them first: mdevctl stop -u {parent.children[0]}"
+            f" or remove them first: nodedevctl remove {parent.children[0]}"
         )
         raise not_assignable(device.name, "mdevs-active", detail)
 
 
 def _how_to_disable(snapshot: Snapshot, device: Device, pci: Pci) -> str:
-    """Return how to disable the virtual functions; NVIDIA's driver refuses sriov_numvfs."""
+    """Return how to disable the virtual functions."""
     vgpus = [] if pci.virtual_functions is None else _with_vgpus(snapshot, pci.virtual_functions)
     first = f"shut down the guests with vGPUs on {abbreviated(vgpus)}, and " if vgpus else ""
-    vendor = None if pci.vendor is None else pci.vendor.id
-    if vendor == _NVIDIA and (pci.class_code or "").startswith("0x03"):
-        return f"{first}disable them: /usr/lib/nvidia/sriov-manage -d {pci.address}"
-    return f"{first}disable them: echo 0 > /sys/bus/pci/devices/{pci.address}/sriov_numvfs"
+    return f"{first}disable them: nodedevctl vfs {device.name} 0"
 
 
 def _with_vgpus(snapshot: Snapshot, functions: VirtualFunctions) -> list[str]:
@@ -129,7 +124,7 @@ def _with_vgpus(snapshot: Snapshot, functions: VirtualFunctions) -> list[str]:
     return found
 
 
-def _check_vgpu(device: Device, address: PciAddress, vgpu: Vgpu, notes: list[str]) -> None:
+def _check_vgpu(device: Device, vgpu: Vgpu, notes: list[str]) -> None:
     if vgpu.current is not None:
         name = "" if vgpu.current.name is None else f", {vgpu.current.name}"
         notes.append(f"its vGPU profile is {vgpu.current.id}{name}")
@@ -137,14 +132,19 @@ def _check_vgpu(device: Device, address: PciAddress, vgpu: Vgpu, notes: list[str
     if device.is_unknown(CURRENT):
         notes.append("its vGPU profile cannot be read: whether one is set is not checked")
         return
-    detail = (
-        f"no vGPU profile is set; write the id of one to /sys/bus/pci/devices/{address}/{CURRENT}"
-    )
     if vgpu.creatable:
         one = vgpu.creatable[0]
-        detail += f", for example {one.id} for {one.name}"
-    elif vgpu.creatable is not None:
-        detail += " as soon as the card has room: no profile fits now"
+        detail = (
+            f"no vGPU profile is set; set one, for example {one.name}:"
+            f" nodedevctl create {one.id} {device.name}"
+        )
+    elif vgpu.creatable is None:
+        detail = f"no vGPU profile is set; set one: nodedevctl create TYPE {device.name}"
+    else:
+        detail = (
+            "no vGPU profile is set, and none fits now; `nodedevctl fits` shows what each card has"
+            " room for"
+        )
     raise not_assignable(device.name, "no-profile", detail)
 
 

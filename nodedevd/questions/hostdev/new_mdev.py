@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from shlex import quote
 from typing import NamedTuple
 
 from nodedevd.errors import DoesNotFit, NoSuchDevice, NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.kinds.vgpu import CURRENT
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.hostdev.assignment import Assignment
 from nodedevd.questions.hostdev.facts import HostDevFacts
@@ -95,8 +95,9 @@ def _from_host(
         text = f"this host creates {type_!r} without an mdev, as a profile of a virtual function"
         if request.model is None:
             detail = (
-                f"{text}; write its id to {CURRENT} of one of {abbreviated(offered.functions)},"
-                " and assign that function. With --model, the XML is for another host"
+                f"{text}; create it on one of {abbreviated(offered.functions)}, and assign that"
+                f" function: nodedevctl create {quote(type_)} --hostdev. With --model, the XML is"
+                " for another host"
             )
             raise not_assignable(uuid, "without-mdev", detail)
         notes.append(f"{text}: {abbreviated(offered.functions)}")

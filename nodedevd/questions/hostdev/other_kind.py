@@ -19,7 +19,7 @@ def why_not(snapshot: Snapshot, device: Device, facts: AssignmentFacts) -> str:
         offers = parent.types[0].id if parent.types else "TYPE"
         return (
             f"{text}, but an mdev parent; create an mdev, and assign that:"
-            f" mdevctl start -u $(uuidgen) -p {quote(device.sysname or '')} -t {quote(offers)}"
+            f" nodedevctl create {quote(offers)} {device.name}"
         )
     block = facts.blocks.get(device.path or "")
     starts = [device.path, *(block.below if block is not None else ())]

@@ -147,7 +147,7 @@ def test_parent_that_is_absent_is_taken_with_any_type(host: Host) -> None:
     """A note says so."""
     plan = host.define(parent="0000:41:00.4", type="nvidia-592")
     assert plan.notes == (
-        "No device has the kernel name 0000:41:00.4 now; its type is not checked.",
+        "no device has the kernel name 0000:41:00.4 now, so the type is not checked",
     )
     host.do(plan)
     assert host.written("0000:41:00.4") is not None
@@ -344,7 +344,9 @@ def test_definition_is_modified_in_what_is_given(host: Host) -> None:
     assert host.modify(autostart=True, type="mtty-1").steps == ()
     host.start()
     plan = host.modify(type="Dual port serial")
-    assert plan.notes == ("The mdev that runs stays as it is until it is started anew.",)
+    assert plan.notes == (
+        "the mdev is active, and stays as it is until it is started again; see --live",
+    )
     host.do(plan)
     assert host.written() == Definition("mtty-2", autostart=True, attributes=ATTRIBUTES)
     host.do(host.modify(attributes=[Attribute("c", "")], autostart=False))

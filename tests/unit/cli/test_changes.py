@@ -179,7 +179,7 @@ def test_names_of_what_was_made_are_printed(ask: Ask) -> None:
     result = ask("create", "A2-4Q", answer=reply(outcome(MDEV, steps=0, notes=("it existed",))))
     assert (result.stdout, result.stderr) == (f"{MDEV}\n", "note: it existed\n")
     result = ask("start", MDEV, answer=reply(outcome(MDEV, steps=0)))
-    assert (result.stdout, result.stderr) == ("", "note: nothing to do, it is so already\n")
+    assert (result.stdout, result.stderr) == ("", "note: nothing to do: it is so already\n")
 
 
 def test_json_is_the_whole_answer(ask: Ask) -> None:
@@ -208,7 +208,23 @@ def test_hostdev_prints_the_xml_of_what_was_made(ask: Ask, monkeypatch: pytest.M
     assert asked[0] == (None, None)  # the socket of the control service is no daemon's
 
 
+def test_what_was_made_is_named_if_its_xml_cannot_be_printed(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and nothing removes it."""
+    monkeypatch.setattr(
+        "nodedevd.cli.options.Context.source",
+        lambda context: Embedded(str(host_file("vgpu-vendor-vfio"))),
+    )
+    result = ask("create", "A2-4Q", "--hostdev", answer=reply(outcome(MDEV)), status=1)
+    assert result.stdout == ""
+    note, error = result.stderr.splitlines()
+    assert note == f"note: {MDEV} was created, but its XML cannot be printed"
+    assert error.startswith(f"nodedevctl: no device named '{MDEV}'")
+
+
 STATUS = {
+    "InvalidParameter": 2,
     "NotAllowed": 5,
     "NotPossible": 5,
     "NoRoom": 5,
@@ -234,7 +250,7 @@ def test_error_has_its_exit_status_and_says_what_to_do(ask: Ask, error: NodedevE
         "stop", "mdev_1", answer=refused(error), status=STATUS.get(type(error).__name__, 1)
     )
     assert result.stdout == ""
-    assert result.stderr.startswith("nodedevctl: ")
+    assert result.stderr.startswith(("nodedevctl: ", "Usage: "))
     assert type(error) in REPLIED
 
 

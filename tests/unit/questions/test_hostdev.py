@@ -192,7 +192,7 @@ def test_address_is_read_in_either_case() -> None:
 @pytest.mark.parametrize(
     ("host", "name", "reason", "detail"),
     [
-        ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520014", "inactive", "mdevctl start -u b1ae8b"),
+        ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520014", "inactive", "nodedevctl start b1ae8b"),
         ("samples", "b1ae8bf6-38b0-4c81-9d44-78ce3f520015", "inactive", "does not offer the type"),
         (
             "vgpu-sriov",
@@ -207,15 +207,15 @@ def test_address_is_read_in_either_case() -> None:
         ("vgpu-pf", "pci_0000_00_02_0", "bridge", "devices behind it"),
         ("igpu-gvtg", "0000:00:00.0", "bridge", "devices behind it"),
         ("vgpu-sriov", "0000:08:00.0", "vfs-enabled", "08:00.4, 0000:08:00.5, 0000:08:00.6 and 13"),
-        ("vgpu-pf", "0000:02:00.0", "mdevs-active", "mdevctl stop -u 5d4d1f0c-6d5b-45d5-9a64"),
+        ("vgpu-pf", "0000:02:00.0", "mdevs-active", "nodedevctl remove 5d4d1f0c-6d5b-45d5-9a64"),
         ("laptop-usb-wifi", "00:14.3", "no-iommu-group", "the IOMMU is off"),
         ("vdpa-smartnic", "vdpa_vdpa0", "kind", "behind it is pci_0000_3b_00_2"),
         ("laptop-usb-wifi", "usb_1_1_4", "kind", "behind it is pci_0000_00_14_0"),
         ("nvme-native-multipath", "block_nvme8n1", "kind", "is pci_0000_b0_00_0, pci_0000_b1_00_0"),
         ("server-storage-fc", "block_sr2", "kind", "behind it is pci_0000_00_17_0"),
-        ("vgpu-vendor-vfio", "0000:26:00.0", "vfs-enabled", "sriov-manage -d 0000:26:00.0"),
-        ("vgpu-vendor-vfio", "0000:26:00.7", "no-profile", "0000:26:00.7/nvidia/current_vgpu_type"),
-        ("s390x-ap-ccw", "ap_matrix", "kind", "-p matrix -t vfio_ap-passthrough"),
+        ("vgpu-vendor-vfio", "0000:26:00.0", "vfs-enabled", "nodedevctl vfs pci_0000_26_00_0 0"),
+        ("vgpu-vendor-vfio", "0000:26:00.7", "no-profile", "create 1145 pci_0000_26_00_7"),
+        ("s390x-ap-ccw", "ap_matrix", "kind", "nodedevctl create vfio_ap-passthrough ap_matrix"),
         ("s390x-ap-ccw", "css_0_0_0001", "kind", "neither a PCI function nor an mdev"),
         ("samples", "computer", "kind", "neither a PCI function nor an mdev"),
     ],
@@ -240,10 +240,13 @@ def test_protocol_documents_every_reason() -> None:
 
 
 def test_definition_without_capacity_says_so() -> None:
-    """The error has the command of mdevctl, and what it needs first."""
+    """The error has the command, and what it needs first."""
     error = refusal("vgpu-sriov", "mdev_c3d7b1e4_8f2a_4e60_9b15_7a4c2d1e5f03_c12a2c15")
     assert "its parent pci_0000_08_00_6 has no free instance of its type" in error.detail
-    assert "mdevctl start -u c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03 -p 0000:08:00.6" in error.detail
+    assert (
+        "nodedevctl start c3d7b1e4-8f2a-4e60-9b15-7a4c2d1e5f03 --parent 0000:08:00.6"
+        in error.detail
+    )
 
 
 @pytest.fixture
@@ -474,13 +477,13 @@ def test_function_with_a_profile_keeps_its_driver() -> None:
     [
         (
             "ID    : vGPU Name\n1148  : NVIDIA L40S-2Q\n",
-            "nvidia/current_vgpu_type, for example 1148 for NVIDIA",
+            "for example NVIDIA L40S-2Q: nodedevctl create 1148 pci_0000_00_03_4",
         ),
-        ("ID    : vGPU Name\n", "no profile fits now"),
-        (None, "write the id of one to /sys/bus/pci/devices/0000:00:03.4/nvidia/current_vgpu_type"),
+        ("ID    : vGPU Name\n", "none fits now; `nodedevctl fits` shows"),
+        (None, "set one: nodedevctl create TYPE pci_0000_00_03_4"),
     ],
 )
-def test_function_without_a_profile_names_the_file(
+def test_function_without_a_profile_has_the_command(
     tree: Tree, creatable: str | None, detail: str
 ) -> None:
     """The error also names a profile, if one can be read."""

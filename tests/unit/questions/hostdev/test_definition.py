@@ -15,7 +15,7 @@ from tests.support.trees import Tree
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 GPU = "0000:00:02.0"
 OTHER = "0000:00:03.0"
-START = f"mdevctl start -u {UUID} -p {GPU}"
+START = f"nodedevctl start {UUID} --parent {GPU}"
 
 
 def detail(name: str = UUID) -> str:
@@ -46,7 +46,7 @@ def test_definition_that_can_be_started_has_the_command(tree: Tree) -> None:
 def test_name_of_a_definition_is_quoted_in_its_command(tree: Tree) -> None:
     """Its directory can have any name, and the command is there to be pasted."""
     tree.definition("$(reboot)", UUID, "nvidia-746")
-    assert detail().endswith(f"mdevctl start -u {UUID} -p '$(reboot)'")
+    assert detail().endswith(f"nodedevctl start {UUID} --parent '$(reboot)'")
 
 
 def test_uuid_that_is_active_on_another_parent_is_named(tree: Tree) -> None:
@@ -56,7 +56,7 @@ def test_uuid_that_is_active_on_another_parent_is_named(tree: Tree) -> None:
     tree.definition(GPU, UUID, "nvidia-746")
     text = detail(f"mdev_{UUID}_{GPU}")
     assert f"mdev_{UUID.replace('-', '_')} on pci_0000_00_03_0 has it" in text
-    assert text.endswith(f"mdevctl stop -u {UUID}; then: {START}")
+    assert text.endswith(f"nodedevctl remove mdev_{UUID.replace('-', '_')}; then: {START}")
 
 
 def test_parent_without_mdevs_by_now_is_assigned_instead(tree: Tree) -> None:
@@ -66,8 +66,8 @@ def test_parent_without_mdevs_by_now_is_assigned_instead(tree: Tree) -> None:
     tree.definition(GPU, UUID, "nvidia-746")
     text = detail()
     assert "its parent pci_0000_00_02_0 creates vGPUs without mdevs" in text
-    assert f"{path}/nvidia/current_vgpu_type and assign pci_0000_00_02_0 instead" in text
-    assert text.endswith(f"mdevctl undefine -u {UUID} -p {GPU}")
+    assert "nodedevctl create TYPE pci_0000_00_02_0, assign pci_0000_00_02_0 instead" in text
+    assert text.endswith(f"nodedevctl undefine {UUID} --parent {GPU}")
 
 
 @pytest.mark.parametrize(("driver", "bound"), [("io_subchannel", "io_subchannel"), (None, "no dr")])
@@ -80,7 +80,7 @@ def test_subchannel_with_another_driver_has_the_command(
     tree.definition("0.0.0314", UUID, "vfio_ccw-io")
     text = detail()
     assert f"its parent css_0_0_0314 is no mdev parent: it is bound to {bound}" in text
-    assert "driverctl -b css set-override 0.0.0314 vfio_ccw; then: mdevctl start" in text
+    assert "driverctl -b css set-override 0.0.0314 vfio_ccw; then: nodedevctl start" in text
 
 
 @pytest.mark.parametrize("driver", ["nvidia", None])
@@ -105,7 +105,7 @@ def test_type_that_is_not_offered_names_those_that_are(tree: Tree) -> None:
     tree.definition(GPU, UUID, "nvidia-700")
     text = detail()
     assert "does not offer the type nvidia-700: choose one of nvidia-746" in text
-    assert f"mdevctl modify -u {UUID} -p {GPU} --type TYPE" in text
+    assert f"nodedevctl modify {UUID} --parent {GPU} --type TYPE" in text
 
 
 def test_parent_without_capacity_is_named(tree: Tree) -> None:
