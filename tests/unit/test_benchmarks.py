@@ -26,6 +26,7 @@ def rounds(ours: list[float], theirs: list[float], key: str) -> report.Rounds:
     }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("devices", [100, 620])
 def test_generated_host_has_as_many_devices_as_wanted(devices: int, tmp_path: Path) -> None:
     """It has every kind of device, and no read errors."""

@@ -71,6 +71,7 @@ def test_archive_in_the_documentation_is_one() -> None:
     assert archive.read("/sys/description", 100).endswith(b"at the end \nwithout a newline")
 
 
+@pytest.mark.exhaustive
 def test_host_is_unpacked_changed_and_packed_by_the_tool(tmp_path: Path) -> None:
     """Without a change it stays the same, to the byte; its head becomes a file and back."""
     archive = tmp_path / "broken.ttar"

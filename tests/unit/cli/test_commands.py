@@ -313,6 +313,7 @@ def test_schema_is_json_schema() -> None:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("host", HOSTS)
 def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) -> None:
     """A recording with unchanged values is scanned to the same tree and the same XML.

@@ -63,6 +63,7 @@ def test_schema_defines_every_capability_by_its_type() -> None:
     assert set(capability["discriminator"]["mapping"]) == {kind.name for kind in KINDS}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("command", "definition"),
     [

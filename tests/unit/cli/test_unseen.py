@@ -109,6 +109,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stdout + result.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command_prints_no_attribute_as_it_is(host: str, command: Sequence[str]) -> None:
     """Whatever the firmware, a driver, or a device plugged in calls itself."""

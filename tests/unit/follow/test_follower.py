@@ -843,6 +843,7 @@ async def test_scan_after_an_overflow_leaves_out_a_read_that_hangs(tmp_path: Pat
         await live.until_true_to_the_host()
 
 
+@pytest.mark.exhaustive
 async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None:
     """Each keeps a thread; the other devices are still followed."""
     functions = [f"0000:01:{slot:02x}.0" for slot in range(20)]

@@ -264,6 +264,7 @@ def results(sysroot: Sysroot, path: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.exhaustive
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(archives(permissions=False), st.data())
 def test_host_in_an_archive_reads_as_the_same_one_in_a_directory(

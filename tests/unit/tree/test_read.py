@@ -251,6 +251,7 @@ def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
         shutil.rmtree(copy)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", ERRNOS)
 @pytest.mark.parametrize("host", ["igpu-gvtg", "samples", "s390x-ap-ccw"])
 def test_any_read_may_fail_and_costs_only_its_device(host: str, number: int) -> None:

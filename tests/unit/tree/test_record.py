@@ -80,6 +80,7 @@ def build(root: Path) -> Tree:
 # Raw
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("target", ["copy", "copy.ttar"])
 @pytest.mark.parametrize("host", HOSTS)
 def test_raw_recording_of_a_host_scans_the_same(host: str, target: str, tmp_path: Path) -> None:
@@ -260,6 +261,7 @@ def test_links_that_leave_the_host_are_recorded_as_links_inside(tmp_path: Path) 
 # Made anonymous
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("host", HOSTS)
 def test_recording_has_the_same_tree_without_uuids(host: str, tmp_path: Path) -> None:
     """No uuid of the host is anywhere in the copy, and each has one stand-in."""

@@ -57,6 +57,7 @@ def reads_of_a_change(root: Path, devices: int) -> int:
     return len(sysroot.reads)
 
 
+@pytest.mark.exhaustive
 def test_cost_grows_with_the_change_and_not_with_the_host(tmp_path: Path) -> None:
     """One changed device takes as many reads among six hundred as among a hundred."""
     small = reads_of_a_change(tmp_path / "small", 100)

@@ -76,6 +76,7 @@ def test_archive_is_unpacked_as_it_is(archive: Archive, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.exhaustive
 @PATIENT
 @given(archives(permissions=IS_ROOT))
 def test_every_directory_packed_and_unpacked_is_the_same(archive: Archive) -> None:

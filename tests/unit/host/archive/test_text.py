@@ -92,6 +92,7 @@ def test_archive_is_read_as_it_was_written() -> None:
     assert contents(parse_archive(WHOLE.encode(), "x")) == contents(whole())
 
 
+@pytest.mark.exhaustive
 @PATIENT
 @given(archives())
 def test_every_archive_is_read_as_it_was_written(archive: Archive) -> None:

@@ -194,6 +194,7 @@ def test_nothing_after_the_end_is_a_call(last: bytes) -> None:
     assert bench.output(call(remote.GET_TYPE, None, 9)) == []
 
 
+@pytest.mark.exhaustive
 def test_event_costs_the_same_whatever_others_are_registered_for() -> None:
     """A change wakes those that it concerns alone, and its packet is encoded once for all."""
     bench = Bench()

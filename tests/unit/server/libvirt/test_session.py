@@ -858,6 +858,7 @@ async def test_impossible_length_closes_the_connection(tmp_path: Path, length: i
         assert "computer" in await listed(other)
 
 
+@pytest.mark.exhaustive
 async def test_more_names_than_the_protocol_has_room_for_is_an_error(tmp_path: Path) -> None:
     """65,536 are listed; for one more there is the count, and a clear error."""
     computer = stored().snapshot.lookup("computer")

@@ -525,6 +525,7 @@ async def test_parameter_of_a_wrong_type_or_name_is_named(
 # -- streams ---------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", ["Snapshot", "List", "DumpXML"])
 async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, method: str) -> None:
     """Thousands of devices come in replies of a limited size."""
@@ -545,6 +546,7 @@ async def test_replies_of_a_large_host_stay_below_a_megabyte(tmp_path: Path, met
     assert sum(sizes) < CHUNK_LIMIT_BYTES or len(sizes) > 1
 
 
+@pytest.mark.exhaustive
 async def test_change_during_a_stream_shows_in_the_next_one_alone(tmp_path: Path) -> None:
     """A client that reads slowly gets one generation from the first reply to the last."""
     store = Store(large_snapshot())

@@ -406,6 +406,7 @@ def change(store: Store, number: int) -> None:
     store.publish(Update(snapshot, (Changed(before, after),)))
 
 
+@pytest.mark.exhaustive
 async def test_watchers_that_never_read_cost_the_others_nothing(tmp_path: Path) -> None:
     """Ten that read get every change in order; ten that do not read get a resync."""
     path, store = tmp_path / "socket", Store(host(reading(TOP, types=4)), history=2_000)
