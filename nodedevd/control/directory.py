@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from contextlib import suppress
 from threading import get_ident
 from typing import Final
@@ -28,14 +29,12 @@ class Directory:
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
         self.descriptor = os.open(path, _OPEN)
+        self.close = weakref.finalize(self, os.close, self.descriptor)
+        """closes it; so does the end of the last reference to it"""
         status = os.fstat(self.descriptor)
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
             self.close()
             raise UnsafePath(path, "another user may write to it")
-
-    def close(self) -> None:
-        """Close it."""
-        os.close(self.descriptor)
 
     def names(self) -> list[str]:
         """Return the names of the files, sorted. Raises OSError."""

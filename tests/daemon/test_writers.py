@@ -193,6 +193,8 @@ def test_card_stays_locked_while_the_writer_of_a_killed_service_hangs(
         while not children_of.read_text().split():
             pass
         [writer] = map(int, children_of.read_text().split())
+        while b"writer.py" not in Path(f"/proc/{writer}/cmdline").read_bytes():
+            pass  # until execve(2) it has all that its parent has open
         # The writer has the lock when the request has reached it.
         while not any(
             os.path.realpath(f"/proc/{writer}/fd/{name}") == str(directory / "card")
