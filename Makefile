@@ -71,8 +71,8 @@ packages: ## install Debian's packages with the tools that tests run
 		echo "not installed:$$missing; the tests that run them are skipped"
 	fi
 
-vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (ARGS=… for pytest)
-	@$(BIN)/python -m tests.vm.run $(if $(OPTIONAL),--optional) $(ARGS)
+vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (QUICK=1, ARGS=… for pytest)
+	@$(BIN)/python -m tests.vm.run $(if $(OPTIONAL),--optional) $(if $(QUICK),--quick) $(ARGS)
 
 # Not at the same time as what else installs packages.
 vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more

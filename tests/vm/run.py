@@ -31,6 +31,7 @@ UNAVAILABLE = 77
 LIMIT_SECONDS = 1800
 """after which a VM that is not done is taken for stuck"""
 CONSOLE_LINES = 40
+QUICK = ("-m", "not exhaustive")
 PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
 # Debian 12's Python, and C libraries up to its own.
@@ -130,7 +131,9 @@ def boot(cache: Path, run: Path, share: Path) -> int:
     return int(status.read_text())
 
 
-def test(cache: Path, keep: Path | None, arguments: Sequence[str], *, only_build: bool) -> int:
+def test(
+    cache: Path, keep: Path | None, arguments: Sequence[str], *, only_build: bool, quick: bool
+) -> int:
     """Do everything, or only build the VM, and return the exit status."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
@@ -141,7 +144,7 @@ def test(cache: Path, keep: Path | None, arguments: Sequence[str], *, only_build
             return 0
         run, share = Path(directory), Path(directory, "share")
         share.mkdir()
-        fill(share, arguments)
+        fill(share, [*(QUICK if quick else ()), *arguments])
         say("booting the VM; under emulation this takes half a minute or more")
         status = boot(cache, run, share)
         say("the VM is off")
@@ -173,12 +176,17 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
     parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
+        "--quick", action="store_true", help="Leave out the searches of many cases."
+    )
+    parser.add_argument(
         "--optional", action="store_true", help="Without the packages, say so and exit with 0."
     )
     options, arguments = parser.parse_known_args()
     try:
         cache = options.cache.resolve()
-        return test(cache, options.keep, arguments, only_build=options.build)
+        return test(
+            cache, options.keep, arguments, only_build=options.build, quick=options.quick
+        )
     except Failed as failure:
         if options.optional and failure.status == UNAVAILABLE:
             print(f"\n{RULE}\nSKIPPED: nothing was tested on a real kernel. {failure}\n{RULE}\n")

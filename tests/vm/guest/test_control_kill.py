@@ -167,6 +167,7 @@ def in_child(act: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CASES)
 def test_killed_change_is_taken_up(name: str, tmp_path: Path) -> None:
     """Done or not at all: the journal is empty, and the records are those of what is there."""
