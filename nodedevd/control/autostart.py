@@ -302,7 +302,7 @@ class Autostart:
         return inode is not None
 
     def _read(self) -> _Kept:
-        with closing(Directory(self._directory)) as directory:
+        with closing(Directory(self._directory, make=False)) as directory:
             data = directory.read(_FILE)
         if data is not None:
             try:
@@ -312,11 +312,14 @@ class Autostart:
         return _Kept(parents={}, waiting=[])
 
     def _write(self) -> None:
-        if not os.path.isdir(self._directory):
-            return  # nobody wants it any more
         kept = _Kept(parents=self._parents, waiting=sorted(self._tries))
-        with closing(Directory(self._directory)) as directory:
-            directory.replace(_FILE, msgspec.json.encode(kept))
+        try:
+            with closing(Directory(self._directory, make=False)) as directory:
+                directory.replace(_FILE, msgspec.json.encode(kept))
+        except FileNotFoundError:
+            pass  # nobody wants it any more
+        except OSError as error:  # it is known here as long as the service runs
+            _log.warning("cannot write %s/%s: %s", self._directory, _FILE, error)
 
 
 def _absence(mdev: MdevChild) -> str:

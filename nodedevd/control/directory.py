@@ -21,13 +21,21 @@ _TEMPORARY: Final = "."
 
 
 class Directory:
-    """A directory, made if it is missing."""
+    """A directory."""
 
-    def __init__(self, path: str) -> None:
-        """Open it. Raises OSError, UnsafePath if another user may write to it."""
+    def __init__(self, path: str, *, make: bool = True) -> None:
+        """Open it.
+
+        Args:
+            path: Where it is.
+            make: Whether it is made if it is missing.
+
+        Raises OSError, UnsafePath if another user may write to it.
+        """
         self.path = path
-        with suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+        if make:
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o700)
         self.descriptor = os.open(path, _OPEN)
         self.close = weakref.finalize(self, os.close, self.descriptor)
         """closes it; so does the end of the last reference to it"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from nodedevd.actions.requests import Start
 from nodedevd.control.autostart import LOOK_SECONDS, PAUSES, Autostart
+from nodedevd.control.directory import Directory
 from nodedevd.errors import NotPossible
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.host.sysroot import Sysroot
@@ -337,3 +339,32 @@ def test_loop_looks_whenever_there_is_a_change(host: Host) -> None:
     service.stop()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+def test_directory_that_goes_meanwhile_stays_away(host: Host) -> None:
+    """Whoever disables it while an mdev is being started does not find it enabled again."""
+    host.register()
+    host.service.look(host.snapshot())
+    ((card, waiting),) = host.service.due()
+    for path in host.directory.iterdir():
+        path.unlink()
+    host.directory.rmdir()
+    host.service.start(card, waiting)
+    assert host.begun == [UUID]
+    assert not host.directory.exists()
+
+
+def test_full_disk_starts_what_is_to_be_started(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what has been started is not kept."""
+
+    def full(directory: Directory, name: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Directory, "replace", full)
+    host.define(OTHER)
+    host.register()
+    assert sorted(host.look()) == sorted([UUID, OTHER])
+    assert host.details() == []
+    assert "No space left on device" in caplog.text
