@@ -223,9 +223,7 @@ class Acting:
             snapshot = self._view.snapshot()
             return outcome(self._plan(snapshot, request, asker), snapshot, dry_run=True)
         asked = Asked(asker.uid, asker.pid, asker.command)
-        return carry_out(
-            lambda: self._plan(self._view.snapshot(), request, asker), self.context, asked
-        )
+        return carry_out(lambda snapshot: self._plan(snapshot, request, asker), self.context, asked)
 
     def _plan(self, snapshot: Snapshot, request: Request, asker: Asker) -> Plan:
         request = self._within_frameworks(snapshot, request)

@@ -32,11 +32,11 @@ _MOVES: Final = 10
 """How often a plan may move to other cards while its cards are being locked."""
 
 
-def carry_out(action: Callable[[], Plan], context: Context, asked: Asked) -> Outcome:
+def carry_out(action: Callable[[Snapshot], Plan], context: Context, asked: Asked) -> Outcome:
     """Carry out an action. Blocks until it has ended, or hangs.
 
     Args:
-        action: Plans it, from the tree as it is at that moment.
+        action: Plans it from a tree.
         context: The host.
         asked: Who wants it.
 
@@ -54,7 +54,7 @@ class _Abandoned(Exception):
 class _Running:
     """A change in its thread, and whoever waits for it."""
 
-    def __init__(self, action: Callable[[], Plan], context: Context, asked: Asked) -> None:
+    def __init__(self, action: Callable[[Snapshot], Plan], context: Context, asked: Asked) -> None:
         self._action = action
         self._context = context
         self._asked = asked
@@ -115,7 +115,7 @@ class _Running:
 
     def _carry_out(self) -> Outcome:
         self._begins(LOOK)
-        plan = self._action()  # to know which cards it is about
+        plan = self._first_plan()
         overtaken: NodedevError | None = None
         attempts = 0
         for _ in range(_MOVES):
@@ -127,7 +127,7 @@ class _Running:
                 self._begins(LOOK)
                 now = self._context.view.snapshot()
                 self._context.records.forget_gone(now, locked.cards)
-                plan = self._action()
+                plan = self._action(now)
                 if not cards_with(self._context, locks_of(plan)) <= set(locked.cards):
                     continue
                 attempts += 1
@@ -141,6 +141,13 @@ class _Running:
         raise overtaken or CardBusy(
             locks_of(plan)[0], "other changes keep moving this one to another card", 0.0
         )
+
+    def _first_plan(self) -> Plan:
+        """Return a plan to know which cards it is about: the tree may be late."""
+        try:
+            return self._action(self._context.view.known())
+        except NodedevError:
+            return self._action(self._context.view.snapshot())
 
     def _do(self, plan: Plan, locked: Locked) -> Outcome:
         if not plan.steps:

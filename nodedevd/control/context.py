@@ -29,6 +29,9 @@ class View(Protocol):
     def snapshot(self) -> Snapshot:
         """Return a tree that was read after this call began. Raises NodedevError, OSError."""
 
+    def known(self) -> Snapshot:
+        """Return the tree that is at hand, which may be late. Raises NodedevError, OSError."""
+
     def wait(self, expected: tuple[Expected, ...], seconds: float) -> Snapshot | None:
         """Return the first tree that shows all of it, None if that takes too long."""
 

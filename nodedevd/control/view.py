@@ -90,6 +90,18 @@ class View:
         self.source = "scan"
         return self._scans.scan()
 
+    def known(self) -> Snapshot:
+        """Return the tree that the daemon has sent so far; without one, that of this moment.
+
+        Raises as `snapshot`.
+        """
+        try:
+            mirror = self._followed()
+            snapshot = None if mirror is None else mirror.snapshot
+        except NodedevError:
+            snapshot = None
+        return self.snapshot() if snapshot is None else snapshot
+
     def wait(self, expected: Iterable[Expected], seconds: float) -> Snapshot | None:
         """Return the first tree that shows all that is expected; None if none does in time.
 

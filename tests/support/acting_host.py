@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -46,11 +47,17 @@ class ScannedView:
     def __init__(self, kernel: PlayedKernel) -> None:
         self._kernel = kernel
         self._generations = count(1)
+        self._known: Snapshot | None = None
         self.blind = False
 
     def snapshot(self) -> Snapshot:
         """Scan."""
-        return tree_of(self._kernel).numbered(next(self._generations))
+        self._known = tree_of(self._kernel).numbered(next(self._generations))
+        return self._known
+
+    def known(self) -> Snapshot:
+        """Return the tree that was seen last, which is late."""
+        return self._known or self.snapshot()
 
     def wait(self, expected: tuple[Expected, ...], seconds: float) -> Snapshot | None:
         """Look once: the kernel has done everything when a write returns."""
@@ -117,11 +124,11 @@ class ActingHost:
 
     def act(self, request: Request) -> Outcome:
         """Make a change. Raises NodedevError."""
-        return carry_out(lambda: self.plan(request), self.context, ASKED)
+        return carry_out(partial(self.plan, request), self.context, ASKED)
 
-    def plan(self, request: Request) -> Plan:
-        """Plan it on the tree of this moment."""
-        snapshot, root = self.view.snapshot(), self.kernel.tree.root
+    def plan(self, request: Request, snapshot: Snapshot | None = None) -> Plan:
+        """Plan it on a tree, by default on that of this moment."""
+        root, snapshot = self.kernel.tree.root, snapshot or self.view.snapshot()
         found = read_facts(root, snapshot, request, self.context.records.all(), 0)
         new = uuids(len(found.new_uuids), next(self._uuids))
         facts = replace(found, usage=self.kernel.usage(), new_uuids=new)
@@ -129,7 +136,7 @@ class ActingHost:
 
     def carry_out(self, plan: Plan) -> Outcome:
         """Carry out a plan as it is. Raises NodedevError."""
-        return carry_out(lambda: plan, self.context, ASKED)
+        return carry_out(lambda snapshot: plan, self.context, ASKED)
 
     def on(self, point: str, act: Callable[[], None]) -> None:
         """Do something once when a change is at a point."""

@@ -184,9 +184,7 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     try:
         cache = options.cache.resolve()
-        return test(
-            cache, options.keep, arguments, only_build=options.build, quick=options.quick
-        )
+        return test(cache, options.keep, arguments, only_build=options.build, quick=options.quick)
     except Failed as failure:
         if options.optional and failure.status == UNAVAILABLE:
             print(f"\n{RULE}\nSKIPPED: nothing was tested on a real kernel. {failure}\n{RULE}\n")

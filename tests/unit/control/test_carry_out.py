@@ -26,6 +26,7 @@ from nodedevd.errors import (
     StepFailed,
     StillWriting,
 )
+from nodedevd.model.snapshot import Snapshot
 from tests.support.acting_host import ASKED, ActingHost
 from tests.support.carried import uuids
 from tests.support.played_kernel import (
@@ -528,7 +529,7 @@ def test_host_that_does_not_answer_is_not_changed_later(host: ActingHost) -> Non
     parent = mtty_parent(host.kernel)
     goes_on, planned = threading.Event(), threading.Event()
 
-    def plan() -> Plan:
+    def plan(snapshot: Snapshot) -> Plan:
         goes_on.wait(PATIENCE_SECONDS)
         planned.set()
         return make_two(parent)
