@@ -147,20 +147,30 @@ class Change:
 
     # -- backwards -----------------------------------------------------------------------------
 
-    def undo(self, start: int, left: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def undo(
+        self, start: int, left: Sequence[str] = (), count: int | None = None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Undo the steps before `start`, the last one first.
 
-        `left` is what the step at `start` has left, as `StepRefused`.
+        Args:
+            start: Index of the first step that is left alone.
+            left: What steps from there on have left, in words.
+            count: How many steps this change has done, if more than it undoes here; by default
+                also the step at `start` if that has left something.
 
         Returns what was undone, and what could not be, with why, in words. What is left stays in
         the journal, with the records of the devices that are.
         """
         undone, left = [], list(left)
+        # What other writers have done in place of a later step is theirs.
+        count = start + bool(left) if count is None else count
+        self.entry = replace(self.entry, count=count)
         host = replaced(self._host, forced=False)
         for index in reversed(range(start)):
             step = self._plan.steps[index]
             if index in self.entry.already or not HANDLERS[type(step)].can_undo(step):
                 continue
+            self.entry = replace(self.entry, left=tuple(left))
             with suppress(OSError):  # what is in the way of the journal must not be in that of this
                 self._write("undoing", index)
             self._context.at(f"undoing:{index}")
@@ -177,10 +187,10 @@ class Change:
                     undone.append(str(step))
                 self._told(step, "undone", "")
             self._context.at(f"undone:{index}")
-        for step in self._plan.steps[:start]:
+        for step in self._plan.steps[:count]:
             if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
                 self._context.records.renew(step.uuid)
-        left += self._cannot_be_undone(start)
+        left += self._cannot_be_undone(count)
         try:
             self._leave(tuple(left))
         except OSError as error:
@@ -208,7 +218,7 @@ class Change:
             and not _leaves_no_trace(step)
             and self._done(step) is not False
             and _subject(step) in (None, *subjects)
-            for index, step in enumerate(self._plan.steps[: self.entry.index])
+            for index, step in enumerate(self._plan.steps[: self.entry.count])
         )
 
     def _do(self, index: int, step: Step) -> None:
@@ -262,9 +272,9 @@ class Change:
             raise PlanAgain(error) from cause
         raise error from cause
 
-    def _cannot_be_undone(self, start: int) -> Iterator[str]:
+    def _cannot_be_undone(self, count: int) -> Iterator[str]:
         """Yield the steps that have no undo, unless what they changed has gone meanwhile."""
-        for index, step in enumerate(self._plan.steps[:start]):
+        for index, step in enumerate(self._plan.steps[:count]):
             handler = HANDLERS[type(step)]
             if index in self.entry.already or _leaves_no_trace(step) or handler.can_undo(step):
                 continue
@@ -278,11 +288,12 @@ class Change:
             self.drop()
             return
         self.entry = replace(self.entry, left=left)
-        done = [_subject(step) for step in self._plan.steps if self._done(step)]
+        steps = self._plan.steps[: self.entry.count]
+        done = [_subject(step) for step in steps if self._done(step)]
         for record in self._own_records():
             if record.subject in done:
                 self._context.records.put(record, self._card(record, None))
-        self._write("left", len(self._plan.steps))
+        self._write("left", self.entry.count)
         self._context.at("left")
 
     # -- what both need ------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """time in UTC, ISO 8601"""
     phase: Phase = "doing"
     index: int = 0
+    count: int = 0
+    """how many steps it has done, or begun, when they began to be undone"""
     already: tuple[int, ...] = ()
     """indices of steps that somebody else did first: they are not undone"""
     left: tuple[str, ...] = ()

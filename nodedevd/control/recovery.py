@@ -87,9 +87,11 @@ def _settle(change: Change, *, again: bool) -> None:
             if not change.still_left():
                 change.drop()
             elif again:
-                change.undo(len(entry.plan.steps))
+                change.undo(entry.count)
             return
-        if entry.phase != "undoing" and change.is_all_done():
+        if entry.phase == "undoing":
+            change.undo(entry.index + 1, entry.left, entry.count)
+        elif change.is_all_done():
             change.confirm()
         else:
             change.undo(min(entry.index + 1, len(entry.plan.steps)))

@@ -381,6 +381,29 @@ def test_function_that_another_vm_has_by_now_is_left_alone(host: ActingHost) -> 
     assert (host.owners, host.entries()) == ({}, [])
 
 
+def test_what_another_writer_made_in_place_of_a_step_stays_theirs(host: ActingHost) -> None:
+    """Although the step before it cannot be undone, and the next start tries that again."""
+    functions = vendor_card(host.kernel, small_card())
+    currents = [f"{one}/nvidia/current_vgpu_type" for one in functions[:2]]
+
+    def be_faster() -> None:
+        host.kernel.write(currents[1], "1")
+        host.kernel.open(functions[0])
+
+    host.on("doing:1", be_faster)
+    with pytest.raises(StepFailed) as failed:
+        host.act(Create(type="1", names=functions[:2], count=2, owner="nova"))
+    assert len(failed.value.left) == 1
+    assert host.owners == {functions[0]: "nova"}
+    host.restart()
+    assert host.owners == {functions[0]: "nova"}
+    host.kernel.close(functions[0])
+    host.restart()
+    profiles = [host.kernel.vendor.functions[one].current for one in functions[:2]]
+    living = host.context.records.living(host.view.snapshot())
+    assert (profiles, living, host.entries()) == (["0", "1"], {}, [])
+
+
 def test_device_that_is_opened_right_before_the_write_is_not_removed(host: ActingHost) -> None:
     """The plan saw it closed."""
     parent = mtty_parent(host.kernel)

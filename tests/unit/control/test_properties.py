@@ -220,9 +220,10 @@ class Host:
             assert set(new) <= shown, "what was made is answered"
             return
         # What is there although the change has failed, or was killed, is whole, or reported.
+        left = [text for entry in self.host.entries() for text in entry.left]
         if isinstance(answer, NodedevError) or len(new) < wanted:
             self.left.update(new)
-        left = [text for entry in self.host.entries() for text in entry.left]
+        self.left.update(path for path in new if self.is_in(path, left))
         if isinstance(answer, NodedevError):
             assert set(getattr(answer, "left", ())) <= set(left), "what is left is kept"
             assert all(self.is_in(path, left) for path in new), "what is left is told"
