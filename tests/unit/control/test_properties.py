@@ -393,6 +393,7 @@ class Host:
         except OSError:
             return
         self.theirs[made] = type_id
+        self.ours.pop(made, None)  # its place was free
 
     def take(self, path: str) -> None:
         """Remove a vGPU as another program does."""
