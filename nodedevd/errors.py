@@ -525,6 +525,16 @@ class SocketInUse(NodedevError):
         )
 
 
+class BadDomain(NodedevError):
+    """The domain that libvirt hands to the hook is none, or its metadata is not as it should be."""
+
+    code = "bad-domain"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the XML of the domain cannot be used: {self.reason}"
+
+
 class NoDaemon(NodedevError):
     """No daemon answers on any of the sockets that were tried."""
 
