@@ -18,6 +18,8 @@ import struct
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from nodedevd.server.conversation import Peer
 
 _UCRED: Final = struct.Struct("iII")  # pid, uid, gid
@@ -38,6 +40,12 @@ class Asker(Peer, frozen=True, gc=False):
     """the name of its program, comm of proc(5); empty if the process has ended"""
     started: int | None
     """when the process started, in clock ticks since the boot; None if it has ended"""
+    speaker: str = ""
+    """the process that asks for it, as `command[pid]`; empty if it asks itself"""
+
+    def through(self, speaker: Asker) -> Asker:
+        """Return the same, asked for by another process."""
+        return replace(self, speaker=f"{speaker.command or 'process'}[{speaker.pid}]")
 
 
 def asker_of(sock: socket.socket) -> Asker:
