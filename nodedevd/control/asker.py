@@ -51,7 +51,10 @@ class Asker(Peer, frozen=True, gc=False):
 def asker_of(sock: socket.socket) -> Asker:
     """Return who has connected."""
     pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    command, started = _look_up(pid, _pidfd(sock))
+    try:
+        command, started = _look_up(pid, _pidfd(sock))
+    except ProcessLookupError:
+        command, started = "", None
     return Asker(pid, uid, gid, _groups(sock), command, started)
 
 
@@ -82,11 +85,16 @@ def _many_groups(sock: socket.socket) -> frozenset[int]:
 
 
 def _pidfd(sock: socket.socket) -> int | None:
-    """Return a descriptor of the process, None if there is none."""
+    """Return a descriptor of the process, None if this kernel has none.
+
+    Raises ProcessLookupError if the process has ended, and somebody has waited for it.
+    """
     try:
         data = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return None
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
     descriptor: int = struct.unpack("i", data)[0]
     return descriptor
 
