@@ -15,6 +15,7 @@ from nodedevd.errors import (
     CardBusy,
     Conflict,
     DeviceInUse,
+    MadeByOther,
     NodedevError,
     NoRoom,
     NoSuchDevice,
@@ -103,9 +104,10 @@ def test_mdev_of_another_owner_or_type_is_refused(service: Service) -> None:
     """It may vanish at any time, or is no use."""
     prepare(service, OTHER_VM, [mdev(ONE, vm=OTHER_VM)])
     service.host.act(Create(type="mdpy-vga", uuid=TWO))
-    for one in (mdev(ONE), mdev(TWO)):
-        with pytest.raises(OwnedByOther):
-            prepare(service, VM, [one])
+    with pytest.raises(OwnedByOther):
+        prepare(service, VM, [mdev(ONE)])
+    with pytest.raises(MadeByOther):
+        prepare(service, VM, [mdev(TWO)])
     with pytest.raises(Conflict):
         prepare(service, OTHER_VM, [mdev(ONE, "mdpy-hd", OTHER_VM)])
     assert ONE not in service.mdevs  # that domain's start has failed
