@@ -99,7 +99,7 @@ class Embedded:
         Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
         facts = HostDevFacts(machine=os.uname().machine)
-        if not request.not_created:
+        if not request.is_uuid:
             facts = msgspec.structs.replace(facts, usage=self._look())
             if needs_host(self.tree.lookup(request.name)):
                 facts = msgspec.structs.replace(facts, host=self._read(read_assignment_facts))

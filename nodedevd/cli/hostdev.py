@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from textwrap import indent
 
 import click
 import msgspec
@@ -46,6 +47,7 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
         "nodedevctl hostdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 > mdev.xml",
         "virsh attach-device DOMAIN mdev.xml",
         "nodedevctl hostdev --not-created --type nvidia-746 $(uuidgen)",
+        "nodedevctl hostdev --managed-by-hook --type nvidia-746 $(uuidgen)",
         exit_status=f"{EXIT_STATUS.removesuffix('.')}, 6 no device offers the type.",
     )
 )
@@ -93,7 +95,25 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
     "--not-created", is_flag=True, help="DEVICE is the UUID of an mdev that does not exist yet."
 )
 @click.option(
-    "--type", "type_", metavar="TYPE", help="With --not-created: ID or name of the mdev's type."
+    "--managed-by-hook",
+    is_flag=True,
+    help="Have the hook for libvirt make the vGPU when the guest starts, and remove it at its end."
+    " DEVICE is the UUID of an mdev, or a function with vendor VFIO. Also prints the <metadata> of"
+    " the domain.",
+)
+@click.option(
+    "--type",
+    "type_",
+    metavar="TYPE",
+    help="With --not-created or --managed-by-hook: ID or name of the type.",
+)
+@click.option(
+    "--from",
+    "places",
+    multiple=True,
+    metavar="DEVICE",
+    help="With --managed-by-hook: a parent, function or card that the mdev may come from. May be"
+    " repeated. [default: any]",
 )
 @click.option(
     "--arch",
@@ -113,7 +133,9 @@ def hostdev(
     boot_order: int | None,
     address: str | None,
     not_created: bool,
+    managed_by_hook: bool,
     type_: str | None,
+    places: tuple[str, ...],
     arch: str | None,
     as_json: bool,
 ) -> None:
@@ -122,14 +144,21 @@ def hostdev(
     The element <hostdev> is ready for virsh attach-device. It is printed only if the device can
     be assigned with the given options. Notes on standard error state guesses, what else the guest
     needs, what this host loses, and whether a process has the device open.
+
+    With --managed-by-hook, both parts of the domain's XML are printed, for virsh edit;
+    docs/guides/managed-vgpus.md explains them.
     """
     if not_created:
         try:
             parse_new_mdev(device)
         except InvalidParameter as error:
             raise click.BadParameter(error.reason, param_hint="DEVICE") from error
-    elif type_ is not None or arch is not None:
+    elif arch is not None or (type_ is not None and not managed_by_hook):
         raise click.UsageError("--type and --arch need --not-created")
+    if managed_by_hook and type_ is None:
+        raise click.UsageError("--managed-by-hook needs --type")
+    if places and not managed_by_hook:
+        raise click.UsageError("--from needs --managed-by-hook")
     source = context.source()
     found = source.hostdev(
         HostDevRequest(
@@ -144,6 +173,8 @@ def hostdev(
             not_created=not_created or None,
             type=type_,
             arch=arch,
+            managed_by_hook=managed_by_hook or None,
+            places=list(places) or None,
         )
     )
     if found.open == "unknown" and context.sysroot is None and os.geteuid() == 0:
@@ -153,7 +184,11 @@ def hostdev(
         return
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
-    print_xml(found.xml)
+    if found.metadata is None:
+        print_xml(found.xml)
+        return
+    for name, xml in (("metadata", found.metadata), ("devices", found.xml)):
+        print_xml(f"<{name}>\n{indent(xml, '  ')}</{name}>\n")
 
 
 def complete(source: Source, name: str, found: HostDev) -> HostDev:

@@ -11,8 +11,7 @@ def mdev_device(uuid: str) -> str:
     """Return the `<hostdev>` of an mdev."""
     return (
         "<hostdev mode='subsystem' type='mdev' managed='no' model='vfio-pci' display='off'>"
-        f"<source><address uuid='{uuid}'/></source>"
-        "<address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></hostdev>"
+        f"<source><address uuid='{uuid}'/></source></hostdev>"
     )
 
 

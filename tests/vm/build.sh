@@ -11,10 +11,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 # Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
 tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
 	kmod busybox-static cpio xz-utils e2fsprogs debootstrap)
-# Of the guest. dmidecode tells libvirtd of the host, and pci.ids both of names.
+# Of the guest. dmidecode tells libvirtd of the host, and pci.ids both of names; QEMU runs domains.
 packages=(udev systemd systemd-sysv dbus kmod procps iproute2 dmidecode pci.ids zstd
 	python3 python3-venv python3-pytest python3-lxml
-	libvirt-daemon libvirt-clients python3-libvirt mdevctl)
+	libvirt-daemon libvirt-clients python3-libvirt mdevctl qemu-system-x86)
 # The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
 sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
 

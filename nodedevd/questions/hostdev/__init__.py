@@ -14,6 +14,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.hostdev.assignment import Assignment
 from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.function import assign_function
+from nodedevd.questions.hostdev.managed import check_managed, write_metadata
 from nodedevd.questions.hostdev.mdev import assign_mdev
 from nodedevd.questions.hostdev.new_mdev import assign_new_mdev
 from nodedevd.questions.hostdev.options import check_options, note_domain
@@ -40,12 +41,14 @@ def hostdev_in_steps(
     address = None if request.address is None else parse_address(request.address)
     notes: list[str] = []
     use = None
-    if request.not_created:
+    check_managed(request)
+    if request.is_uuid:
         assigned = yield from assign_new_mdev(snapshot, request, facts, notes)
     else:
-        for parameter in ("type", "arch"):
-            if getattr(request, parameter) is not None:
-                raise InvalidParameter(parameter, "needs not_created")
+        if request.type is not None and not request.managed_by_hook:
+            raise InvalidParameter("type", "needs not_created or managed_by_hook")
+        if request.arch is not None:
+            raise InvalidParameter("arch", "needs not_created")
         device = snapshot.lookup(request.name)
         use = facts.use(device.name, device.path)
         assigned = _assign(snapshot, device, request, facts, notes)
@@ -53,14 +56,18 @@ def hostdev_in_steps(
     if use is not None and (note := open_note(use, show_holders=facts.show_holders)) is not None:
         notes.append(note)
     note_domain(request, assigned, notes)
+    metadata = None
+    if request.managed_by_hook:
+        metadata = yield from write_metadata(snapshot, request, assigned)
     return HostDev(
         generation=snapshot.generation,
         type="pci" if assigned.model is None else "mdev",
         model=assigned.model,
         # An mdev that does not exist yet cannot be open.
-        open="no" if request.not_created else "unknown" if use is None else use.open,
+        open="no" if request.is_uuid else "unknown" if use is None else use.open,
         xml=write_hostdev(request, assigned, address),
         notes=tuple(notes),
+        metadata=metadata,
     )
 
 

@@ -51,7 +51,8 @@ def assign_function(
         note_uses(snapshot, group.leaving, facts.host, notes)
         return Assignment(device.name, address, None, managed=managed)
     note_uses(snapshot, group.leaving, facts.host, notes)
-    _check_vgpu(device, vgpu, notes)
+    if not request.managed_by_hook:
+        _check_vgpu(device, vgpu, notes)
     if request.managed:
         detail = (
             f"the vGPU must stay with its driver {device.driver}, and cannot be bound to vfio-pci;"

@@ -55,10 +55,10 @@ def assign_new_mdev(
         if mdev is not None and mdev.state == "removing":
             detail = "the kernel has not finished removing an mdev of this UUID; choose another"
             raise not_assignable(device.name, "exists", detail)
-        if mdev is not None and mdev.state != "inactive":
+        if mdev is not None and mdev.state != "inactive" and not request.managed_by_hook:
             detail = "it already exists; omit --not-created, or choose another UUID"
             raise not_assignable(device.name, "exists", detail)
-        if mdev is not None:
+        if mdev is not None and mdev.defined:
             defined = None if mdev.mdev_type is None else mdev.mdev_type.id
             of_type = "" if defined is None else f", of type {defined}"
             notes.append(f"mdevctl has a definition of it{of_type} on {mdev.parent_addr}")

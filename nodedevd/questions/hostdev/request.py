@@ -38,9 +38,20 @@ class HostDevRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     not_created: bool | None = None
     """whether `name` is the UUID of an mdev that does not exist yet"""
     type: str | None = None
-    """with `not_created`: id or name of the mdev's type"""
+    """with `not_created` or `managed_by_hook`: id or name of the type"""
     arch: str | None = None
     """with `not_created`: architecture of the host, as uname(2) names it; None is this host's"""
+    managed_by_hook: bool | None = None
+    """whether the hook for libvirt makes the vGPU when the guest starts, and removes it at its
+    end; `name` is then the UUID of an mdev, or a function with vendor VFIO"""
+    places: list[str] | None = None
+    """with `managed_by_hook`: the parents, functions or cards that the mdev may come from"""
+
+    @property
+    def is_uuid(self) -> bool:
+        """Whether `name` is the UUID of an mdev that need not exist."""
+        mdev = parse_mdev_name(self.name) if self.managed_by_hook else None
+        return bool(self.not_created or mdev or (self.managed_by_hook and is_uuid(self.name)))
 
 
 class HostDev(msgspec.Struct, frozen=True):
@@ -55,6 +66,8 @@ class HostDev(msgspec.Struct, frozen=True):
     xml: str
     notes: tuple[str, ...]
     """sentences: guesses, what else the guest needs, and what this host loses"""
+    metadata: str | None = None
+    """with `managed_by_hook`: the element for the `<metadata>` of the domain"""
 
 
 def parse_address(text: str) -> PciAddress | CcwAddress:

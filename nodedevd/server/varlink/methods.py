@@ -217,7 +217,7 @@ class DevicesInterface:
     def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer:
         """Answer the domain XML that assigns a device to a guest."""
         snapshot = self._store.snapshot
-        devices = [] if parameters.not_created else [snapshot.lookup(parameters.name)]
+        devices = [] if parameters.is_uuid else [snapshot.lookup(parameters.name)]
         look = self._hostdev_look if any(map(needs_host, devices)) else self._hostdev_usage
         return self._when_fresh(devices, partial(look, parameters, request))
 
@@ -231,7 +231,7 @@ class DevicesInterface:
         host: AssignmentFacts | None = None,
     ) -> Answer:
         hostdev = partial(self._hostdev, parameters, request, host or AssignmentFacts())
-        if parameters.not_created:
+        if parameters.is_uuid:
             return hostdev(None)
         return _later(self._looks.processes(), hostdev)
 
