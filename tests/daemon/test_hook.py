@@ -110,6 +110,9 @@ def has_mdev(host: Path) -> bool:
     return os.path.lexists(host / f"sys/bus/mdev/devices/{MDEV}")
 
 
+pytestmark = pytest.mark.needs("root")  # only root acts for a domain
+
+
 def test_mdev_exists_from_prepare_to_release(hook: Hook, host: Path) -> None:
     """Whatever else libvirt tells of in between, and before."""
     assert not has_mdev(host)

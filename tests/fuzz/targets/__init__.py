@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tests.fuzz.target import Target
 from tests.fuzz.targets import (
     archive,
+    hook,
     host,
     host_files,
     libvirt,
@@ -47,5 +48,6 @@ TARGETS: Mapping[str, Target] = {
         stand_ins,
         uevents,
         requests,
+        hook,
     )
 }
