@@ -34,6 +34,8 @@ HEARD = RUN / "heard"
 LOG = Path("/var/log/libvirt/qemu/vm1.log")
 PID = Path("/run/libvirt/qemu/vm1.pid")
 URI = f"qemu:///system?socket={SOCKET}"
+INIT = ("bash", "-c", '"$@"; exit $?', "bash")
+"""The first process of the namespaces: it waits for QEMUs whose parent has ended."""
 KILL, START, STOP = "kill-qemu", "start-libvirtd", "stop-libvirtd"
 """Commands of a script that are none of virsh."""
 
@@ -85,7 +87,7 @@ def hooked(control: Path, mdev: Path, script: Iterable[Sequence[str]]) -> list[R
     """
     arguments = [str(control), str(mdev), json.dumps(list(map(list, script)))]
     done = subprocess.run(
-        [*NAMESPACES, sys.executable, "-m", "tests.support.libvirt_qemu", *arguments],
+        [*NAMESPACES, *INIT, sys.executable, "-m", "tests.support.libvirt_qemu", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -108,6 +110,7 @@ def put_in_place(control: str, mdev: str) -> None:
         own = RUN / str(number)
         own.mkdir(parents=True)
         mount("--bind", own, directory)
+    LOG.parent.mkdir()
     for path, lines in USERS.items():
         own = RUN / Path(path).name
         own.write_text(Path(path).read_text() + lines)

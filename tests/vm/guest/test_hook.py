@@ -65,7 +65,7 @@ def qemu_driver(devices: None) -> Iterator[None]:
     for command in ("groupadd --system --force kvm", "useradd --system libvirt-qemu"):
         vm.run(*command.split())  # which Debian's libvirt-daemon-system makes
     driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so"))
-    for directory in (DRIVERS, SOCKETS, HOOKS):
+    for directory in (DRIVERS, SOCKETS, HOOKS, LOG.parent):
         directory.mkdir(parents=True, exist_ok=True)
     (DRIVERS / driver.name).symlink_to(driver)
     (ETC / "libvirtd-qemu.conf").write_text(CONFIGURATION)
