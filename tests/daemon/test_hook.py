@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,27 +39,30 @@ PHASES = [
 ]
 _HOOK = """
 import sys
-from nodedevd.hook import domain_log
-from nodedevd.hook.__main__ import main
-domain_log.DIRECTORY = sys.argv.pop(1)
-main()
+from nodedevd.hook import __main__ as hook, domain_log
+domain_log.DIRECTORY, hook.RECORDS = sys.argv.pop(1), sys.argv.pop(1)
+hook.PREPARE_SECONDS = float(sys.argv.pop(1))
+hook.main()
 """
 
 
 class Hook:
     """Runs the hook with a socket of the control service, and a directory for logs of domains."""
 
-    def __init__(self, directory: Path, socket: Path) -> None:
+    def __init__(self, directory: Path, path: Path, *, seconds: float = 90.0) -> None:
+        """Prepare; `seconds` is how long it may take."""
         self.logs = directory / "logs"
         self.logs.mkdir(exist_ok=True)
-        self._socket = socket
+        self._socket = path
+        records = directory / "host/run/nodedevd/control/records"
+        self._arguments = (str(self.logs), str(records), str(seconds))
 
     def __call__(
         self, phase: str, sub: str = "-", xml: bytes = XML
     ) -> subprocess.CompletedProcess[bytes]:
         """Run it for a phase of the domain vm1."""
         return subprocess.run(
-            [sys.executable, "-c", _HOOK, str(self.logs), "vm1", phase, sub, "-"],
+            [sys.executable, "-c", _HOOK, *self._arguments, "vm1", phase, sub, "-"],
             input=xml,
             capture_output=True,
             cwd=REPOSITORY,
@@ -101,8 +105,8 @@ def host(tmp_path: Path) -> Path:
 @pytest.fixture
 def hook(tmp_path: Path, host: Path) -> Iterator[Hook]:
     """Return the hook, with a service."""
-    with controlled(host) as socket:
-        yield Hook(tmp_path, socket)
+    with controlled(host) as path:
+        yield Hook(tmp_path, path)
 
 
 def has_mdev(host: Path) -> bool:
@@ -172,8 +176,18 @@ def test_domain_without_metadata_needs_no_service(tmp_path: Path) -> None:
 def test_removal_does_not_ask_the_metadata(hook: Hook, host: Path) -> None:
     """It may have been changed while the domain ran."""
     hook.succeeds("prepare")
-    hook.succeeds("release", xml=domain_xml(managed()))
+    hook.succeeds("release", xml=domain_xml())
     assert not has_mdev(host)
+
+
+def test_hook_gives_up_in_time(tmp_path: Path) -> None:
+    """For libvirt waits for it, and does nothing else with the domain."""
+    path = tmp_path / "silent.sock"
+    hook = Hook(tmp_path, path, seconds=0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        assert "given up" in hook.fails("prepare")
 
 
 def test_command_explains_itself(tmp_path: Path) -> None:
