@@ -33,7 +33,8 @@ Make the vGPUs of a domain before libvirt starts it, and remove them after its
 end. libvirt runs this command; the domain's metadata says which vGPUs it has
 (docs/guides/managed-vgpus.md). Install it, as root:
 
-  ln -s /usr/bin/nodedevd-libvirt-hook /etc/libvirt/hooks/qemu.d/50-nodedevd
+  install -D -m 755 "$(command -v nodedevd-libvirt-hook)" \\
+    /etc/libvirt/hooks/qemu.d/50-nodedevd
   systemctl reload libvirtd
 
 Example: remove by hand what was made for a domain that has ended

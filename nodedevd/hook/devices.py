@@ -19,6 +19,7 @@ from nodedevd.errors import (
     BadDomain,
     CardBusy,
     Changed,
+    Conflict,
     DeviceInUse,
     MadeByOther,
     NodedevError,
@@ -54,9 +55,11 @@ def prepare(control: Control, uuid: str, wanted: Iterable[Wanted]) -> None:
     try:
         for one in wanted:
             control.act(one.request)
-    except NodedevError:
+    except NodedevError as error:
         with suppress(NodedevError):  # libvirt calls the hook for the release, too
             release(control, uuid, seconds=0)
+        if isinstance(error, MadeByOther | OwnedByOther):
+            raise _taken(error) from error
         raise
 
 
@@ -92,6 +95,19 @@ def release(control: Control, uuid: str, *, seconds: float) -> list[NodedevError
         if made:
             time.sleep(PAUSE_SECONDS)
     return left
+
+
+def _taken(error: MadeByOther | OwnedByOther) -> Conflict:
+    """Return what a domain can do about a device of somebody else: it cannot use force."""
+    if isinstance(error, OwnedByOther):
+        whose = f"it exists, for the owner {error.owner!r}"
+    else:
+        whose = f"it exists, of the origin {error.origin}"
+    detail = (
+        f"{whose}, and may vanish at any time; `nodedevctl control` shows whose it is. Remove it"
+        " first, or give the domain another one"
+    )
+    return Conflict(error.name, detail)
 
 
 def _check_function(control: Control, wanted: Wanted, address: str) -> None:
