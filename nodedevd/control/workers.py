@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
+from nodedevd.errors import NotPossible
+
 T = TypeVar("T")
 
 _FAVOURED: Final = -1
@@ -82,7 +84,15 @@ class Workers:
                 continue
             self._running[job.user] += 1
             self._idle.clear()
-            threading.Thread(target=self._work, args=(job,), name=self._name, daemon=True).start()
+            try:
+                threading.Thread(
+                    target=self._work, args=(job,), name=self._name, daemon=True
+                ).start()
+            except RuntimeError as error:  # as many as the process, or the host, may have
+                failure = NotPossible("the host", "no-thread", f"{error}; nothing was changed")
+                self._loop.call_soon(
+                    self._ended, job.user, partial(_set_exception, job.future, failure)
+                )
         self._waiting = later
 
     def _may_run(self, user: int) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from nodedevd.control.workers import Workers
+from nodedevd.errors import NotPossible
 from tests.support.running import PATIENCE_SECONDS
 
 
@@ -129,6 +130,26 @@ def test_close_waits_for_what_runs_and_begins_nothing() -> None:
         first.let_go()
         assert await workers.close(PATIENCE_SECONDS)
         assert not second.began.is_set()
+        assert not workers.busy
+
+    run(test)
+
+
+def test_thread_that_cannot_be_started_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its place is free again for those that wait."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def test() -> None:
+        workers = Workers("test", 1, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            refused = workers.run(1001, lambda: "done")
+            waiting = workers.run(1001, lambda: "done")
+        with pytest.raises(NotPossible, match="can't start new thread"):
+            await refused
+        assert await waiting == "done"
         assert not workers.busy
 
     run(test)
