@@ -33,7 +33,7 @@ from nodedevd.varlink import Malformed, ReplyDecoder, encode_call
 from tests.support.recorded_changes import RecordedChanges
 from tests.support.serving import listening
 
-USER = Asker(4711, 1000, 1000, frozenset(), "virsh", 5)
+USER = Asker(4711, os.geteuid() + 1000, 1000, frozenset(), "virsh", 5)
 """The client of libvirt's protocol."""
 NOT_ALLOWED = f"{CONTROL_INTERFACE}.NotAllowed"
 CREATE = encode_call(f"{CONTROL_INTERFACE}.Create", {"type": "mtty-1"})
