@@ -21,7 +21,7 @@ from nodedevd.errors import NotAllowed
 from tests.support.serving import listening
 
 OWN = Asker(1, os.geteuid(), 0, frozenset(), "nodedevd", 1)
-USER = Asker(4711, 1000, 1000, frozenset(), "virsh", 5)
+USER = Asker(4711, os.geteuid() + 1000, 1000, frozenset(), "virsh", 5)
 
 Event: TypeAlias = Literal["one", "two", "cut", "call", "speak"]
 """One descriptor arrives; two do; one, and the kernel has closed another; a method is called;
