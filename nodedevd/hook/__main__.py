@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
 from types import FrameType
 
 from nodedevd.domain_metadata import NAMESPACE
@@ -109,9 +108,12 @@ def _may_have_left() -> bool:
 
     Its metadata may have been removed while it ran.
     """
-    with suppress(OSError):
+    try:
         return bool(os.listdir(RECORDS))
-    return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _fail(name: str, operation: str, failures: list[str]) -> None:
