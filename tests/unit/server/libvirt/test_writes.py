@@ -298,8 +298,8 @@ async def test_events_tell_of_each_change_once_and_in_order(tmp_path: Path) -> N
         await bench(remote.UNDEFINE, NAMED(NAME, 0))
         seen = []
         while (NAME, 3) not in seen:
-            event = await asyncio.wait_for(bench.peer.event(), 30)
-            seen.append((event.device, getattr(event, "event", "update")))
+            told = await bench.peer.event()
+            seen.append((told.device, getattr(told, "event", "update")))
         other = f"mdev_{OTHER.replace('-', '_')}_mtty"
         of_mdevs = [one for one in seen if one[0] != PARENT]
         assert of_mdevs == [
@@ -526,7 +526,7 @@ async def test_mdev_that_is_open_is_in_use(tmp_path: Path) -> None:
 
 # -- who may --------------------------------------------------------------------------------------
 
-EACH = [
+EACH: list[tuple[Procedure[Any, Any], Any]] = [
     (remote.CREATE_XML, XML("<not xml", 0)),
     (remote.DEFINE_XML, XML("<!DOCTYPE", 0)),
     (remote.DESTROY, NAME),
@@ -584,7 +584,7 @@ async def test_read_only_client_is_refused(
             (29, 22),
             (39, 7),
         )
-        assert control.asked == control.clients == []
+        assert (control.asked, control.clients) == ([], [])
 
 
 @asynccontextmanager
