@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,13 +47,6 @@ def devices() -> None:
 @pytest.fixture(scope="session")
 def libvirtd(devices: None) -> vm.Libvirt:
     """Start libvirt's own daemon, and connect."""
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop() -> None:
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
-    threading.Thread(target=loop, daemon=True).start()
     libvirt.registerErrorHandler(lambda *_: None, None)
     # Its node device driver alone: the others want users and programs that are not here.
     DRIVERS.mkdir()

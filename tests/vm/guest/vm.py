@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import re
@@ -180,7 +181,7 @@ def kernel_available(sample: str) -> dict[str, int | None]:
 # -- nodedevd ---------------------------------------------------------------------------
 
 FENCE = "net_fence0_52_54_00_00_00_ff"
-FENCES = ("fence0", "fence1")
+FENCES = ("fence0", "fence1", "fence2")
 """interfaces that come and go: changes are reported in order, so all before are reported by then"""
 
 
@@ -259,6 +260,18 @@ def assert_true() -> None:
 # -- libvirt ----------------------------------------------------------------------------
 
 
+@functools.cache
+def run_event_loop() -> None:
+    """Have a thread take events for all connections that are opened from now on."""
+    libvirt.virEventRegisterDefaultImpl()
+
+    def loop() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
 WORDS = {
     libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created",
     libvirt.VIR_NODE_DEVICE_EVENT_DELETED: "deleted",
@@ -275,6 +288,7 @@ class Libvirt:
     """
 
     def __init__(self, uri: str) -> None:
+        run_event_loop()
         self.connection = libvirt.open(uri)
         self.events: list[tuple[str, str, float]] = []
         self._condition = threading.Condition()

@@ -1,0 +1,38 @@
+"""Plays the script on a daemon, and keeps what came of it; for a VM without this one's fixtures.
+
+Example: python3 -m tests.vm.guest.writes libvirtd nodedev:///system?socket=… /tmp/out
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from tests.vm.guest.writes.calls import CLIENTS
+from tests.vm.guest.writes.play import Player, keep
+from tests.vm.guest.writes.script import SECTIONS
+
+
+def main(daemon: str, uri: str, out: str, *sections: str) -> int:
+    """Play by both clients, each section though one before has failed."""
+    status = 0
+    for make in CLIENTS.values():
+        client = make(uri)
+        player = Player(uri, client, lambda text: print(text, flush=True))
+        for section in SECTIONS:
+            if sections and section.__name__ not in sections:
+                continue
+            print(f"== {daemon} {client.name} {section.__name__}", flush=True)
+            try:
+                section(player)
+            except Exception:
+                traceback.print_exc()
+                status = 1
+        keep(player.noted, Path(out, f"{daemon}-{client.name}.json"))
+        player.close()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
