@@ -52,7 +52,10 @@ modules() { # the tree /lib/modules/$kernel, with the drivers built here in extr
 	rm -rf src modules
 	mkdir -p src modules
 	tar -C src --strip-components=1 -xf "$tar" --wildcards "${sources[@]/#/linux-source-*/}"
-	echo 'obj-m := mtty.o mdpy.o mbochs.o' > src/samples/vfio-mdev/Kbuild
+	# mtty has 24 ports; mtty_big is the same driver with more, to be loaded in its place.
+	sed -E 's/^(#define[[:space:]]+MAX_MTTYS)[[:space:]].*/\1 1024/' src/samples/vfio-mdev/mtty.c > src/samples/vfio-mdev/mtty_big.c
+	grep -Eq '^#define[[:space:]]+MAX_MTTYS 1024' src/samples/vfio-mdev/mtty_big.c
+	echo 'obj-m := mtty.o mtty_big.o mdpy.o mbochs.o' > src/samples/vfio-mdev/Kbuild
 	echo 'obj-m := vdpa.o vdpa_sim/' > src/drivers/vdpa/Kbuild
 	echo 'obj-m := vdpa_sim.o vdpa_sim_net.o vdpa_sim_blk.o' > src/drivers/vdpa/vdpa_sim/Kbuild
 	rm src/drivers/vdpa/vdpa_sim/Makefile
