@@ -25,7 +25,7 @@ from nodedevd.actions.places import (
     no_room,
 )
 from nodedevd.actions.plan import CreateMdev, Expected, Plan, SetProfile, Step
-from nodedevd.actions.requests import Attribute, Create
+from nodedevd.actions.requests import Attribute, Create, claim_of
 from nodedevd.errors import Conflict, InvalidParameter
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
@@ -50,7 +50,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Create) -> Plan:
     Cards with most room come first, as in `fits`, and each is filled before the next one. Where
     the drivers do not say whether there is room, it is tried.
 
-    Raises NoSuchDevice, NoSuchType, NoRoom, Conflict, OwnedByOther, NotPossible, InvalidParameter.
+    Raises NoSuchDevice, NoSuchType, NoRoom, Conflict, OwnedByOther, MadeByOther, NotPossible,
+    InvalidParameter.
     """
     if request.names is not None and not request.names:
         raise InvalidParameter("names", "give at least one name, or leave them out for anywhere")
@@ -91,7 +92,7 @@ def _already(
 ) -> Plan | None:
     """Return the plan without steps if the mdev exists; None if the UUID is free.
 
-    Raises Conflict, NotPossible, OwnedByOther.
+    Raises Conflict, NotPossible, OwnedByOther, MadeByOther.
     """
     found = existing_mdev(snapshot, uuid)
     if found is None:
@@ -125,11 +126,12 @@ def _already_set(
         return None
     device, current = held[0]
     record = living_record(facts.records, device.path or "", current.id)
+    claim = claim_of(request)
     if (
         len(held) == 1
         and record is not None
         and record.owner is not None
-        and record.owner == request.owner
+        and (record.origin, record.owner) == (claim.origin, claim.owner)
         and type_matches(request.type, current.id, current.name)
     ):
         return Plan(
@@ -163,7 +165,7 @@ def _make(
         writes = attributes_of_function(device.name, path, attributes)
         steps: tuple[Step, ...] = (SetProfile(path, place.type, before=None), *writes)
         expected = Expected(path=path, profile=True, type=place.type)
-        return _Made(steps, expected, facts.record(path, "client", request.owner, place.type))
+        return _Made(steps, expected, facts.record(path, "client", request, place.type))
     uuid = next(uuids)
     mdev = f"{path}/{uuid}"
     steps = (
@@ -173,7 +175,7 @@ def _make(
     definition = _definition(place.type, attributes)
     steps = with_callouts(facts, "start", device.sysname or "", uuid, definition, steps)
     expected = Expected(path=mdev, uuid=uuid, active=True, type=place.type)
-    return _Made(steps, expected, facts.record(uuid, "client", request.owner, place.type))
+    return _Made(steps, expected, facts.record(uuid, "client", request, place.type))
 
 
 def _definition(type_id: str, attributes: Iterable[Attribute]) -> Definition:

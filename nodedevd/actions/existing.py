@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import mdevs_named
-from nodedevd.actions.ownership import living_record
+from nodedevd.actions.ownership import check_shared, living_record
 from nodedevd.actions.plan import Expected, Plan
-from nodedevd.actions.requests import Request
-from nodedevd.errors import NotPossible, OwnedByOther
+from nodedevd.actions.requests import Request, claim_of
+from nodedevd.errors import NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
@@ -33,7 +33,7 @@ def existing_mdev(snapshot: Snapshot, uuid: str) -> tuple[Device, MdevChild] | N
 def as_it_is(device: Device, mdev: MdevChild, facts: ActionFacts, request: Request) -> Plan:
     """Return the plan without steps for an mdev that is as it is asked for.
 
-    Raises OwnedByOther: another client has made it, and may remove it at any time.
+    Raises OwnedByOther, MadeByOther: it is another client's, who may remove it at any time.
     """
     kind = type_of(device)
     type_id = None if kind is None else kind.id
@@ -41,8 +41,8 @@ def as_it_is(device: Device, mdev: MdevChild, facts: ActionFacts, request: Reque
     notes = [f"{device.name} existed already"]
     if record is None:
         notes.append("it was not made by nodedevd, so a change of it needs force")
-    elif record.owner != request.owner and not request.force:
-        raise OwnedByOther(device.name, record.owner or "")
+    else:
+        check_shared(device.name, record, claim_of(request))
     return Plan(
         action=request.action,
         cards=(),

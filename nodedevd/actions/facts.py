@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from nodedevd.actions.ownership import Origin, Record
+from nodedevd.actions.requests import Request, domain_of, owner_of
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.processes import ProcessScan
 from nodedevd.questions.in_use import VfioUsage
@@ -43,12 +44,15 @@ class ActionFacts(msgspec.Struct, frozen=True):
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""
 
-    def record(self, subject: str, origin: Origin, owner: str | None, type_id: str) -> Record:
-        """Return what is kept of a device that the action makes, from whoever asks for it."""
+    def record(self, subject: str, origin: Origin, request: Request, type_id: str) -> Record:
+        """Return what is kept of a device that an action makes, from whoever asks for it.
+
+        `origin` is that without a domain for which it is made.
+        """
         return Record(
             subject=subject,
-            origin=origin,
-            owner=owner,
+            origin=origin if domain_of(request) is None else "domain",
+            owner=owner_of(request),
             uid=self.uid,
             type=type_id,
             generation=0,

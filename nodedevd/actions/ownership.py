@@ -44,6 +44,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """that of the answer to Create; None is not compared"""
     force: bool = False
 
+    @property
+    def overrides(self) -> bool:
+        """Whether it takes what belongs to others. A domain never does, also by force."""
+        return self.force and self.origin != "domain"
+
 
 def living_record(
     records: Mapping[str, Record], subject: str, type_id: str | None
@@ -73,10 +78,24 @@ def check_claim(
     record = living_record(records, subject, type_id)
     if claim.generation is not None and (record is None or record.generation != claim.generation):
         raise Changed(name, "it is not the one of that generation any more")
-    if claim.force:
+    if claim.overrides:
         return
     origin: Origin = "other" if record is None else record.origin
     if origin != claim.origin:
         raise MadeByOther(name, origin)
     if record is not None and record.owner != claim.owner:
+        raise OwnedByOther(name, record.owner or "")
+
+
+def check_shared(name: str, record: Record, claim: Claim) -> None:
+    """Refuse to take a device for the one that is asked for, if it may vanish with its maker.
+
+    What a client made, and what was started from a definition, is alike. Raises OwnedByOther,
+    MadeByOther.
+    """
+    if claim.overrides:
+        return
+    if "domain" in (record.origin, claim.origin) and record.origin != claim.origin:
+        raise MadeByOther(name, record.origin)
+    if record.owner != claim.owner:
         raise OwnedByOther(name, record.owner or "")

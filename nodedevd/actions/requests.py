@@ -89,7 +89,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             force_setattr(self, "uuid", uuid.lower())
 
 
-class Create(Request, frozen=True, kw_only=True):
+class ForDomain(Request, frozen=True, kw_only=True):
+    """What a hook asks for a domain of libvirt, too. Raises InvalidParameter."""
+
+    domain: str | None = None
+    """uuid of the domain: it is the owner, and the origin is `domain`; for root alone"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.domain is None:
+            return
+        if not is_uuid(self.domain):
+            raise InvalidParameter("domain", f"{self.domain!r} is no UUID")
+        if self.owner is not None:
+            raise InvalidParameter("domain", "the domain is the owner; leave `owner` out")
+        force_setattr(self, "domain", self.domain.lower())
+
+
+class Create(ForDomain, frozen=True, kw_only=True):
     """Create mdevs, or set the profile of functions with vendor VFIO."""
 
     action = "create"
@@ -111,7 +128,7 @@ class Create(Request, frozen=True, kw_only=True):
             raise InvalidParameter("uuid", f"one UUID is not enough for {self.count} devices")
 
 
-class Remove(Request, frozen=True, kw_only=True):
+class Remove(ForDomain, frozen=True, kw_only=True):
     """Remove an mdev, or take away the profile of a function."""
 
     action = "remove"
@@ -143,7 +160,7 @@ class Undefine(Request, frozen=True, kw_only=True):
     """tells definitions of one UUID apart"""
 
 
-class Start(Request, frozen=True, kw_only=True):
+class Start(ForDomain, frozen=True, kw_only=True):
     """Create the mdev of a definition."""
 
     action = "start"
@@ -153,7 +170,7 @@ class Start(Request, frozen=True, kw_only=True):
     """tells definitions of one UUID apart"""
 
 
-class Stop(Request, frozen=True, kw_only=True):
+class Stop(ForDomain, frozen=True, kw_only=True):
     """Remove an mdev that has a definition, which stays."""
 
     action = "stop"
@@ -233,11 +250,21 @@ REQUESTS: Final[Mapping[str, type[Request]]] = {
 """All requests, by the name of their method in org.nodedevd.Control."""
 
 
+def domain_of(request: Request) -> str | None:
+    """Return the uuid of the domain for which a hook asks, None if it asks for none."""
+    return request.domain if isinstance(request, ForDomain) else None
+
+
+def owner_of(request: Request) -> str | None:
+    """Return whose the device is that a request makes, or changes."""
+    return domain_of(request) or request.owner
+
+
 def claim_of(request: Request) -> Claim:
     """Return as whom a client asks."""
     return Claim(
-        origin="client",
-        owner=request.owner,
+        origin="client" if domain_of(request) is None else "domain",
+        owner=owner_of(request),
         generation=request.generation,
         force=bool(request.force),
     )

@@ -19,7 +19,7 @@ from nodedevd.questions.vgpus import card_of, type_of
 def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
     """Return what creates the mdev and writes its attributes; nothing if it runs already.
 
-    Raises NoSuchDevice, NotPossible, NoRoom, Conflict, OwnedByOther.
+    Raises NoSuchDevice, NotPossible, NoRoom, Conflict, OwnedByOther, MadeByOther.
     """
     defined = definition_named(snapshot, facts, request.name, request.parent)
     already = _already(snapshot, facts, request, defined)
@@ -38,7 +38,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Start) -> Plan:
         cards=(card_of(parent),),
         steps=steps,
         expected=(Expected(path=mdev, uuid=defined.uuid, active=True, type=type_id),),
-        records=(facts.record(defined.uuid, "definition", request.owner, type_id),),
+        records=(facts.record(defined.uuid, "definition", request, type_id),),
     )
 
 
@@ -47,7 +47,7 @@ def _already(
 ) -> Plan | None:
     """Return the plan without steps if the mdev runs; None if its UUID is free.
 
-    Raises Conflict, NotPossible, OwnedByOther.
+    Raises Conflict, NotPossible, OwnedByOther, MadeByOther.
     """
     found = existing_mdev(snapshot, defined.uuid)
     if found is None:

@@ -33,8 +33,10 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Stop) -> Plan:
     if device.active and not mdev.defined:
         detail = "mdevctl has no definition of it, so it would be lost; remove it instead"
         raise NotPossible(device.name, "not-defined", detail)
-    kind = type_of(device)
-    record = living_record(facts.records, mdev.uuid, None if kind is None else kind.id)
-    by_client = record is not None and record.origin == "client"
-    claim = replace(claim_of(request), origin="client" if by_client else "definition")
+    claim = claim_of(request)
+    if request.domain is None:
+        kind = type_of(device)
+        record = living_record(facts.records, mdev.uuid, None if kind is None else kind.id)
+        by_client = record is not None and record.origin == "client"
+        claim = replace(claim, origin="client" if by_client else "definition")
     return remove_mdev(snapshot, facts, claim, device, mdev, "stop")

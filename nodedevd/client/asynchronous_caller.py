@@ -90,10 +90,16 @@ class AsyncCaller:
                 raise
         return asked.answer(replies)
 
+    async def _begin(self, connection: AsyncConnection, deadline: Deadline) -> None:
+        """Do what a new connection begins with: nothing."""
+
     async def _replies(
         self, connection: AsyncConnection, message: bytes, deadline: Deadline
     ) -> Sequence[Reply]:
         await connection.send(message, deadline)
+        return await self._received(connection, deadline)
+
+    async def _received(self, connection: AsyncConnection, deadline: Deadline) -> Sequence[Reply]:
         replies = Replies(self._limit_bytes)
         while True:
             reply = await connection.receive(deadline)
@@ -105,7 +111,16 @@ class AsyncCaller:
     async def _connected(self, deadline: Deadline) -> AsyncConnection:
         if self._closed:
             raise Closed
-        return self._take() or await self._connect(deadline)
+        connection = self._take()
+        if connection is None:
+            # Kept already, so that `close` ends the waiting, too.
+            self._connection = connection = await self._connect(deadline)
+            try:
+                await self._begin(connection, deadline)
+            except BaseException:
+                self._drop()
+                raise
+        return connection
 
     def _take(self) -> AsyncConnection | None:
         connection, self._connection = self._connection, None

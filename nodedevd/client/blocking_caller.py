@@ -90,10 +90,16 @@ class BlockingCaller:
                 raise
         return asked.answer(replies)
 
+    def _begin(self, connection: BlockingConnection, deadline: Deadline) -> None:
+        """Do what a new connection begins with: nothing."""
+
     def _replies(
         self, connection: BlockingConnection, message: bytes, deadline: Deadline
     ) -> Sequence[Reply]:
         connection.send(message, deadline)
+        return self._received(connection, deadline)
+
+    def _received(self, connection: BlockingConnection, deadline: Deadline) -> Sequence[Reply]:
         replies = Replies(self._limit_bytes)
         while True:
             reply = connection.receive(deadline)
@@ -105,7 +111,16 @@ class BlockingCaller:
     def _connected(self, deadline: Deadline) -> BlockingConnection:
         if self._closed:
             raise Closed
-        return self._take() or self._connect(deadline)
+        connection = self._take()
+        if connection is None:
+            # Kept already, so that `close` ends the waiting, too.
+            self._connection = connection = self._connect(deadline)
+            try:
+                self._begin(connection, deadline)
+            except BaseException:
+                self._drop()
+                raise
+        return connection
 
     def _take(self) -> BlockingConnection | None:
         connection, self._connection = self._connection, None

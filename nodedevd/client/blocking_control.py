@@ -5,6 +5,7 @@ Written by `make blocking-client` from `asynchronous_control.py`; change that fi
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -23,11 +24,22 @@ from nodedevd.actions.requests import (
     Unbind,
     Undefine,
 )
+from nodedevd.client.blocking_backend import BlockingConnection
 from nodedevd.client.blocking_caller import BlockingCaller
-from nodedevd.client.change import Attributes, Options, about, attributes_of, change
+from nodedevd.client.change import (
+    Attributes,
+    Nothing,
+    Options,
+    about,
+    attributes_of,
+    change,
+    may_call,
+)
+from nodedevd.client.deadline import Deadline
 from nodedevd.client.question import words
-from nodedevd.errors import NoControl
+from nodedevd.errors import NoControl, NotAllowed
 from nodedevd.socket_paths import control_socket_path
+from nodedevd.varlink import SERVICE, encode_call
 
 
 class Control(BlockingCaller):
@@ -44,14 +56,24 @@ class Control(BlockingCaller):
     StillWriting, NotConfirmed, and what calls of every client raise.
     """
 
-    def __init__(self, path: str | None = None, *, timeout_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        speaks_for: socket.socket | None = None,
+    ) -> None:
         """Connect.
 
         Args:
             path: The service's socket; by default $NODEDEVD_CONTROL_SOCKET, or the system's.
             timeout_seconds: The longest time for a call; None is no limit. The service itself
                 answers in time, also if a driver hangs.
+            speaks_for: A connected socket of a server of libvirt's protocol: everything is asked
+                for its client, with the rights of that. Only root, and the user of the service,
+                may do so. The socket stays open, and has to as long as calls are made.
         """
+        self._speaks_for = speaks_for
         super().__init__(
             [path or control_socket_path()], timeout_seconds=timeout_seconds, absent=NoControl
         )
@@ -66,6 +88,7 @@ class Control(BlockingCaller):
         uuid: str | None = None,
         count: int | None = None,
         attributes: Attributes | None = None,
+        domain: str | None = None,
         **options: Unpack[Options],
     ) -> Outcome:
         """Create mdevs of a type, or set the profile of functions with vendor VFIO.
@@ -76,6 +99,7 @@ class Control(BlockingCaller):
             uuid: Of the mdev; by default a new one.
             count: The number of vGPUs, by default one. All of them are made, or none.
             attributes: Written after the mdev is created.
+            domain: UUID of the domain whose hook asks; it becomes the owner. For root alone.
             options: See `Options`.
 
         Raises NoRoom, NoSuchType, Conflict.
@@ -87,27 +111,50 @@ class Control(BlockingCaller):
                 uuid=uuid,
                 count=count,
                 attributes=attributes_of(attributes),
+                domain=domain,
                 **options,
             )
         )
 
-    def remove(self, name: str, **options: Unpack[Options]) -> Outcome:
-        """Remove an mdev, or the profile of a function with vendor VFIO."""
-        return self.act(Remove(name=name, **options))
+    def remove(
+        self,
+        name: str,
+        *,
+        domain: str | None = None,
+        **options: Unpack[Options],
+    ) -> Outcome:
+        """Remove an mdev, or the profile of a function with vendor VFIO.
+
+        With `domain`, only what was made for that domain: its hook asks, as root.
+        """
+        return self.act(Remove(name=name, domain=domain, **options))
 
     def start(
         self,
         name: str,
         *,
         parent: str | None = None,
+        domain: str | None = None,
         **options: Unpack[Options],
     ) -> Outcome:
-        """Create the mdev of a definition. Raises NoRoom, Conflict, Vetoed."""
-        return self.act(Start(name=name, parent=parent, **options))
+        """Create the mdev of a definition, for a domain if its hook asks, as root.
 
-    def stop(self, name: str, **options: Unpack[Options]) -> Outcome:
-        """Remove an mdev that has a definition, which stays. Raises Vetoed."""
-        return self.act(Stop(name=name, **options))
+        Raises NoRoom, Conflict, Vetoed.
+        """
+        return self.act(Start(name=name, parent=parent, domain=domain, **options))
+
+    def stop(
+        self,
+        name: str,
+        *,
+        domain: str | None = None,
+        **options: Unpack[Options],
+    ) -> Outcome:
+        """Remove an mdev that has a definition, which stays. Raises Vetoed.
+
+        With `domain`, only what was made for that domain: its hook asks, as root.
+        """
+        return self.act(Stop(name=name, domain=domain, **options))
 
     # -- definitions ---------------------------------------------------------------------
 
@@ -244,6 +291,10 @@ class Control(BlockingCaller):
         """Ask for the change that a request of `nodedevd.actions.requests` describes."""
         return self._ask(change(request))
 
+    def authorise(self, method: str) -> None:
+        """Return if the caller may call a method, such as `Create`. Raises NotAllowed."""
+        self._ask(may_call(method))
+
     def get_status(self) -> ControlStatus:
         """Return the state of the service: what is in progress, what hangs, what is left."""
         return self._ask(about("GetStatus", ControlStatus))
@@ -251,3 +302,15 @@ class Control(BlockingCaller):
     def list(self) -> MadeList:
         """Return whose the mdevs and vGPUs of the host are."""
         return self._ask(about("List", MadeList))
+
+    def _begin(self, connection: BlockingConnection, deadline: Deadline) -> None:
+        """Speak for the client of the socket, if there is one. Raises NotAllowed."""
+        if self._speaks_for is None:
+            return
+        asked, descriptor = about("SpeakFor", Nothing), self._speaks_for.fileno()
+        if not connection.send_with(asked.message, descriptor):
+            # The kernel refuses descriptors until the service has accepted the connection.
+            self._replies(connection, encode_call(f"{SERVICE}.GetInfo"), deadline)
+            if not connection.send_with(asked.message, descriptor):
+                raise NotAllowed("SpeakFor", "only root, and the user of the service, may do this")
+        asked.answer(self._received(connection, deadline))

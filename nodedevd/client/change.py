@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, TypedDict, TypeVar
 
+import msgspec
+
 from nodedevd.actions.answers import Outcome
 from nodedevd.actions.requests import Attribute, Request
 from nodedevd.client import question
@@ -15,6 +17,10 @@ T = TypeVar("T")
 
 Attributes: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Vendor attributes and their values, in the order in which they are written."""
+
+
+class Nothing(msgspec.Struct):
+    """A reply without parameters."""
 
 
 class Options(TypedDict, total=False):
@@ -41,6 +47,11 @@ def change(request: Request) -> Question[Outcome]:
 def about(method: str, reply: type[T]) -> Question[T]:
     """Return a call of the control service that changes nothing."""
     return Question(method, reply, question.only, interface=CONTROL_INTERFACE)
+
+
+def may_call(method: str) -> Question[Nothing]:
+    """Return the call that asks whether the caller may call a method."""
+    return Question("Authorise", Nothing, question.only, interface=CONTROL_INTERFACE, method=method)
 
 
 def attributes_of(given: Attributes | None) -> list[Attribute] | None:

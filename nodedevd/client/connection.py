@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,6 +48,23 @@ class DaemonConnection:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
+
+    def send_with(self, message: bytes, descriptor: int) -> bool:
+        """Send a short call along with a descriptor; return False if those are refused.
+
+        The connection is one on which nothing is unsent. Raises ConnectionLost.
+        """
+        try:
+            sent = socket.send_fds(self.socket, [message], [descriptor])
+        except (BrokenPipeError, ConnectionResetError):
+            return True  # a reply that the daemon sent before it closed is still to be read
+        except OSError as error:
+            if error.errno == errno.EPERM:  # SO_PASSRIGHTS, since Linux 6.16
+                return False
+            raise ConnectionLost(self.path, error.strerror or str(error)) from error
+        if sent < len(message):
+            raise ConnectionLost(self.path, "it took a part of a call")
+        return True
 
     @property
     def idle(self) -> bool:

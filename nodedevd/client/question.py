@@ -27,6 +27,7 @@ class Question(Generic[T]):
         method: str,
         reply: type[R],
         answer: Callable[[Sequence[R]], T],
+        /,
         *,
         more: bool = False,
         interface: str = INTERFACE,

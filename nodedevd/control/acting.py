@@ -44,6 +44,7 @@ from nodedevd.actions.requests import (
     Stop,
     Unbind,
     Undefine,
+    domain_of,
 )
 from nodedevd.control import programs
 from nodedevd.control.asker import Asker
@@ -58,7 +59,7 @@ from nodedevd.control.recovery import recover
 from nodedevd.control.state import in_progress, leftovers
 from nodedevd.control.view import View
 from nodedevd.control.writers import Writers
-from nodedevd.errors import REPLIED, InvalidParameter, NodedevError, NotPossible
+from nodedevd.errors import REPLIED, InvalidParameter, NodedevError, NotAllowed, NotPossible
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import Vgpu
@@ -216,13 +217,16 @@ class Acting:
         self._view.close()
 
     def _act(self, request: Request, asker: Asker) -> Outcome:
+        if domain_of(request) is not None and asker.uid not in (0, os.geteuid()):
+            method = type(request).__name__
+            raise NotAllowed(method, "a domain is given by its hook, which is root")
         limit = self.configuration.limits.create
         if isinstance(request, Create) and (request.count or 1) > limit:
             raise InvalidParameter("count", f"{limit} can be created at once, by control.toml")
         if request.dry_run:
             snapshot = self._view.snapshot()
             return outcome(self._plan(snapshot, request, asker), snapshot, dry_run=True)
-        asked = Asked(asker.uid, asker.pid, asker.command)
+        asked = Asked(asker.uid, asker.pid, asker.command, asker.speaker)
         return carry_out(lambda snapshot: self._plan(snapshot, request, asker), self.context, asked)
 
     def _plan(self, snapshot: Snapshot, request: Request, asker: Asker) -> Plan:

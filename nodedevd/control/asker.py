@@ -18,6 +18,8 @@ import struct
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from nodedevd.server.conversation import Peer
 
 _UCRED: Final = struct.Struct("iII")  # pid, uid, gid
@@ -38,12 +40,21 @@ class Asker(Peer, frozen=True, gc=False):
     """the name of its program, comm of proc(5); empty if the process has ended"""
     started: int | None
     """when the process started, in clock ticks since the boot; None if it has ended"""
+    speaker: str = ""
+    """the process that asks for it, as `command[pid]`; empty if it asks itself"""
+
+    def through(self, speaker: Asker) -> Asker:
+        """Return the same, asked for by another process."""
+        return replace(self, speaker=f"{speaker.command or 'process'}[{speaker.pid}]")
 
 
 def asker_of(sock: socket.socket) -> Asker:
     """Return who has connected."""
     pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    command, started = _look_up(pid, _pidfd(sock))
+    try:
+        command, started = _look_up(pid, _pidfd(sock))
+    except ProcessLookupError:
+        command, started = "", None
     return Asker(pid, uid, gid, _groups(sock), command, started)
 
 
@@ -74,11 +85,16 @@ def _many_groups(sock: socket.socket) -> frozenset[int]:
 
 
 def _pidfd(sock: socket.socket) -> int | None:
-    """Return a descriptor of the process, None if there is none."""
+    """Return a descriptor of the process, None if this kernel has none.
+
+    Raises ProcessLookupError if the process has ended, and somebody has waited for it.
+    """
     try:
         data = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return None
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
     descriptor: int = struct.unpack("i", data)[0]
     return descriptor
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from nodedevd.actions.answers import Outcome
 from nodedevd.actions.plan import Step
-from nodedevd.actions.requests import Request
+from nodedevd.actions.requests import Request, domain_of, owner_of
 from nodedevd.control.asker import Asker
 from nodedevd.control.journal import Asked, Entry
 from nodedevd.errors import NodedevError
@@ -84,14 +84,18 @@ class Audit:
         self, priority: int, asker: Asker, request: Request, result: str, text: str, **more: str
     ) -> None:
         subject = _subject(request)
-        owner = "" if request.owner is None else f" for {request.owner!r}"
+        named, domain = owner_of(request), domain_of(request)
+        owner = "" if named is None else f" for {named!r}"
+        if domain is not None:
+            owner = f" for the domain {domain}"
         force = " by force" if request.force else ""
         message = f"{request.action} {subject}{owner}{force}, asked by {_named(asker)}: {text}"
         fields = {
             "NODEDEVD_ACTION": request.action,
             "NODEDEVD_SUBJECT": subject,
             "NODEDEVD_RESULT": result,
-            "NODEDEVD_OWNER": request.owner or "",
+            "NODEDEVD_OWNER": named or "",
+            "NODEDEVD_DOMAIN": domain or "",
             "NODEDEVD_FORCE": "1" if request.force else "",
             **_who(asker),
             **more,
@@ -134,12 +138,14 @@ def _who(asked: Asker | Asked) -> dict[str, str]:
     return {
         "NODEDEVD_PID": str(asked.pid),
         "NODEDEVD_COMMAND": asked.command,
+        "NODEDEVD_SPEAKER": asked.speaker,
         "OBJECT_UID": str(asked.uid),
     }
 
 
 def _named(asked: Asker | Asked) -> str:
-    return f"{asked.command or 'process'}[{asked.pid}] of user {asked.uid}"
+    through = f", through {asked.speaker}" if asked.speaker else ""
+    return f"{asked.command or 'process'}[{asked.pid}] of user {asked.uid}{through}"
 
 
 def _code(error: object) -> str:

@@ -1,5 +1,7 @@
 """authorise: decides who may call which method, before anything of the call but its name is parsed.
 
+Who calls is the process that has connected, or the one that it speaks for; see `caller`.
+
 The mode of the socket decides who can connect. Root, and the user that the service itself runs
 as, may call everything; others need to be in a group of the configuration, and then polkit has
 to agree if it is asked.
@@ -16,6 +18,7 @@ from typing import Any, Final
 from nodedevd.actions.requests import REQUESTS
 from nodedevd.control import polkit
 from nodedevd.control.asker import Asker
+from nodedevd.control.caller import SPEAK_FOR, Caller
 from nodedevd.control.configuration import Configuration
 from nodedevd.errors import CONTROL_INTERFACE, NodedevError, NotAllowed
 from nodedevd.server.conversation import Peer
@@ -32,8 +35,9 @@ Ask = Callable[[str, Asker], Awaitable[object]]
 class Authoriser:
     """Knows the groups of a configuration."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, ask: Ask) -> None:
         """Look the groups up; one that does not exist is logged, and has no members."""
+        self._ask = ask
         self.polkit = configuration.polkit
         self._favoured = frozenset((0, os.geteuid()))
         gids = _gids({*configuration.groups, *sum(configuration.methods.values(), ())})
@@ -60,31 +64,45 @@ class Authoriser:
             raise NotAllowed(method, f"root may ask for it, and {who}; see control.toml")
         return self.polkit
 
+    def permit(self, method: str, asker: Asker, answer: Callable[[], Answer]) -> Answer:
+        """Return an answer, which is made when it is known that a process may call a method.
+
+        Raises NotAllowed, as the answer may.
+        """
+        try:
+            ask = self.check(method, asker)
+        except NotAllowed as error:
+            log_refusal(method, asker, error)
+            raise
+        return Later(self._ask(method, asker), lambda _: answer()) if ask else answer()
+
 
 class AuthorisedService(Service):
     """A service that decodes the parameters of a call only for a client that may call it."""
 
-    def __init__(self, authoriser: Authoriser, ask: Ask, **about: Any) -> None:
+    def __init__(self, authoriser: Authoriser, **about: Any) -> None:
         super().__init__(**about)
         self._authoriser = authoriser
-        self._ask = ask
 
     def call(self, call: Call, peer: Peer) -> Answer | Awaitable[Answer]:
         """Return the answer of the called method, or the refusal. Raises VarlinkError."""
         interface, _, method = call.method.rpartition(".")
-        if interface != CONTROL_INTERFACE or method not in polkit.PERMISSIONS:
+        if interface != CONTROL_INTERFACE:
             return super().call(call, peer)
-        assert isinstance(peer, Asker)
+        assert isinstance(peer, Caller)
         try:
-            ask = self._authoriser.check(method, peer)
+            asker = peer.identity.begin(method)
         except NotAllowed as error:
-            user = {"user": peer.uid}
-            text = "refusing %s of process %d (%s) of user %d: %s"
-            _log.warning(text, method, peer.pid, peer.command, peer.uid, error, extra=user)
+            log_refusal(method, peer.identity.connected, error)
             raise self.translate(error) from error
-        if ask:
-            return Later(self._ask(method, peer), lambda _: self._decoded(call, peer))
-        return self._decoded(call, peer)
+        if method == SPEAK_FOR:
+            return super().call(call, peer)
+        if method not in polkit.PERMISSIONS:
+            return super().call(call, asker)
+        try:
+            return self._authoriser.permit(method, asker, lambda: self._decoded(call, asker))
+        except NotAllowed as error:
+            raise self.translate(error) from error
 
     def _decoded(self, call: Call, peer: Peer) -> Answer:
         try:
@@ -93,6 +111,13 @@ class AuthorisedService(Service):
             raise self.translate(error) from error
         assert not isinstance(answer, Awaitable)  # handlers return a Later
         return answer
+
+
+def log_refusal(method: str, asker: Asker, error: NotAllowed) -> None:
+    """Log that a process may not do what it asks for."""
+    text = "refusing %s of process %d (%s) of user %d: %s"
+    user = {"user": asker.uid}
+    _log.warning(text, method, asker.pid, asker.command, asker.uid, error, extra=user)
 
 
 def _gids(names: Iterable[str]) -> dict[str, int]:

@@ -25,6 +25,8 @@ from nodedevd.text import printable
 
 DEFAULT_PATH: Final = "/etc/nodedevd/control.toml"
 _MOST_BYTES: Final = 64 << 10
+_SOCKET_LENGTH: Final = 107
+"""of sun_path of unix(7), without its NUL"""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
@@ -71,6 +73,10 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """whether polkit has to allow a change, too, by libvirt's permission names"""
     frameworks: tuple[Framework, ...] = ("mdev", "vendor-vfio")
     """frameworks of vGPUs that are created and removed"""
+    libvirt_sockets: tuple[
+        Annotated[str, msgspec.Meta(pattern="^/", max_length=_SOCKET_LENGTH)], ...
+    ] = ("/run/libvirt/virtnodedevd-sock", "/run/libvirt/virtnodedevd-sock-ro")
+    """paths of the sockets of libvirt's protocol for whose clients the daemon that reads may ask"""
     methods: Mapping[
         str, tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...]
     ] = {}
@@ -214,6 +220,8 @@ def _allowed(kind: inspect.Type) -> str:
             return f"a number of seconds, from {least} to {kind.le:g}"
         case inspect.VarTupleType(item_type=inspect.LiteralType() as item):
             return f"a list of {', '.join(map(repr, item.values))}"
+        case inspect.VarTupleType(item_type=inspect.StrType(pattern=str())):
+            return 'a list of paths of sockets, such as ["/run/libvirt/virtnodedevd-sock"]'
         case inspect.VarTupleType():
             return 'a list of names of groups, such as ["nodedevd"]'
     return "a table"

@@ -26,6 +26,7 @@ from nodedevd.control.asker import Asker, asker_of, this_process
 from nodedevd.control.authorise import AuthorisedService, Authoriser
 from nodedevd.control.autostart import Autostart
 from nodedevd.control.configuration import DEFAULT_PATH, read_configuration
+from nodedevd.control.connection import ControlConnection
 from nodedevd.control.methods import ControlInterface
 from nodedevd.control.view import View
 from nodedevd.control.workers import Workers
@@ -111,6 +112,7 @@ class ControlDaemon:
         self._server = Server(
             accounts=AccountLimits(places=clients, user_bytes=_USER_BYTES, all_bytes=_ALL_BYTES),
             identify=asker_of,
+            connection=ControlConnection,
         )
         self._listener: Listener | None = None
         self._activated = False
@@ -167,10 +169,15 @@ class ControlDaemon:
         return open_listener(path, mode=options.socket_mode, group=options.socket_group)
 
     def _serve(self, listener: Listener) -> None:
-        interface = ControlInterface(self, self._changes, self._looks).interface()
-        service = AuthorisedService(
-            Authoriser(self._configuration),
+        authoriser = Authoriser(
+            self._configuration,
             lambda method, asker: self._looks.run(asker.uid, partial(polkit.check, method, asker)),
+        )
+        interface = ControlInterface(
+            self, self._changes, self._looks, authoriser, self._configuration.libvirt_sockets
+        ).interface()
+        service = AuthorisedService(
+            authoriser,
             vendor="nodedevd",
             product="nodedevd-control",
             version=__version__,

@@ -32,6 +32,8 @@ class Asked(msgspec.Struct, frozen=True):
     pid: int
     command: str
     """name of its program"""
+    speaker: str = ""
+    """the process that asks for it; empty if it asks itself"""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

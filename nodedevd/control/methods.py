@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -16,10 +17,17 @@ from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
 from nodedevd.actions.requests import REQUESTS
 from nodedevd.actions.requests import Request as Change
 from nodedevd.control.asker import Asker
+from nodedevd.control.authorise import Authoriser, log_refusal
+from nodedevd.control.caller import SPEAK_FOR, Caller
+from nodedevd.control.polkit import PERMISSIONS
 from nodedevd.control.workers import Workers
-from nodedevd.errors import CONTROL_INTERFACE
+from nodedevd.errors import CONTROL_INTERFACE, InvalidParameter, NotAllowed
 from nodedevd.server.varlink.answers import Answer, Later
 from nodedevd.server.varlink.service import Interface, MethodTable, Request
+
+_METHOD_LENGTH: Final = 64
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Changes(Protocol):
@@ -43,6 +51,17 @@ class ListParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
 
 
+class SpeakForParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None; a descriptor comes along."""
+
+
+class AuthoriseParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be called."""
+
+    method: Annotated[str, msgspec.Meta(max_length=_METHOD_LENGTH)]
+    """its name within the interface"""
+
+
 methods = MethodTable()
 
 
@@ -52,14 +71,25 @@ class ControlInterface:
     A client that closes its connection does not stop its change.
     """
 
-    def __init__(self, changes: Changes, workers: Workers, looks: Workers) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        workers: Workers,
+        looks: Workers,
+        authoriser: Authoriser,
+        libvirt_sockets: Collection[str],
+    ) -> None:
         """Answer.
 
         Args:
             changes: Makes the changes.
             workers: The threads for changes.
             looks: The threads for what only looks: it does not wait for changes.
+            authoriser: Knows who may call what.
+            libvirt_sockets: Paths of the sockets whose clients may be spoken for.
         """
+        self._authoriser = authoriser
+        self._libvirt_sockets = libvirt_sockets
         self._changes = changes
         self._workers = workers
         self._looks = looks
@@ -85,6 +115,30 @@ class ControlInterface:
     def list(self, parameters: ListParameters, request: Request) -> Answer:
         """Answer whose the devices are."""
         return _later(self._looks, request.peer, self._changes.made)
+
+    @methods.add("SpeakFor", SpeakForParameters)
+    def speak_for(self, parameters: SpeakForParameters, request: Request) -> Answer:
+        """Make the later calls for another process."""
+        caller = request.peer
+        assert isinstance(caller, Caller)
+        connected = caller.identity.connected
+        try:
+            asker = caller.identity.speak_for(self._libvirt_sockets)
+        except NotAllowed as error:
+            log_refusal(SPEAK_FOR, connected, error)
+            raise
+        text = "process %d speaks for process %d (%s) of user %d"
+        _log.debug(text, connected.pid, asker.pid, asker.command, asker.uid)
+        return b"{}"
+
+    @methods.add("Authorise", AuthoriseParameters)
+    def authorise(self, parameters: AuthoriseParameters, request: Request) -> Answer:
+        """Answer nothing if the caller may call a method."""
+        asker, method = request.peer, parameters.method
+        assert isinstance(asker, Asker)
+        if method not in PERMISSIONS:
+            raise InvalidParameter("method", f"{method!r} is none that needs a permission")
+        return self._authoriser.permit(method, asker, lambda: b"{}")
 
 
 for _name, _kind in REQUESTS.items():

@@ -45,6 +45,7 @@ class Server:
         limits: ServerLimits | None = None,
         accounts: AccountLimits | None = None,
         identify: Callable[[socket.socket], Peer] | None = None,
+        connection: type[ClientConnection] = ClientConnection,
     ) -> None:
         """Prepare.
 
@@ -53,7 +54,9 @@ class Server:
             accounts: Those on users.
             identify: Returns what conversations get to know of a client that has connected; by
                 default its pid and uid.
+            connection: The class of connections.
         """
+        self._connection = connection
         self.identify = identify or peer_of
         self.limits = limits or ServerLimits()
         self.accounts = Accounts(accounts)
@@ -122,7 +125,7 @@ class Server:
         """Serve a new client. Raises TooManyClients; the socket is still open then."""
         account = self.accounts.enter(peer.uid)
         try:
-            connection = ClientConnection(self, acceptor.factory, peer, account, sock)
+            connection = self._connection(self, acceptor.factory, peer, account, sock)
         except Exception:
             _log.exception("cannot serve a client that was accepted")
             account.leave()

@@ -179,6 +179,20 @@ class Holding:
         self.drop(what)
         self._shared[what] = held, size
 
+    def move(self, account: Account) -> None:
+        """Hold the same in another account. Raises BudgetExceeded, and holds nothing."""
+        sizes, shared = self._sizes.copy(), self._shared.copy()
+        self.close()
+        self._account = account
+        try:
+            for what, size in sizes.items():
+                self.set(what, size)
+            for what, (held, size) in shared.items():
+                self.share(what, held, size)
+        except BudgetExceeded:
+            self.close()
+            raise
+
     def drop(self, what: str) -> None:
         """Hold nothing for something any longer."""
         if what in self._sizes:

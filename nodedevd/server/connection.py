@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
-from nodedevd.errors import BudgetExceeded
-from nodedevd.server.account import Account, Holding
+from nodedevd.errors import BudgetExceeded, TooManyClients
+from nodedevd.server.account import Account, Accounts, Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
 from nodedevd.server.sockets import ENDING, HUNGUP, READABLE, Sockets
 from nodedevd.server.turns import Left, Turns
@@ -30,6 +30,7 @@ _log: Final = logging.getLogger(__name__)
 class Owner(Protocol):
     """What a connection needs of the server that accepted it."""
 
+    accounts: Accounts
     turns: Turns
     sockets: Sockets
     received: memoryview
@@ -64,6 +65,7 @@ class ClientConnection:
         self._owner = owner
         self._peer = peer
         self._socket = sock
+        self._recv_into: Callable[[memoryview], int] = sock.recv_into
         self._turns = owner.turns
         self._clock = owner.turns.clock
         self._holding = Holding(account)
@@ -90,6 +92,22 @@ class ClientConnection:
     def answering(self) -> bool:
         """Whether a call is being answered, or an answer is still to be sent."""
         return self._conversation.answering or bool(self._unsent)
+
+    def move(self, uid: int) -> None:
+        """Count as a connection of another user, for whom its client speaks.
+
+        Raises TooManyClients, and counts as before; BudgetExceeded.
+        """
+        accounts, before = self._owner.accounts, self.account.uid
+        self.account.leave()  # its place may be the last one
+        try:
+            self.account = accounts.enter(uid)
+            self.share = self._turns.share(uid)
+        except TooManyClients:
+            self.account = accounts.enter(before)
+            raise
+        finally:
+            self._holding.move(self.account)
 
     # -- life --------------------------------------------------------------------------
 
@@ -224,7 +242,7 @@ class ClientConnection:
             return False
         received = self._owner.received
         try:
-            size = self._socket.recv_into(received)
+            size = self._recv_into(received)
         except (BlockingIOError, InterruptedError):
             self._readable = False
             return False

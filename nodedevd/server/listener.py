@@ -108,6 +108,12 @@ def refuse_descriptors(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
+def accept_descriptors(sock: socket.socket) -> None:
+    """Have the kernel take descriptors for a socket that was accepted where they are refused."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 1)
+
+
 def open_listener(
     path: str, *, mode: int = 0o666, group: str | int | None = None, backlog: int = BACKLOG
 ) -> Listener:

@@ -13,7 +13,7 @@ import pytest
 
 from nodedevd.actions.answers import ControlStatus, Leftover, Made, MadeList, Outcome
 from nodedevd.actions.plan import CreateMdev, RemoveMdev
-from nodedevd.actions.requests import Attribute, Create, Request, claim_of
+from nodedevd.actions.requests import REQUESTS, Attribute, Create, Request, claim_of
 from nodedevd.client import (
     ConnectionLost,
     Control,
@@ -122,7 +122,7 @@ CALLS: list[tuple[str, Callable[[Control], Outcome], dict[str, object]]] = [
 
 def test_every_change_has_a_method() -> None:
     """Of each request there is a call below."""
-    assert {kind.__name__ for kind in Request.__subclasses__()} == {name for name, _, _ in CALLS}
+    assert {kind.__name__ for kind in REQUESTS.values()} == {name for name, _, _ in CALLS}
 
 
 @pytest.mark.parametrize(("method", "call", "parameters"), CALLS, ids=lambda one: str(one)[:20])
@@ -138,7 +138,7 @@ def test_change_is_asked_for_and_its_answer_decoded(
         assert call(control) == DONE
     assert server.calls[0][0].method == f"{INTERFACE}.{method}"
     assert server.parameters(0) == parameters
-    (kind,) = [one for one in Request.__subclasses__() if one.__name__ == method]
+    (kind,) = [one for one in REQUESTS.values() if one.__name__ == method]
     assert isinstance(msgspec.convert(parameters, kind), Request)
 
 

@@ -6,9 +6,10 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from nodedevd.actions.requests import Bind, Create, Define, Remove, Start
+from nodedevd.actions.requests import Bind, Create, Define, Remove, Start, Stop
 from nodedevd.control import acting as module
 from nodedevd.control.acting import Acting
 from nodedevd.control.asker import Asker
@@ -20,6 +21,7 @@ from nodedevd.errors import (
     InvalidParameter,
     MadeByOther,
     NodedevError,
+    NotAllowed,
     NotPossible,
     StepFailed,
     UnsafePath,
@@ -90,6 +92,28 @@ def test_definition_and_profile_are_listed(kernel: PlayedKernel, make: Make) -> 
         ("definition", 1000),
         ("other", None),
     ]
+
+
+def test_domain_is_given_by_root_alone(kernel: PlayedKernel, make: Make) -> None:
+    """Who may ask for everything else may not, also for a dry run, and nothing is planned."""
+    mtty_parent(kernel)
+    acting, domain = make(), "6e5d5a8c-3a41-4a8e-9f4b-0c8f7f2f6c11"
+    for request in (
+        Create(type="mtty-1", uuid=UUID, domain=domain),
+        Create(type="mtty-1", uuid=UUID, domain=domain, dry_run=True),
+        Remove(name=UUID, domain=domain, force=True),
+        Start(name=UUID, domain=domain),
+        Stop(name=UUID, domain=domain),
+    ):
+        with pytest.raises(NotAllowed) as raised:
+            acting.act(request, ASKER)
+        assert raised.value.action == type(request).__name__
+    assert kernel.written == []
+    acting.act(
+        Create(type="mtty-1", uuid=UUID, domain=domain), msgspec.structs.replace(ASKER, uid=0)
+    )
+    [listed] = acting.made().devices
+    assert (listed.origin, listed.owner, listed.uid) == ("domain", domain, 0)
 
 
 def test_dry_run_changes_and_counts_nothing(kernel: PlayedKernel, make: Make) -> None:

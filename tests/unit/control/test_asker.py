@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -47,6 +48,26 @@ def test_process_that_has_ended_has_no_start(monkeypatch: pytest.MonkeyPatch) ->
         found = asker_of(first)
     assert (found.command, found.started) == ("", None)
     assert found.uid == os.geteuid()
+
+
+def test_process_that_was_waited_for_has_no_start(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """Linux gives no pidfd of it any more; EINVAL or ESRCH, by its version."""
+
+    class Ended:
+        """A socket whose client has ended."""
+
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            """Answer as the kernel does."""
+            if option == asker._SO_PEERPIDFD:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return pair[0].getsockopt(level, option, size)
+
+    with pair[0], pair[1]:
+        found = asker_of(Ended())  # type: ignore[arg-type]  # only asked for its options
+    assert (found.command, found.started) == ("", None)
+    assert found.pid == os.getpid()
 
 
 def test_many_groups_are_all_known(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -77,6 +77,33 @@ def test_change_is_recorded_with_who_asked_and_what_came_of_it(journal: Journal)
     assert str(STEP) in fields["MESSAGE"]
 
 
+def test_who_speaks_for_the_asker_is_recorded(journal: Journal) -> None:
+    """Also with each step, of which only the journal of changes knows who asked."""
+    speaker = Asker(99, 0, 0, frozenset(), "nodedevd", 1)
+    asker = ASKER.through(speaker)
+    audit = Audit(str(journal.path))
+    audit.failed(asker, Remove(name="mdev_x"), NoRoom("t", "full"))
+    fields = journal.receive()
+    assert (fields["OBJECT_UID"], fields["NODEDEVD_PID"]) == ("1000", "4711")
+    assert fields["NODEDEVD_SPEAKER"] == "nodedevd[99]"
+    assert "asked by virt-manager[4711] of user 1000, through nodedevd[99]" in fields["MESSAGE"]
+    plan = Plan(action="create", cards=(), steps=(STEP,), expected=())
+    asked = Asked(asker.uid, asker.pid, asker.command, asker.speaker)
+    audit.step(Entry(plan=plan, asked=asked, since=""), STEP, "done", "")
+    assert journal.receive()["NODEDEVD_SPEAKER"] == "nodedevd[99]"
+    audit.failed(ASKER, Remove(name="mdev_x"), NoRoom("t", "full"))
+    assert "NODEDEVD_SPEAKER" not in journal.receive()
+
+
+def test_domain_is_recorded_as_the_owner(journal: Journal) -> None:
+    """And by a field of its own."""
+    domain = "6e5d5a8c-3a41-4a8e-9f4b-0c8f7f2f6c11"
+    Audit(str(journal.path)).failed(ASKER, Remove(name="x", domain=domain), NoRoom("t", "d"))
+    fields = journal.receive()
+    assert (fields["NODEDEVD_OWNER"], fields["NODEDEVD_DOMAIN"]) == (domain, domain)
+    assert f"remove x for the domain {domain}, asked by" in fields["MESSAGE"]
+
+
 def test_failure_is_recorded_with_what_was_undone_and_what_was_not(journal: Journal) -> None:
     """Several steps are lines of one field."""
     error = StepFailed("create it", "ENOSPC", "no room", ("one", "two"), ("three: busy",))

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-from nodedevd.actions.requests import REQUESTS, Create, Remove, Request
+from nodedevd.actions.requests import REQUESTS, Create, Remove
 from nodedevd.control import polkit
 from nodedevd.control.asker import Asker
 from nodedevd.control.authorise import AuthorisedService, Authoriser
+from nodedevd.control.caller import Caller
 from nodedevd.control.configuration import Configuration
 from nodedevd.control.methods import ControlInterface
 from nodedevd.control.workers import Workers
@@ -23,6 +23,7 @@ from nodedevd.errors import CONTROL_INTERFACE, NotAllowed
 from nodedevd.server.account import Holding
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.varlink import Malformed, ReplyDecoder, encode_call
+from tests.support.recorded_changes import RecordedChanges
 
 GIDS = {"kvm": 101, "wheel": 102, "empty": 103}
 ROOT = Asker(1, 0, 0, frozenset(), "systemd", 1)
@@ -45,9 +46,14 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
+async def nobody(method: str, asker: Asker) -> None:
+    """Fail: polkit is asked."""
+    raise AssertionError(method)
+
+
 def allowed(configuration: Configuration, asker: Asker) -> set[str]:
     """Return the methods that a process may call."""
-    authoriser = Authoriser(configuration)
+    authoriser = Authoriser(configuration, nobody)
     found = set()
     for method in METHODS:
         try:
@@ -91,7 +97,7 @@ def test_groups_of_a_method_replace_the_others() -> None:
 
 def test_refusal_says_who_may() -> None:
     """By the names of the groups."""
-    authoriser = Authoriser(Configuration(groups=("kvm", "wheel"), methods={"Bind": ()}))
+    authoriser = Authoriser(Configuration(groups=("kvm", "wheel"), methods={"Bind": ()}), nobody)
     with pytest.raises(NotAllowed, match="root may ask for it, and members of kvm or wheel"):
         authoriser.check("Create", user())
     with pytest.raises(NotAllowed, match="root may ask for it, and nobody else"):
@@ -100,31 +106,11 @@ def test_refusal_says_who_may() -> None:
 
 def test_polkit_is_asked_of_members_alone() -> None:
     """Not of root, and not in place of the groups."""
-    authoriser = Authoriser(Configuration(groups=("kvm",), polkit=True))
+    authoriser = Authoriser(Configuration(groups=("kvm",), polkit=True), nobody)
     assert not authoriser.check("Create", ROOT)
     assert authoriser.check("Create", user("kvm"))
     with pytest.raises(NotAllowed):
         authoriser.check("Create", user())
-
-
-class Recorded:
-    """Changes that are only noted."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[Request, Asker]] = []
-
-    def act(self, request: Request, asker: Asker) -> Outcome:
-        """Note it."""
-        self.requests.append((request, asker))
-        return Outcome(generation=1, devices=(), steps=(), plan=(), dry_run=False)
-
-    def made(self) -> MadeList:
-        """Return nothing."""
-        return MadeList(generation=1, devices=())
-
-    def status(self) -> ControlStatus:
-        """Fail: nobody asks."""
-        raise AssertionError
 
 
 def asked(
@@ -132,19 +118,16 @@ def asked(
     asker: Asker,
     *messages: bytes,
     ask: Callable[[str, Asker], Awaitable[object]] | None = None,
-) -> tuple[list[tuple[str, dict[str, Any]]], Recorded]:
+) -> tuple[list[tuple[str, dict[str, Any]]], RecordedChanges]:
     """Send messages as a process; return the errors and parameters of the replies."""
 
-    async def nobody(method: str, asker: Asker) -> None:
-        raise AssertionError("polkit is asked")
-
-    async def run() -> tuple[list[tuple[str, dict[str, Any]]], Recorded]:
-        changes = Recorded()
+    async def run() -> tuple[list[tuple[str, dict[str, Any]]], RecordedChanges]:
+        changes = RecordedChanges()
         workers = Workers("test", 4, 4)
-        interface = ControlInterface(changes, workers, workers).interface()
+        authoriser = Authoriser(configuration, ask or nobody)
+        interface = ControlInterface(changes, workers, workers, authoriser, ()).interface()
         service = AuthorisedService(
-            Authoriser(configuration),
-            ask or nobody,
+            authoriser,
             vendor="V",
             product="P",
             version="1",
@@ -152,7 +135,8 @@ def asked(
             interfaces=[interface],
             error_namespace=CONTROL_INTERFACE,
         )
-        conversation = VarlinkConversations(service, object).begin(asker, lambda: None, Holding())
+        caller = Caller.of(asker)
+        conversation = VarlinkConversations(service, object).begin(caller, lambda: None, Holding())
         decoder = ReplyDecoder(1 << 20)
         replies = []
         for message in messages:

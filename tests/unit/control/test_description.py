@@ -17,7 +17,8 @@ from nodedevd.actions.answers import (
     NotStarted,
     Outcome,
 )
-from nodedevd.actions.requests import REQUESTS, Attribute, Request
+from nodedevd.actions.requests import REQUESTS, Attribute, ForDomain, Request
+from nodedevd.client.change import Nothing
 from nodedevd.control import polkit
 from nodedevd.control.methods import ControlInterface
 from nodedevd.errors import (
@@ -40,6 +41,8 @@ TYPES: tuple[type[msgspec.Struct], ...] = (
 REPLIES: dict[str, type[msgspec.Struct]] = {
     **dict.fromkeys(REQUESTS, Outcome),
     "GetStatus": ControlStatus,
+    "SpeakFor": Nothing,
+    "Authorise": Nothing,
     "List": MadeList,
 }
 OTHERS = (NoSuchDevice, NoSuchType, TooManyClients, BudgetExceeded)
@@ -49,7 +52,7 @@ OTHERS = (NoSuchDevice, NoSuchType, TooManyClients, BudgetExceeded)
 @pytest.fixture(scope="module")
 def served() -> Interface:
     """Return the interface as it is served."""
-    return ControlInterface(None, None, None).interface()  # type: ignore[arg-type]  # not called
+    return ControlInterface(None, None, None, None, ()).interface()  # type: ignore[arg-type]  # not called
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,6 @@ def test_every_request_has_a_method_and_permissions() -> None:
     def below(kind: type[Request]) -> set[type[Request]]:
         return {kind}.union(*map(below, kind.__subclasses__()))
 
-    assert set(REQUESTS.values()) == below(Request) - {Request}
+    assert set(REQUESTS.values()) == below(Request) - {Request, ForDomain}
     assert set(polkit.PERMISSIONS) == {*REQUESTS, "GetStatus", "List"}
     assert len({kind.action for kind in REQUESTS.values()}) == len(REQUESTS)
