@@ -42,7 +42,7 @@ class Life:
 
     @property
     def name(self) -> str:
-        """libvirt's name of it."""
+        """The name that libvirt gives it."""
         return vm.libvirt_name(self.uuid, "mtty")
 
     def must_be(self, begun: float, ended: float) -> bool:

@@ -29,6 +29,7 @@ FENCE = "net_fence2_52_54_00_00_00_fd"
 QUIET_SECONDS = 1.0
 """For so long nothing is reported after a change before it counts as over. libvirtd follows devices
 and definitions by threads of their own, so a fence in one says nothing of the other."""
+READS = ("list", "info", "dumpxml")
 AGREEMENT_SECONDS = 60.0
 """After so long what a daemon still shows otherwise than the kernel is noted."""
 
@@ -140,9 +141,14 @@ class Player:
         start = time.monotonic()
         answer = self._client.ask(call)
         took = time.monotonic() - start
-        astray = self._settle()
+        astray: list[str] = []
+        if call.verb not in READS:
+            # What failed and has changed nothing is not waited for: were there an event of it, it
+            # would be noted with the next call that is.
+            changed = (files(), set(control.active())) != (self._files, self._active)
+            astray = self._settle() if changed or not answer.status else self._astray()
         now, active = files(), set(control.active())
-        changed = {
+        texts = {
             path: now.get(path)
             for path in sorted(now.keys() | self._files.keys())
             if now.get(path) != self._files.get(path)
@@ -151,9 +157,9 @@ class Player:
         moved += [f"-{one}" for one in self._active - active]
         events = self._listener.taken()
         text = described(self._section, call)
-        self.noted.append(Noted(text, answer, events, changed, sorted(moved), astray))
+        self.noted.append(Noted(text, answer, events, texts, sorted(moved), astray))
         self._files, self._active = now, active
-        self._say(f"{text}\n    {answer} {took:.2f} s {events} {changed or ''} {moved} {astray}")
+        self._say(f"{text}\n    {answer} {took:.2f} s {events} {texts or ''} {moved} {astray}")
 
     @contextmanager
     def held(self, one: str, *, only_group: bool) -> Iterator[None]:
@@ -187,8 +193,7 @@ class Player:
         deadline = time.monotonic() + AGREEMENT_SECONDS
         while (astray := self._astray()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        changed = files() != self._files or set(control.active()) != self._active
-        self._listener.fence(QUIET_SECONDS if changed else 0.2)
+        self._listener.fence(QUIET_SECONDS)
         return astray
 
     def _astray(self) -> list[str]:
