@@ -260,6 +260,20 @@ def assert_true() -> None:
 # -- libvirt ----------------------------------------------------------------------------
 
 
+DRIVERS = Path("/run/libvirt-drivers")
+
+
+def start_libvirtd() -> None:
+    """Start libvirt's own daemon, which has not to be running."""
+    # Its node device driver alone: the others want users and programs that are not here.
+    DRIVERS.mkdir(exist_ok=True)
+    driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_nodedev.so"))
+    if not (DRIVERS / driver.name).exists():
+        (DRIVERS / driver.name).symlink_to(driver)
+    words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
+    run("systemd-run", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+
+
 @functools.cache
 def run_event_loop() -> None:
     """Have a thread take events for all connections that are opened from now on."""
@@ -288,10 +302,15 @@ class Libvirt:
     """
 
     def __init__(self, uri: str) -> None:
-        run_event_loop()
-        self.connection = libvirt.open(uri)
         self.events: list[tuple[str, str, float]] = []
+        self._uri = uri
         self._condition = threading.Condition()
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect, also once more to a daemon that was started again."""
+        run_event_loop()
+        self.connection = libvirt.open(self._uri)
         self.connection.nodeDeviceEventRegisterAny(
             None, libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE, self._on_event, None
         )
@@ -300,6 +319,12 @@ class Libvirt:
         with self._condition:
             self.events.append((WORDS[event], device.name(), time.monotonic()))
             self._condition.notify_all()
+
+    def complete(self) -> Libvirt:
+        """Wait until the daemon shows the devices of the host."""
+        until(lambda: parent_name("mtty") in self.names(), "for libvirtd to find devices")
+        self.fence()
+        return self
 
     def wait(self, event: str, name: str, since: int = 0) -> float:
         """Return when an event was told that may still be to come, after the first so many."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median, quantiles
@@ -211,11 +211,3 @@ def left(virsh: Virsh, outcome: Outcome) -> list[str]:
     every = Call("list", options=("--all", "--cap", "mdev"))
     ours = {life.name for life in outcome.lives}
     return sorted(ours & set(virsh.ask(every).out.split()))
-
-
-def rounds(uri: str, number: int) -> Outcome:
-    """Create and destroy one at a time, while one client lists and reads XML without pause."""
-    return play(uri, number, workers=1)
-
-
-Say = Callable[[str], None]
