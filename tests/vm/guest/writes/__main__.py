@@ -10,7 +10,8 @@ import traceback
 from pathlib import Path
 
 from tests.vm.guest.writes.calls import CLIENTS
-from tests.vm.guest.writes.play import Player, keep
+from tests.vm.guest.writes.play import Player
+from tests.vm.guest.writes.records import keep
 from tests.vm.guest.writes.script import SECTIONS
 
 

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import libvirt
+
+from tests.vm.guest.writes.records import Answer, Call
 
 LIMIT_SECONDS = 180
 """after which a client is not waited for"""
@@ -19,32 +21,6 @@ FLAGS = {"--validate": 1, "--live": 1, "--config": 2}
 ACTIVE, INACTIVE, MDEVS = 1 << 31, 1 << 30, 1 << 14
 FILTERS = {"--all": ACTIVE, "--cap": MDEVS, "--persistent": 1 << 28, "--transient": 1 << 29}
 """Flags of a list that has mdevs alone; the last two came with libvirt 10.1."""
-
-
-class Call(NamedTuple):
-    """One call, in virsh's words.
-
-    Attributes:
-        verb: The command, without `nodedev-`.
-        device: The name of the device, for most.
-        document: XML, for those that take a file.
-        options: Such as `--live`.
-        read_only: Whether the connection is a read-only one.
-    """
-
-    verb: str
-    device: str | None = None
-    document: str | None = None
-    options: tuple[str, ...] = ()
-    read_only: bool = False
-
-
-class Answer(NamedTuple):
-    """What a client made of a call: its exit status and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 class Client(Protocol):

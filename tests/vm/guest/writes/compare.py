@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tests.vm.guest.writes.play import Noted
+from tests.vm.guest.writes.records import Noted
 
 Rewrite: TypeAlias = Callable[[Noted], Noted]
 UUID = re.compile(r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}")

@@ -6,7 +6,7 @@ Each is a row of docs/libvirt-clients.md.
 from __future__ import annotations
 
 from tests.vm.guest.writes.compare import Difference
-from tests.vm.guest.writes.play import Noted
+from tests.vm.guest.writes.records import Noted
 from tests.vm.guest.writes.script import PARENT
 
 CHANGING = (": define ", ": update ", ": autostart ", ": undefine ")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import libvirt
 
 from tests.vm.guest import control, vm
-from tests.vm.guest.writes.calls import (
+from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client, client_version
+from tests.vm.guest.writes.records import Call, Noted, described
     ACTIVE,
     INACTIVE,
     MDEVS,
-    Answer,
     Call,
     Client,
     client_version,
@@ -32,26 +30,6 @@ and definitions by threads of their own, so a fence in one says nothing of the o
 READS = ("list", "info", "dumpxml")
 AGREEMENT_SECONDS = 60.0
 """After so long what a daemon still shows otherwise than the kernel is noted."""
-
-
-class Noted(NamedTuple):
-    """What came of one call.
-
-    Attributes:
-        call: As text: the section, the client's words, the document.
-        answer: What the client returned.
-        events: In their order: what happened, and the name.
-        files: mdevctl's definitions that have changed: their text, or nothing.
-        active: The mdevs of the kernel that came (+) and went (-).
-        astray: What the daemon shows for good that is not so, and what it does not show.
-    """
-
-    call: str
-    answer: Answer
-    events: list[tuple[str, str]]
-    files: dict[str, str | None]
-    active: list[str]
-    astray: list[str]
 
 
 class Listener:
@@ -211,14 +189,6 @@ class Player:
         )
 
 
-def described(section: str, call: Call) -> str:
-    """Return a call as a line of text."""
-    words = [f"{section}: {call.verb}", call.device, *call.options, call.document]
-    return " ".join(
-        [word for word in words if word is not None] + (["read-only"] if call.read_only else [])
-    )
-
-
 def files() -> dict[str, str]:
     """Return the text of each of mdevctl's definitions, by its path."""
     found = {}
@@ -226,24 +196,3 @@ def files() -> dict[str, str]:
         if path.parent.name != "scripts.d" and path.is_file():
             found[str(path.relative_to(vm.DEFINITIONS))] = path.read_text()
     return found
-
-
-def keep(noted: list[Noted], path: Path) -> None:
-    """Write what was noted to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([one._asdict() for one in noted], indent=1))
-
-
-def kept(path: Path) -> list[Noted]:
-    """Read what was noted."""
-    return [
-        Noted(
-            one["call"],
-            Answer(*one["answer"]),
-            [(event, name) for event, name in one["events"]],
-            one["files"],
-            one["active"],
-            one["astray"],
-        )
-        for one in json.loads(path.read_text())
-    ]

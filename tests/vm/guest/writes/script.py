@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from tests.vm.guest.writes.calls import Call
+from tests.vm.guest.writes.records import Call
 
 PARENT, TYPE, OTHER = "mtty_mtty", "mtty-1", "mtty-2"
 ATTRIBUTE = "<attr name='power/control' value='{}'/>"
