@@ -16,7 +16,9 @@ tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 bu
 packages=(udev systemd systemd-sysv dbus kmod procps iproute2 dmidecode pci.ids zstd
 	python3 python3-venv python3-pytest python3-lxml
 	libvirt-daemon libvirt-clients python3-libvirt mdevctl)
-[ "$suite" = bookworm ] || packages+=(libvirt-daemon-common libvirt-daemon-driver-nodedev)
+# libvirt's daemon of Debian 13 has its drivers in packages, and wants polkitd; debootstrap does not
+# find out by itself who is polkitd's logind.
+[ "$suite" = bookworm ] || packages+=(libpam-systemd libvirt-daemon-common libvirt-daemon-driver-nodedev)
 # The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
 sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
 

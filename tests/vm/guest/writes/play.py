@@ -14,13 +14,6 @@ import libvirt
 from tests.vm.guest import control, vm
 from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client, client_version
 from tests.vm.guest.writes.records import Call, Noted, described
-    ACTIVE,
-    INACTIVE,
-    MDEVS,
-    Call,
-    Client,
-    client_version,
-)
 
 OURS = ("mdev_", "mtty_")
 FENCE = "net_fence2_52_54_00_00_00_fd"
