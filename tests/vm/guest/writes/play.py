@@ -11,6 +11,7 @@ from typing import Any
 
 import libvirt
 
+from nodedevd.names import sanitise
 from tests.vm.guest import control, vm
 from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client, client_version
 from tests.vm.guest.writes.records import Call, Noted, described
@@ -169,7 +170,10 @@ class Player:
 
     def _astray(self) -> list[str]:
         active = {vm.libvirt_name(one, parent) for one, (parent, _) in control.active().items()}
-        defined = {vm.libvirt_name(*reversed(path.split("/"))) for path in files()}
+        defined = {
+            vm.libvirt_name(uuid, sanitise(parent))
+            for parent, uuid in (path.split("/") for path in files())
+        }
         wanted = {"active": active, "inactive": defined - active}
         shown = {
             "active": self._listener.names(ACTIVE),
