@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,10 +17,16 @@ from jeepney import HeaderFields, Message, MessageType, new_error, new_method_re
 from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
 
+from nodedevd.client import Control
 from nodedevd.control import polkit
 from nodedevd.control.asker import Asker, this_process
 from nodedevd.errors import NotAllowed
+from tests.support.controlling import SOCKET, controlling
+from tests.support.fifo_kernel import fifo_kernel
+from tests.support.libvirt_clients import LibvirtClients
 from tests.support.running import PATIENCE_SECONDS
+
+NOBODY = 65534
 
 pytestmark = pytest.mark.needs("dbus-daemon")
 
@@ -142,3 +151,31 @@ def test_process_that_has_ended_is_not_asked_about(authority: Authority) -> None
     with pytest.raises(NotAllowed):
         polkit.check("Remove", Asker(1, 0, 0, frozenset(), "", None))
     assert authority.asked == []
+
+
+@pytest.mark.needs("root")
+def test_client_that_is_spoken_for_is_asked_about(authority: Authority, tmp_path: Path) -> None:
+    """Not root, which speaks; before anything of its call is parsed, and each time."""
+    group = next(one for one in grp.getgrall() if one.gr_gid not in (0, NOBODY))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory()))
+        directory.chmod(0o755)  # for the client
+        host = stack.enter_context(fifo_kernel(tmp_path / "host"))
+        libvirt = stack.enter_context(closing(LibvirtClients(directory)))
+        text = f'groups = ["{group.gr_name}"]\nlibvirt_sockets = ["{libvirt.path}"]\n'
+        configuration = f"polkit = true\n{text}"
+        stack.enter_context(controlling(directory, host.root, configuration=configuration))
+        accepted = libvirt.accepted(NOBODY, group.gr_gid)
+        with Control(str(directory / SOCKET), speaks_for=accepted) as control:
+            control.authorise("Remove")
+            authority.answer = lambda action: False
+            with pytest.raises(NotAllowed, match=r"polkit refuses .*node-device\.stop"):
+                control.authorise("Remove")
+            with pytest.raises(NotAllowed, match=r"polkit refuses .*node-device\.write"):
+                control.create("no-such-type")
+        [client] = libvirt.processes
+    for (_, about), _, _, _ in authority.asked:
+        assert (about["pid"][1], about["uid"][1]) == (client.pid, NOBODY)
+    assert [details["method"] for _, _, details, _ in authority.asked] == [
+        *("Remove", "Remove", "Create")
+    ]

@@ -19,25 +19,13 @@ from nodedevd.client import AsyncControl, Control
 from nodedevd.errors import NodedevError, NotAllowed, TooManyClients
 from tests.support.controlling import PATIENT, SOCKET, controlling
 from tests.support.fifo_kernel import FifoKernel, fifo_kernel
+from tests.support.libvirt_clients import LIBVIRT, LibvirtClients
 from tests.support.running import PATIENCE_SECONDS, Running
-from tests.support.serving import listening
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 NOBODY = 65534
-LIBVIRT = "virtnodedevd-sock"
 
 pytestmark = pytest.mark.needs("root")
-
-CONNECT = """
-import os, socket, sys
-path, uid, *groups = sys.argv[1:]
-os.setgroups([int(one) for one in groups])
-os.setgid(int(uid)); os.setuid(int(uid))
-with socket.socket(socket.AF_UNIX) as sock:
-    sock.connect(path)
-    sys.stdin.read()
-"""
-"""A client of libvirt's protocol: it connects as another user, and says nothing."""
 
 SPEAK = """
 import os, sys, socket
@@ -80,38 +68,12 @@ def allowed() -> grp.struct_group:
     return next(one for one in grp.getgrall() if one.gr_gid not in (0, NOBODY))
 
 
-class Libvirt:
-    """A server of libvirt's protocol, as far as it accepts."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / LIBVIRT
-        self._listening = listening(self.path)
-        self.path.chmod(0o666)
-        self._kept: list[socket.socket | subprocess.Popen[bytes]] = []
-
-    def accepted(self, *ids: int) -> socket.socket:
-        """Return the server's end of a client, which is a process of a user in groups."""
-        command = [sys.executable, "-c", CONNECT, str(self.path), *map(str, ids)]
-        self._kept.append(subprocess.Popen(command, stdin=subprocess.PIPE))
-        self._listening.settimeout(PATIENCE_SECONDS)
-        sock, _ = self._listening.accept()
-        self._kept.append(sock)
-        return sock
-
-    def close(self) -> None:
-        """End the clients."""
-        for one in self._kept:
-            if isinstance(one, socket.socket):
-                one.close()
-            else:
-                one.communicate(timeout=PATIENCE_SECONDS)
-        self._listening.close()
-
-
 @contextmanager
-def serving(directory: Path, host: FifoKernel, group: str) -> Iterator[tuple[Running, Libvirt]]:
+def serving(
+    directory: Path, host: FifoKernel, group: str
+) -> Iterator[tuple[Running, LibvirtClients]]:
     """Run the service, for the clients of a server of libvirt's protocol in a group."""
-    libvirt = Libvirt(directory)
+    libvirt = LibvirtClients(directory)
     text = f'groups = ["{group}"]\nlibvirt_sockets = ["{libvirt.path}"]\n{PATIENT}'
     try:
         with controlling(directory, host.root, configuration=text) as service:
@@ -155,8 +117,7 @@ def test_change_is_made_with_the_rights_of_the_client(
     with serving(directory, host, allowed.gr_name) as (service, libvirt):
         accepted = libvirt.accepted(NOBODY, allowed.gr_gid)
         assert make(directory / SOCKET, accepted) == NOBODY
-        client = libvirt._kept[0]
-        assert isinstance(client, subprocess.Popen)
+        [client] = libvirt.processes
         service.wait_logged(f"[{client.pid}] of user {NOBODY}, through ")
         assert f"[{os.getpid()}]: " in service.log
     assert host.mdevs == {UUID}
@@ -194,7 +155,7 @@ def test_socket_that_was_not_accepted_is_refused_when_the_client_connects(
             sock.connect(str(libvirt.path))
             with pytest.raises(NotAllowed, match=r"SpeakFor is not allowed: .* has connected to"):
                 Control(str(directory / SOCKET), speaks_for=sock)
-        control = AsyncControl(str(directory / SOCKET), speaks_for=libvirt._listening)
+        control = AsyncControl(str(directory / SOCKET), speaks_for=libvirt.listening)
 
         async def run() -> None:
             for _ in range(2):
@@ -260,7 +221,7 @@ def test_descriptors_do_not_pile_up(
                 ):
                     other.create("mtty-1")
                 with pytest.raises(NotAllowed):
-                    Control(str(directory / SOCKET), speaks_for=libvirt._listening)
+                    Control(str(directory / SOCKET), speaks_for=libvirt.listening)
             while control.get_status().clients > 1:
                 pass
             assert len(os.listdir(opened)) == before

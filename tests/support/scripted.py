@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ class Scripted:
         self.path = path
         self.calls: list[list[Call]] = []
         """by connection"""
+        self.passed: list[os.stat_result] = []
+        """files whose descriptors came along"""
         self.answered = threading.Event()
         """set once anything was answered"""
 
@@ -41,7 +44,10 @@ def _serve(connection: socket.socket, script: Script, scripted: Scripted) -> Non
     connection.settimeout(PATIENCE_SECONDS)
     for answer in script:
         while (call := decoder.next()) is None:
-            data = connection.recv(1 << 16)
+            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
+            for descriptor in descriptors:
+                scripted.passed.append(os.fstat(descriptor))
+                os.close(descriptor)
             if not data:
                 return
             decoder.feed(data)

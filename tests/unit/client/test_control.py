@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +25,8 @@ from nodedevd.client import (
     OwnedByOther,
     StepFailed,
 )
+from nodedevd.client.connection import DaemonConnection
+from nodedevd.errors import NotAllowed
 from nodedevd.socket_paths import CONTROL_SOCKET_PATH
 from nodedevd.varlink import encode_error, encode_reply
 from tests.support.forms import CONTROL_FORMS
@@ -140,6 +144,88 @@ def test_change_is_asked_for_and_its_answer_decoded(
     assert server.parameters(0) == parameters
     (kind,) = [one for one in REQUESTS.values() if one.__name__ == method]
     assert isinstance(msgspec.convert(parameters, kind), Request)
+
+
+def with_client(form: ControlForm, path: str, speaks_for: socket.socket) -> None:
+    """Ask for something that is refused."""
+    with form(path, speaks_for=speaks_for) as control:
+        control.remove(UUID)
+
+
+NOTHING = encode_reply(b"{}")
+
+
+def test_every_connection_begins_by_speaking_for_the_client(
+    tmp_path: Path, form: ControlForm
+) -> None:
+    """Its socket comes along; so it does with the connection that replaces one that was lost."""
+    first, second = socket.socketpair()
+    scripts = [NOTHING, reply(DONE)], [NOTHING, NOTHING]
+    with first, second, answering(tmp_path, *scripts) as server:
+        with form(server.path, speaks_for=first) as control:
+            assert control.remove(UUID) == DONE
+            with suppress(ConnectionLost):  # noticed before the call, or by it
+                control.authorise("Create")
+            if len(server.calls) < 2:
+                control.authorise("Create")
+        own = os.fstat(first.fileno())
+        assert [os.path.samestat(one, own) for one in server.passed] == [True, True]
+    assert [[call.method.rpartition(".")[2] for call in calls] for calls in server.calls] == [
+        ["SpeakFor", "Remove"],
+        ["SpeakFor", "Authorise"],
+    ]
+    assert server.parameters(1, 1) == {"method": "Create"}
+
+
+def test_client_waits_until_the_kernel_takes_its_descriptor(
+    tmp_path: Path, form: ControlForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since Linux 6.16 that is when the service has accepted it, and so has answered anything."""
+    taken = iter([False, True])
+    real = DaemonConnection.send_with
+    monkeypatch.setattr(
+        DaemonConnection, "send_with", lambda self, *sent: next(taken) and real(self, *sent)
+    )
+    first, second = socket.socketpair()
+    scripted = answering(tmp_path, [NOTHING, NOTHING, reply(DONE)])
+    with first, second, scripted as server, form(server.path, speaks_for=first) as control:
+        control.remove(UUID)
+    methods = [call.method for call in server.calls[0]]
+    assert methods[:2] == ["org.varlink.service.GetInfo", f"{INTERFACE}.SpeakFor"]
+
+
+def test_descriptor_that_is_refused_for_good_is_an_error(
+    tmp_path: Path, form: ControlForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service takes none from this user."""
+    monkeypatch.setattr(DaemonConnection, "send_with", lambda self, *sent: False)
+    first, second = socket.socketpair()
+    refused = pytest.raises(NotAllowed, match="only root")
+    with first, second, answering(tmp_path, [NOTHING]) as server, refused:
+        with_client(form, server.path, first)
+
+
+def test_refusal_to_speak_is_the_error_of_every_call(tmp_path: Path, form: ControlForm) -> None:
+    """Nothing is asked on a connection where it is not known for whom."""
+    refused = encode_error(f"{INTERFACE}.NotAllowed", {"action": "SpeakFor", "reason": "no"})
+    first, second = socket.socketpair()
+    scripted = answering(tmp_path, [refused, NOTHING])
+    with first, second, scripted as server, pytest.raises(NotAllowed):
+        with_client(form, server.path, first)
+    assert [[call.method for call in calls] for calls in server.calls] == [
+        [f"{INTERFACE}.SpeakFor"]
+    ]
+
+
+def test_domain_is_asked_for(tmp_path: Path, form: ControlForm) -> None:
+    """By each method that takes one, in lower case."""
+    domain = UUID.upper()
+    with answering(tmp_path, [reply(DONE)] * 4) as server, form(server.path) as control:
+        control.create("a", domain=domain)
+        control.remove(UUID, domain=domain)
+        control.start(UUID, domain=domain)
+        control.stop(UUID, domain=domain)
+    assert [server.parameters(0, number)["domain"] for number in range(4)] == [UUID] * 4
 
 
 def test_request_is_sent_as_it_is(tmp_path: Path, form: ControlForm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_domain_is_given_by_root_alone(kernel: PlayedKernel, make: Make) -> None
     """Who may ask for everything else may not, also for a dry run, and nothing is planned."""
     mtty_parent(kernel)
     acting, domain = make(), "6e5d5a8c-3a41-4a8e-9f4b-0c8f7f2f6c11"
+    asker = msgspec.structs.replace(ASKER, uid=os.geteuid() + 1000)
     for request in (
         Create(type="mtty-1", uuid=UUID, domain=domain),
         Create(type="mtty-1", uuid=UUID, domain=domain, dry_run=True),
@@ -106,7 +108,7 @@ def test_domain_is_given_by_root_alone(kernel: PlayedKernel, make: Make) -> None
         Stop(name=UUID, domain=domain),
     ):
         with pytest.raises(NotAllowed) as raised:
-            acting.act(request, ASKER)
+            acting.act(request, asker)
         assert raised.value.action == type(request).__name__
     assert kernel.written == []
     acting.act(

@@ -159,7 +159,7 @@ def asked(
     return asyncio.run(run())
 
 
-def call(method: str, **parameters: object) -> bytes:
+def call(method: str, /, **parameters: object) -> bytes:
     """Return a call of the interface."""
     return encode_call(f"{CONTROL_INTERFACE}.{method}", parameters)
 
@@ -243,6 +243,35 @@ def test_polkit_decides_before_the_parameters_are_decoded() -> None:
     assert [name for name, _ in replies] == ["org.varlink.service.InvalidParameter", ""]
     assert seen == [("Create", user("kvm"))] * 2
     assert [request for request, _ in changes.requests] == [Create(type="mtty-1")]
+
+
+def test_whether_a_method_may_be_called_is_answered_as_the_method_would() -> None:
+    """By the groups of that method, and by polkit; nothing is done."""
+    configuration = Configuration(groups=("kvm",), methods={"Bind": ("wheel",)})
+    calls = [call("Authorise", method=method) for method in ("Create", "Bind", "List")]
+    replies, changes = asked(configuration, user("kvm"), *calls)
+    assert [name.rpartition(".")[2] for name, _ in replies] == ["", "NotAllowed", ""]
+    assert replies[0][1] == {}
+    assert replies[1][1]["action"] == "Bind"
+    seen = []
+
+    async def no(method: str, asker: Asker) -> None:
+        seen.append((method, asker))
+        raise NotAllowed(method, "polkit refuses")
+
+    configuration = Configuration(groups=("kvm",), polkit=True)
+    [reply], _ = asked(configuration, user("kvm"), call("Authorise", method="Start"), ask=no)
+    assert (reply[0], reply[1]["action"]) == (f"{CONTROL_INTERFACE}.NotAllowed", "Start")
+    assert seen == [("Start", user("kvm"))]
+    assert changes.requests == []
+
+
+@pytest.mark.parametrize("method", ["", "Authorise", "SpeakFor", "create", "x" * 1000, "a.Create"])
+def test_method_without_a_permission_is_no_question(method: str) -> None:
+    """Also one that there is not, and whoever asks."""
+    for asker in (ROOT, user()):
+        [reply], _ = asked(Configuration(groups=()), asker, call("Authorise", method=method))
+        assert reply == ("org.varlink.service.InvalidParameter", {"parameter": "method"})
 
 
 def test_replies_are_never_shared() -> None:
