@@ -138,7 +138,7 @@ class Binding:
         return str(DEVICE_CALLS[call.verb](device, call))
 
 
-CLIENTS: Mapping[str, Callable[[str], Client]] = {"virsh": Virsh, "libvirt-python": Binding}
+CLIENTS: Mapping[str, Callable[[str], Client]] = {"libvirt-python": Binding, "virsh": Virsh}
 
 
 def client_version() -> tuple[int, int]:
