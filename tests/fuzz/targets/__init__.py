@@ -11,6 +11,7 @@ from tests.fuzz.targets import (
     host_files,
     libvirt,
     libvirt_codec,
+    mdev_document,
     mdevctl,
     names,
     netlink,
@@ -47,5 +48,6 @@ TARGETS: Mapping[str, Target] = {
         stand_ins,
         uevents,
         requests,
+        mdev_document,
     )
 }
