@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -141,6 +141,7 @@ class LibvirtSession:
         self._writes = writes
         self._client = client
         self._speaks_for_others = False
+        self._changes_bytes = 0
         self.ended = False
         self.keepalive = False
         self._devices = devices
@@ -224,6 +225,7 @@ class LibvirtSession:
         self._callbacks.clear()
         self._pending.clear()
         self._generation = None
+        self._changes_bytes = 0  # the connection gives back what is held
         # These refer to this object: without them, it is freed at once.
         self._handlers.clear()
         self._wake = _nobody
@@ -423,7 +425,30 @@ class LibvirtSession:
 
     def _write(self, writes: Writer, procedure: Procedure[Any, Any], arguments: Any) -> _Awaited:
         assert self._client is not None, "as _check_may_write has found"
-        return _Awaited(partial(writes.answer, procedure, self._client, arguments))
+        size = sum(len(one.encode()) for one in _texts(arguments))
+        self._hold_changes(size)
+        return _Awaited(partial(self._change, writes, procedure, self._client, arguments, size))
+
+    async def _change(
+        self,
+        writes: Writer,
+        procedure: Procedure[Any, Any],
+        client: ConnectedPeer,
+        arguments: Any,
+        size: int,
+    ) -> Any:
+        try:
+            return await writes.answer(procedure, client, arguments)
+        finally:
+            self._hold_changes(-min(size, self._changes_bytes))
+
+    def _hold_changes(self, size: int) -> None:
+        """Count the arguments of changes that are under way. Raises RpcError."""
+        try:
+            self._holding.set("changes", self._changes_bytes + size)
+        except BudgetExceeded as error:
+            raise budget_error(error) from error
+        self._changes_bytes += size
 
     def _check_may_write(self, procedure: Procedure[Any, Any], function: str) -> None:
         """Raise RpcError if this client can change nothing, before its arguments are decoded."""
@@ -516,6 +541,12 @@ class LibvirtSession:
 
     def _caps(self, call: remote.NameAndMaximum, device: Device) -> Sequence[str]:
         return _cut(self._devices.capabilities(device), call.maxnames)
+
+
+def _texts(arguments: Any) -> Iterator[str]:
+    """Return the texts of a call that changes something."""
+    fields = arguments if isinstance(arguments, tuple) else (arguments,)
+    return (one for one in fields if isinstance(one, str))
 
 
 def _nobody() -> None:

@@ -132,7 +132,7 @@ class Writes:
                 raise errors.refusal(error, attempt) from error
         if not outcome.steps:
             raise self._exists(attempt, wanted.uuid)
-        return await self._made(outcome, lambda device, _: device.active)
+        return await self._made(outcome, lambda _, mdev: mdev.state == "complete")
 
     async def _define(self, client: ConnectedPeer, call: remote.XmlAndFlags) -> str:
         _check_flags(call.flags, VALIDATE, "nodeDeviceDefineXML")
@@ -212,7 +212,7 @@ class Writes:
         outcome = await self._ask(client, "Start", request, attempt)
         if not outcome.steps:
             raise errors.invalid_state("Device is already active")
-        await self._until(mdev, lambda device, _: device.active)
+        await self._until(mdev, lambda _, mdev: mdev.state == "complete")
 
     async def _destroy(self, client: ConnectedPeer, name: str) -> None:
         name, mdev, device = self._mdev(name)

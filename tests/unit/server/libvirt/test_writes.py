@@ -23,6 +23,7 @@ from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.acceptor import Server, connected_peer_of
+from nodedevd.server.account import AccountLimits
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import writes as module
@@ -170,7 +171,11 @@ class Bench:
 
 @asynccontextmanager
 async def served(
-    directory: Path, *, read_only: bool = False, places: Places | None = None
+    directory: Path,
+    *,
+    read_only: bool = False,
+    places: Places | None = None,
+    accounts: AccountLimits | None = None,
 ) -> AsyncIterator[tuple[Control, Path]]:
     """Serve a host below a directory."""
     control = Control(directory)
@@ -178,7 +183,7 @@ async def served(
     writes = Writes(devices, control.speak_for, places or Places())
     protocol = LibvirtConversations(devices, FakeFreshness(), writes=writes)
     path = directory / "libvirt"
-    server = Server(identify=connected_peer_of)
+    server = Server(accounts=accounts, identify=connected_peer_of)
     server.listen(listening(path), protocol.for_readers() if read_only else protocol)
     try:
         yield control, path
@@ -298,8 +303,8 @@ async def test_events_tell_of_each_change_once_and_in_order(tmp_path: Path) -> N
         await bench(remote.UNDEFINE, NAMED(NAME, 0))
         seen = []
         while (NAME, 3) not in seen:
-            event = await asyncio.wait_for(bench.peer.event(), 30)
-            seen.append((event.device, getattr(event, "event", "update")))
+            told = await bench.peer.event()
+            seen.append((told.device, getattr(told, "event", "update")))
         other = f"mdev_{OTHER.replace('-', '_')}_mtty"
         of_mdevs = [one for one in seen if one[0] != PARENT]
         assert of_mdevs == [
@@ -526,7 +531,7 @@ async def test_mdev_that_is_open_is_in_use(tmp_path: Path) -> None:
 
 # -- who may --------------------------------------------------------------------------------------
 
-EACH = [
+EACH: list[tuple[Procedure[Any, Any], Any]] = [
     (remote.CREATE_XML, XML("<not xml", 0)),
     (remote.DEFINE_XML, XML("<!DOCTYPE", 0)),
     (remote.DESTROY, NAME),
@@ -584,7 +589,7 @@ async def test_read_only_client_is_refused(
             (29, 22),
             (39, 7),
         )
-        assert control.asked == control.clients == []
+        assert (control.asked, control.clients) == ([], [])
 
 
 @asynccontextmanager
@@ -680,6 +685,28 @@ async def test_server_that_stops_gives_up_what_waits(tmp_path: Path) -> None:
             for _ in range(2):
                 await send(Bench(control, peer, path), remote.CREATE_XML, XML(document(), 0))
             await begun.wait()
+
+
+async def test_calls_that_wait_count_for_the_memory_of_their_user(tmp_path: Path) -> None:
+    """The XML of those that would be too much is refused; the others are answered."""
+    async with served(tmp_path, accounts=AccountLimits(all_bytes=400_000)) as (control, path):
+        begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(method: str) -> None:
+            begun.set()
+            await may_go_on.wait()
+
+        control.authorise = wait  # type: ignore[method-assign]
+        long = document() + " " * 150_000
+        async with opened(path) as peer:
+            bench = Bench(control, peer, path)
+            first, second, third = [
+                await send(bench, remote.CREATE_XML, XML(long, 0)) for _ in range(3)
+            ]
+            assert await peer.refusal(third) == (39, 7)
+            may_go_on.set()
+            assert await peer.refusal(first) == await peer.refusal(second) == (27, 5)
+            assert await bench(remote.CREATE_XML, XML(document(), 0)) == NAME
 
 
 async def test_definition_of_a_parent_that_is_no_mdev_parent_is_asked_for(tmp_path: Path) -> None:
