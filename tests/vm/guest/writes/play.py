@@ -155,6 +155,13 @@ class Player:
         self._listener.taken()
         self._active = set(control.active())
 
+    def outside(self, *command: str) -> None:
+        """Run another program that changes the host, and wait until the daemon shows it."""
+        vm.run(*command)
+        self._settle()
+        self._listener.taken()
+        self._files, self._active = files(), set(control.active())
+
     def close(self) -> None:
         """End the connection."""
         self._listener.close()
