@@ -321,6 +321,8 @@ async def test_answer_waits_for_the_tree_of_the_clients(tmp_path: Path) -> None:
         bench.control.shows = changed.set
         serial = await send(bench, remote.CREATE_XML, XML(document(), 0))
         await changed.wait()
+        for _ in range(8):  # answered meanwhile, and the change is not
+            assert await bench(remote.GET_TYPE, None) == "nodedev"
         assert len(bench.control.store.snapshot) == 2
         bench.control.show()
         reply = await bench.peer.reply(serial)
@@ -698,6 +700,7 @@ async def test_calls_that_wait_count_for_the_memory_of_their_user(tmp_path: Path
 
         control.authorise = wait  # type: ignore[method-assign]
         long = document() + " " * 150_000
+        too_long = (27, 5, f"XML error: the document has {len(long)} bytes, the limit is 65536")
         async with opened(path) as peer:
             bench = Bench(control, peer, path)
             first, second, third = [
@@ -706,6 +709,8 @@ async def test_calls_that_wait_count_for_the_memory_of_their_user(tmp_path: Path
             assert await peer.refusal(third) == (39, 7)
             may_go_on.set()
             assert await peer.refusal(first) == await peer.refusal(second) == (27, 5)
+            for _ in range(3):
+                assert await bench.refused(remote.CREATE_XML, XML(long, 0)) == too_long
             assert await bench(remote.CREATE_XML, XML(document(), 0)) == NAME
 
 
