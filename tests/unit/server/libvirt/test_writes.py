@@ -418,9 +418,10 @@ async def test_state_that_does_not_allow_it_is_refused_as_by_libvirt(tmp_path: P
         for procedure, arguments, code, text in (
             (remote.CREATE, NAMED(NAME, 0), 55, f"{invalid}Device is already active"),
             (remote.CREATE, NAMED("computer", 0), 55, f"{invalid}Device is already active"),
-            *(
-                (remote.UNDEFINE, NAMED(one, 0), 55, f"{invalid}Node device '{one}' is not defined")
-                for one in (NAME, PARENT)
+            (remote.UNDEFINE, NAMED(NAME, 0), 55, f"{invalid}Node device '{NAME}' is not defined"),
+            (
+                *(remote.UNDEFINE, NAMED(PARENT, 0), 55),
+                f"{invalid}Node device '{PARENT}' is not defined",
             ),
             (
                 *(remote.SET_AUTOSTART, remote.Autostart(NAME, 1), 55),
