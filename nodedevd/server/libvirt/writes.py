@@ -229,9 +229,10 @@ class Writes:
 
     async def _undefine(self, client: ConnectedPeer, call: remote.NameAndFlags) -> None:
         _check_flags(call.flags, 0, "nodeDeviceUndefine")
+        found = self._find(call.name)
+        if not is_persistent(found):  # libvirt looks at this first
+            raise errors.invalid_state(f"Node device '{self._devices.name(found)}' is not defined")
         name, mdev, device = self._mdev(call.name)
-        if not mdev.defined:
-            raise errors.invalid_state(f"Node device '{name}' is not defined")
         attempt = Attempt(
             failed="Unable to undefine mediated device", name=name, parent_addr=mdev.parent_addr
         )

@@ -420,6 +420,10 @@ async def test_state_that_does_not_allow_it_is_refused_as_by_libvirt(tmp_path: P
             (remote.CREATE, NAMED("computer", 0), 55, f"{invalid}Device is already active"),
             (remote.UNDEFINE, NAMED(NAME, 0), 55, f"{invalid}Node device '{NAME}' is not defined"),
             (
+                *(remote.UNDEFINE, NAMED(PARENT, 0), 55),
+                f"{invalid}Node device '{PARENT}' is not defined",
+            ),
+            (
                 *(remote.SET_AUTOSTART, remote.Autostart(NAME, 1), 55),
                 f"{invalid}cannot set autostart for transient device",
             ),
