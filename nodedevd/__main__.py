@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from nodedevd.daemon import Daemon, Options
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow.options import EventChoice, FollowOptions
 from nodedevd.logs import set_up_logging
+from nodedevd.socket_paths import CONTROL_SOCKET_VARIABLE
 
 log = logging.getLogger("nodedevd")
 
@@ -80,6 +82,13 @@ class _Command(click.Command):
     " `libvirt-ro` from systemd, if there is one]",
 )
 @click.option(
+    "--libvirt-writes",
+    is_flag=True,
+    help="Let libvirt's clients create, define, start, destroy, undefine and update mdevs, on the"
+    " socket that is not read-only. nodedevd-control makes the changes, and decides for each client"
+    " whether it may.  [default: refuse]",
+)
+@click.option(
     "--socket-mode",
     default="666",
     show_default=True,
@@ -140,6 +149,7 @@ def main(
     socket: str | None,
     libvirt_socket: str | None,
     libvirt_socket_ro: str | None,
+    libvirt_writes: bool,
     socket_mode: int,
     socket_group: str | None,
     show_root_only: bool,
@@ -150,12 +160,18 @@ def main(
     verbose: int,
 ) -> None:
     """Serve the node devices of this host on Unix sockets."""
+    if libvirt_writes and sysroot != "/" and not os.environ.get(CONTROL_SOCKET_VARIABLE):
+        raise click.UsageError(
+            "--libvirt-writes would change this host, not the one at --sysroot; name the control"
+            f" service of that host in ${CONTROL_SOCKET_VARIABLE}"
+        )
     set_up_logging(verbose)
     options = Options(
         sysroot=sysroot,
         socket=socket,
         libvirt_socket=libvirt_socket,
         libvirt_socket_ro=libvirt_socket_ro,
+        libvirt_writes=libvirt_writes,
         socket_mode=socket_mode,
         socket_group=socket_group,
         show_root_only=show_root_only,

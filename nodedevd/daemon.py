@@ -30,13 +30,15 @@ from nodedevd.logs import lost_messages
 from nodedevd.model.status import Status, Tally, build_status, now
 from nodedevd.model.store import Store
 from nodedevd.questions.in_use import read_usage
-from nodedevd.server.acceptor import Server
+from nodedevd.server.acceptor import Server, connected_peer_of
 from nodedevd.server.account import AccountLimits
 from nodedevd.server.by_peer import ByPeer
 from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt.conversation import LibvirtConversations
 from nodedevd.server.libvirt.devices import NodeDevices
+from nodedevd.server.libvirt.session import Writer
+from nodedevd.server.libvirt.waiting import Places
 from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
 from nodedevd.server.tidying import Aging, Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
@@ -66,6 +68,8 @@ class Options(msgspec.Struct, frozen=True):
     """for libvirt's clients; None: the socket `libvirt` from systemd, if there is one"""
     libvirt_socket_ro: str | None = None
     """for libvirt's clients that only read; None: the socket `libvirt-ro` from systemd"""
+    libvirt_writes: bool = False
+    """whether libvirt's clients may have the control service change devices"""
     socket_mode: int = 0o666
     socket_group: str | None = None
     show_root_only: bool = False
@@ -82,7 +86,8 @@ class Daemon:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._started = now()
-        self._descriptors = descriptors.share_out(descriptors.raise_limit())
+        limit = descriptors.raise_limit()
+        self._descriptors = descriptors.share_out(limit, writes=options.libvirt_writes)
         if self._descriptors.clients < 1:
             raise TooFewDescriptors(self._descriptors.limit)
         self._stop = asyncio.Event()
@@ -110,14 +115,18 @@ class Daemon:
             hanging_at_most=hanging,
         )
         caches: list[Aging] = []
+        self._places = Places()
         self._protocols: list[ConversationFactory] = []
         whole = self._protocols_over(Encodings(self._store), caches)
         if options.show_root_only:
-            self._varlink, self._libvirt = whole
+            self._varlink, self._libvirt, self._libvirt_ro = whole
         else:
             rest = self._protocols_over(Encodings(self._store, only_public=True), caches)
-            self._varlink, self._libvirt = map(ByPeer, whole, rest)
-        self._server = Server(accounts=AccountLimits(places=self._descriptors.clients))
+            self._varlink, self._libvirt, self._libvirt_ro = map(ByPeer, whole, rest)
+        self._server = Server(
+            accounts=AccountLimits(places=self._descriptors.clients),
+            identify=connected_peer_of if options.libvirt_writes else None,
+        )
         self._tidying = Tidying(caches, malloc.trim)
         self._server.tidy = self._tidying.later
         self._listening: list[tuple[ConversationFactory, Listener]] = []
@@ -161,13 +170,26 @@ class Daemon:
 
     def _protocols_over(
         self, encodings: Encodings, caches: list[Aging]
-    ) -> tuple[ConversationFactory, ConversationFactory]:
-        """Return Varlink and libvirt's protocol for clients that see these encodings."""
+    ) -> tuple[ConversationFactory, ConversationFactory, ConversationFactory]:
+        """Return Varlink and libvirt's protocol, the latter also for clients that only read.
+
+        All of these see these encodings.
+        """
         varlink = self._varlink_conversations(encodings)
-        libvirt = LibvirtConversations(NodeDevices(encodings), self._follower.volatile)
+        devices = NodeDevices(encodings)
+        writes = self._writes_of(devices) if self._options.libvirt_writes else None
+        libvirt = LibvirtConversations(devices, self._follower.volatile, writes=writes)
+        libvirt_ro = libvirt.for_readers()
         caches += (encodings, varlink.replies, libvirt.replies)
-        self._protocols += (varlink, libvirt)
-        return varlink, libvirt
+        self._protocols += (varlink, libvirt, libvirt_ro)
+        return varlink, libvirt, libvirt_ro
+
+    def _writes_of(self, devices: NodeDevices) -> Writer:
+        # What changes devices is imported by a daemon that is to.
+        from nodedevd.client.asynchronous_control import AsyncControl
+        from nodedevd.server.libvirt.writes import Writes
+
+        return Writes(devices, lambda client: AsyncControl(speaks_for=client), self._places)
 
     def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(
@@ -218,7 +240,7 @@ class Daemon:
                 log.info("created the directory %s", os.path.dirname(path))
         paths = (path, options.libvirt_socket, options.libvirt_socket_ro)
         sockets = (varlink, *map(libvirt.get, _LIBVIRT_NAMES))
-        protocols = (self._varlink, self._libvirt, self._libvirt)
+        protocols = (self._varlink, self._libvirt, self._libvirt_ro)
         for protocol, path, from_systemd in zip(protocols, paths, sockets, strict=True):
             if path is not None:
                 mode, group = options.socket_mode, options.socket_group

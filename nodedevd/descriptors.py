@@ -22,6 +22,8 @@ LOOKS: Final = 3
 """Looks at what a scan does not read: processes, assignment facts, device nodes."""
 HANGING_AT_MOST: Final = 512
 """Reads of a scan that may hang in drivers at once; each keeps a thread and a descriptor."""
+WRITES: Final = 192
+"""Connections to the control service, if clients of libvirt may change devices."""
 CLIENTS_AT_MOST: Final = 1024
 """Clients of all listening sockets, if there are descriptors for so many."""
 
@@ -50,11 +52,14 @@ def raise_limit() -> int:
     return max(soft, wanted)
 
 
-def share_out(limit: int, already_open: int | None = None) -> Descriptors:
-    """Share out the descriptors below a limit; those that are already open are in use."""
+def share_out(limit: int, already_open: int | None = None, *, writes: bool = False) -> Descriptors:
+    """Share out the descriptors below a limit; those that are already open are in use.
+
+    `writes` is whether clients of libvirt may change devices.
+    """
     if already_open is None:
         already_open = len(os.listdir("/proc/self/fd"))
     hanging = min(HANGING_AT_MOST, limit // 8)
     of_look = max(1, hanging // 16)
-    reserved = already_open + RESERVED + hanging + LOOKS * of_look
+    reserved = already_open + RESERVED + hanging + LOOKS * of_look + WRITES * writes
     return Descriptors(limit, hanging, of_look, min(CLIENTS_AT_MOST, limit - reserved))

@@ -10,6 +10,9 @@ INTERFACE = "org.nodedevd.Devices"
 CONTROL_SOCKET_PATH = "/run/nodedevd/org.nodedevd.Control"
 """The socket of the service that changes the host; systemd makes it."""
 
+CONTROL_SOCKET_VARIABLE = "NODEDEVD_CONTROL_SOCKET"
+"""The environment variable that names another socket of that service."""
+
 
 def default_socket_path() -> str:
     """Return the path that the daemon serves on unless it is given another."""
@@ -32,7 +35,7 @@ def candidate_socket_paths() -> list[str]:
 
 def control_socket_path() -> str:
     """Return the path where clients look for the control service, $NODEDEVD_CONTROL_SOCKET."""
-    return os.environ.get("NODEDEVD_CONTROL_SOCKET") or CONTROL_SOCKET_PATH
+    return os.environ.get(CONTROL_SOCKET_VARIABLE) or CONTROL_SOCKET_PATH
 
 
 def _user_directory() -> str:

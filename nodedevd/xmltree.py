@@ -1,4 +1,4 @@
-"""xmltree: parses XML that others hand in. The only module that knows lxml.
+"""xmltree: parses XML that others hand in.
 
 Nothing of a document has an effect but its elements, attributes and text: no entity is expanded,
 no file or address is opened, and libxml2's limits on depth and length hold.

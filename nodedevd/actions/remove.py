@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from nodedevd.actions.callouts import with_callouts
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import mdevs_named
 from nodedevd.actions.open_devices import note_if_open, refuse_if_open
-from nodedevd.actions.ownership import Claim, check_claim
+from nodedevd.actions.ownership import Claim, check_claim, living_record
 from nodedevd.actions.plan import Action, Expected, Plan, RemoveMdev, SetProfile, Step
 from nodedevd.actions.requests import Remove, claim_of
 from nodedevd.errors import NoSuchDevice, NotPossible
@@ -34,6 +36,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Remove) -> Plan:
     mdevs = mdevs_named(snapshot, request.name)
     if mdevs:
         device, mdev = mdevs[0]
+        if claim.origin == "client" and not mdev.defined:
+            claim = _as_started(facts, claim, device, mdev)
         return remove_mdev(snapshot, facts, claim, device, mdev, "remove")
     found = snapshot.find(request.name)
     if found is None:
@@ -43,6 +47,18 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Remove) -> Plan:
         detail = "it is neither an mdev nor a function with vendor VFIO, so there is no vGPU"
         raise NotPossible(found.name, "no-vgpu", detail)
     return _take_profile(facts, claim, found, vgpu)
+
+
+def _as_started(facts: ActionFacts, claim: Claim, device: Device, mdev: MdevChild) -> Claim:
+    """Return the claim to an mdev without a definition, from which it may have been started.
+
+    `stop` would remove it until somebody undefines it, so a client may remove it then.
+    """
+    kind = type_of(device)
+    record = living_record(facts.records, mdev.uuid, None if kind is None else kind.id)
+    if record is None or record.origin != "definition":
+        return claim
+    return replace(claim, origin="definition")
 
 
 def remove_mdev(

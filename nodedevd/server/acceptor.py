@@ -16,7 +16,7 @@ import msgspec
 from nodedevd.errors import TooManyClients
 from nodedevd.server.account import AccountLimits, Accounts
 from nodedevd.server.connection import RECEIVE_BYTES, ClientConnection
-from nodedevd.server.conversation import ConversationFactory, Peer
+from nodedevd.server.conversation import ConnectedPeer, ConversationFactory, Peer
 from nodedevd.server.refusals import Refusals
 from nodedevd.server.sockets import Sockets
 from nodedevd.server.turns import Turns
@@ -166,6 +166,12 @@ def peer_of(sock: socket.socket) -> Peer:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _gid = _UCRED.unpack(credentials)
     return Peer(pid, uid)
+
+
+def connected_peer_of(sock: socket.socket) -> ConnectedPeer:
+    """Return the same with its socket."""
+    peer = peer_of(sock)
+    return ConnectedPeer(peer.pid, peer.uid, sock)
 
 
 class _Acceptor:

@@ -7,6 +7,7 @@ while the client reads, so that the memory of a conversation is bounded.
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -22,6 +23,12 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
 
     pid: int
     uid: int
+
+
+class ConnectedPeer(Peer, frozen=True, gc=False):
+    """The same, with the socket on which it is answered: another service can ask who it is."""
+
+    socket: socket.socket
 
 
 A = TypeVar("A")

@@ -271,7 +271,11 @@ def test_virsh_reads_on_the_read_only_socket(card: Served) -> None:
 
 # -- virsh: refusals ---------------------------------------------------------
 
-UNSUPPORTED = "error: Operation not supported: nodedevd shows devices and changes none"
+UNSUPPORTED = (
+    "error: Operation not supported: nodedevd changes nothing for libvirt's clients without"
+    " --libvirt-writes"
+)
+NO_SUPPORT = "error: this function is not supported by the connection driver"
 
 
 @needs_virsh
@@ -284,9 +288,9 @@ UNSUPPORTED = "error: Operation not supported: nodedevd shows devices and change
         (["nodedev-autostart", MDEV], f"{UNSUPPORTED}: NODE_DEVICE_SET_AUTOSTART"),
         (["nodedev-create", "/etc/hostname"], f"{UNSUPPORTED}: NODE_DEVICE_CREATE_XML"),
         (["nodedev-define", "/etc/hostname"], f"{UNSUPPORTED}: NODE_DEVICE_DEFINE_XML"),
-        (["nodedev-detach", CARD], f"{UNSUPPORTED}: NODE_DEVICE_DETTACH"),
-        (["nodedev-reattach", CARD], f"{UNSUPPORTED}: NODE_DEVICE_RE_ATTACH"),
-        (["nodedev-reset", CARD], f"{UNSUPPORTED}: NODE_DEVICE_RESET"),
+        (["nodedev-detach", CARD], f"{NO_SUPPORT}: virNodeDeviceDettach"),
+        (["nodedev-reattach", CARD], f"{NO_SUPPORT}: virNodeDeviceReAttach"),
+        (["nodedev-reset", CARD], f"{NO_SUPPORT}: virNodeDeviceReset"),
         (
             ["nodedev-dumpxml", "nobody"],
             "error: Node device not found: no node device with matching name 'nobody'",
@@ -688,7 +692,7 @@ def test_python_uses_the_old_calls(card: Served) -> None:
     assert told[4] == "nodedev"
     assert told[6:11] == [os.uname().nodename, VERSION, 1, LIBVIRT_VERSION, 1]
     unsupported, domain_of_connection = [84, 22], 20
-    assert told[11:15] == [[53, 22], unsupported, unsupported, [8, 22]]
+    assert told[11:15] == [[53, 22], unsupported, [3, 22], [8, 22]]
     assert told[15:17] == [unsupported, [3, domain_of_connection]]
     assert told[17][0] == 3
 

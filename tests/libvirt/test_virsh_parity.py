@@ -62,7 +62,7 @@ MISTAKES: Sequence[Command] = (
 )
 ASIDE: Sequence[Command] = (("uri",), ("nodedev-event", "--list"))
 
-REFUSED = "nodedevd shows devices and changes none"
+REFUSED = "nodedevd changes nothing for libvirt's clients without --libvirt-writes"
 UNSUPPORTED = "this function is not supported by the connection driver"
 WORDED: Mapping[Command, tuple[str, str]] = {
     ("nodedev-dumpxml", NO_HOST): (

@@ -183,6 +183,7 @@ def _own_devices(names: list[str]) -> None:
     mount("-t", "tmpfs", "none", "/dev")
     for name, stat in kept.items():
         os.mknod(f"/dev/{name}", stat.st_mode, stat.st_rdev)
+    Path("/dev/stdin").symlink_to("/proc/self/fd/0")  # by which libvirtd gives mdevctl definitions
     for name in names:
         Path("/dev", name).touch()
 

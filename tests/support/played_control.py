@@ -1,6 +1,6 @@
 """nodedevd-control on a copy of a sample host, together with the kernel's part of each change.
 
-    python -m tests.support.played_control ROOT SOCKET
+    python -m tests.support.played_control ROOT SOCKET [OPTION...]
 
 A write has the effect that the driver gives it: an mdev is made or removed, the profile of a
 function is set. No process has anything open.
@@ -29,10 +29,17 @@ _IOMMU_GROUP = 90
 
 
 @contextmanager
-def controlled(host: Path) -> Iterator[Path]:
-    """Yield the socket of a control service for a copy of a sample host."""
+def controlled(host: Path, *options: str) -> Iterator[Path]:
+    """Yield the socket of a control service, with options, for a copy of a sample host."""
     socket = host.parent / "control.sock"
-    command = (sys.executable, "-m", "tests.support.played_control", str(host), str(socket))
+    command = (
+        sys.executable,
+        "-m",
+        "tests.support.played_control",
+        str(host),
+        str(socket),
+        *options,
+    )
     with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY) as service:
         assert service.stderr is not None
         lines = Lines(service.stderr)
@@ -46,7 +53,7 @@ def controlled(host: Path) -> Iterator[Path]:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    root, socket = sys.argv[1:]
+    root, socket, *options = sys.argv[1:]
     tree = Tree(Path(root))
     tree.directory("/etc/mdevctl.d")
 
@@ -57,7 +64,8 @@ def main() -> None:
 
     patch.object(writers.Writers, "write", write).start()
     patch.object(facts, "look_in_time", nobody).start()
-    serve(["--sysroot", root, "--socket", socket, "--scan"], prog_name="nodedevd-control")
+    given = ["--sysroot", root, "--socket", socket, "--scan", *options]
+    serve(given, prog_name="nodedevd-control")
 
 
 def play(tree: Tree, path: str, value: str) -> None:

@@ -37,6 +37,7 @@ ASYNCHRONOUS = {
     "control.workers",
     "server.acceptor",
     "server.connection",
+    "server.libvirt.waiting",
     "server.refusals",
     "server.sockets",
     "server.tidying",
@@ -48,6 +49,7 @@ COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous_caller",
     "client.asynchronous_control",
     "server.libvirt.session",
+    "server.libvirt.writes",
     "server.varlink.methods",
 }
 """Modules that await: a client its replies, and an answer a fresh reading."""
@@ -154,11 +156,15 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "module"), [("lxml", "xmltree"), ("pyudev", "host.events.udev")]
+    ("package", "modules"),
+    [
+        ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
+        ("pyudev", {"host.events.udev"}),
+    ],
 )
-def test_library_outside_has_its_own_door(package: str, module: str) -> None:
+def test_library_outside_has_its_own_door(package: str, modules: set[str]) -> None:
     """What is not Python's own, and may be replaced one day, is imported in one place."""
-    assert set(importers(package)) <= {module}
+    assert set(importers(package)) <= modules
 
 
 def test_event_loop_is_known_at_the_edges_alone() -> None:
@@ -192,8 +198,11 @@ def test_only_control_starts_processes() -> None:
     assert found == {"control.writers"}
 
 
-def test_daemon_that_reads_knows_of_no_changes() -> None:
-    """Whatever it imports, it is nothing that could change a host."""
+def test_daemon_that_reads_changes_nothing() -> None:
+    """Whatever it imports, it is nothing that could change a host, or plans a change.
+
+    It asks for changes as any client does, with requests and answers that are data.
+    """
     seen: set[str] = set()
     todo = ["daemon"]
     while todo:
@@ -203,7 +212,17 @@ def test_daemon_that_reads_knows_of_no_changes() -> None:
             inner = {name.removeprefix("nodedevd.") for name in imported(module)}
             todo += [one for one in inner if one in MODULES]
     assert len(seen) > 100
-    assert {name for name in seen if folder(name) in ("actions", "control", "client")} == set()
+    assert {name for name in seen if folder(name) in ("actions", "control")} == {
+        *("actions.answers", "actions.ownership", "actions.plan", "actions.requests")
+    }
+
+
+def test_daemon_that_changes_nothing_for_anybody_cannot_ask_for_it() -> None:
+    """What asks for changes, and reads the XML of clients, is imported with --libvirt-writes."""
+    tree = ast.parse(file_of("daemon").read_text(encoding="utf-8"))
+    at_once = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert not {one for one in at_once if one and "client" in one}
+    assert "nodedevd.server.libvirt.writes" not in at_once
 
 
 def test_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,17 @@ def test_drop_in_lets_the_service_read_configuration_space() -> None:
     assert "CAP_SYS_ADMIN" not in unit("nodedevd.service")["Service"]["CapabilityBoundingSet"]
 
 
+def test_drop_in_lets_clients_of_libvirt_change_devices() -> None:
+    """It starts the same command with an option, and gives no right."""
+    text = (UNITS / "nodedevd-libvirt-writes.conf").read_text()
+    lines = [line for line in text.split("\n") if line and not line.startswith("#")]
+    command = unit("nodedevd.service")["Service"]["ExecStart"]
+    assert lines == [
+        *("[Unit]", "Wants=nodedevd-control.socket", "After=nodedevd-control.socket"),
+        *("[Service]", "ExecStart=", f"ExecStart={command} --libvirt-writes"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["nodedevd.service", "nodedevd-control.service"])
 def test_service_starts_an_installed_command(name: str) -> None:
     """ExecStart= is a command that the package installs."""

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds what the VM boots, as root, in the directory given: a kernel, an initrd, a disk image.
 # All of it comes from Debian's packages; a stage runs again when what goes into it has changed.
-#   build.sh DIRECTORY
+#   build.sh DIRECTORY SUITE
+# Of the suite is the guest; the kernel, and what boots it, are the host's.
 # Exit status: 0 built, 77 the packages cannot be had here (said why), 1 anything else.
 set -euo pipefail
 directory=$1
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-suite=bookworm
+suite=$2
 here=$(cd "$(dirname "$0")" && pwd)
 # Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
 tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
@@ -14,7 +15,14 @@ tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 bu
 # Of the guest. dmidecode tells libvirtd of the host, and pci.ids both of names; QEMU runs domains.
 packages=(udev systemd systemd-sysv dbus kmod procps iproute2 dmidecode pci.ids zstd
 	python3 python3-venv python3-pytest python3-lxml
-	libvirt-daemon libvirt-clients python3-libvirt mdevctl qemu-system-x86)
+	libvirt-daemon libvirt-clients python3-libvirt mdevctl)
+# libvirt's daemon of Debian 13 has its drivers in packages, and wants polkitd; debootstrap does not
+# find out by itself who is polkitd's logind.
+if [ "$suite" = bookworm ]; then
+	packages+=(qemu-system-x86)
+else
+	packages+=(libpam-systemd libvirt-daemon-common libvirt-daemon-driver-nodedev)
+fi
 # The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
 sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
 
@@ -52,7 +60,10 @@ modules() { # the tree /lib/modules/$kernel, with the drivers built here in extr
 	rm -rf src modules
 	mkdir -p src modules
 	tar -C src --strip-components=1 -xf "$tar" --wildcards "${sources[@]/#/linux-source-*/}"
-	echo 'obj-m := mtty.o mdpy.o mbochs.o' > src/samples/vfio-mdev/Kbuild
+	# mtty has 24 ports; mtty_big is the same driver with more, to be loaded in its place.
+	sed -E 's/^(#define[[:space:]]+MAX_MTTYS)[[:space:]].*/\1 1024/' src/samples/vfio-mdev/mtty.c > src/samples/vfio-mdev/mtty_big.c
+	grep -Eq '^#define[[:space:]]+MAX_MTTYS 1024' src/samples/vfio-mdev/mtty_big.c
+	echo 'obj-m := mtty.o mtty_big.o mdpy.o mbochs.o' > src/samples/vfio-mdev/Kbuild
 	echo 'obj-m := vdpa.o vdpa_sim/' > src/drivers/vdpa/Kbuild
 	echo 'obj-m := vdpa_sim.o vdpa_sim_net.o vdpa_sim_blk.o' > src/drivers/vdpa/vdpa_sim/Kbuild
 	rm src/drivers/vdpa/vdpa_sim/Makefile
@@ -105,6 +116,7 @@ image() {
 	echo '5eed5eed5eed5eed5eed5eed5eed5eed' > root/etc/machine-id
 	printf '/dev/root / ext4 noatime 0 0\nLABEL=nodedevd /opt/nodedevd ext4 ro 0 0\n' > root/etc/fstab
 	echo 'auth_unix_rw = "none"' > root/etc/libvirt/libvirtd.conf
+	grep -q ^libvirt: root/etc/group || chroot root groupadd --system libvirt
 	# Nothing that a test does not want: no consoles, no timers, no libvirt before it is asked for.
 	for unit in getty.target timers.target remote-fs.target {dev-hugepages,dev-mqueue,sys-kernel-tracing,sys-fs-fuse-connections}.mount \
 		modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service proc-sys-fs-binfmt_misc.automount e2scrub_reap.service kmod-static-nodes.service \

@@ -34,8 +34,10 @@ CONSOLE_LINES = 40
 QUICK = ("-m", "not exhaustive")
 PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
-# Debian 12's Python, and C libraries up to its own.
-TARGET = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"] + [
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""Releases of Debian that the guest can be of, with their Python."""
+# C libraries up to Debian 12's own.
+TARGET = ["--only-binary=:all:", "--implementation=cp"] + [
     f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
 ]
 
@@ -62,14 +64,15 @@ def pip(*arguments: str) -> None:
         raise Failed(f"pip {arguments[0]} failed")
 
 
-def collect_wheels(cache: Path) -> None:
+def collect_wheels(cache: Path, suite: str) -> None:
     """Have the wheel under test in the cache, and those of what it needs."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted, wheels, stamp = project["dependencies"], cache / "wheels", cache / "wheels.stamp"
     if not stamp.exists() or stamp.read_text() != repr(wanted):
         say(f"fetching wheels: {', '.join(wanted)}")
         shutil.rmtree(wheels, ignore_errors=True)
-        pip("download", "--dest", str(wheels), *TARGET, *wanted)
+        python = f"--python-version={PYTHONS[suite]}"
+        pip("download", "--dest", str(wheels), python, *TARGET, *wanted)
         stamp.write_text(repr(wanted))
     for old in wheels.glob("nodedevd-*.whl"):
         old.unlink()
@@ -79,10 +82,10 @@ def collect_wheels(cache: Path) -> None:
         pip("wheel", "--no-deps", "--wheel-dir", str(wheels), source)
 
 
-def build(cache: Path) -> None:
+def build(cache: Path, suite: str) -> None:
     """Build what is booted, unless it is there."""
     as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n", PRESERVED]
-    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache)])
+    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite])
     if done.returncode:
         raise Failed("no VM to test in", done.returncode)
 
@@ -132,14 +135,20 @@ def boot(cache: Path, run: Path, share: Path) -> int:
 
 
 def test(
-    cache: Path, keep: Path | None, arguments: Sequence[str], *, only_build: bool, quick: bool
+    cache: Path,
+    keep: Path | None,
+    arguments: Sequence[str],
+    *,
+    suite: str,
+    only_build: bool,
+    quick: bool,
 ) -> int:
     """Do everything, or only build the VM, and return the exit status."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
-        collect_wheels(cache)
-        build(cache)
+        collect_wheels(cache, suite)
+        build(cache, suite)
         if only_build:
             return 0
         run, share = Path(directory), Path(directory, "share")
@@ -172,7 +181,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    parser.add_argument("--cache", type=Path, default=caches / "nodedevd-vm", metavar="DIR")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="Where the VM is built.")
+    parser.add_argument(
+        "--suite",
+        choices=PYTHONS,
+        default="bookworm",
+        help="The guest's Debian. On trixie, run the tests of writes: -k test_writes",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
     parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
@@ -183,8 +198,15 @@ def main() -> int:
     )
     options, arguments = parser.parse_known_args()
     try:
-        cache = options.cache.resolve()
-        return test(cache, options.keep, arguments, only_build=options.build, quick=options.quick)
+        name = "nodedevd-vm" if options.suite == "bookworm" else f"nodedevd-vm-{options.suite}"
+        return test(
+            (options.cache or caches / name).resolve(),
+            options.keep,
+            arguments,
+            suite=options.suite,
+            only_build=options.build,
+            quick=options.quick,
+        )
     except Failed as failure:
         if options.optional and failure.status == UNAVAILABLE:
             print(f"\n{RULE}\nSKIPPED: nothing was tested on a real kernel. {failure}\n{RULE}\n")

@@ -16,7 +16,7 @@ import msgspec
 from nodedevd.errors import BudgetExceeded, TooManyClients
 from nodedevd.model.freshness import Freshness
 from nodedevd.server.account import Holding
-from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
+from nodedevd.server.conversation import ConnectedPeer, Conversation, ConversationFactory, Peer
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt.devices import NodeDevices
 from nodedevd.server.libvirt.protocol import (
@@ -28,7 +28,7 @@ from nodedevd.server.libvirt.protocol import (
     PacketDecoder,
     RpcError,
 )
-from nodedevd.server.libvirt.session import LibvirtSession, budget_error
+from nodedevd.server.libvirt.session import LibvirtSession, Writer, budget_error
 from nodedevd.server.reply_cache import ReplyCache
 from nodedevd.steps import Steps
 
@@ -68,14 +68,35 @@ class LibvirtConversations(ConversationFactory):
     """libvirt's remote protocol over the devices of a host."""
 
     def __init__(
-        self, devices: NodeDevices, freshness: Freshness, limits: LibvirtLimits | None = None
+        self,
+        devices: NodeDevices,
+        freshness: Freshness,
+        limits: LibvirtLimits | None = None,
+        writes: Writer | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            devices: The devices of the host.
+            freshness: Reads again what changes without an event.
+            limits: Those on each client.
+            writes: Answers calls that change the host, of clients that are a ConnectedPeer; by
+                default they are refused.
+        """
         super().__init__()
         self.devices = devices
         self.freshness = freshness
         self.limits = limits or LibvirtLimits()
+        self.writes = writes
+        self.read_only = False
         # By number: a snapshot as token would stay in memory.
         self.replies = ReplyCache(lambda: devices.store.snapshot.generation)
+
+    def for_readers(self) -> LibvirtConversations:
+        """Return the same protocol for clients that may only read."""
+        readers = LibvirtConversations(self.devices, self.freshness, self.limits, self.writes)
+        readers.replies, readers.read_only = self.replies, True
+        return readers
 
     def begin(
         self, peer: Peer, wake: Callable[[], None], holding: Holding | None = None
@@ -114,7 +135,13 @@ class LibvirtConversation(Conversation[bytes]):
         self._wake = wake
         self._decoder = PacketDecoder(shared.limits.packet_bytes)
         self._session = LibvirtSession(
-            shared.devices, shared.freshness, shared.replies, self._on_change, holding
+            shared.devices,
+            shared.freshness,
+            shared.replies,
+            self._on_change,
+            holding,
+            writes=shared.writes,
+            client=None if shared.read_only or not isinstance(peer, ConnectedPeer) else peer,
         )
         self._steps: Steps[bytes | Awaitable[bytes]] | None = None
         self._packet: Packet | None = None  # the call that is answered in steps

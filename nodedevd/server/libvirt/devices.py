@@ -33,6 +33,8 @@ _FORMS: Final = tuple(LIBVIRT_FORMS.values())
 _NESTED: Final = {word: 1 << bit for form in _FORMS for word, bit in form.nested_bits.items()}
 _BITS: Final = {form.type: 1 << form.bit for form in _FORMS} | _NESTED
 """VIR_CONNECT_LIST_NODE_DEVICES_CAP_…, by libvirt's words for capabilities."""
+CAPABILITIES: Final = frozenset(_BITS)
+"""libvirt's words for capabilities"""
 _PARTS: Final = {form.type for form in _FORMS if form.within_others} | _NESTED.keys()
 """Those words that stand for a part of a device."""
 PERSISTENT: Final = 1 << 28

@@ -9,10 +9,10 @@ packet below its limit and what was fed last.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.xdr import (
@@ -62,17 +62,25 @@ class ErrorCode(IntEnum):
     INTERNAL_ERROR = 1
     NO_SUPPORT = 3
     INVALID_ARG = 8
+    XML_ERROR = 27
+    OPERATION_DENIED = 29
+    PARSE_FAILED = 32
+    XML_DETAIL = 35
     RPC = 39
     AUTH_FAILED = 45
     NO_NODE_DEVICE = 53
     OPERATION_INVALID = 55
+    CONFIG_UNSUPPORTED = 67
     OPERATION_UNSUPPORTED = 84
+    ACCESS_DENIED = 88
+    XML_INVALID_SCHEMA = 92
 
 
 class ErrorDomain(IntEnum):
     """virErrorDomain: the part of libvirt that an error comes from."""
 
     NONE = 0
+    XML = 5
     RPC = 7
     DOMAIN = 20
     """also for connections"""
@@ -82,11 +90,15 @@ class ErrorDomain(IntEnum):
 class RpcError(Exception):
     """An error of a reply; clients show the message to people as it is."""
 
-    def __init__(self, code: ErrorCode, domain: ErrorDomain, message: str) -> None:
+    def __init__(
+        self, code: ErrorCode, domain: ErrorDomain, message: str, function: str | None = None
+    ) -> None:
+        """Prepare; `function` is libvirt's that has refused an argument."""
         super().__init__(code, domain, message)
         self.code = code
         self.domain = domain
         self.message = message
+        self.function = function
 
     def __str__(self) -> str:
         return self.message
@@ -227,7 +239,8 @@ _ERROR: Final = xdr.Structure(
 
 def encode_error(call: Header, error: RpcError) -> bytes:
     """Return the reply to a call that failed."""
-    payload = xdr.encode(_ERROR, _Error(error.code, error.domain, error.message))
+    fields = _Error(error.code, error.domain, error.message, str1=error.function)
+    payload = xdr.encode(_ERROR, fields)
     return encode_reply(call, payload, status=1)
 
 
@@ -277,6 +290,28 @@ class NameAndFlags(NamedTuple):
 
     name: str
     flags: int
+
+
+class XmlAndFlags(NamedTuple):
+    """remote_node_device_create_xml_args, remote_node_device_define_xml_args."""
+
+    xml: str
+    flags: int
+
+
+class NewXml(NamedTuple):
+    """remote_node_device_update_args."""
+
+    name: str
+    xml: str
+    flags: int
+
+
+class Autostart(NamedTuple):
+    """remote_node_device_set_autostart_args; any number but 0 is on."""
+
+    name: str
+    autostart: int
 
 
 class NameAndMaximum(NamedTuple):
@@ -395,6 +430,13 @@ NUM_OF_CAPS: Final = Procedure(116, "NODE_DEVICE_NUM_OF_CAPS", STRING, INT)
 LIST_CAPS: Final = Procedure(
     117, "NODE_DEVICE_LIST_CAPS", xdr.Structure(NameAndMaximum, STRING, INT), _NAMES
 )
+CREATE_XML: Final = Procedure(
+    123,
+    "NODE_DEVICE_CREATE_XML",
+    xdr.Structure(XmlAndFlags, STRING, UNSIGNED_INT),
+    STRING,
+)
+DESTROY: Final = Procedure(124, "NODE_DEVICE_DESTROY", STRING, VOID)
 IS_SECURE: Final = Procedure(149, "CONNECT_IS_SECURE", VOID, INT)
 GET_LIB_VERSION: Final = Procedure(157, "CONNECT_GET_LIB_VERSION", VOID, UNSIGNED_HYPER)
 LIST_ALL: Final = Procedure(
@@ -424,9 +466,44 @@ SET_IDENTITY: Final = Procedure(
     xdr.Structure(Identity, Array(_PARAMETER, _LIST_MAX), UNSIGNED_INT),
     VOID,
 )
+DEFINE_XML: Final = Procedure(
+    428,
+    "NODE_DEVICE_DEFINE_XML",
+    xdr.Structure(XmlAndFlags, STRING, UNSIGNED_INT),
+    STRING,
+)
+UNDEFINE: Final = Procedure(
+    429, "NODE_DEVICE_UNDEFINE", xdr.Structure(NameAndFlags, STRING, UNSIGNED_INT), VOID
+)
+CREATE: Final = Procedure(
+    430, "NODE_DEVICE_CREATE", xdr.Structure(NameAndFlags, STRING, UNSIGNED_INT), VOID
+)
 GET_AUTOSTART: Final = Procedure(433, "NODE_DEVICE_GET_AUTOSTART", STRING, INT)
+SET_AUTOSTART: Final = Procedure(
+    434, "NODE_DEVICE_SET_AUTOSTART", xdr.Structure(Autostart, STRING, INT), VOID
+)
 IS_PERSISTENT: Final = Procedure(435, "NODE_DEVICE_IS_PERSISTENT", STRING, INT)
 IS_ACTIVE: Final = Procedure(436, "NODE_DEVICE_IS_ACTIVE", STRING, INT)
+UPDATE: Final = Procedure(
+    447,
+    "NODE_DEVICE_UPDATE",
+    xdr.Structure(NewXml, STRING, STRING, UNSIGNED_INT),
+    VOID,
+)
+
+WRITES: Final[Mapping[int, tuple[Procedure[Any, Any], str]]] = {
+    procedure.number: (procedure, function)
+    for procedure, function in (
+        (CREATE_XML, "virNodeDeviceCreateXML"),
+        (DESTROY, "virNodeDeviceDestroy"),
+        (DEFINE_XML, "virNodeDeviceDefineXML"),
+        (UNDEFINE, "virNodeDeviceUndefine"),
+        (CREATE, "virNodeDeviceCreate"),
+        (SET_AUTOSTART, "virNodeDeviceSetAutostart"),
+        (UPDATE, "virNodeDeviceUpdate"),
+    )
+}
+"""The procedures that change a host, by number, with the function of libvirt's library."""
 
 EVENT_LIFECYCLE: Final = Procedure(
     376,
@@ -453,19 +530,13 @@ def encode_event(event: Procedure[A, None], arguments: A) -> bytes:
 
 REFUSED: Final[dict[int, tuple[str, ErrorCode, ErrorDomain]]] = {
     **{
-        number: (name, ErrorCode.OPERATION_UNSUPPORTED, ErrorDomain.NODEDEV)
+        # As libvirt's own daemon for node devices: a hypervisor's daemon does this.
+        number: (name, ErrorCode.NO_SUPPORT, ErrorDomain.NODEDEV)
         for number, name in (
-            (118, "NODE_DEVICE_DETTACH"),
-            (119, "NODE_DEVICE_RE_ATTACH"),
-            (120, "NODE_DEVICE_RESET"),
-            (123, "NODE_DEVICE_CREATE_XML"),
-            (124, "NODE_DEVICE_DESTROY"),
-            (301, "NODE_DEVICE_DETACH_FLAGS"),
-            (428, "NODE_DEVICE_DEFINE_XML"),
-            (429, "NODE_DEVICE_UNDEFINE"),
-            (430, "NODE_DEVICE_CREATE"),
-            (434, "NODE_DEVICE_SET_AUTOSTART"),
-            (447, "NODE_DEVICE_UPDATE"),
+            (118, "virNodeDeviceDettach"),
+            (119, "virNodeDeviceReAttach"),
+            (120, "virNodeDeviceReset"),
+            (301, "virNodeDeviceDetachFlags"),
         )
     },
     **{

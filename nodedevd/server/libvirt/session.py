@@ -1,16 +1,13 @@
-"""LibvirtSession: what a client has opened and registered for, and the answers to its calls.
-
-A client can change nothing, so the read-only socket differs from the other only in its path.
-"""
+"""LibvirtSession: what a client has opened and registered for, and the answers to its calls."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from nodedevd import __version__
@@ -18,7 +15,9 @@ from nodedevd.errors import BudgetExceeded, NoSuchDevice
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.server.account import Holding
+from nodedevd.server.conversation import ConnectedPeer
 from nodedevd.server.libvirt import protocol as remote
+from nodedevd.server.libvirt import write_errors as errors
 from nodedevd.server.libvirt import xdr
 from nodedevd.server.libvirt.devices import (
     EVENT_LIFECYCLE,
@@ -39,6 +38,7 @@ from nodedevd.server.libvirt.protocol import (
     RpcError,
 )
 from nodedevd.server.libvirt.registrations import Wanted
+from nodedevd.server.libvirt.write_errors import QUOTED
 from nodedevd.server.libvirt.xdr import XdrError
 from nodedevd.server.reply_cache import Cacheable, ReplyCache
 from nodedevd.steps import Steps, finish
@@ -59,8 +59,8 @@ _REGISTRATION_BYTES: Final = 512
 """Memory that a registration takes besides its name."""
 REGISTRATIONS_MAX: Final = 1024
 """of one client; libvirt's library makes one for each event and device that it is asked for"""
+_READ_ONLY: Final = 1  # VIR_CONNECT_RO
 _INACTIVE_XML: Final = 1  # VIR_NODE_DEVICE_XML_INACTIVE
-_QUOTED: Final = 256  # characters of a client's text in an error message
 
 _log: Final = logging.getLogger(__name__)
 
@@ -87,6 +87,21 @@ class _Later(NamedTuple):
     make: Callable[[], Any]
 
 
+class _Awaited(NamedTuple):
+    """A result that something has to be done for; a function, for the same reason."""
+
+    begin: Callable[[], Awaitable[Any]]
+
+
+class Writer(Protocol):
+    """Answers the calls that change the host."""
+
+    async def answer(
+        self, procedure: Procedure[Any, Any], client: ConnectedPeer, arguments: Any
+    ) -> Any:
+        """Return the result of one of `protocol.WRITES`. Raises RpcError, NoSuchDevice."""
+
+
 class _Handler(NamedTuple):
     """A procedure and the function that answers it."""
 
@@ -102,7 +117,9 @@ class LibvirtSession:
     """The state of one client.
 
     `replies` are those to GET_XML_DESC, by the payload of the call. `wake` is called after each
-    change that causes an event that the client is registered for.
+    change that causes an event that the client is registered for. `writes` answers calls that
+    change the host, None if nothing does, and `client` is the one that calls, None if it may only
+    read.
 
     Attributes:
         ended: whether the client has called CLOSE: nothing that follows is a call.
@@ -116,8 +133,15 @@ class LibvirtSession:
         replies: ReplyCache,
         wake: Callable[[], None],
         holding: Holding | None = None,
+        *,
+        writes: Writer | None = None,
+        client: ConnectedPeer | None = None,
     ) -> None:
         self._holding = holding or Holding()
+        self._writes = writes
+        self._client = client
+        self._speaks_for_others = False
+        self._changes_bytes = 0
         self.ended = False
         self.keepalive = False
         self._devices = devices
@@ -135,6 +159,8 @@ class LibvirtSession:
         self._handlers: dict[int, _Handler] = {}
         self._serve_connection()
         self._serve_devices()
+        if writes is not None:
+            self._serve_writes(writes)
 
     # -- packets -----------------------------------------------------------------------
 
@@ -199,6 +225,7 @@ class LibvirtSession:
         self._callbacks.clear()
         self._pending.clear()
         self._generation = None
+        self._changes_bytes = 0  # the connection gives back what is held
         # These refer to this object: without them, it is freed at once.
         self._handlers.clear()
         self._wake = _nobody
@@ -249,6 +276,8 @@ class LibvirtSession:
             return _answer_in_steps(header, handler.procedure, result)
         if isinstance(result, _Later):
             return _answer_later(header, handler.procedure, result)
+        if isinstance(result, _Awaited):
+            return _answer_awaited(header, handler.procedure, result)
         return remote.encode_reply(header, _encoded(handler.procedure, result))
 
     def _find(self, header: Header) -> _Handler:
@@ -258,6 +287,8 @@ class LibvirtSession:
             raise _protocol_error(f"Unexpected message type {header.type}")
         if header.status != 0:
             raise _protocol_error(f"Unexpected message status {header.status}")
+        if header.procedure in remote.WRITES:
+            self._check_may_write(*remote.WRITES[header.procedure])
         handler = self._handlers.get(header.procedure)
         if handler is not None:
             return handler
@@ -270,7 +301,7 @@ class LibvirtSession:
     def _serve(
         self,
         procedure: Procedure[A, R],
-        handle: Callable[[A], R | _Later | Cacheable[R] | Steps[Any]],
+        handle: Callable[[A], R | _Later | _Awaited | Cacheable[R] | Steps[Any]],
         *,
         before_open: bool = False,
         cacheable: bool = False,
@@ -291,8 +322,7 @@ class LibvirtSession:
         self._serve(remote.GET_URI, lambda _: self._uri or DEFAULT_URI)
         self._serve(remote.GET_HOSTNAME, lambda _: os.uname().nodename)
         self._serve(remote.IS_SECURE, lambda _: 1)  # nobody can listen in on a Unix socket
-        # The identity makes no difference: all clients have the same rights.
-        self._serve(remote.SET_IDENTITY, lambda identity: _no_flags(identity.flags))
+        self._serve(remote.SET_IDENTITY, self._set_identity)
         # A client sees the daemon's end by the end of its connection.
         self._serve(remote.REGISTER_CLOSE_CALLBACK, lambda _: None)
         self._serve(remote.UNREGISTER_CLOSE_CALLBACK, lambda _: None)
@@ -304,7 +334,7 @@ class LibvirtSession:
         return int(feature in FEATURES)
 
     def _open(self, call: remote.Open) -> None:
-        # Flags are ignored: clients send some that concern only themselves.
+        # Other flags are ignored: clients send some that concern only themselves.
         if self._uri is not None:
             raise RpcError(
                 ErrorCode.INTERNAL_ERROR, ErrorDomain.RPC, "internal error: already open"
@@ -314,12 +344,19 @@ class LibvirtSession:
             raise RpcError(
                 ErrorCode.INTERNAL_ERROR,
                 ErrorDomain.NONE,
-                f"internal error: unexpected URI '{uri[:_QUOTED]}', try {DEFAULT_URI}",
+                f"internal error: unexpected URI '{uri[:QUOTED]}', try {DEFAULT_URI}",
             )
         uri_bytes = len(uri.encode())
         if uri_bytes > URI_BYTES_MAX:
             raise _protocol_error(f"URI too long: {uri_bytes} bytes, the limit is {URI_BYTES_MAX}")
         self._uri = uri
+        if call.flags & _READ_ONLY:
+            self._client = None
+
+    def _set_identity(self, identity: remote.Identity) -> None:
+        # For reading it makes no difference: all clients have the same rights.
+        _no_flags(identity.flags)
+        self._speaks_for_others = True
 
     def _close(self, _: None) -> None:
         self.ended = True
@@ -379,6 +416,54 @@ class LibvirtSession:
         except BudgetExceeded as error:
             raise budget_error(error) from error
         self._names_bytes = names_bytes
+
+    # -- changes -----------------------------------------------------------------------
+
+    def _serve_writes(self, writes: Writer) -> None:
+        for procedure, _ in remote.WRITES.values():
+            self._serve(procedure, partial(self._write, writes, procedure))
+
+    def _write(self, writes: Writer, procedure: Procedure[Any, Any], arguments: Any) -> _Awaited:
+        assert self._client is not None, "as _check_may_write has found"
+        size = sum(len(one.encode()) for one in _texts(arguments))
+        self._hold_changes(size)
+        return _Awaited(partial(self._change, writes, procedure, self._client, arguments, size))
+
+    async def _change(
+        self,
+        writes: Writer,
+        procedure: Procedure[Any, Any],
+        client: ConnectedPeer,
+        arguments: Any,
+        size: int,
+    ) -> Any:
+        try:
+            return await writes.answer(procedure, client, arguments)
+        finally:
+            self._hold_changes(-min(size, self._changes_bytes))
+
+    def _hold_changes(self, size: int) -> None:
+        """Count the arguments of changes that are under way. Raises RpcError."""
+        try:
+            self._holding.set("changes", self._changes_bytes + size)
+        except BudgetExceeded as error:
+            raise budget_error(error) from error
+        self._changes_bytes += size
+
+    def _check_may_write(self, procedure: Procedure[Any, Any], function: str) -> None:
+        """Raise RpcError if this client can change nothing, before its arguments are decoded."""
+        if self._writes is None:
+            raise errors.unsupported_operation(
+                "nodedevd changes nothing for libvirt's clients without --libvirt-writes:"
+                f" {procedure.name}"
+            )
+        if self._client is None:
+            raise errors.read_only(function)
+        if self._speaks_for_others:
+            # It would be done with the rights of that daemon, which is root.
+            raise errors.denied(
+                "another daemon asks for its client; connect to this socket to change devices"
+            )
 
     # -- node devices ------------------------------------------------------------------
 
@@ -458,6 +543,12 @@ class LibvirtSession:
         return _cut(self._devices.capabilities(device), call.maxnames)
 
 
+def _texts(arguments: Any) -> Iterator[str]:
+    """Return the texts of a call that changes something."""
+    fields = arguments if isinstance(arguments, tuple) else (arguments,)
+    return (one for one in fields if isinstance(one, str))
+
+
 def _nobody() -> None:
     """Wake nobody: the connection is closed."""
 
@@ -482,11 +573,7 @@ def _failed(call: Header, error: Exception) -> bytes:
         case RpcError():
             pass
         case NoSuchDevice(name=name):
-            error = RpcError(
-                ErrorCode.NO_NODE_DEVICE,
-                ErrorDomain.NODEDEV,
-                f"Node device not found: no node device with matching name '{name[:_QUOTED]}'",
-            )
+            error = errors.no_device(name)
         case _:
             _log.error("a call failed", exc_info=error)
             error = RpcError(
@@ -519,6 +606,13 @@ async def _answer_later(call: Header, procedure: Procedure[Any, Any], later: _La
         return _failed(call, error)
 
 
+async def _answer_awaited(call: Header, procedure: Procedure[Any, Any], awaited: _Awaited) -> bytes:
+    try:
+        return _succeeded(call, procedure, await awaited.begin())
+    except Exception as error:
+        return _failed(call, error)
+
+
 def budget_error(error: BudgetExceeded) -> RpcError:
     """Return the error for a call that needs more memory than its user's clients may hold."""
     return _protocol_error(str(error))
@@ -532,10 +626,8 @@ def _refusal(name: str, code: ErrorCode, domain: ErrorDomain) -> RpcError:
     match code:
         case ErrorCode.NO_SUPPORT:
             reason = "this function is not supported by the connection driver"
-        case ErrorCode.AUTH_FAILED:
-            reason = "authentication failed: no authentication is needed"
         case _:
-            reason = "Operation not supported: nodedevd shows devices and changes none"
+            reason = "authentication failed: no authentication is needed"
     return RpcError(code, domain, f"{reason}: {name}")
 
 

@@ -12,6 +12,7 @@ from tests.fuzz.targets import (
     host_files,
     libvirt,
     libvirt_codec,
+    mdev_document,
     mdevctl,
     names,
     netlink,
@@ -49,5 +50,6 @@ TARGETS: Mapping[str, Target] = {
         uevents,
         requests,
         hook,
+        mdev_document,
     )
 }

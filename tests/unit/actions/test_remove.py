@@ -110,10 +110,22 @@ def test_vgpu_of_another_origin_is_refused(host: Host, index: int, origin: Origi
     """Also if the owner is the same."""
     subject = list(host.records)[index]
     host.made_by(subject, origin)
+    if subject == UUID:
+        host.kernel.tree.definition("mtty", UUID, "mtty-1")
     with pytest.raises(MadeByOther) as refused:
         host.remove(subject, owner="nova")
     assert refused.value.origin == origin
     assert host.remove(subject, owner="nova", force=True).steps
+
+
+def test_mdev_that_was_started_from_a_definition_is_removed_when_that_has_gone(host: Host) -> None:
+    """`stop` cannot any more; its owner is the same."""
+    host.made_by(UUID, "definition")
+    with pytest.raises(NotPossible):
+        host.stop(UUID, owner="nova")
+    assert host.remove(UUID, owner="nova").steps
+    with pytest.raises(OwnedByOther):
+        host.remove(UUID)
 
 
 @pytest.mark.parametrize("index", [0, 1])

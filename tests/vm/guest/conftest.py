@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import libvirt
 import pytest
@@ -21,7 +19,6 @@ MODULES = (
     "zram",
     "null_blk",
 )
-DRIVERS = Path("/run/libvirt-drivers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,24 +45,9 @@ def devices() -> None:
 @pytest.fixture(scope="session")
 def libvirtd(devices: None) -> vm.Libvirt:
     """Start libvirt's own daemon, and connect."""
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop() -> None:
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
-    threading.Thread(target=loop, daemon=True).start()
     libvirt.registerErrorHandler(lambda *_: None, None)
-    # Its node device driver alone: the others want users and programs that are not here.
-    DRIVERS.mkdir()
-    driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_nodedev.so"))
-    (DRIVERS / driver.name).symlink_to(driver)
-    words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
-    vm.run("systemd-run", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
-    connection = vm.Libvirt(vm.LIBVIRTD)
-    vm.until(lambda: vm.parent_name("mtty") in connection.names(), "for libvirtd to find devices")
-    connection.fence()
-    return connection
+    vm.start_libvirtd()
+    return vm.Libvirt(vm.LIBVIRTD).complete()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import re
@@ -180,7 +181,7 @@ def kernel_available(sample: str) -> dict[str, int | None]:
 # -- nodedevd ---------------------------------------------------------------------------
 
 FENCE = "net_fence0_52_54_00_00_00_ff"
-FENCES = ("fence0", "fence1")
+FENCES = ("fence0", "fence1", "fence2")
 """interfaces that come and go: changes are reported in order, so all before are reported by then"""
 
 
@@ -259,6 +260,32 @@ def assert_true() -> None:
 # -- libvirt ----------------------------------------------------------------------------
 
 
+DRIVERS = Path("/run/libvirt-drivers")
+
+
+def start_libvirtd() -> None:
+    """Start libvirt's own daemon, which has not to be running."""
+    # Its node device driver alone: the others want users and programs that are not here.
+    DRIVERS.mkdir(exist_ok=True)
+    driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_nodedev.so"))
+    if not (DRIVERS / driver.name).exists():
+        (DRIVERS / driver.name).symlink_to(driver)
+    words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
+    run("systemd-run", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+
+
+@functools.cache
+def run_event_loop() -> None:
+    """Have a thread take events for all connections that are opened from now on."""
+    libvirt.virEventRegisterDefaultImpl()
+
+    def loop() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
 WORDS = {
     libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created",
     libvirt.VIR_NODE_DEVICE_EVENT_DELETED: "deleted",
@@ -275,9 +302,15 @@ class Libvirt:
     """
 
     def __init__(self, uri: str) -> None:
-        self.connection = libvirt.open(uri)
         self.events: list[tuple[str, str, float]] = []
+        self._uri = uri
         self._condition = threading.Condition()
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect, also once more to a daemon that was started again."""
+        run_event_loop()
+        self.connection = libvirt.open(self._uri)
         self.connection.nodeDeviceEventRegisterAny(
             None, libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE, self._on_event, None
         )
@@ -286,6 +319,12 @@ class Libvirt:
         with self._condition:
             self.events.append((WORDS[event], device.name(), time.monotonic()))
             self._condition.notify_all()
+
+    def complete(self) -> Libvirt:
+        """Wait until the daemon shows the devices of the host."""
+        until(lambda: parent_name("mtty") in self.names(), "for libvirtd to find devices")
+        self.fence()
+        return self
 
     def wait(self, event: str, name: str, since: int = 0) -> float:
         """Return when an event was told that may still be to come, after the first so many."""

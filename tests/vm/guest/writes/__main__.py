@@ -1,0 +1,37 @@
+"""Plays the script on a daemon by a client, and keeps what came of it, in any VM.
+
+Example: python3 -m tests.vm.guest.writes virsh libvirtd nodedev:///system?socket=… /tmp/out
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from tests.vm.guest.writes.calls import CLIENTS
+from tests.vm.guest.writes.play import Player
+from tests.vm.guest.writes.records import keep
+from tests.vm.guest.writes.script import SECTIONS
+
+
+def main(client: str, daemon: str, uri: str, out: str, *sections: str) -> int:
+    """Play by a client, each section though one before has failed."""
+    status = 0
+    player = Player(uri, CLIENTS[client](uri), lambda text: print(text, flush=True))
+    for section in SECTIONS:
+        if sections and section.__name__ not in sections:
+            continue
+        print(f"== {daemon} {client} {section.__name__}", flush=True)
+        try:
+            section(player)
+        except Exception:
+            traceback.print_exc()
+            status = 1
+        keep(player.noted, Path(out, f"{daemon}-{client}.json"))
+    player.close()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
