@@ -69,6 +69,7 @@ def main() -> None:
         failures = _run(operation)
     except OutOfTime:
         failures = [f"not done after {seconds} s, given up; see `nodedevctl control`"]
+    signal.setitimer(signal.ITIMER_REAL, 0)
     if failures:
         _fail(name, operation, failures)
 
