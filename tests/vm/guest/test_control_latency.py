@@ -13,7 +13,7 @@ from tests.vm.guest import control, vm
 
 ROUNDS = 20
 
-pytestmark = pytest.mark.usefixtures("no_mdevs")
+pytestmark = [pytest.mark.usefixtures("no_mdevs"), pytest.mark.exhaustive]
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -32,8 +32,11 @@ pytestmark = pytest.mark.usefixtures("no_mdevs")
 
 @pytest.fixture(scope="module")
 def service(devices: None) -> Iterator[Control]:
-    """Ask the service as root; its limit for a driver is short."""
-    with control.configured("[limits]\nwrite_seconds = 5\n"), control.enabled() as client:
+    """Ask the service as root; its limits are short."""
+    with (
+        control.configured("[limits]\nwrite_seconds = 5\nlock_seconds = 5\n"),
+        control.enabled() as client,
+    ):
         yield client
 
 

@@ -35,7 +35,10 @@ def service(devices: None) -> Iterator[Control]:
     vm.run("modprobe", "vfio-pci")
     vm.write(CARD / "sriov_drivers_autoprobe", "0")
     try:
-        with control.configured("[limits]\nwrite_seconds = 3\n"), control.enabled() as client:
+        with (
+            control.configured("[limits]\nwrite_seconds = 3\nlock_seconds = 3\n"),
+            control.enabled() as client,
+        ):
             yield client
     finally:
         vm.write(CARD / "sriov_drivers_autoprobe", "1")

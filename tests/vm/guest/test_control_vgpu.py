@@ -39,8 +39,11 @@ def card() -> Iterator[list[Function]]:
 
 @pytest.fixture(scope="module")
 def service(card: list[Function]) -> Iterator[Control]:
-    """Ask the service as root; its limit for a driver is short."""
-    with control.configured("[limits]\nwrite_seconds = 3\n"), control.enabled() as client:
+    """Ask the service as root; its limits are short."""
+    with (
+        control.configured("[limits]\nwrite_seconds = 3\nlock_seconds = 3\n"),
+        control.enabled() as client,
+    ):
         yield client
 
 
