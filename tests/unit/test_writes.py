@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.running import REPOSITORY
 from tests.vm.guest.writes.compare import compare
 from tests.vm.guest.writes.differences import DIFFERENCES
 from tests.vm.guest.writes.lives import Life, Outcome, Span, judge
 from tests.vm.guest.writes.records import Answer, Noted
 
+DOCUMENT = REPOSITORY / "docs/libvirt-clients.md"
 UUID, RANDOM = "83b8f4f2-509f-382f-3c1e-e6bfe0fa0001", "00112233-4455-6677-8899-aabbccddee0{}"
 DONE, REFUSED = Answer(0, "", ""), Answer(1, "", "error: refused")
 
@@ -52,6 +54,12 @@ def test_chosen_uuids_are_compared() -> None:
     """Those of the script are no other's."""
     ours, theirs = noted(active=[f"+{UUID}"]), noted(active=[f"+{UUID[:-1]}2"])
     assert len(compare([theirs], [ours], DIFFERENCES).unexplained) == 1
+
+
+@pytest.mark.parametrize("row", {one.row for one in DIFFERENCES})
+def test_difference_is_documented(row: str) -> None:
+    """It is a row of the table."""
+    assert f"\n| {row}" in DOCUMENT.read_text()
 
 
 def listed(begun: float, ended: float, *lives: Life) -> tuple[None, Span]:

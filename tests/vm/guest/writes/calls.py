@@ -122,11 +122,11 @@ class Binding:
         try:
             return Answer(0, self._result(connection, call), "")
         except libvirt.libvirtError as error:
-            words = (
+            numbers = (
                 *(error.get_error_code(), error.get_error_domain(), error.get_error_level()),
-                *(error.get_int1(), error.get_int2(), error.get_error_message()),
+                *(error.get_int1(), error.get_int2()),
             )
-            return Answer(1, "", repr(words))
+            return Answer(1, "", f"{' '.join(map(str, numbers))} {error.get_error_message()}")
 
     def _result(self, connection: Any, call: Call) -> str:
         if call.verb == "list":
