@@ -120,7 +120,7 @@ def carry_out(context: Context, action: Action, **fields: object) -> Outcome:
 def _request(action: Action, fields: dict[str, object]) -> Request:
     from nodedevd.actions import requests  # most commands ask for no change
 
-    [kind] = [one for one in requests.Request.__subclasses__() if one.action == action]
+    [kind] = [one for one in requests.REQUESTS.values() if one.action == action]
     try:
         return msgspec.convert(fields, kind)
     except InvalidParameter as error:

@@ -692,7 +692,7 @@ def test_python_uses_the_old_calls(card: Served) -> None:
     assert told[4] == "nodedev"
     assert told[6:11] == [os.uname().nodename, VERSION, 1, LIBVIRT_VERSION, 1]
     unsupported, domain_of_connection = [84, 22], 20
-    assert told[11:15] == [[53, 22], unsupported, unsupported, [8, 22]]
+    assert told[11:15] == [[53, 22], unsupported, [3, 22], [8, 22]]
     assert told[15:17] == [unsupported, [3, domain_of_connection]]
     assert told[17][0] == 3
 

@@ -12,6 +12,7 @@ from nodedevd.descriptors import (
     LIMIT_AT_MOST,
     LOOKS,
     RESERVED,
+    WRITES,
     raise_limit,
     share_out,
 )
@@ -55,6 +56,13 @@ def test_clients_get_what_is_held_back_for_nothing_else(limit: int) -> None:
 def test_limit_of_the_unit_is_enough_for_all() -> None:
     """LimitNOFILE= in the unit."""
     assert share_out(8192).clients == CLIENTS_AT_MOST
+
+
+def test_changes_of_clients_have_descriptors_of_their_own() -> None:
+    """Those of the connections to the control service; the unit's limit is enough for both."""
+    plain, writing = share_out(1024, already_open=12), share_out(1024, already_open=12, writes=True)
+    assert plain.clients - writing.clients == WRITES
+    assert share_out(4096, writes=True).clients == CLIENTS_AT_MOST
 
 
 def test_no_client_is_left_below_a_limit_that_is_too_small() -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
-from nodedevd.server.conversation import Peer
+import msgspec
+
+from nodedevd.actions.answers import Outcome
+from nodedevd.actions.requests import REQUESTS, Request
+from nodedevd.errors import InvalidParameter, NoRoom
+from nodedevd.server.conversation import ConnectedPeer, Peer
 from nodedevd.server.encodings import Encodings
 from nodedevd.server.libvirt import protocol as remote
 from nodedevd.server.libvirt import xdr
@@ -25,13 +32,15 @@ from nodedevd.server.libvirt.protocol import (
     PacketDecoder,
     Procedure,
 )
+from nodedevd.server.libvirt.waiting import Places
+from nodedevd.server.libvirt.writes import Writes
 from tests.fuzz.target import Cutter, Target
 from tests.fuzz.targets.libvirt_codec import PROCEDURES
 from tests.fuzz.targets.served import CARD, MDEV, Fresh, give_result, new_store, publish_change
 from tests.support.libvirt_peer import failure
 
 LIMIT = 1024
-_NUMBERS = [one.number for one in PROCEDURES] + [1, 1, 374, 374, *remote.REFUSED]
+_NUMBERS = [one.number for one in PROCEDURES] + [1, 1, 374, 374, *remote.REFUSED, *remote.WRITES]
 _BY_NUMBER: dict[int, Procedure[Any, Any]] = {one.number: one for one in PROCEDURES}
 _CODES = set(ErrorCode)
 _DOMAINS = set(ErrorDomain)
@@ -39,7 +48,33 @@ _EVERYTHING = 64 * 1024
 """More than any reply about the whole host."""
 _STORE = new_store()
 _LIMITS = LibvirtLimits(packet_bytes=LIMIT)
-_PROTOCOL = LibvirtConversations(NodeDevices(Encodings(_STORE)), Fresh(), _LIMITS)
+
+
+class _Full:
+    """A control service that lets everybody ask, and has no room for anything."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def authorise(self, method: str) -> None:
+        """Return."""
+        assert method in REQUESTS
+
+    async def act(self, request: Request) -> Outcome:
+        """Refuse a request, which is one that could be sent."""
+        encoded = msgspec.json.encode(request)
+        with suppress(ValueError, InvalidParameter):
+            assert msgspec.json.decode(encoded, type=type(request)) == request
+        raise NoRoom("x", "no card has room")
+
+
+_DEVICES = NodeDevices(Encodings(_STORE))
+_WRITES = Writes(_DEVICES, lambda client: _Full(), Places())
+_PROTOCOL = LibvirtConversations(_DEVICES, Fresh(), _LIMITS, writes=_WRITES)
+_WRITER = ConnectedPeer(1, 1, socket.socket(socket.AF_UNIX))
 _OPEN = xdr.encode(remote.OPEN.arguments, remote.Open("nodedev:///system", 0))
 _LAST = 0x7FFFFFFF
 """the serial of the last call"""
@@ -49,7 +84,8 @@ def check(data: bytes) -> None:
     """Every call gets one reply, with declared errors only, and the next one is answered.
 
     The first byte decides: whether the rest is a stream of bytes or calls in short; in which
-    pieces it arrives; whether the client has opened; and whether the host changes in between.
+    pieces it arrives; whether the client has opened; whether the host changes in between; and
+    whether the client may have it changed.
     """
     cutter = Cutter(data)
     mode = cutter.byte()
@@ -57,7 +93,8 @@ def check(data: bytes) -> None:
     if mode & 8:
         stream = remote.encode_packet(_call(remote.OPEN.number, 0), _OPEN) + stream
     size = (7, 64, 400, 1 << 20)[mode >> 1 & 3]
-    conversation = _PROTOCOL.begin(Peer(pid=1, uid=1), lambda: None)
+    peer = _WRITER if mode & 32 else Peer(pid=1, uid=1)
+    conversation = _PROTOCOL.begin(peer, lambda: None)
     try:
         _converse(conversation, stream, size, changes=bool(mode & 16))
     finally:
@@ -174,9 +211,13 @@ TARGET = Target(
         "nodedevd/server/libvirt/devices.py",
         "nodedevd/server/libvirt/protocol.py",
         "nodedevd/server/libvirt/xdr.py",
+        "nodedevd/server/libvirt/writes.py",
+        "nodedevd/server/libvirt/write_errors.py",
     ),
     words=(
         *(remote.encode_packet(_call(number, 1)) for number in (66, 1, 2, 113, 114, 285, 374)),
+        *(remote.encode_packet(_call(number, 1)) for number in remote.WRITES),
+        _text(f"<device><name/><parent>{CARD}</parent><capability type='mdev'><type id='x'/>"),
         remote.encode_keepalive(remote.PING),
         _OPEN,
         _text(CARD),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.actions.requests import Request
+from nodedevd.actions.requests import REQUESTS
 from nodedevd.cli.main import main
 from nodedevd.client import Control
 from nodedevd.errors import NoControl
@@ -67,7 +67,7 @@ def as_nobody(command: str, errors: Path) -> int:
 
 def test_every_write_is_refused_with_the_line_that_enables_it(tmp_path: Path) -> None:
     """By the client of each method and by each command; nothing on the host changes."""
-    assert {one.action for one in Request.__subclasses__()} == COMMANDS.keys()
+    assert {one.action for one in REQUESTS.values()} == COMMANDS.keys()
     one = vm.new_uuid()
     vm.create("mtty", one)
     vm.run("mdevctl", "define", "-u", one)
