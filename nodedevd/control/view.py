@@ -7,20 +7,24 @@ and may be called from several threads.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal
 
 from nodedevd.actions.plan import Expected
 from nodedevd.client import Client
+from nodedevd.client.errors import TimedOut
 from nodedevd.control.generations import Generations
 from nodedevd.control.mirror import Mirror
 from nodedevd.control.newest import with_newest_values
 from nodedevd.control.scans import Scans
 from nodedevd.errors import NoDaemon, NodedevError, NoSuchDevice
 from nodedevd.host.faults import Fault
+from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.snapshot import Snapshot
@@ -29,6 +33,8 @@ _log: Final = logging.getLogger(__name__)
 
 DAEMON_SECONDS: Final = 10.0
 """How long the daemon may take to answer; after that the host is scanned."""
+EVENT_SECONDS: Final = 5.0
+"""How long the daemon may take to hear of an mdev; after that the host is scanned."""
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 _SCAN_SECONDS: Final = 5.0
@@ -80,7 +86,7 @@ class View:
         try:
             mirror = self._followed()
             if mirror is not None:
-                snapshot = self._with_errors(mirror.caught_up(DAEMON_SECONDS))
+                snapshot = self._with_errors(self._caught_up(mirror))
                 newest, hanging = with_newest_values(self._root, snapshot, self._hanging)
                 self._hanging |= hanging
                 self.source = "daemon"
@@ -176,6 +182,33 @@ class View:
             with suppress(NoSuchDevice):  # it has gone meanwhile
                 client.snapshot(names=names)
         return bool(names)
+
+    def _caught_up(self, mirror: Mirror) -> Snapshot:
+        """Return the daemon's tree of this moment, with the mdevs that the kernel has.
+
+        The kernel's events reach the daemon through udevd, which can be busy: an mdev that is gone
+        by now must not count as one that runs. Raises TimedOut, and what else a client raises.
+        """
+        until = time.monotonic() + EVENT_SECONDS
+        snapshot = mirror.caught_up(DAEMON_SECONDS)
+        while not self._has_mdevs_of_kernel(snapshot):
+            if time.monotonic() >= until:
+                raise TimedOut("the daemon to hear of an mdev", EVENT_SECONDS)
+            mirror.wait(partial(self._is_other, mirror, snapshot.generation), _ASK_SECONDS)
+            snapshot = mirror.snapshot or snapshot
+        return snapshot
+
+    def _has_mdevs_of_kernel(self, snapshot: Snapshot) -> bool:
+        """Return whether all mdevs of the tree exist, and all that the kernel lists are in it."""
+        root = self._root.rstrip("/")
+        mdevs = [one for one in snapshot.select(["mdev_child"]) if one.active]
+        try:
+            listed = os.listdir(f"{root}{MDEV_DEVICES}")
+        except FileNotFoundError:
+            listed = []
+        return {one.sysname for one in mdevs}.issuperset(listed) and all(
+            os.path.lexists(f"{root}{one.path}") for one in mdevs
+        )
 
     def _with_errors(self, snapshot: Snapshot) -> Snapshot:
         """Return a tree with what the daemon could not list: devices may be missing."""

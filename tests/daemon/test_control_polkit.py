@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,16 +51,20 @@ class Authority:
         self.answer: Callable[[str], bool] = lambda action: True
         self._bus = bus
         bus.send_and_get_reply(message_bus.RequestName("org.freedesktop.PolicyKit1"))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for it to notice that its bus has ended."""
+        self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
 
     def _serve(self) -> None:
-        while True:
-            try:
+        with suppress(OSError, ValueError):  # the bus has ended
+            while True:
                 message = self._bus.receive()
-            except (OSError, ValueError):  # the bus has ended
-                return
-            if message.header.message_type is MessageType.method_call:
-                self._bus.send(self._reply(message))
+                if message.header.message_type is MessageType.method_call:
+                    self._bus.send(self._reply(message))
 
     def _reply(self, message: Message) -> Message:
         assert message.header.fields[HeaderFields.member] == "CheckAuthorization"
@@ -88,7 +92,10 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Autho
         assert bus.stdout.readline()
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={path}")
         with open_dbus_connection("SYSTEM") as connection:
-            yield Authority(connection)
+            authority = Authority(connection)
+            yield authority
+            bus.terminate()
+            authority.join()
     finally:
         bus.terminate()
         bus.communicate(timeout=PATIENCE_SECONDS)

@@ -12,6 +12,7 @@ import pytest
 
 from nodedevd.actions.plan import Expected
 from nodedevd.client import Client
+from nodedevd.control import view as view_module
 from nodedevd.control.view import View
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.snapshot import Snapshot
@@ -43,6 +44,10 @@ class Host:
     def create(self) -> None:
         """Create an mdev."""
         self.kernel.write(f"{self.parent}/mdev_supported_types/mtty-1/create", UUID)
+
+    def remove(self) -> None:
+        """Remove it."""
+        self.kernel.write(f"{self.parent}/{UUID}/remove", "1")
 
 
 @pytest.fixture
@@ -83,10 +88,46 @@ def test_tree_is_the_daemons_with_the_counts_of_now(host: Host, daemon: Running)
         assert snapshot.generation == devices.generation
         assert list(snapshot) == list(devices.devices)
         assert types_of(snapshot, host.parent)["mtty-2"] == 12
-        host.create()
-        newest = view.snapshot()
-        assert newest.find(UUID) is None  # the daemon has not heard of it
-        assert types_of(newest, host.parent)["mtty-2"] == 11
+        host.kernel.tree.file(
+            f"{host.parent}/mdev_supported_types/mtty-2/available_instances", "11\n"
+        )
+        assert types_of(view.snapshot(), host.parent)["mtty-2"] == 11
+        assert view.source == "daemon"
+
+
+def test_daemon_that_has_not_heard_of_an_mdev_is_waited_for(host: Host, daemon: Running) -> None:
+    """Of one that has been made as of one that is gone: neither counts as what it was."""
+    found: list[Snapshot] = []
+    with closing(host.view()) as view:
+        view.snapshot()
+        for change in (host.create, host.remove):
+            change()
+            thread = threading.Thread(target=lambda: found.append(view.snapshot()))
+            thread.start()
+            daemon.process.send_signal(signal.SIGHUP)
+            thread.join(PATIENCE_SECONDS)
+            assert view.source == "daemon"
+        first, second = found
+        assert first.find(UUID) is not None
+        assert second.find(UUID) is None
+
+
+def test_daemon_that_does_not_hear_of_an_mdev_is_not_believed(
+    host: Host, daemon: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host is scanned."""
+    monkeypatch.setattr(view_module, "EVENT_SECONDS", 0.05)
+    with closing(host.view()) as view:
+        view.snapshot()
+        for change, is_there in ((host.create, True), (host.remove, False)):
+            change()
+            assert (view.snapshot().find(UUID) is not None) == is_there
+            sources = [view.source]
+            daemon.process.send_signal(signal.SIGHUP)
+            monkeypatch.setattr(view_module, "EVENT_SECONDS", PATIENCE_SECONDS)
+            view.snapshot()
+            assert [*sources, view.source] == ["scan", "daemon"]
+            monkeypatch.setattr(view_module, "EVENT_SECONDS", 0.05)
 
 
 def test_change_of_the_daemon_is_seen_by_the_next_call(host: Host, daemon: Running) -> None:

@@ -8,6 +8,7 @@ nobody reads.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import time
@@ -20,6 +21,8 @@ from tests.support.running import PATIENCE_SECONDS
 from tests.support.trees import Tree
 
 _END = b"end"
+_UUIDS = re.compile(rb"[0-9A-Fa-f-]{36}")
+"""What several processes have written to a FIFO comes as one piece."""
 
 
 class FifoKernel:
@@ -102,24 +105,31 @@ class FifoKernel:
             os.close(descriptor)
 
     def _play(self, path: str) -> None:
-        file = self._kernel.tree.at(path)
-        while True:
-            try:
-                with open(file, "rb", buffering=0) as fifo:  # waits until somebody writes
-                    data = fifo.read(4096)
-            except FileNotFoundError:
-                return
-            if data == _END:
-                return
-            if not data:
-                continue
-            with self._lock, suppress(OSError):
-                self._kernel.write(path, data.decode())
-                if path.endswith("/create"):
-                    self._serve(f"{self.parent}/{data.decode().strip().lower()}/remove")
-            if path.endswith("/remove"):
-                self._threads.pop(path, None)
-                return
+        try:
+            # Open until the end, also for writing: what is written between two reads is kept.
+            fifo = os.open(self._kernel.tree.at(path), os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            while True:
+                data = os.read(fifo, 4096)
+                for uuid in _UUIDS.findall(data) if path.endswith("/create") else ():
+                    self._write(path, uuid.decode())
+                if data.endswith(_END):
+                    return
+                if path.endswith("/remove"):
+                    self._write(path, data.decode())
+                    self._threads.pop(path, None)
+                    return
+        finally:
+            os.close(fifo)
+
+    def _write(self, path: str, value: str) -> None:
+        """Do what the kernel does when a value is written to an attribute."""
+        with self._lock, suppress(OSError):
+            self._kernel.write(path, value)
+            if path.endswith("/create"):
+                self._serve(f"{self.parent}/{value.lower()}/remove")
 
 
 @contextmanager

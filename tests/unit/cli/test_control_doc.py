@@ -76,9 +76,9 @@ def test_page_names_every_command_error_and_exit_status() -> None:
 def test_every_link_leads_to_a_heading() -> None:
     """Also those of other pages to this one."""
     headings = {
-        re.sub(r"[^\w -]", "", line[3:]).lower().replace(" ", "-")
+        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
         for line in TEXT.splitlines()
-        if line.startswith("## ")
+        if line.startswith(("## ", "### "))
     }
     assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings
     for page in (*DOCS.rglob("*.md"), REPOSITORY / "README.md"):
