@@ -351,3 +351,4 @@ def script(play: Play) -> None:
     """Play all of it."""
     for section in SECTIONS:
         section(play)
+    play.section("end")
