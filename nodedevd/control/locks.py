@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -22,7 +23,8 @@ from nodedevd.errors import CardBusy
 
 INTERVAL_SECONDS: Final = 0.02
 """Between two looks whether a card is free; flock(2) itself cannot wait for a limited time."""
-INTERVAL_AT_MOST: Final = 0.25
+TURN_SECONDS: Final = 0.05
+"""Between two looks whether it is the turn of a change that others of this process are before."""
 _NAME_LENGTH = 200
 
 
@@ -80,11 +82,14 @@ class Locks:
     def __init__(self, directory: Directory, pause: Callable[[float], None] = time.sleep) -> None:
         self._directory = directory
         self._pause = pause
+        # Those that wait for a card, in order: whoever comes later would else get it earlier.
+        self._turns: dict[str, deque[object]] = {}
 
     def take(self, cards: Iterable[str], seconds: float) -> Locked:
         """Lock cards; wait for others at most so many seconds.
 
-        Cards are locked in the order of their names, so that no two wait for each other.
+        Cards are locked in the order of their names, so that no two wait for each other. Those of
+        this process that wait for a card get it in the order in which they came.
         Raises CardBusy, OSError.
         """
         until = time.monotonic() + seconds
@@ -113,16 +118,18 @@ class Locks:
 
     def _take(self, card: str, until: float) -> int:
         descriptor = self._directory.open(_name(card), os.O_RDWR | os.O_CREAT)
-        interval = INTERVAL_SECONDS
+        turns, turn = self._turns.setdefault(card, deque()), object()
+        turns.append(turn)
         try:
-            while not _try(descriptor):
+            while not (first := turns[0] is turn) or not _try(descriptor):
                 if time.monotonic() >= until:
                     raise self._busy(card)
-                self._pause(interval)
-                interval = min(1.1 * interval, INTERVAL_AT_MOST)
+                self._pause(INTERVAL_SECONDS if first else TURN_SECONDS)
         except BaseException:
             os.close(descriptor)
             raise
+        finally:
+            turns.remove(turn)
         return descriptor
 
     def _busy(self, card: str) -> CardBusy:

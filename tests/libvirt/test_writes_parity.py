@@ -29,7 +29,7 @@ HERE = {
 """What the sample host has in place of what the script names."""
 REWRITTEN = (
     ("(node_device_definition):1: ", "at line 1: "),
-    ("(null)", ""),
+    ("Document is empty\n(null)\n^", "Document is empty\n"),
     ("    <iommuGroup number='0'/>\n", ""),
 )
 """What 9.0 prints, and what 11.3 or nodedevd does; an inactive mdev is in no group."""

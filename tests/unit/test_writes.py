@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.running import REPOSITORY
 from tests.vm.guest.writes.compare import compare
 from tests.vm.guest.writes.differences import DIFFERENCES
 from tests.vm.guest.writes.lives import Life, Outcome, Span, judge
 from tests.vm.guest.writes.records import Answer, Noted
 
+DOCUMENT = REPOSITORY / "docs/libvirt-clients.md"
 UUID, RANDOM = "83b8f4f2-509f-382f-3c1e-e6bfe0fa0001", "00112233-4455-6677-8899-aabbccddee0{}"
 DONE, REFUSED = Answer(0, "", ""), Answer(1, "", "error: refused")
 
@@ -54,6 +56,12 @@ def test_chosen_uuids_are_compared() -> None:
     assert len(compare([theirs], [ours], DIFFERENCES).unexplained) == 1
 
 
+@pytest.mark.parametrize("row", {one.row for one in DIFFERENCES})
+def test_difference_is_documented(row: str) -> None:
+    """It is a row of the table."""
+    assert f"\n| {row}" in DOCUMENT.read_text()
+
+
 def listed(begun: float, ended: float, *lives: Life) -> tuple[None, Span]:
     """Return a list that had these mdevs."""
     return None, Span(begun, ended, Answer(0, "\n".join(one.name for one in lives), ""))
@@ -61,7 +69,7 @@ def listed(begun: float, ended: float, *lives: Life) -> tuple[None, Span]:
 
 def test_what_was_shown_is_judged_by_its_time() -> None:
     """What may be shown or not while a call is in progress; before and after it counts."""
-    life = Life(UUID, Span(10, 11, DONE), Span(20, 21, DONE))
+    life = Life(UUID, "mtty", Span(10, 11, DONE), Span(20, 21, DONE))
     for looks, ghosts, missing in (
         ([listed(1, 9, life)], 1, 0),
         ([listed(1, 9)], 0, 0),
@@ -80,11 +88,11 @@ def test_what_was_shown_is_judged_by_its_time() -> None:
 
 def test_what_was_refused_leaves_what_was() -> None:
     """A destroy that failed leaves an mdev, a create that failed leaves none; both are counted."""
-    stays = Life(UUID, Span(1, 2, DONE), Span(3, 4, REFUSED))
+    stays = Life(UUID, "mtty", Span(1, 2, DONE), Span(3, 4, REFUSED))
     outcome = Outcome(lives=[stays], looks=[listed(5, 6)])
     judge(outcome)
     assert (outcome.missing, outcome.failed) == ([stays.name], ["error: refused"])
-    never = Life(UUID, Span(1, 2, REFUSED))
+    never = Life(UUID, "mtty", Span(1, 2, REFUSED))
     outcome = Outcome(lives=[never], looks=[listed(5, 6)])
     judge(outcome)
     assert (outcome.missing, outcome.failed) == ([], ["error: refused"])
@@ -92,7 +100,7 @@ def test_what_was_refused_leaves_what_was() -> None:
 
 def test_xml_that_is_refused_needs_a_reason() -> None:
     """That there is no such device is one, and wrong if there is."""
-    life = Life(UUID, Span(1, 2, DONE))
+    life = Life(UUID, "mtty", Span(1, 2, DONE))
     absent = Answer(1, "", "error: Node device not found: no node device with matching name 'x'")
     outcome = Outcome(lives=[life], looks=[(life.name, Span(3, 4, absent))])
     judge(outcome)

@@ -28,7 +28,7 @@ from tests.vm.hardware import command
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 UNAVAILABLE = 77
-LIMIT_SECONDS = 1800
+LIMIT_SECONDS = 5400
 """after which a VM that is not done is taken for stuck"""
 CONSOLE_LINES = 40
 QUICK = ("-m", "not exhaustive")

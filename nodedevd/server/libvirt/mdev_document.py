@@ -173,16 +173,18 @@ def _malformed(error: etree.XMLSyntaxError, log: etree._ListErrorLog, xml: str) 
     message, (line, column) = error.msg or "", error.position
     for first in log[:1]:
         message, line, column = first.message, first.line, first.column
+    if not xml:
+        return _xml_detail(line, f"{message}\n")
     lines = xml.split("\n")
     shown = lines[line - 1] if 0 < line <= len(lines) else ""
     where = min(max(column - 1, 0), len(shown))
     begin = max(where - QUOTED, 0)
     pointer = "-" * (where - begin) + "^"
-    return RpcError(
-        ErrorCode.XML_DETAIL,
-        ErrorDomain.NODEDEV,
-        f"at line {line}: {_quoted(message)}\n{shown[begin : begin + 2 * QUOTED]}\n{pointer}",
-    )
+    return _xml_detail(line, f"{_quoted(message)}\n{shown[begin : begin + 2 * QUOTED]}\n{pointer}")
+
+
+def _xml_detail(line: int, text: str) -> RpcError:
+    return RpcError(ErrorCode.XML_DETAIL, ErrorDomain.NODEDEV, f"at line {line}: {text}")
 
 
 def _text(node: etree._Element) -> str | None:

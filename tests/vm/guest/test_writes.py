@@ -21,7 +21,7 @@ DROP_IN = "nodedevd-libvirt-writes.conf"
 INSTALLED = Path("/etc/systemd/system/nodedevd.service.d", DROP_IN)
 BURST, WORKERS, ROUNDS = 200, 16, 15
 
-pytestmark = pytest.mark.usefixtures("no_mdevs")
+pytestmark = [pytest.mark.exhaustive, pytest.mark.usefixtures("no_mdevs")]
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_document_is_read_as_by_libvirt(xml: str, expected: MdevDocument) -> Non
 @pytest.mark.parametrize(
     ("xml", "expected"),
     [
-        ("", (35, 22, "at line 1: Document is empty\n\n^")),
+        ("", (35, 22, "at line 1: Document is empty\n")),
         (
             "<device>\n <parent>x</parent\n</device>",
             (35, 22, "at line 3: expected '>'\n</device>\n^"),

@@ -1,6 +1,7 @@
 """Plays the script on a daemon by a client, and keeps what came of it, in any VM.
 
-Example: python3 -m tests.vm.guest.writes virsh libvirtd nodedev:///system?socket=… /tmp/out
+Examples: python3 -m tests.vm.guest.writes virsh libvirtd nodedev:///system?socket=… /tmp/out
+          python3 -m tests.vm.guest.writes load libvirtd nodedev:///system?socket=… 200 16
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tests.vm.guest.writes import load
 from tests.vm.guest.writes.calls import CLIENTS
 from tests.vm.guest.writes.play import Player
 from tests.vm.guest.writes.records import keep
@@ -33,5 +35,13 @@ def main(client: str, daemon: str, uri: str, out: str, *sections: str) -> int:
     return status
 
 
+def hundreds(daemon: str, uri: str, number: str, workers: str) -> int:
+    """Make and remove mdevs by as many virsh at once, and print what was shown meanwhile."""
+    outcome = load.play(uri, int(number), int(workers))
+    print("\n".join(outcome.lines(daemon)), flush=True)
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    word, *rest = sys.argv[1:]
+    sys.exit(hundreds(*rest) if word == "load" else main(word, *rest))

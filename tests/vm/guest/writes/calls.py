@@ -1,21 +1,15 @@
-"""What a client of libvirt asks of a daemon, and two clients that ask: virsh and libvirt-python."""
+"""The clients of libvirt that ask a daemon: virsh and libvirt-python."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import libvirt
 
 from tests.vm.guest.writes.records import Answer, Call
+from tests.vm.guest.writes.virsh import Virsh
 
-LIMIT_SECONDS = 180
-"""after which a client is not waited for"""
 NO_COMMAND = "unknown command"
 FLAGS = {"--validate": 1, "--live": 1, "--config": 2}
 ACTIVE, INACTIVE, MDEVS = 1 << 31, 1 << 30, 1 << 14
@@ -30,45 +24,6 @@ class Client(Protocol):
 
     def ask(self, call: Call) -> Answer:
         """Return what comes of a call."""
-
-
-class Virsh:
-    """virsh, which prints; a process for each call."""
-
-    name = "virsh"
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-
-    def ask(self, call: Call) -> Answer:
-        """Run virsh for a call."""
-        command = ["virsh", *(["-r"] if call.read_only else []), "-c", self._uri]
-        words = [f"nodedev-{call.verb}"]
-        with document_file(call.document) as path:
-            words += [word for word in (call.device, path, *call.options) if word is not None]
-            done = subprocess.run(
-                command + words,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_SECONDS,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
-            )
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-
-@contextmanager
-def document_file(document: str | None) -> Iterator[str | None]:
-    """Have a document in a file whose name is always the same, for virsh prints it."""
-    if document is None:
-        yield None
-        return
-    path = Path("/run/nodedev-document.xml")
-    path.write_text(document)
-    try:
-        yield str(path)
-    finally:
-        path.unlink()
 
 
 def _list(connection: Any, call: Call) -> str:
@@ -122,11 +77,11 @@ class Binding:
         try:
             return Answer(0, self._result(connection, call), "")
         except libvirt.libvirtError as error:
-            words = (
+            numbers = (
                 *(error.get_error_code(), error.get_error_domain(), error.get_error_level()),
-                *(error.get_int1(), error.get_int2(), error.get_error_message()),
+                *(error.get_int1(), error.get_int2()),
             )
-            return Answer(1, "", repr(words))
+            return Answer(1, "", f"{' '.join(map(str, numbers))} {error.get_error_message()}")
 
     def _result(self, connection: Any, call: Call) -> str:
         if call.verb == "list":
@@ -139,10 +94,3 @@ class Binding:
 
 
 CLIENTS: Mapping[str, Callable[[str], Client]] = {"libvirt-python": Binding, "virsh": Virsh}
-
-
-def client_version() -> tuple[int, int]:
-    """Return the version of libvirt that both clients here are of."""
-    found = re.search(r"(\d+)\.(\d+)", subprocess.check_output(["virsh", "--version"], text=True))
-    assert found is not None
-    return int(found[1]), int(found[2])

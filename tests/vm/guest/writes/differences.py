@@ -37,13 +37,78 @@ def _without_group(noted: Noted) -> Noted:
     return noted._replace(answer=noted.answer._replace(out=out))
 
 
+def _of_today(noted: Noted) -> Noted:
+    """Put what 11.3 says of a document in place of what 9.0 does."""
+    err = noted.answer.err.replace("(node_device_definition):1: ", "at line 1: ")
+    err = err.replace("Document is empty\n(null)\n^", "Document is empty\n")
+    return noted._replace(answer=noted.answer._replace(err=err))
+
+
+REFUSED = r"Answer\(status=1"
+UNSUPPORTED = "unsupported configuration: Unsupported device type"
+NO_EVENT = r"\[\], \{"
+MANUAL, AUTO = r'"start": "manual"', r'"start": "auto"'
+
 DIFFERENCES = (
     Difference("each create or removal", theirs=_without_bystanders, ours=_without_the_parent),
-    Difference("an mdev that is not active", theirs=_without_group),
+    Difference("XML of an mdev that is not active", theirs=_without_group),
+    Difference("an error of the document", theirs=_of_today),
+    Outcomes(
+        "virtual HBAs (NPIV)",
+        "create .*scsi_host",
+        "Device is not a fibre channel HBA|not capable of vport operations",
+        UNSUPPORTED,
+    ),
+    Outcomes(
+        "the text of code 92",
+        "--validate|update",
+        r"(failed to validate|Unable to validate doc) against .*/schemas/nodedev.rng",
+        r"failed to validate against schema: .*libvirt-mdev.rng",
+    ),
+    Outcomes(
+        "update with `--live` alone",
+        "update: update .*--live <",
+        REFUSED,
+        "Operation not supported",
+    ),
     Outcomes(
         "define of a type that the parent does not offer",
-        "unlike: define .*(mtty-9|pci_|\\.\\./x)",
+        r"unlike: define .*(mtty-9|pci_|\.\./x)",
         DONE,
-        "internal error: Unable to define mediated device: Error: ",
+        "Unable to define mediated device: Error: ",
+    ),
+    Outcomes(
+        "define of a type that the parent does not offer",
+        "unlike: start ",
+        "Unable to create mediated device: Error: (Parent mtty does not|Invalid attribute)",
+        "no node device with matching name",
+    ),
+    Outcomes("define of an existing UUID, update", "unlike: (define|update)", MANUAL, AUTO),
+    Outcomes(
+        "define of an existing UUID, update",
+        "unlike: info",
+        r"Autostart:      no|mtty_mtty 0 1 0",
+        r"Autostart:      yes|mtty_mtty 0 1 1",
+    ),
+    Outcomes("define of an existing UUID, update", "unlike: autostart", AUTO, DONE),
+    Outcomes("define, update of what is so already", "unlike: define", "updated", NO_EVENT),
+    Outcomes("the same on Debian 12", "unlike: define", "Cowardly refusing to overwrite", DONE),
+    Outcomes("documents: a document type", "unlike: create <!DOCTYPE", DONE, "XML error: "),
+    Outcomes(
+        "elements or attributes in a namespace", "unlike: create .*xmlns", DONE, "XML error: "
+    ),
+    Outcomes(
+        "destroy of what nodedevd did not make",
+        "unlike: destroy",
+        DONE,
+        "operation forbidden: .* nodedevctl remove --force",
+    ),
+    Outcomes("several definitions of one UUID", "unlike: start", REFUSED, DONE),
+    Outcomes("several definitions of one UUID", "unlike: undefine", DONE, DONE),
+    Outcomes(
+        "parents that libvirt does not list",
+        "unlike: (create|define) .*mdpy_mdpy",
+        "invalid parent device",
+        DONE,
     ),
 )

@@ -27,16 +27,21 @@ class Span(NamedTuple):
 
 @dataclass
 class Life:
-    """An mdev, from its create to its destroy."""
+    """An mdev, from its create to its destroy.
+
+    Attributes:
+        parent: As in its name.
+    """
 
     uuid: str
+    parent: str
     create: Span | None = None
     destroy: Span | None = None
 
     @property
     def name(self) -> str:
         """The name that libvirt gives it."""
-        return f"mdev_{self.uuid.replace('-', '_')}_mtty"
+        return f"mdev_{self.uuid.replace('-', '_')}_{self.parent}"
 
     def must_be(self, begun: float, ended: float) -> bool:
         """Tell whether it has to be shown at all times between two."""

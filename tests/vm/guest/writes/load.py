@@ -5,22 +5,23 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.vm.guest import vm
-from tests.vm.guest.writes.calls import Virsh
 from tests.vm.guest.writes.lives import Life, Outcome, Span, judge
 from tests.vm.guest.writes.records import Call
-from tests.vm.guest.writes.script import PARENT, TYPE
+from tests.vm.guest.writes.virsh import Virsh
 
+PARENT, TYPE = "mtty_mtty", "mtty-1"
+LEFT_SECONDS = 30.0
 LISTED = Call("list", options=("--cap", "mdev"))
 
 
-def document(one: str) -> str:
+def document(one: str, parent: str, kind: str) -> str:
     """Return the XML of an mdev to be."""
     return (
-        f"<device><parent>{PARENT}</parent><capability type='mdev'>"
-        f"<type id='{TYPE}'/><uuid>{one}</uuid></capability></device>"
+        f"<device><parent>{parent}</parent><capability type='mdev'>"
+        f"<type id='{kind}'/><uuid>{one}</uuid></capability></device>"
     )
 
 
@@ -31,18 +32,18 @@ def ask(virsh: Virsh, call: Call) -> Span:
     return Span(begun, time.monotonic(), answer)
 
 
-def play(uri: str, number: int, workers: int, lookers: int = 1) -> Outcome:
+def play(uri: str, number: int, workers: int, parent: str = PARENT, kind: str = TYPE) -> Outcome:
     """Create and destroy mdevs by as many clients at once, and look meanwhile.
 
     Each worker creates an mdev, and destroys one that was created before: so about `workers` of
     both kinds of calls are in progress at any time. At first all are created.
     """
-    virsh = Virsh(uri)
-    outcome = Outcome(lives=[Life(vm.new_uuid()) for _ in range(number)])
+    virsh, address = Virsh(uri), parent.partition("_")[2]
+    outcome = Outcome(lives=[Life(str(uuid.uuid4()), address) for _ in range(number)])
     done = threading.Event()
 
     def make(life: Life) -> None:
-        life.create = ask(virsh, Call("create", document=document(life.uuid)))
+        life.create = ask(virsh, Call("create", document=document(life.uuid, parent, kind)))
 
     def take(life: Life) -> None:
         if life.create is not None and not life.create.answer.status:
@@ -60,9 +61,8 @@ def play(uri: str, number: int, workers: int, lookers: int = 1) -> Outcome:
             name = outcome.lives[turn * 7 % number].name
             outcome.looks.append((name, ask(virsh, Call("dumpxml", name))))
 
-    looking = [threading.Thread(target=look) for _ in range(lookers)]
-    for thread in looking:
-        thread.start()
+    looking = threading.Thread(target=look)
+    looking.start()
     try:
         half = outcome.lives[: number // 2], outcome.lives[number // 2 :]
         with ThreadPoolExecutor(workers) as pool:
@@ -79,16 +79,17 @@ def play(uri: str, number: int, workers: int, lookers: int = 1) -> Outcome:
                 future.result()
     finally:
         done.set()
-        for thread in looking:
-            thread.join()
+        looking.join()
     judge(outcome)
     outcome.left = left(virsh, outcome)
     return outcome
 
 
 def left(virsh: Virsh, outcome: Outcome) -> list[str]:
-    """Return what is still listed, active or not, when there is nothing any more."""
-    vm.settle()
+    """Return what is still listed, active or not, some time after there is nothing any more."""
     every = Call("list", options=("--all", "--cap", "mdev"))
-    ours = {life.name for life in outcome.lives}
-    return sorted(ours & set(virsh.ask(every).out.split()))
+    ours = {life.name for life in outcome.lives if life.destroy is not None}
+    deadline = time.monotonic() + LEFT_SECONDS
+    while (found := ours & set(virsh.ask(every).out.split())) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return sorted(found)

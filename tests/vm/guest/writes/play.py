@@ -13,8 +13,9 @@ import libvirt
 
 from nodedevd.names import sanitise
 from tests.vm.guest import control, vm
-from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client, client_version
+from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client
 from tests.vm.guest.writes.records import Call, Noted, described
+from tests.vm.guest.writes.virsh import client_version
 
 OURS = ("mdev_", "mtty_")
 FENCE = "net_fence2_52_54_00_00_00_fd"

@@ -178,8 +178,9 @@ def define(play: Play) -> None:
     both = ATTRIBUTE.format("on") + ATTRIBUTE.format("auto")
     play.ask(Call("define", document=document(3, OTHER, both)))
     look(play, 3)
-    play.ask(Call("define", document=document(1, OTHER)))
-    look(play, 1)
+    if play.version >= (10, 1):  # before, what is defined cannot be defined again
+        play.ask(Call("define", document=document(1, OTHER)))
+        look(play, 1)
     for parent in (NOBODY, "computer", ""):
         play.ask(Call("define", document=document(5, parent=parent)))
     refused_documents(play, "define")
@@ -350,3 +351,4 @@ def script(play: Play) -> None:
     """Play all of it."""
     for section in SECTIONS:
         section(play)
+    play.section("end")
