@@ -99,6 +99,12 @@ class Host(Carried):
         return f"{path}/{UUID}"
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a malformed text again at once: nobody is writing it."""
+    monkeypatch.setattr("nodedevd.control.definitions._PAUSES", (0.0, 0.0))
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """Return the host."""
