@@ -14,7 +14,7 @@ from nodedevd.actions.named import DefinitionFile, definition_file, definition_f
 from nodedevd.actions.ownership import check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, Step, WriteDefinition
 from nodedevd.actions.requests import Modify, claim_of
-from nodedevd.errors import NotPossible
+from nodedevd.errors import InvalidParameter, NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import Definition, definition_text
 from nodedevd.model.device import Device
@@ -26,12 +26,15 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
     """Plan to change the one definition that is meant; what the request leaves out stays.
 
     With `live`, mdevctl's callouts change the mdev that runs, too, before the definition is
-    written: if they refuse, it stays as it is. An mdev without a definition is changed alone.
+    written: if they refuse, it stays as it is. An mdev without a definition is changed alone, and
+    so is any with `live_only`.
 
     Raises NoSuchDevice, NoSuchType, NotPossible, InvalidParameter, and as `check_claim`.
     """
-    if request.live and not definition_files(snapshot, facts, request.name, request.parent):
-        return _plan_transient(snapshot, facts, request)
+    if request.live_only or (
+        request.live and not definition_files(snapshot, facts, request.name, request.parent)
+    ):
+        return _plan_live_only(snapshot, facts, request)
     found = definition_file(snapshot, facts, request.name, request.parent)
     before = found.definition()
     after = _changed(snapshot, found, before, request)
@@ -58,8 +61,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
     )
 
 
-def _plan_transient(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
-    """Plan to change an mdev that runs and has no definition."""
+def _plan_live_only(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> Plan:
+    """Plan to change an mdev that runs, and nothing that is written about it."""
     device = _running(snapshot.lookup(request.name), request.name)
     mdev = device.capability(MdevChild)
     assert mdev is not None, "as _running returns it"
@@ -67,14 +70,18 @@ def _plan_transient(snapshot: Snapshot, facts: ActionFacts, request: Modify) -> 
     if request.parent is not None and parent_for(snapshot, request.parent).name != mdev.parent_addr:
         raise NotPossible(device.name, "not-active", f"it is an mdev of {mdev.parent_addr}")
     if request.autostart is not None:
+        if request.live_only:
+            raise InvalidParameter("live_only", "autostart is of the definition, which stays")
         raise NotPossible(device.name, "not-defined", "autostart needs a definition; define it")
+    if request.live_only and request.attributes is None:
+        raise InvalidParameter("live_only", "give the attributes that the mdev is to have")
     wanted = Definition(
         mdev_type=request.type or mdev.mdev_type.id,
         autostart=False,
         attributes=attributes_of(request.attributes or ()),
     )
     _check_live(device, facts, request, wanted)
-    # As mdevctl does it: without a definition there is nothing to veto.
+    # As mdevctl does it: where nothing is written, there is nothing to veto.
     steps = (
         callout("live", "modify", mdev.parent_addr, mdev.uuid, wanted),
         callout("notify", "modify", mdev.parent_addr, mdev.uuid, wanted),

@@ -192,6 +192,8 @@ class Modify(Request, frozen=True, kw_only=True):
     """in place of all it has"""
     live: bool | None = None
     """whether the active mdev is changed, too"""
+    live_only: bool | None = None
+    """whether the active mdev alone is changed, and its definition stays as it is"""
 
 
 class SetAutostart(Request, frozen=True, kw_only=True):

@@ -37,6 +37,9 @@ from nodedevd.cli.options import Context, ControlCommand, epilog
 @click.option(
     "--live", is_flag=True, default=None, help="Also change the active mdev, by mdevctl's callouts."
 )
+@click.option(
+    "--live-only", is_flag=True, default=None, help="Change the active mdev, not its definition."
+)
 @change_options
 @click.pass_obj
 def modify(
@@ -49,16 +52,21 @@ def modify(
     attributes: list[dict[str, str]] | None,
     no_attributes: bool,
     live: bool | None,
+    live_only: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Change the definition of an mdev.
 
-    What is not given stays as it is. An active mdev stays as it is, too, without --live.
+    What is not given stays as it is. An active mdev stays as it is, too, without --live or
+    --live-only.
     """
     if no_attributes and attributes:
         raise click.UsageError("--attribute and --no-attributes exclude each other")
-    if not live and not no_attributes and (wanted, autostart, attributes) == (None, None, None):
+    if live and live_only:
+        raise click.UsageError("--live and --live-only exclude each other")
+    given = (wanted, autostart, attributes, live, live_only)
+    if not no_attributes and all(one is None for one in given):
         raise click.UsageError("give --type, --autostart, --attribute, --no-attributes or --live")
     outcome = carry_out(
         context,
@@ -69,6 +77,7 @@ def modify(
         autostart=autostart,
         attributes=[] if no_attributes else attributes,
         live=live,
+        live_only=live_only,
         **options,
     )
     report(outcome, as_json=as_json)

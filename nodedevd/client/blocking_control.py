@@ -209,6 +209,7 @@ class Control(BlockingCaller):
         autostart: bool | None = None,
         attributes: Attributes | None = None,
         live: bool | None = None,
+        live_only: bool | None = None,
         **options: Unpack[Options],
     ) -> Outcome:
         """Change a definition; what is None stays as it is. Raises Vetoed.
@@ -220,6 +221,7 @@ class Control(BlockingCaller):
             autostart: Whether it is started with its parent.
             attributes: Replace all of the definition; an empty mapping removes them.
             live: Whether to change the active mdev, too.
+            live_only: Whether to change the active mdev alone.
             options: See `Options`.
         """
         return self.act(
@@ -230,6 +232,7 @@ class Control(BlockingCaller):
                 autostart=autostart,
                 attributes=attributes_of(attributes),
                 live=live,
+                live_only=live_only,
                 **options,
             )
         )

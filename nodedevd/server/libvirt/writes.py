@@ -162,18 +162,14 @@ class Writes:
             wanted = read_mdev(call.xml, validate=True)
             live, config = _affected(call.flags, device)
             _check_same(name, mdev, wanted, live=live)
-            if live and mdev.defined and not config:
-                raise errors.unsupported_operation(
-                    "a persistent mdev that runs is changed together with its definition; give"
-                    " both flags, --live --config"
-                )
             attempt = replace(attempt, type_id=wanted.type_id, attributes=wanted.attributes)
             request = Modify(
                 name=device.name,
                 parent=mdev.parent_addr,
                 type=wanted.type_id,
                 attributes=_attributes(attempt),
-                live=live or None,
+                live=(live and config) or None,
+                live_only=(live and not config) or None,
             )
             await _act(control, request, attempt)
         if config:

@@ -449,6 +449,24 @@ def test_live_change_of_an_mdev_without_definition_is_for_it_alone(host: Host) -
         host.modify(callouts=True, live=True, attributes=[])
 
 
+def test_live_change_alone_leaves_the_definition(host: Host) -> None:
+    """As `mdevctl modify --live` without --defined does; autostart is of the definition."""
+    host.write(definition_text(Definition("mtty-1", autostart=True, attributes=())))
+    given: dict[str, Any] = {"callouts": True, "live_only": True, "force": True}
+    with refused("not-active"):
+        host.modify(**given, attributes=[])
+    path = host.start()
+    plan = host.modify(**given, attributes=[Attribute("a", "1")])
+    assert [one.event for one in plan.steps if isinstance(one, RunCallouts)] == ["live", "notify"]
+    assert len(plan.steps) == 2
+    assert plan.expected[0].path == path
+    with refused("type-is-fixed"):
+        host.modify(**given, attributes=[], type="mtty-2")
+    for wrong in ({}, {"attributes": [], "autostart": False}):
+        with pytest.raises(InvalidParameter, match="live_only"):
+            host.modify(**given, **wrong)
+
+
 def test_live_change_needs_an_mdev_that_runs(host: Host) -> None:
     """With its type, and a script that could do it."""
     host.write(definition_text(Definition("mtty-1", autostart=True, attributes=())))

@@ -124,6 +124,11 @@ REQUESTS = [
     ("modify mdev_1 --type b --live", "Modify", {"name": "mdev_1", "type": "b", "live": True}),
     ("modify mdev_1 --no-attributes", "Modify", {"name": "mdev_1", "attributes": []}),
     (
+        "modify mdev_1 --live-only --attribute a=1",
+        "Modify",
+        {"name": "mdev_1", "live_only": True, "attributes": [{"name": "a", "value": "1"}]},
+    ),
+    (
         "modify mdev_1 --no-autostart --parent p",
         "Modify",
         {"name": "mdev_1", "parent": "p", "autostart": False},

@@ -101,6 +101,11 @@ CALLS: list[tuple[str, Callable[[Control], Outcome], dict[str, object]]] = [
         {"name": UUID, "type": "b", "attributes": [], "live": True},
     ),
     (
+        "Modify",
+        lambda control: control.modify(UUID, attributes={"a": "1"}, live_only=True),
+        {"name": UUID, "attributes": [{"name": "a", "value": "1"}], "live_only": True},
+    ),
+    (
         "SetAutostart",
         lambda control: control.set_autostart(UUID),
         {"name": UUID, "autostart": True},

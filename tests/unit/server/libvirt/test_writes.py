@@ -479,13 +479,18 @@ async def test_update_that_is_none_is_refused(
 
 
 async def test_update_of_what_is_defined_or_inactive_is_checked(tmp_path: Path) -> None:
-    """Live changes of an inactive mdev, and of a persistent one alone; the schema always holds."""
+    """Live changes of an inactive mdev, and of a type without a script; the schema always holds."""
     async with client(tmp_path) as bench:
         await bench(remote.DEFINE_XML, XML(document(), 0))
         new = remote.NewXml(NAME, document(), LIVE)
         assert (await bench.refused(remote.UPDATE, new))[0] == 55
         await bench(remote.CREATE, NAMED(NAME, 0))
-        assert (await bench.refused(remote.UPDATE, new))[0] == 84
+        for flags in (LIVE, 0, LIVE | CONFIG):
+            new = remote.NewXml(NAME, document(more="<attr name='a' value='1'/>"), flags)
+            code, _, text = await bench.refused(remote.UPDATE, new)
+            assert code == 1
+            assert "Error: Live modification is not supported" in text
+        assert "<attr" not in await bench(remote.GET_XML_DESC, NAMED(NAME, 1))
         nameless = document().replace("<name>x</name>", "")
         assert (await bench.refused(remote.UPDATE, remote.NewXml(NAME, nameless, 0)))[:2] == (92, 5)
 

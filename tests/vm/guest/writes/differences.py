@@ -66,12 +66,6 @@ DIFFERENCES = (
         r"failed to validate against schema: .*libvirt-mdev.rng",
     ),
     Outcomes(
-        "update with `--live` alone",
-        "update: update .*--live <",
-        REFUSED,
-        "Operation not supported",
-    ),
-    Outcomes(
         "define of a type that the parent does not offer",
         r"unlike: define .*(mtty-9|pci_|\.\./x)",
         DONE,
