@@ -211,8 +211,6 @@ class Host(RuleBasedStateMachine):
             self.kernel.begin(path, value)
         after = set(self.held())
         self.theirs |= after - before
-        if which in (2, 3) and path.rpartition("/nvidia/")[0] in before:
-            self.theirs.discard(path.rpartition("/nvidia/")[0])
         self.forget_gone()
 
     @rule(number=NUMBERS)
