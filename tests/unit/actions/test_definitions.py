@@ -462,7 +462,8 @@ def test_live_change_alone_leaves_the_definition(host: Host) -> None:
     assert plan.expected[0].path == path
     with refused("type-is-fixed"):
         host.modify(**given, attributes=[], type="mtty-2")
-    for wrong in ({}, {"attributes": [], "autostart": False}):
+    wrongs: list[dict[str, Any]] = [{}, {"attributes": [], "autostart": False}]
+    for wrong in wrongs:
         with pytest.raises(InvalidParameter, match="live_only"):
             host.modify(**given, **wrong)
 
