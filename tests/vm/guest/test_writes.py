@@ -50,9 +50,15 @@ def without(libvirtd: vm.Libvirt) -> Iterator[None]:
         libvirtd.complete()
 
 
+def never() -> None:
+    """Refuse to start nodedevd again, which has to survive all of it."""
+    pytest.fail("nodedevd has ended")
+
+
 def played(daemon: str, uri: str, client: str) -> list[Noted]:
     """Play the script, keep what came of it for outside, and return it."""
-    player = Player(uri, CLIENTS[client](uri), print)
+    restart = vm.restart_libvirtd if daemon == "libvirtd" else never
+    player = Player(uri, CLIENTS[client], print, restart)
     try:
         script(player)
     finally:

@@ -271,7 +271,14 @@ def start_libvirtd() -> None:
     if not (DRIVERS / driver.name).exists():
         (DRIVERS / driver.name).symlink_to(driver)
     words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
-    run("systemd-run", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+    run("systemd-run", "--collect", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+
+
+def restart_libvirtd() -> None:
+    """Start libvirt's own daemon after it has ended by itself."""
+    unit = "libvirtd.service"
+    until(lambda: run("systemctl", "show", "--value", "-p", "MainPID", unit).strip() == "0")
+    start_libvirtd()
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tests.vm.guest import vm
 from tests.vm.guest.writes import load
 from tests.vm.guest.writes.calls import CLIENTS
 from tests.vm.guest.writes.play import Player
@@ -20,7 +21,12 @@ from tests.vm.guest.writes.script import SECTIONS
 def main(client: str, daemon: str, uri: str, out: str, *sections: str) -> int:
     """Play by a client, each section though one before has failed."""
     status = 0
-    player = Player(uri, CLIENTS[client](uri), lambda text: print(text, flush=True))
+
+    def restart() -> None:
+        assert daemon == "libvirtd", f"{daemon} has ended"
+        vm.run("systemctl", "restart", "libvirtd.service")
+
+    player = Player(uri, CLIENTS[client], lambda text: print(text, flush=True), restart)
     for section in SECTIONS:
         if sections and section.__name__ not in sections:
             continue

@@ -25,6 +25,7 @@ and definitions by threads of their own, so a fence in one says nothing of the o
 READS = ("list", "info", "dumpxml")
 AGREEMENT_SECONDS = 60.0
 """After so long what a daemon still shows otherwise than the kernel is noted."""
+DIED = "the daemon has ended"
 
 
 class Listener:
@@ -87,12 +88,23 @@ class Listener:
 
 
 class Player:
-    """Plays the script; `noted` has what came of each call."""
+    """Plays the script; `noted` has what came of each call.
 
-    def __init__(self, uri: str, client: Client, say: Callable[[str], None]) -> None:
+    A daemon that ends meanwhile is started again, and what comes of the call that it did not
+    survive is `DIED`.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        connect: Callable[[str], Client],
+        say: Callable[[str], None],
+        restart: Callable[[], None],
+    ) -> None:
         self.version = client_version()
         self.noted: list[Noted] = []
-        self._client = client
+        self._uri, self._connect, self._restart = uri, connect, restart
+        self._client = connect(uri)
         self._listener = Listener(uri)
         self._say = say
         self._section = ""
@@ -119,7 +131,13 @@ class Player:
             # What failed and has changed nothing is not waited for: were there an event of it, it
             # would be noted with the next call that is.
             changed = (files(), set(control.active())) != (self._files, self._active)
-            astray = self._settle() if changed or not answer.status else self._astray()
+            try:
+                astray = self._settle() if changed or not answer.status else self._astray()
+            except (libvirt.libvirtError, AssertionError):
+                if self._listener.connection.isAlive():
+                    raise
+                self._revive()
+                astray = [DIED]
         now, active = files(), set(control.active())
         texts = {
             path: now.get(path)
@@ -166,6 +184,15 @@ class Player:
     def close(self) -> None:
         """End the connection."""
         self._listener.close()
+
+    def _revive(self) -> None:
+        """Start the daemon that has ended, and connect to it."""
+        self._listener.close()
+        self._restart()
+        self._client = self._connect(self._uri)
+        self._listener = Listener(self._uri)
+        self._settle()
+        self._listener.taken()
 
     def _settle(self) -> list[str]:
         """Wait until the daemon shows what is so; return in what it does not."""
