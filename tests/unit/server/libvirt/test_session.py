@@ -920,8 +920,11 @@ async def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         assert "computer" in await listed(peer)
 
 
-async def test_refused_client_is_not_waited_for_without_end(tmp_path: Path) -> None:
+async def test_refused_client_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that sends no whole header is disconnected, and so is one that sends no packet."""
+    monkeypatch.setattr("nodedevd.server.refusals._WAIT_SECONDS", 0.05)
     async with (
         serving(tmp_path, max_clients=1) as bench,
         opened(bench.path),
