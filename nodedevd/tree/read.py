@@ -11,7 +11,7 @@ import msgspec
 
 from nodedevd.errors import NodeGone, NodeLeaving
 from nodedevd.host.faults import Fault, Faults
-from nodedevd.host.job import Job, Unanswered
+from nodedevd.host.job import Abandoned, Job, Unanswered
 from nodedevd.host.mdev_paths import MDEV_BUS
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Progress, Sysroot
@@ -233,7 +233,7 @@ def _read_capabilities(node: Node) -> list[AnyCapability]:
     for kind in _kinds(node.subsystem):
         try:
             capability = kind.read(node)
-        except (NodeGone, NodeLeaving, OSError, MemoryError):
+        except (Abandoned, NodeGone, NodeLeaving, OSError, MemoryError):
             raise
         except Exception as error:  # a defect in one kind costs that capability alone
             log.exception("%s: reading %s failed", node.path, kind.name)

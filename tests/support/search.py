@@ -19,7 +19,10 @@ def examples(times: float) -> int:
 
 
 def cases(every: Sequence[T]) -> Sequence[T]:
-    """Return every case of a search that leaves none out; with the profile `quick` each fifth."""
+    """Return every case of a search that leaves none out; with the profile `quick` each fifth.
+
+    Also for sample hosts, where what a test shows does not depend on what a host has.
+    """
     return every[:: FULL_EXAMPLES // _examples()]
 
 

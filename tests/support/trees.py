@@ -18,6 +18,8 @@ import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 from nodedevd.host.udev_db import device_id
 
@@ -87,11 +89,12 @@ class Tree:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
+        self._in_front = self.root.rstrip("/")
         self.directory("/sys/devices/system")  # no kernel is without it
 
     def at(self, path: str) -> str:
         """Return where a path of the kernel's lies on disk."""
-        return os.path.join(self.root, path.lstrip("/"))
+        return f"{self._in_front}/{path.lstrip('/')}"
 
     def resolve(self, device: str) -> str:
         """Return the path of a PCI device given by address; a path is returned as it is."""
@@ -110,24 +113,33 @@ class Tree:
 
     def file(self, path: str, content: str | bytes = b"") -> str:
         """Write a file, exactly as given; a file or link in its place is replaced."""
-        self.directory(os.path.dirname(path))
         where = self.at(path)
-        if os.path.islink(where):
-            os.unlink(where)
-        # A daemon that reads meanwhile finds the old value or the new one, and no part.
-        new = f"{where}.new" if os.path.exists(where) else where
-        with open(new, "wb") as stream:
-            stream.write(os.fsencode(content) if isinstance(content, str) else content)
-        if new != where:
-            os.replace(new, where)
+        data = os.fsencode(content) if isinstance(content, str) else content
+        try:  # most are new, in a directory that is there
+            _write(where, data, "xb")
+        except FileNotFoundError:
+            self.directory(os.path.dirname(path))
+            _write(where, data, "xb")
+        except FileExistsError:
+            if os.path.islink(where):
+                os.unlink(where)
+                _write(where, data, "xb")
+            else:  # A daemon that reads meanwhile finds the old value or the new one, and no part.
+                _write(f"{where}.new", data, "wb")
+                os.replace(f"{where}.new", where)
         return path
 
     def link(self, path: str, target: str) -> str:
         """Make a link with this literal target; a file or link in its place is replaced."""
-        self.directory(os.path.dirname(path))
-        if os.path.lexists(self.at(path)):
-            os.unlink(self.at(path))
-        os.symlink(target, self.at(path))
+        where = self.at(path)
+        try:
+            os.symlink(target, where)
+        except FileNotFoundError:
+            self.directory(os.path.dirname(path))
+            os.symlink(target, where)
+        except FileExistsError:
+            os.unlink(where)
+            os.symlink(target, where)
         return path
 
     def kernel_link(self, path: str, to: str) -> str:
@@ -135,8 +147,7 @@ class Tree:
 
         That is so even if the target lies above the link: fs/kernfs/symlink.c.
         """
-        up = os.path.relpath(os.path.dirname(to), os.path.dirname(path))
-        return self.link(path, os.path.normpath(os.path.join(up, os.path.basename(to))))
+        return self.link(path, _from_link(path, to))
 
     def attributes(self, path: str, values: Attributes) -> str:
         """Write attributes of a device: text and numbers end in a newline, bytes are as given."""
@@ -552,6 +563,18 @@ class Tree:
             lines.append(f"{vendor:04x}  {name}\n")
             lines.extend(f"\t{device:04x}  {text}\n" for device, text in devices.items())
         return self.file("/usr/share/misc/pci.ids", "".join(lines))
+
+
+def _write(where: str, data: bytes, mode: Literal["xb", "wb"]) -> None:
+    with open(where, mode, buffering=0) as file:
+        file.write(data)
+
+
+@cache
+def _from_link(path: str, to: str) -> str:
+    """Return the text of the kernel's link at `path`; the same hosts are made in many tests."""
+    up = os.path.relpath(os.path.dirname(to), os.path.dirname(path))
+    return os.path.normpath(os.path.join(up, os.path.basename(to)))
 
 
 def _routing_id(path: str) -> int:

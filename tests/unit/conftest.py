@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +15,7 @@ import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from nodedevd.host.sysroot import Sysroot
+from tests.support.stuck import PATIENCE_SECONDS
 from tests.support.trees import Tree
 
 MEMORY = "/dev/shm"
@@ -43,21 +46,30 @@ class _Guard:
 
 
 _guard = _Guard()
+_before: set[threading.Thread] = set()
+"""the threads that there were before the test"""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Guard a test from before its fixtures are made."""
     _guard.is_on = True
+    _before.update(threading.enumerate())
     yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Guard it until they are gone."""
+    """Guard it until they are gone, and its threads, which the next test would have beside it."""
     try:
         yield
+        for thread in threading.enumerate():
+            if thread not in _before:
+                thread.join(PATIENCE_SECONDS)
+                if thread.is_alive():
+                    pytest.fail(f"a thread is left behind: {thread}")
     finally:
+        _before.clear()
         _guard.is_on = False
 
 
@@ -73,6 +85,19 @@ def tmp_path() -> Iterator[Path]:
     """Return an empty directory, in memory if there is room; it goes with the test."""
     with TemporaryDirectory(prefix="nodedevd-", dir=MEMORY if _has_room() else None) as name:
         yield Path(name)
+        with suppress(OSError):  # what is left is for TemporaryDirectory, which takes longer
+            _empty(name)
+
+
+def _empty(directory: str) -> None:
+    with os.scandir(directory) as listed:
+        entries = list(listed)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            _empty(entry.path)
+            os.rmdir(entry.path)
+        else:
+            os.unlink(entry.path)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from nodedevd.model.status import Status
 from tests.support.ctl import Ctl, on
 from tests.support.hosts import HOSTS, host_file
 from tests.support.running import REPOSITORY
+from tests.support.search import cases
 from tests.support.trees import Tree
 
 COMMANDS = [
@@ -314,7 +315,7 @@ def test_schema_is_json_schema() -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_raw_record_of_a_host_gives_the_same_devices(host: str, tmp_path: Path) -> None:
     """A recording with unchanged values is scanned to the same tree and the same XML.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -78,11 +77,13 @@ def test_text_of_a_driver_is_no_proposal_if_a_shell_could_not_read_it() -> None:
     assert all(word.isprintable() and " " not in word for word in found)
 
 
-def test_without_an_answer_there_are_no_proposals(tmp_path: Path) -> None:
-    """No daemon, a stale socket, no sysroot: completion prints nothing, and is fast."""
+def test_without_an_answer_there_are_no_proposals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No daemon, a stale socket, no sysroot: completion prints nothing, and waits for nobody."""
+    monkeypatch.setattr(completion, "_ANSWER_SECONDS", 3600.0)
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "stale"))
-    begin = time.monotonic()
     for selection in (
         ["--socket", str(tmp_path / "none")],
         ["--socket", str(tmp_path / "stale")],
@@ -90,7 +91,6 @@ def test_without_an_answer_there_are_no_proposals(tmp_path: Path) -> None:
     ):
         assert asked([*selection, "show"], "") == []
         assert asked([*selection, "fits", "--type"], "") == []
-    assert time.monotonic() - begin < 5
 
 
 def test_daemon_that_does_not_answer_is_left(

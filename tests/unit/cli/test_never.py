@@ -12,6 +12,7 @@ from nodedevd.client import available
 from nodedevd.model.device import Device
 from nodedevd.questions.vgpus import vgpu_functions
 from tests.support.hosts import HOSTS, host_file
+from tests.support.search import cases
 
 
 def devices(host: str) -> dict[str, Device]:
@@ -29,7 +30,7 @@ def lasting(reason: Reason, *found: Device) -> str | None:
         return reason(named)
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_device_of_a_host_is_never_refused(host: str) -> None:
     """Every name, path and offered type of every sample host is one to wait for."""
     for name, device in devices(host).items():

@@ -18,6 +18,7 @@ from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
 from nodedevd.model.listing import Devices
 from tests.support.hosts import HOSTS, host_file
+from tests.support.search import cases
 
 
 def printed(*arguments: str) -> Any:
@@ -43,7 +44,7 @@ def validator_of(name: str) -> Draft202012Validator:
     return Draft202012Validator({**schema, "$ref": f"#/$defs/{name}"})
 
 
-@pytest.fixture(params=HOSTS)
+@pytest.fixture(params=cases(HOSTS))
 def sysroot(request: pytest.FixtureRequest) -> str:
     """Return the path of each sample host in turn."""
     return str(host_file(request.param))

@@ -7,9 +7,10 @@ from click.testing import CliRunner
 
 from nodedevd.cli.main import main
 from tests.support.hosts import HOSTS, host_file
+from tests.support.search import cases
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 @pytest.mark.parametrize("command", ["list --all", "tree --all", "types", "status", "in-use"])
 def test_lines_have_80_columns_or_one_word(host: str, command: str) -> None:
     """Only a word that is too long itself, or a deep branch of the tree, makes a longer line."""

@@ -10,6 +10,7 @@ import pytest
 
 from nodedevd.control import asker
 from nodedevd.control.asker import asker_of, this_process
+from tests.support.descriptors import descriptors
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def test_peer_is_this_process(pair: tuple[socket.socket, socket.socket]) -> None
 def test_descriptor_of_the_process_is_closed(pair: tuple[socket.socket, socket.socket]) -> None:
     """As many clients as there may be leave none behind."""
     with pair[0], pair[1]:
-        before = os.listdir("/proc/self/fd")
+        before = descriptors()
         asker_of(pair[0])
-        assert os.listdir("/proc/self/fd") == before
+        assert descriptors() == before
 
 
 def test_process_that_has_ended_has_no_start(monkeypatch: pytest.MonkeyPatch) -> None:

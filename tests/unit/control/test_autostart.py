@@ -313,8 +313,10 @@ def test_malformed_rest_is_none(host: Host) -> None:
     assert host.look() == [UUID]
 
 
-def test_loop_looks_whenever_there_is_a_change(host: Host) -> None:
+def test_loop_looks_whenever_there_is_a_change(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not at all at a host where nothing is to be started."""
+    monkeypatch.setattr("nodedevd.control.autostart._UNWANTED_SECONDS", 0.01)
+    monkeypatch.setattr("nodedevd.control.autostart.SETTLE_SECONDS", 0.01)
     host.directory.rmdir()
     begun, looked = threading.Event(), threading.Event()
 

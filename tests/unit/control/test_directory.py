@@ -9,11 +9,7 @@ import pytest
 
 from nodedevd.control.directory import Directory
 from nodedevd.errors import UnsafePath
-
-
-def descriptors() -> set[str]:
-    """Return the descriptors of this process."""
-    return set(os.listdir("/proc/self/fd"))
+from tests.support.descriptors import descriptors
 
 
 def test_descriptor_ends_with_the_last_reference(tmp_path: Path) -> None:

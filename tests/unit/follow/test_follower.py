@@ -378,8 +378,11 @@ async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
         await eventually(lambda: not live.follower.rereads._tasks)
 
 
-async def test_mdev_that_goes_before_it_is_complete_is_read_no_more(tmp_path: Path) -> None:
+async def test_mdev_that_goes_before_it_is_complete_is_read_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An mdev that never gets its type is read again only while it exists."""
+    monkeypatch.setattr("nodedevd.follow.rereads.AFTER_REMOVAL_SECONDS", (0.01, 0.02))
 
     def build(live: Live) -> None:
         live.pci(CARD)

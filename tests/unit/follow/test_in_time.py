@@ -19,7 +19,7 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import STALE, rescan, scan
 from tests.support.hosts import unpacked
-from tests.support.stuck import StuckAttribute
+from tests.support.stuck import HangingClock, StuckAttribute
 from tests.support.trees import Tree
 from tests.support.vpd import vital_product_data
 
@@ -31,7 +31,7 @@ FACTS = {
     "/proc/net/route": "addresses_known",
     "/proc/net/if_inet6": "addresses_known",
 }
-STUCK_SECONDS = 0.2
+STUCK_SECONDS = 0.02
 
 
 class HangingSysroot(Sysroot):
@@ -40,11 +40,13 @@ class HangingSysroot(Sysroot):
     def __init__(self, root: str, *paths: str) -> None:
         super().__init__(root)
         self.released = threading.Event()
+        self.hanging = 0
         hanging = set(paths)
         listdir, readlink = self._listdir, self._readlink
 
         def wait(path: str) -> None:
             if path in hanging:
+                self.hanging += 1
                 self.released.wait()
 
         # To look for links on the way to a directory is not to list it.
@@ -62,10 +64,17 @@ class HangingSysroot(Sysroot):
         self._listdir, self._readlink = hanging_listdir, hanging_readlink
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HangingClock:
+    """Return the clock by which reads hang."""
+    return HangingClock(monkeypatch)
+
+
 @contextmanager
-def hanging(root: Path, *paths: str) -> Iterator[HangingSysroot]:
+def hanging(root: Path, clock: HangingClock, *paths: str) -> Iterator[HangingSysroot]:
     """Yield a host whose calls hang; they are released in the end."""
     sysroot = HangingSysroot(str(root), *paths)
+    clock.watch(sysroot)
     try:
         yield sysroot
     finally:
@@ -101,10 +110,13 @@ def host(tmp_path: Path) -> Tree:
         ),
     ],
 )
-def test_file_that_hangs_costs_one_device(host: Tree, file: str, left_out: str) -> None:
+def test_file_that_hangs_costs_one_device(
+    host: Tree, clock: HangingClock, file: str, left_out: str
+) -> None:
     """All others are read, and there is one read that hangs."""
     whole = scan(Sysroot(host.root))
     stuck = StuckAttribute(host.at(file))
+    clock.watch(stuck)
     snapshot, unanswered = scan_in_time(Sysroot(host.root), stuck_seconds=STUCK_SECONDS)
     assert [read.path for read in unanswered] == [left_out]
     assert set(snapshot.names) == set(whole.names)
@@ -125,10 +137,12 @@ def test_file_that_hangs_costs_one_device(host: Tree, file: str, left_out: str) 
         "/etc/mdevctl.d",
     ],
 )
-def test_directory_or_link_that_hangs_takes_nothing_away(host: Tree, path: str) -> None:
+def test_directory_or_link_that_hangs_takes_nothing_away(
+    host: Tree, clock: HangingClock, path: str
+) -> None:
     """The devices that it led to before stay, and the rest is read."""
     whole = scan(Sysroot(host.root))
-    with hanging(Path(host.root), path) as sysroot:
+    with hanging(Path(host.root), clock, path) as sysroot:
 
         def read(job: Job) -> Snapshot:
             return rescan(sysroot, whole, job=job).snapshot
@@ -142,17 +156,20 @@ def test_directory_or_link_that_hangs_takes_nothing_away(host: Tree, path: str) 
         assert len(first) >= 1
 
 
-def test_facts_that_hang_are_unknown(host: Tree) -> None:
+def test_facts_that_hang_are_unknown(host: Tree, clock: HangingClock) -> None:
     """What a host uses of its devices is unknown then, and not unused."""
-    with hanging(Path(host.root), "/sys/class/block") as sysroot:
+    with hanging(Path(host.root), clock, "/sys/class/block") as sysroot:
         facts, _ = read_in_time(sysroot, read_assignment_facts, stuck_seconds=STUCK_SECONDS)
     assert not facts.mounts_known
 
 
 @pytest.mark.parametrize("file", FACTS)
-def test_file_of_facts_that_hangs_leaves_the_others_known(host: Tree, file: str) -> None:
+def test_file_of_facts_that_hangs_leaves_the_others_known(
+    host: Tree, clock: HangingClock, file: str
+) -> None:
     """What the host has mounted, what it swaps to, and its addresses are in a file each."""
     stuck = StuckAttribute(host.at(file))
+    clock.watch(stuck)
     facts, unanswered = read_in_time(
         Sysroot(host.root), read_assignment_facts, stuck_seconds=STUCK_SECONDS
     )
@@ -161,7 +178,7 @@ def test_file_of_facts_that_hangs_leaves_the_others_known(host: Tree, file: str)
     stuck.free()
 
 
-def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
+def test_node_whose_device_hangs_costs_no_other(tmp_path: Path, clock: HangingClock) -> None:
     """The nodes of the other devices are found."""
     tree = Tree(tmp_path)
     tree.directory("/sys/bus")
@@ -170,6 +187,7 @@ def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
         tree.file(f"{path}/dev", f"8:{number}\n")
         tree.file(f"{path}/uevent", f"MAJOR=8\nMINOR={number}\nDEVNAME={name}\n")
     stuck = StuckAttribute(tree.at("/sys/devices/virtual/block/sda/uevent"))
+    clock.watch(stuck)
     nodes, unanswered = read_in_time(
         Sysroot(tree.root), read_device_nodes, stuck_seconds=STUCK_SECONDS
     )
@@ -180,7 +198,7 @@ def test_node_whose_device_hangs_costs_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_sixty_devices_hang_and_the_others_are_read(tmp_path: Path) -> None:
+def test_sixty_devices_hang_and_the_others_are_read(tmp_path: Path, clock: HangingClock) -> None:
     """What is read once is not read again."""
     tree = Tree(tmp_path)
     tree.directory("/sys/bus")
@@ -190,6 +208,7 @@ def test_sixty_devices_hang_and_the_others_are_read(tmp_path: Path) -> None:
     stuck = [
         StuckAttribute(tree.at(f"{tree.resolve(address)}/numa_node")) for address in addresses[::2]
     ]
+    clock.watch(*stuck)
     snapshot, unanswered = scan_in_time(Sysroot(tree.root), stuck_seconds=STUCK_SECONDS)
     hung = {read.path for read in unanswered}
     assert {*map(tree.resolve, addresses[::2])} == hung
@@ -221,11 +240,12 @@ def test_many_hangs_shorten_the_patience_within_bounds() -> None:
 
 
 def test_more_reads_hang_than_there_may_be_threads(
-    host: Tree, monkeypatch: pytest.MonkeyPatch
+    host: Tree, clock: HangingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is an error that says so, and it comes in time."""
     monkeypatch.setattr("nodedevd.follow.hangs.Hangs.__init__.__defaults__", (1,))
     stuck = StuckAttribute(host.at(f"{GPU}/numa_node"))
+    clock.watch(stuck)
     with pytest.raises(TooManyHang, match=GPU):
-        scan_in_time(Sysroot(host.root), stuck_seconds=0.05)
+        scan_in_time(Sysroot(host.root), stuck_seconds=STUCK_SECONDS)
     stuck.free()

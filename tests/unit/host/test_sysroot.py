@@ -23,6 +23,7 @@ from nodedevd.host.archive.tree import Archive
 from nodedevd.host.sysroot import Sysroot, joined
 from nodedevd.tree.read import scan
 from tests.support.archives import archives
+from tests.support.descriptors import descriptors
 from tests.support.trees import Tree
 
 GPU = "/sys/devices/pci0000:00/0000:00:02.0"
@@ -238,11 +239,11 @@ def test_root_may_be_given_in_any_form(
 def test_directory_read_as_a_file_fails_with_eisdir(tmp_path: Path) -> None:
     """And leaves no descriptor open."""
     Tree(tmp_path).directory("/sys/bus")
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     sysroot = Sysroot(str(tmp_path))
     assert failure(sysroot.read, "/sys/bus") == errno.EISDIR
     sysroot.forget()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 # In an archive

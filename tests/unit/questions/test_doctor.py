@@ -24,7 +24,7 @@ from nodedevd.tree.read import scan
 from tests.support.doctor import codes, examined
 from tests.support.faulty import FaultySysroot
 from tests.support.mdev_card import CARD, CARD_NAME, MDEV, NVIDIA_CARD, UUID, mdev_card
-from tests.support.stuck import StuckAttribute
+from tests.support.stuck import HangingClock, StuckAttribute
 from tests.support.trees import Tree
 
 VF = "0000:3b:00.4"
@@ -260,10 +260,13 @@ def test_defect_is_a_problem(tree: Tree) -> None:
     assert codes(diagnose(Snapshot([broken]), facts)) == [("problem", "defect", CARD_NAME)]
 
 
-def test_read_that_hangs_is_found_and_the_rest_is_read(tree: Tree) -> None:
+def test_read_that_hangs_is_found_and_the_rest_is_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The scan continues without the device, and reports it once."""
     path = tree.resolve(CARD)
     stuck = StuckAttribute(tree.at(f"{path}/numa_node"))
+    HangingClock(monkeypatch).watch(stuck)
     snapshot, hanging = scan_in_time(Sysroot(tree.root), stuck_seconds=0.05)
     facts = read_host(Sysroot(tree.root))
     found = diagnose(snapshot, facts, hanging=hanging)

@@ -14,6 +14,7 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.encodings import Encodings, json_text
 from tests.support.hosts import HOSTS, snapshot_of
+from tests.support.search import cases
 from tests.support.xml import native_xml
 
 CARD = "pci_0000_02_00_0"
@@ -44,7 +45,7 @@ def device(encodings: Encodings, name: str) -> Device:
     return encodings.store.snapshot.lookup(name)
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_json_is_that_of_the_device(host: str) -> None:
     """Every device of a host is encoded as msgspec does it, and decodes to the same value."""
     encodings = encodings_of(host)
@@ -52,7 +53,7 @@ def test_json_is_that_of_the_device(host: str) -> None:
         assert msgspec.json.decode(encodings.json(one), type=Device) == one
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_xml_is_the_text_of_the_format_in_a_json_string(host: str) -> None:
     """In quotes it is a JSON string of exactly the XML, alone or as a piece of a document."""
     encodings = encodings_of(host)
@@ -149,7 +150,7 @@ def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
         assert encodings.text(one, form="libvirt") is text
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_public_encodings_have_nothing_that_sysfs_shows_to_root_alone(host: str) -> None:
     """All else is the same; a value that is left out is unknown, with a fault that says why."""
     store = Store(numbered(host))

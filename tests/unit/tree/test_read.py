@@ -12,6 +12,7 @@ import pytest
 
 from nodedevd.errors import NotASysroot
 from nodedevd.host.faults import Fault
+from nodedevd.host.job import Abandoned, Job
 from nodedevd.host.node import Node
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import pci
@@ -22,7 +23,7 @@ from nodedevd.kinds.system import DMI
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree import read as scanning
-from nodedevd.tree.read import scan
+from nodedevd.tree.read import rescan, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.hosts import host_file, unpacked
 from tests.support.search import cases
@@ -281,3 +282,28 @@ def _read_for(device: Device, path: str) -> bool:
         f"{one}/".startswith(f"{other}/")
         for one, other in [(path, own), (own, path), (path, types)]
     )
+
+
+class Abandoning(Sysroot):
+    """A host whose reader is told at one link that its job is not needed any more."""
+
+    def __init__(self, root: str, job: Job, name: str) -> None:
+        super().__init__(root)
+        readlink = self._readlink
+
+        def told(path: str) -> str:
+            job.abandoned = job.abandoned or path.endswith(f"/{name}")
+            return readlink(path)
+
+        self._readlink = told
+
+
+def test_abandoned_job_ends_and_is_no_defect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in the middle of a device: nothing of it is logged."""
+    gpu(Tree(tmp_path))
+    job = Job()
+    with pytest.raises(Abandoned):
+        rescan(Abandoning(str(tmp_path), job, "mdev_type"), Snapshot(), job=job)
+    assert caplog.messages == []

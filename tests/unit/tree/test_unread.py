@@ -126,7 +126,7 @@ def test_any_call_of_an_update_may_fail(host: str, number: int) -> None:
                 assert again.snapshot.errors == old.errors, about
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 def test_random_calls_fail_for_long(host: str) -> None:
     """Of scans and updates of every sample host, in turn; afterwards the tree is the host's."""
     sysroot = FailingSysroot(str(host_file(host)))

@@ -42,6 +42,7 @@ from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.libvirt_peer import CallFailed, LibvirtPeer, dialled, failure, opened
+from tests.support.search import cases
 from tests.support.serving import served
 
 CARD = "pci_0000_02_00_0"
@@ -235,7 +236,7 @@ async def test_identity_is_taken_and_makes_no_difference(tmp_path: Path) -> None
 # -- node devices ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 async def test_xml_is_that_of_the_format(tmp_path: Path, host: str) -> None:
     """The listed devices are those of the format, with the same XML."""
     async with serving(tmp_path, stored(host)) as bench, opened(bench.path) as peer:
@@ -252,7 +253,7 @@ async def test_xml_is_that_of_the_format(tmp_path: Path, host: str) -> None:
             assert await peer.call(remote.GET_PARENT, name) == root.findtext("parent")
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", cases(HOSTS))
 async def test_filters_find_what_the_xml_says(tmp_path: Path, host: str) -> None:
     """Each bit, each word, and the list of a device's capabilities agree with its XML."""
     async with serving(tmp_path, stored(host)) as bench, opened(bench.path) as peer:
@@ -921,8 +922,11 @@ async def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         assert "computer" in await listed(peer)
 
 
-async def test_refused_client_is_not_waited_for_without_end(tmp_path: Path) -> None:
+async def test_refused_client_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that sends no whole header is disconnected, and so is one that sends no packet."""
+    monkeypatch.setattr("nodedevd.server.refusals._WAIT_SECONDS", 0.05)
     async with (
         serving(tmp_path, max_clients=1) as bench,
         opened(bench.path),

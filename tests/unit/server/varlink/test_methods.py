@@ -52,6 +52,7 @@ from tests.support.freshness import FakeFreshness
 from tests.support.hosts import HOSTS, snapshot_of
 from tests.support.peer import Peer as Client
 from tests.support.peer import connected
+from tests.support.search import cases
 from tests.support.serving import served
 from tests.support.xml import native_document, native_xml, parse, validate
 
@@ -121,7 +122,7 @@ def names(devices: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(device["name"]) for device in devices]
 
 
-@pytest.fixture(params=HOSTS)
+@pytest.fixture(params=cases(HOSTS))
 def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each sample host in turn."""
     return Store(snapshot_of(request.param))
