@@ -121,7 +121,7 @@ image() {
 	for unit in getty.target timers.target remote-fs.target {dev-hugepages,dev-mqueue,sys-kernel-tracing,sys-fs-fuse-connections}.mount \
 		modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service proc-sys-fs-binfmt_misc.automount e2scrub_reap.service kmod-static-nodes.service \
 		systemd-{binfmt,firstboot,hwdb-update,journal-catalog-update,journal-flush,logind,machine-id-commit,pstore,update-utmp,update-utmp-runlevel,user-sessions}.service \
-		libvirt-guests.service; do
+		libvirt-guests.service libvirtd.service libvirtd{,-ro,-admin}.socket; do
 		ln -sfn /dev/null "root/etc/systemd/system/$unit"
 	done
 	mkdir -p root/share root/opt/nodedevd root/etc/systemd/system/multi-user.target.wants

@@ -41,7 +41,7 @@ def writable(devices: None) -> Iterator[None]:
 @contextmanager
 def without(libvirtd: vm.Libvirt) -> Iterator[None]:
     """Have libvirtd stopped, so that the processor is the other daemon's."""
-    vm.run("systemctl", "stop", "libvirtd.service")
+    vm.run("systemctl", "stop", vm.LIBVIRTD_UNIT)
     try:
         yield
     finally:

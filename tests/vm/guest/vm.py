@@ -261,6 +261,7 @@ def assert_true() -> None:
 
 
 DRIVERS = Path("/run/libvirt-drivers")
+LIBVIRTD_UNIT = "libvirtd-alone.service"
 
 
 def start_libvirtd() -> None:
@@ -271,13 +272,13 @@ def start_libvirtd() -> None:
     if not (DRIVERS / driver.name).exists():
         (DRIVERS / driver.name).symlink_to(driver)
     words = (f"--setenv=LIBVIRT_DRIVER_DIR={DRIVERS}", "--property=Type=notify")
-    run("systemd-run", "--collect", "--unit=libvirtd", *words, "/usr/sbin/libvirtd")
+    run("systemd-run", "--collect", f"--unit={LIBVIRTD_UNIT}", *words, "/usr/sbin/libvirtd")
 
 
 def restart_libvirtd() -> None:
     """Start libvirt's own daemon after it has ended by itself."""
-    unit = "libvirtd.service"
-    until(lambda: run("systemctl", "show", "--value", "-p", "MainPID", unit).strip() == "0")
+    show = ("systemctl", "show", "--value", "-p", "MainPID", LIBVIRTD_UNIT)
+    until(lambda: run(*show).strip() == "0")
     start_libvirtd()
 
 
