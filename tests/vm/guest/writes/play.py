@@ -14,7 +14,7 @@ import libvirt
 from nodedevd.names import sanitise
 from tests.vm.guest import control, vm
 from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client
-from tests.vm.guest.writes.records import Call, Noted, described
+from tests.vm.guest.writes.records import DIED, Call, Noted, described
 from tests.vm.guest.writes.virsh import client_version
 
 OURS = ("mdev_", "mtty_")
@@ -25,7 +25,6 @@ and definitions by threads of their own, so a fence in one says nothing of the o
 READS = ("list", "info", "dumpxml")
 AGREEMENT_SECONDS = 60.0
 """After so long what a daemon still shows otherwise than the kernel is noted."""
-DIED = "the daemon has ended"
 
 
 class Listener:

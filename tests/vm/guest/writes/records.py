@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+DIED = "the daemon has ended"
+"""What is astray after a call that the daemon did not survive."""
+
 
 class Call(NamedTuple):
     """One call, in virsh's words.
