@@ -59,8 +59,7 @@ test: $(VENV)/installed-test packages ## install what the tests need, and run al
 	env -u MAKEFLAGS $(PYTEST) $(ARGS)
 
 test-unit: $(VENV)/installed-test ## run the tests that start no process, with fewer cases
-	@# Some of the tests wait, for a read that hangs or for a second: three workers for two processors.
-	$(PYTEST) -n $$((($$(nproc) * 3 + 1) / 2)) --hypothesis-profile=quick -m "not exhaustive" tests/unit $(ARGS)
+	$(PYTEST) --hypothesis-profile=quick -m "not exhaustive and not slow" tests/unit $(ARGS)
 
 packages: ## install Debian's packages with the tools that tests run
 	@missing=""

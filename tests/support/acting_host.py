@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +32,7 @@ from tests.support.played_kernel import PlayedKernel
 from tests.support.trees import Tree
 
 ASKED: Final = Asked(uid=0, pid=4242, command="pytest")
+MOMENT_SECONDS: Final = 0.001
 
 
 class Killed(BaseException):
@@ -107,7 +109,7 @@ class ActingHost:
                 "at": self._at,
                 "told": self._tell,
                 "ended_late": self._end_late,
-                "pause": lambda seconds: None,
+                "pause": _give_way,
                 **given,
             }
         )
@@ -189,6 +191,11 @@ class ActingHost:
         if self.kernel.is_open(path):
             raise InUseNow(path, "a process has opened it meanwhile")
         yield
+
+
+def _give_way(seconds: float) -> None:
+    """Pause for a moment only: threads that wait without one would keep others from running."""
+    time.sleep(min(seconds, MOMENT_SECONDS))
 
 
 def _no_programs(

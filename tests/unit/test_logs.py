@@ -72,6 +72,7 @@ def test_debug_messages_are_not_limited() -> None:
     assert all(limit.filter(record(level=logging.DEBUG)) for _ in range(BURST + 5))
 
 
+@pytest.mark.slow
 def test_kinds_are_bounded() -> None:
     """A user with many uids gets no more than one kind for the rest of them."""
     limit = RateLimit(Clock())
@@ -130,6 +131,7 @@ def piped() -> Iterator[Pipe]:
         os.close(pipe.end)
 
 
+@pytest.mark.slow
 def test_log_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines are kept up to a limit, then dropped; what was dropped is logged when it is read."""
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.01)

@@ -26,6 +26,7 @@ def assert_same(found: SortedMap[int], wanted: dict[str, int]) -> None:
         assert found.between(f"{key}/", f"{key}0") == below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 2, 512])
 @given(first=st.dictionaries(keys, st.integers(1)), changes=steps)
 def test_versions_equal_the_dicts_they_were_made_from(

@@ -79,6 +79,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", COMMANDS)
 def test_dry_run_prints_the_plan_or_why_there_is_none(host: str, golden: Golden) -> None:
     """Each command with what it prints, on both streams, and its exit status."""

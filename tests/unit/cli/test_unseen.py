@@ -118,6 +118,7 @@ def test_command_prints_no_attribute_as_it_is(host: str, command: Sequence[str])
     assert unseen(output) == set()
 
 
+@pytest.mark.slow
 def test_attributes_were_read(host: str) -> None:
     """They are in what is printed: JSON has the same value."""
     _, output = run("--sysroot", host, "show", "--all")

@@ -241,6 +241,7 @@ def test_errors_have_codes_of_their_own() -> None:
     assert len({one.code for one in errors}) == len(errors) > 9
 
 
+@pytest.mark.slow
 def test_call_that_is_not_answered_times_out(tmp_path: Path, form: Form) -> None:
     """Its answer, should it ever come, is not given to the next call."""
     good = encode_reply(b'{"xml":"good"}')
@@ -296,6 +297,7 @@ def test_watch_asks_for_exactly_what_it_missed(
     assert (again["since"], again["instance"]) == (since, "i")
 
 
+@pytest.mark.slow
 def test_watch_tries_again_while_there_are_too_many_clients(tmp_path: Path, form: Form) -> None:
     """After a restart everybody comes at once."""
     full = encode_error(f"{INTERFACE}.TooManyClients", {"limit": 1, "user": 1000})

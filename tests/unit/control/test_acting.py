@@ -224,6 +224,7 @@ def test_defect_is_no_answer(
     assert acting.status().failures == 1
 
 
+@pytest.mark.slow
 def test_generation_of_what_existed_already_is_that_of_its_making(
     kernel: PlayedKernel, make: Make
 ) -> None:

@@ -408,6 +408,7 @@ def file(bench: Bench) -> int:
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

@@ -387,6 +387,7 @@ def test_all_definitions_of_a_uuid_are_read(directory: str) -> None:
     assert read_definitions(directory, UUID) == {(PARENT, UUID): TEXT, ("mtty", UUID): NEW}
 
 
+@pytest.mark.slow
 def test_definition_that_is_not_utf_8_can_be_removed(directory: str, file: Path) -> None:
     """Its text has replacement characters, and is still told from another."""
     file.parent.mkdir(parents=True)

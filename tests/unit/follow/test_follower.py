@@ -690,6 +690,7 @@ async def test_monitor_that_cannot_be_opened_is_tried_again_and_logged_once(
 # -- the reconcile -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_reconcile_counts_a_change_without_a_uevent_but_not_a_late_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -709,6 +710,7 @@ async def test_reconcile_counts_a_change_without_a_uevent_but_not_a_late_one(
         )
 
 
+@pytest.mark.slow
 async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -725,6 +727,7 @@ async def test_uevent_taken_together_with_the_reconcile_is_not_missed(
         assert live.follower.followed.missed_changes == 1
 
 
+@pytest.mark.slow
 async def test_late_uevent_of_an_mdev_explains_the_counts_of_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -786,6 +789,7 @@ def attribute(live: Live, address: str, name: str = "numa_node") -> str:
     return live.tree.at(f"{live.tree.resolve(address)}/{name}")
 
 
+@pytest.mark.slow
 async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) -> None:
     """Other devices are followed meanwhile; the device has a fault until the read returns."""
 
@@ -811,6 +815,7 @@ async def test_read_that_hangs_costs_one_device_its_freshness(tmp_path: Path) ->
         await live.until_true_to_the_host()
 
 
+@pytest.mark.slow
 async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: Path) -> None:
     """The device is shown with its path and subsystem alone until it can be read."""
 
@@ -828,6 +833,7 @@ async def test_read_that_hangs_in_the_first_scan_does_not_hold_it_up(tmp_path: P
         await live.until_true_to_the_host()
 
 
+@pytest.mark.slow
 async def test_scan_after_an_overflow_leaves_out_a_read_that_hangs(tmp_path: Path) -> None:
     """A scan of the whole host leaves the device out, as an update does."""
 
@@ -869,6 +875,7 @@ async def test_all_functions_of_a_card_may_hang_together(tmp_path: Path) -> None
         await live.until_true_to_the_host()
 
 
+@pytest.mark.slow
 async def test_hanging_threads_are_bounded_and_clients_get_stale_counts(tmp_path: Path) -> None:
     """Beyond the limit nothing is read, and stale counts are served."""
     functions = [f"0000:01:{slot:02x}.0" for slot in range(3)]
@@ -910,6 +917,7 @@ async def test_device_that_is_slow_and_not_stuck_becomes_fresh(tmp_path: Path) -
         assert live.follower.reads.hangs.limit(live.tree.resolve(CARD)) > 2 * before
 
 
+@pytest.mark.slow
 async def test_close_does_not_wait_for_a_read_that_hangs(tmp_path: Path) -> None:
     """The stop does not wait for it."""
     async with following(tmp_path, lambda live: live.pci(CARD)) as live:

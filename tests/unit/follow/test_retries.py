@@ -88,6 +88,7 @@ async def test_new_device_whose_parent_cannot_be_read_waits_for_it(tmp_path: Pat
         await live.until_true_to_the_host()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 async def test_first_scan_that_is_short_is_made_again(
     tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture

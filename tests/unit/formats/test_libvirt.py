@@ -66,6 +66,7 @@ def test_every_device_is_found_by_its_name_in_the_format(host: str) -> None:
             assert snapshot.lookup(libvirt.placed(device, snapshot).name) is device
 
 
+@pytest.mark.slow
 @given(devices())
 def test_any_device_that_is_shown_is_one_capability_of_libvirts(device: Device) -> None:
     """For every device; unknown values are left out."""

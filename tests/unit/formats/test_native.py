@@ -306,6 +306,7 @@ def devices(draw: st.DrawFn) -> Device:
     )
 
 
+@pytest.mark.slow
 @given(devices())
 def test_any_device_is_valid(device: Device) -> None:
     """For every device, the document is well-formed, and its schema accepts it."""
@@ -315,6 +316,7 @@ def test_any_device_is_valid(device: Device) -> None:
     assert len(root.findall("errors/error")) == len(device.errors)
 
 
+@pytest.mark.slow
 @given(st.lists(devices(), max_size=3), number)
 def test_document_holds_its_devices(several: list[Device], generation: int) -> None:
     """Each is indented by one level, and the same otherwise."""

@@ -73,6 +73,7 @@ def test_each_phase_may_come_twice_or_alone(service: Service) -> None:
     assert service.mdevs == set()
 
 
+@pytest.mark.slow
 def test_all_are_made_or_none(service: Service) -> None:
     """Those of the domain's that were there before the start that failed are gone, too."""
     prepare(service, VM, [mdev(ONE)])

@@ -156,6 +156,7 @@ def test_drain_without_events_is_no_change(monitor: DirectoryMonitor) -> None:
     assert not drained(monitor)
 
 
+@pytest.mark.slow
 def test_full_queue_is_a_change_and_all_is_watched_again(
     directory: Path, monitor: DirectoryMonitor
 ) -> None:

@@ -123,6 +123,7 @@ def test_comment_of_a_rule_stays_one(tree: Tree, separator: str) -> None:
     assert read_mdevctl(TolerantReads(Sysroot())).rule is None
 
 
+@pytest.mark.slow
 def test_no_module_divides_text_at_unicode_blanks() -> None:
     """`lines_of` and `fields_of` cut files."""
     assert [one for one in _divisions() if ALLOWED.get(one[0]) != one[1]] == []

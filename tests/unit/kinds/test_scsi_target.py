@@ -104,6 +104,7 @@ def test_device_of_another_type_is_none(tree: Tree) -> None:
     assert scan(Sysroot()).names == ("computer",)
 
 
+@pytest.mark.slow
 def test_target_removed_while_read_is_no_device(live_tree: Tree) -> None:
     """A device removed at any point of its read is dropped, without an error."""
     target(live_tree)

@@ -172,6 +172,7 @@ def test_wide_names_of_watches_are_counted(store: Store, accounts: Accounts) -> 
     assert holding._account.held_bytes > 4 * 50_000
 
 
+@pytest.mark.slow
 def test_answered_call_leaves_nothing(store: Store, accounts: Accounts) -> None:
     """An idle client keeps neither the text of its last call nor its method or packet."""
     keeping = 0
@@ -222,6 +223,7 @@ def test_names_in_registrations_are_bounded(store: Store, accounts: Accounts) ->
     assert refused(register(one, "y")) == 0
 
 
+@pytest.mark.slow
 def test_registrations_are_counted(store: Store, accounts: Accounts) -> None:
     """The one that exceeds the budget is refused; a client that goes gives everything back."""
     bench = Libvirt(store, accounts)

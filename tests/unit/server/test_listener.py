@@ -431,6 +431,7 @@ def test_adopted_socket_in_the_abstract_namespace_is_named_with_an_at() -> None:
 # Several at once
 
 
+@pytest.mark.slow
 def test_of_daemons_that_start_at_once_one_serves(path: str) -> None:
     """Whatever the order of their steps, all others get SocketInUse."""
     count = 8
@@ -492,6 +493,7 @@ def test_daemon_that_starts_while_another_removes_its_socket_is_refused(
     assert refused == ["devices", "devices.lock"]
 
 
+@pytest.mark.slow
 def test_daemons_that_come_and_go_never_serve_at_the_same_time(path: str) -> None:
     """A daemon that ends removes neither socket nor lock of its successor."""
     serving = threading.Semaphore(1)

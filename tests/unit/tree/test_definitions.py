@@ -334,6 +334,7 @@ async def test_counts_of_a_stopped_mdev_are_read_again_late(tmp_path: Path) -> N
         assert live.follower.followed.events == 1
 
 
+@pytest.mark.slow
 async def test_definitions_found_by_the_reconcile_were_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,7 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, max_examples=examples(4))
 @given(st.lists(STEP, max_size=6))
 def test_any_steps_lead_where_one_would_have_led(

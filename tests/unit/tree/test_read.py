@@ -230,6 +230,7 @@ def test_progress_is_told_of_each_device(tree: Tree) -> None:
     assert told == [(0, 3), (1, 3), (2, 3)]
 
 
+@pytest.mark.slow
 def test_device_that_goes_at_any_read_costs_no_other(tmp_path: Path) -> None:
     """A parent with its mdevs is removed at each read of a scan in turn; nothing raises."""
     host = tmp_path / "host"

@@ -120,6 +120,7 @@ def test_parent_that_is_gone_takes_along_what_was_below(tmp_path: Path, told: st
     assert all(device.parent == "computer" for device in new.snapshot if device.path)
 
 
+@pytest.mark.slow
 def test_parent_that_goes_while_it_is_read_takes_its_mdev_along(tmp_path: Path) -> None:
     """The mdev was there when it was read, the parent not any more."""
     tree = Tree(tmp_path)

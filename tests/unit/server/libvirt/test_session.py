@@ -763,6 +763,7 @@ async def test_ping_is_answered_before_anything_else_is_called(tmp_path: Path) -
         assert (await peer.receive()).header == (remote.KEEPALIVE, 1, remote.PONG, 2, 0, 0)
 
 
+@pytest.mark.slow
 async def test_client_that_answers_pings_stays(tmp_path: Path) -> None:
     """A silent client that takes part in keepalive is sent pings."""
     async with (
@@ -878,6 +879,7 @@ async def test_more_names_than_the_protocol_has_room_for_is_an_error(tmp_path: P
         assert len(cut) == 65_536
 
 
+@pytest.mark.slow
 async def test_longer_xml_than_the_protocol_has_room_for_is_an_error(tmp_path: Path) -> None:
     """4 MiB are sent; for more there is a clear error, and the connection stays open."""
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
@@ -980,6 +982,7 @@ pieces = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(pieces, max_size=4), max_size=1).map(lambda one: one[0] if one else []))
 def test_hostile_clients_harm_nobody_else(
     tmp_path_factory: pytest.TempPathFactory, clients: list[list[bytes]]

@@ -229,6 +229,7 @@ async def test_mdev_without_a_uuid_gets_one(tmp_path: Path) -> None:
         assert await bench(remote.LOOKUP_BY_NAME, first) == first
 
 
+@pytest.mark.slow
 async def test_definition_goes_through_its_life(tmp_path: Path) -> None:
     """Define, start, autostart, undefine while it runs, and destroy what is left."""
     async with client(tmp_path) as bench:
@@ -262,6 +263,7 @@ async def test_second_definition_replaces_the_first_and_keeps_autostart(tmp_path
         assert ("mtty-2" in xml, "<attr" in xml) == (True, False)
 
 
+@pytest.mark.slow
 async def test_update_changes_the_definition_of_an_inactive_mdev(tmp_path: Path) -> None:
     """Without flags, and with CONFIG; of one that runs, only with CONFIG."""
     async with client(tmp_path) as bench:
@@ -288,6 +290,7 @@ async def test_xml_that_was_dumped_updates_and_defines(tmp_path: Path) -> None:
         assert await bench.state() == (1, 1, 0)
 
 
+@pytest.mark.slow
 async def test_events_tell_of_each_change_once_and_in_order(tmp_path: Path) -> None:
     """Without libvirt's updates of bystanders, and none for what failed."""
     async with client(tmp_path) as bench:
@@ -393,6 +396,7 @@ async def test_uuid_that_is_active_is_refused_as_by_mdevctl(tmp_path: Path) -> N
         assert found == other_type
 
 
+@pytest.mark.slow
 async def test_parent_without_room_is_refused_as_by_mdevctl(tmp_path: Path) -> None:
     """Whether the tree knows or the driver says so."""
     async with client(tmp_path) as bench:
@@ -638,6 +642,7 @@ async def test_control_service_that_is_not_there_is_named_with_what_enables_it(
         assert "lost the connection" in found[2]
 
 
+@pytest.mark.slow
 async def test_connections_of_a_user_wait_for_one_another(tmp_path: Path) -> None:
     """More than the service would take at once, and all are answered."""
     highest = 0
