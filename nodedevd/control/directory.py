@@ -46,9 +46,14 @@ class Directory:
 
     def names(self) -> list[str]:
         """Return the names of the files, sorted. Raises OSError."""
-        return sorted(
-            name for name in os.listdir(self.descriptor) if not name.startswith(_TEMPORARY)
-        )
+        # A descriptor of its own: two threads that list one share its place in the directory, and
+        # each misses what the other has been given.
+        descriptor = os.open(".", _OPEN, dir_fd=self.descriptor)
+        try:
+            names = os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
+        return sorted(name for name in names if not name.startswith(_TEMPORARY))
 
     def read(self, name: str) -> bytes | None:
         """Return what a file has, None if there is none. Raises OSError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,17 @@ def test_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     directory.remove("one")
     assert directory.read("one") is None
     assert os.listdir(tmp_path) == []
+
+
+def test_threads_that_list_it_at_once_miss_nothing(tmp_path: Path) -> None:
+    """A record that is missed is a device that nobody owns."""
+    directory = Directory(str(tmp_path))
+    names = [f"{number:04}" for number in range(500)]
+    for name in names:
+        (tmp_path / name).touch()
+
+    def missed(_: int) -> int:
+        return sum(directory.names() != names for _ in range(50))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(missed, range(8))) == 0
