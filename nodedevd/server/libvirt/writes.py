@@ -47,7 +47,7 @@ from nodedevd.server.libvirt import write_errors as errors
 from nodedevd.server.libvirt.devices import NodeDevices, is_persistent
 from nodedevd.server.libvirt.mdev_document import MdevDocument, read_mdev
 from nodedevd.server.libvirt.protocol import Procedure
-from nodedevd.server.libvirt.waiting import Places, settled
+from nodedevd.server.libvirt.waiting import Places, in_turn, settled
 from nodedevd.server.libvirt.write_errors import QUOTED, Attempt
 from nodedevd.steps import finish
 
@@ -125,7 +125,7 @@ class Writes:
                 attributes=_attributes(attempt),
             )
             try:
-                outcome = await control.act(request)
+                outcome = await in_turn(lambda: control.act(request))
             except (Conflict, MadeByOther, OwnedByOther):
                 raise self._exists(attempt, wanted.uuid) from None
             except NodedevError as error:
@@ -256,7 +256,7 @@ class Writes:
     ) -> Outcome:
         """Ask for a change in the name of a client. Raises RpcError."""
         async with self._speaking(client, method, attempt) as control:
-            return await control.act(request)
+            return await in_turn(lambda: control.act(request))
 
     @asynccontextmanager
     async def _speaking(
@@ -328,7 +328,7 @@ class Writes:
 
 async def _act(control: Changer, request: Request, attempt: Attempt) -> Outcome:
     try:
-        return await control.act(request)
+        return await in_turn(lambda: control.act(request))
     except NodedevError as error:
         raise errors.refusal(error, attempt) from error
 
