@@ -1,0 +1,70 @@
+"""layout: what layout files say of the cards of a host, and how the cards compare with it.
+
+Values only: `nodedevd/layout` reads the files and compares.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+LayoutState: TypeAlias = Literal["in-sync", "drifted", "blocked", "pending"]
+"""in-sync: the card is as its file says; drifted: it differs, and can be changed; blocked: it
+differs, and what would have to go is in use or was made by others; pending: the card, its driver or
+its functions are not present yet"""
+
+LAYOUT_STATES: Final[tuple[LayoutState, ...]] = ("in-sync", "drifted", "blocked", "pending")
+
+
+class CardLayout(msgspec.Struct, frozen=True, gc=False):
+    """How a card compares with the layout file that names it."""
+
+    state: LayoutState
+    """in-sync: as its file says; drifted: it differs, and can be changed; blocked: it differs, and
+    cannot be changed now; pending: it, its driver or its functions are not present yet"""
+    reasons: tuple[str, ...]
+    """in words, why it is not in sync; empty if it is"""
+    file: str
+    """path of the layout file"""
+
+
+class AwaitedCard(msgspec.Struct, frozen=True, gc=False):
+    """A card that a layout file names, and the host does not have."""
+
+    card: str
+    """the card as the file names it, in words"""
+    file: str
+    """path of the layout file"""
+    line: int
+    """line of the card in the file, from 1"""
+
+
+class LayoutProblem(msgspec.Struct, frozen=True, gc=False):
+    """What is wrong with a layout file, or why it could not be read."""
+
+    file: str
+    """path of the file, or of a directory that could not be listed"""
+    line: int | None
+    """line in the file, from 1; None for the whole file"""
+    key: str | None
+    """the key in its card, as `vgpus[0].type`; None for the whole card or file"""
+    code: str
+    """what is wrong, as a stable word"""
+    message: str
+    """what is wrong"""
+    instead: str
+    """what to write, or to do"""
+
+
+class HostLayout(msgspec.Struct, frozen=True, gc=False):
+    """What the layout files of a host come to, besides the state of each card."""
+
+    cards: frozenset[str] = frozenset()
+    """sysfs paths of the devices that have a `CardLayout`"""
+    awaited: tuple[AwaitedCard, ...] = ()
+    problems: tuple[LayoutProblem, ...] = ()
+
+
+NO_LAYOUT: Final = HostLayout()
+"""That of a host without layout files."""
