@@ -17,6 +17,7 @@ OTHER_MEANINGS = {
     "definition": "of an mdev, and as text, the standard input of mdevctl's callouts",
     "device": "the device of an event, the name of a device in a fault or a finding",
     "errors": "faults, and in a status faults with the names of their devices",
+    "layout": "how a card compares with its file, and in a status the numbers of such cards",
     "product": "an id with a name, and the text of DMI",
     "speed": "libvirt's and the kernel's name: of PCI Express, of a network link, of InfiniBand",
     "target": "of SCSI: the number, and the name",
