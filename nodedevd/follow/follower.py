@@ -34,8 +34,8 @@ from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.layout.files import DIRECTORIES, Declared
-from nodedevd.layout.states import NOT_READ, follow_layout
+from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.states import NOTHING, Compared, follow_layout
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
@@ -89,7 +89,7 @@ class Follower(Reports):
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
         self._sysroot = sysroot
         self._store = store
-        self._declared = NOT_READ
+        self._compared = NOTHING
         self._updates = 0
         self._scans = 0
         self._first_retries = 0
@@ -213,14 +213,14 @@ class Follower(Reports):
         work = self.pending.take(old)
         began = time.monotonic()
         try:
-            read = partial(_read, self._sysroot, old, work, self._declared)
-            update, declared = await self.reads.run(read)
+            read = partial(_read, self._sysroot, old, work, self._compared)
+            update, compared = await self.reads.run(read)
             if old.generation == 0 and update.doubtful and self._first_retries < FIRST_RETRIES:
                 raise _Doubtful(f"cannot read {abbreviated(sorted(update.unread))}")
         except BaseException:
             self.pending.put_back(work)
             raise
-        self._declared = declared
+        self._compared = compared
         self._note(work, began)
         self._publish(old, update)
         self.volatile.note(work, update.snapshot, began)
@@ -248,8 +248,8 @@ class Follower(Reports):
 
 
 def _read(
-    sysroot: Sysroot, old: Snapshot, work: Work, declared: Declared, job: Job
-) -> tuple[Update, Declared]:
+    sysroot: Sysroot, old: Snapshot, work: Work, compared: Compared, job: Job
+) -> tuple[Update, Compared]:
     """Read what a job took, and compare cards with their layout; runs in the worker thread."""
     if work.scan:
         new = rescan(sysroot, old, job=job, tolerated=work.tolerated)
@@ -264,4 +264,4 @@ def _read(
             tolerated=work.tolerated,
         )
     read_files = bool(work.scan or work.touched & _LAYOUTS)
-    return follow_layout(sysroot.during(job).reporting() if read_files else None, new, declared)
+    return follow_layout(sysroot.during(job).reporting() if read_files else None, new, compared)

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from nodedevd.follow.hangs import STUCK_SECONDS, Hanging, Hangs
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.layout.states import NOT_READ, follow_layout
+from nodedevd.layout.states import NOTHING, follow_layout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
 from nodedevd.tree.read import rescan
@@ -70,7 +70,7 @@ def scan_in_time(
     def read(job: Job) -> Snapshot:
         update = rescan(sysroot, Snapshot(), job=job, progress=progress)
         files = sysroot.during(job).reporting()
-        return follow_layout(files, update, NOT_READ)[0].snapshot.numbered(1)
+        return follow_layout(files, update, NOTHING)[0].snapshot.numbered(1)
 
     return in_time(read, stuck_seconds=stuck_seconds)
 

@@ -7,6 +7,7 @@ functions have to be there before they can be bound, or hold anything.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from nodedevd.kinds.pci import Pci
 from nodedevd.layout.card import Card, devices_meant
@@ -29,7 +30,11 @@ def compare_layout(
 
     A card that two entries mean is left as it is, and blocked for both.
     """
-    found = [one for card in layout.cards for one in compare(card, snapshot, facts)]
+    return wanted_once([one for card in layout.cards for one in compare(card, snapshot, facts)])
+
+
+def wanted_once(found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Return the answers of all entries; a card that two entries mean is blocked for both."""
     times = Counter(one.card for one in found if one.card is not None)
     answers = []
     for one in found:

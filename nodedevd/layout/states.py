@@ -1,6 +1,6 @@
 """states: how each card of a tree compares with its layout file, as a part of that tree.
 
-An update of the tree is compared when it changes something, and when the files were read again.
+A card is compared when the files change, and when the tree changes in what concerns the card.
 Without layout files nothing is looked at. What cannot be read stays as it was read last.
 """
 
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.layout.compare import compare_layout
+from nodedevd.layout.compare import compare, wanted_once
+from nodedevd.layout.concerned import concerned
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.files import DIRECTORIES, Declared, read_layout
 from nodedevd.layout.problem import Problem
@@ -21,30 +23,42 @@ from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, AwaitedCard, CardLayout, HostLayout, LayoutProblem
 from nodedevd.text import printable
 
-NOT_READ: Final = Declared()
-"""What is declared before the files were read, and without any."""
 REASONS_AT_MOST: Final = 20
 """Reasons that a device has; the last one says how many there are besides."""
 
 
+class Compared(msgspec.Struct, frozen=True):
+    """What the files of a host declare, and how the host compared with that last."""
+
+    declared: Declared = Declared()
+    answers: tuple[tuple[Difference, ...], ...] = ()
+    """those of each entry"""
+
+
+NOTHING: Final = Compared()
+"""Before the files were read, and without any."""
+
+
 def follow_layout(
-    sysroot: Sysroot | None, update: Update, declared: Declared
-) -> tuple[Update, Declared]:
-    """Return an update with the states of cards, and what the files declare.
+    sysroot: Sysroot | None, update: Update, last: Compared
+) -> tuple[Update, Compared]:
+    """Return an update with the states of cards, and what to give the next call as `last`.
 
     Args:
-        sysroot: Where to read the files again; None: they are as in `declared`. Blocks.
+        sysroot: Where to read the files again; None: they are as they were. Blocks.
         update: The tree, and the changes that led to it.
-        declared: What the files declared when they were read last.
+        last: What the last call returned, for the tree before these changes.
     """
     if sysroot is None:
-        return (with_states(update, declared) if update.changes else update), declared
+        if not update.changes or last is NOTHING:
+            return update, last
+        return _with_states(update, last.declared, last)
     read = read_layout(sysroot)
     unread = {_directory(one) for one in read.problems if one.code == "unreadable"}
     if unread:
-        read = kept(declared, read)
+        read = kept(last.declared, read)
         update = replace(update, unread=update.unread | unread)
-    return with_states(update, read), read
+    return _with_states(update, read, last)
 
 
 def kept(before: Declared, read: Declared) -> Declared:
@@ -66,17 +80,19 @@ def _directory(problem: Problem) -> str:
     return directory if directory in DIRECTORIES else problem.file
 
 
-def with_states(update: Update, declared: Declared) -> Update:
-    """Return an update with the state of each card that a layout names.
+def _with_states(update: Update, declared: Declared, last: Compared) -> tuple[Update, Compared]:
+    """Return an update with the state of each card that is named, and the answers.
 
     A state that is another one changes its device, after all other changes of the update.
     """
     old = update.snapshot
-    if declared == NOT_READ and old.layout is NO_LAYOUT:
-        return update
+    if declared == NOTHING.declared and old.layout is NO_LAYOUT:
+        return update, NOTHING
+    answers = _answers(update, declared, last)
+    found = wanted_once([one for entry in answers for one in entry])
     states: dict[str, CardLayout] = {}
     awaited = []
-    for one in compare_layout(declared.layout, old):
+    for one in found:
         device = None if one.card is None else old.get(one.card)
         if device is None or device.path is None:
             awaited.append(AwaitedCard(printable(str(one.match)), one.file, one.line))
@@ -90,8 +106,9 @@ def with_states(update: Update, declared: Declared) -> Update:
         for path in sorted({*states, *old.layout.cards})
         if (device := old.at(path)) is not None and device.layout != states.get(path)
     ]
+    compared = Compared(declared, answers)
     if not changes and layout == old.layout:
-        return update
+        return update, compared
     snapshot = old.replaced(
         removed=(),
         devices=[change.device for change in changes],
@@ -100,7 +117,23 @@ def with_states(update: Update, declared: Declared) -> Update:
         shared_names=old.shared_names,
         layout=layout,
     )
-    return replace(update, snapshot=snapshot, changes=(*update.changes, *changes))
+    return replace(update, snapshot=snapshot, changes=(*update.changes, *changes)), compared
+
+
+def _answers(
+    update: Update, declared: Declared, last: Compared
+) -> tuple[tuple[Difference, ...], ...]:
+    """Return the answers of each entry: the last ones of those that no change concerns."""
+    cards = declared.layout.cards
+    if declared.layout != last.declared.layout:
+        return tuple([compare(card, update.snapshot) for card in cards])
+    is_concerned = concerned(update.changes, update.snapshot)
+    return tuple(
+        [
+            compare(card, update.snapshot) if is_concerned(card, answers) else answers
+            for card, answers in zip(cards, last.answers, strict=True)
+        ]
+    )
 
 
 def _public(problem: Problem) -> LayoutProblem:

@@ -117,7 +117,7 @@ async def test_host_without_layout_files_compares_nothing(
     def compared(*arguments: object) -> None:
         raise AssertionError("nothing is to be compared")
 
-    monkeypatch.setattr(states, "compare_layout", compared)
+    monkeypatch.setattr(states, "compare", compared)
     sysroot = FaultySysroot(str(tmp_path))
     async with following(tmp_path, card, sysroot=sysroot) as live:
         sysroot.reads.clear()

@@ -10,7 +10,7 @@ import pytest
 
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.files import DIRECTORIES
-from nodedevd.layout.states import NOT_READ, REASONS_AT_MOST, follow_layout
+from nodedevd.layout.states import NOTHING, REASONS_AT_MOST, follow_layout
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, CardLayout, LayoutState
 from nodedevd.model.snapshot import Snapshot
@@ -33,7 +33,7 @@ class Host:
         for address in (CARD, OTHER):
             self.tree.pci(address, vendor=0x8086, device=0x1572, class_=0x020000, driver="i40e")
         self.functions(())
-        self.declared = NOT_READ
+        self.compared = NOTHING
         self.snapshot = Snapshot()
 
     def functions(self, addresses: tuple[str, ...]) -> None:
@@ -47,11 +47,11 @@ class Host:
         lines = (f'address = "{card}"', f"virtual_functions = {number}", *more)
         self.tree.file(file, "[[card]]\n" + "\n".join(lines) + "\n")
 
-    def read(self, *, files: bool = True, **errors: int) -> Update:
+    def read(self, errors: dict[str, int] | None = None, *, files: bool = True) -> Update:
         """Read the host anew, with these errors of paths."""
         update = rescan(Sysroot(self.tree.root), self.snapshot)
         sysroot = FaultySysroot(self.tree.root, errors=errors) if files else None
-        update, self.declared = follow_layout(sysroot, update, self.declared)
+        update, self.compared = follow_layout(sysroot, update, self.compared)
         self.snapshot = update.snapshot
         return update
 
@@ -74,9 +74,9 @@ def host(tmp_path: Path) -> Host:
 def test_host_without_layout_files_is_left_as_it_was_read(host: Host) -> None:
     """Nothing is compared, and the update is the same object."""
     update = rescan(Sysroot(host.tree.root), Snapshot())
-    followed, declared = follow_layout(Sysroot(host.tree.root), update, NOT_READ)
+    followed, compared = follow_layout(Sysroot(host.tree.root), update, NOTHING)
     assert followed is update
-    assert declared == NOT_READ
+    assert compared is NOTHING
     assert followed.snapshot.layout is NO_LAYOUT
 
 
@@ -151,13 +151,14 @@ def test_card_that_the_host_does_not_have_is_awaited(host: Host) -> None:
     host.tree.remove(host.tree.resolve(OTHER))
     host.tree.remove(f"/sys/bus/pci/devices/{OTHER}")
     host.read()
-    (awaited,) = host.snapshot.layout.awaited
+    assert len(host.snapshot.layout.awaited) == 1
+    awaited = host.snapshot.layout.awaited[0]
     assert (awaited.card, awaited.file, awaited.line) == (OTHER, FILE, 1)
     assert count_layout(host.snapshot) == LayoutCounts(0, 0, 0, 1)
     host.tree.pci(OTHER, vendor=0x8086, device=0x1572, class_=0x020000, driver="i40e")
     host.read(files=False)
     assert host.state(OTHER) == "in-sync"
-    assert host.snapshot.layout.awaited == ()
+    assert not host.snapshot.layout.awaited
     host.tree.remove(host.tree.resolve(OTHER))
     host.tree.remove(f"/sys/bus/pci/devices/{OTHER}")
     host.read(files=False)
@@ -186,7 +187,7 @@ def test_what_cannot_be_read_is_not_absent(host: Host, unread: str, number: int)
     host.wants(2)
     host.wants(3, file=f"{LIB}/10-network.toml")  # not in force while the other cannot be read
     host.read()
-    update = host.read(**{unread: number})
+    update = host.read({unread: number})
     assert host.layout() == CardLayout(
         "drifted", ("to do: set 2 virtual functions on pci_0000_01_00_0",), FILE
     )
@@ -195,7 +196,7 @@ def test_what_cannot_be_read_is_not_absent(host: Host, unread: str, number: int)
     ]
     assert update.unread == {ETC}
     host.functions((VFS[0], VFS[1]))
-    host.read(**{unread: number})
+    host.read({unread: number})
     assert host.state() == "in-sync"
     update = host.read()
     assert (host.snapshot.layout.problems, update.unread) == ((), frozenset())
@@ -204,7 +205,7 @@ def test_what_cannot_be_read_is_not_absent(host: Host, unread: str, number: int)
 def test_directory_that_cannot_be_read_at_first_is_read_again(host: Host) -> None:
     """No card has a state until then."""
     host.wants(2)
-    update = host.read(**{ETC: errno.EACCES})
+    update = host.read({ETC: errno.EACCES})
     assert host.state() is None
     assert update.unread == {ETC}
     host.read()
