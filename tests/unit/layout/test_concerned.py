@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,7 @@ ALL = [*CHANGES, Host.divide, Host.divide, Host.bind, Host.bind, Host.define, Ho
 
 
 @pytest.mark.exhaustive
-@settings(derandomize=True, deadline=None, max_examples=examples(0.25))
+@settings(derandomize=True, deadline=None, max_examples=examples(0.15))
 @given(st.lists(st.tuples(st.sampled_from(ALL), st.integers(0, 11)), max_size=12))
 def test_kept_answers_equal_new_ones_whatever_happens(
     steps: list[tuple[Callable[..., list[Uevent]], int]],
@@ -169,7 +170,7 @@ def test_only_the_cards_that_a_change_concerns_are_compared(
 def test_mdev_concerns_the_card_of_its_parent_and_who_wants_its_uuid(tmp_path: Path) -> None:
     """Its parent can be a virtual function; a UUID can be active on another card."""
     tree = Tree(tmp_path)
-    words = {"vendor": 0x10DE, "device": 1, "class_": 0x030200}
+    words: dict[str, Any] = {"vendor": 0x10DE, "device": 1, "class_": 0x030200}
     vf = "0000:01:00.4"
     tree.pci(CARDS[0], **words)
     tree.pci(vf, **words, physfn=CARDS[0])
