@@ -165,7 +165,8 @@ class Writer:
         return self.random.choice(["\n", " # = [x]\n", "\n\n# c\n", "\r\n"])
 
 
-@settings(max_examples=examples(2))
+@pytest.mark.slow
+@settings(max_examples=examples(1))
 @given(st.integers(0, 1 << 32).map(Random))
 def test_random_document_has_the_lines_that_were_written(random: Random) -> None:
     """Every key that tomllib reads has the line where it was written."""
