@@ -34,6 +34,8 @@ DIRECTORIES: Final = (
 SUFFIX: Final = ".toml"
 FILE_BYTES: Final = 64 << 10
 FILES: Final = 256
+PROBLEMS: Final = 32
+"""The most problems of a file that are told one by one."""
 CARDS: Final = 1024
 """The most entries of all files together."""
 _NULL: Final = "/dev/null"
@@ -119,17 +121,24 @@ def _text(sysroot: Sysroot, path: str, problems: list[Problem]) -> str | None:
     except OSError as error:
         problems.append(_unreadable(path, error))
         return None
-    where = printable_path(path)
+    return text_of(printable_path(path), data, problems)
+
+
+def text_of(path: str, data: bytes, problems: list[Problem]) -> str | None:
+    """Return the content of a file as text; None, with a problem, if it is too long or no text.
+
+    Of a file, read `FILE_BYTES` and one more.
+    """
     if len(data) > FILE_BYTES:
         message = f"it has more than {FILE_BYTES >> 10} KiB"
-        problems.append(Problem(where, None, None, "too-large", message, "split it"))
+        problems.append(Problem(path, None, None, "too-large", message, "split it"))
         return None
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = "it is not UTF-8"
-        problems.append(Problem(where, line, None, "malformed", message, "save it as UTF-8"))
+        problems.append(Problem(path, line, None, "malformed", message, "save it as UTF-8"))
         return None
 
 
@@ -154,7 +163,7 @@ def read_text(path: str, text: str) -> tuple[list[WantedCard], list[Problem]]:
             message = "a key with more than 32 dots"
             return [], [Problem(path, line, None, "malformed", message, "write [[card]]")]
         tables = tomllib.loads(text)
-        lines = key_lines(text.replace("\r\n", "\n"))
+        lines = key_lines(text)
     except tomllib.TOMLDecodeError as error:
         return [], [_not_toml(path, text, str(error))]
     except (ValueError, RecursionError) as error:
@@ -169,6 +178,10 @@ def read_text(path: str, text: str) -> tuple[list[WantedCard], list[Problem]]:
         problems += wrong
         if card is not None:
             cards.append(card)
+    if len(problems) > PROBLEMS:
+        message = f"there are {len(problems) - PROBLEMS} more problems"
+        more = Problem(path, None, None, "too-many", message, "correct these first")
+        problems = [*problems[:PROBLEMS], more]
     return cards, problems
 
 

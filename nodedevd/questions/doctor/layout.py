@@ -10,6 +10,7 @@ from nodedevd.model.layout import AwaitedCard, CardLayout, LayoutProblem
 from nodedevd.questions.doctor.examined import Examined, host_finding
 from nodedevd.questions.doctor.finding import Finding
 
+_DIFF: Final = "nodedevctl layout diff"
 _REASONS_SHOWN: Final = 3
 """per card; `nodedevctl show` prints more"""
 
@@ -54,7 +55,6 @@ def _awaited(awaited: AwaitedCard) -> Finding:
 
 
 def _card(host: Examined, device: Device, layout: CardLayout) -> Iterator[Finding]:
-    diff = f"nodedevctl layout diff --card {device.name}"
     text = _text(layout)
     if layout.state == "drifted":
         yield host.finding(
@@ -63,7 +63,7 @@ def _card(host: Examined, device: Device, layout: CardLayout) -> Iterator[Findin
             device,
             f"it is not as {layout.file} says{text}",
             "See what would be done, and do it.",
-            diff,
+            _DIFF,
             f"nodedevctl layout apply --card {device.name}",
         )
     elif layout.state == "blocked":
@@ -74,7 +74,7 @@ def _card(host: Examined, device: Device, layout: CardLayout) -> Iterator[Findin
             f"it is not as {layout.file} says, and cannot be made so now{text}",
             "Stop what has it open, remove what is not the layout's, or change the file; then apply"
             " it.",
-            diff,
+            _DIFF,
             "nodedevctl in-use",
             f"nodedevctl layout apply --card {device.name}",
         )
@@ -86,7 +86,7 @@ def _card(host: Examined, device: Device, layout: CardLayout) -> Iterator[Findin
             f"it is not yet as {layout.file} says{text}",
             "Load the driver of the card, and see the kernel's log for why its functions do not"
             " appear.",
-            diff,
+            _DIFF,
             "dmesg | tail -n 50",
         )
 
