@@ -7,7 +7,7 @@ import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.model.status import LayoutStatus, Status
-from nodedevd.text import fold, table
+from nodedevd.text import fold, printable, table
 
 
 @click.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
@@ -69,16 +69,8 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
         ]
         text += "\n" + table(("DEVICE", "ATTRIBUTE", "ERROR", "DETAIL"), rows)
     if answer.layout is not None and answer.layout.problems:
-        problems = [
-            (
-                one.file,
-                "-" if one.line is None else str(one.line),
-                one.key or "-",
-                f"{one.message}; {one.instead}",
-            )
-            for one in answer.layout.problems
-        ]
-        text += "\n" + table(("FILE", "LINE", "KEY", "PROBLEM"), problems)
+        problems = [fold(printable(str(one)), indent="  ") for one in answer.layout.problems]
+        text += "\n" + "".join(f"{one}\n" for one in problems)
     return text
 
 
@@ -92,7 +84,8 @@ def _layout(layout: LayoutStatus) -> str:
     }
     parts = [f"{number} {state}" for state, number in numbers.items() if number]
     if layout.problem_count:
-        parts.append(f"{layout.problem_count} problems of files")
+        number = layout.problem_count
+        parts.append(f"{number} problem{'' if number == 1 else 's'} in files")
     return ", ".join(parts) or "no cards"
 
 

@@ -56,6 +56,11 @@ class LayoutProblem(msgspec.Struct, frozen=True, gc=False):
     instead: str
     """what to write, or to do"""
 
+    def __str__(self) -> str:
+        line = "" if self.line is None else f":{self.line}"
+        key = "" if self.key is None else f" {self.key}:"
+        return f"{self.file}{line}:{key} {self.message}; {self.instead}"
+
 
 class HostLayout(msgspec.Struct, frozen=True, gc=False):
     """What the layout files of a host come to, besides the state of each card."""

@@ -96,4 +96,4 @@ def _text(layout: CardLayout) -> str:
         return ""
     shown = "; ".join(layout.reasons[:_REASONS_SHOWN])
     more = len(layout.reasons) - _REASONS_SHOWN
-    return f": {shown}; and {more} more" if more > 0 else f": {shown}"
+    return f"; {shown}; and {more} more" if more > 0 else f"; {shown}"

@@ -49,7 +49,7 @@ def test_drifted_card_is_found_with_the_command_that_mends_it(tree: Tree) -> Non
         NAME,
         NAME,
     )
-    assert one.text == (f"it is not as {FILE} says: to do: set 4 virtual functions on {NAME}")
+    assert one.text == (f"it is not as {FILE} says; to do: set 4 virtual functions on {NAME}")
     assert one.mend == (
         "nodedevctl layout diff",
         f"nodedevctl layout apply --card {NAME}",
