@@ -15,12 +15,14 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.compare import compare, wanted_once
 from nodedevd.layout.concerned import concerned
 from nodedevd.layout.difference import Difference
+from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.files import DIRECTORIES, Declared, read_layout
 from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import Layout
 from nodedevd.layout.words import step_words
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, AwaitedCard, CardLayout, HostLayout, LayoutProblem
+from nodedevd.model.snapshot import Snapshot
 from nodedevd.text import printable
 
 REASONS_AT_MOST: Final = 20
@@ -81,14 +83,26 @@ def _directory(problem: Problem) -> str:
 
 
 def _with_states(update: Update, declared: Declared, last: Compared) -> tuple[Update, Compared]:
-    """Return an update with the state of each card that is named, and the answers.
+    """Return an update with the state of each card that is named, and the answers."""
+    if declared == NOTHING.declared and update.snapshot.layout is NO_LAYOUT:
+        return update, NOTHING
+    compared = Compared(declared, _answers(update, declared, last))
+    return _answered(update, compared), compared
+
+
+def with_facts(snapshot: Snapshot, declared: Declared, facts: LayoutFacts) -> Snapshot:
+    """Return a tree whose states also say what is open, in use, or another's."""
+    answers = tuple([compare(card, snapshot, facts) for card in declared.layout.cards])
+    return _answered(Update(snapshot, ()), Compared(declared, answers)).snapshot
+
+
+def _answered(update: Update, compared: Compared) -> Update:
+    """Return an update with the states that follow from the answers.
 
     A state that is another one changes its device, after all other changes of the update.
     """
     old = update.snapshot
-    if declared == NOTHING.declared and old.layout is NO_LAYOUT:
-        return update, NOTHING
-    answers = _answers(update, declared, last)
+    answers, problems = compared.answers, compared.declared.problems
     found = wanted_once([one for entry in answers for one in entry])
     states: dict[str, CardLayout] = {}
     awaited = []
@@ -98,7 +112,7 @@ def _with_states(update: Update, declared: Declared, last: Compared) -> tuple[Up
             awaited.append(AwaitedCard(printable(str(one.match)), one.file, one.line))
         else:
             states[device.path] = CardLayout(one.state, _reasons(one), one.file)
-    layout = HostLayout(frozenset(states), tuple(awaited), tuple(map(_public, declared.problems)))
+    layout = HostLayout(frozenset(states), tuple(awaited), tuple(map(_public, problems)))
     if layout == NO_LAYOUT:
         layout = NO_LAYOUT
     changes = [
@@ -106,9 +120,8 @@ def _with_states(update: Update, declared: Declared, last: Compared) -> tuple[Up
         for path in sorted({*states, *old.layout.cards})
         if (device := old.at(path)) is not None and device.layout != states.get(path)
     ]
-    compared = Compared(declared, answers)
     if not changes and layout == old.layout:
-        return update, compared
+        return update
     snapshot = old.replaced(
         removed=(),
         devices=[change.device for change in changes],
@@ -117,7 +130,7 @@ def _with_states(update: Update, declared: Declared, last: Compared) -> tuple[Up
         shared_names=old.shared_names,
         layout=layout,
     )
-    return replace(update, snapshot=snapshot, changes=(*update.changes, *changes)), compared
+    return replace(update, snapshot=snapshot, changes=(*update.changes, *changes))
 
 
 def _answers(

@@ -75,7 +75,6 @@ def _card(host: Examined, device: Device, layout: CardLayout) -> Iterator[Findin
             "Stop what has it open, remove what is not the layout's, or change the file; then apply"
             " it.",
             _DIFF,
-            "nodedevctl in-use",
             f"nodedevctl layout apply --card {device.name}",
         )
     elif layout.state == "pending":

@@ -8,13 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nodedevd.host.processes import Process
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.files import DIRECTORIES
-from nodedevd.layout.states import NOTHING, REASONS_AT_MOST, follow_layout
+from nodedevd.layout.states import NOTHING, REASONS_AT_MOST, follow_layout, with_facts
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, CardLayout, LayoutState
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import LayoutCounts, count_layout
+from nodedevd.questions.in_use import Use
 from nodedevd.tree.read import rescan, scan
 from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
@@ -237,3 +240,24 @@ def test_tree_of_a_plain_scan_has_no_states(host: Host) -> None:
     """The files are not a part of what `tree` reads."""
     host.wants(2)
     assert scan(Sysroot(host.tree.root)).lookup(CARD).layout is None
+
+
+def test_facts_of_usage_make_a_drifted_card_blocked(host: Host) -> None:
+    """With the process that has a function open."""
+    host.functions((VFS[0], VFS[1]))
+    host.wants(1)
+    host.read()
+    assert host.state() == "drifted"
+
+    class InUseByQemu:
+        """Every device is open."""
+
+        def use(self, name: str, path: str | None) -> Use:
+            """Return that it is."""
+            return Use(name, path, "yes", (Process(7, "qemu"),), None)
+
+    facts = LayoutFacts(usage=InUseByQemu())
+    layout = with_facts(host.snapshot, host.compared.declared, facts).lookup(CARD).layout
+    assert layout is not None
+    assert layout.state == "blocked"
+    assert "qemu (process 7)" in layout.reasons[0]
