@@ -7,7 +7,7 @@ functions have to be there before they can be bound, or hold anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nodedevd.kinds.pci import Pci
 from nodedevd.layout.card import Card, devices_meant
@@ -51,7 +51,10 @@ def wanted_once(found: Sequence[Difference]) -> tuple[Difference, ...]:
 
 
 def compare(
-    card: WantedCard, snapshot: Snapshot, facts: LayoutFacts = NO_FACTS
+    card: WantedCard,
+    snapshot: Snapshot,
+    facts: LayoutFacts = NO_FACTS,
+    known: Mapping[str, Difference] | None = None,
 ) -> tuple[Difference, ...]:
     """Return how each card that an entry means differs; one answer without a card if none is there.
 
@@ -59,12 +62,19 @@ def compare(
         card: The entry.
         snapshot: The devices of the host.
         facts: Who uses them, as far as it is known.
+        known: Answers of before that still hold, by the names of the cards.
     """
+    known = known or {}
     devices = devices_meant(card.match, snapshot)
     if not devices:
         reason = f"there is no device {card.match}"
         return (Difference(card.file, card.line, card.match, None, "pending", (reason,)),)
-    return tuple([_Comparison(card, Card(one, snapshot), facts).answer() for one in devices])
+    return tuple(
+        [
+            known.get(one.name) or _Comparison(card, Card(one, snapshot), facts).answer()
+            for one in devices
+        ]
+    )
 
 
 def _answer_of(one: Difference, state: State, reason: str) -> Difference:

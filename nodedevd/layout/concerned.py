@@ -5,7 +5,7 @@ A host with many cards compares only those to which something happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
@@ -18,35 +18,33 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 
-def concerned(
-    changes: Iterable[Change], snapshot: Snapshot
-) -> Callable[[WantedCard, Iterable[Difference]], bool]:
-    """Return what answers whether an entry has to be compared again, given its last answers.
+class Concerned:
+    """Knows which cards have to be compared again after changes of the tree."""
 
-    Args:
-        changes: What happened since those answers.
-        snapshot: The tree after that.
-    """
-    cards: set[str | None] = set()
-    uuids = set()
-    candidates = {}
-    for device in _devices(changes):
-        for one in _above(device, snapshot):
-            cards.add(one.name)
-        if device.capability(MdevChild) is not None:
-            uuids.add(device.sysname)
-        if device.capability(Pci) is not None or device.capability(MdevParent) is not None:
-            candidates[device.name] = device
-    alone = Snapshot(candidates.values())
+    def __init__(self, changes: Iterable[Change], snapshot: Snapshot) -> None:
+        """Look through changes, given the tree after them."""
+        self._cards: set[str] = set()
+        self._uuids: set[str | None] = set()
+        candidates = {}
+        for device in _devices(changes):
+            self._cards.update(one.name for one in _above(device, snapshot))
+            if device.capability(MdevChild) is not None:
+                self._uuids.add(device.sysname)
+            if device.capability(Pci) is not None or device.capability(MdevParent) is not None:
+                candidates[device.name] = device
+        self._candidates = Snapshot(candidates.values())
 
-    def is_concerned(entry: WantedCard, answers: Iterable[Difference]) -> bool:
+    def entry(self, entry: WantedCard, answers: Iterable[Difference]) -> bool:
+        """Return whether an entry can have other answers than its last ones."""
         return (
-            any(one.card in cards for one in answers)
-            or any(one.uuid in uuids for one in entry.mdevs)
-            or bool(candidates and devices_meant(entry.match, alone))
+            any(one.card is not None and self.card(entry, one.card) for one in answers)
+            or any(one.uuid in self._uuids for one in entry.mdevs)
+            or bool(len(self._candidates) and devices_meant(entry.match, self._candidates))
         )
 
-    return is_concerned
+    def card(self, entry: WantedCard, name: str) -> bool:
+        """Return whether the answer about a card of an entry can be another one."""
+        return name in self._cards or any(one.uuid in self._uuids for one in entry.mdevs)
 
 
 def _devices(changes: Iterable[Change]) -> Iterator[Device]:

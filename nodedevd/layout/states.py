@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.compare import compare, wanted_once
-from nodedevd.layout.concerned import concerned
+from nodedevd.layout.concerned import Concerned
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.files import DIRECTORIES, Declared, read_layout
 from nodedevd.layout.problem import Problem
-from nodedevd.layout.wanted import Layout
+from nodedevd.layout.wanted import Layout, WantedCard
 from nodedevd.layout.words import step_words
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, AwaitedCard, CardLayout, HostLayout, LayoutProblem
@@ -140,13 +140,29 @@ def _answers(
     cards = declared.layout.cards
     if declared.layout != last.declared.layout:
         return tuple([compare(card, update.snapshot) for card in cards])
-    is_concerned = concerned(update.changes, update.snapshot)
+    concerned = Concerned(update.changes, update.snapshot)
     return tuple(
         [
-            compare(card, update.snapshot) if is_concerned(card, answers) else answers
+            _again(card, answers, update.snapshot, concerned)
             for card, answers in zip(cards, last.answers, strict=True)
         ]
     )
+
+
+def _again(
+    card: WantedCard,
+    answers: tuple[Difference, ...],
+    snapshot: Snapshot,
+    concerned: Concerned,
+) -> tuple[Difference, ...]:
+    if not concerned.entry(card, answers):
+        return answers
+    known = {
+        one.card: one
+        for one in answers
+        if one.card is not None and not concerned.card(card, one.card)
+    }
+    return compare(card, snapshot, known=known)
 
 
 def _public(problem: Problem) -> LayoutProblem:

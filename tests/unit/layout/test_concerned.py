@@ -15,7 +15,7 @@ from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout import states
 from nodedevd.layout.compare import compare, compare_layout
-from nodedevd.layout.concerned import concerned
+from nodedevd.layout.concerned import Concerned
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.files import DIRECTORIES
 from nodedevd.layout.states import NOTHING, follow_layout
@@ -139,9 +139,9 @@ def test_only_the_cards_that_a_change_concerns_are_compared(
     tree.file(f"{DIRECTORIES[0]}/all.toml", "\n".join(entries))
     names: list[str] = []
 
-    def noted(card: WantedCard, snapshot: Snapshot) -> tuple[Difference, ...]:
+    def noted(card: WantedCard, snapshot: Snapshot, **known: Any) -> tuple[Difference, ...]:
         names.append(str(card.match))
-        return compare(card, snapshot)
+        return compare(card, snapshot, **known)
 
     monkeypatch.setattr(states, "compare", noted)
     update, compared = follow_layout(
@@ -181,12 +181,12 @@ def test_mdev_concerns_the_card_of_its_parent_and_who_wants_its_uuid(tmp_path: P
     tree.mdev(vf, UUIDS[0], "type-0")
     snapshot = rescan(Sysroot(tree.root), Snapshot()).snapshot
     mdev = snapshot.lookup(UUIDS[0])
-    is_concerned = concerned([Changed(mdev, mdev)], snapshot)
+    concerned = Concerned([Changed(mdev, mdev)], snapshot)
 
     def answers(address: str, *uuids: str) -> bool:
         mdevs = tuple(WantedMdev(uuid, "type-0") for uuid in uuids)
         card = WantedCard("a.toml", 1, Match(address=address), mdevs=mdevs)
-        return is_concerned(card, compare(card, snapshot))
+        return concerned.entry(card, compare(card, snapshot))
 
     assert answers(CARDS[0])
     assert not answers(CARDS[1])
