@@ -315,7 +315,7 @@ class VgpuComparison:
                 type=offer.id,
                 autostart=bool(autostart),
                 attributes=attributes or (),
-                definition=definition is not None,
+                persistent=definition is not None,
                 live=live,
             )
         )
