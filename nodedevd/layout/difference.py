@@ -6,14 +6,15 @@ by their names in the tree.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from nodedevd.kinds.shared.mdevctl import MdevAttribute
 from nodedevd.layout.wanted import Match
+from nodedevd.model.layout import LayoutState
 
-State: TypeAlias = Literal["in-sync", "drifted", "blocked", "pending"]
+State: TypeAlias = LayoutState
 """in-sync: nothing is to do; drifted: there is something that can be done; blocked: what is to do
 cannot be done, or would take away what is open, used by the host or not the layout's; pending:
 the card, its driver or its functions are not there yet"""

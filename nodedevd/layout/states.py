@@ -17,11 +17,10 @@ from nodedevd.layout.concerned import Concerned
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.files import DIRECTORIES, Declared, read_layout
-from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import Layout, WantedCard
 from nodedevd.layout.words import step_words
 from nodedevd.model.changes import Changed, Update
-from nodedevd.model.layout import NO_LAYOUT, AwaitedCard, CardLayout, HostLayout, LayoutProblem
+from nodedevd.model.layout import NO_LAYOUT, AwaitedCard, CardLayout, HostLayout, Problem
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.text import printable
 
@@ -112,7 +111,7 @@ def _answered(update: Update, compared: Compared) -> Update:
             awaited.append(AwaitedCard(printable(str(one.match)), one.file, one.line))
         else:
             states[device.path] = CardLayout(one.state, _reasons(one), one.file)
-    layout = HostLayout(frozenset(states), tuple(awaited), tuple(map(_public, problems)))
+    layout = HostLayout(frozenset(states), tuple(awaited), problems)
     if layout == NO_LAYOUT:
         layout = NO_LAYOUT
     changes = [
@@ -163,17 +162,6 @@ def _again(
         if one.card is not None and not concerned.card(card, one.card)
     }
     return compare(card, snapshot, known=known)
-
-
-def _public(problem: Problem) -> LayoutProblem:
-    return LayoutProblem(
-        file=problem.file,
-        line=problem.line,
-        key=None if problem.key is None else printable(problem.key),
-        code=problem.code,
-        message=printable(problem.message),
-        instead=printable(problem.instead),
-    )
 
 
 def _reasons(difference: Difference) -> tuple[str, ...]:

@@ -40,17 +40,38 @@ class AwaitedCard(msgspec.Struct, frozen=True, gc=False):
     """line of the card in the file, from 1"""
 
 
-class LayoutProblem(msgspec.Struct, frozen=True, gc=False):
-    """What is wrong with a layout file, or why it could not be read."""
+Code: TypeAlias = Literal[
+    "unreadable",
+    "too-large",
+    "too-many",
+    "malformed",
+    "unknown-key",
+    "missing-key",
+    "bad-value",
+    "no-match",
+    "several-matches",
+    "contradiction",
+    "claimed-twice",
+    "no-such-card",
+    "unknown-type",
+    "not-capable",
+    "does-not-fit",
+]
+"""unreadable, too-large, too-many, malformed: of a file as a whole; no-match, several-matches:
+the entry does not say in exactly one way which card it means; claimed-twice: two entries mean one
+card, or one UUID; no-such-card, unknown-type, not-capable, does-not-fit: on this host"""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong, where, and what to write instead."""
 
     file: str
-    """path of the file, or of a directory that could not be listed"""
+    """path of the file"""
     line: int | None
-    """line in the file, from 1; None for the whole file"""
+    """line in it, from 1; None for the file as a whole"""
     key: str | None
-    """the key in its card, as `vgpus[0].type`; None for the whole card or file"""
-    code: str
-    """what is wrong, as a stable word"""
+    """the key in its entry, as vgpus[0].type; None for the entry or file as a whole"""
+    code: Code
     message: str
     """what is wrong"""
     instead: str
@@ -68,7 +89,7 @@ class HostLayout(msgspec.Struct, frozen=True, gc=False):
     cards: frozenset[str] = frozenset()
     """sysfs paths of the devices that have a `CardLayout`"""
     awaited: tuple[AwaitedCard, ...] = ()
-    problems: tuple[LayoutProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 NO_LAYOUT: Final = HostLayout()

@@ -15,7 +15,7 @@ from nodedevd.model.layout import (
     LAYOUT_STATES,
     NO_LAYOUT,
     AwaitedCard,
-    LayoutProblem,
+    Problem,
 )
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.steps import STEP_ITEMS, Steps, finish
@@ -76,7 +76,7 @@ class LayoutStatus(msgspec.Struct, frozen=True, gc=False):
     """the first of the cards that a file names and the host does not have"""
     problem_count: int
     """what is wrong with the files"""
-    problems: tuple[LayoutProblem, ...]
+    problems: tuple[Problem, ...]
     """the first of these"""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodedevd.model.device import Device
-from nodedevd.model.layout import AwaitedCard, CardLayout, LayoutProblem
+from nodedevd.model.layout import AwaitedCard, CardLayout, Problem
 from nodedevd.questions.doctor.examined import Examined, host_finding
 from nodedevd.questions.doctor.finding import Finding
 
@@ -28,7 +28,7 @@ def check(host: Examined) -> Iterator[Finding]:
             yield from _card(host, device, device.layout)
 
 
-def _wrong(problem: LayoutProblem) -> Finding:
+def _wrong(problem: Problem) -> Finding:
     where = problem.file
     if problem.line is not None:
         where += f", line {problem.line}"

@@ -16,7 +16,7 @@ from nodedevd.host.processes import Process
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
-from nodedevd.model.layout import AwaitedCard, CardLayout, LayoutProblem
+from nodedevd.model.layout import AwaitedCard, CardLayout, Problem
 from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
 from nodedevd.model.status import (
     DeviceFault,
@@ -48,7 +48,7 @@ from tests.support.idl import drift, of_kind
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
     *(StateCounts, TypeFacts, UnansweredRead, Use, VfioDevice),
-    *(AwaitedCard, CardLayout, LayoutCounts, LayoutProblem, LayoutStatus),
+    *(AwaitedCard, CardLayout, LayoutCounts, Problem, LayoutStatus),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
