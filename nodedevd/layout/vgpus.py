@@ -99,8 +99,8 @@ class VgpuComparison:
             for one in self._card.held
             if one.name not in self._claimed and holder_of(one) in self._holders
         ]
-        for wish in missing:
-            self._create(wish)
+        left = Counter(wish.vgpus for wish in missing if not self._create(wish))
+        self.later += [vgpus_words(one, count) for one, count in left.items()]
         self._remove(unnamed)
 
     def _explain_none(self) -> None:
@@ -145,11 +145,11 @@ class VgpuComparison:
 
     # -- what is missing ------------------------------------------------------------------------
 
-    def _create(self, wish: _Wish) -> None:
+    def _create(self, wish: _Wish) -> bool:
+        """Have a vGPU created; return whether there is a place for it."""
         place = self._place(wish.vgpus.type, wish.function)
         if place is None:
-            self.later.append(vgpus_words(wish.vgpus, 1))
-            return
+            return False
         function, offer = place
         last = self.differences[-1] if self.differences else None
         if (
@@ -158,10 +158,11 @@ class VgpuComparison:
             and wish.placement is None
         ):
             self.differences[-1] = CreateVgpus(function, offer.id, offer.name, last.count + 1)
-            return
-        self.differences.append(
-            CreateVgpus(function, offer.id, offer.name, 1, placement=wish.placement)
-        )
+        else:
+            self.differences.append(
+                CreateVgpus(function, offer.id, offer.name, 1, placement=wish.placement)
+            )
+        return True
 
     def _place(self, wanted: str, number: int | None) -> tuple[str, Offer] | None:
         """Return the function on which one more vGPU is made; None if there is no room for it."""
@@ -315,7 +316,7 @@ class VgpuComparison:
                 type=offer.id,
                 autostart=bool(autostart),
                 attributes=attributes or (),
-                persistent=definition is not None,
+                definition=definition is not None,
                 live=live,
             )
         )
