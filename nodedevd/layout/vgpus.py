@@ -15,6 +15,7 @@ from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.layout.card import Card, holder_of
+from nodedevd.layout.check import why_never
 from nodedevd.layout.difference import (
     AnyDifference,
     CreateVgpus,
@@ -96,6 +97,10 @@ class VgpuComparison:
         if not self._holders:
             if self._wanted.vgpus or self._wanted.mdevs:
                 self._explain_none()
+            return
+        never = why_never(self._wanted, self._card)
+        if never:  # nothing is done for a layout that cannot come about
+            self.blocked += never
             return
         for mdev in sorted(self._wanted.mdevs, key=lambda one: one.function is None):
             self._mdev(mdev)
