@@ -42,6 +42,7 @@ class AwaitedCard(msgspec.Struct, frozen=True, gc=False):
 
 Code: TypeAlias = Literal[
     "unreadable",
+    "untrusted",
     "too-large",
     "too-many",
     "malformed",
@@ -57,9 +58,10 @@ Code: TypeAlias = Literal[
     "not-capable",
     "does-not-fit",
 ]
-"""unreadable, too-large, too-many, malformed: of a file as a whole; no-match, several-matches:
-the entry does not say in exactly one way which card it means; claimed-twice: two entries mean one
-card, or one UUID; no-such-card, unknown-type, not-capable, does-not-fit: on this host"""
+"""unreadable, too-large, too-many, malformed: of a file as a whole; untrusted: others than root can
+change it, so that nothing is done for it; no-match, several-matches: the entry does not say in
+exactly one way which card it means; claimed-twice: two entries mean one card, or one UUID;
+no-such-card, unknown-type, not-capable, does-not-fit: on this host"""
 
 
 class Problem(msgspec.Struct, frozen=True):
