@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from nodedevd.client import Client
 from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.follow.in_time import read_in_time, scan_in_time
+from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.facts import read_host
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.files import read_layout
+from nodedevd.layout.states import with_facts
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status
 from nodedevd.questions.doctor import DaemonView, Report, diagnose, differences
@@ -34,10 +38,24 @@ def examine(
     sysroot = Sysroot(root or "/")
     snapshot, hanging = scan_in_time(sysroot, progress=progress)
     daemon = _ask(socket, sysroot, snapshot) if root is None else None
+    if sysroot.live and os.geteuid() == 0:
+        snapshot = _with_usage(sysroot, snapshot)
     facts, besides = read_in_time(sysroot, read_host)
     hanging = tuple({read.path: read for read in (*besides, *hanging)}.values())
     findings = diagnose(snapshot, facts, hanging=hanging, daemon=daemon)
     return Report(sysroot.root, facts.container, len(snapshot), findings), snapshot
+
+
+def _with_usage(sysroot: Sysroot, snapshot: Snapshot) -> Snapshot:
+    """Return the tree; cards that could be changed, but for what is open or in use, are blocked."""
+    if not any(one.layout is not None and one.layout.state == "drifted" for one in snapshot):
+        return snapshot
+    from nodedevd.follow.shared_look import look_in_time  # asyncio is slow to import
+
+    declared, _ = read_in_time(sysroot, read_layout)
+    assignment, _ = read_in_time(sysroot, read_assignment_facts)
+    facts = LayoutFacts(usage=look_in_time(sysroot), assignment=assignment)
+    return with_facts(snapshot, declared, facts)
 
 
 def _ask(path: str | None, sysroot: Sysroot, fresh: Snapshot) -> DaemonView:

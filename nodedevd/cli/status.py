@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json
-from nodedevd.model.status import Status
-from nodedevd.text import fold, table
+from nodedevd.model.status import LayoutStatus, Status
+from nodedevd.text import fold, printable, table
 
 
 @click.command(epilog=epilog("Example:", "nodedevctl status --json | jq .error_count"))
@@ -54,6 +54,8 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
             )
     if not answer.privileged:
         lines["Privileges"] = "not root: attributes that only root can read are unknown"
+    if answer.layout is not None:
+        lines["Layout"] = _layout(answer.layout)
     lines["Read errors"] = str(answer.error_count)
     text = ""
     for label, value in lines.items():
@@ -66,7 +68,25 @@ def _text(answer: Status, *, from_daemon: bool) -> str:
             for error in answer.errors
         ]
         text += "\n" + table(("DEVICE", "ATTRIBUTE", "ERROR", "DETAIL"), rows)
+    if answer.layout is not None and answer.layout.problems:
+        problems = [fold(printable(str(one)), indent="  ") for one in answer.layout.problems]
+        text += "\n" + "".join(f"{one}\n" for one in problems)
     return text
+
+
+def _layout(layout: LayoutStatus) -> str:
+    counts = layout.counts
+    numbers = {
+        "in sync": counts.in_sync,
+        "drifted": counts.drifted,
+        "blocked": counts.blocked,
+        "pending": counts.pending,
+    }
+    parts = [f"{number} {state}" for state, number in numbers.items() if number]
+    if layout.problem_count:
+        number = layout.problem_count
+        parts.append(f"{number} problem{'' if number == 1 else 's'} in files")
+    return ", ".join(parts) or "no cards"
 
 
 def _events(answer: Status) -> str:

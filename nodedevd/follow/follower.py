@@ -34,6 +34,8 @@ from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.states import NOTHING, Compared, follow_layout
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
@@ -52,6 +54,9 @@ RETRY_SECONDS = 1.0
 
 FIRST_RETRIES = 5
 """How often the first scan is made again, in some 4 s, for what cannot be read and may be later."""
+
+
+_LAYOUTS = frozenset(DIRECTORIES)
 
 
 class _Doubtful(Exception):
@@ -84,6 +89,7 @@ class Follower(Reports):
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
         self._sysroot = sysroot
         self._store = store
+        self._compared = NOTHING
         self._updates = 0
         self._scans = 0
         self._first_retries = 0
@@ -207,12 +213,14 @@ class Follower(Reports):
         work = self.pending.take(old)
         began = time.monotonic()
         try:
-            update = await self.reads.run(partial(_read, self._sysroot, old, work))
+            read = partial(_read, self._sysroot, old, work, self._compared)
+            update, compared = await self.reads.run(read)
             if old.generation == 0 and update.doubtful and self._first_retries < FIRST_RETRIES:
                 raise _Doubtful(f"cannot read {abbreviated(sorted(update.unread))}")
         except BaseException:
             self.pending.put_back(work)
             raise
+        self._compared = compared
         self._note(work, began)
         self._publish(old, update)
         self.volatile.note(work, update.snapshot, began)
@@ -239,16 +247,21 @@ class Follower(Reports):
             self._store.publish(update)
 
 
-def _read(sysroot: Sysroot, old: Snapshot, work: Work, job: Job) -> Update:
-    """Read what a job took; runs in the worker thread."""
+def _read(
+    sysroot: Sysroot, old: Snapshot, work: Work, compared: Compared, job: Job
+) -> tuple[Update, Compared]:
+    """Read what a job took, and compare cards with their layout; runs in the worker thread."""
     if work.scan:
-        return rescan(sysroot, old, job=job, tolerated=work.tolerated)
-    return update(
-        sysroot,
-        old,
-        work.touched,
-        volatile=work.volatile,
-        polled=work.polled,
-        job=job,
-        tolerated=work.tolerated,
-    )
+        new = rescan(sysroot, old, job=job, tolerated=work.tolerated)
+    else:
+        new = update(
+            sysroot,
+            old,
+            work.touched - _LAYOUTS,
+            volatile=work.volatile,
+            polled=work.polled,
+            job=job,
+            tolerated=work.tolerated,
+        )
+    read_files = bool(work.scan or work.touched & _LAYOUTS)
+    return follow_layout(sysroot.during(job).reporting() if read_files else None, new, compared)

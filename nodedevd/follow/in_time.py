@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from nodedevd.follow.hangs import STUCK_SECONDS, Hanging, Hangs
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.layout.states import NOTHING, follow_layout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
 from nodedevd.tree.read import rescan
@@ -61,10 +62,15 @@ def scan_in_time(
     progress: Progress | None = None,
     stuck_seconds: float = STUCK_SECONDS,
 ) -> tuple[Snapshot, tuple[UnansweredRead, ...]]:
-    """Scan a host; return the tree and the reads that hang. Raises NotASysroot, TooManyHang."""
+    """Scan a host; return the tree and the reads that hang. Raises NotASysroot, TooManyHang.
+
+    Cards that layout files name have their states.
+    """
 
     def read(job: Job) -> Snapshot:
-        return rescan(sysroot, Snapshot(), job=job, progress=progress).snapshot.numbered(1)
+        update = rescan(sysroot, Snapshot(), job=job, progress=progress)
+        files = sysroot.during(job).reporting()
+        return follow_layout(files, update, NOTHING)[0].snapshot.numbered(1)
 
     return in_time(read, stuck_seconds=stuck_seconds)
 

@@ -37,7 +37,7 @@ class MissedChanges:
     def found(self, changes: Iterable[Change], reported: Set[str], snapshot: Snapshot) -> None:
         """Take the changes of a reconcile, except those that the `reported` paths explain."""
         for change in changes:
-            if change.device.path is not None:
+            if change.device.path is not None and not _is_only_compared(change):
                 self._unexplained[change.device.path] = change
         self.explain(reported, snapshot)
         if self._unexplained and self._expiry is None:
@@ -79,3 +79,8 @@ class MissedChanges:
                 ", ".join(names[:NAMES_LOGGED]),
                 more,
             )
+
+
+def _is_only_compared(change: Change) -> bool:
+    """Return whether only the comparison with a layout file has another result."""
+    return isinstance(change, Changed) and change.parts == ("layout",)

@@ -1,8 +1,8 @@
 """Sources: opens, drains and reopens the monitors that report changes of the host.
 
-There are three: uevents, from udevd or the kernel; rtnetlink, for network interfaces; inotify,
-for the definitions of mdevs. Each is open before the first scan, so that no change falls between
-the two. A source that loses events reports a gap, and the whole host is read again.
+These are uevents, from udevd or the kernel; rtnetlink, for network interfaces; inotify, for the
+definitions of mdevs and for layout files. Each is open before the first scan, so that no change
+falls between the two. A source that loses events reports a gap, and the whole host is read again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.rtnetlink import LinkMonitor
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
+from nodedevd.layout.files import DIRECTORIES as LAYOUTS
 from nodedevd.model.status import now
 
 log = logging.getLogger(__name__)
@@ -236,11 +237,16 @@ class Sources:
         self._reports = reports
         self._open_monitor = open_monitor
         self._sender: udev.EventSource = "kernel"
-        definitions = partial(DirectoryMonitor, DEFINITIONS, root)
         self.uevents = Source("uevents", self._open_uevents, reports.on_uevents, reports.on_gap)
         self.links = Source("rtnetlink messages", LinkMonitor, self._on_links, reports.on_gap)
-        self.definitions = Source(
-            "inotify events", definitions, self._on_definitions, reports.on_gap
+        self.directories = tuple(
+            Source(
+                f"inotify events of {one}",
+                partial(DirectoryMonitor, one, root),
+                self._on_directories,
+                reports.on_gap,
+            )
+            for one in (DEFINITIONS, *LAYOUTS)
         )
 
     @property
@@ -262,7 +268,8 @@ class Sources:
         """Open every monitor that this host and the options call for."""
         live = self._root == "/"
         events = self._options.events
-        self.definitions.open()
+        for directory in self.directories:
+            directory.open()
         if events == "none" or (events == "auto" and not live):
             return
         self.uevents.open()
@@ -281,8 +288,8 @@ class Sources:
             source.close()
 
     @property
-    def _all(self) -> tuple[Source[Uevent], Source[list[str]], Source[str]]:
-        return self.uevents, self.links, self.definitions
+    def _all(self) -> tuple[Source[Uevent] | Source[list[str]] | Source[str], ...]:
+        return self.uevents, self.links, *self.directories
 
     def _wanted_sender(self) -> udev.EventSource:
         events = self._options.events
@@ -300,5 +307,5 @@ class Sources:
         names = {name for packet in packets for name in packet}
         self._reports.on_paths({f"/sys/class/net/{name}" for name in names})
 
-    def _on_definitions(self, _: list[str]) -> None:
-        self._reports.on_paths({DEFINITIONS})
+    def _on_directories(self, paths: list[str]) -> None:
+        self._reports.on_paths(set(paths))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nodedevd.kinds import KIND_OF
 from nodedevd.model.device import Device
+from nodedevd.model.layout import CardLayout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.xml_writer import Out
 
@@ -30,6 +31,8 @@ def written(device: Device) -> Out:
             kind = KIND_OF[type(capability)]
             with out.begin("capability", type=kind.name):
                 kind.write(capability, out)
+        if device.layout is not None:
+            _write_layout(device.layout, out)
         if device.errors:
             with out.begin("errors"):
                 for fault in device.errors:
@@ -37,6 +40,13 @@ def written(device: Device) -> Out:
                         "error", attribute=fault.attribute, code=fault.code, detail=fault.detail
                     )
     return out
+
+
+def _write_layout(layout: CardLayout, out: Out) -> None:
+    with out.begin("layout", state=layout.state):
+        out.text("file", layout.file)
+        for reason in layout.reasons:
+            out.text("reason", reason)
 
 
 def write_head(device: Device, out: Out) -> None:

@@ -26,6 +26,7 @@ _FIELDS = (
     "sysname",
     "driver",
     "errors",
+    "layout",
 )
 
 

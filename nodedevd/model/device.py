@@ -11,6 +11,7 @@ from nodedevd.errors import InvalidParameter
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability
+from nodedevd.model.layout import CardLayout
 
 C = TypeVar("C", bound=Capability)
 
@@ -47,6 +48,8 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     devlinks: tuple[str, ...]
     """udev's symbolic links to the device node, sorted"""
     state: State = "active"  # whatever is given: it follows from path and capabilities
+    layout: CardLayout | None = None
+    """how the card compares with its layout file; None if no file names it"""
 
     def __post_init__(self) -> None:
         state = _state(self.path, self.capabilities)

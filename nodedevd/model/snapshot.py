@@ -14,6 +14,7 @@ from nodedevd.errors import NoSuchDevice
 from nodedevd.host.faults import Fault
 from nodedevd.lazy import lazy
 from nodedevd.model.device import Device, filter_words
+from nodedevd.model.layout import NO_LAYOUT, HostLayout
 from nodedevd.names import ROOT, device_name, is_uuid, parse_mdev_name, parse_pci, sanitise
 from nodedevd.sorted_map import SortedMap
 
@@ -32,12 +33,15 @@ class Snapshot:
         generation: int = 1,
         errors: tuple[Fault, ...] = (),
         shared_names: Mapping[str, frozenset[str]] | None = None,
+        layout: HostLayout = NO_LAYOUT,
     ) -> None:
         self.generation = generation
         self.errors = errors
         """faults of directories that could not be listed: devices may be missing"""
         self.shared_names: Mapping[str, frozenset[str]] = shared_names or {}
         """names that several devices would have, with the paths of these devices"""
+        self.layout = layout
+        """what the layout files of the host come to"""
         self._devices = SortedMap({device.name: device for device in devices})
         self._by_path = SortedMap(_by_path(self._devices.values()))
         self._by_sysname = SortedMap(_by_sysname(self._devices.values()))
@@ -50,10 +54,17 @@ class Snapshot:
         changes: int,
         errors: tuple[Fault, ...],
         shared_names: Mapping[str, frozenset[str]],
+        layout: HostLayout | None = None,
     ) -> Snapshot:
-        """Return a snapshot without the names `removed`, and with `devices` added or replaced."""
+        """Return a snapshot without the names `removed`, and with `devices` added or replaced.
+
+        Without `layout` it has the same one.
+        """
         new = Snapshot(
-            generation=self.generation + changes, errors=errors, shared_names=shared_names
+            generation=self.generation + changes,
+            errors=errors,
+            shared_names=shared_names,
+            layout=self.layout if layout is None else layout,
         )
         added = {device.name: device for device in devices}
         removed = set(removed)
@@ -74,7 +85,12 @@ class Snapshot:
 
     def numbered(self, generation: int) -> Snapshot:
         """Return the same snapshot with another generation."""
-        new = Snapshot(generation=generation, errors=self.errors, shared_names=self.shared_names)
+        new = Snapshot(
+            generation=generation,
+            errors=self.errors,
+            shared_names=self.shared_names,
+            layout=self.layout,
+        )
         new._devices, new._by_path = self._devices, self._by_path
         new._by_sysname = self._by_sysname
         return new

@@ -11,11 +11,17 @@ import msgspec
 from nodedevd import __version__
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KINDS
+from nodedevd.model.layout import (
+    LAYOUT_STATES,
+    NO_LAYOUT,
+    AwaitedCard,
+    Problem,
+)
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.steps import STEP_ITEMS, Steps, finish
 
 ERRORS_SHOWN = 100
-"""Read errors that a status lists; it counts all of them."""
+"""Read errors that a status lists, and problems of layout files; it counts all of them."""
 
 
 class DeviceFault(Fault, frozen=True, gc=False):
@@ -46,6 +52,32 @@ class StateCounts(msgspec.Struct, frozen=True, gc=False):
     active: int
     inactive: int
     removing: int
+
+
+class LayoutCounts(msgspec.Struct, frozen=True, gc=False):
+    """Numbers of cards that layout files name, by their state."""
+
+    in_sync: int
+    """as their file says"""
+    drifted: int
+    """differ, and can be changed"""
+    blocked: int
+    """differ, and cannot be changed now"""
+    pending: int
+    """not present yet, or without their driver or functions"""
+
+
+class LayoutStatus(msgspec.Struct, frozen=True, gc=False):
+    """The part of a status about layout files."""
+
+    counts: LayoutCounts
+    """numbers of cards by their state"""
+    awaited: tuple[AwaitedCard, ...]
+    """the first of the cards that a file names and the host does not have"""
+    problem_count: int
+    """what is wrong with the files"""
+    problems: tuple[Problem, ...]
+    """the first of these"""
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -112,6 +144,8 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     """attributes that could not be read"""
     errors: tuple[DeviceFault, ...]
     """the first of these errors"""
+    layout: LayoutStatus | None = None
+    """None if there is no layout file"""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -185,6 +219,33 @@ def build_status(
         log_dropped=log_dropped,
         error_count=tally.error_count,
         errors=tally.errors,
+        layout=_layout_status(snapshot),
+    )
+
+
+def count_layout(snapshot: Snapshot) -> LayoutCounts:
+    """Return the numbers of cards that layout files name, by their state.
+
+    The time grows with the number of these cards, not with that of devices.
+    """
+    states: Counter[str] = Counter()
+    for path in snapshot.layout.cards:
+        device = snapshot.at(path)
+        if device is not None and device.layout is not None:
+            states[device.layout.state] += 1
+    states["pending"] += len(snapshot.layout.awaited)
+    return LayoutCounts(*[states[state] for state in LAYOUT_STATES])
+
+
+def _layout_status(snapshot: Snapshot) -> LayoutStatus | None:
+    layout = snapshot.layout
+    if layout == NO_LAYOUT:
+        return None
+    return LayoutStatus(
+        counts=count_layout(snapshot),
+        awaited=layout.awaited[:ERRORS_SHOWN],
+        problem_count=len(layout.problems),
+        problems=layout.problems[:ERRORS_SHOWN],
     )
 
 

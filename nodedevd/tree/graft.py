@@ -17,6 +17,7 @@ from nodedevd.kinds import KIND_OF, AnyCapability
 from nodedevd.kinds.shared.mdevctl import definitions_directory
 from nodedevd.model.changes import Added, Change, Changed, Removed, Update
 from nodedevd.model.device import Device
+from nodedevd.model.layout import CardLayout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT, device_name, distinct_name
 
@@ -156,6 +157,11 @@ class _Names:
         device = self._old.at(path)
         return None if device is None else device.name
 
+    def layout(self, path: str) -> CardLayout | None:
+        """Return how the device at a path compared with its layout file before."""
+        device = self._old.at(path)
+        return None if device is None else device.layout
+
     def after(self, path: str) -> str | None:
         """Return the name of the device at a path, None if there is no such device."""
         if path in self._removed:
@@ -191,6 +197,7 @@ def _device(source: Reading | Device, names: _Names) -> Device:
         errors=source.errors,
         devnode=source.devnode,
         devlinks=source.devlinks,
+        layout=names.layout(path),
     )
 
 

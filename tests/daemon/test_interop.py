@@ -256,6 +256,43 @@ class UnansweredRead(TypedDict):
     seconds: float
 
 
+class LayoutCounts(TypedDict):
+    """Numbers of cards that layout files name, by their state."""
+
+    in_sync: int
+    drifted: int
+    blocked: int
+    pending: int
+
+
+class AwaitedCard(TypedDict):
+    """A card that a layout file names, and the host does not have."""
+
+    card: str
+    file: str
+    line: int
+
+
+class Problem(TypedDict):
+    """What is wrong with a layout file."""
+
+    file: str
+    line: int | None
+    key: str | None
+    code: str
+    message: str
+    instead: str
+
+
+class LayoutStatus(TypedDict):
+    """The part of a status about layout files."""
+
+    counts: LayoutCounts
+    awaited: list[AwaitedCard]
+    problem_count: int
+    problems: list[Problem]
+
+
 class Status(TypedDict):
     """The reply to GetStatus."""
 
@@ -284,6 +321,7 @@ class Status(TypedDict):
     log_dropped: int
     error_count: int
     errors: list[DeviceFault]
+    layout: LayoutStatus | None
 
 
 class Entry(TypedDict):

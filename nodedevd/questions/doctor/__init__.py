@@ -19,6 +19,7 @@ from nodedevd.questions.doctor import (
     functions,
     gvt,
     host,
+    layout,
     mdevctl,
     mdevs,
     none_available,
@@ -53,6 +54,7 @@ _CHECKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
     definitions.check,
     mdevctl.check,
     functions.check,
+    layout.check,
     unread.check,
     daemon.check,
 )

@@ -44,7 +44,7 @@ def differences(fresh: Snapshot, served: Snapshot) -> tuple[tuple[str, str], ...
         one = recalled(one, other)
         fields = ["path", "parent", "driver"]
         if not one.errors and not other.errors:
-            fields.append("capabilities")
+            fields += ["capabilities", "layout"]
         different = [field for field in fields if getattr(one, field) != getattr(other, field)]
         if different:
             found.append((name, f"and a new scan differ in its {', '.join(different)}"))

@@ -31,12 +31,13 @@ from nodedevd.errors import (
 )
 from nodedevd.host.faults import Fault
 from nodedevd.model.device import Device
+from nodedevd.model.layout import CardLayout
 from nodedevd.server.varlink.service import Interface, Service
 from nodedevd.varlink import Malformed
 from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
-    *(Attribute, Device, Fault, InProgress, Leftover, Made, NotStarted),
+    *(Attribute, CardLayout, Device, Fault, InProgress, Leftover, Made, NotStarted),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     **dict.fromkeys(REQUESTS, Outcome),

@@ -183,16 +183,16 @@ class Host:
         self, monkeypatch: pytest.MonkeyPatch, root: str, events: EventChoice = "auto"
     ) -> None:
         self.reports = Recorder()
-        self.uevents, self.links, self.definitions = (FakeMonitors() for _ in range(3))
+        self.uevents, self.links, self.directories = (FakeMonitors() for _ in range(3))
         monkeypatch.setattr(module, "LinkMonitor", self.links.open)
-        monkeypatch.setattr(module, "DirectoryMonitor", lambda path, top: self.definitions.open())
+        monkeypatch.setattr(module, "DirectoryMonitor", lambda path, top: self.directories.open())
         options = FollowOptions(events=events)
         self.sources = Sources(root, options, self.reports, self.uevents)
 
     @property
     def opened(self) -> tuple[int, int, int]:
-        """How many monitors were opened: uevents, links, definitions."""
-        return self.uevents.tries, self.links.tries, self.definitions.tries
+        """How many monitors were opened: uevents, links, directories."""
+        return self.uevents.tries, self.links.tries, self.directories.tries
 
 
 @pytest.fixture
@@ -204,11 +204,11 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]:
 @pytest.mark.parametrize(
     ("root", "events", "opened"),
     [
-        ("/", "auto", (1, 1, 1)),
-        ("/", "kernel", (1, 1, 1)),
-        ("/", "none", (0, 0, 1)),
-        ("/recorded", "auto", (0, 0, 1)),
-        ("/recorded", "udev", (1, 0, 1)),
+        ("/", "auto", (1, 1, 4)),
+        ("/", "kernel", (1, 1, 4)),
+        ("/", "none", (0, 0, 4)),
+        ("/recorded", "auto", (0, 0, 4)),
+        ("/recorded", "udev", (1, 0, 4)),
     ],
 )
 async def test_host_and_options_choose_the_monitors(
@@ -224,12 +224,12 @@ async def test_host_and_options_choose_the_monitors(
 
 
 async def test_every_source_reports_what_was_touched(make: Callable[..., Host]) -> None:
-    """Uevents as they are; an interface and the definitions by their paths."""
+    """Uevents as they are; an interface and a directory of files by their paths."""
     host = make("/", "kernel")
     host.sources.open()
     host.uevents.current.uevent("add", "/sys/devices/a")
     host.links.current.feed(["eth0"], ["eth1", "eth0"], [])
-    host.definitions.current.feed("/etc/mdevctl.d")
+    host.directories.current.feed("/etc/mdevctl.d")
     expected = {"/sys/class/net/eth0", "/sys/class/net/eth1", DEFINITIONS}
     await eventually(lambda: host.reports.paths == expected and bool(host.reports.uevents))
     assert host.reports.uevents == [Uevent("add", "/sys/devices/a", "pci")]
@@ -243,7 +243,7 @@ async def test_losses_of_all_sources_are_counted_together(make: Callable[..., Ho
     host.uevents.current.overflow()
     host.links.current.overflow()
     host.links.current.feed(EventsLost("EINVAL", overflow=False, usable=True))
-    await eventually(lambda: host.reports.gaps == 5)
+    await eventually(lambda: host.reports.gaps == 8)
     assert (host.sources.overflows, host.sources.errors) == (2, 1)
     host.sources.close()
 
@@ -262,7 +262,7 @@ async def test_uevents_come_from_udevd_while_it_runs(
         assert host.sources.event_source == ("udev" if runs else "kernel")
     assert host.uevents.senders == ["kernel", "udev", "kernel"]
     assert [one.closed for one in host.uevents.opened] == [True, True, False]
-    assert host.reports.gaps == 5
+    assert host.reports.gaps == 8
     host.sources.close()
     assert caplog.messages == [f"receiving uevents from {one}" for one in host.uevents.senders]
 

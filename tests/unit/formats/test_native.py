@@ -40,6 +40,7 @@ from nodedevd.kinds.usb_device import UsbDevice
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.model.device import Device
+from nodedevd.model.layout import LAYOUT_STATES, CardLayout
 from tests.support.golden import DIRECTORY
 from tests.support.running import REPOSITORY
 from tests.support.xml import attributes, find, native_document, native_xml, valid, validate
@@ -284,6 +285,14 @@ def promised(of: tuple[AnyCapability, ...]) -> set[str]:
     return missing
 
 
+layouts = st.none() | st.builds(
+    CardLayout,
+    state=st.sampled_from(LAYOUT_STATES),
+    reasons=st.lists(text, max_size=2).map(tuple),
+    file=text,
+)
+
+
 @st.composite
 def devices(draw: st.DrawFn) -> Device:
     """Draw a device, with a fault for each promised attribute that is missing."""
@@ -303,6 +312,7 @@ def devices(draw: st.DrawFn) -> Device:
         ),
         devnode=draw(maybe),
         devlinks=tuple(draw(st.lists(text, max_size=2))),
+        layout=draw(layouts),
     )
 
 
@@ -337,7 +347,7 @@ def test_document_indents_its_devices() -> None:
 
 
 def test_every_part_of_a_device_has_its_place() -> None:
-    """Name, path, parent, driver, capabilities, errors."""
+    """Name, path, parent, driver, capabilities, layout, errors."""
     device = Device(
         name="pci_0000_00_02_0",
         path="/sys/devices/pci0000:00/0000:00:02.0",
@@ -352,6 +362,7 @@ def test_every_part_of_a_device_has_its_place() -> None:
         ),
         devnode="/dev/thing",
         devlinks=("/dev/by-id/a&b",),
+        layout=CardLayout("blocked", ("it is open", "a & b"), "/etc/nodedevd/layout.d/a.toml"),
     )
     document = native_xml(device)
     validate(document)
@@ -367,6 +378,11 @@ def test_every_part_of_a_device_has_its_place() -> None:
         "  </driver>\n"
         "  <capability type='mdev_parent'>\n"
         "  </capability>\n"
+        "  <layout state='blocked'>\n"
+        "    <file>/etc/nodedevd/layout.d/a.toml</file>\n"
+        "    <reason>it is open</reason>\n"
+        "    <reason>a &amp; b</reason>\n"
+        "  </layout>\n"
         "  <errors>\n"
         "    <error attribute='mdev_supported_types' code='absent' detail=''/>\n"
         "    <error attribute='config' code='refused' detail='&lt;&amp;&gt;'/>\n"
@@ -402,6 +418,8 @@ def test_value_is_unknown_only_with_a_fault_of_its_own() -> None:
         MINIMAL.replace("<firmware>", "<firmware><vendor state='known'/>"),
         MINIMAL.replace("<firmware>", "<firmware><vendor state='unknown'>but known</vendor>"),
         MINIMAL.replace("</device>", "<errors/></device>"),
+        MINIMAL.replace("</device>", "<layout state='odd'><file>a</file></layout></device>"),
+        MINIMAL.replace("</device>", "<layout state='in-sync'/></device>"),
         MINIMAL.replace("</device>", "<odd/></device>"),
         MINIMAL.replace(
             "</device>", "<errors><error attribute='' code='odd' detail=''/></errors></device>"

@@ -26,6 +26,7 @@ from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.model.changes import Added, Changed, Removed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
+from nodedevd.model.layout import CardLayout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
 from nodedevd.server.acceptor import Server
@@ -573,6 +574,7 @@ async def test_change_the_format_does_not_show_is_no_event(tmp_path: Path) -> No
     async with serving(tmp_path) as bench, opened(bench.path) as peer:
         await register(peer, UPDATE)
         change(bench.store, CARD, subsystem="not shown")
+        change(bench.store, CARD, layout=CardLayout("drifted", (), "/etc/layout.toml"))
         change(bench.store, CARD, driver="shown")
         change(bench.store, MDEV, driver="shown")
         assert [await peer.event() for _ in range(2)] == [

@@ -16,8 +16,18 @@ from nodedevd.host.processes import Process
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
+from nodedevd.model.layout import AwaitedCard, CardLayout, Problem
 from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
-from nodedevd.model.status import DeviceFault, ScanTimes, StateCounts, Status, Tally, UnansweredRead
+from nodedevd.model.status import (
+    DeviceFault,
+    LayoutCounts,
+    LayoutStatus,
+    ScanTimes,
+    StateCounts,
+    Status,
+    Tally,
+    UnansweredRead,
+)
 from nodedevd.model.store import Store
 from nodedevd.questions.fits import CardType, Fits, Place, Types
 from nodedevd.questions.hostdev.request import HostDev
@@ -38,6 +48,7 @@ from tests.support.idl import drift, of_kind
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
     *(StateCounts, TypeFacts, UnansweredRead, Use, VfioDevice),
+    *(AwaitedCard, CardLayout, LayoutCounts, Problem, LayoutStatus),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     "GetStatus": Status,
