@@ -18,8 +18,8 @@ from typing import Final
 import msgspec
 
 from nodedevd import __version__, descriptors, systemd
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-from nodedevd.actions.requests import Request
+from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
+from nodedevd.actions.requests import ApplyLayout, Request
 from nodedevd.control import polkit
 from nodedevd.control.acting import STATE, Acting
 from nodedevd.control.asker import Asker, asker_of, this_process
@@ -141,6 +141,10 @@ class ControlDaemon:
     def act(self, request: Request, asker: Asker) -> Outcome:
         """Make a change; see `Acting.act`."""
         return self._acting.act(request, asker)
+
+    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+        """Make the host as its layout declares it; see `Acting.apply_layout`."""
+        return self._acting.apply_layout(request, asker)
 
     def made(self) -> MadeList:
         """Return whose the devices are; see `Acting.made`."""
