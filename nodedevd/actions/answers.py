@@ -118,7 +118,7 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
     not_started: tuple[NotStarted, ...]
-    not_applied: tuple[NotApplied, ...]
+    not_applied: tuple[NotApplied, ...] = ()
     """cards of the layout, while nodedevd-layout.service is active"""
     configuration: dict[str, Any]
     """what holds of control.toml, defaults included"""

@@ -30,6 +30,7 @@ from nodedevd.actions import (
 )
 from nodedevd.actions.answers import (
     ControlStatus,
+    LayoutCard,
     LayoutOutcome,
     Made,
     MadeList,
@@ -57,14 +58,14 @@ from nodedevd.actions.requests import (
     domain_of,
 )
 from nodedevd.control import programs
-from nodedevd.control.apply_card import LayoutHost
+from nodedevd.control.apply_card import LayoutHost, Turns, applied
 from nodedevd.control.apply_layout import apply_layout, plan_layout
-from nodedevd.control.asker import Asker
+from nodedevd.control.asker import Asker, this_process
 from nodedevd.control.audit import Audit
 from nodedevd.control.carry_out import carry_out, outcome
 from nodedevd.control.configuration import Configuration
 from nodedevd.control.context import Context
-from nodedevd.control.facts import read_facts, read_layout_facts
+from nodedevd.control.facts import claimed_by, read_facts, read_layout_facts
 from nodedevd.control.journal import Asked, now
 from nodedevd.control.kept_closed import keeper
 from nodedevd.control.recovery import recover
@@ -75,6 +76,9 @@ from nodedevd.errors import REPLIED, InvalidParameter, NodedevError, NotAllowed,
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.layout.difference import Difference
+from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import Framework, type_of
@@ -142,6 +146,7 @@ class Acting:
         self._writers = Writers(self._sysroot.root)
         self._started = now()
         self._lock = threading.Lock()
+        self._turns = Turns()
         self._changes = self._failures = 0
         os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
         limits = self.configuration.limits
@@ -193,6 +198,23 @@ class Acting:
             return apply_layout(host, self._view, request)
         except Exception as error:
             raise _answer(error) from error
+
+    def apply_card(self, entry: WantedCard, difference: Difference) -> LayoutCard:
+        """Make a card as its entry of the layout declares it, asked by this process.
+
+        `difference` is how it differs. Raises those of `errors.REPLIED`.
+        """
+        try:
+            return applied(self._layout_host(this_process()), entry, difference)
+        except Exception as error:
+            raise _answer(error) from error
+
+    def claims(self) -> LayoutFacts:
+        """Return whose devices the layout leaves alone; who uses them is not looked at.
+
+        Raises OSError.
+        """
+        return LayoutFacts(claimed=claimed_by(self.context.records.all()))
 
     def made(self) -> MadeList:
         """Return whose the vGPUs, the mdevs and the devices that were changed here are.
@@ -263,6 +285,7 @@ class Acting:
             context=self.context,
             facts=lambda: read_layout_facts(self._sysroot.root, self.context.records.all()),
             plan=lambda snapshot, request: self._plan(snapshot, request, asker, "layout"),
+            turns=self._turns,
             asked=_asked(asker),
             done=partial(self._done, asker),
             failed=partial(self._failed, asker),

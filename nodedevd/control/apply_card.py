@@ -7,6 +7,8 @@ that was in progress. What is refused is reported, and what does not depend on i
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,6 +46,20 @@ _STAYS: Final = (DeviceInUse, MadeByOther, OwnedByOther)
 """Refusals that no step before them changes."""
 
 
+class Turns:
+    """Has each card made as declared by one thread of this process at a time."""
+
+    def __init__(self) -> None:
+        """No card is being made."""
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+
+    def of(self, card: str) -> threading.Lock:
+        """Return what is held as long as a card is made."""
+        with self._lock:
+            return self._locks[card]
+
+
 @dataclass(frozen=True)
 class LayoutHost:
     """The host whose layout is applied."""
@@ -54,6 +70,7 @@ class LayoutHost:
     plan: Callable[[Snapshot, Request], Plan]
     """plans a request of the layout; raises NodedevError"""
     asked: Asked
+    turns: Turns = field(default_factory=Turns)
     done: Callable[[Request, Outcome], None] = lambda request, outcome: None
     failed: Callable[[Request, NodedevError], None] = lambda request, error: None
 
@@ -66,7 +83,8 @@ def applied(host: LayoutHost, entry: WantedCard, difference: Difference) -> Layo
     """
     if not difference.differences:
         return _Progress().answer(difference)
-    return _Applied(host, entry, difference).apply()
+    with host.turns.of(difference.card or ""):
+        return _Applied(host, entry, difference).apply()
 
 
 def planned(

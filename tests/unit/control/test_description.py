@@ -11,13 +11,18 @@ from varlink import scanner
 from nodedevd.actions.answers import (
     ControlStatus,
     InProgress,
+    LayoutCard,
+    LayoutOutcome,
+    LayoutProblem,
     Leftover,
     Made,
     MadeList,
+    NotApplied,
     NotStarted,
     Outcome,
+    Refusal,
 )
-from nodedevd.actions.requests import REQUESTS, Attribute, ForDomain, Request
+from nodedevd.actions.requests import METHODS, REQUESTS, Attribute, ForDomain, Request
 from nodedevd.client.change import Nothing
 from nodedevd.control import polkit
 from nodedevd.control.methods import ControlInterface
@@ -37,9 +42,11 @@ from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(Attribute, Device, Fault, InProgress, Leftover, Made, NotStarted),
+    *(NotApplied, Refusal, LayoutCard, LayoutProblem),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     **dict.fromkeys(REQUESTS, Outcome),
+    "ApplyLayout": LayoutOutcome,
     "GetStatus": ControlStatus,
     "SpeakFor": Nothing,
     "Authorise": Nothing,
@@ -128,5 +135,5 @@ def test_every_request_has_a_method_and_permissions() -> None:
         return {kind}.union(*map(below, kind.__subclasses__()))
 
     assert set(REQUESTS.values()) == below(Request) - {Request, ForDomain}
-    assert set(polkit.PERMISSIONS) == {*REQUESTS, "GetStatus", "List"}
+    assert set(polkit.PERMISSIONS) == {*METHODS, "GetStatus", "List"}
     assert len({kind.action for kind in REQUESTS.values()}) == len(REQUESTS)
