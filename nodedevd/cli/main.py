@@ -17,6 +17,7 @@ from nodedevd.cli.fits import fits
 from nodedevd.cli.group import Group
 from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
+from nodedevd.cli.layout import layout
 from nodedevd.cli.list import list_command
 from nodedevd.cli.modify import modify
 from nodedevd.cli.options import epilog, source_options
@@ -67,6 +68,7 @@ main.add_command(events)
 main.add_command(fits)
 main.add_command(hostdev)
 main.add_command(in_use)
+main.add_command(layout)
 main.add_command(list_command)
 main.add_command(modify)
 main.add_command(record)

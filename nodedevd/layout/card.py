@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nodedevd.errors import NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci, VirtualFunctions
@@ -112,6 +113,14 @@ class Card:
     def types(self) -> tuple[CardType, ...]:
         """Return the room of the card for each of its types, and why it has none."""
         return fits(self.alone).cards
+
+    def row(self, wanted: str) -> CardType | None:
+        """Return the room of the card for a type, None if it offers no such type."""
+        try:
+            rows = fits(self.alone, wanted).cards
+        except NoSuchType:
+            return None
+        return next((one for one in rows if one.card == self.name), None)
 
 
 def is_vgpu(device: Device) -> bool:

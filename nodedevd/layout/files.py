@@ -119,17 +119,24 @@ def _text(sysroot: Sysroot, path: str, problems: list[Problem]) -> str | None:
     except OSError as error:
         problems.append(_unreadable(path, error))
         return None
-    where = printable_path(path)
+    return text_of(printable_path(path), data, problems)
+
+
+def text_of(path: str, data: bytes, problems: list[Problem]) -> str | None:
+    """Return the content of a file as text; None, with a problem, if it is too long or no text.
+
+    Of a file, read `FILE_BYTES` and one more.
+    """
     if len(data) > FILE_BYTES:
         message = f"it has more than {FILE_BYTES >> 10} KiB"
-        problems.append(Problem(where, None, None, "too-large", message, "split it"))
+        problems.append(Problem(path, None, None, "too-large", message, "split it"))
         return None
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = "it is not UTF-8"
-        problems.append(Problem(where, line, None, "malformed", message, "save it as UTF-8"))
+        problems.append(Problem(path, line, None, "malformed", message, "save it as UTF-8"))
         return None
 
 

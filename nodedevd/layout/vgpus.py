@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from nodedevd.errors import NoSuchType
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
@@ -28,9 +27,10 @@ from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.wanted import WantedCard, WantedMdev, WantedVgpus
 from nodedevd.layout.words import mdev_words, vgpus_words
 from nodedevd.model.device import Device
-from nodedevd.questions.fits import CardType, fits
-from nodedevd.questions.vgpus import Offer, matching_offers, type_of
+from nodedevd.questions.fits import CardType
+from nodedevd.questions.vgpus import Offer, matching_offers, nearest_types, type_of
 from nodedevd.questions.why_not import why_not
+from nodedevd.text import abbreviated
 
 _VFIO_AP: Final = "vfio-ap"
 _PLENTY: Final = 1 << 20
@@ -198,12 +198,12 @@ class VgpuComparison:
 
     def _row(self, wanted: str) -> CardType | None:
         """Return the room of the card for a type; None, with the reason, if it has no such type."""
-        try:
-            (row,) = fits(self._card.alone, wanted).cards
-        except NoSuchType as error:
-            near = f"; similar: {', '.join(error.nearest)}" if error.nearest else ""
-            self.blocked.append(f"it offers no type {wanted}{near}")
-            return None
+        row = self._card.row(wanted)
+        if row is None:
+            near = nearest_types(self._card.holders.values(), wanted)
+            self.blocked.append(
+                f"it offers no type {wanted}{'; similar: ' if near else ''}{abbreviated(near)}"
+            )
         return row
 
     # -- mdevs with a UUID ------------------------------------------------------------------------
@@ -364,9 +364,12 @@ class VgpuComparison:
             if device.state == "removing":
                 self.pending.append(f"{device.name} is being removed")
                 continue
+            if type_of(device) is None:
+                self.blocked.append(f"{device.name} is not named, and its type is not known")
+                continue
             why = self._facts.why_kept([device])
             if why is not None:
-                self.blocked.append(f"it is not named, and cannot be removed: {why}")
+                self.blocked.append(f"what is not named cannot be removed: {why}")
                 continue
             self.differences.append(removal(device))
             removed += 1

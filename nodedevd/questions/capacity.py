@@ -37,7 +37,7 @@ def room(functions: Sequence[VgpuFunction], offers: Sequence[tuple[VgpuFunction,
     unknown = unknown or any(offer.available is None for _, offer in offers)
     if len(functions) == 1:
         return Room(None if unknown else counted, counted)
-    limit = _limit(functions, offers)
+    limit = limit_by_sharing(functions, offers)
     if counted:
         # One always fits where the driver reports an available instance.
         limit = limit if limit is None else max(1, limit)
@@ -58,10 +58,14 @@ def ceiling(offers: Sequence[tuple[VgpuFunction, Offer]]) -> int | None:
 # -- never less than can be created --------------------------------------------------------
 
 
-def _limit(
+def limit_by_sharing(
     functions: Sequence[VgpuFunction], offers: Sequence[tuple[VgpuFunction, Offer]]
 ) -> int | None:
-    """Return a limit by what the functions share; None if nothing is known of it."""
+    """Return a limit by what the functions of a card share; None if nothing is known of it.
+
+    The arguments are those of `room`. What the functions report as available is not used, so that
+    a card can be asked about that holds other vGPUs than it does.
+    """
     most = ceiling(offers)
     if most is None:
         return None
