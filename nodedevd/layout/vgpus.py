@@ -133,7 +133,7 @@ class VgpuComparison:
         holder, held = holder_of(vgpu), type_of(vgpu)
         if vgpu.name in self._claimed or holder not in self._holders or held is None:
             return False
-        if vgpu.state == "removing" or not type_matches(wish.vgpus.type, held.id, held.name):
+        if vgpu.state == "removing" or not self._may_be(wish.vgpus.type, held.id, held.name):
             return False
         if wish.function is not None and self._numbers.get(wish.function) != holder:
             return False
@@ -142,6 +142,17 @@ class VgpuComparison:
         profile = vgpu.capability(Vgpu)
         at = None if profile is None else profile.placement_id
         return wish.placement is None or at == str(wish.placement)
+
+    def _may_be(self, wanted: str, type_id: str, name: str | None) -> bool:
+        """Return whether a vGPU is of a type. One whose name nobody tells any more may be of any.
+
+        The functions of a full card list no types, and so no names.
+        """
+        if name is not None or type_matches(wanted, type_id, name) or wanted.isdecimal():
+            return type_matches(wanted, type_id, name)
+        offers = [one for holder in self._card.holders.values() for one in holder.offers]
+        ids = {one.id for one in offers if type_matches(wanted, one.id, one.name)}
+        return type_id in ids if ids else True
 
     # -- what is missing ------------------------------------------------------------------------
 

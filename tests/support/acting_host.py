@@ -181,11 +181,14 @@ class ActingHost:
         """Forget what was to happen at points."""
         self._hooks.clear()
 
-    def kill_at(self, point: str) -> None:
-        """Have the next change killed when it is at a point."""
+    def kill_at(self, point: str, after: int = 0) -> None:
+        """Have the next change killed when it is at a point; or a later one, after so many."""
 
         def kill() -> None:
-            raise Killed(point)
+            if after:
+                self.kill_at(point, after - 1)
+            else:
+                raise Killed(point)
 
         self.on(point, kill)
 
