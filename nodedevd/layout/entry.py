@@ -255,7 +255,7 @@ def _mdev_problems(entry: Entry, path: KeyPath, mdev: MdevTable) -> Iterator[Pro
 def _function_problems(entry: Entry, table: CardTable) -> Iterator[Problem]:
     """Yield virtual functions that are named and are not there, are spare, or hold two."""
     number = table.virtual_functions
-    usable = number - table.spare if isinstance(number, int) else None
+    usable = max(0, number - table.spare) if isinstance(number, int) else None
     named: list[tuple[int, KeyPath]] = []
     for position, one in enumerate(table.vgpus):
         named += [

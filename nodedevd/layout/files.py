@@ -34,6 +34,8 @@ DIRECTORIES: Final = (
 SUFFIX: Final = ".toml"
 FILE_BYTES: Final = 64 << 10
 FILES: Final = 256
+PROBLEMS: Final = 32
+"""The most problems of a file that are told one by one."""
 CARDS: Final = 1024
 """The most entries of all files together."""
 _NULL: Final = "/dev/null"
@@ -161,7 +163,7 @@ def read_text(path: str, text: str) -> tuple[list[WantedCard], list[Problem]]:
             message = "a key with more than 32 dots"
             return [], [Problem(path, line, None, "malformed", message, "write [[card]]")]
         tables = tomllib.loads(text)
-        lines = key_lines(text.replace("\r\n", "\n"))
+        lines = key_lines(text)
     except tomllib.TOMLDecodeError as error:
         return [], [_not_toml(path, text, str(error))]
     except (ValueError, RecursionError) as error:
@@ -176,6 +178,10 @@ def read_text(path: str, text: str) -> tuple[list[WantedCard], list[Problem]]:
         problems += wrong
         if card is not None:
             cards.append(card)
+    if len(problems) > PROBLEMS:
+        message = f"there are {len(problems) - PROBLEMS} more problems"
+        more = Problem(path, None, None, "too-many", message, "correct these first")
+        problems = [*problems[:PROBLEMS], more]
     return cards, problems
 
 

@@ -1,0 +1,1 @@
+"""Tests of layouts: files, and what differs on a host."""
