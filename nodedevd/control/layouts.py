@@ -249,7 +249,9 @@ class Layouts:
         is_wanted = entry.keep or appeared
         if known is None:
             known = self._tries[key] = _Try(entry, difference, is_wanted)
-            known.due = self._put_right.get(key, -KEEP_SECONDS) + KEEP_SECONDS
+            known.due = self._clock()
+            if not appeared and key in self._put_right:
+                known.due = self._put_right[key] + KEEP_SECONDS
         elif _obstacle(known.difference) != _obstacle(difference) and not known.is_busy:
             known.due, known.tries = self._clock(), 0
         known.entry, known.difference, known.is_wanted = entry, difference, is_wanted
