@@ -271,7 +271,6 @@ def test_any_layout_ends_as_declared_or_says_why_not(
     entries: tuple[Entry, ...], before: Before, trouble: Trouble, mixed: bool
 ) -> None:
     """And a second time nothing is done; what is not named stays, unless the entry says so."""
-
     with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as directory:
         host = Host.made(Path(directory), before, mixed=mixed)
         kernel = host.acting.kernel
