@@ -18,16 +18,17 @@ from nodedevd.text import fold, printable
 class LayoutCheck(msgspec.Struct, frozen=True):
     """What is wrong with a layout."""
 
-    files: tuple[str, ...]
+    paths: tuple[str, ...]
     """paths of the files that were checked"""
     entries: int
-    """number of cards that the files without problems name"""
+    """number of entries in the files without problems"""
     problems: tuple[Problem, ...]
+    """what is wrong with them"""
 
 
 @click.command(
     epilog=epilog(
-        "Examples: the layout of this host; a file against a recorded host; a file alone",
+        "Examples: the layout of this host; a file on a recorded host; a file alone",
         "nodedevctl layout check",
         "nodedevctl --sysroot host.ttar layout check a2.toml",
         "nodedevctl layout check --files-only a2.toml",
@@ -39,7 +40,7 @@ class LayoutCheck(msgspec.Struct, frozen=True):
 @json_option
 @click.pass_obj
 def check(context: Context, files: tuple[BinaryIO, ...], files_only: bool, as_json: bool) -> None:
-    """Check the layout of this host, or FILEs, and change nothing.
+    """Check the layout of this host, or FILEs.
 
     The files are checked by themselves, and then against the host: whether it has the cards, and
     whether these offer the types, with room for as many. FILE may be -, standard input.
@@ -60,10 +61,11 @@ def check(context: Context, files: tuple[BinaryIO, ...], files_only: bool, as_js
 
 
 def _summary(found: LayoutCheck) -> str:
-    if not found.files:
+    if not found.paths:
         return no_files()
     if not found.problems:
-        return f"{_number(len(found.files), 'file')}, {_number(found.entries, 'card')}: no problems"
+        files, entries = _number(len(found.paths), "file"), found.entries
+        return f"{files}, {entries} {'entry' if entries == 1 else 'entries'}: no problems"
     return _number(len(found.problems), "problem")
 
 

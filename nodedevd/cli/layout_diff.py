@@ -30,11 +30,12 @@ class LayoutDiff(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     """what is wrong with files; these have no cards here"""
     cards: tuple[Difference, ...]
+    """how each card that is wanted differs"""
 
 
 @click.command(
     epilog=epilog(
-        "Examples: what is different on this host; what a file would change on another",
+        "Examples: what is different on this host; what a file changes on another",
         "nodedevctl layout diff",
         "nodedevctl --sysroot host.ttar layout diff a2.toml --json",
         exit_status=f"{EXIT_STATUS.removesuffix('.')}, 5 something is different, or a file has"
@@ -45,7 +46,7 @@ class LayoutDiff(msgspec.Struct, frozen=True):
 @json_option
 @click.pass_obj
 def diff(context: Context, files: tuple[BinaryIO, ...], as_json: bool) -> None:
-    """Show what is different from the layout of this host, or FILEs, and change nothing.
+    """Show what is different from the layout of this host, or FILEs.
 
     Each card is in sync; drifted, with the steps that are to do, in their order; blocked by what
     is open, in use or without room; or pending, since the card, its driver or its functions are

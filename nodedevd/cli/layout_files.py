@@ -28,7 +28,7 @@ def layout_meant(context: Context, files: Sequence[BinaryIO]) -> Declared:
     problems: list[Problem] = []
     texts = []
     for file in files:
-        path = printable_path(file.name)
+        path = printable_path(str(getattr(file, "name", "<stdin>")))
         text = text_of(path, file.read(FILE_BYTES + 1), problems)
         if text is not None:
             texts.append((path, text))

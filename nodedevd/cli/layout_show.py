@@ -14,7 +14,7 @@ from nodedevd.layout.shown import By, layout_shown, layout_text
 
 @click.command(
     epilog=epilog(
-        "Examples: of all cards, to be kept; of one card, named by where it is plugged in",
+        "Examples: of all cards, to be kept; of one, named by where it is plugged in",
         "nodedevctl layout show > /etc/nodedevd/layout.d/host.toml",
         "nodedevctl layout show 0000:3b:00.0 --by slots",
     )

@@ -25,9 +25,12 @@ CHANGES = (
     *("undefine", "vfs"),
 )
 """The commands that change a host; all print the same."""
+LAYOUT = ("layout check", "layout diff")
+"""The commands of `layout` that print JSON of their own; `layout schema` is for its files."""
 COMMANDS = (
     *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
     *("resolve", "show", "status", "tree", "types", "wait"),
+    *LAYOUT,
     *CHANGES,
 )
 """The commands that print JSON, except for this one."""
@@ -40,6 +43,8 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     """Return the type of the JSON that each of the commands prints."""
     from nodedevd.actions.answers import Outcome  # slow to import
     from nodedevd.cli.control_report import ControlReport
+    from nodedevd.cli.layout_check import LayoutCheck
+    from nodedevd.cli.layout_diff import LayoutDiff
     from nodedevd.tree.record import Recorded
 
     return {
@@ -50,6 +55,8 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "fits": Fits,
         "hostdev": HostDev,
         "in-use": InUse,
+        "layout check": LayoutCheck,
+        "layout diff": LayoutDiff,
         "list": DeviceList,
         "record": Recorded,
         "resolve": Resolution,
@@ -81,9 +88,10 @@ def json_schema(command: str | None = None) -> dict[str, Any]:
 
 @click.command(
     epilog=epilog(
-        "Examples: of all commands; of one",
+        "Examples: of all commands; of one; of one of several words",
         "nodedevctl schema > nodedevd.schema.json",
         "nodedevctl schema list",
+        "nodedevctl schema 'layout diff'",
     )
 )
 @click.argument("command", type=click.Choice(COMMANDS), required=False, metavar="[COMMAND]")

@@ -78,7 +78,7 @@ class _Check:
         """Yield what cannot be so."""
         functions = list(self._functions())
         yield from functions
-        if not functions:
+        if all(one.code != "not-capable" for one in functions):
             yield from self._numbers()
             yield from self._types()
             yield from self._too_many()
@@ -111,7 +111,7 @@ class _Check:
             yield self._say(path, "does-not-fit", message, f"write {most}, or less")
         elif number not in (0, "all", most, len(sriov.addresses)) and _is_nvidias(device):
             message = f"NVIDIA's sriov-manage enables all virtual functions or none, not {number}"
-            yield self._say(path, "not-capable", message, 'write "all", or 0')
+            yield self._say(path, "does-not-fit", message, 'write "all", or 0')
 
     @property
     def _usable(self) -> int | None:

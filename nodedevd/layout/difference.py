@@ -19,7 +19,7 @@ cannot be done, or would take away what is open, used by the host or not the lay
 the card, its driver or its functions are not there yet"""
 
 
-class _Difference(msgspec.Struct, frozen=True, tag_field="kind"):
+class _Difference(msgspec.Struct, frozen=True, tag_field="difference"):
     pass
 
 
@@ -30,18 +30,21 @@ class SetFunctions(_Difference, frozen=True, tag="set-functions"):
     number: int
     """the wanted number"""
     before: int
+    """the number now"""
 
 
-class BindFunction(_Difference, frozen=True, tag="bind"):
+class BindFunction(_Difference, frozen=True, tag="bind-function"):
     """A function has another driver."""
 
     function: str
+    """name of the function"""
     driver: str
     """the wanted driver"""
     before: str | None
+    """its driver now; None if it has none"""
 
 
-class DefineMdev(_Difference, frozen=True, tag="define"):
+class DefineMdev(_Difference, frozen=True, tag="define-mdev"):
     """mdevctl has no definition of an mdev."""
 
     parent: str
@@ -49,10 +52,12 @@ class DefineMdev(_Difference, frozen=True, tag="define"):
     type: str
     """id"""
     autostart: bool
+    """whether mdevctl is to start it with its parent"""
     attributes: tuple[MdevAttribute, ...]
+    """attributes that the definition is to have, in order"""
 
 
-class ModifyMdev(_Difference, frozen=True, tag="modify"):
+class ModifyMdev(_Difference, frozen=True, tag="modify-mdev"):
     """The definition of an mdev, or the mdev that runs, is different."""
 
     name: str
@@ -62,35 +67,41 @@ class ModifyMdev(_Difference, frozen=True, tag="modify"):
     type: str
     """id"""
     autostart: bool
+    """whether mdevctl is to start it with its parent"""
     attributes: tuple[MdevAttribute, ...]
-    definition: bool
+    """attributes that it is to have, in order"""
+    persistent: bool
     """whether the definition is to change"""
     live: bool
     """whether the active mdev is to change"""
 
 
-class StartMdev(_Difference, frozen=True, tag="start"):
+class StartMdev(_Difference, frozen=True, tag="start-mdev"):
     """A defined mdev is not active."""
 
     parent: str
     uuid: str
 
 
-class CreateVgpus(_Difference, frozen=True, tag="create"):
+class CreateVgpus(_Difference, frozen=True, tag="create-vgpus"):
     """vGPUs of a type are missing on a function, which takes them."""
 
     function: str
+    """name of the function"""
     type: str
     """id"""
     type_name: str | None
     count: int
+    """how many are missing"""
     uuid: str | None = None
     """of an mdev that has no definition; None: a random one"""
     placement: int | None = None
+    """placement id; None: the driver decides"""
     attributes: tuple[MdevAttribute, ...] = ()
+    """attributes that are written to it, in order"""
 
 
-class RemoveVgpu(_Difference, frozen=True, tag="remove"):
+class RemoveVgpu(_Difference, frozen=True, tag="remove-vgpu"):
     """An mdev, or the profile of a function, is in the way or not named."""
 
     name: str
@@ -113,9 +124,11 @@ class Difference(msgspec.Struct, frozen=True):
     line: int
     """line of its entry"""
     match: Match
+    """which card the entry means"""
     card: str | None
     """name of the card; None if the host has none"""
     state: State
+    """in-sync, drifted, blocked or pending"""
     reasons: tuple[str, ...] = ()
     """why something cannot be done now, a sentence each"""
     differences: tuple[AnyDifference, ...] = ()

@@ -41,6 +41,7 @@ class Problem(msgspec.Struct, frozen=True):
     """the key in its entry, as vgpus[0].type; None for the entry or file as a whole"""
     code: Code
     message: str
+    """what is wrong"""
     instead: str
     """what to write, or to do"""
 

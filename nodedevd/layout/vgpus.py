@@ -326,7 +326,7 @@ class VgpuComparison:
                 type=offer.id,
                 autostart=bool(autostart),
                 attributes=attributes or (),
-                definition=definition is not None,
+                persistent=definition is not None,
                 live=live,
             )
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
 from click.testing import CliRunner, Result
 
 from nodedevd.cli.main import main
@@ -41,6 +42,17 @@ class Ctl:
     def json(self, *arguments: str) -> Any:
         """Return the decoded JSON that a command prints."""
         return json.loads(self.out(*arguments))
+
+
+def every_command(group: click.Group = main, above: str = "") -> dict[str, click.Command]:
+    """Return every command by its words; groups are none."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found.update(every_command(command, f"{above}{name} "))
+        else:
+            found[f"{above}{name}"] = command
+    return found
 
 
 def on(host: str, *, columns: int = 1000) -> Ctl:

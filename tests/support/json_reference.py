@@ -101,7 +101,7 @@ def _section(kind: StructType, meanings: dict[str, str]) -> str:
     lines = [f"### {heading(kind)}", "", _prose(kind.cls.__doc__ or ""), ""]
     lines += ["| member | value | meaning |", "| --- | --- | --- |"]
     if kind.tag:
-        of = "step" if kind.tag_field == "step" else "capability"
+        of = kind.tag_field if kind.tag_field in ("step", "difference") else "capability"
         lines.append(f"| `{kind.tag_field}` | `{kind.tag}` | the type of the {of} |")
     documented = dict(_docstrings(kind.cls))
     for field in kind.fields:

@@ -169,7 +169,7 @@ class PlayedHost:
         defined = {uuid: one for (at, uuid), one in self.definitions.items() if at == function}
         return [
             self._mdev(uuid, function, active.get(uuid), defined.get(uuid))
-            for uuid in {**active, **defined}
+            for uuid in (*active, *(one for one in defined if one not in active))
             if uuid is not None
         ]
 
@@ -247,7 +247,7 @@ class PlayedHost:
                 self.definitions[key] = Defined(self._kind(one.type), one.autostart, one.attributes)
             case ModifyMdev():
                 key = self._number(one.parent), one.uuid
-                assert one.definition
+                assert one.persistent
                 assert key in self.definitions
                 self.definitions[key] = Defined(self._kind(one.type), one.autostart, one.attributes)
             case StartMdev():

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from nodedevd.cli.options import EXIT_NO
 from nodedevd.cli.schema import COMMANDS, json_schema
 from tests.support.ctl import Ctl
 from tests.support.examples import agrees
 from tests.support.hosts import host_file
 from tests.support.json_reference import COMMAND, DOCUMENT, current
+from tests.support.running import REPOSITORY
 
 TEXT = DOCUMENT.read_text("utf-8")
 EXAMPLES = re.findall(
-    r"^### nodedevctl (\S+)\n.*?^```console\n\$ (.*?)\n(.*?)^```$", TEXT, re.M | re.S
+    r"^### nodedevctl (.+?)\n.*?^```console\n\$ (.*?)\n(.*?)^```$", TEXT, re.M | re.S
 )
 OF_HOSTS = [(command, line, text) for command, line, text in EXAMPLES if "--sysroot" in line]
 
@@ -35,14 +37,16 @@ def test_every_command_has_an_example() -> None:
 
 @pytest.mark.parametrize(("command", "line", "text"), OF_HOSTS)
 def test_example_is_what_the_command_prints(
-    command: str, line: str, text: str, tmp_path: Path
+    command: str, line: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The output agrees with the example, and is valid against the schema of the command."""
+    monkeypatch.chdir(REPOSITORY)
     program, _, sysroot, *arguments = line.replace("host.ttar", str(tmp_path / "host.ttar")).split()
     assert program == "nodedevctl"
     sample = host_file(Path(sysroot).stem)
     assert sample.as_posix().endswith(sysroot)
-    result = Ctl(["--sysroot", str(sample)]).run(*arguments)
+    result = Ctl(["--sysroot", str(sample)]).invoke(*arguments)
+    assert result.exit_code in (0, EXIT_NO), result.output
     printed: Any = json.loads(result.stdout)
     assert agrees(json.loads(text), printed), printed
     Draft202012Validator(json_schema(command)).validate(printed)

@@ -13,7 +13,7 @@ OTHER_MEANINGS = {
     "before": "what a step replaces: a text, or a number of virtual functions",
     "bus": "libvirt's name: the kind of a disk's bus, and the channel of a SCSI unit",
     "capabilities": "their types in brief, themselves in full",
-    "cards": "those with room for a type, and the names of those that a change is about",
+    "cards": "those with room for a type or a layout, and the names of those of a change",
     "definition": "of an mdev, and as text, the standard input of mdevctl's callouts",
     "device": "the device of an event, the name of a device in a fault or a finding",
     "errors": "faults, and in a status faults with the names of their devices",
@@ -59,8 +59,8 @@ SYNONYMS = {
 }
 """Other names of the same things, that no type may have."""
 
-WITHOUT_GENERATION = {"Report", "Recorded"}
-"""Answers about what the command itself scanned."""
+WITHOUT_GENERATION = {"Report", "Recorded", "LayoutCheck"}
+"""Answers about what the command itself scanned, or read."""
 
 
 def shape(schema: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -76,9 +77,9 @@ def played_host(random: Random) -> PlayedHost:
 
 def wanted_card(host: PlayedHost, random: Random) -> WantedCard:
     """Return what somebody may want of a card, sensible or not."""
-    number = random.choice([None, None, "all", random.randint(0, host.maximum)])
-    number = number if host.maximum else None
-    usable = host.maximum if number in (None, "all") else int(number or 0)
+    number: int | Literal["all"] | None = random.randint(0, host.maximum)
+    number = random.choice([None, None, "all", number]) if host.maximum else None
+    usable = number if isinstance(number, int) else host.maximum
     spare = random.choice([0, 0, 1])
     kinds = [host.type_id(kind) for kind in range(len(host.sizes))]
     vgpus: list[WantedVgpus] = []
