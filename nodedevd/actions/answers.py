@@ -9,6 +9,7 @@ import msgspec
 from nodedevd.actions.ownership import Origin
 from nodedevd.actions.plan import Action, Step
 from nodedevd.layout.difference import State
+from nodedevd.layout.problem import Problem
 from nodedevd.model.device import Device
 
 
@@ -83,7 +84,7 @@ class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
 class NotApplied(msgspec.Struct, frozen=True, kw_only=True):
     """A card of the layout that the service follows, and that is not as it should be."""
 
-    match: str
+    entry: str
     """how the file names the card"""
     card: str | None
     """name of the card in the tree; null if the host has none"""
@@ -172,7 +173,7 @@ class LayoutCard(msgspec.Struct, frozen=True, kw_only=True):
     """path of the file that declares it"""
     line: int
     """line of its entry"""
-    match: str
+    entry: str
     """how the file names it"""
     card: str | None
     """name of the card in the tree; null if the host has none"""
@@ -185,18 +186,7 @@ class LayoutCard(msgspec.Struct, frozen=True, kw_only=True):
     later: tuple[str, ...]
     """after a dry run, what can only be planned when these steps are done, in words"""
     refusals: tuple[Refusal, ...]
-
-
-class LayoutProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the layout, or a part of it, that cannot be used."""
-
-    file: str
-    line: int | None
-    """null: the file as a whole"""
-    key: str | None
-    code: str
-    detail: str
-    """what is wrong, and what to write instead"""
+    """changes that were refused, or failed"""
 
 
 class LayoutOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,5 +198,5 @@ class LayoutOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """whether nothing was done"""
     cards: tuple[LayoutCard, ...]
     """in the order of the files"""
-    problems: tuple[LayoutProblem, ...]
+    problems: tuple[Problem, ...]
     """of the files; cards that they declare are left alone"""

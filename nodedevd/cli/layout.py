@@ -17,7 +17,7 @@ from nodedevd.cli.options import epilog
 @click.group(
     cls=Group,
     epilog=epilog(
-        "Examples: save what there is now as a layout; what is different later; put it right",
+        "Examples: save what there is now; what is different later; put it right",
         "nodedevctl layout show > /etc/nodedevd/layout.d/host.toml",
         "nodedevctl layout diff",
         "nodedevctl layout apply",

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from nodedevd.actions.answers import LayoutCard, LayoutOutcome, LayoutProblem, NotApplied
+from nodedevd.actions.answers import LayoutCard, LayoutOutcome, NotApplied
 from nodedevd.cli.options import EXIT_FAILURE, EXIT_LEFT, EXIT_NO, EXIT_TIMEOUT
+from nodedevd.layout.problem import Problem
 from nodedevd.text import fold, table
 
 _FAILURES = frozenset({"step-failed", "not-confirmed"})
@@ -20,7 +21,7 @@ class LayoutReport(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: int
     cards: tuple[LayoutCard, ...]
-    problems: tuple[LayoutProblem, ...]
+    problems: tuple[Problem, ...]
     not_applied: tuple[NotApplied, ...]
 
 
@@ -46,10 +47,7 @@ def exit_status(outcome: LayoutOutcome) -> int:
 
 def problem_lines(outcome: LayoutOutcome) -> Iterator[str]:
     """Yield what is wrong with the files, a line each."""
-    for one in outcome.problems:
-        line = "" if one.line is None else f":{one.line}"
-        key = "" if one.key is None else f" {one.key}:"
-        yield f"{one.file}{line}:{key} {one.detail}"
+    yield from map(str, outcome.problems)
 
 
 def result_text(outcome: LayoutOutcome) -> str:
@@ -63,7 +61,7 @@ def status_text(report: LayoutReport) -> str:
     """Return how each card differs, for people."""
     if not report.cards:
         return "" if report.problems else NO_CARDS
-    rows = [(one.state, one.match, one.card or "-", _place(one)) for one in report.cards]
+    rows = [(one.state, one.entry, one.card or "-", _place(one)) for one in report.cards]
     text = table(("STATE", "ENTRY", "CARD", "FILE"), rows)
     lines = [line for one in report.cards for line in _why(one, _tried(one, report.not_applied))]
     return text + ("\n" + "".join(f"{line}\n" for line in lines) if lines else "")
@@ -93,8 +91,8 @@ def _obstacles(card: LayoutCard) -> Iterator[str]:
 
 
 def _tried(card: LayoutCard, not_applied: Iterable[NotApplied]) -> NotApplied | None:
-    key = (card.match, card.card)
-    return next((one for one in not_applied if (one.match, one.card) == key), None)
+    key = (card.entry, card.card)
+    return next((one for one in not_applied if (one.entry, one.card) == key), None)
 
 
 def _place(card: LayoutCard) -> str:
@@ -102,7 +100,7 @@ def _place(card: LayoutCard) -> str:
 
 
 def _name(card: LayoutCard) -> str:
-    return card.match if card.card is None else card.card
+    return card.entry if card.card is None else card.card
 
 
 def _folded(lines: Iterable[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from nodedevd.text import printable
 
 @click.command(
     epilog=epilog(
-        "Examples: 16 functions offer types; a type is available; an mdev is gone; the layout",
+        "Examples: functions offer types; a type is available; an mdev is gone; layout",
         "nodedevctl wait --cap mdev_parent --count 16 --timeout 60",
         "nodedevctl wait --parent 0000:3b:00.4 --type nvidia-746 --available 1",
         "nodedevctl wait --gone mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001",

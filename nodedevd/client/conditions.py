@@ -25,7 +25,7 @@ Predicate: TypeAlias = Callable[[Mapping[str, Device]], bool]
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A condition on the active devices: by default an mdev that is only defined is none of them."""
+    """A condition on active devices: by default an mdev that is only defined is none of them."""
 
     reached: Predicate
     what: str = "the condition"

@@ -140,7 +140,7 @@ class _Progress:
         return LayoutCard(
             file=after.file,
             line=after.line,
-            match=str(after.match),
+            entry=str(after.match),
             card=after.card,
             state=state,
             reasons=after.reasons,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from nodedevd.actions.answers import LayoutProblem
 from nodedevd.control.trust import why_changeable
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.files import read_layout
@@ -16,22 +15,22 @@ from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import WantedCard
 
 
-def read_declared(root: str) -> tuple[tuple[WantedCard, ...], tuple[LayoutProblem, ...]]:
+def read_declared(root: str) -> tuple[tuple[WantedCard, ...], tuple[Problem, ...]]:
     """Return the entries that may be acted on, and what is wrong with the files.
 
     A file that another user than root can change is a problem, and its entries are left out.
     """
     sysroot = Sysroot(root)
     declared = read_layout(sysroot)
-    problems = [_answer(one) for one in declared.problems]
+    problems = list(declared.problems)
     untrusted: set[str] = set()
     for file in declared.files:
         reason = None if os.path.isfile(sysroot.root) else _why_untrusted(sysroot.root, file)
         if reason is not None:
             untrusted.add(file)
-            detail = f"it is not used: {reason}; give it to root alone"
+            message = f"it is not used: {reason}"
             problems.append(
-                LayoutProblem(file=file, line=None, key=None, code="untrusted", detail=detail)
+                Problem(file, None, None, "untrusted", message, "give it to root alone")
             )
     cards = tuple([one for one in declared.layout.cards if one.file not in untrusted])
     return cards, tuple(problems)
@@ -42,10 +41,3 @@ def _why_untrusted(root: str, file: str) -> str | None:
         return why_changeable(root, os.path.join(root, file.lstrip("/")))
     except OSError as error:
         return f"it cannot be examined: {error.strerror}"
-
-
-def _answer(problem: Problem) -> LayoutProblem:
-    detail = f"{problem.message}; {problem.instead}"
-    return LayoutProblem(
-        file=problem.file, line=problem.line, key=problem.key, code=problem.code, detail=detail
-    )

@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from nodedevd.actions.answers import LayoutCard, LayoutProblem, NotApplied
+from nodedevd.actions.answers import LayoutCard, NotApplied
 from nodedevd.control.apply_layout import SETTLE_SECONDS, Changing, cards_of
 from nodedevd.control.declared import read_declared
 from nodedevd.control.directory import Directory
@@ -32,6 +32,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.layout.card import Card
 from nodedevd.layout.difference import AnyDifference, Difference
 from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 
@@ -127,7 +128,7 @@ class Layouts:
         self._put_right: dict[Key, float] = {}
         """when each card was put right, on the monotonic clock"""
         self._keeps = False
-        self._problems: tuple[LayoutProblem, ...] = ()
+        self._problems: tuple[Problem, ...] = ()
 
     def run(self) -> None:
         """Look, put right, and wait for changes, until `stop`. Blocks."""
@@ -171,7 +172,7 @@ class Layouts:
         with self._lock:
             return tuple(
                 NotApplied(
-                    match=str(one.difference.match),
+                    entry=str(one.difference.match),
                     card=one.difference.card,
                     state=one.difference.state,
                     detail=one.detail,
@@ -304,12 +305,11 @@ class Layouts:
             with suppress(FileNotFoundError, NotADirectoryError):  # it has just gone
                 yield path, os.lstat(f"{self._root.rstrip('/')}{path}").st_ino
 
-    def _report(self, problems: tuple[LayoutProblem, ...]) -> None:
+    def _report(self, problems: tuple[Problem, ...]) -> None:
         """Log what is wrong with the files, once."""
         for one in problems:
             if one not in self._problems:
-                line = "" if one.line is None else f":{one.line}"
-                _log.warning("%s%s: %s", one.file, line, one.detail)
+                _log.warning("%s", one)
         self._problems = problems
 
     def _is_wanted(self) -> bool:

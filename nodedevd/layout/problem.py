@@ -10,6 +10,7 @@ from nodedevd.layout.wanted import KeyPath
 
 Code: TypeAlias = Literal[
     "unreadable",
+    "untrusted",
     "too-large",
     "too-many",
     "malformed",
@@ -25,9 +26,10 @@ Code: TypeAlias = Literal[
     "not-capable",
     "does-not-fit",
 ]
-"""unreadable, too-large, too-many, malformed: of a file as a whole; no-match, several-matches:
-the entry does not say in exactly one way which card it means; claimed-twice: two entries mean one
-card, or one UUID; no-such-card, unknown-type, not-capable, does-not-fit: on this host"""
+"""unreadable, too-large, too-many, malformed: of a file as a whole; untrusted: others than root can
+change it, so that nothing is done for it; no-match, several-matches: the entry does not say in
+exactly one way which card it means; claimed-twice: two entries mean one card, or one UUID;
+no-such-card, unknown-type, not-capable, does-not-fit: on this host"""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -72,7 +72,7 @@ def origins(host: ActingHost) -> set[str]:
 
 def by_entry(outcome: LayoutOutcome) -> dict[str, LayoutCard]:
     """Return what came of each entry, by how it names its card."""
-    return {one.match: one for one in outcome.cards}
+    return {one.entry: one for one in outcome.cards}
 
 
 def test_host_ends_as_declared_and_a_second_time_nothing_is_done(host: ActingHost) -> None:
@@ -118,7 +118,7 @@ def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
         (f"write 2 to {host.kernel.tree.resolve(PF)}/sriov_numvfs",),
     )
     assert any("vfio-pci" in one for one in nvme.later)
-    assert [one.match for one in planned(PF).cards] == [PF]
+    assert [one.entry for one in planned(PF).cards] == [PF]
     with pytest.raises(NoSuchDevice):
         planned("0000:09:00.0")
     assert host.kernel.written == written

@@ -13,7 +13,6 @@ from nodedevd.actions.answers import (
     InProgress,
     LayoutCard,
     LayoutOutcome,
-    LayoutProblem,
     Leftover,
     Made,
     MadeList,
@@ -35,6 +34,7 @@ from nodedevd.errors import (
     TooManyClients,
 )
 from nodedevd.host.faults import Fault
+from nodedevd.layout.problem import Problem
 from nodedevd.model.device import Device
 from nodedevd.server.varlink.service import Interface, Service
 from nodedevd.varlink import Malformed
@@ -42,7 +42,7 @@ from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(Attribute, Device, Fault, InProgress, Leftover, Made, NotStarted),
-    *(NotApplied, Refusal, LayoutCard, LayoutProblem),
+    *(NotApplied, Refusal, LayoutCard, Problem),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     **dict.fromkeys(REQUESTS, Outcome),

@@ -292,11 +292,11 @@ def test_any_layout_ends_as_declared_or_says_why_not(
             if not any(one.remove for one in entries) and not first[path].startswith("driver")
         }
         assert unnamed <= host.state().keys(), "what is not named stays"
-        states = {(one.match, one.state) for one in outcome.cards}
+        states = {(one.entry, one.state) for one in outcome.cards}
         written = list(kernel.written)
         again = host.apply(None, ())
         assert again is not None
-        assert {(one.match, one.state) for one in again.cards} == states
+        assert {(one.entry, one.state) for one in again.cards} == states
         assert [one.steps for one in again.cards] == [()] * len(entries), "a second time"
         assert kernel.written == written
         declared = read_layout(Sysroot(kernel.tree.root)).layout
