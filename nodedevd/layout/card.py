@@ -50,6 +50,7 @@ class Card:
     def __init__(self, device: Device, snapshot: Snapshot) -> None:
         self.device = device
         self.snapshot = snapshot
+        self._rows: dict[str, CardType | None] = {}
 
     @property
     def name(self) -> str:
@@ -116,11 +117,13 @@ class Card:
 
     def row(self, wanted: str) -> CardType | None:
         """Return the room of the card for a type, None if it offers no such type."""
-        try:
-            rows = fits(self.alone, wanted).cards
-        except NoSuchType:
-            return None
-        return next((one for one in rows if one.card == self.name), None)
+        if wanted not in self._rows:
+            try:
+                rows = fits(self.alone, wanted).cards
+            except NoSuchType:
+                rows = ()
+            self._rows[wanted] = next((one for one in rows if one.card == self.name), None)
+        return self._rows[wanted]
 
 
 def is_vgpu(device: Device) -> bool:

@@ -176,7 +176,9 @@ class _Comparison:
             why = self._facts.why_kept([one])
             holds = [vgpu.name for vgpu in self._card.held if self._is_of(vgpu, one)]
             if holds:
-                why = f"{one.name} holds {abbreviated(holds)}"
+                why = f"it holds {abbreviated(holds)}"
+            elif one is self._card.device and self._card.functions:
+                why = f"its {len(self._card.functions)} virtual functions would go with its driver"
             if why is not None:
                 self._blocked.append(f"{one.name} cannot be bound to {driver}: {why}")
             else:

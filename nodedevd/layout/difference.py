@@ -70,7 +70,7 @@ class ModifyMdev(_Difference, frozen=True, tag="modify-mdev"):
     """whether mdevctl is to start it with its parent"""
     attributes: tuple[MdevAttribute, ...]
     """attributes that it is to have, in order"""
-    persistent: bool
+    definition: bool
     """whether the definition is to change"""
     live: bool
     """whether the active mdev is to change"""

@@ -28,7 +28,13 @@ from nodedevd.layout.wanted import WantedCard, WantedMdev, WantedVgpus
 from nodedevd.layout.words import mdev_words, vgpus_words
 from nodedevd.model.device import Device
 from nodedevd.questions.fits import CardType
-from nodedevd.questions.vgpus import Offer, matching_offers, nearest_types, type_of
+from nodedevd.questions.vgpus import (
+    Offer,
+    VgpuFunction,
+    matching_offers,
+    nearest_types,
+    type_of,
+)
 from nodedevd.questions.why_not import why_not
 from nodedevd.text import abbreviated
 
@@ -99,8 +105,8 @@ class VgpuComparison:
             for one in self._card.held
             if one.name not in self._claimed and holder_of(one) in self._holders
         ]
-        for wish in missing:
-            self._create(wish)
+        left = Counter(wish.vgpus for wish in missing if not self._create(wish))
+        self.later += [vgpus_words(one, count) for one, count in left.items()]
         self._remove(unnamed)
 
     def _explain_none(self) -> None:
@@ -156,11 +162,11 @@ class VgpuComparison:
 
     # -- what is missing ------------------------------------------------------------------------
 
-    def _create(self, wish: _Wish) -> None:
+    def _create(self, wish: _Wish) -> bool:
+        """Have a vGPU created; return whether there is a place for it."""
         place = self._place(wish.vgpus.type, wish.function)
         if place is None:
-            self.later.append(vgpus_words(wish.vgpus, 1))
-            return
+            return False
         function, offer = place
         last = self.differences[-1] if self.differences else None
         if (
@@ -169,10 +175,11 @@ class VgpuComparison:
             and wish.placement is None
         ):
             self.differences[-1] = CreateVgpus(function, offer.id, offer.name, last.count + 1)
-            return
-        self.differences.append(
-            CreateVgpus(function, offer.id, offer.name, 1, placement=wish.placement)
-        )
+        else:
+            self.differences.append(
+                CreateVgpus(function, offer.id, offer.name, 1, placement=wish.placement)
+            )
+        return True
 
     def _place(self, wanted: str, number: int | None) -> tuple[str, Offer] | None:
         """Return the function on which one more vGPU is made; None if there is no room for it."""
@@ -189,7 +196,7 @@ class VgpuComparison:
                 if not self._may_take(name, number):
                     continue
                 offers = matching_offers(function, wanted)
-                if offers and self._free(offers[0]) > self._planned[name]:
+                if offers and self._free(function, offers[0]) > self._planned[name]:
                     self._planned[name] += 1
                     self._room[key] = left - 1
                     return name, offers[0]
@@ -204,8 +211,13 @@ class VgpuComparison:
             return self._numbers.get(number) == name
         return name not in self._reserved or name == self._card.name
 
-    def _free(self, offer: Offer) -> int:
-        return _PLENTY if offer.available is None else offer.available
+    def _free(self, function: VgpuFunction, offer: Offer) -> int:
+        """Return how many vGPUs a function may take; a virtual one whose count is unknown: one."""
+        if offer.available is not None:
+            return offer.available
+        if function.device == self._card.name and function.framework == "mdev":
+            return _PLENTY
+        return int(not function.untyped and not any(one.active for one in function.offers))
 
     def _row(self, wanted: str) -> CardType | None:
         """Return the room of the card for a type; None, with the reason, if it has no such type."""
@@ -326,7 +338,7 @@ class VgpuComparison:
                 type=offer.id,
                 autostart=bool(autostart),
                 attributes=attributes or (),
-                persistent=definition is not None,
+                definition=definition is not None,
                 live=live,
             )
         )
@@ -336,7 +348,7 @@ class VgpuComparison:
         key = offer.id if row is None else row.type or offer.id
         most = None if row is None else row.available
         left = self._room.setdefault(key, _PLENTY if most is None else most)
-        if left <= 0 or self._free(offer) <= self._planned[parent]:
+        if left <= 0 or self._free(self._holders[parent], offer) <= self._planned[parent]:
             self._short = True
             self.later.append(f"start the mdev {wanted.uuid}")
             if not self._wanted.remove_unnamed:

@@ -28,8 +28,8 @@ def step_words(one: AnyDifference) -> str:
         case DefineMdev():
             return f"define the mdev {one.uuid} of type {one.type} on {one.parent}"
         case ModifyMdev():
-            what = "the definition of " if one.persistent else ""
-            also = " and the mdev that runs" if one.persistent and one.live else ""
+            what = "the definition of " if one.definition else ""
+            also = " and the mdev that runs" if one.definition and one.live else ""
             return f"change {what}the mdev {one.uuid} on {one.parent}{also}"
         case StartMdev():
             return f"start the mdev {one.uuid} on {one.parent}"

@@ -43,6 +43,7 @@ def both(
         "show computer",
         "types",
         "types --json",
+        "layout show --json",
         "schema",
     ],
 )

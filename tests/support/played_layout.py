@@ -247,7 +247,7 @@ class PlayedHost:
                 self.definitions[key] = Defined(self._kind(one.type), one.autostart, one.attributes)
             case ModifyMdev():
                 key = self._number(one.parent), one.uuid
-                assert one.persistent
+                assert one.definition
                 assert key in self.definitions
                 self.definitions[key] = Defined(self._kind(one.type), one.autostart, one.attributes)
             case StartMdev():

@@ -14,7 +14,7 @@ OTHER_MEANINGS = {
     "bus": "libvirt's name: the kind of a disk's bus, and the channel of a SCSI unit",
     "capabilities": "their types in brief, themselves in full",
     "cards": "those with room for a type or a layout, and the names of those of a change",
-    "definition": "of an mdev, and as text, the standard input of mdevctl's callouts",
+    "definition": "of an mdev; as text, the input of mdevctl's callouts; whether it differs",
     "device": "the device of an event, the name of a device in a fault or a finding",
     "errors": "faults, and in a status faults with the names of their devices",
     "product": "an id with a name, and the text of DMI",
