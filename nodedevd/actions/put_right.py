@@ -48,11 +48,11 @@ def request_for(difference: AnyDifference) -> Request:
             return Modify(
                 name=difference.name,
                 parent=difference.parent,
-                type=difference.type if difference.persistent else None,
-                autostart=difference.autostart if difference.persistent else None,
+                type=difference.type if difference.definition else None,
+                autostart=difference.autostart if difference.definition else None,
                 attributes=_attributes(difference.attributes),
-                live=True if difference.live and difference.persistent else None,
-                live_only=True if difference.live and not difference.persistent else None,
+                live=True if difference.live and difference.definition else None,
+                live_only=True if difference.live and not difference.definition else None,
             )
         case StartMdev():
             return Start(name=difference.uuid, parent=difference.parent)

@@ -70,6 +70,7 @@ from nodedevd.control.journal import Asked, now
 from nodedevd.control.kept_closed import keeper
 from nodedevd.control.recovery import recover
 from nodedevd.control.state import in_progress, leftovers
+from nodedevd.control.type_names import TypeNames
 from nodedevd.control.view import View
 from nodedevd.control.writers import Writers
 from nodedevd.errors import REPLIED, InvalidParameter, NodedevError, NotAllowed, NotPossible
@@ -147,6 +148,7 @@ class Acting:
         self._started = now()
         self._lock = threading.Lock()
         self._turns = Turns()
+        self._type_names = TypeNames(directory)
         self._changes = self._failures = 0
         os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
         limits = self.configuration.limits
@@ -194,7 +196,7 @@ class Acting:
             host = self._layout_host(asker)
             if request.dry_run:
                 tree = self._view.snapshot()
-                return plan_layout(self._sysroot.root, tree, host.facts(), host.plan, request)
+                return plan_layout(self._sysroot.root, tree, host.facts(tree), host.plan, request)
             return apply_layout(host, self._view, request)
         except Exception as error:
             raise _answer(error) from error
@@ -209,12 +211,13 @@ class Acting:
         except Exception as error:
             raise _answer(error) from error
 
-    def claims(self) -> LayoutFacts:
+    def claims(self, snapshot: Snapshot) -> LayoutFacts:
         """Return whose devices the layout leaves alone; who uses them is not looked at.
 
-        Raises OSError.
+        Raises OSError, UnsafePath.
         """
-        return LayoutFacts(claimed=claimed_by(self.context.records.all()))
+        names = self._type_names.learnt(snapshot)
+        return LayoutFacts(claimed=claimed_by(self.context.records.all()), type_names=names)
 
     def made(self) -> MadeList:
         """Return whose the vGPUs, the mdevs and the devices that were changed here are.
@@ -283,13 +286,17 @@ class Acting:
         """Return the host as what applies its layout changes it, for whoever asks for that."""
         return LayoutHost(
             context=self.context,
-            facts=lambda: read_layout_facts(self._sysroot.root, self.context.records.all()),
+            facts=self._layout_facts,
             plan=lambda snapshot, request: self._plan(snapshot, request, asker, "layout"),
             turns=self._turns,
             asked=_asked(asker),
             done=partial(self._done, asker),
             failed=partial(self._failed, asker),
         )
+
+    def _layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
+        found = read_layout_facts(self._sysroot.root, self.context.records.all())
+        return msgspec.structs.replace(found, type_names=self._type_names.learnt(snapshot))
 
     def _plan(
         self, snapshot: Snapshot, request: Request, asker: Asker, origin: Origin = "client"

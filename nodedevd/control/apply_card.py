@@ -65,7 +65,7 @@ class LayoutHost:
     """The host whose layout is applied."""
 
     context: Context
-    facts: Callable[[], LayoutFacts]
+    facts: Callable[[Snapshot], LayoutFacts]
     """reads what a comparison needs besides the tree; a plan looks at all of it once more"""
     plan: Callable[[Snapshot, Request], Plan]
     """plans a request of the layout; raises NodedevError"""
@@ -162,12 +162,12 @@ class _Applied:
 
     def apply(self) -> LayoutCard:
         """Do all that can be done, and return what came of it."""
-        facts = self._host.facts()
+        facts = self._host.facts(self._host.context.view.snapshot())
         for _ in range(MOST_CHANGES):
             if self._progress.has_failed or not self._do_next(facts):
                 break
-        after = self._compare(self._host.context.view.snapshot(), self._host.facts())
-        return self._progress.answer(after)
+        snapshot = self._host.context.view.snapshot()
+        return self._progress.answer(self._compare(snapshot, self._host.facts(snapshot)))
 
     def _do_next(self, facts: LayoutFacts) -> bool:
         """Make one change; return whether there was one to make."""

@@ -53,7 +53,7 @@ def apply_layout(host: LayoutHost, view: Changing, request: ApplyLayout) -> Layo
     found: dict[_Key, LayoutCard] = {}
     while True:
         snapshot = view.snapshot()
-        cards = cards_of(entries, snapshot, host.facts(), request.card)
+        cards = cards_of(entries, snapshot, host.facts(snapshot), request.card)
         answers = apply_cards(host, [one for one in cards if _is_to_do(one[1], found)])
         new = {_key(one): _with_before(one, found) for one in answers}
         found = {key: new.get(key) or found[key] for key in (_key(one) for _, one in cards)}

@@ -99,7 +99,7 @@ class Layouts:
         self,
         view: Changing,
         apply: Callable[[WantedCard, Difference], LayoutCard],
-        facts: Callable[[], LayoutFacts],
+        facts: Callable[[Snapshot], LayoutFacts],
         root: str,
         directory: str,
         clock: Callable[[], float] = time.monotonic,
@@ -192,7 +192,7 @@ class Layouts:
                 return LOOK_SECONDS
         entries, problems = read_declared(self._root)
         self._report(problems)
-        cards = cards_of(entries, snapshot, self._facts())
+        cards = cards_of(entries, snapshot, self._facts(snapshot))
         found = {
             one.card or str(one.match): (entry, one, dict(self._inodes(snapshot, one)))
             for entry, one in cards

@@ -27,6 +27,7 @@ from nodedevd.control.facts import read_facts, read_layout_facts
 from nodedevd.control.journal import Asked, Entry
 from nodedevd.control.recovery import recover
 from nodedevd.control.steps.base import InUseNow, Ran
+from nodedevd.control.type_names import TypeNames
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.facts import LayoutFacts
 from nodedevd.model.snapshot import Snapshot
@@ -149,11 +150,12 @@ class ActingHost:
             asked=ASKED,
         )
 
-    def layout_facts(self) -> LayoutFacts:
+    def layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
         """Return what a comparison with the layout needs besides the tree."""
         root = self.kernel.tree.root
         facts = read_layout_facts(root, self.context.records.all())
-        return replace(facts, usage=self.kernel.usage())
+        names = TypeNames(self.context.directory).learnt(snapshot)
+        return replace(facts, usage=self.kernel.usage(), type_names=names)
 
     def act(self, request: Request) -> Outcome:
         """Make a change. Raises NodedevError."""

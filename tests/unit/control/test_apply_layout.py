@@ -100,11 +100,11 @@ def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
     written = list(host.kernel.written)
 
     def planned(card: str | None = None) -> LayoutOutcome:
-        layout = host.layout_host()
+        layout, snapshot = host.layout_host(), host.view.snapshot()
         return plan_layout(
             host.kernel.tree.root,
-            host.view.snapshot(),
-            layout.facts(),
+            snapshot,
+            layout.facts(snapshot),
             layout.plan,
             ApplyLayout(card=card, dry_run=True),
         )
@@ -246,6 +246,22 @@ def test_two_entries_of_one_card_leave_it_alone(host: ActingHost) -> None:
     outcome = host.apply_layout(both)
     assert {one.state for one in outcome.cards} == {"blocked"}
     assert profiles(host) == ["0"] * 4
+
+
+def test_full_card_whose_types_have_no_names_any_more_is_as_declared(host: ActingHost) -> None:
+    """Its functions list no types. The names are known from before; else nothing is removed."""
+    full = PROFILES.replace("count = 2", "count = 4") + "remove_unnamed = true\n"
+    assert by_entry(host.apply_layout(full))[CARD].state == "in-sync"
+    host.restart()
+    [card] = host.apply_layout().cards
+    assert (card.state, card.steps) == ("in-sync", ())
+    os.unlink(os.path.join(host.context.directory, "type-names"))
+    [card] = host.apply_layout().cards
+    assert (card.state, card.steps) == ("blocked", ())
+    assert "write the ID" in " ".join(card.reasons)
+    assert profiles(host) == ["2"] * 4
+    host.apply_layout(full.replace("X1-12Q", "2"))
+    assert host.apply_layout().cards[0].state == "in-sync"
 
 
 KILLED = {

@@ -300,7 +300,8 @@ def test_any_layout_ends_as_declared_or_says_why_not(
         assert [one.steps for one in again.cards] == [()] * len(entries), "a second time"
         assert kernel.written == written
         declared = read_layout(Sysroot(kernel.tree.root)).layout
-        facts = host.acting.layout_facts()
-        for one in compare_layout(declared, host.acting.view.snapshot(), facts):
+        snapshot = host.acting.view.snapshot()
+        facts = host.acting.layout_facts(snapshot)
+        for one in compare_layout(declared, snapshot, facts):
             if (str(one.match), "in-sync") in states:
                 assert one.differences == ()
