@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -88,7 +89,7 @@ STATE: Final = "run/nodedevd/control"
 """Directory of the journal, the records and the locks, below the sysroot."""
 STOP_AT: Final = "NODEDEVD_CONTROL_STOP_AT"
 """Environment variable for tests: the point, as `change` names them, where the process kills
-itself with SIGKILL."""
+itself with SIGKILL; `done:0@2` is when it passes this one for the third time."""
 
 PLANS: Final[Mapping[type[Request], Callable[[Snapshot, ActionFacts, Any], Plan]]] = {
     Create: create.plan,
@@ -386,8 +387,11 @@ def _unknown(device: Device) -> Any:
 
 
 def _stop_at(wanted: str | None) -> Callable[[str], None]:
+    name, _, times = (wanted or "").partition("@")
+    passes = count()
+
     def at(point: str) -> None:
-        if point == wanted:
+        if point == name and next(passes) == int(times or 0):
             os.kill(os.getpid(), signal.SIGKILL)
 
     return at
