@@ -81,6 +81,11 @@ def abbreviated(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
+def shortened(text: str, length: int = 80) -> str:
+    """Return a text, or its beginning if it is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def printable(text: str) -> str:
     """Return text with escapes for what a terminal acts on or does not show.
 

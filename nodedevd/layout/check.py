@@ -49,6 +49,16 @@ def check_layout(layout: Layout, snapshot: Snapshot) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(problems))
 
 
+def why_never(wanted: WantedCard, card: Card) -> tuple[str, ...]:
+    """Return why the vGPUs that an entry wants can never be on a card, in words."""
+    return tuple(
+        [
+            f"{one.message.removeprefix(f'{card.name}: ')}; {one.instead}"
+            for one in _Check(wanted, card).of_vgpus()
+        ]
+    )
+
+
 def _problem(card: WantedCard, path: KeyPath, code: Code, message: str, instead: str) -> Problem:
     return Problem(card.file, card.line_of(path), key_text(path) or None, code, message, instead)
 
@@ -80,8 +90,12 @@ class _Check:
         yield from functions
         if all(one.code != "not-capable" for one in functions):
             yield from self._numbers()
-            yield from self._types()
-            yield from self._too_many()
+            yield from self.of_vgpus()
+
+    def of_vgpus(self) -> Iterator[Problem]:
+        """Yield types that are not offered, and what does not fit."""
+        yield from self._types()
+        yield from self._too_many()
 
     def _say(self, path: KeyPath, code: Code, message: str, instead: str) -> Problem:
         return _problem(self._wanted, path, code, f"{self._card.name}: {message}", instead)

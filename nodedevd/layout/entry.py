@@ -17,7 +17,7 @@ from nodedevd.layout.problem import Code, Problem, key_text
 from nodedevd.layout.slots import is_slots
 from nodedevd.layout.wanted import KeyPath, Match, WantedCard, WantedMdev, WantedVgpus
 from nodedevd.names import is_file_name, is_uuid, parse_pci
-from nodedevd.text import abbreviated
+from nodedevd.text import shortened
 
 _ID: Final = re.compile("0x[0-9a-f]{4}", re.IGNORECASE)
 _AT: Final = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True):
         around = path
         while around and around not in self.lines:
             around = around[:-1]
-        key = key_text(path) or None
+        key = shortened(key_text(path)) or None
         return Problem(self.file, self.lines.get(around), key, code, message, instead)
 
 
@@ -103,7 +103,7 @@ def _unknown_keys(entry: Entry, path: KeyPath, kind: str, table: Any) -> Iterato
         if key not in known:
             near = get_close_matches(key[:64], known, n=1, cutoff=0.6)
             instead = f"write {near[0]}" if near else f"the keys are {', '.join(known)}"
-            message = f"there is no key {abbreviated([key])}"
+            message = f"there is no key {shortened(key)}"
             yield entry.problem((*path, key), "unknown-key", message, instead)
         elif key in KEYS and isinstance(value, list):
             for number, one in enumerate(value):
@@ -148,13 +148,13 @@ def _match_problems(entry: Entry, table: CardTable) -> Iterator[Problem]:
             message = f"{key} alone means no card"
             yield entry.problem((key,), "no-match", message, f"add {_EXAMPLES[other]}")
         if not _ID.fullmatch(value):
-            message = f"{value!r} is no PCI id"
+            message = f"{shortened(value)!r} is no PCI id"
             yield entry.problem((key,), "bad-value", message, f"write {_EXAMPLES[key]}")
     if table.address is not None and parse_pci(table.address) is None:
-        message = f"{table.address!r} is no PCI address"
+        message = f"{shortened(table.address)!r} is no PCI address"
         yield entry.problem(("address",), "bad-value", message, f"write {_EXAMPLES['address']}")
     if table.slots is not None and not is_slots(table.slots):
-        message = f"{table.slots!r} is no path of slots"
+        message = f"{shortened(table.slots)!r} is no path of slots"
         yield entry.problem(
             ("slots",),
             "bad-value",
@@ -162,12 +162,12 @@ def _match_problems(entry: Entry, table: CardTable) -> Iterator[Problem]:
             f"write {_EXAMPLES['slots']}, as `nodedevctl layout show --by slots` prints it",
         )
     if table.parent is not None and parse_pci(table.parent) is not None:
-        message = f"{table.parent!r} is a PCI address"
+        message = f"{shortened(table.parent)!r} is a PCI address"
         yield entry.problem(
             ("parent",), "bad-value", message, f'write address = "{parse_pci(table.parent)}"'
         )
     elif table.parent is not None and not is_parent_name(table.parent):
-        message = f"{table.parent!r} is no kernel name of an mdev parent"
+        message = f"{shortened(table.parent)!r} is no kernel name of an mdev parent"
         yield entry.problem(("parent",), "bad-value", message, f"write {_EXAMPLES['parent']}")
 
 
@@ -177,7 +177,7 @@ def _match_problems(entry: Entry, table: CardTable) -> Iterator[Problem]:
 def _contradictions(entry: Entry, table: CardTable) -> Iterator[Problem]:
     number = table.virtual_functions
     if table.driver is not None and not is_file_name(table.driver):
-        message = f"{table.driver!r} is no name of a driver"
+        message = f"{shortened(table.driver)!r} is no name of a driver"
         yield entry.problem(("driver",), "bad-value", message, f"write {_EXAMPLES['driver']}")
     if number == 0 and table.driver is not None:
         yield entry.problem(
@@ -227,7 +227,7 @@ def _vgpu_problems(entry: Entry, vgpus: Sequence[VgpusTable]) -> Iterator[Proble
 
 def _mdev_problems(entry: Entry, path: KeyPath, mdev: MdevTable) -> Iterator[Problem]:
     if not is_uuid(mdev.uuid):
-        message = f"{mdev.uuid!r} is no UUID"
+        message = f"{shortened(mdev.uuid)!r} is no UUID"
         yield entry.problem((*path, "uuid"), "bad-value", message, f"write {_EXAMPLES['uuid']}")
     if mdev.autostart and not mdev.define:
         message = "mdevctl starts nothing that it has no definition of"
@@ -243,7 +243,7 @@ def _mdev_problems(entry: Entry, path: KeyPath, mdev: MdevTable) -> Iterator[Pro
         name, equals, value = text.partition("=")
         parts = set(name.split("/"))
         if not equals or not name.isprintable() or {"", ".", ".."} & parts or "\0" in value:
-            message = f"{text!r} is no NAME=VALUE, with the path of an attribute as NAME"
+            message = f"{shortened(text)!r} is no NAME=VALUE, with the path of an attribute as NAME"
             yield entry.problem(
                 (*path, "attributes", number),
                 "bad-value",

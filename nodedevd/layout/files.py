@@ -23,7 +23,7 @@ from nodedevd.layout.form import KEYS
 from nodedevd.layout.lines import key_lines
 from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import KeyPath, Layout, WantedCard
-from nodedevd.text import printable_path
+from nodedevd.text import printable_path, shortened
 
 DIRECTORIES: Final = (
     "/etc/nodedevd/layout.d",
@@ -198,9 +198,9 @@ def _top_problems(path: str, tables: Any, lines: dict[KeyPath, int]) -> Iterator
     for key, value in tables.items():
         line = lines.get((key,))
         if key not in KEYS[""]:
-            message = f"there is no table {key!r:.80}"
+            message = f"there is no table {shortened(key)!r}"
             known = "put the keys below a line [[card]]"
-            yield Problem(path, line, key[:80], "unknown-key", message, known)
+            yield Problem(path, line, shortened(key), "unknown-key", message, known)
         elif not isinstance(value, list):
             message = "it is one table, and a file has one for each card"
             yield Problem(path, line, key, "bad-value", message, "write [[card]]")
@@ -210,9 +210,9 @@ def _not_toml(path: str, text: str, message: str) -> Problem:
     """Return a problem for an error of tomllib, whose message ends with the place."""
     place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     if place is None:
-        return Problem(path, None, None, "malformed", message, "correct it")
+        return Problem(path, None, None, "malformed", shortened(message, 200), "correct it")
     line = text.count("\n") + 1 if place[1] is None else int(place[1])
-    what = message[: place.start()]
+    what = shortened(message[: place.start()], 200)
     return Problem(path, line, None, "malformed", f"it is no TOML: {what}", "correct this line")
 
 

@@ -15,6 +15,7 @@ from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.layout.card import Card, holder_of
+from nodedevd.layout.check import why_never
 from nodedevd.layout.difference import (
     AnyDifference,
     CreateVgpus,
@@ -97,7 +98,11 @@ class VgpuComparison:
             if self._wanted.vgpus or self._wanted.mdevs:
                 self._explain_none()
             return
-        for mdev in sorted(self._wanted.mdevs, key=lambda one: one.function is None):
+        never = why_never(self._wanted, self._card)
+        if never:  # nothing is done for a layout that cannot come about
+            self.blocked += never
+            return
+        for mdev in sorted(self._wanted.mdevs, key=self._order):
             self._mdev(mdev)
         missing = list(self._missing())
         unnamed = [
@@ -108,6 +113,11 @@ class VgpuComparison:
         left = Counter(wish.vgpus for wish in missing if not self._create(wish))
         self.later += [vgpus_words(one, count) for one, count in left.items()]
         self._remove(unnamed)
+
+    def _order(self, mdev: WantedMdev) -> tuple[bool, bool]:
+        """Have those that are free to be anywhere come last, behind those that are active."""
+        active = [one.active for one in self._card.snapshot.by_sysname(mdev.uuid)]
+        return mdev.function is None, not any(active)
 
     def _explain_none(self) -> None:
         """Explain why the card can hold no vGPUs."""
@@ -284,18 +294,34 @@ class VgpuComparison:
                 )
                 return None
             return name
-        for _, mdev in sorted(known, key=lambda one: not one[0].active):
-            if mdev.parent in self._holders:
-                return mdev.parent
+        there = [
+            (device, mdev.parent)
+            for device, mdev in sorted(known, key=lambda one: not one[0].active)
+            if mdev.parent is not None and mdev.parent in self._holders
+        ]
+        for device, name in there:
+            if device.active or not (wanted.active and self._is_taken(name)):
+                self._reserved.add(name)
+                return name
         if self._card.name in self._holders:
             return self._card.name
         place = self._place(wanted.type, None)
+        if place is None and there:
+            return there[0][1]
         if place is None:
             self.later.append(mdev_words(wanted))
             return None
-        self._planned[place[0]] -= 1  # until it is started
+        # Its room is counted when it is started; until then the function is kept for it.
+        self._planned[place[0]] -= 1
+        self._room[place[1].id] += 1
         self._reserved.add(place[0])
         return place[0]
+
+    def _is_taken(self, name: str) -> bool:
+        """Return whether a virtual function holds another vGPU, or is to hold one."""
+        held = self._holders[name]
+        active = bool(held.untyped) or any(one.active for one in held.offers)
+        return name != self._card.name and (active or name in self._reserved)
 
     def _definition(
         self,

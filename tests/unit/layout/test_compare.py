@@ -171,7 +171,10 @@ def test_function_that_the_host_uses_keeps_its_driver() -> None:
         ("l40s-vfs-on-vfio-pci",
          '[[card]]\naddress = "ae:00.0"\nvgpus = [{ type = "L40S-4Q" }]\n',
          "blocked", "bound to vfio-pci"),
-        ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-5Q" }}]\n', "blocked", "similar: NVIDIA A2-"),
+        ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4A" }}, {{ type = "A2-5Q" }}]\n',
+         "blocked", "it offers no type A2-5Q; write one of its types: NVIDIA A2-"),
+        ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4Q", count = 5 }}]\n',
+         "blocked", "5 x NVIDIA A2-4Q do not fit: 4 at the most; write 4, or less"),
         ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-8Q" }}]\n', "blocked", "A2-4Q active"),
         ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4Q", functions = [16] }}]\n',
          "blocked", "no virtual function 16"),
@@ -184,7 +187,7 @@ def test_function_that_the_host_uses_keeps_its_driver() -> None:
 def test_card_that_cannot_be_as_wanted_says_why(
     host: str, text: str, state: str, reason: str
 ) -> None:
-    """In words, and without a step."""
+    """In words, and without a step, also for a part of it that could be."""
     found = differs(host, text)
     assert (found.state, found.differences) == (state, ())
     assert reason in found.reasons[0]

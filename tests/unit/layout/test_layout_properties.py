@@ -213,12 +213,19 @@ def test_layout_that_fits_comes_about_whatever_is_in_the_way(random: Random) -> 
     size = random.randrange(len(host.sizes))
     places = host.maximum or host.each
     count = min(host.memory // host.sizes[size], places)
+    named = random.randint(0, count) if host.framework == "mdev" else 0
+    mdevs = [
+        WantedMdev(uuid, host.type_id(size), define=random.random() < 0.5)
+        for uuid in random.sample(UUIDS, min(named, len(UUIDS)))
+    ]
+    count -= len(mdevs)
     card = WantedCard(
         file="a.toml",
         line=1,
         match=Match(vendor="0x1234", product="0x5678"),
         virtual_functions="all" if host.maximum else None,
         vgpus=(WantedVgpus(host.type_id(size), count),) if count else (),
+        mdevs=tuple(mdevs),
         remove_unnamed=True,
     )
     assert put_right(host, card).state == "in-sync"
