@@ -155,7 +155,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A change for a layout that was refused, or that failed and was undone."""
 
     change: str
-    """the action, and what it is about"""
+    """what was to be done, in words"""
     code: str
     """of the error, such as made-by-other"""
     detail: str

@@ -70,7 +70,7 @@ def status_text(report: LayoutReport) -> str:
 def _result(card: LayoutCard, dry_run: bool) -> Iterator[str]:
     yield f"{_name(card)}: {card.state}"
     yield from _folded(f"{number}. {step}" for number, step in enumerate(card.steps, 1))
-    yield from _folded(f"then: {step}" for step in card.later)
+    yield from _folded(f"then {step}" for step in card.later)
     yield from _obstacles(card)
 
 

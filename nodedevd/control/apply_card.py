@@ -35,6 +35,7 @@ from nodedevd.layout.compare import compare
 from nodedevd.layout.difference import AnyDifference, Difference, State
 from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.wanted import WantedCard
+from nodedevd.layout.words import step_words
 from nodedevd.model.snapshot import Snapshot
 
 MOST_CHANGES: Final = 4096
@@ -94,14 +95,13 @@ def planned(
     progress = _Progress()
     later: list[str] = []
     for number, one in enumerate(difference.differences):
-        request = request_for(one)
         try:
-            progress.steps += map(str, plan(snapshot, request).steps)
+            progress.steps += map(str, plan(snapshot, request_for(one)).steps)
         except NodedevError as error:
             if number == 0 or isinstance(error, _STAYS):
-                progress.refuse(one, request, error)
+                progress.refuse(one, error)
             else:
-                later.append(_words(request))
+                later.append(step_words(one))
     return progress.answer(difference, (*later, *difference.later))
 
 
@@ -114,7 +114,7 @@ class _Progress:
     refused: set[AnyDifference] = field(default_factory=set)
     has_failed: bool = False
 
-    def refuse(self, one: AnyDifference, request: Request, error: NodedevError) -> None:
+    def refuse(self, one: AnyDifference, error: NodedevError) -> None:
         """Note that a change was refused, or has failed."""
         self.refused.add(one)
         self.has_failed |= isinstance(error, _FAILED)
@@ -124,7 +124,7 @@ class _Progress:
             alone = type(error)(**{**vars(error), "undone": (), "left": ()})
         self.refusals.append(
             Refusal(
-                change=_words(request),
+                change=step_words(one),
                 code=error.code,
                 detail=str(alone),
                 undone=tuple(undone),
@@ -186,9 +186,8 @@ class _Applied:
         except NodedevError as error:
             if not chosen:
                 raise
-            request = request_for(chosen[0])
-            self._progress.refuse(chosen[0], request, error)
-            self._host.failed(request, error)
+            self._progress.refuse(chosen[0], error)
+            self._host.failed(request_for(chosen[0]), error)
             return True
         if chosen and outcome.steps:
             self._progress.steps += outcome.steps
@@ -202,11 +201,3 @@ class _Applied:
         found = compare(self._entry, snapshot, facts)
         gone = replace(self._before, card=None, state="pending", differences=(), later=())
         return next((one for one in found if one.card == self._before.card), gone)
-
-
-def _words(request: Request) -> str:
-    """Return what a request is about, for people."""
-    fields = ("name", "uuid", "type", "parent", "driver", "number")
-    given = [getattr(request, one, None) for one in fields]
-    names = getattr(request, "names", None) or ()
-    return " ".join([request.action, *map(str, (one for one in given if one is not None)), *names])
