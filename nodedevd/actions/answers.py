@@ -8,6 +8,8 @@ import msgspec
 
 from nodedevd.actions.ownership import Origin
 from nodedevd.actions.plan import Action, Step
+from nodedevd.layout.difference import State
+from nodedevd.layout.problem import Problem
 from nodedevd.model.device import Device
 
 
@@ -79,6 +81,22 @@ class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
     """whether it will be tried again"""
 
 
+class NotApplied(msgspec.Struct, frozen=True, kw_only=True):
+    """A card of the layout that the service follows, and that is not as it should be."""
+
+    entry: str
+    """how the file names the card"""
+    card: str | None
+    """name of the card in the tree; null if the host has none"""
+    state: State
+    detail: str
+    """what it waits for, or why it could not be put right"""
+    tries: int
+    """attempts so far"""
+    waits: bool
+    """whether it will be tried again; if not, `nodedevctl layout apply` does"""
+
+
 class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the control service."""
 
@@ -101,6 +119,8 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_progress: tuple[InProgress, ...]
     leftovers: tuple[Leftover, ...]
     not_started: tuple[NotStarted, ...]
+    not_applied: tuple[NotApplied, ...] = ()
+    """cards of the layout, while nodedevd-layout.service is active"""
     configuration: dict[str, Any]
     """what holds of control.toml, defaults included"""
 
@@ -129,3 +149,54 @@ class MadeList(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: int
     devices: tuple[Made, ...]
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A change for a layout that was refused, or that failed and was undone."""
+
+    change: str
+    """what was to be done, in words"""
+    code: str
+    """of the error, such as made-by-other"""
+    detail: str
+    """what failed, and why"""
+    undone: tuple[str, ...] = ()
+    """steps that were undone, in words"""
+    left: tuple[str, ...] = ()
+    """steps that could not be, in words, with why"""
+
+
+class LayoutCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A card of the layout, and what was done for it."""
+
+    file: str
+    """path of the file that declares it"""
+    line: int
+    """line of its entry"""
+    entry: str
+    """how the file names it"""
+    card: str | None
+    """name of the card in the tree; null if the host has none"""
+    state: State
+    """after what was done; after a dry run, as it is now"""
+    reasons: tuple[str, ...]
+    """why something is not as it should be, a sentence each"""
+    steps: tuple[str, ...]
+    """what was done, in words; after a dry run, what would be"""
+    later: tuple[str, ...]
+    """after a dry run, what can only be planned when these steps are done, in words"""
+    refusals: tuple[Refusal, ...]
+    """changes that were refused, or failed"""
+
+
+class LayoutOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to ApplyLayout."""
+
+    generation: int
+    """of the tree"""
+    dry_run: bool
+    """whether nothing was done"""
+    cards: tuple[LayoutCard, ...]
+    """in the order of the files"""
+    problems: tuple[Problem, ...]
+    """of the files; cards that they declare are left alone"""

@@ -28,7 +28,7 @@ from nodedevd.actions.functions import (
     record_of,
 )
 from nodedevd.actions.plan import Expected, Plan
-from nodedevd.actions.requests import Bind, claim_of
+from nodedevd.actions.requests import Bind
 from nodedevd.errors import NotPossible
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.model.snapshot import Snapshot
@@ -41,7 +41,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Bind) -> Plan:
     Raises NoSuchDevice, NotPossible, DeviceInUse, OwnedByOther, MadeByOther, Changed.
     """
     function = function_named(snapshot, request.name)
-    driver, claim = request.driver, claim_of(request)
+    driver, claim = request.driver, facts.claim(request)
     for_guest = is_vfio_driver(driver)
     group = Group.of(snapshot, function.device, function.pci)
     others = list(_others(group)) if for_guest else []

@@ -25,7 +25,7 @@ from nodedevd.actions.places import (
     no_room,
 )
 from nodedevd.actions.plan import CreateMdev, Expected, Plan, SetProfile, Step
-from nodedevd.actions.requests import Attribute, Create, claim_of
+from nodedevd.actions.requests import Attribute, Create
 from nodedevd.errors import Conflict, InvalidParameter
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
@@ -126,7 +126,7 @@ def _already_set(
         return None
     device, current = held[0]
     record = living_record(facts.records, device.path or "", current.id)
-    claim = claim_of(request)
+    claim = facts.claim(request)
     if (
         len(held) == 1
         and record is not None

@@ -6,7 +6,7 @@ from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import mdevs_named
 from nodedevd.actions.ownership import check_shared, living_record
 from nodedevd.actions.plan import Expected, Plan
-from nodedevd.actions.requests import Request, claim_of
+from nodedevd.actions.requests import Request
 from nodedevd.errors import NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.model.device import Device
@@ -42,7 +42,7 @@ def as_it_is(device: Device, mdev: MdevChild, facts: ActionFacts, request: Reque
     if record is None:
         notes.append("it was not made by nodedevd, so a change of it needs force")
     else:
-        check_shared(device.name, record, claim_of(request))
+        check_shared(device.name, record, facts.claim(request))
     return Plan(
         action=request.action,
         cards=(),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
-from nodedevd.actions.ownership import Origin, Record
-from nodedevd.actions.requests import Request, domain_of, owner_of
+from nodedevd.actions.ownership import Claim, Origin, Record
+from nodedevd.actions.requests import Request, claim_of
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.processes import ProcessScan
 from nodedevd.questions.in_use import VfioUsage
@@ -30,6 +31,8 @@ class ActionFacts(msgspec.Struct, frozen=True):
     not there has no entry"""
     uid: int = 0
     """user who asks"""
+    origin: Origin = "client"
+    """as whom a request without a domain is asked: a client, or the layout of the host"""
     now: str = ""
     """time in UTC, ISO 8601"""
     new_uuids: tuple[str, ...] = ()
@@ -44,15 +47,21 @@ class ActionFacts(msgspec.Struct, frozen=True):
     sriov_manage: str | None = None
     """path of NVIDIA's sriov-manage, if it is installed"""
 
+    def claim(self, request: Request) -> Claim:
+        """Return as whom a request asks for a change of a device."""
+        claim = claim_of(request)
+        return claim if claim.origin == "domain" else replace(claim, origin=self.origin)
+
     def record(self, subject: str, origin: Origin, request: Request, type_id: str) -> Record:
         """Return what is kept of a device that an action makes, from whoever asks for it.
 
-        `origin` is that without a domain for which it is made.
+        `origin` is that of a device which a client makes for itself.
         """
+        claim = self.claim(request)
         return Record(
             subject=subject,
-            origin=origin if domain_of(request) is None else "domain",
-            owner=owner_of(request),
+            origin=origin if claim.origin == "client" else claim.origin,
+            owner=claim.owner,
             uid=self.uid,
             type=type_id,
             generation=0,

@@ -13,7 +13,7 @@ from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.named import DefinitionFile, definition_file, definition_files
 from nodedevd.actions.ownership import check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, Step, WriteDefinition
-from nodedevd.actions.requests import Modify, claim_of
+from nodedevd.actions.requests import Modify
 from nodedevd.errors import InvalidParameter, NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import Definition, definition_text
@@ -130,7 +130,7 @@ def _check_live(device: Device, facts: ActionFacts, request: Modify, after: Defi
             "no-live-modify",
             "only a callout of mdevctl can change an mdev that runs, and there is none",
         )
-    claim, type_id = claim_of(request), mdev.mdev_type.id
+    claim, type_id = facts.claim(request), mdev.mdev_type.id
     record = living_record(facts.records, mdev.uuid, type_id)
     if record is not None and record.origin == "definition" and mdev.defined:
         # Whoever may change its definition may change what was started from it.

@@ -16,7 +16,7 @@ from nodedevd.actions.named import mdevs_named
 from nodedevd.actions.open_devices import note_if_open, refuse_if_open
 from nodedevd.actions.ownership import Claim, check_claim, living_record
 from nodedevd.actions.plan import Action, Expected, Plan, RemoveMdev, SetProfile, Step
-from nodedevd.actions.requests import Remove, claim_of
+from nodedevd.actions.requests import Remove
 from nodedevd.errors import NoSuchDevice, NotPossible
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.shared.mdevctl import Definition
@@ -32,7 +32,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Remove) -> Plan:
 
     Raises NoSuchDevice, NotPossible, DeviceInUse, OwnedByOther, MadeByOther, Changed.
     """
-    claim = claim_of(request)
+    claim = facts.claim(request)
     mdevs = mdevs_named(snapshot, request.name)
     if mdevs:
         device, mdev = mdevs[0]

@@ -31,6 +31,7 @@ VALUE_BYTES = 4095
 CREATED_AT_ONCE = 1024
 FUNCTIONS_AT_MOST = 0xFFFF
 """NumVFs has 16 bits."""
+LONGEST_WAIT_SECONDS = 3600
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH)]
 TypeName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=TYPE_LENGTH)]
@@ -242,6 +243,25 @@ class Unbind(Request, frozen=True, kw_only=True):
     """whether all devices of its IOMMU group that a VFIO driver has are given back"""
 
 
+class ApplyLayout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make the host offer what its layout declares: several changes, each a `Request`.
+
+    Raises InvalidParameter.
+    """
+
+    action: ClassVar[str] = "apply-layout"
+
+    card: Name | None = None
+    """any name of one card, as the tree or a file of the layout has it; None: all cards"""
+    wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)] | None = None
+    """how long to wait for cards, drivers and functions that are not there yet"""
+    dry_run: bool | None = None
+    """whether to answer the steps without taking them"""
+
+    def __post_init__(self) -> None:
+        _check_text("card", self.card)
+
+
 REQUESTS: Final[Mapping[str, type[Request]]] = {
     kind.__name__: kind
     for kind in (
@@ -250,6 +270,9 @@ REQUESTS: Final[Mapping[str, type[Request]]] = {
     )
 }
 """All requests, by the name of their method in org.nodedevd.Control."""
+
+METHODS: Final[Mapping[str, type[msgspec.Struct]]] = {**REQUESTS, "ApplyLayout": ApplyLayout}
+"""The parameters of all methods that may change the host."""
 
 
 def domain_of(request: Request) -> str | None:

@@ -26,7 +26,7 @@ from nodedevd.actions.functions import (
 from nodedevd.actions.host_use import notes_on_open, refuse_if_used
 from nodedevd.actions.ownership import Claim, check_claim, living_record
 from nodedevd.actions.plan import Expected, Plan, SetVfs, SriovManage, Step
-from nodedevd.actions.requests import SetVirtualFunctions, claim_of
+from nodedevd.actions.requests import SetVirtualFunctions
 from nodedevd.errors import DeviceInUse, NotPossible
 from nodedevd.kinds.pci import VirtualFunctions
 from nodedevd.model.snapshot import Snapshot
@@ -51,7 +51,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: SetVirtualFunctions) -
     by_program = _needs_program(card)
     expected = (Expected(path=card.path, active=True, functions=number),)
     cards = sorted({card_of(card.device), *((ONE_AT_A_TIME,) if by_program else ())})
-    claim = claim_of(request)
+    claim = facts.claim(request)
     functions: list[Function] = []
     steps: list[Step] = []
     if number != before:

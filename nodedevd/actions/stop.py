@@ -9,7 +9,7 @@ from nodedevd.actions.named import mdevs_named
 from nodedevd.actions.ownership import living_record
 from nodedevd.actions.plan import Plan
 from nodedevd.actions.remove import remove_mdev
-from nodedevd.actions.requests import Stop, claim_of
+from nodedevd.actions.requests import Stop
 from nodedevd.errors import NoSuchDevice, NotPossible
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import type_of
@@ -33,8 +33,8 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Stop) -> Plan:
     if device.active and not mdev.defined:
         detail = "mdevctl has no definition of it, so it would be lost; remove it instead"
         raise NotPossible(device.name, "not-defined", detail)
-    claim = claim_of(request)
-    if request.domain is None:
+    claim = facts.claim(request)
+    if claim.origin == "client":
         kind = type_of(device)
         record = living_record(facts.records, mdev.uuid, None if kind is None else kind.id)
         by_client = record is not None and record.origin == "client"

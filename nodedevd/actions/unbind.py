@@ -23,7 +23,7 @@ from nodedevd.actions.drivers import (
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import Function, function_named, is_for_guests, override_of
 from nodedevd.actions.plan import Expected, OverrideDriver, Plan, Step
-from nodedevd.actions.requests import Unbind, claim_of
+from nodedevd.actions.requests import Unbind
 from nodedevd.model.snapshot import Snapshot
 
 
@@ -33,7 +33,7 @@ def plan(snapshot: Snapshot, facts: ActionFacts, request: Unbind) -> Plan:
     Raises NoSuchDevice, NotPossible, DeviceInUse, OwnedByOther, MadeByOther, Changed.
     """
     function = function_named(snapshot, request.name)
-    claim = claim_of(request)
+    claim = facts.claim(request)
     named = [function]
     if request.group:
         named += [one for one in members_of(snapshot, function) if one.path != function.path]

@@ -21,9 +21,11 @@ from nodedevd.errors import NotAllowed
 from nodedevd.host.sysroot import Progress
 
 if TYPE_CHECKING:
-    from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-    from nodedevd.actions.requests import Request
+    from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
+    from nodedevd.actions.plan import Plan
+    from nodedevd.actions.requests import ApplyLayout, Request
     from nodedevd.control.acting import Acting
+    from nodedevd.model.snapshot import Snapshot
 
 _RECORDS_UNREAD = "who made which device is known to root alone, and was not considered"
 
@@ -66,6 +68,22 @@ class InProcess:
         with uninterrupted():
             acting.recover()
             return acting.act(request, this_process())
+
+    def apply(self, request: ApplyLayout) -> LayoutOutcome:
+        """Make the host as its layout declares it, or plan that.
+
+        As `act`. Raises NodedevError, UsageError.
+        """
+        if request.dry_run and not self._has_state():
+            return self._plan_layout(request)
+        acting = self._acting("apply-layout")
+        from nodedevd.control.asker import this_process
+
+        if request.dry_run:
+            return acting.apply_layout(request, this_process())
+        with uninterrupted():
+            acting.recover()
+            return acting.apply_layout(request, this_process())
 
     def get_status(self) -> ControlStatus:
         """Return what is in progress, and left, of changes of this host. Raises NodedevError."""
@@ -113,6 +131,19 @@ class InProcess:
         if self._is_this_host and os.geteuid() != 0:
             planned = replace(planned, notes=(*planned.notes, _RECORDS_UNREAD))
         return planned
+
+    def _plan_layout(self, request: ApplyLayout) -> LayoutOutcome:
+        """Plan for the layout of a host without records, and without writing anything."""
+        from nodedevd.control.acting import PLANS
+        from nodedevd.control.apply_layout import plan_layout
+        from nodedevd.control.facts import read_facts, read_layout_facts
+
+        def plan(tree: Snapshot, request: Request) -> Plan:
+            facts = read_facts(self._root, tree, request, {}, os.geteuid(), "layout")
+            return PLANS[type(request)](tree, facts, request)
+
+        tree = Embedded(self._root, progress=self._progress).tree
+        return plan_layout(self._root, tree, read_layout_facts(self._root, {}), plan, request)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ CHANGES = (
     *("undefine", "vfs"),
 )
 """The commands that change a host; all print the same."""
-LAYOUT = ("layout check", "layout diff")
+LAYOUT = ("layout apply", "layout check", "layout diff", "layout status")
 """The commands of `layout` that print JSON of their own; `layout schema` is for its files."""
 COMMANDS = (
     *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
@@ -41,10 +41,11 @@ _PARTIAL = frozenset({"Event", "TypeFacts"})
 
 def printed_types() -> dict[str, type[msgspec.Struct]]:
     """Return the type of the JSON that each of the commands prints."""
-    from nodedevd.actions.answers import Outcome  # slow to import
+    from nodedevd.actions.answers import LayoutOutcome, Outcome  # slow to import
     from nodedevd.cli.control_report import ControlReport
     from nodedevd.cli.layout_check import LayoutCheck
     from nodedevd.cli.layout_diff import LayoutDiff
+    from nodedevd.cli.layout_report import LayoutReport
     from nodedevd.tree.record import Recorded
 
     return {
@@ -55,8 +56,10 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "fits": Fits,
         "hostdev": HostDev,
         "in-use": InUse,
+        "layout apply": LayoutOutcome,
         "layout check": LayoutCheck,
         "layout diff": LayoutDiff,
+        "layout status": LayoutReport,
         "list": DeviceList,
         "record": Recorded,
         "resolve": Resolution,

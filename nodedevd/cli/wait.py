@@ -27,10 +27,11 @@ from nodedevd.text import printable
 
 @click.command(
     epilog=epilog(
-        "Examples: 16 functions offer types; a type is available; an mdev is gone",
+        "Examples: functions offer types; a type is available; an mdev is gone; layout",
         "nodedevctl wait --cap mdev_parent --count 16 --timeout 60",
         "nodedevctl wait --parent 0000:3b:00.4 --type nvidia-746 --available 1",
         "nodedevctl wait --gone mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001",
+        "nodedevctl wait --layout --timeout 90",
         exit_status=EXIT_STATUS_WITH_TIMEOUT,
     )
 )
@@ -66,6 +67,12 @@ from nodedevd.text import printable
     metavar="N",
     help="With --type: wait until at least N instances can be created.",
 )
+@click.option(
+    "--layout",
+    "of_layout",
+    is_flag=True,
+    help="Wait until this host offers what /etc/nodedevd/layout.d declares.",
+)
 @timeout_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the devices that were waited for as JSON."
@@ -80,25 +87,31 @@ def wait(
     parent: str | None,
     type_id: str | None,
     instances: int,
+    of_layout: bool,
     timeout: float | None,
     as_json: bool,
 ) -> None:
     """Wait until devices are present or gone, or a type is available.
 
-    Give one condition: --cap, --device, --gone, or --parent with --type. If it already holds,
+    Give one condition: --cap, --device, --gone, --layout, or --parent with --type. If it holds,
     the command exits at once. It cannot miss a change, because it reads the present devices
     and all changes from one stream. It goes on when the daemon is restarted, and fails at once
     if the condition can never come true on this host.
     """
     given = [bool(capabilities), device is not None, gone is not None, parent is not None]
-    if sum(given) != 1 or (parent is None) != (type_id is None):
-        raise click.UsageError("give one of --cap, --device, --gone, or --parent with --type")
+    if sum([*given, of_layout]) != 1 or (parent is None) != (type_id is None):
+        text = "give one of --cap, --device, --gone, --layout, or --parent with --type"
+        raise click.UsageError(text)
     if capabilities:
         condition = at_least(count, *(split_capabilities(capabilities) or ()))
     elif device is not None:
         condition = refusing(present(device), never_named(device))
     elif gone is not None:
         condition = refusing(is_gone(gone), never_gone(gone))
+    elif of_layout:
+        from nodedevd.cli.layout_wait import as_declared  # slow to import
+
+        condition = as_declared(context.client(timeout).status().sysroot)
     else:
         assert parent is not None
         assert type_id is not None

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Iterable
 from typing import Unpack
 
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
+from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
 from nodedevd.actions.requests import (
+    ApplyLayout,
     Bind,
     Create,
     Define,
@@ -31,6 +32,7 @@ from nodedevd.client.change import (
     Nothing,
     Options,
     about,
+    application,
     attributes_of,
     change,
     may_call,
@@ -287,6 +289,31 @@ class AsyncControl(AsyncCaller):
     ) -> Outcome:
         """Give a device, and with `group` its whole IOMMU group, back to the host's drivers."""
         return await self.act(Unbind(name=name, group=group, **options))
+
+    # -- the layout of the host ----------------------------------------------------------
+
+    async def apply_layout(
+        self,
+        *,
+        card: str | None = None,
+        wait_seconds: float | None = None,
+        dry_run: bool | None = None,
+    ) -> LayoutOutcome:
+        """Make the host offer what its layout declares, /etc/nodedevd/layout.d.
+
+        What was refused, or failed and was undone, is in the answer, card by card. It is safe to
+        repeat.
+
+        Args:
+            card: Any name of one card; by default all.
+            wait_seconds: How long to wait for cards, drivers and functions that are not there yet.
+            dry_run: Whether to return the steps without taking them.
+        """
+        return await self.apply(ApplyLayout(card=card, wait_seconds=wait_seconds, dry_run=dry_run))
+
+    async def apply(self, request: ApplyLayout) -> LayoutOutcome:
+        """Make the host offer what its layout declares, as a request asks."""
+        return await self._ask(application(request))
 
     # -- every change, and the service ---------------------------------------------------
 

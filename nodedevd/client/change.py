@@ -7,8 +7,8 @@ from typing import TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
-from nodedevd.actions.answers import Outcome
-from nodedevd.actions.requests import Attribute, Request
+from nodedevd.actions.answers import LayoutOutcome, Outcome
+from nodedevd.actions.requests import ApplyLayout, Attribute, Request
 from nodedevd.client import question
 from nodedevd.client.question import Question
 from nodedevd.errors import CONTROL_INTERFACE
@@ -41,6 +41,14 @@ def change(request: Request) -> Question[Outcome]:
     given = {name: getattr(request, name) for name in request.__struct_fields__}
     return Question(
         type(request).__name__, Outcome, question.only, interface=CONTROL_INTERFACE, **given
+    )
+
+
+def application(request: ApplyLayout) -> Question[LayoutOutcome]:
+    """Return the call that asks for the layout to be applied."""
+    given = {name: getattr(request, name) for name in request.__struct_fields__}
+    return Question(
+        "ApplyLayout", LayoutOutcome, question.only, interface=CONTROL_INTERFACE, **given
     )
 
 

@@ -25,7 +25,7 @@ Predicate: TypeAlias = Callable[[Mapping[str, Device]], bool]
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A condition on the active devices: an mdev that is only defined is none of them."""
+    """A condition on active devices: by default an mdev that is only defined is none of them."""
 
     reached: Predicate
     what: str = "the condition"
@@ -34,6 +34,8 @@ class Condition(msgspec.Struct, frozen=True):
     """`reached` gets only devices with any of these; None is all"""
     names: Sequence[str] | None = None
     """`reached` gets only these devices; None is all"""
+    inactive: bool = False
+    """whether `reached` gets mdevs that are only defined, too"""
     recount: str | None = None
     """a device with volatile counts, which are polled every second"""
     state: Callable[[Mapping[str, Device]], str] | None = None
@@ -146,7 +148,7 @@ class Waiting:
         self._defined.discard(name)
         if event.device is None:
             return
-        if is_active(event.path):
+        if is_active(event.path) or self.condition.inactive:
             self.devices[name] = event.device
         else:
             self._defined.add(name)

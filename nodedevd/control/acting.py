@@ -9,6 +9,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -27,11 +29,21 @@ from nodedevd.actions import (
     unbind,
     undefine,
 )
-from nodedevd.actions.answers import ControlStatus, Made, MadeList, NotStarted, Outcome
+from nodedevd.actions.answers import (
+    ControlStatus,
+    LayoutCard,
+    LayoutOutcome,
+    Made,
+    MadeList,
+    NotApplied,
+    NotStarted,
+    Outcome,
+)
 from nodedevd.actions.facts import ActionFacts
-from nodedevd.actions.ownership import Record
+from nodedevd.actions.ownership import Origin, Record
 from nodedevd.actions.plan import CreateMdev, Plan, RemoveMdev, SetProfile
 from nodedevd.actions.requests import (
+    ApplyLayout,
     Bind,
     Create,
     Define,
@@ -47,22 +59,28 @@ from nodedevd.actions.requests import (
     domain_of,
 )
 from nodedevd.control import programs
-from nodedevd.control.asker import Asker
+from nodedevd.control.apply_card import LayoutHost, Turns, applied
+from nodedevd.control.apply_layout import apply_layout, plan_layout
+from nodedevd.control.asker import Asker, this_process
 from nodedevd.control.audit import Audit
 from nodedevd.control.carry_out import carry_out, outcome
 from nodedevd.control.configuration import Configuration
 from nodedevd.control.context import Context
-from nodedevd.control.facts import read_facts
+from nodedevd.control.facts import claimed_by, read_facts, read_layout_facts
 from nodedevd.control.journal import Asked, now
 from nodedevd.control.kept_closed import keeper
 from nodedevd.control.recovery import recover
 from nodedevd.control.state import in_progress, leftovers
+from nodedevd.control.type_names import TypeNames
 from nodedevd.control.view import View
 from nodedevd.control.writers import Writers
 from nodedevd.errors import REPLIED, InvalidParameter, NodedevError, NotAllowed, NotPossible
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import Vgpu
+from nodedevd.layout.difference import Difference
+from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import Framework, type_of
@@ -71,7 +89,7 @@ STATE: Final = "run/nodedevd/control"
 """Directory of the journal, the records and the locks, below the sysroot."""
 STOP_AT: Final = "NODEDEVD_CONTROL_STOP_AT"
 """Environment variable for tests: the point, as `change` names them, where the process kills
-itself with SIGKILL."""
+itself with SIGKILL; `done:0@2` is when it passes this one for the third time."""
 
 PLANS: Final[Mapping[type[Request], Callable[[Snapshot, ActionFacts, Any], Plan]]] = {
     Create: create.plan,
@@ -97,6 +115,7 @@ class Acting:
     Attributes:
         context: what its changes share.
         not_started: returns the mdevs that are still to be started along with their parents.
+        not_applied: returns the cards of the layout that are not as they should be.
     """
 
     def __init__(
@@ -121,6 +140,7 @@ class Acting:
         """
         self.configuration = configuration or Configuration()
         self.not_started: Callable[[], Iterable[NotStarted]] = tuple
+        self.not_applied: Callable[[], Iterable[NotApplied]] = tuple
         self._audit = audit or Audit()
         self._sysroot = Sysroot(root)
         directory = directory or os.path.join(self._sysroot.root, STATE)
@@ -128,6 +148,8 @@ class Acting:
         self._writers = Writers(self._sysroot.root)
         self._started = now()
         self._lock = threading.Lock()
+        self._turns = Turns()
+        self._type_names = TypeNames(directory)
         self._changes = self._failures = 0
         os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
         limits = self.configuration.limits
@@ -160,13 +182,43 @@ class Acting:
         except BaseException as raised:
             error = _answer(raised)
             if not request.dry_run:
-                self._count(failures=1)
-                self._audit.failed(asker, request, error)
+                self._failed(asker, request, error)
             raise error from raised
         if not request.dry_run:
-            self._count(changes=1)
-            self._audit.done(asker, request, found)
+            self._done(asker, request, found)
         return found
+
+    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+        """Make the host as its layout declares it; or, for a dry run, return what that would be.
+
+        Raises those of `errors.REPLIED`: NoSuchDevice if no entry means the card that is named.
+        """
+        try:
+            host = self._layout_host(asker)
+            if request.dry_run:
+                tree = self._view.snapshot()
+                return plan_layout(self._sysroot.root, tree, host.facts(tree), host.plan, request)
+            return apply_layout(host, self._view, request)
+        except Exception as error:
+            raise _answer(error) from error
+
+    def apply_card(self, entry: WantedCard, difference: Difference) -> LayoutCard:
+        """Make a card as its entry of the layout declares it, asked by this process.
+
+        `difference` is how it differs. Raises those of `errors.REPLIED`.
+        """
+        try:
+            return applied(self._layout_host(this_process()), entry, difference)
+        except Exception as error:
+            raise _answer(error) from error
+
+    def claims(self, snapshot: Snapshot) -> LayoutFacts:
+        """Return whose devices the layout leaves alone; who uses them is not looked at.
+
+        Raises OSError, UnsafePath.
+        """
+        names = self._type_names.learnt(snapshot)
+        return LayoutFacts(claimed=claimed_by(self.context.records.all()), type_names=names)
 
     def made(self) -> MadeList:
         """Return whose the vGPUs, the mdevs and the devices that were changed here are.
@@ -196,6 +248,7 @@ class Acting:
                 in_progress=in_progress(self.context),
                 leftovers=leftovers(self.context),
                 not_started=tuple(self.not_started()),
+                not_applied=tuple(self.not_applied()),
                 configuration=msgspec.to_builtins(self.configuration),
             )
         except OSError as error:
@@ -226,14 +279,33 @@ class Acting:
         if request.dry_run:
             snapshot = self._view.snapshot()
             return outcome(self._plan(snapshot, request, asker), snapshot, dry_run=True)
-        asked = Asked(asker.uid, asker.pid, asker.command, asker.speaker)
-        return carry_out(lambda snapshot: self._plan(snapshot, request, asker), self.context, asked)
+        return carry_out(
+            lambda snapshot: self._plan(snapshot, request, asker), self.context, _asked(asker)
+        )
 
-    def _plan(self, snapshot: Snapshot, request: Request, asker: Asker) -> Plan:
+    def _layout_host(self, asker: Asker) -> LayoutHost:
+        """Return the host as what applies its layout changes it, for whoever asks for that."""
+        return LayoutHost(
+            context=self.context,
+            facts=self._layout_facts,
+            plan=lambda snapshot, request: self._plan(snapshot, request, asker, "layout"),
+            turns=self._turns,
+            asked=_asked(asker),
+            done=partial(self._done, asker),
+            failed=partial(self._failed, asker),
+        )
+
+    def _layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
+        found = read_layout_facts(self._sysroot.root, self.context.records.all())
+        return msgspec.structs.replace(found, type_names=self._type_names.learnt(snapshot))
+
+    def _plan(
+        self, snapshot: Snapshot, request: Request, asker: Asker, origin: Origin = "client"
+    ) -> Plan:
         request = self._within_frameworks(snapshot, request)
         # Also those of devices that are gone: to remove one of these is no error.
         records = self.context.records.all()
-        facts = read_facts(self._sysroot.root, snapshot, request, records, asker.uid)
+        facts = read_facts(self._sysroot.root, snapshot, request, records, asker.uid, origin)
         plan = PLANS[type(request)](snapshot, facts, request)
         for step in plan.steps:
             framework = _STEPS.get(type(step))
@@ -253,10 +325,22 @@ class Acting:
             raise NotPossible(_about(request), "framework", text)
         return msgspec.structs.replace(request, names=[device.name for device in found])
 
+    def _done(self, asker: Asker, request: Request, found: Outcome) -> None:
+        self._count(changes=1)
+        self._audit.done(asker, request, found)
+
+    def _failed(self, asker: Asker, request: Request, error: BaseException) -> None:
+        self._count(failures=1)
+        self._audit.failed(asker, request, error)
+
     def _count(self, *, changes: int = 0, failures: int = 0) -> None:
         with self._lock:
             self._changes += changes
             self._failures += failures
+
+
+def _asked(asker: Asker) -> Asked:
+    return Asked(asker.uid, asker.pid, asker.command, asker.speaker)
 
 
 def _answer(error: BaseException) -> BaseException:
@@ -303,8 +387,11 @@ def _unknown(device: Device) -> Any:
 
 
 def _stop_at(wanted: str | None) -> Callable[[str], None]:
+    name, _, times = (wanted or "").partition("@")
+    passes = count()
+
     def at(point: str) -> None:
-        if point == wanted:
+        if point == name and next(passes) == int(times or 0):
             os.kill(os.getpid(), signal.SIGKILL)
 
     return at

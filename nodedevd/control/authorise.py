@@ -15,7 +15,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from nodedevd.actions.requests import REQUESTS
+from nodedevd.actions.requests import METHODS
 from nodedevd.control import polkit
 from nodedevd.control.asker import Asker
 from nodedevd.control.caller import SPEAK_FOR, Caller
@@ -47,8 +47,8 @@ class Authoriser:
             for method, names in self._names.items()
         }
         # Whoever may call anything may look.
-        everybody = frozenset().union(*(self._gids[method] for method in REQUESTS))
-        for method in self._gids.keys() - REQUESTS.keys():
+        everybody = frozenset().union(*(self._gids[method] for method in METHODS))
+        for method in self._gids.keys() - METHODS.keys():
             self._gids[method] = everybody
 
     def check(self, method: str, asker: Asker) -> bool:

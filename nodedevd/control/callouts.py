@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from nodedevd.actions.plan import RunCallouts
-from nodedevd.control.trust import why_untrusted
+from nodedevd.control.trust import why_changeable
 from nodedevd.errors import NotPossible, Vetoed
 from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.text import printable
@@ -207,23 +207,15 @@ class Callouts:
         """Return where a script is, if only root may change it. Raises NotAsked."""
         path = self._place(script)
         try:
-            for part in sorted({*self._above(path), *self._above(os.path.realpath(path))}):
-                reason = why_untrusted(os.stat(part))
-                if reason is not None:
-                    raise NotAsked(script, f"is not run: {part}: {reason}; give it to root alone")
+            reason = why_changeable(self._host.sysroot.root, path)
+            if reason is not None:
+                raise NotAsked(script, f"is not run: {reason}; give it to root alone")
             if not os.stat(path).st_mode & stat.S_IXUSR:
                 reason = "is not executable; chmod +x it, or move it elsewhere"
                 raise NotAsked(script, reason)
         except OSError as error:
             raise NotAsked(script, f"cannot be examined: {error.strerror}") from None
         return path
-
-    def _above(self, path: str) -> Iterator[str]:
-        """Yield a path and all directories above it, up to the root of the host."""
-        root = self._host.sysroot.root
-        while path != root and path != "/":
-            yield path
-            path = os.path.dirname(path)
 
     def _place(self, path: str) -> str:
         """Return the path of this process for one of the host."""

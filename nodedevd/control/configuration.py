@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import inspect
 
-from nodedevd.actions.requests import REQUESTS
+from nodedevd.actions.requests import METHODS
 from nodedevd.errors import NodedevError
 from nodedevd.host.lines import lines_of
 from nodedevd.questions.vgpus import Framework
@@ -85,7 +85,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            if method not in REQUESTS:
+            if method not in METHODS:
                 raise ValueError(f"Object contains unknown field `{method}`")
 
     def groups_of(self, method: str) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def _reason(keys: tuple[str, ...], value: Any, error: Exception) -> str:
     table: Any = Configuration if len(keys) == 1 or keys[0] == "methods" else Limits
     where = f" in [{keys[0]}]" if len(keys) > 1 else ""
     name = printable(keys[-1])
-    known = tuple(REQUESTS) if keys[0] == "methods" and len(keys) > 1 else table.__struct_fields__
+    known = tuple(METHODS) if keys[0] == "methods" and len(keys) > 1 else table.__struct_fields__
     if keys[-1] not in known:
         return f"unknown key {name!r}{where}; allowed are {', '.join(known)}"
     field = "methods" if table is Configuration and len(keys) > 1 else keys[-1]

@@ -18,8 +18,8 @@ from typing import Final
 import msgspec
 
 from nodedevd import __version__, descriptors, systemd
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-from nodedevd.actions.requests import Request
+from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
+from nodedevd.actions.requests import ApplyLayout, Request
 from nodedevd.control import polkit
 from nodedevd.control.acting import STATE, Acting
 from nodedevd.control.asker import Asker, asker_of, this_process
@@ -27,6 +27,7 @@ from nodedevd.control.authorise import AuthorisedService, Authoriser
 from nodedevd.control.autostart import Autostart
 from nodedevd.control.configuration import DEFAULT_PATH, read_configuration
 from nodedevd.control.connection import ControlConnection
+from nodedevd.control.layouts import Layouts
 from nodedevd.control.methods import ControlInterface
 from nodedevd.control.view import View
 from nodedevd.control.workers import Workers
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 AUTOSTART: Final = "run/nodedevd/autostart"
 """Directory below the sysroot, made by nodedevd-control-autostart.service; see `Autostart`."""
+LAYOUT: Final = "run/nodedevd/layout"
+"""Directory below the sysroot, made by nodedevd-layout.service; see `Layouts`."""
 MESSAGE_BYTES: Final = 64 << 10
 CLIENTS: Final = 256
 _USER_BYTES: Final = 4 << 20
@@ -55,7 +58,7 @@ RECOVER_SECONDS: Final = 30.0
 _ANSWER_LOOKS: Final = 100
 _ANSWER_SECONDS: Final = 1.0
 """How long a stop waits for the answers to be sent; calls that were never begun get none."""
-_LOOK_FOR_AUTOSTART: Final = 5.0
+_LOOK_FOR_DIRECTORY: Final = 5.0
 _LOOK_AT_MOST: Final = 1.0
 _LOOKS_WHILE_IDLE: Final = 20
 
@@ -98,14 +101,20 @@ class ControlDaemon:
             directory=os.path.join(os.path.abspath(options.sysroot), STATE),
         )
         self._acting = Acting(options.sysroot, configuration=self._configuration, view=view)
-        self._autostart_directory = os.path.join(os.path.abspath(options.sysroot), AUTOSTART)
+        root = os.path.abspath(options.sysroot)
+        autostart, layout = os.path.join(root, AUTOSTART), os.path.join(root, LAYOUT)
         self._autostart = Autostart(
             view,
             lambda request: self._acting.act(request, this_process()),
             options.sysroot,
-            self._autostart_directory,
+            autostart,
+        )
+        self._layouts = Layouts(
+            view, self._acting.apply_card, self._acting.claims, options.sysroot, layout
         )
         self._acting.not_started = self._autostart.not_started
+        self._acting.not_applied = self._layouts.not_applied
+        self._following = {autostart: self._autostart.run, layout: self._layouts.run}
         self._stop = asyncio.Event()
         self._changes = Workers("change", limits.actions, limits.actions_per_user)
         self._looks = Workers("look", LOOKS, LOOKS // 2)
@@ -141,6 +150,10 @@ class ControlDaemon:
     def act(self, request: Request, asker: Asker) -> Outcome:
         """Make a change; see `Acting.act`."""
         return self._acting.act(request, asker)
+
+    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+        """Make the host as its layout declares it; see `Acting.apply_layout`."""
+        return self._acting.apply_layout(request, asker)
 
     def made(self) -> MadeList:
         """Return whose the devices are; see `Acting.made`."""
@@ -188,7 +201,8 @@ class ControlDaemon:
         # Every reply is a client's own.
         conversations = VarlinkConversations(service, object, message_bytes=MESSAGE_BYTES)
         self._server.listen(listener.socket, conversations)
-        self._start_autostart()
+        for directory in self._following:
+            self._follow(directory)
         log.info("changing %s for clients of %s", self._options.sysroot, listener.path)
         systemd.notify("READY=1")
         interval = systemd.watchdog_interval()
@@ -200,12 +214,13 @@ class ControlDaemon:
             self._busy_until = time.monotonic()
             self._end_when_idle(idle_seconds, min(_LOOK_AT_MOST, idle_seconds / _LOOKS_WHILE_IDLE))
 
-    def _start_autostart(self) -> None:
-        """Follow the host for mdevs to start, if that is wanted; else look again later."""
-        if os.path.isdir(self._autostart_directory):
-            threading.Thread(target=self._autostart.run, name="autostart", daemon=True).start()
+    def _follow(self, directory: str) -> None:
+        """Follow the host for what is to be done by itself, if that is wanted; else look later."""
+        if os.path.isdir(directory):
+            follow, name = self._following[directory], os.path.basename(directory)
+            threading.Thread(target=follow, name=name, daemon=True).start()
         else:
-            asyncio.get_running_loop().call_later(_LOOK_FOR_AUTOSTART, self._start_autostart)
+            asyncio.get_running_loop().call_later(_LOOK_FOR_DIRECTORY, self._follow, directory)
 
     def _end_when_idle(self, seconds: float, interval: float) -> None:
         """Stop if there has been nothing to do for so long; else look again later."""
@@ -220,7 +235,7 @@ class ControlDaemon:
 
     @property
     def _busy(self) -> bool:
-        if self._server.clients or self._changes.busy or self._looks.busy:
+        if self._server.clients or self._changes.busy or self._looks.busy or self._layouts.busy:
             return True
         try:
             return self._acting.busy
@@ -250,6 +265,7 @@ class ControlDaemon:
 
     async def _close(self) -> None:
         self._autostart.stop()
+        self._layouts.stop()
         # Changes in progress get their time, and their clients the answers.
         if not await self._changes.close(STOP_SECONDS):
             log.warning("a change is still in progress; the next start takes it up")

@@ -16,7 +16,7 @@ from typing import Final
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import DRIVERS, attributes_for, functions_leaving
 from nodedevd.actions.open_nodes import devices_with_nodes
-from nodedevd.actions.ownership import Record
+from nodedevd.actions.ownership import Origin, Record
 from nodedevd.actions.requests import (
     Bind,
     Create,
@@ -44,6 +44,7 @@ from nodedevd.kinds.shared.mdevctl import (
     definition_path,
     is_parent_name,
 )
+from nodedevd.layout.facts import LayoutFacts
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name
 from nodedevd.questions.in_use import VfioUsage
@@ -55,6 +56,11 @@ _SCRIPT_KINDS: Final = ("callouts", "notifiers")
 
 _OF_OPEN_DEVICES: Final = (Remove, Stop, Modify, SetVirtualFunctions, Bind, Unbind)
 """Requests that are refused for a device that is open."""
+_MAKERS: Final[Mapping[Origin, str]] = {
+    "client": "a client",
+    "domain": "the domain",
+    "definition": "a start of mdevctl's definition",
+}
 _OF_HOST_USE: Final = (SetVirtualFunctions, Bind, Unbind)
 """Requests that take a device from the host."""
 
@@ -65,6 +71,7 @@ def read_facts(
     request: Request,
     records: Mapping[str, Record],
     uid: int,
+    origin: Origin = "client",
 ) -> ActionFacts:
     """Read what the plan of a request is made from; what it does not need is left out.
 
@@ -74,6 +81,7 @@ def read_facts(
         request: The request.
         records: Of the devices that were made here.
         uid: The user who asks.
+        origin: As whom: a client, or the layout of the host.
 
     Raises OSError: what cannot be looked at is never taken for absent.
     """
@@ -104,12 +112,32 @@ def read_facts(
         attributes=attributes,
         open_nodes=open_nodes,
         uid=uid,
+        origin=origin,
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_uuids=tuple(str(uuid.uuid4()) for _ in range(_new_uuids(request))),
         callouts=_has_scripts(sysroot),
         drivers=frozenset(names_in(sysroot, DRIVERS)),
         sriov_manage=SRIOV_MANAGE if sysroot.exists(SRIOV_MANAGE) else None,
     )
+
+
+def read_layout_facts(root: str, records: Mapping[str, Record]) -> LayoutFacts:
+    """Read what a comparison with the layout needs besides the tree.
+
+    The arguments are those of `read_facts`. Raises OSError.
+    """
+    sysroot = Sysroot(root)
+    assignment, _ = read_in_time(sysroot, read_assignment_facts)
+    return LayoutFacts(usage=_usage(sysroot), assignment=assignment, claimed=claimed_by(records))
+
+
+def claimed_by(records: Mapping[str, Record]) -> dict[str, str]:
+    """Return whose the devices are that a layout leaves alone, in words, by their subjects."""
+    return {
+        one.subject: f"{_MAKERS[one.origin]}{'' if one.owner is None else f' {one.owner!r}'}"
+        for one in records.values()
+        if one.origin in _MAKERS
+    }
 
 
 def _usage(sysroot: Sysroot) -> VfioUsage:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-from nodedevd.actions.requests import REQUESTS
+from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
+from nodedevd.actions.requests import REQUESTS, ApplyLayout
 from nodedevd.actions.requests import Request as Change
 from nodedevd.control.asker import Asker
 from nodedevd.control.authorise import Authoriser, log_refusal
@@ -35,6 +35,12 @@ class Changes(Protocol):
 
     def act(self, request: Change, asker: Asker) -> Outcome:
         """Make a change, or say what it would be. Raises NodedevError."""
+
+    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+        """Make the host as its layout declares it, or say what that would be.
+
+        Raises NodedevError.
+        """
 
     def made(self) -> MadeList:
         """Return whose the devices are. Raises NodedevError."""
@@ -105,6 +111,14 @@ class ControlInterface:
         assert isinstance(asker, Asker)
         workers = self._looks if parameters.dry_run else self._workers
         return _later(workers, asker, partial(self._changes.act, parameters, asker))
+
+    @methods.add("ApplyLayout", ApplyLayout)
+    def apply_layout(self, parameters: ApplyLayout, request: Request) -> Answer:
+        """Make the host as its layout declares it, and answer what came of each card."""
+        asker = request.peer
+        assert isinstance(asker, Asker)
+        workers = self._looks if parameters.dry_run else self._workers
+        return _later(workers, asker, partial(self._changes.apply_layout, parameters, asker))
 
     @methods.add("GetStatus", GetStatusParameters)
     def get_status(self, parameters: GetStatusParameters, request: Request) -> Answer:

@@ -32,6 +32,7 @@ PERMISSIONS: Final[Mapping[str, tuple[Permission, ...]]] = {
     "SetVirtualFunctions": ("write",),
     "Bind": ("detach",),
     "Unbind": ("detach",),
+    "ApplyLayout": ("write", "start", "stop", "save", "detach"),
 }
 """What libvirt asks for in its calls of the same effect; a method needs all of them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
 
 def why_untrusted(status: os.stat_result) -> str | None:
@@ -19,3 +20,23 @@ def why_untrusted(status: os.stat_result) -> str | None:
     if mode & stat.S_IWGRP and status.st_gid != 0:
         return f"the group {status.st_gid} may change it (mode {mode:04o})"
     return None
+
+
+def why_changeable(root: str, path: str) -> str | None:
+    """Return what lets another user than root change or swap a file, None if nothing does.
+
+    The file, what its links lead to, and all directories above these are looked at, up to the root
+    of the host, `root`. Raises OSError.
+    """
+    target = os.path.realpath(path)
+    for part in sorted({*_with_all_above(root, path), *_with_all_above(root, target)}):
+        reason = why_untrusted(os.stat(part))
+        if reason is not None:
+            return f"{part}: {reason}"
+    return None
+
+
+def _with_all_above(root: str, path: str) -> Iterator[str]:
+    while path != root and path != "/":
+        yield path
+        path = os.path.dirname(path)

@@ -31,6 +31,9 @@ class LayoutFacts(msgspec.Struct, frozen=True):
     """whose devices are that belong to a client or a domain, in words, by uuid of an mdev or else
     sysfs path"""
 
+    type_names: Mapping[str, str] = {}
+    """names of types by id, of profiles with vendor VFIO that no function lists any more"""
+
     def why_kept(self, devices: Iterable[Device]) -> str | None:
         """Return why devices may not be taken away, as a sentence; None if they may."""
         devices = list(devices)

@@ -149,7 +149,7 @@ class VgpuComparison:
         holder, held = holder_of(vgpu), type_of(vgpu)
         if vgpu.name in self._claimed or holder not in self._holders or held is None:
             return False
-        if vgpu.state == "removing" or not type_matches(wish.vgpus.type, held.id, held.name):
+        if vgpu.state == "removing" or not self._is_of(wish.vgpus.type, held.id, held.name):
             return False
         if wish.function is not None and self._numbers.get(wish.function) != holder:
             return False
@@ -158,6 +158,22 @@ class VgpuComparison:
         profile = vgpu.capability(Vgpu)
         at = None if profile is None else profile.placement_id
         return wish.placement is None or at == str(wish.placement)
+
+    def _is_of(self, wanted: str, type_id: str, name: str | None) -> bool:
+        """Return whether a vGPU is of a type; False if its name would say so, and is unknown."""
+        return type_matches(wanted, type_id, name or self._facts.type_names.get(type_id))
+
+    def _is_nameless(self, vgpu: Device) -> bool:
+        """Return whether it cannot be told if a vGPU is wanted: its type has no name now.
+
+        On a full card no function with vendor VFIO lists any type.
+        """
+        held = type_of(vgpu)
+        if held is None or held.name is not None or held.id in self._facts.type_names:
+            return False
+        if vgpu.capability(Vgpu) is None:
+            return False
+        return any(not one.type.isdecimal() for one in self._wanted.vgpus)
 
     # -- what is missing ------------------------------------------------------------------------
 
@@ -404,6 +420,12 @@ class VgpuComparison:
                 continue
             if type_of(device) is None:
                 self.blocked.append(f"{device.name} is not named, and its type is not known")
+                continue
+            if self._is_nameless(device):
+                self.blocked.append(
+                    f"whether {device.name} is named is not known: no function lists its type now;"
+                    " write the ID of each type"
+                )
                 continue
             why = self._facts.why_kept([device])
             if why is not None:

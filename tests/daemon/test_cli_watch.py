@@ -488,6 +488,27 @@ def test_wait_for_an_mdev_waits_until_it_is_complete(daemon: Daemon) -> None:
         assert ctl.end() == (0, "", "")
 
 
+def test_wait_for_the_layout_ends_when_the_host_is_as_declared(daemon: Daemon) -> None:
+    """With a definition, although the mdev is not active; a file that cannot be used is refused."""
+    entry = (
+        f'[[card]]\naddress = "{GPU}"\nmdevs = [\n'
+        f'  {{ uuid = "{UUID}", type = "{TYPE_NAME}", active = false }},\n]\n'
+    )
+    file = "/etc/nodedevd/layout.d/gpu.toml"
+    assert daemon.run("wait", "--layout") == (0, "", "")
+    daemon.host.tree.file(file, entry)
+    status, _, errors = daemon.run("wait", "--layout", "--timeout", "0.1")
+    assert status == 4
+    assert f"{GPU_NAME} is drifted; nodedevctl layout status shows why" in errors
+    with daemon.watching("wait", "--layout") as ctl:
+        daemon.host.tree.definition(GPU, UUID, TYPE)
+        assert ctl.end() == (0, "", "")
+    daemon.host.tree.file(file, entry.replace("mdevs", "mdev"))
+    status, _, errors = daemon.run("wait", "--layout")
+    assert status == 1
+    assert f"{file}:3" in errors
+
+
 def test_wait_for_instances_asks_for_counts_that_change_without_an_event(tmp_path: Path) -> None:
     """Some drivers change counts without an event, so the daemon is asked repeatedly."""
     with serve(tmp_path, "--reconcile", "0", "--count-age", "0") as daemon:

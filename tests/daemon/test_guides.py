@@ -124,6 +124,11 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory / "nodedevd.sock"
 
 
+LAYOUT = '''
+[[card]]
+address = "0000:02:00.0"
+vgpus = [{ type = "GRID P40-4C", count = 3 }]
+'''
 CHANGING = [pair for pair in programs(PYTHON) if "Control" in pair[0].text]
 READING = [pair for pair in programs(PYTHON) if pair not in CHANGING]
 
@@ -143,6 +148,9 @@ def test_program_that_changes_a_host_prints_what_it_shows(
     """It runs unchanged against the control service of a played host."""
     host = tmp_path / "host"
     unpacked("vgpu-pf", host)
+    file = host / "etc/nodedevd/layout.d/p40.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(LAYOUT)
     shell = Shell(tmp_path)
     with controlled(host) as socket:
         shell.environment["NODEDEVD_CONTROL_SOCKET"] = str(socket)
@@ -164,7 +172,7 @@ def test_python_documentation_shows_every_verb_in_both_forms() -> None:
         verbs = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
         calls = rf"{'control' if 'Control' in kind.__name__ else 'client'}\.(\w+)\("
         assert verbs - set(re.findall(calls, blocking + awaiting)) == {"close"}
-        in_both = {name for name in verbs if "_json" not in name} - {"close", "act"}
+        in_both = {name for name in verbs if "_json" not in name} - {"close", "act", "apply"}
         assert in_both <= set(re.findall(calls, text))
 
 

@@ -14,17 +14,22 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from nodedevd.actions.answers import Outcome
+from nodedevd.actions.answers import LayoutOutcome, Outcome
+from nodedevd.actions.ownership import Origin
 from nodedevd.actions.plan import Expected, Plan, Step
-from nodedevd.actions.requests import Request
+from nodedevd.actions.requests import ApplyLayout, Request
 from nodedevd.control.acting import PLANS
+from nodedevd.control.apply_card import LayoutHost
+from nodedevd.control.apply_layout import apply_layout
 from nodedevd.control.carry_out import carry_out
 from nodedevd.control.context import Context
-from nodedevd.control.facts import read_facts
+from nodedevd.control.facts import read_facts, read_layout_facts
 from nodedevd.control.journal import Asked, Entry
 from nodedevd.control.recovery import recover
 from nodedevd.control.steps.base import InUseNow, Ran
+from nodedevd.control.type_names import TypeNames
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout.facts import LayoutFacts
 from nodedevd.model.snapshot import Snapshot
 from tests.support.carried import tree_of, uuids
 from tests.support.pci_host import PciHost
@@ -44,6 +49,7 @@ class ScannedView:
 
     Attributes:
         blind: shows nothing of what is waited for, as a reader that is late.
+        when_waited_for: called when somebody waits for any change.
     """
 
     def __init__(self, kernel: PlayedKernel) -> None:
@@ -51,11 +57,16 @@ class ScannedView:
         self._generations = count(1)
         self._known: Snapshot | None = None
         self.blind = False
+        self.when_waited_for: Callable[[ScannedView], None] = _never
 
     def snapshot(self) -> Snapshot:
         """Scan."""
         self._known = tree_of(self._kernel).numbered(next(self._generations))
         return self._known
+
+    def wait_for_change(self, generation: int, seconds: float) -> None:
+        """Have the test change something, or fail."""
+        self.when_waited_for(self)
 
     def known(self) -> Snapshot:
         """Return the tree that was seen last, which is late."""
@@ -124,14 +135,38 @@ class ActingHost:
         """Take up what the journal has."""
         recover(self.context)
 
+    def apply_layout(self, text: str | None = None, **given: Any) -> LayoutOutcome:
+        """Write a file of the layout, and apply it. Raises NodedevError."""
+        if text is not None:
+            self.kernel.tree.file("/etc/nodedevd/layout.d/10-test.toml", text)
+        return apply_layout(self.layout_host(), self.view, ApplyLayout(**given))
+
+    def layout_host(self) -> LayoutHost:
+        """Return the host as what applies its layout changes it."""
+        return LayoutHost(
+            context=self.context,
+            facts=self.layout_facts,
+            plan=lambda snapshot, request: self.plan(request, snapshot, origin="layout"),
+            asked=ASKED,
+        )
+
+    def layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
+        """Return what a comparison with the layout needs besides the tree."""
+        root = self.kernel.tree.root
+        facts = read_layout_facts(root, self.context.records.all())
+        names = TypeNames(self.context.directory).learnt(snapshot)
+        return replace(facts, usage=self.kernel.usage(), type_names=names)
+
     def act(self, request: Request) -> Outcome:
         """Make a change. Raises NodedevError."""
         return carry_out(partial(self.plan, request), self.context, ASKED)
 
-    def plan(self, request: Request, snapshot: Snapshot | None = None) -> Plan:
+    def plan(
+        self, request: Request, snapshot: Snapshot | None = None, origin: Origin = "client"
+    ) -> Plan:
         """Plan it on a tree, by default on that of this moment."""
         root, snapshot = self.kernel.tree.root, snapshot or self.view.snapshot()
-        found = read_facts(root, snapshot, request, self.context.records.all(), 0)
+        found = read_facts(root, snapshot, request, self.context.records.all(), 0, origin)
         new = uuids(len(found.new_uuids), next(self._uuids))
         facts = replace(found, usage=self.kernel.usage(), new_uuids=new)
         return PLANS[type(request)](snapshot, facts, request)
@@ -148,11 +183,14 @@ class ActingHost:
         """Forget what was to happen at points."""
         self._hooks.clear()
 
-    def kill_at(self, point: str) -> None:
-        """Have the next change killed when it is at a point."""
+    def kill_at(self, point: str, after: int = 0) -> None:
+        """Have the next change killed when it is at a point; or a later one, after so many."""
 
         def kill() -> None:
-            raise Killed(point)
+            if after:
+                self.kill_at(point, after - 1)
+            else:
+                raise Killed(point)
 
         self.on(point, kill)
 
@@ -191,6 +229,10 @@ class ActingHost:
         if self.kernel.is_open(path):
             raise InUseNow(path, "a process has opened it meanwhile")
         yield
+
+
+def _never(view: ScannedView) -> None:
+    raise AssertionError("nothing is waited for")
 
 
 def _give_way(seconds: float) -> None:

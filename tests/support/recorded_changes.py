@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodedevd.actions.answers import ControlStatus, MadeList, Outcome
-from nodedevd.actions.requests import Request
+from nodedevd.actions.answers import ControlStatus, LayoutOutcome, MadeList, Outcome
+from nodedevd.actions.requests import ApplyLayout, Request
 from nodedevd.control.asker import Asker
 
 
@@ -21,6 +21,10 @@ class RecordedChanges:
         """Note it."""
         self.requests.append((request, asker))
         return Outcome(generation=1, devices=(), steps=(), plan=(), dry_run=False)
+
+    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+        """Fail: nobody asks."""
+        raise AssertionError
 
     def made(self) -> MadeList:
         """Return nothing."""

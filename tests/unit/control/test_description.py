@@ -11,13 +11,17 @@ from varlink import scanner
 from nodedevd.actions.answers import (
     ControlStatus,
     InProgress,
+    LayoutCard,
+    LayoutOutcome,
     Leftover,
     Made,
     MadeList,
+    NotApplied,
     NotStarted,
     Outcome,
+    Refusal,
 )
-from nodedevd.actions.requests import REQUESTS, Attribute, ForDomain, Request
+from nodedevd.actions.requests import METHODS, REQUESTS, Attribute, ForDomain, Request
 from nodedevd.client.change import Nothing
 from nodedevd.control import polkit
 from nodedevd.control.methods import ControlInterface
@@ -30,6 +34,7 @@ from nodedevd.errors import (
     TooManyClients,
 )
 from nodedevd.host.faults import Fault
+from nodedevd.layout.problem import Problem
 from nodedevd.model.device import Device
 from nodedevd.model.layout import CardLayout
 from nodedevd.server.varlink.service import Interface, Service
@@ -38,9 +43,11 @@ from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(Attribute, CardLayout, Device, Fault, InProgress, Leftover, Made, NotStarted),
+    *(NotApplied, Refusal, LayoutCard, Problem),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
     **dict.fromkeys(REQUESTS, Outcome),
+    "ApplyLayout": LayoutOutcome,
     "GetStatus": ControlStatus,
     "SpeakFor": Nothing,
     "Authorise": Nothing,
@@ -129,5 +136,5 @@ def test_every_request_has_a_method_and_permissions() -> None:
         return {kind}.union(*map(below, kind.__subclasses__()))
 
     assert set(REQUESTS.values()) == below(Request) - {Request, ForDomain}
-    assert set(polkit.PERMISSIONS) == {*REQUESTS, "GetStatus", "List"}
+    assert set(polkit.PERMISSIONS) == {*METHODS, "GetStatus", "List"}
     assert len({kind.action for kind in REQUESTS.values()}) == len(REQUESTS)

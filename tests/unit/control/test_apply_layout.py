@@ -1,0 +1,315 @@
+"""What a layout declares is made, card by card; what is open or somebody else's is left alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from nodedevd.actions.answers import LayoutCard, LayoutOutcome
+from nodedevd.actions.requests import ApplyLayout, Create, Remove
+from nodedevd.control.apply_layout import plan_layout
+from nodedevd.errors import MadeByOther, NoSuchDevice
+from tests.support.acting_host import ActingHost, Killed, ScannedView
+from tests.support.carried import uuids
+from tests.support.pci_host import PF
+from tests.support.played_kernel import mdpy_parent, mtty_parent, small_card, vendor_card
+
+UUID, OTHER = uuids(2, 700)
+CARD = "0000:41:00.0"
+MTTY = """
+[[card]]
+parent = "mtty"
+vgpus = [{ type = "mtty-1", count = 2 }]
+"""
+NONE = """
+[[card]]
+parent = "mtty"
+vgpus = []
+"""
+NAMED = f"""
+[[card]]
+parent = "mtty"
+mdevs = [{{ uuid = "{UUID}", type = "mtty-2", autostart = true }}]
+"""
+PROFILES = f"""
+[[card]]
+address = "{CARD}"
+vgpus = [{{ type = "X1-12Q", count = 2 }}]
+"""
+NVME = f"""
+[[card]]
+address = "{PF}"
+virtual_functions = 2
+driver = "vfio-pci"
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> ActingHost:
+    """Return a host with mtty, a card with vendor VFIO, and a disk with SR-IOV."""
+    host = ActingHost(tmp_path)
+    host.context.lock_seconds = 10
+    host.kernel.tree.directory("/etc")
+    mtty_parent(host.kernel, 4)
+    vendor_card(host.kernel, small_card())
+    host.pci.driver("vfio-pci")
+    host.pci.card()
+    return host
+
+
+def profiles(host: ActingHost) -> list[str]:
+    """Return the profiles of the functions."""
+    return [one.current for one in host.kernel.vendor.functions.values()]
+
+
+def origins(host: ActingHost) -> set[str]:
+    """Return the origins of what was made here."""
+    return {one.origin for one in host.context.records.all().values()}
+
+
+def by_entry(outcome: LayoutOutcome) -> dict[str, LayoutCard]:
+    """Return what came of each entry, by how it names its card."""
+    return {one.entry: one for one in outcome.cards}
+
+
+def test_host_ends_as_declared_and_a_second_time_nothing_is_done(host: ActingHost) -> None:
+    """Mdevs, a definition, profiles, functions and their driver; all of it is the layout's."""
+    outcome = host.apply_layout(
+        NAMED.replace("mdevs", "vgpus = [{type='mtty-1', count=1}]\nmdevs") + PROFILES + NVME
+    )
+    assert [(one.state, one.refusals) for one in outcome.cards] == [("in-sync", ())] * 3
+    assert sorted(host.kernel.mdev.types.values()) == ["mtty-1", "mtty-2"]
+    assert profiles(host) == ["2", "2", "0", "0"]
+    card = host.kernel.tree.resolve(PF)
+    assert [host.pci.driver_of(one) for one in host.pci.functions(card)] == ["vfio-pci"] * 2
+    assert origins(host) == {"layout"}
+    assert os.path.exists(host.kernel.tree.at(f"/etc/mdevctl.d/mtty/{UUID}"))
+    written = list(host.kernel.written)
+    again = host.apply_layout()
+    assert [(one.state, one.steps) for one in again.cards] == [("in-sync", ())] * 3
+    assert host.kernel.written == written
+    assert host.entries() == []
+
+
+def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
+    """Nothing is written; a name that no entry has is an error."""
+    host.kernel.tree.file("/etc/nodedevd/layout.d/10-test.toml", MTTY + NVME)
+    written = list(host.kernel.written)
+
+    def planned(card: str | None = None) -> LayoutOutcome:
+        layout, snapshot = host.layout_host(), host.view.snapshot()
+        return plan_layout(
+            host.kernel.tree.root,
+            snapshot,
+            layout.facts(snapshot),
+            layout.plan,
+            ApplyLayout(card=card, dry_run=True),
+        )
+
+    outcome = planned()
+    mtty, nvme = outcome.cards
+    assert outcome.dry_run
+    assert (mtty.state, len(mtty.steps), mtty.later) == ("drifted", 2, ())
+    assert (nvme.state, nvme.steps) == (
+        "drifted",
+        (f"write 2 to {host.kernel.tree.resolve(PF)}/sriov_numvfs",),
+    )
+    assert any("vfio-pci" in one for one in nvme.later)
+    assert [one.entry for one in planned(PF).cards] == [PF]
+    with pytest.raises(NoSuchDevice):
+        planned("0000:09:00.0")
+    assert host.kernel.written == written
+
+
+def test_card_that_fails_does_not_keep_the_others_back(host: ActingHost) -> None:
+    """Its change is undone, and reported; the next attempt goes on where it was."""
+    host.kernel.refuse(f"{host.kernel.tree.resolve(PF)}/sriov_numvfs", errno.EIO)
+    found = by_entry(host.apply_layout(NVME + MTTY + PROFILES))
+    failed = found.pop(PF)
+    assert failed.state == "drifted"
+    [refusal] = failed.refusals
+    assert refusal.code == "step-failed"
+    assert "EIO" in refusal.detail
+    assert {one.state for one in found.values()} == {"in-sync"}
+    assert {one.state for one in host.apply_layout().cards} == {"in-sync"}
+
+
+def test_what_is_open_is_left_alone_and_who_has_it_is_told(host: ActingHost) -> None:
+    """It is removed when it has been closed; the rest is done meanwhile."""
+    host.apply_layout(MTTY)
+    [first, second] = sorted(host.kernel.mdev.types)
+    host.kernel.open(first)
+    host.kernel.open(second)
+    fewer = NONE + "remove_unnamed = true\n"
+    [card] = host.apply_layout(fewer).cards
+    assert card.state == "blocked"
+    assert "qemu-system-x86" in " ".join(card.reasons)
+    assert sorted(host.kernel.mdev.types) == [first, second]
+    host.kernel.close(first)
+    [card] = host.apply_layout().cards
+    assert (card.state, list(host.kernel.mdev.types)) == ("blocked", [second])
+    host.kernel.close(second)
+    [card] = host.apply_layout().cards
+    assert (card.state, host.kernel.mdev.types) == ("in-sync", {})
+
+
+def test_what_is_opened_meanwhile_is_left_alone(host: ActingHost) -> None:
+    """Between the comparison and the step."""
+    host.apply_layout(MTTY)
+    victim = sorted(host.kernel.mdev.types)[0]
+    host.on("doing:0", lambda: host.kernel.open(victim))
+    fewer = NONE + "remove_unnamed = true\n"
+    [card] = host.apply_layout(fewer).cards
+    assert card.state == "blocked"
+    assert {one.code for one in card.refusals} == {"device-in-use"}
+    assert list(host.kernel.mdev.types) == [victim]
+
+
+def test_what_is_not_named_stays_unless_the_entry_says_so(host: ActingHost) -> None:
+    """Whoever made it; what a client or a domain has stays in any case."""
+    host.act(Create(type="mtty-1", names=["mtty"], uuid=UUID, owner="nova"))
+    create = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-1/create"
+    host.kernel.write(create, OTHER)
+    [card] = host.apply_layout(NONE).cards
+    assert (card.state, card.steps) == ("in-sync", ())
+    assert len(host.kernel.mdev.types) == 2
+    wanted = MTTY.replace('"mtty-1", count = 2', '"mtty-2", count = 1')
+    [card] = host.apply_layout(wanted + "remove_unnamed = true\n").cards
+    assert card.state == "blocked"
+    assert "'nova'" in " ".join(card.reasons)
+    assert sorted(host.kernel.mdev.types.values()) == ["mtty-1", "mtty-2"]
+    removed = f"remove the mdev {OTHER} of /sys/devices/virtual/mtty/mtty"
+    assert card.steps[-1] == removed, "what should be is made first"
+
+
+def test_what_the_layout_made_is_nobody_elses(host: ActingHost) -> None:
+    """A client removes it by force alone."""
+    host.apply_layout(NAMED)
+    with pytest.raises(MadeByOther):
+        host.act(Remove(name=UUID))
+    host.act(Remove(name=UUID, force=True))
+    assert host.kernel.mdev.types == {}
+    host.apply_layout()
+    assert list(host.kernel.mdev.types.values()) == ["mtty-2"]
+
+
+def test_file_that_others_may_change_is_not_used(host: ActingHost) -> None:
+    """It is a problem that names the file, or the directory above it; other files are used."""
+    tree = host.kernel.tree
+    tree.file("/etc/nodedevd/layout.d/20-other.toml", PROFILES)
+    for path, mode in (("10-test.toml", 0o646), ("", 0o777)):
+        where = tree.at(f"/etc/nodedevd/layout.d/{path}")
+        tree.file("/etc/nodedevd/layout.d/10-test.toml", MTTY)
+        before = os.stat(where).st_mode
+        os.chmod(where, mode)
+        outcome = host.apply_layout()
+        assert {one.code for one in outcome.problems} == {"untrusted"}
+        assert "mtty" not in by_entry(outcome)
+        assert host.kernel.mdev.types == {}
+        os.chmod(where, before)
+    assert host.apply_layout().problems == ()
+    assert host.kernel.mdev.types
+
+
+def test_card_that_is_not_there_is_waited_for(host: ActingHost) -> None:
+    """As long as the request says; what is there is not kept waiting."""
+    text = MTTY.replace("mtty", "mdpy").replace("mdpy-1", "mdpy-hd") + PROFILES
+    absent = by_entry(host.apply_layout(text))
+    assert (absent["mdpy"].state, absent["mdpy"].card) == ("pending", None)
+    assert absent[CARD].state == "in-sync"
+
+    def comes(view: ScannedView) -> None:
+        assert host.kernel.mdev.types == {}
+        mdpy_parent(host.kernel)
+
+    host.view.when_waited_for = comes
+    found = by_entry(host.apply_layout(wait_seconds=600))
+    assert (found["mdpy"].state, len(found["mdpy"].steps)) == ("in-sync", 2)
+    assert len(found) == 2
+
+
+def test_one_card_alone_is_made(host: ActingHost) -> None:
+    """By its address, its name in the tree, or the words of its entry."""
+    host.apply_layout(MTTY + PROFILES, card="pci_0000_41_00_0")
+    assert (host.kernel.mdev.types, profiles(host)[:2]) == ({}, ["2", "2"])
+    host.apply_layout(card="mtty")
+    assert len(host.kernel.mdev.types) == 2
+
+
+def test_two_entries_of_one_card_leave_it_alone(host: ActingHost) -> None:
+    """By different words, so that no file is wrong by itself."""
+    by_product = 'vendor = "0x10de"\nproduct = "0x26b9"'
+    both = PROFILES + PROFILES.replace(f'address = "{CARD}"', by_product)
+    outcome = host.apply_layout(both)
+    assert {one.state for one in outcome.cards} == {"blocked"}
+    assert profiles(host) == ["0"] * 4
+
+
+def test_full_card_whose_types_have_no_names_any_more_is_as_declared(host: ActingHost) -> None:
+    """Its functions list no types. The names are known from before; else nothing is removed."""
+    full = PROFILES.replace("count = 2", "count = 4") + "remove_unnamed = true\n"
+    assert by_entry(host.apply_layout(full))[CARD].state == "in-sync"
+    host.restart()
+    [card] = host.apply_layout().cards
+    assert (card.state, card.steps) == ("in-sync", ())
+    os.unlink(os.path.join(host.context.directory, "type-names"))
+    [card] = host.apply_layout().cards
+    assert (card.state, card.steps) == ("blocked", ())
+    assert "write the ID" in " ".join(card.reasons)
+    assert profiles(host) == ["2"] * 4
+    host.apply_layout(full.replace("X1-12Q", "2"))
+    assert host.apply_layout().cards[0].state == "in-sync"
+
+
+KILLED = {
+    "mdevs": MTTY,
+    "definition": NAMED,
+    "profiles": PROFILES,
+    "functions": NVME,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_at_any_point_the_next_attempt_ends_as_declared(name: str, tmp_path: Path) -> None:
+    """Nothing is there twice, nothing is left in the journal, and all of it is the layout's."""
+
+    def prepared(directory: str) -> ActingHost:
+        host = ActingHost(tmp_path / directory)
+        host.kernel.tree.directory("/etc")
+        if name in ("mdevs", "definition"):
+            mtty_parent(host.kernel, 4)
+        elif name == "profiles":
+            vendor_card(host.kernel, small_card(2))
+        else:
+            host.pci.driver("vfio-pci")
+            host.pci.card()
+        return host
+
+    def state(host: ActingHost) -> object:
+        functions = [
+            [host.pci.driver_of(one) for one in card.functions]
+            for card in host.kernel.pci.sriov.values()
+        ]
+        return sorted(host.kernel.mdev.types.values()), profiles(host), functions
+
+    whole = prepared("whole")
+    whole.apply_layout(KILLED[name])
+    passed: dict[str, int] = {}
+    for point in whole.points:
+        passed[point] = passed.get(point, 0) + 1
+    for point, times in passed.items():
+        for number in range(times):
+            host = prepared(f"{point}-{number}")
+            host.kill_at(point, after=number)
+            with pytest.raises(Killed):
+                host.apply_layout(KILLED[name])
+            host.restart()
+            [card] = host.apply_layout().cards
+            assert (card.state, card.refusals) == ("in-sync", ()), (point, card)
+            assert state(host) == state(whole), point
+            assert host.entries() == [], point
+            assert origins(host) == {"layout"}, point
