@@ -18,6 +18,7 @@ from nodedevd.cli.group import Group
 from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.list import list_command
+from nodedevd.cli.metrics import metrics
 from nodedevd.cli.modify import modify
 from nodedevd.cli.options import epilog, source_options
 from nodedevd.cli.record import record
@@ -68,6 +69,7 @@ main.add_command(fits)
 main.add_command(hostdev)
 main.add_command(in_use)
 main.add_command(list_command)
+main.add_command(metrics)
 main.add_command(modify)
 main.add_command(record)
 main.add_command(remove)

@@ -26,8 +26,8 @@ CHANGES = (
 )
 """The commands that change a host; all print the same."""
 COMMANDS = (
-    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
-    *("resolve", "show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "metrics"),
+    *("record", "resolve", "show", "status", "tree", "types", "wait"),
     *CHANGES,
 )
 """The commands that print JSON, except for this one."""
@@ -40,6 +40,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     """Return the type of the JSON that each of the commands prints."""
     from nodedevd.actions.answers import Outcome  # slow to import
     from nodedevd.cli.control_report import ControlReport
+    from nodedevd.metrics.family import Metrics
     from nodedevd.tree.record import Recorded
 
     return {
@@ -51,6 +52,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "hostdev": HostDev,
         "in-use": InUse,
         "list": DeviceList,
+        "metrics": Metrics,
         "record": Recorded,
         "resolve": Resolution,
         "show": Devices,

@@ -16,7 +16,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
     "root < host < kinds < model < tree < formats questions < actions < client follow server"
-    " < control < cli hook daemon"
+    " < control metrics < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
@@ -177,6 +177,8 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
     ("package", "modules"),
     [
         ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
+        ("h11", {"metrics.http"}),
+        ("prometheus_client", {"metrics.text"}),
         ("pyudev", {"host.events.udev"}),
     ],
 )
