@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,6 +12,9 @@ from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.client import Client
 from nodedevd.metrics.textfile import SUFFIX
 from nodedevd.text import printable
+
+if TYPE_CHECKING:
+    from nodedevd.metrics.text import Format
 
 
 @click.command(
@@ -36,12 +39,16 @@ from nodedevd.text import printable
     show_default=True,
     help="The format to print.",
 )
+@click.option(
+    "--quiet", "-q", is_flag=True, help="Do not say which families are left out, and why."
+)
 @json_option
 @click.pass_obj
 def metrics(
     context: Context,
     textfile: str | None,
-    form: Literal["openmetrics", "prometheus"],
+    form: Format,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Print metrics for Prometheus, and for what reads OpenMetrics.
@@ -51,8 +58,8 @@ def metrics(
     that cannot be counted is left out, and standard error says why. docs/metrics.md lists all
     of them. Without a daemon, this host is scanned, and the numbers of the daemon are left out.
 
-    nodedevd-metrics.timer writes a textfile every minute; nodedevd-metrics.service serves
-    Prometheus.
+    nodedevd-metrics-textfile.timer writes a textfile every minute; nodedevd-metrics.socket
+    serves Prometheus.
     """
     if textfile is not None and (as_json or not textfile.endswith(SUFFIX)):
         raise click.BadParameter(
@@ -64,7 +71,7 @@ def metrics(
     # They are slow to import, as all of doctor is.
     from nodedevd.metrics.families import collect
     from nodedevd.metrics.reading import Reader
-    from nodedevd.metrics.text import openmetrics_text, prometheus_text
+    from nodedevd.metrics.text import text_of
     from nodedevd.metrics.textfile import write_textfile
 
     source = context.source()
@@ -72,12 +79,11 @@ def metrics(
         source, followed=isinstance(source, Client), in_use=lambda: in_use_of(source, None)
     )
     found = collect(reader.read())
-    for sentence in found.missing:
+    for sentence in () if quiet else found.missing:
         click.echo(f"nodedevctl: {printable(sentence)}", err=True)
     if as_json:
         print_json(msgspec.json.encode(found))
     elif textfile is not None:
-        write_textfile(textfile, prometheus_text(found.families))
+        write_textfile(textfile, text_of(found.families, "prometheus"))
     else:
-        write = openmetrics_text if form == "openmetrics" else prometheus_text
-        click.echo(write(found.families), nl=False)
+        click.echo(text_of(found.families, form), nl=False)

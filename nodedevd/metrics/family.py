@@ -8,6 +8,7 @@ import msgspec
 
 Kind: TypeAlias = Literal["gauge", "counter", "info"]
 
+
 class Sample(msgspec.Struct, frozen=True, gc=False):
     """One value. An unknown value has no sample."""
 

@@ -105,6 +105,7 @@ class Reader:
         try:
             if self._sysroot is None or self._sysroot.root != status.sysroot:
                 self._sysroot = Sysroot(status.sysroot)
+            self._sysroot.check()
             facts, hanging = read_in_time(self._sysroot, read_host)
         except (NodedevError, OSError) as error:
             return None, str(error)

@@ -7,7 +7,8 @@ Format  https://prometheus.io/docs/instrumenting/exposition_formats (version 0.0
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nodedevd.errors import NodedevError
 from nodedevd.metrics.family import Family
@@ -15,6 +16,8 @@ from nodedevd.text import printable
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+Format: TypeAlias = Literal["openmetrics", "prometheus"]
 
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,8 +33,20 @@ class NoMetricsLibrary(NodedevError):
     def __str__(self) -> str:
         return (
             f"metrics need the Python package {self.name}, which is not installed: install"
-            " nodedevd[metrics] with pip, or Debian's package python3-prometheus-client"
+            f" nodedevd[metrics] with pip, or Debian's package python3-{self.name}"
         )
+
+
+def check_libraries() -> None:
+    """Raise NoMetricsLibrary unless what nodedevd-metrics needs is installed."""
+    for module, name in (("h11", "h11"), ("prometheus_client", "prometheus-client")):
+        if find_spec(module) is None:
+            raise NoMetricsLibrary(name)
+
+
+def text_of(families: Iterable[Family], form: Format) -> bytes:
+    """Return the text in a format. Raises NoMetricsLibrary."""
+    return openmetrics_text(families) if form == "openmetrics" else prometheus_text(families)
 
 
 def openmetrics_text(families: Iterable[Family]) -> bytes:
@@ -40,7 +55,7 @@ def openmetrics_text(families: Iterable[Family]) -> bytes:
         from prometheus_client.openmetrics.exposition import generate_latest
     except ImportError as error:
         raise NoMetricsLibrary("prometheus-client") from error
-    return _bytes(generate_latest(_Collected(families)))
+    return _bytes(generate_latest(_Collected(families)))  # type: ignore[no-untyped-call]
 
 
 def prometheus_text(families: Iterable[Family]) -> bytes:
