@@ -62,6 +62,7 @@ class HttpConversation(Conversation[bytes]):
     def __init__(self, shared: HttpConversations) -> None:
         self._shared = shared
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._received = 0
         self._request: h11.Request | None = None
         self._format: Format = "prometheus"
         self._awaiting = False
@@ -74,7 +75,10 @@ class HttpConversation(Conversation[bytes]):
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the request."""
-        if data:  # h11 takes no bytes for the end, which the connection sees for itself
+        # h11 limits what is incomplete; one byte more than that is enough for its error.
+        data = data[: HEAD_BYTES + 1 - self._received]
+        if data:  # no bytes are the end, which the connection sees for itself
+            self._received += len(data)
             self._http.receive_data(data)
 
     def next(self) -> bytes | Awaitable[bytes] | None:

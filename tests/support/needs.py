@@ -70,6 +70,9 @@ NEEDS: dict[str, Check] = {
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-socket-activate": _program("systemd-socket-activate", "systemd"),
+    "promtool": _program("promtool", "prometheus"),
+    "prometheus": _program("prometheus", "prometheus"),
+    "node_exporter": _program("prometheus-node-exporter", "prometheus-node-exporter"),
     "virsh": _program("virsh", "libvirt-clients"),
     "libvirt's schemas": _needs(domains.SCHEMA.exists, "libvirt's XML schemas (Debian: libvirt0)"),
     "libvirt's QEMU driver": _needs(

@@ -186,7 +186,8 @@ def test_host_that_is_not_there_has_no_findings() -> None:
         types, snapshot, in_use = embedded.types, embedded.snapshot, embedded.in_use
 
         def status(self) -> object:
-                    return msgspec.structs.replace(embedded.status(), sysroot="/nowhere")
+            """Return the status."""
+            return msgspec.structs.replace(embedded.status(), sysroot="/nowhere")
 
     found = collect(Reader(Elsewhere(), followed=True).read())  # type: ignore[arg-type]
     assert "nodedev_doctor_findings" not in samples(found)
@@ -205,12 +206,14 @@ def test_devices_are_fetched_again_only_if_they_have_changed() -> None:
         generation, pid = 1, 1
 
         def status(self) -> object:
-                    return msgspec.structs.replace(
+            """Return the status."""
+            return msgspec.structs.replace(
                 embedded.status(), generation=self.generation, pid=self.pid
             )
 
         def snapshot(self) -> object:
-                    fetched.append(self.generation)
+            """Return the devices."""
+            fetched.append(self.generation)
             return msgspec.structs.replace(embedded.snapshot(), generation=self.generation)
 
     source = Counting()
