@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import varlink
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from nodedevd.metrics.listening import listening
 from tests.support.hosts import host_file, unpacked
@@ -36,12 +35,6 @@ def directory(tmp_path: Path) -> Path:
     """Return a directory for a daemon and its service."""
     (tmp_path / "metrics").mkdir()
     return tmp_path
-
-
-def names(text: bytes) -> set[str]:
-    """Return the names of all values of a text."""
-    families = text_string_to_metric_families(text.decode())
-    return {one.name for family in families for one in family.samples}
 
 
 @pytest.mark.slow

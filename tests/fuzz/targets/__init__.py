@@ -10,6 +10,7 @@ from tests.fuzz.targets import (
     hook,
     host,
     host_files,
+    http,
     libvirt,
     libvirt_codec,
     mdev_document,
@@ -51,5 +52,6 @@ TARGETS: Mapping[str, Target] = {
         requests,
         hook,
         mdev_document,
+        http,
     )
 }
