@@ -17,6 +17,7 @@ from nodedevd.metrics.listening import listening
 from tests.support.hosts import host_file, unpacked
 from tests.support.monitoring import MONITORING, expressions
 from tests.support.prometheus import (
+    REPORT,
     fetch,
     metrics_service,
     node_exporter,
@@ -211,29 +212,40 @@ def test_promtool_parses_the_expressions_of_the_dashboard(tmp_path: Path) -> Non
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
 
 
-@pytest.fixture
-def scraped(directory: Path) -> Path:
-    """Return a directory for textfiles, with the PCI functions of a newer node_exporter."""
-    textfiles = directory / "textfiles"
-    textfiles.mkdir()
-    (textfiles / "pci.prom").write_text(
-        'node_pcidevice_info{segment="0000",bus="08",device="00",function="0",'
-        'vendor_id="0x10de",device_id="0x25b6"} 1\n'
-    )
-    return textfiles
+@pytest.mark.slow
+@pytest.mark.needs("systemd-report")
+def test_systemd_report_has_every_metric(directory: Path) -> None:
+    """It takes all names for valid, and skips nothing."""
+    sources = directory / "systemd" / "report"
+    sources.mkdir(parents=True)
+    with (
+        running(directory, host_file("vgpu-sriov")),
+        metrics_service(directory, "--report", str(sources / "org.nodedevd.Devices")) as (_, url),
+    ):
+        values = [line for line in fetch(url).splitlines() if not line.startswith(b"#")]
+        done = subprocess.run(
+            [str(REPORT), "--user", "--json=short", "metrics"],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(directory)},
+            capture_output=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.splitlines()) == len(values)
 
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.needs("prometheus", "node_exporter")
-def test_prometheus_scrapes_the_service_and_node_exporter(directory: Path, scraped: Path) -> None:
+def test_prometheus_scrapes_the_service_and_node_exporter(directory: Path) -> None:
     """Both have the same values; a card joins with its PCI function; an alert sees a change."""
+    scraped = directory / "textfiles"
+    scraped.mkdir()
     host = unpacked("vgpu-sriov", directory / "host")
     path = str(directory / "nodedevd.sock")
     with (
         running(directory, Path(host.root), "--count-age", "0"),
         metrics_service(directory) as (_, url),
-        node_exporter(directory / "exporter", scraped) as exporter,
+        node_exporter(directory / "exporter", scraped, Path(host.root, "sys")) as exporter,
     ):
         file = str(scraped / "nodedev.prom")
         assert ctl("--socket", path, "metrics", "--quiet", "--textfile", file).returncode == 0

@@ -19,6 +19,12 @@ from typing import Any
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, started
 
 METRICS = (sys.executable, "-m", "nodedevd.metrics")
+REPORT = Path("/usr/lib/systemd/systemd-report")
+_FUNCTION = (
+    'node_pcidevice_info{segment="0000",bus="08",device="00",function="0",vendor_id="0x10de",'
+    'device_id="0x25b6"} 1\n'
+)
+"""The card of vgpu-sriov, as the collector has it."""
 _LISTENS = "0A"  # TCP_LISTEN, include/net/tcp_states.h
 
 
@@ -128,8 +134,11 @@ def prometheus(directory: Path, targets: dict[str, str], rules: Path) -> Iterato
 
 
 @contextmanager
-def node_exporter(directory: Path, textfiles: Path) -> Iterator[str]:
-    """Start node_exporter with its textfile collector alone; return its address."""
+def node_exporter(directory: Path, textfiles: Path, sysfs: Path) -> Iterator[str]:
+    """Start node_exporter with textfiles and the PCI functions of a host; return its address.
+
+    Before release 1.10 it has no collector of PCI functions: then one textfile has a function.
+    """
     directory.mkdir()
     command = [
         "prometheus-node-exporter",
@@ -137,7 +146,13 @@ def node_exporter(directory: Path, textfiles: Path) -> Iterator[str]:
         "--collector.textfile",
         f"--collector.textfile.directory={textfiles}",
         "--web.listen-address=127.0.0.1:0",
+        f"--path.sysfs={sysfs}",
     ]
+    known = subprocess.run([command[0], "--help"], capture_output=True, text=True, check=False)
+    if "--collector.pcidevice" in known.stdout + known.stderr:
+        command.append("--collector.pcidevice")
+    else:
+        (textfiles / "pci.prom").write_text(_FUNCTION)
     with listening_process(directory, command) as address:
         yield address
 
