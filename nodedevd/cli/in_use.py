@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import click
 import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json, progress
+from nodedevd.cli.source import Source
 from nodedevd.client import Client
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
@@ -38,10 +40,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     root can read those of other users' processes. If the daemon may not, this command reads them
     itself.
     """
-    source = context.source()
-    answer = source.in_use(devices or None)
-    if any(use.reason in RETRY_REASONS for use in answer.devices) and isinstance(source, Client):
-        answer = _retry(answer)
+    answer = in_use_of(context.source(), devices or None)
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
@@ -52,6 +51,17 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
         if names and reason != "no-node":
             more = _unreadable(answer) if reason == "processes-unseen" else ""
             click.echo(printable(f"unknown for {', '.join(names)}: {sentence}{more}"), err=True)
+
+
+def in_use_of(source: Source, names: Sequence[str] | None) -> InUse:
+    """Return which devices are open, as far as the daemon or this process can see.
+
+    Raises NoSuchDevice.
+    """
+    answer = source.in_use(names)
+    if any(use.reason in RETRY_REASONS for use in answer.devices) and isinstance(source, Client):
+        answer = _retry(answer)
+    return answer
 
 
 def _unreadable(answer: InUse) -> str:

@@ -19,6 +19,7 @@ from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.layout import layout
 from nodedevd.cli.list import list_command
+from nodedevd.cli.metrics import metrics
 from nodedevd.cli.modify import modify
 from nodedevd.cli.options import epilog, source_options
 from nodedevd.cli.record import record
@@ -70,6 +71,7 @@ main.add_command(hostdev)
 main.add_command(in_use)
 main.add_command(layout)
 main.add_command(list_command)
+main.add_command(metrics)
 main.add_command(modify)
 main.add_command(record)
 main.add_command(remove)

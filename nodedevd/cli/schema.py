@@ -28,8 +28,8 @@ CHANGES = (
 LAYOUT = ("layout apply", "layout check", "layout diff", "layout status")
 """The commands of `layout` that print JSON of their own; `layout schema` is for its files."""
 COMMANDS = (
-    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
-    *("resolve", "show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "metrics"),
+    *("record", "resolve", "show", "status", "tree", "types", "wait"),
     *LAYOUT,
     *CHANGES,
 )
@@ -46,6 +46,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     from nodedevd.cli.layout_check import LayoutCheck
     from nodedevd.cli.layout_diff import LayoutDiff
     from nodedevd.cli.layout_report import LayoutReport
+    from nodedevd.metrics.family import Metrics
     from nodedevd.tree.record import Recorded
 
     return {
@@ -61,6 +62,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "layout diff": LayoutDiff,
         "layout status": LayoutReport,
         "list": DeviceList,
+        "metrics": Metrics,
         "record": Recorded,
         "resolve": Resolution,
         "show": Devices,

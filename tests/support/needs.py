@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.support import domains, holder, libvirtd, namespace, real_devices, umockdev
+from tests.support import domains, holder, libvirtd, namespace, prometheus, real_devices, umockdev
 
 UDEVD = Path("/lib/systemd/systemd-udevd")
 DEBIAN_PYTHON = Path("/usr/bin/python3")
@@ -70,6 +70,10 @@ NEEDS: dict[str, Check] = {
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-socket-activate": _program("systemd-socket-activate", "systemd"),
+    "systemd-report": _needs(prometheus.REPORT.exists, "systemd-report (Debian: systemd-report)"),
+    "promtool": _program("promtool", "prometheus"),
+    "prometheus": _program("prometheus", "prometheus"),
+    "node_exporter": _program("prometheus-node-exporter", "prometheus-node-exporter"),
     "virsh": _program("virsh", "libvirt-clients"),
     "libvirt's schemas": _needs(domains.SCHEMA.exists, "libvirt's XML schemas (Debian: libvirt0)"),
     "libvirt's QEMU driver": _needs(

@@ -16,7 +16,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
     "root < host < kinds < model < tree < formats questions < layout < actions"
-    " < client follow server < control < cli hook daemon"
+    " < client follow server < control metrics < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
@@ -35,6 +35,9 @@ ASYNCHRONOUS = {
     "client.asynchronous_backend",
     "control.daemon",
     "control.workers",
+    "metrics.http",
+    "metrics.scrapes",
+    "metrics.service",
     "server.acceptor",
     "server.connection",
     "server.libvirt.waiting",
@@ -48,6 +51,7 @@ COROUTINES = ASYNCHRONOUS | {
     "client.asynchronous",
     "client.asynchronous_caller",
     "client.asynchronous_control",
+    "metrics.report",
     "server.libvirt.session",
     "server.libvirt.writes",
     "server.varlink.methods",
@@ -177,6 +181,8 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
     ("package", "modules"),
     [
         ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
+        ("h11", {"metrics.http"}),
+        ("prometheus_client", {"metrics.text"}),
         ("pyudev", {"host.events.udev"}),
     ],
 )

@@ -48,11 +48,17 @@ def test_drop_in_lets_clients_of_libvirt_change_devices() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["nodedevd.service", "nodedevd-control.service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nodedevd.service", "nodedevd-control.service"),
+        *("nodedevd-metrics.service", "nodedevd-metrics-textfile.service"),
+    ],
+)
 def test_service_starts_an_installed_command(name: str) -> None:
     """ExecStart= is a command that the package installs."""
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
-    assert Path(unit(name)["Service"]["ExecStart"]).name in scripts
+    assert Path(unit(name)["Service"]["ExecStart"].split()[0]).name in scripts
 
 
 def test_socket_lies_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +192,37 @@ def test_control_service_can_write_where_it_has_to() -> None:
     # Whether a device is open can be told only by who sees all processes.
     assert "ProtectProc" not in service
     assert service["CapabilityBoundingSet"] == "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"
+
+
+@pytest.mark.parametrize("name", ["nodedevd-metrics.service", "nodedevd-metrics-textfile.service"])
+def test_metrics_have_no_rights_beside_those_of_a_user(name: str) -> None:
+    """No capability, no network, no device; not one setting is weaker than the daemon's."""
+    service = unit(name)["Service"]
+    outside = {"RuntimeDirectory", "UMask"}
+    weaker = {
+        key: service.get(key)
+        for key, value in READER.items()
+        if key not in outside and service.get(key) != value
+    }
+    assert weaker == {"CapabilityBoundingSet": "", "RestrictAddressFamilies": "AF_UNIX"}
+    assert {service[key] for key in ("PrivateNetwork", "PrivateDevices")} == {"yes"}
+    if name == "nodedevd-metrics.service":
+        assert service["DynamicUser"] == "yes"
+        assert "ReadWritePaths" not in service
+    else:
+        command = service["ExecStart"].split()
+        assert command[1:3] == ["--socket", unit("nodedevd.socket")["Socket"]["ListenStream"]]
+        assert Path(command[-1]).parent == Path(service["ReadWritePaths"].removeprefix("-"))
+
+
+def test_metrics_are_served_where_an_administrator_enables_them() -> None:
+    """Nothing else starts them, and both sockets start the one service."""
+    for name in ("nodedevd-metrics", "nodedevd-metrics-report"):
+        socket = unit(f"{name}.socket")
+        assert socket["Socket"]["Service"] == "nodedevd-metrics.service"
+        assert socket["Install"]["WantedBy"] == "sockets.target"
+    for path in UNITS.glob("*.service"):
+        if not path.name.startswith("nodedevd-metrics"):
+            assert "metrics" not in path.read_text()
+    address, _, _ = unit("nodedevd-metrics.socket")["Socket"]["ListenStream"].rpartition(":")
+    assert address == "127.0.0.1"

@@ -67,7 +67,8 @@ def pip(*arguments: str) -> None:
 def collect_wheels(cache: Path, suite: str) -> None:
     """Have the wheel under test in the cache, and those of what it needs."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    wanted, wheels, stamp = project["dependencies"], cache / "wheels", cache / "wheels.stamp"
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["metrics"]]
+    wheels, stamp = cache / "wheels", cache / "wheels.stamp"
     if not stamp.exists() or stamp.read_text() != repr(wanted):
         say(f"fetching wheels: {', '.join(wanted)}")
         shutil.rmtree(wheels, ignore_errors=True)

@@ -10,6 +10,7 @@ from tests.fuzz.targets import (
     hook,
     host,
     host_files,
+    http,
     layout,
     libvirt,
     libvirt_codec,
@@ -53,5 +54,6 @@ TARGETS: Mapping[str, Target] = {
         requests,
         hook,
         mdev_document,
+        http,
     )
 }

@@ -22,6 +22,7 @@ OTHER_MEANINGS = {
     "speed": "libvirt's and the kernel's name: of PCI Express, of a network link, of InfiniBand",
     "target": "of SCSI: the number, and the name",
     "types": "those that a parent offers, and those of a card with its room",
+    "value": "the text that is written to an attribute, and the number of a metric",
     "vendor": "an id with a name, and the text of DMI or of a disk",
 }
 """Names whose values have several forms, with the reason; `devices` has devices in any detail."""

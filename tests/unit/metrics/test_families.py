@@ -1,0 +1,266 @@
+"""Metrics: what is counted of a host, on every sample host, and what the documents say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from functools import cache
+
+import msgspec
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from nodedevd.cli.embedded import Embedded
+from nodedevd.client import Client
+from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.metrics.families import collect
+from nodedevd.metrics.family import Family, Metrics, Sample
+from nodedevd.metrics.reading import Reader
+from nodedevd.metrics.text import openmetrics_text, prometheus_text
+from nodedevd.model.status import Followed
+from nodedevd.questions.in_use import REASONS, InUse, Use
+from nodedevd.text import printable
+from tests.support.ctl import on
+from tests.support.golden import Golden
+from tests.support.hosts import HOSTS, host_file, snapshot_of
+from tests.support.running import REPOSITORY
+from tests.support.search import cases
+
+UUID = re.compile("[0-9a-f]{8}[-_]([0-9a-f]{4}[-_]){3}[0-9a-f]{12}")
+DOCUMENT = REPOSITORY / "docs" / "metrics.md"
+
+
+@cache
+def counted(host: str, *, followed: bool = False) -> Metrics:
+    """Return the metrics of a sample host, as of a scan or as of a daemon."""
+    return collect(Reader(Embedded(str(host_file(host))), followed=followed).read())
+
+
+def samples(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """Return the values by the name of the family and the values of the labels."""
+    return {
+        family.sample_name: {" ".join(one.labels.values()): one.value for one in family.samples}
+        for family in metrics.families
+    }
+
+
+@pytest.mark.parametrize("host", cases(HOSTS))
+def test_text_is_read_by_the_parsers_of_prometheus_client(host: str) -> None:
+    """Both formats have every value, with its labels, under the name that it is queried by."""
+    families = counted(host, followed=True).families
+    wanted = {
+        (
+            family.sample_name,
+            tuple(sorted((name, printable(text)) for name, text in one.labels.items())),
+        ): one.value
+        for family in families
+        for one in family.samples
+    }
+    for text, parse in (
+        (openmetrics_text(families), parse_openmetrics),
+        (prometheus_text(families), parse_prometheus),
+    ):
+        read = [one for family in parse(text.decode()) for one in family.samples]
+        found = {(one.name, tuple(sorted(one.labels.items()))): one.value for one in read}
+        assert found == wanted
+        assert len(read) == len(wanted)  # none is there twice
+
+
+@pytest.mark.parametrize("host", cases(HOSTS))
+def test_labels_are_of_cards_and_types_and_never_of_a_uuid(host: str) -> None:
+    """A card is a device of the host, or the parent that a definition waits for."""
+    snapshot = snapshot_of(host)
+    waited_for = {
+        mdev.parent_addr
+        for device in snapshot
+        if (mdev := device.capability(MdevChild)) is not None
+    }
+    for family in counted(host, followed=True).families:
+        for one in family.samples:
+            assert not any(map(UUID.search, one.labels.values()))
+            card = one.labels.get("card")
+            address = (card or "").removeprefix("pci_").replace("_", ":", 2).replace("_", ".")
+            assert card is None or card in snapshot.names or {card, address} & waited_for
+
+
+@pytest.mark.parametrize("host", ["vgpu-sriov", "vgpu-two-generations"])
+def test_metrics_are_as_approved(host: str, golden: Golden) -> None:
+    """The whole text of a host, but for the time that a scan takes."""
+    text = openmetrics_text(counted(host, followed=True).families).decode()
+    golden.check(f"{host}/metrics.txt", re.sub("(?m)^(nodedev_scan_seconds) .*", r"\1 0", text))
+
+
+@pytest.mark.parametrize("host", cases(HOSTS))
+def test_vgpus_are_those_of_the_command_types(host: str) -> None:
+    """Every count that is known, and none that is unknown."""
+    found = samples(counted(host))
+    rows = [one for one in on(host).json("types", "--json")["types"] if one["type"] is not None]
+    for count in ("available", "sure", "active", "ceiling"):
+        assert found[f"nodedev_vgpu_{count}"] == {
+            " ".join((one["card"], one["type"], one["type_name"] or "", one["framework"])): value
+            for one in rows
+            if (value := one[count]) is not None
+        }
+
+
+@pytest.mark.parametrize("host", cases(HOSTS))
+def test_findings_are_those_of_the_command_doctor(host: str) -> None:
+    """By code and severity."""
+    report = json.loads(on(host).invoke("doctor", "--json").stdout)
+    counts = Counter(f"{one['code']} {one['severity']}" for one in report["findings"])
+    assert samples(counted(host))["nodedev_doctor_findings"] == counts
+
+
+def test_type_of_two_sizes_has_none() -> None:
+    """A value that depends on the card is not given without the card."""
+    embedded = Embedded(str(host_file("vgpu-sriov")))
+    reading = Reader(embedded, followed=False).read()
+    [first, *_] = reading.types.types
+    assert first.facts is not None
+    facts = msgspec.structs.replace(first.facts, framebuffer_bytes=1)
+    other = msgspec.structs.replace(first, card="another", facts=facts)
+    types = msgspec.structs.replace(reading.types, types=(*reading.types.types, other))
+    found = samples(collect(msgspec.structs.replace(reading, types=types)))
+    label = f"{first.type} {first.type_name}"
+    assert label in samples(counted("vgpu-sriov"))["nodedev_vgpu_framebuffer_bytes"]
+    assert label not in found["nodedev_vgpu_framebuffer_bytes"]
+
+
+def test_numbers_of_a_daemon_are_left_out_without_one() -> None:
+    """A zero would say that no event was lost."""
+    alone, followed = counted("vgpu-pf"), counted("vgpu-pf", followed=True)
+    assert samples(followed).keys() - samples(alone).keys() == {
+        *("nodedev_clients", "nodedev_changes_total", "nodedev_events_total"),
+        *("nodedev_events_lost_total", "nodedev_rescans_total"),
+    }
+    assert Followed().events == 0
+
+
+def used(**opens: str) -> InUse:
+    """Return an answer about devices of the sample host."""
+    names = {"mdev": "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01", "card": "pci_0000_02_00_0"}
+    uses = []
+    for name, word in opens.items():
+        is_open, _, reason = word.partition(" ")
+        uses.append(Use(names.get(name, name), None, is_open, (), reason or None))  # type: ignore[arg-type]
+    return InUse(1, 0, tuple(uses))
+
+
+def test_open_devices_are_counted_by_card() -> None:
+    """An mdev counts for the card of its parent; what has left meanwhile is not counted."""
+    reader = Reader(
+        Embedded(str(host_file("vgpu-pf"))),
+        followed=False,
+        in_use=lambda: used(mdev="yes", card="unknown group-shared", gone="no"),
+    )
+    found = collect(reader.read())
+    assert samples(found)["nodedev_vfio_open"] == {
+        "pci_0000_02_00_0 open": 1,
+        "pci_0000_02_00_0 unknown": 1,
+    }
+    assert found.missing == ()
+
+
+@pytest.mark.parametrize("reason", ["processes-unseen", "other-host"])
+def test_processes_that_cannot_be_seen_are_said_and_not_counted(reason: str) -> None:
+    """A part of the devices would look like all of them."""
+    reader = Reader(
+        Embedded(str(host_file("vgpu-pf"))),
+        followed=False,
+        in_use=lambda: used(mdev="yes", card=f"unknown {reason}"),
+    )
+    found = collect(reader.read())
+    assert "nodedev_vfio_open" not in samples(found)
+    assert found.missing == (f"nodedev_vfio_open is missing: {REASONS[reason]}",)  # type: ignore[index]
+
+
+def test_host_that_is_not_there_has_no_findings() -> None:
+    """The daemon may see another file system than this process."""
+    embedded = Embedded(str(host_file("vgpu-pf")))
+
+    class Elsewhere:
+        """A daemon of a host that this process cannot read."""
+
+        types, snapshot, in_use = embedded.types, embedded.snapshot, embedded.in_use
+
+        def status(self) -> object:
+            """Return the status."""
+            return msgspec.structs.replace(embedded.status(), sysroot="/nowhere")
+
+    found = collect(Reader(Elsewhere(), followed=True).read())  # type: ignore[arg-type]
+    assert "nodedev_doctor_findings" not in samples(found)
+    assert any("nodedev_doctor_findings is missing: " in one for one in found.missing)
+
+
+def test_devices_are_fetched_again_only_if_they_have_changed() -> None:
+    """The generation of the same daemon says so."""
+    embedded = Embedded(str(host_file("vgpu-pf")))
+    fetched: list[int] = []
+
+    class Counting:
+        """A daemon whose changes are played."""
+
+        types, in_use = embedded.types, embedded.in_use
+        generation, pid = 1, 1
+
+        def status(self) -> object:
+            """Return the status."""
+            return msgspec.structs.replace(
+                embedded.status(), generation=self.generation, pid=self.pid
+            )
+
+        def snapshot(self) -> object:
+            """Return the devices."""
+            fetched.append(self.generation)
+            return msgspec.structs.replace(embedded.snapshot(), generation=self.generation)
+
+    source = Counting()
+    reader = Reader(source, followed=True)  # type: ignore[arg-type]
+    reader.read()
+    assert reader.read().snapshot.generation == 1
+    source.generation = 2
+    assert reader.read().snapshot.generation == 2
+    source.pid = 2
+    reader.read()
+    assert fetched == [1, 2, 2]
+
+
+def test_text_has_no_control_characters() -> None:
+    """A label is text of a driver; a line feed of it would begin a line of its own."""
+    odd = Family("nodedev_odd", "gauge", "Odd.", (Sample({"type": 'a\nb\x1b"\\'}, 1),))
+    for text in (openmetrics_text([odd]), prometheus_text([odd])):
+        assert rb'nodedev_odd{type="a, b\\x1b\"\\"} 1.0' in text
+
+
+def test_document_lists_every_family() -> None:
+    """Its table has the name, the labels and the meaning of each, in their order."""
+    rows = re.findall(
+        r"(?m)^\| `(nodedev_\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", DOCUMENT.read_text()
+    )
+    labels: dict[str, str] = {}
+    families: dict[str, Family] = {}
+    for host in HOSTS:
+        for family in counted(host, followed=True).families:
+            families[family.sample_name] = family
+            for one in family.samples:
+                labels[family.sample_name] = ", ".join(f"`{name}`" for name in one.labels)
+    shared = "`card`, `state`"
+    assert {(name, kind, of, text) for name, kind, of, text in rows} == {
+        *(
+            (name, family.type, labels.get(name) or "", family.help)
+            for name, family in families.items()
+        ),
+        ("nodedev_vfio_open", "gauge", shared, VFIO_OPEN),
+    }
+
+
+VFIO_OPEN = "Mdevs and devices bound to VFIO, by whether a process has them open."
+
+
+def test_client_and_scan_are_sources() -> None:
+    """What a reader calls, both of them have."""
+    for call in ("status", "types", "snapshot", "in_use"):
+        assert callable(getattr(Client, call))
+        assert callable(getattr(Embedded, call))
