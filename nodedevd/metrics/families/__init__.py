@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from nodedevd.metrics.families import cards, daemon, devices, findings, in_use, mdevs, vgpus
+from nodedevd.metrics.families import cards, daemon, devices, findings, in_use, layout, mdevs, vgpus
 from nodedevd.metrics.family import Family, Metrics
 from nodedevd.metrics.reading import Reading
 
@@ -15,6 +15,7 @@ _SUBJECTS: tuple[Callable[[Reading], Iterable[Family]], ...] = (
     devices.count,
     vgpus.count,
     mdevs.count,
+    layout.count,
     in_use.count,
     findings.count,
     daemon.count,

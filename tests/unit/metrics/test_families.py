@@ -9,6 +9,7 @@ from functools import cache
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
@@ -19,7 +20,9 @@ from nodedevd.metrics.families import collect
 from nodedevd.metrics.family import Family, Metrics, Sample
 from nodedevd.metrics.reading import Reader
 from nodedevd.metrics.text import openmetrics_text, prometheus_text
-from nodedevd.model.status import Followed
+from nodedevd.model.layout import LAYOUT_STATES, AwaitedCard, CardLayout
+from nodedevd.model.snapshot import Snapshot
+from nodedevd.model.status import Followed, LayoutCounts, LayoutStatus
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import printable
 from tests.support.ctl import on
@@ -241,8 +244,8 @@ def test_document_lists_every_family() -> None:
     )
     labels: dict[str, str] = {}
     families: dict[str, Family] = {}
-    for host in HOSTS:
-        for family in counted(host, followed=True).families:
+    for metrics in (*(counted(host, followed=True) for host in HOSTS), with_layout()):
+        for family in metrics.families:
             families[family.sample_name] = family
             for one in family.samples:
                 labels[family.sample_name] = ", ".join(f"`{name}`" for name in one.labels)
@@ -264,3 +267,28 @@ def test_client_and_scan_are_sources() -> None:
     for call in ("status", "types", "snapshot", "in_use"):
         assert callable(getattr(Client, call))
         assert callable(getattr(Embedded, call))
+
+
+@cache
+def with_layout() -> Metrics:
+    """Return the metrics of a host with a card as a layout file says, and two that it lacks."""
+    reading = Reader(Embedded(str(host_file("vgpu-sriov"))), followed=False).read()
+    card = reading.snapshot.lookup("pci_0000_08_00_0")
+    drifted = replace(card, layout=CardLayout("drifted", ("one vGPU is missing",), "/etc/a.toml"))
+    devices = [drifted if one is card else one for one in reading.snapshot]
+    awaited = tuple(
+        AwaitedCard(one, "/etc/a.toml", line) for one, line in (("0000:5e:00.0", 9), ("mtty", 12))
+    )
+    status = replace(reading.status, layout=LayoutStatus(LayoutCounts(0, 1, 0, 2), awaited, 0, ()))
+    return collect(replace(reading, snapshot=Snapshot(devices, generation=1), status=status))
+
+
+def test_each_card_of_a_layout_is_in_one_state() -> None:
+    """A card that is not there is pending, by the name that it would have."""
+    found = samples(with_layout())["nodedev_layout_state"]
+    assert {key for key, value in found.items() if value} == {
+        "pci_0000_08_00_0 drifted",
+        "pci_0000_5e_00_0 pending",
+        "mtty pending",
+    }
+    assert len(found) == 3 * len(LAYOUT_STATES)
