@@ -9,6 +9,7 @@ import msgspec
 
 from nodedevd.cli.options import always_json_option, epilog, print_json
 from nodedevd.client.watching import Event
+from nodedevd.drawing.request import Drawing
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.doctor import Report
@@ -26,8 +27,8 @@ CHANGES = (
 )
 """The commands that change a host; all print the same."""
 COMMANDS = (
-    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
-    *("resolve", "show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "draw", "dumpxml", "events", "fits", "hostdev", "in-use", "list"),
+    *("record", "resolve", "show", "status", "tree", "types", "wait"),
     *CHANGES,
 )
 """The commands that print JSON, except for this one."""
@@ -45,6 +46,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     return {
         "control": ControlReport,
         "doctor": Report,
+        "draw": Drawing,
         "dumpxml": XmlDocument,
         "events": Event,
         "fits": Fits,

@@ -15,8 +15,8 @@ import nodedevd
 PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
-    "root < host < kinds < model < tree < formats questions < actions < client follow server"
-    " < control < cli hook daemon"
+    "root < host < kinds < model < tree < formats questions < drawing < actions"
+    " < client follow server < control < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
