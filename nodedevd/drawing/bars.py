@@ -38,8 +38,8 @@ _OBSTACLES = {
 }
 
 
-def vgpu_slot(device: Device, types: Sequence[CardType], seen: Seen) -> VgpuSlot:
-    """Return the slot of an mdev, or of a function with a profile."""
+def vgpu_slot(card: Device, device: Device, types: Sequence[CardType], seen: Seen) -> VgpuSlot:
+    """Return the slot of an mdev of a card, or of a function of it with a profile."""
     mdev, vgpu = device.capability(MdevChild), device.capability(Vgpu)
     state, holder = seen.vgpu(device)
     facts: TypeFacts | None
@@ -63,7 +63,9 @@ def vgpu_slot(device: Device, types: Sequence[CardType], seen: Seen) -> VgpuSlot
         what, obstacle = "", None
     taken = size_of(facts)
     end = "?" if name is None else type_end(name)
-    place = function_end(function)
+    # A card without virtual functions has many mdevs, which only their uuids tell apart.
+    alone = mdev is not None and function == card.sysname
+    place = short_uuid(mdev.uuid) if mdev is not None and alone else function_end(function)
     words = [shown(name or "unknown type"), what, f"on {shown(function)}", STATES[state]]
     if holder:
         words.append(f"by {holder}")

@@ -14,19 +14,22 @@ from nodedevd.drawing.words import plural, size
 
 PADDING = 14
 _BAR = 44
-_CHIP = 88
+_CHIP = 104
+_WIDEST_CHIP = 220
+_ABOVE = 4
+"""Space above the heading of a part of a card."""
 _STRIP = 24
 _EQUAL_WIDTH = 160
 
 
 def draw_card(pen: Pen, card: Card) -> None:
     """Draw a card."""
-    if card.problem is not None:
-        _draw_problem(pen, card)
     if card.bar is not None:
         _draw_bar(pen, card.bar)
     for sentence in card.left_out:
         pen.lines(None, glyph("defined", sentence), "nd-warning")
+    if card.problem is not None:
+        _draw_problem(pen, card)
     if card.rooms:
         _draw_rooms(pen, card.rooms)
     if card.grid is not None:
@@ -88,10 +91,12 @@ def _bar_text(bar: Bar) -> str:
     if bar.total_bytes is not None:
         least = "" if bar.all_known else "at least "
         return f"{least}{taken} of {size(bar.total_bytes)} taken"
-    return f"at least {taken} taken; the card does not report how much it has"
+    least = "nothing" if not bar.taken_bytes and bar.all_known else f"at least {taken}"
+    return f"{least} taken; the card does not report how much it has"
 
 
 def _draw_bar(pen: Pen, bar: Bar) -> None:
+    pen.y += 2
     pen.lines(Run("Memory" if bar.sized else "vGPUs", "nd-b"), _bar_text(bar), "nd-dim")
     pen.y += 3
     if bar.counts:
@@ -146,10 +151,7 @@ def _draw_slice(pen: Pen, slot: Slot, x: float, wide: float) -> None:
         elif wide >= 64:
             room = wide - 14 - (14 if slot.mark else 0)
             pen.text(x + 8, top + 18, title.cut(room))
-            detail = slot.detail
-            if slot.size_bytes is None and slot.title != "?" and not slot.detail.count(" "):
-                detail = slot.detail
-            pen.text(x + 8, top + 34, Run(detail, f"nd-s {ink}").cut(wide - 14))
+            pen.text(x + 8, top + 34, Run(slot.detail, f"nd-s {ink}").cut(wide - 14))
         elif wide >= 30 and Run(slot.title, f"nd-s nd-b {ink}").width <= wide - 6:
             pen.label(Run(slot.title, f"nd-s nd-b {ink}"), x, top + 18, wide)
             pen.label(Run(GLYPHS[slot.state], f"nd-s {ink}"), x, top + 34, wide)
@@ -182,22 +184,25 @@ def _draw_strip(pen: Pen, counts: Sequence[Count]) -> None:
 
 
 def _draw_rooms(pen: Pen, rooms: Sequence[Room]) -> None:
-    several = len(rooms) > 1
-    pen.lines(Run("Room", "nd-b"), "for one of these" if several else "for", "nd-dim")
+    pen.y += _ABOVE
+    pen.lines(Run("Room", "nd-b"), "for one of these" if len(rooms) > 1 else "", "nd-dim")
     pen.y += 3
-    columns = max(1, int(pen.width // _CHIP))
-    wide = min(pen.width / columns, 2.0 * _CHIP)
-    high = 22 if pen.compact else 38
+    texts = [(_room_text(room), "" if pen.compact else _room_types(room)) for room in rooms]
+    runs = [
+        (Run(title, "nd-b nd-room-ink"), Run(types, "nd-s nd-room-ink")) for title, types in texts
+    ]
+    needed = max(max(title.width, types.width) for title, types in runs) + 18
+    columns = max(1, int(pen.width // min(max(_CHIP, needed), _WIDEST_CHIP)))
+    wide = min(pen.width / columns, max(_CHIP, min(needed, _WIDEST_CHIP)))
+    high = 38 if any(types.text for _, types in runs) else 22
     for start in range(0, len(rooms), columns):
         for place, room in enumerate(rooms[start : start + columns]):
             x = pen.left + place * wide
             with pen.group("img", _room_label(room), None):
                 pen.rectangle(x + 1, pen.y, wide - 4, high, "nd-room")
-                title = Run(_room_text(room), "nd-b nd-room-ink").cut(wide - 14)
-                pen.text(x + 7, pen.y + 15, title)
-                if not pen.compact:
-                    types = Run(" ".join(room.types), "nd-s nd-room-ink").cut(wide - 14)
-                    pen.text(x + 7, pen.y + 31, types)
+                title, types = runs[start + place]
+                pen.text(x + 7, pen.y + 15, title.cut(wide - 17))
+                pen.text(x + 7, pen.y + 31, types.cut(wide - 17))
         pen.y += high + 4
 
 
@@ -212,6 +217,10 @@ def _room_text(room: Room) -> str:
     return f"{_room_count(room)} × {size(room.size_bytes) if room.size_bytes else room.types[0]}"
 
 
+def _room_types(room: Room) -> str:
+    return " ".join(room.types) if room.size_bytes else ""
+
+
 def _room_label(room: Room) -> str:
     sizes = f" of {size(room.size_bytes)}" if room.size_bytes else ""
     most = "an unknown number" if room.available is None else f"at most {room.available}"
@@ -222,6 +231,7 @@ def _room_label(room: Room) -> str:
 
 
 def _draw_grid(pen: Pen, card: Card, grid: Grid) -> None:
+    pen.y += _ABOVE
     ends = f" ({grid.first} to {grid.last})" if pen.compact and grid.enabled > 1 else ""
     text = functions_summary(card).replace(" enabled", f" enabled{ends}", 1)
     pen.lines(Run("Virtual functions", "nd-b"), text, "nd-dim")
@@ -247,6 +257,8 @@ def draw_cell(pen: Pen, slot: Slot, x: float, y: float, wide: float, high: float
         run = Run(glyph(slot.state, slot.title), f"nd-s nd-m {ink}")
         if run.width > wide - 4 or high < 20:
             run = Run(GLYPHS[slot.state], f"nd-s {ink}")
+        room = wide
         if slot.mark is not None and run.width + 14 <= wide and high >= 20:
-            run = Run(f"{run.text}{MARKS[slot.mark]}", run.css)
-        pen.label(run, x, y + high / 2 + 4, wide)
+            room -= 10
+            pen.text(x + wide - 14, y + 12, Run(MARKS[slot.mark], f"nd-s {ink}"))
+        pen.label(run, x, y + high / 2 + 4, room)

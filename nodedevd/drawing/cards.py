@@ -113,7 +113,7 @@ def cards_in_steps(
 
 def _card(host: Host, seen: Seen, vgpus: Vgpus, device: Device) -> Steps[Card]:
     types = vgpus.types.get(device.name, [])
-    held = [vgpu_slot(one, types, seen) for one in vgpus.holding.get(device.name, ())]
+    held = [vgpu_slot(device, one, types, seen) for one in vgpus.holding.get(device.name, ())]
     held.sort(key=lambda one: one.order)
     rooms = rooms_of(types)
     bar, left_out = bar_of(types, held, rooms) if types or held else (None, ())
@@ -127,7 +127,7 @@ def _card(host: Host, seen: Seen, vgpus: Vgpus, device: Device) -> Steps[Card]:
         problem = "it offers no vGPUs, and has no virtual functions"
     return Card(
         device=device.name,
-        title=product(device),
+        title=product(device, [row.type_name for row in types if row.type_name]),
         address=address,
         place=place_of(device),
         mark=worst((seen.mark(device.name), seen.mark_of_card(device.name))),

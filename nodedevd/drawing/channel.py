@@ -16,6 +16,7 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 
+SUBCHANNELS = "Subchannels for guests"
 ITEMS_AT_MOST = 48
 """Devices of a place that are drawn."""
 _MDEVS_AT_MOST = 24
@@ -60,7 +61,7 @@ def matrix_of(host: Host, seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -
     summary = " · ".join(
         [
             plural(len(rows), "adapter"),
-            f"{plural(len(cells), 'queue')}, {for_guests} for guests",
+            f"{plural(len(cells), 'AP queue')}, {for_guests} for guests",
             plural(len(held), "mdev"),
         ]
     )
@@ -150,4 +151,4 @@ def subchannels_of(seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -> Group
     place = Place("", tuple(items[:ITEMS_AT_MOST]), max(0, len(items) - ITEMS_AT_MOST))
     taken = sum(item.state in ("open", "idle", "unknown", "broken") for item in items)
     summary = f"{plural(len(items), 'subchannel')}, {taken} taken"
-    return Group("Channel subsystem: subchannels for guests", summary, (place,))
+    return Group(SUBCHANNELS, summary, (place,))

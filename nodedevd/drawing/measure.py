@@ -56,7 +56,7 @@ def cut(text: str, room: float, size: float, style: Style = "plain") -> str:
     while end < len(text) and (step := width(text[end], size, style)) <= room:
         room -= step
         end += 1
-    return text[:end].rstrip() + "…"
+    return text[:end].rstrip(" …") + "…"
 
 
 def wrapped(text: str, room: float, size: float, first: float | None = None) -> list[str]:

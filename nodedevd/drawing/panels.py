@@ -9,12 +9,14 @@ from nodedevd.drawing.style import MARKS
 
 _CELL = 64
 _ROW = 24
-_ITEM = 150
+_ITEM = 176
+_NARROW_ITEM = 150
 _HIGH = 40
 
 
 def draw_matrix(pen: Pen, matrix: Matrix) -> None:
     """Draw adapters as rows and domains as columns, in several blocks if there are many."""
+    pen.y += 4
     names = [Run(f"{row.title} {row.card_type}".rstrip(), "nd-b") for row in matrix.rows]
     label = min(max((run.width for run in names), default=0) + 16, pen.width / 3)
     columns = max(1, int((pen.width - label) // (_CELL * (0.75 if pen.narrow else 1))))
@@ -42,12 +44,13 @@ def draw_matrix(pen: Pen, matrix: Matrix) -> None:
 
 def draw_group(pen: Pen, group: Group) -> None:
     """Draw the devices of a group, by their place."""
+    pen.y += 4
     for place in group.places:
         if place.title:
             pen.y += 2
             pen.lines(None, place.title, "nd-dim")
             pen.y += 3
-        columns = max(1, int(pen.width // _ITEM))
+        columns = max(1, int(pen.width // (_NARROW_ITEM if pen.narrow else _ITEM)))
         wide = pen.width / columns
         for start in range(0, len(place.items), columns):
             for number, item in enumerate(place.items[start : start + columns]):

@@ -13,7 +13,7 @@ from nodedevd.drawing.cards import (
     in_order,
     vgpus_in_steps,
 )
-from nodedevd.drawing.channel import matrix_of, subchannels_of
+from nodedevd.drawing.channel import SUBCHANNELS, matrix_of, subchannels_of
 from nodedevd.drawing.elsewhere import groups_of, is_elsewhere
 from nodedevd.drawing.model import (
     Alike,
@@ -41,6 +41,7 @@ from nodedevd.names import ROOT
 from nodedevd.questions.doctor.finding import Finding
 from nodedevd.questions.vgpus import card_of
 from nodedevd.steps import STEP_ITEMS, Steps
+from nodedevd.text import abbreviated
 
 NOTES = 5
 """Findings that are drawn."""
@@ -76,11 +77,12 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
         drawn.update(_items(groups))
     yield
     whole, alike, more = _folded(cards)
+    notes = _alike_findings(host.findings)
     return Picture(
         title=shown(host.title, 60) or "host",
         sums=_sums(host, vgpus, cards, matrix, groups) if only is None else "",
-        notes=tuple([_note(snapshot, one) for one in host.findings[:NOTES]]),
-        more_notes=max(0, len(host.findings) - NOTES),
+        notes=tuple([_note(snapshot, some) for some in notes[:NOTES]]),
+        more_notes=sum(map(len, notes[NOTES:])),
         states=tuple(_states(cards, matrix, groups)),
         cards=tuple(_within_cells(whole)),
         alike=tuple(alike),
@@ -198,16 +200,16 @@ def _sums(
             numbers["defined"] += len(card.left_out)
     there = sum(numbers[state] for state in ("open", "idle", "unknown", "broken"))
     if with_vgpus or there:
-        if there and numbers["unknown"] == there:
-            used = ", use unknown"
-        else:
-            used = f", {numbers['open']} open" if there else ""
+        known = numbers["open"] + numbers["idle"]
+        used = f", {numbers['open']} open" if known else ", use unknown" if there else ""
         parts.append(plural(there, "vGPU") + used)
     if numbers["defined"]:
         parts.append(f"{numbers['defined']:,} defined only")
     functions = sum(card.grid.enabled for card in cards if card.grid is not None)
     if functions:
         parts.append(plural(functions, "virtual function"))
+    if matrix is not None:
+        parts.append(matrix.summary)
     for group in groups:
         total = sum(len(place.items) + place.left_out for place in group.places)
         if group.title in _COUNTED:
@@ -216,16 +218,29 @@ def _sums(
     return " · ".join(parts)
 
 
-_COUNTED = {"Network interfaces": ("network interface",), "Disks": ("disk",)}
+_COUNTED = {
+    SUBCHANNELS: ("subchannel for guests", "subchannels for guests"),
+    "Network interfaces": ("network interface",),
+    "Disks": ("disk",),
+}
 
 
-def _note(snapshot: Snapshot, one: Finding) -> Note:
-    device = None if one.device is None else snapshot.get(one.device)
-    if device is None:
-        where = f"{shown(one.device)}: " if one.device is not None else ""
-    else:
-        where = f"{name_of(device)}: "
-    return Note(one.severity, where + shown(one.text, _NOTE_LENGTH))
+def _alike_findings(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return findings that say the same of several devices together."""
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for one in findings:
+        found.setdefault((one.severity, one.text), []).append(one)
+    return list(found.values())
+
+
+def _note(snapshot: Snapshot, some: Sequence[Finding]) -> Note:
+    names = dict.fromkeys(
+        shown(one.device) if (device := snapshot.get(one.device)) is None else name_of(device)
+        for one in some
+        if one.device is not None
+    )
+    where = f"{abbreviated(list(names))}: " if names else ""
+    return Note(some[0].severity, where + shown(some[0].text, _NOTE_LENGTH))
 
 
 def _states(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from nodedevd.kinds.base import HardwareId
 from nodedevd.kinds.mdev_child import MdevChild
@@ -66,11 +67,17 @@ def name_of(device: Device) -> str:
     return shown(device.sysname or device.name, 40)
 
 
-def product(device: Device) -> str:
-    """Return vendor and product of a PCI function, or else the kernel name."""
+def product(device: Device, types: Sequence[str] = ()) -> str:
+    """Return vendor and product of a PCI function, or else the kernel name.
+
+    Where the host has no names of products, it is what the names of the card's types begin with.
+    """
     pci = device.capability(Pci)
     if pci is None or pci.vendor is None or pci.product is None:
         return shown(device.sysname or device.name, 60)
+    if pci.product.name is None:
+        begin = types[0].rpartition("-")[0] if types else ""
+        return shown(begin or f"PCI {pci.vendor.id[2:]}:{pci.product.id[2:]}", 60)
     vendor = _in_brackets(pci.vendor) or _first_word(pci.vendor)
     return shown(f"{vendor} {_in_brackets(pci.product) or pci.product.name or pci.product.id}", 60)
 

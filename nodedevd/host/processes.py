@@ -219,7 +219,8 @@ def vm_of(cmdline: bytes) -> Vm | None:
 
 def _guest(value: str) -> str | None:
     """Return the name in a value of -name, in which a comma is doubled."""
-    for number, one in enumerate(_PART.findall(value)):
+    for number, part in enumerate(_PART.finditer(value)):
+        one = part[0]
         key, equals, text = one.partition("=")
         if key == "guest" or (not equals and number == 0):
             return (text if equals else one).replace(",,", ",")[:_NAME_LIMIT]
