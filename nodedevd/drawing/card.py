@@ -16,6 +16,10 @@ PADDING = 14
 _BAR = 44
 _CHIP = 104
 _WIDEST_CHIP = 220
+_CHIPS, _COMPACT_CHIPS = 32, 12
+_SENTENCES = 6
+_TYPES = 8
+"""Names of types in a tooltip."""
 _ABOVE = 4
 """Space above the heading of a part of a card."""
 _STRIP = 24
@@ -26,12 +30,18 @@ def draw_card(pen: Pen, card: Card) -> None:
     """Draw a card."""
     if card.bar is not None:
         _draw_bar(pen, card.bar)
-    for sentence in card.left_out:
+    for sentence in card.left_out[:_SENTENCES]:
         pen.lines(None, glyph("defined", sentence), "nd-warning")
+    if len(card.left_out) > _SENTENCES:
+        pen.lines(None, f"and {len(card.left_out) - _SENTENCES} more defined", "nd-dim")
     if card.problem is not None:
         _draw_problem(pen, card)
     if card.rooms:
-        _draw_rooms(pen, card.rooms)
+        most = _COMPACT_CHIPS if pen.compact else _CHIPS
+        _draw_rooms(pen, card.rooms[:most])
+        if len(card.rooms) > most:
+            more = f"and {len(card.rooms) - most} more: nodedevctl fits {card.device}"
+            pen.lines(None, more, "nd-dim")
     if card.grid is not None:
         _draw_grid(pen, card, card.grid)
 
@@ -224,7 +234,7 @@ def _room_types(room: Room) -> str:
 def _room_label(room: Room) -> str:
     sizes = f" of {size(room.size_bytes)}" if room.size_bytes else ""
     most = "an unknown number" if room.available is None else f"at most {room.available}"
-    return f"room for {most}{sizes}, {room.sure} for sure: {', '.join(room.types)}"
+    return f"room for {most}{sizes}, {room.sure} for sure: {', '.join(room.types[:_TYPES])}"
 
 
 # -- virtual functions ----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from nodedevd.questions.why_not import why_not
 from nodedevd.steps import Steps
 
 _FULL = ("full", "other-profile-active", "not-listed", "none-available", "no-gpu-instance")
-_STEP_CARDS = 2
+_HELD_SHOWN = 4
 _FUNCTIONS_AT_ONCE = 32
 
 
@@ -191,7 +191,7 @@ def _function(
     state, holder = strongest(slot.state for slot in held), ""
     words = [shown(address)]
     if state is not None:
-        words += [slot.label.partition(", on ")[0] for slot in held]
+        words += [slot.label.partition(", on ")[0] for slot in held[:_HELD_SHOWN]]
     elif name in vgpus.open_places:
         state = "room"
     elif function is not None and any(

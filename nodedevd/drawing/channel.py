@@ -17,8 +17,8 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 
 SUBCHANNELS = "Subchannels for guests"
-ITEMS_AT_MOST = 48
-"""Devices of a place that are drawn."""
+ITEMS_AT_MOST = 96
+"""Devices of a group that are drawn."""
 _MDEVS_AT_MOST = 24
 _QUEUES_SHOWN = 6
 _CELLS_AT_MOST = 1024

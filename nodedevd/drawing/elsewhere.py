@@ -15,10 +15,12 @@ from nodedevd.kinds.storage import Storage
 from nodedevd.kinds.vdpa import Vdpa
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.steps import Steps
 
 _ACCELERATORS = {"0x03": "graphics", "0x12": "accelerator"}
 _DISK_UNIT = 1000
 _DEPTH = 16
+_STEP_DEVICES = 16
 _TITLES = (
     "Graphics and accelerators",
     "Network interfaces",
@@ -28,12 +30,14 @@ _TITLES = (
 )
 
 
-def groups_of(
+def groups_in_steps(
     snapshot: Snapshot, seen: Seen, devices: Iterable[Device], drawn: Set[str]
-) -> tuple[Group, ...]:
+) -> Steps[tuple[Group, ...]]:
     """Return interfaces, disks and accelerators that are not in `drawn`, by their place."""
     found: dict[str, dict[tuple[int, str], list[Item]]] = {}
-    for device in devices:
+    for number, device in enumerate(devices):
+        if number % _STEP_DEVICES == 0:
+            yield
         described = None if device.name in drawn else _described(device)
         if described is None:
             continue
@@ -100,13 +104,18 @@ def _place(snapshot: Snapshot, device: Device) -> tuple[int, str]:
 
 
 def _group(title: str, places: Mapping[tuple[int, str], list[Item]]) -> Group:
-    shown_places = [
-        Place(
-            _heading(numa, root), tuple(items[:ITEMS_AT_MOST]), max(0, len(items) - ITEMS_AT_MOST)
-        )
-        for (numa, root), items in sorted(places.items())
-    ]
+    shown_places: list[Place] = []
+    left = ITEMS_AT_MOST
     total = sum(map(len, places.values()))
+    for (numa, root), items in sorted(places.items()):
+        if left <= 0:
+            break
+        some = tuple(items[:left])
+        left -= len(some)
+        shown_places.append(Place(_heading(numa, root), some, len(items) - len(some)))
+    there = sum(len(place.items) + place.left_out for place in shown_places)
+    if there < total:
+        shown_places.append(Place("at other places", (), total - there))
     return Group(title, plural(total, "device"), tuple(shown_places))
 
 

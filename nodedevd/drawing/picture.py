@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ from nodedevd.drawing.cards import (
     vgpus_in_steps,
 )
 from nodedevd.drawing.channel import SUBCHANNELS, matrix_of, subchannels_of
-from nodedevd.drawing.elsewhere import groups_of, is_elsewhere
+from nodedevd.drawing.elsewhere import groups_in_steps, is_elsewhere
 from nodedevd.drawing.model import (
     Alike,
     Bar,
@@ -48,7 +48,7 @@ NOTES = 5
 _NOTE_LENGTH = 300
 _WHOLE_CARDS = 16
 """With more cards, those that are alike are drawn as one line."""
-_CARDS_AT_MOST = 64
+_CARDS_AT_MOST = 40
 _CELLS_AT_MOST = 1000
 """With more slices and cells, every grid is drawn by its numbers."""
 _DEPTH = 16
@@ -69,13 +69,13 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
     names = vgpus.names if only is None else {only}
     sorted_cards = in_order(snapshot, vgpus, names)
     cards = yield from cards_in_steps(host, seen, vgpus, sorted_cards)
-    channel, others, kinds = yield from _sorted_out(snapshot, only)
+    channel, others = yield from _sorted_out(snapshot, only)
     matrix, groups = _channel(host, seen, vgpus, channel)
     drawn = yield from _drawn(snapshot, vgpus, sorted_cards, channel, groups)
     if only is None and not vgpus.types and not vgpus.holding:
-        groups = (*groups, *groups_of(snapshot, seen, others, drawn))
+        groups = (*groups, *(yield from groups_in_steps(snapshot, seen, others, drawn)))
         drawn.update(_items(groups))
-    yield
+    rest = "" if only is not None else (yield from _rest(snapshot, drawn))
     whole, alike, more = _folded(cards)
     notes = _alike_findings(host.findings)
     return Picture(
@@ -89,7 +89,7 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
         more_cards=more,
         matrix=matrix,
         groups=groups,
-        rest="" if only is not None else _rest(snapshot, kinds, drawn),
+        rest=rest,
     )
 
 
@@ -112,16 +112,12 @@ def _card_with(snapshot: Snapshot, name: str) -> str:
     return found.name
 
 
-def _sorted_out(
-    snapshot: Snapshot, only: str | None
-) -> Steps[tuple[list[Device], list[Device], Counter[str]]]:
-    """Return the devices of a channel, those of elsewhere, and the number of each kind."""
+def _sorted_out(snapshot: Snapshot, only: str | None) -> Steps[tuple[list[Device], list[Device]]]:
+    """Return the devices of a channel, and those of elsewhere."""
     channel: list[Device] = []
     others: list[Device] = []
-    kinds: Counter[str] = Counter()
     for group in snapshot.in_groups(STEP_ITEMS):
         for device in group:
-            kinds[_kind(device)] += 1
             if any(
                 isinstance(one, ApCard | ApQueue | ApMatrix | Css) for one in device.capabilities
             ):
@@ -130,11 +126,7 @@ def _sorted_out(
             elif only is None and is_elsewhere(device):
                 others.append(device)
         yield
-    return channel, others, kinds
-
-
-def _kind(device: Device) -> str:
-    return device.types[0] if device.capabilities else "other"
+    return channel, others
 
 
 def _channel(
@@ -266,13 +258,13 @@ def _slots(bar: Bar | None) -> Sequence[Slot]:
     return () if bar is None else bar.slots
 
 
-def _rest(snapshot: Snapshot, kinds: Counter[str], drawn: Iterable[str]) -> str:
-    left = Counter(kinds)
-    for name in drawn:
-        device = snapshot.get(name)
-        if device is not None:
-            left[_kind(device)] -= 1
-    return ", ".join([f"{count:,} {kind}" for kind, count in left.most_common() if count > 0])
+def _rest(snapshot: Snapshot, drawn: Set[str]) -> Steps[str]:
+    """Return how many devices of which kinds are not drawn."""
+    left: Counter[str] = Counter()
+    for group in snapshot.in_groups(STEP_ITEMS):
+        left.update((*one.types, "other")[0] for one in group if one.name not in drawn)
+        yield
+    return ", ".join([f"{count:,} {kind}" for kind, count in left.most_common()])
 
 
 # -- less of the same -----------------------------------------------------------------------------
