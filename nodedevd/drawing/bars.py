@@ -74,11 +74,12 @@ def vgpu_slot(card: Device, device: Device, types: Sequence[CardType], seen: See
     slot = Slot(
         state=state,
         title=end,
-        detail=f"{place} {holder}".rstrip(),
+        detail=place,
         label=", ".join([word for word in words if word]),
         device=device.name,
         size_bytes=taken,
         mark=seen.mark(device.name),
+        holder=holder,
     )
     return VgpuSlot(slot, function, order, obstacle)
 

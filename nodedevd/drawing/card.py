@@ -161,7 +161,7 @@ def _draw_slice(pen: Pen, slot: Slot, x: float, wide: float) -> None:
         elif wide >= 64:
             room = wide - 14 - (14 if slot.mark else 0)
             pen.text(x + 8, top + 18, title.cut(room))
-            pen.text(x + 8, top + 34, Run(slot.detail, f"nd-s {ink}").cut(wide - 14))
+            pen.text(x + 8, top + 34, _detail(slot, f"nd-s {ink}", wide - 14))
         elif wide >= 30 and Run(slot.title, f"nd-s nd-b {ink}").width <= wide - 6:
             pen.label(Run(slot.title, f"nd-s nd-b {ink}"), x, top + 18, wide)
             pen.label(Run(GLYPHS[slot.state], f"nd-s {ink}"), x, top + 34, wide)
@@ -169,6 +169,12 @@ def _draw_slice(pen: Pen, slot: Slot, x: float, wide: float) -> None:
             pen.label(Run(GLYPHS[slot.state], f"nd-s {ink}"), x, top + 26, wide)
         if slot.mark is not None and wide >= 64:
             pen.text(x + wide - 18, top + 17, Run(MARKS[slot.mark], f"nd-s {ink}"))
+
+
+def _detail(slot: Slot, css: str, room: float) -> Run:
+    """Return where a vGPU is and who has it open, or only the latter if that takes all room."""
+    both = Run(f"{slot.detail} {slot.holder}".rstrip(), css)
+    return both if both.width <= room else Run(slot.holder or slot.detail, css).cut(room)
 
 
 def _draw_strip(pen: Pen, counts: Sequence[Count]) -> None:

@@ -209,8 +209,9 @@ def _function(
     return Slot(
         state=state,
         title=function_end(address),
-        detail=holder,
+        detail="",
         label=", ".join(words),
         device=name,
         mark=worst(marks),
+        holder=holder,
     )

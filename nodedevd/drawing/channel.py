@@ -93,7 +93,9 @@ def _mdevs(
         by = f" by {holder}" if holder else ""
         detail = f"{short_uuid(mdev.uuid)} · {names} · {STATES[state]}{by}"
         label = f"M{number}: mdev {short_uuid(mdev.uuid)}, {names}, {STATES[state]}{by}"
-        slot = Slot(state, f"M{number}", detail, label, device.name, mark=seen.mark(device.name))
+        slot = Slot(
+            state, f"M{number}", detail, label, device.name, None, seen.mark(device.name), holder
+        )
         mdevs.append(slot)
         for queue in mdev.queues:
             adapter, _, domain = queue.partition(".")

@@ -24,7 +24,7 @@ class Slot(msgspec.Struct, frozen=True):
     title: str
     """a few letters: the end of a type's name, or of a function's address"""
     detail: str
-    """where it is, and which VM or process holds it"""
+    """where it is: a function, a uuid"""
     label: str
     """the same as a sentence, for tooltips and screen readers"""
     device: str | None = None
@@ -33,6 +33,8 @@ class Slot(msgspec.Struct, frozen=True):
     """memory that it takes; None if unknown, or if the card has no sizes"""
     mark: Severity | None = None
     """the most severe finding about the device"""
+    holder: str = ""
+    """the VM or process that has it open; empty if there is none, or it may not be shown"""
 
 
 class Count(msgspec.Struct, frozen=True):

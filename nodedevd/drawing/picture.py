@@ -32,6 +32,7 @@ from nodedevd.drawing.words import name_of, plural, shown
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
 from nodedevd.kinds.ap_queue import ApQueue
+from nodedevd.kinds.base import Capability
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
@@ -52,6 +53,7 @@ _CARDS_AT_MOST = 40
 _CELLS_AT_MOST = 1000
 """With more slices and cells, every grid is drawn by its numbers."""
 _DEPTH = 16
+_AP = (ApCard, ApQueue, ApMatrix)
 
 
 def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
@@ -113,20 +115,29 @@ def _card_with(snapshot: Snapshot, name: str) -> str:
 
 
 def _sorted_out(snapshot: Snapshot, only: str | None) -> Steps[tuple[list[Device], list[Device]]]:
-    """Return the devices of a channel, and those of elsewhere."""
+    """Return the devices of a channel, and those of elsewhere.
+
+    AP devices belong together: of `only` one of them, all are returned.
+    """
     channel: list[Device] = []
     others: list[Device] = []
+    whole = only is None or _is(snapshot.get(only), _AP)
     for group in snapshot.in_groups(STEP_ITEMS):
         for device in group:
-            if any(
-                isinstance(one, ApCard | ApQueue | ApMatrix | Css) for one in device.capabilities
-            ):
+            if _is(device, _AP):
+                if whole:
+                    channel.append(device)
+            elif _is(device, (Css,)):
                 if only in (None, device.name):
                     channel.append(device)
             elif only is None and is_elsewhere(device):
                 others.append(device)
         yield
     return channel, others
+
+
+def _is(device: Device | None, kinds: tuple[type[Capability], ...]) -> bool:
+    return device is not None and any(isinstance(one, kinds) for one in device.capabilities)
 
 
 def _channel(

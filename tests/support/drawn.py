@@ -15,6 +15,7 @@ from nodedevd.drawing.seen import Host
 from nodedevd.host.facts import read_host
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan, Vm
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.pci import Pci, VirtualFunctions
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name
@@ -56,15 +57,13 @@ def card(bus: int, functions: int, taken: Sequence[int] = ()) -> list[Device]:
         for old, new in replaced.items():
             text = text.replace(old, new).replace(device_name("pci", old), device_name("pci", new))
         devices.append(msgspec.json.decode(text, type=Device))
-    pci = devices[0].capabilities[0]
-    functions_of = msgspec.structs.replace(
-        pci.virtual_functions, maximum=functions, addresses=tuple(found)
-    )
-    capabilities = (
-        msgspec.structs.replace(pci, virtual_functions=functions_of),
-        *devices[0].capabilities[1:],
-    )
-    return [msgspec.structs.replace(devices[0], capabilities=capabilities), *devices[1:]]
+    pci = devices[0].capability(Pci)
+    assert pci is not None
+    own_functions = VirtualFunctions(functions, tuple(found))
+    others = [one for one in devices[0].capabilities if one is not pci]
+    replaced_pci = msgspec.structs.replace(pci, virtual_functions=own_functions)
+    own_device = msgspec.structs.replace(devices[0], capabilities=(replaced_pci, *others))
+    return [own_device, *devices[1:]]
 
 
 @cache

@@ -13,6 +13,7 @@ from nodedevd.drawing.pen import Run
 from nodedevd.drawing.request import DrawRequest, Theme
 from nodedevd.drawing.seen import STATES, Host
 from nodedevd.drawing.style import GLYPHS, PAINTS, PLAIN, stylesheet
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from tests.support.drawn import SVG, card, gpu_host, sample, texts_of
 from tests.support.hosts import HOSTS, snapshot_of
@@ -121,7 +122,7 @@ def test_hostile_names_are_text(name: str) -> None:
     for old in ("NVIDIA A2-4Q", "GA107GL [A2 / A16]", '"driver":"nvidia'):
         new = f'"driver":"{quoted}' if "driver" in old else quoted
         text = text.replace(old, new)
-    devices = msgspec.json.decode(text, type=list[type(next(iter(snapshot_of("vgpu-sriov"))))])
+    devices = msgspec.json.decode(text, type=list[Device])
     host = Host(title=name, snapshot=Snapshot(devices), findings=sample("vgpu-sriov").findings)
     for request in GRIDS:
         svg = draw(host, request)
@@ -131,7 +132,7 @@ def test_hostile_names_are_text(name: str) -> None:
             *("svg", "title", "desc", "style", "defs", "pattern", "rect", "path", "g", "text"),
             "tspan",
         }
-        shown = "".join(root.itertext()).replace("\n", "")
+        shown = "".join(map(str, root.itertext())).replace("\n", "")
         assert all(one.isprintable() for one in shown)
         assert all(one.right <= (request.width or 1000) for one in texts_of(svg))
         assert len(svg) < 40_000
