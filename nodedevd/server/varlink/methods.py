@@ -331,7 +331,7 @@ class DevicesInterface:
         usage: VfioUsage,
     ) -> AnswerSteps:
         show_holders = request.peer.uid in (0, os.geteuid())
-        known = Known(self._store.snapshot, usage, facts, show_holders)
+        known = Known(self._store.snapshot, usage, facts, show_holders, request.peer.uid)
         return (yield from self.pictures.drawn_in_steps(known, parameters))
 
     @methods.add("Resolve", ResolveParameters)

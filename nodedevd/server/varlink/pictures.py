@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEPT: Final = 8
 """Pictures that are kept, of different widths and themes, for instance."""
+_PATIENCE_STEPS: Final = 1_000_000
+"""Steps that a call waits for another one of its user; then it draws beside that."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -30,6 +32,8 @@ class Known(msgspec.Struct, frozen=True):
     facts: HostFacts | None
     """None leaves findings out"""
     show_holders: bool
+    uid: int = 0
+    """user that asks"""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -51,20 +55,46 @@ class Pictures:
         self._kept: dict[tuple[DrawRequest, bool], bytes] = {}
         self._findings: tuple[Finding, ...] | None = None
         self._asked = False
+        self._drawing: set[int] = set()
 
     def drawn_in_steps(self, known: Known, request: DrawRequest) -> Steps[bytes]:
-        """Return the reply with a picture, in steps. Raises NoSuchDevice."""
+        """Return the reply with a picture, in steps. Raises NoSuchDevice.
+
+        Of each user one picture is drawn at a time, since it takes memory while it is made.
+        """
+        self._asked = True
+        for _ in range(_PATIENCE_STEPS):
+            if known.uid not in self._drawing:
+                break
+            yield
+        state = self._renewed(known)
+        key = request, known.show_holders
+        if key in self._kept:
+            return self._kept[key]
+        self._drawing.add(known.uid)
+        try:
+            reply = yield from self._drawn(known, request, state)
+        finally:  # also of a client that has gone
+            self._drawing.discard(known.uid)
+        if state is self._state:  # others had their turns
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = reply
+        return reply
+
+    def _renewed(self, known: Known) -> _State:
+        """Return what the kept pictures come of; drop them if that is another host by now."""
         usage = known.usage
         state = _State(
             known.snapshot.generation, usage.nodes, usage.processes, usage.reason, known.facts
         )
-        self._asked = True
-        if state != self._state:
+        if self._state != state:
             self._state, self._findings = state, None
             self._kept.clear()
-        key = request, known.show_holders
-        if key in self._kept:
-            return self._kept[key]
+            return state
+        return self._state
+
+    def _drawn(self, known: Known, request: DrawRequest, state: _State) -> Steps[bytes]:
         # `read_facts` has imported them.
         from nodedevd.drawing.draw import draw_in_steps
         from nodedevd.drawing.seen import Host
@@ -72,21 +102,17 @@ class Pictures:
         findings = self._findings
         if findings is None:
             findings = yield from self._found(known)
+            if state is self._state:
+                self._findings = findings
         host = Host(
             title=self._title,
             snapshot=known.snapshot,
-            usage=usage,
+            usage=known.usage,
             findings=findings,
             show_holders=known.show_holders,
         )
         svg = yield from draw_in_steps(host, request)
-        reply = msgspec.json.encode(Drawing(known.snapshot.generation, svg, usage.unseen))
-        if state is self._state:  # others had their turns
-            self._findings = findings
-            while len(self._kept) >= KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = reply
-        return reply
+        return msgspec.json.encode(Drawing(known.snapshot.generation, svg, known.usage.unseen))
 
     def _found(self, known: Known) -> Steps[tuple[Finding, ...]]:
         if known.facts is None:
