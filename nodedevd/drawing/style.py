@@ -104,7 +104,7 @@ def stylesheet(theme: Theme) -> str:
         more = {"defined": ";stroke-dasharray:4 2", "broken": ";stroke-width:2"}.get(state, "")
         lines.append(f".nd .nd-{state}{{{fill};{_stroke(f'{state}-edge', own)}{more}}}")
         lines.append(f".nd .nd-{state}-ink{{{_fill(f'{state}-ink', own)}}}")
-    lines.append(f".nd .nd-{HATCH[3:]}{{fill:none;{_stroke('defined-edge', own)};opacity:.35}}")
+    lines.append(f".nd .nd-{HATCH[3:]}{{fill:none;{_stroke('defined-edge', own)};opacity:.25}}")
     return "\n".join(lines)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import cast
+from unittest.mock import create_autospec
 
 import pytest
 from lxml import etree
 
 from nodedevd.cli import draw as draw_module
 from nodedevd.client import Client
-from nodedevd.drawing.request import Drawing, DrawRequest
+from nodedevd.drawing.request import DrawRequest
 from nodedevd.drawing.style import stylesheet
 from nodedevd.follow import shared_look
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan, Vm
@@ -61,23 +63,12 @@ def test_mistakes_are_errors_that_say_what_is_wrong(tmp_path: Path) -> None:
     on(HOST).run("draw", "--theme", "pink", status=2)
 
 
-class FakeDaemon(Client):
-    """A daemon that serves this host, and does not see all processes."""
-
-    def __init__(self, sysroot: str) -> None:
-        self.sysroot = sysroot
-
-    def status(self):  # type: ignore[no-untyped-def, override]
-        """Return what the command asks of a status."""
-        return self
-
-    def draw(self, request: DrawRequest | None = None) -> Drawing:
-        """Return a picture without uses."""
-        return Drawing(7, "<svg/>", 12)
-
-    def snapshot(self, capabilities: object = None) -> Devices:
-        """Return a host with a GPU."""
-        return Devices(7, tuple(gpu_host(1, 4).snapshot))
+def daemon_of(sysroot: str) -> Client:
+    """Return a daemon that serves a host with a GPU, and does not see all processes."""
+    daemon = create_autospec(Client, instance=True)
+    daemon.status.return_value.sysroot = sysroot
+    daemon.snapshot.return_value = Devices(7, tuple(gpu_host(1, 4).snapshot))
+    return cast("Client", daemon)
 
 
 def test_this_process_looks_where_the_daemon_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,11 +80,11 @@ def test_this_process_looks_where_the_daemon_may_not(monkeypatch: pytest.MonkeyP
     usage = VfioUsage({}, ProcessScan((files,), 0, False))
     monkeypatch.setattr(shared_look, "look_in_time", lambda sysroot, progress: usage)
     monkeypatch.setattr(draw_module, "Sysroot", lambda: Sysroot(str(DOCS)))
-    drawing = draw_module._drawn_here(FakeDaemon("/"), DrawRequest())
+    drawing = draw_module._drawn_here(daemon_of("/"), DrawRequest())
     assert drawing is not None
     assert drawing.generation == 7
     assert drawing.unseen_processes == 0
-    assert draw_module._drawn_here(FakeDaemon("/srv/other"), DrawRequest()) is None
+    assert draw_module._drawn_here(daemon_of("/srv/other"), DrawRequest()) is None
 
 
 def test_picture_of_the_readme_is_what_its_command_draws(tmp_path: Path) -> None:
