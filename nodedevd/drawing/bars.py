@@ -66,7 +66,7 @@ def vgpu_slot(card: Device, device: Device, types: Sequence[CardType], seen: See
     # A card without virtual functions has many mdevs, which only their uuids tell apart.
     alone = mdev is not None and function == card.sysname
     place = short_uuid(mdev.uuid) if mdev is not None and alone else function_end(function)
-    words = [shown(name or "unknown type"), what, f"on {shown(function)}", STATES[state]]
+    words = [shown(name or "unknown type", 60), what, f"on {shown(function)}", STATES[state]]
     if holder:
         words.append(f"by {holder}")
     if taken is not None:

@@ -22,7 +22,7 @@ from nodedevd.questions.why_not import why_not
 from nodedevd.steps import Steps
 
 _FULL = ("full", "other-profile-active", "not-listed", "none-available", "no-gpu-instance")
-_HELD_SHOWN = 4
+_HELD_SHOWN = 2
 _FUNCTIONS_AT_ONCE = 32
 
 

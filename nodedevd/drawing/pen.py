@@ -28,12 +28,12 @@ class Run(NamedTuple):
     @property
     def size(self) -> float:
         """Its font size in pixels."""
-        return next((SIZES[one] for one in self.css.split() if one in SIZES), 12.0)
+        return next((SIZES[one] for one in self.css.split(" ") if one in SIZES), 12.0)
 
     @property
     def style(self) -> Style:
         """Its style, as far as it changes the width."""
-        classes = self.css.split()
+        classes = self.css.split(" ")
         if "nd-m" in classes:
             return "mono"
         return "bold" if not {"nd-b", "nd-h", "nd-t"}.isdisjoint(classes) else "plain"

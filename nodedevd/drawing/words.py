@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from nodedevd.host.lines import fields_of
 from nodedevd.kinds.base import HardwareId
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
@@ -21,7 +22,7 @@ _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 def shown(text: str, limit: int = SHOWN) -> str:
     """Return a text of the host as it is drawn: printable, and not longer than `limit`."""
-    text = " ".join(printable(text[: 4 * limit]).split())
+    text = " ".join(fields_of(printable(text[: 4 * limit])))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -88,7 +89,7 @@ def _in_brackets(one: HardwareId) -> str | None:
 
 
 def _first_word(vendor: HardwareId) -> str:
-    words = (vendor.name or vendor.id).replace(",", " ").split()
+    words = fields_of((vendor.name or vendor.id).replace(",", " "))
     return words[0] if words else vendor.id
 
 

@@ -156,6 +156,17 @@ def test_ten_thousand_devices_make_a_small_picture() -> None:
     assert "more cards not drawn" in svg
 
 
+@pytest.mark.slow
+def test_long_names_on_many_cards_make_no_huge_picture() -> None:
+    """Every cell has a vGPU whose name takes five times its length in XML."""
+    devices = [one for bus in range(40) for one in card(0x100 + bus, 12, range(12))]
+    text = msgspec.json.encode(devices).decode()
+    for name in ("NVIDIA L40S-4Q", "AD102GL [L40S]"):
+        text = text.replace(name, "&" * 300)
+    hostile = Snapshot(msgspec.json.decode(text, type=list[Device]))
+    assert len(draw(Host(title="&" * 300, snapshot=hostile), DrawRequest()).encode()) < 2 << 20
+
+
 def test_long_work_is_done_in_steps() -> None:
     """A server gives other clients their turns: no step makes more than a card."""
     host = gpu_host(8, 32)
