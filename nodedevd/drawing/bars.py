@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nodedevd.drawing.model import Bar, Count, Room, Slot
@@ -136,16 +136,21 @@ def bar_of(
         slots = [*slots, *_room_slots(total, free, rooms)]
     else:
         slots = [*slots, *_equal_slots(len(slots), rooms)]
-    counts = tuple([Count(state, count) for state, count in counted(slots).items()])
     bar = Bar(
         slots=tuple(slots) if len(slots) <= SLOTS_AT_MOST else (),
-        counts=() if len(slots) <= SLOTS_AT_MOST else counts,
+        counts=() if len(slots) <= SLOTS_AT_MOST else vgpu_counts(slots),
         total_bytes=total or None,
         taken_bytes=taken,
         sized=bool(sizes),
         all_known=all(slot.size_bytes for slot in active),
     )
     return bar, tuple(left_out)
+
+
+def vgpu_counts(slots: Iterable[Slot]) -> tuple[Count, ...]:
+    """Return how many vGPUs are in each state, without slots of room."""
+    numbers = counted(slot for slot in slots if slot.device is not None)
+    return tuple([Count(state, count) for state, count in numbers.items()])
 
 
 def _without_place(one: VgpuSlot) -> str:

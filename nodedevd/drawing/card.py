@@ -180,6 +180,8 @@ def _detail(slot: Slot, css: str, room: float) -> Run:
 def _draw_strip(pen: Pen, counts: Sequence[Count]) -> None:
     """Draw numbers of slots instead of the slots: a segment for each state."""
     total = sum(one.count for one in counts)
+    if not total:
+        return
     least = min(48.0, pen.width / max(1, len(counts)))
     spare = pen.width - least * len(counts)
     x = pen.left

@@ -62,7 +62,7 @@ class Bar(msgspec.Struct, frozen=True):
     slots: tuple[Slot, ...]
     """vGPUs, then inactive mdevs that would fit, then room"""
     counts: tuple[Count, ...]
-    """the same counted, if there are too many slots; then `slots` is empty"""
+    """the vGPUs counted, if there are too many slots; then `slots` is empty"""
     total_bytes: int | None
     """None if the card does not report it"""
     taken_bytes: int

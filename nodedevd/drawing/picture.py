@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 
 from msgspec.structs import replace
 
+from nodedevd.drawing.bars import vgpu_counts
 from nodedevd.drawing.cards import (
     Vgpus,
     cards_in_steps,
@@ -19,7 +20,6 @@ from nodedevd.drawing.model import (
     Alike,
     Bar,
     Card,
-    Count,
     Group,
     Matrix,
     Note,
@@ -350,6 +350,7 @@ def _within_cells(cards: Sequence[Card]) -> Iterator[Card]:
         if grids + bars > _CELLS_AT_MOST and card.grid is not None:
             card = replace(card, grid=replace(card.grid, slots=()))
         if bars > _CELLS_AT_MOST and card.bar is not None and card.bar.slots:
-            counts = tuple([Count(state, n) for state, n in counted(card.bar.slots).items()])
-            card = replace(card, bar=replace(card.bar, slots=(), counts=counts))
+            card = replace(
+                card, bar=replace(card.bar, slots=(), counts=vgpu_counts(card.bar.slots))
+            )
         yield card

@@ -218,6 +218,9 @@ def test_many_functions_are_counted() -> None:
     assert one.grid is not None
     assert one.grid.slots == ()
     assert [(count.state, count.count) for count in one.grid.counts] == [("room", 65)]
+    [one] = picture(Host(title="x", snapshot=Snapshot(card(0x10, 90, range(70))))).cards
+    assert one.bar is not None
+    assert [(count.state, count.count) for count in one.bar.counts] == [("unknown", 70)]
     devices = [one for bus in range(16) for one in card(0x10 + bus, 64)]
     assert grids(picture(Host(title="x", snapshot=Snapshot(devices))).cards) == {False}
     assert grids(picture(gpu_host(4, 64)).cards) == {True}
