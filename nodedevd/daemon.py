@@ -19,6 +19,7 @@ from contextlib import suppress
 import msgspec
 
 from nodedevd import __version__, descriptors, malloc, systemd
+from nodedevd.drawing.words import title_of
 from nodedevd.errors import TooFewDescriptors
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
@@ -43,6 +44,7 @@ from nodedevd.server.listener import Listener, make_runtime_directory, open_list
 from nodedevd.server.tidying import Aging, Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.methods import DevicesInterface, Looks
+from nodedevd.server.varlink.pictures import read_facts
 from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable
@@ -114,6 +116,11 @@ class Daemon:
             looking(Sysroot(options.sysroot), read_device_nodes),
             hanging_at_most=hanging,
         )
+        self._facts = SharedLook(
+            "facts",
+            looking(Sysroot(options.sysroot), read_facts),
+            hanging_at_most=hanging,
+        )
         caches: list[Aging] = []
         self._places = Places()
         self._protocols: list[ConversationFactory] = []
@@ -175,7 +182,7 @@ class Daemon:
 
         All of these see these encodings.
         """
-        varlink = self._varlink_conversations(encodings)
+        varlink = self._varlink_conversations(encodings, caches)
         devices = NodeDevices(encodings)
         writes = self._writes_of(devices) if self._options.libvirt_writes else None
         libvirt = LibvirtConversations(devices, self._follower.volatile, writes=writes)
@@ -191,13 +198,20 @@ class Daemon:
 
         return Writes(devices, lambda client: AsyncControl(speaks_for=client), self._places)
 
-    def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
+    def _varlink_conversations(
+        self, encodings: Encodings, caches: list[Aging]
+    ) -> VarlinkConversations:
         looks = Looks(
             processes=self._processes.begin,
             assignment=self._assignment.begin,
             nodes=self._nodes.begin,
+            facts=self._facts.begin,
         )
-        devices = DevicesInterface(encodings, self.status, self._follower.volatile, looks)
+        title = title_of(self._sysroot.root, os.uname().nodename)
+        devices = DevicesInterface(
+            encodings, self.status, self._follower.volatile, looks, title=title
+        )
+        caches.append(devices.pictures)
         service = Service(
             vendor="nodedevd",
             product="nodedevd",
@@ -291,7 +305,7 @@ class Daemon:
         await self._server.wait_closed()
         for _, listener in self._listening:
             listener.close()
-        for look in (self._processes, self._assignment, self._nodes):
+        for look in (self._processes, self._assignment, self._nodes, self._facts):
             await look.close(0)
         await self._follower.close(STOP_SECONDS)
         Sysroot.loop_thread = None

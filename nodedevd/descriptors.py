@@ -18,8 +18,8 @@ LIMIT_AT_MOST: Final = 65_536
 RESERVED: Final = 32
 """Held back for listening sockets, monitors, the scan and looks at processes and nodes: each of
 the four threads that read has at most three files open."""
-LOOKS: Final = 3
-"""Looks at what a scan does not read: processes, assignment facts, device nodes."""
+LOOKS: Final = 4
+"""Looks at what a scan does not read: processes, assignment facts, device nodes, host facts."""
 HANGING_AT_MOST: Final = 512
 """Reads of a scan that may hang in drivers at once; each keeps a thread and a descriptor."""
 WRITES: Final = 192

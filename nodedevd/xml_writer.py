@@ -86,6 +86,11 @@ class Out:
         indent = "  " * depth
         return "".join([indent + line for line in self._lines])
 
+    def append(self, part: Out) -> None:
+        """Append another part, which has no open element, at the depth of this one."""
+        indent = self._indent
+        self._lines += [indent + line for line in part._lines]
+
     def begin(self, tag: str, **attributes: str) -> Out:
         """Write a start tag. Use it in a `with` statement, which writes the end tag."""
         written = _format(attributes) if attributes else ""

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from nodedevd.cli.hanging import report_hanging
+from nodedevd.drawing.request import Drawing, DrawRequest
 from nodedevd.follow.in_time import read_in_time, scan_in_time
 from nodedevd.formats import Format, dump
 from nodedevd.host.assignment import read_assignment_facts
@@ -104,6 +105,24 @@ class Embedded:
             if needs_host(self.tree.lookup(request.name)):
                 facts = msgspec.structs.replace(facts, host=self._read(read_assignment_facts))
         return hostdev(self.tree, request, facts)
+
+    def draw(self, request: DrawRequest | None = None) -> Drawing:
+        """Return a picture of the host, or of one of its cards, as SVG. Raises NoSuchDevice."""
+        # The checks of doctor are many modules.
+        from nodedevd.cli.picture import picture_of
+        from nodedevd.drawing.words import title_of
+        from nodedevd.host.facts import read_host
+
+        facts = self._read(read_host)
+        usage = self._look()
+        return picture_of(
+            self.tree,
+            request or DrawRequest(),
+            title=title_of(self._sysroot.root, os.uname().nodename),
+            facts=facts,
+            usage=usage,
+            hanging=self._unanswered,
+        )
 
     def types(self, names: Iterable[str] | None = None) -> Types:
         """Return the room of each card for each of its vGPU types. Raises NoSuchDevice."""

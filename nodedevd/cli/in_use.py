@@ -11,6 +11,7 @@ import msgspec
 from nodedevd.cli.options import Context, epilog, json_option, print_json, progress
 from nodedevd.cli.source import Source
 from nodedevd.client import Client
+from nodedevd.host.processes import Process
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import REASONS, InUse, Use
 from nodedevd.text import printable, table
@@ -34,7 +35,8 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     """Show whether devices are open, and by which processes.
 
     Without DEVICE, all mdevs and all devices that are bound to VFIO are shown. OPEN is yes, no
-    or unknown.
+    or unknown. VM is the name that a QEMU process has on its command line; --json has its uuid,
+    too.
 
     No device is opened to find out: the answer comes from the open files of all processes. Only
     root can read those of other users' processes. If the daemon may not, this command reads them
@@ -44,7 +46,7 @@ def in_use(context: Context, devices: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(msgspec.json.encode(answer))
         return
-    heading = ("DEVICE", "OPEN", "PID", "PROCESS")
+    heading = ("DEVICE", "OPEN", "PID", "PROCESS", "VM")
     click.echo(table(heading, [row for use in answer.devices for row in _rows(use)]), nl=False)
     for reason, sentence in REASONS.items():
         names = [use.name for use in answer.devices if use.reason == reason]
@@ -81,6 +83,11 @@ def _retry(answer: InUse) -> InUse:
     return InUse(answer.generation, own.unseen, tuple(devices))
 
 
+def _vm(process: Process) -> str:
+    vm = process.vm
+    return "-" if vm is None else vm.name or vm.uuid or "-"
+
+
 def _rows(use: Use) -> list[tuple[str, ...]]:
-    holders = [(str(one.pid), one.process) for one in use.holders] or [("-", "-")]
+    holders = [(str(one.pid), one.process, _vm(one)) for one in use.holders] or [("-", "-", "-")]
     return [(use.name, use.open, *holder) for holder in holders]

@@ -11,6 +11,7 @@ from nodedevd.cli.control import control
 from nodedevd.cli.create import create
 from nodedevd.cli.define import define
 from nodedevd.cli.doctor import doctor
+from nodedevd.cli.draw import draw
 from nodedevd.cli.dumpxml import dumpxml
 from nodedevd.cli.events import events
 from nodedevd.cli.fits import fits
@@ -64,6 +65,7 @@ main.add_command(control)
 main.add_command(create)
 main.add_command(define)
 main.add_command(doctor)
+main.add_command(draw)
 main.add_command(dumpxml)
 main.add_command(events)
 main.add_command(fits)

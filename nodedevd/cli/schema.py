@@ -9,6 +9,7 @@ import msgspec
 
 from nodedevd.cli.options import always_json_option, epilog, print_json
 from nodedevd.client.watching import Event
+from nodedevd.drawing.request import Drawing
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.doctor import Report
@@ -28,8 +29,8 @@ CHANGES = (
 LAYOUT = ("layout apply", "layout check", "layout diff", "layout status")
 """The commands of `layout` that print JSON of their own; `layout schema` is for its files."""
 COMMANDS = (
-    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "metrics"),
-    *("record", "resolve", "show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "draw", "dumpxml", "events", "fits", "hostdev", "in-use", "list"),
+    *("metrics", "record", "resolve", "show", "status", "tree", "types", "wait"),
     *LAYOUT,
     *CHANGES,
 )
@@ -52,6 +53,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     return {
         "control": ControlReport,
         "doctor": Report,
+        "draw": Drawing,
         "dumpxml": XmlDocument,
         "events": Event,
         "fits": Fits,

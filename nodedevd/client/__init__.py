@@ -26,6 +26,7 @@ from nodedevd.client.errors import (
     TimedOut,
 )
 from nodedevd.client.watching import Event
+from nodedevd.drawing.request import Drawing, DrawRequest
 from nodedevd.errors import (
     BudgetExceeded,
     CardBusy,
@@ -98,6 +99,8 @@ __all__ = [
     "DeviceList",
     "Devices",
     "DoesNotFit",
+    "DrawRequest",
+    "Drawing",
     "Entry",
     "Event",
     "Fits",

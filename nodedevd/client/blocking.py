@@ -20,6 +20,7 @@ from nodedevd.client.deadline import Deadline
 from nodedevd.client.errors import Closed
 from nodedevd.client.question import Question, words
 from nodedevd.client.watching import PASSING, Event, Watching
+from nodedevd.drawing.request import Drawing, DrawRequest
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
 from nodedevd.model.device import Device
@@ -255,6 +256,14 @@ class Client(BlockingCaller):
         """
         parameters = msgspec.structs.asdict(request)
         return self._ask(Question("HostDev", HostDev, question.only, **parameters))
+
+    def draw(self, request: DrawRequest | None = None) -> Drawing:
+        """Return a picture of the host, or of one of its cards, as SVG.
+
+        Raises NoSuchDevice, InvalidParameter.
+        """
+        parameters = msgspec.structs.asdict(request or DrawRequest())
+        return self._ask(Question("Draw", Drawing, question.only, **parameters))
 
     def types(self, names: Iterable[str] | None = None) -> Types:
         """Return the room of each card for each of its vGPU types.

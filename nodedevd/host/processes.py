@@ -1,6 +1,6 @@
 """processes: which processes hold given device nodes open, found without opening any.
 
-Reads  /proc/<pid>/fd (links, and the device numbers of what they lead to), fdinfo, comm;
+Reads  /proc/<pid>/fd (links, and the device numbers of what they lead to), fdinfo, comm, cmdline;
        /proc/self/{ns/pid,ns/user,mountinfo,status}
 ABI    proc(5), Documentation/filesystems/proc.rst. To look into another user's process takes
        CAP_SYS_PTRACE, ptrace(2): PTRACE_MODE_READ_FSCREDS.
@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from itertools import pairwise
 from threading import get_ident
 
 import msgspec
@@ -21,6 +22,7 @@ from nodedevd.host.faults import ABSENT, SHORTAGE
 from nodedevd.host.job import Job, Unanswered
 from nodedevd.host.lines import lines_of
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.names import is_uuid
 
 PROC = "/proc"
 
@@ -32,9 +34,23 @@ _HIDEPID = re.compile(r"(?:^|,)hidepid=(?:2|4|invisible|ptraceable)(?:,|$)")
 _CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 _CAP_SYS_PTRACE = 1 << 19
 _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
+_QEMU = re.compile(r"qemu|kvm")
+_PART = re.compile(r"(?:[^,]|,,)+")
+_CMDLINE_BYTES = 256 << 10
+"""A command line may have megabytes; that of a large VM has some ten thousand bytes."""
+_NAME_LIMIT = 256
 # The numbers of the initial namespaces are fixed, include/uapi/linux/nsfs.h.
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _FIRST_USER_NAMESPACE = "user:[4026531837]"
+
+
+class Vm(msgspec.Struct, frozen=True, gc=False):
+    """What a QEMU process says of its VM on its command line."""
+
+    name: str | None
+    """-name; None without it"""
+    uuid: str | None
+    """-uuid, in lower case; None without it"""
 
 
 class Process(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +59,8 @@ class Process(msgspec.Struct, frozen=True, gc=False):
     pid: int
     process: str
     """comm: the first 15 bytes of its name, or what it calls itself"""
+    vm: Vm | None = None
+    """the VM that it runs; None if it is no QEMU, or its command line names none"""
 
 
 class OpenFiles(msgspec.Struct, frozen=True):
@@ -108,7 +126,7 @@ def scan_processes(
             continue
         unseen += held.refused
         if held.nodes or held.devices or held.unidentified:
-            process = Process(int(pid), _name(f"{proc}/{pid}"))
+            process = Process(int(pid), _name(f"{proc}/{pid}"), _vm(f"{proc}/{pid}"))
             devices = frozenset(held.devices)
             open_files.append(OpenFiles(process, frozenset(held.nodes), devices, held.unidentified))
     return ProcessScan(tuple(open_files), unseen, _hides(proc))
@@ -172,6 +190,41 @@ def _name(directory: str) -> str:
         return _read(f"{directory}/comm").removesuffix(b"\n").decode("utf-8", "backslashreplace")
     except OSError:
         return "?"  # it ended meanwhile
+
+
+def _vm(directory: str) -> Vm | None:
+    try:
+        with open(f"{directory}/cmdline", "rb") as file:
+            return vm_of(file.read(_CMDLINE_BYTES))
+    except OSError:
+        return None  # it ended meanwhile
+
+
+def vm_of(cmdline: bytes) -> Vm | None:
+    """Return the VM that a command line of QEMU names; None for other programs, and without one.
+
+    A process can say there what it likes, as in its name.
+    """
+    program, *arguments = [one.decode("utf-8", "backslashreplace") for one in cmdline.split(b"\0")]
+    if _QEMU.match(program.rpartition("/")[2]) is None:
+        return None
+    name = uuid = None
+    for option, value in pairwise(arguments):
+        if option in ("-name", "--name"):
+            name = _guest(value) or name
+        elif option in ("-uuid", "--uuid") and is_uuid(value):
+            uuid = value.lower()
+    return None if name is None and uuid is None else Vm(name, uuid)
+
+
+def _guest(value: str) -> str | None:
+    """Return the name in a value of -name, in which a comma is doubled."""
+    for number, part in enumerate(_PART.finditer(value)):
+        one = part[0]
+        key, equals, text = one.partition("=")
+        if key == "guest" or (not equals and number == 0):
+            return (text if equals else one).replace(",,", ",")[:_NAME_LIMIT]
+    return None
 
 
 def _hides(proc: str) -> bool:

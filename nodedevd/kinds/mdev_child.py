@@ -41,7 +41,7 @@ from nodedevd.kinds.shared.mdevctl import (
     read_definition,
 )
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
-from nodedevd.kinds.shared.vfio_ap import read_matrix
+from nodedevd.kinds.shared.vfio_ap import NO_MATRIX, VfioApMatrix, read_matrix
 from nodedevd.names import is_uuid
 from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
@@ -97,6 +97,8 @@ class MdevChild(Capability, frozen=True, gc=False, tag="mdev_child"):
     """what mdevctl would start; None without a definition, and if it is unreadable"""
     waits_for: Missing | None
     """what an inactive mdev needs before it can be started"""
+    queues: tuple[str, ...] = ()
+    """AP queues of an active mdev of vfio_ap, as the kernel names them: 05.0004"""
 
     @property
     def autostart(self) -> bool | None:
@@ -120,6 +122,7 @@ def read(node: Node) -> MdevChild:
         state = "incomplete"
     parent_addr = parent_path.rpartition("/")[2]
     path = definition_path(parent_addr, node.sysname)
+    matrix = _read_matrix(node, mdev_type)
     defined, definition = _read_definition(node.sysroot, path, printable_path(path), node.faults)
     return MdevChild(
         uuid=printable_path(node.sysname),
@@ -130,10 +133,11 @@ def read(node: Node) -> MdevChild:
         iommu_group=_read_iommu_group(node),
         vfio_device=read_vfio_device(node),
         state=state,
-        attributes=_read_attributes(node, mdev_type),
+        attributes=matrix.attributes,
         defined=defined,
         definition=definition,
         waits_for=None,
+        queues=matrix.queues,
     )
 
 
@@ -259,10 +263,10 @@ def _type(there: Node) -> MdevChildType:
     )
 
 
-def _read_attributes(node: Node, mdev_type: MdevChildType | None) -> tuple[MdevAttribute, ...]:
-    """Return the attributes of a running mdev; no other driver than vfio_ap shows them."""
+def _read_matrix(node: Node, mdev_type: MdevChildType | None) -> VfioApMatrix:
+    """Return the matrix of a running mdev; no other driver than vfio_ap has one."""
     if mdev_type is None or mdev_type.device_api != "vfio-ap":
-        return ()
+        return NO_MATRIX
     return read_matrix(node)
 
 
@@ -298,14 +302,14 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevChild) -> MdevChild | 
         return cap
     try:
         node = Node(sysroot, path, subsystem="mdev")
-        attributes = _read_attributes(node, cap.mdev_type)
+        matrix = _read_matrix(node, cap.mdev_type)
     except NodeGone:
         return None
     if node.faults:
         return None
-    return (
-        cap if attributes == cap.attributes else msgspec.structs.replace(cap, attributes=attributes)
-    )
+    if matrix == VfioApMatrix(cap.attributes, cap.queues):
+        return cap
+    return msgspec.structs.replace(cap, attributes=matrix.attributes, queues=matrix.queues)
 
 
 def as_defined(cap: MdevChild) -> MdevChild:
@@ -374,6 +378,9 @@ def write(cap: MdevChild, out: Out) -> None:
     write_vfio_device(cap.vfio_device, out)
     out.text("state", cap.state)
     _write_attributes(cap.attributes, out)
+    for queue in cap.queues:
+        adapter, _, domain = queue.partition(".")
+        out.empty("queue", adapter=f"0x{adapter}", domain=f"0x{domain}")
     if cap.defined:
         _write_definition(cap, out)
     if cap.waits_for is not None:

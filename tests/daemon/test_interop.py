@@ -44,6 +44,7 @@ METHODS = {"GetStatus", "List", "Describe", "DumpXML", "HostDev", "Snapshot", "W
     "Types",
     "InUse",
     "Resolve",
+    "Draw",
 }
 
 
@@ -108,6 +109,8 @@ def test_reference_client_calls_every_method(client: Any) -> None:
     assert validate(dumped).findtext("name") == CARD
     handed = client.HostDev(NAMES[1], display=True)
     assert (handed["subsystem"], handed["model"]) == ("mdev", "vfio-pci")
+    drawn = client.Draw(width=400, theme="dark")
+    assert drawn["svg"].startswith("<svg ")
 
 
 def test_reference_client_calls_with_more(client: Any) -> None:

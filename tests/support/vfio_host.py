@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodedevd.host.processes import OpenFiles, Process, ProcessScan
+from nodedevd.host.processes import OpenFiles, Process, ProcessScan, Vm
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.questions.in_use import VfioUsage, read_usage
 from tests.support.trees import Tree
@@ -12,7 +12,7 @@ from tests.support.trees import Tree
 CARD, SOUND, BRIDGE, NIC = "0000:01:00.0", "0000:01:00.1", "0000:00:01.0", "0000:02:00.0"
 UUID = "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"
 QEMU = Process(100, "qemu-system-x86")
-OTHER = Process(200, "qemu-system-x86")
+OTHER = Process(200, "qemu-system-x86", Vm("web-01", None))
 
 
 def held(

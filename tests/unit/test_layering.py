@@ -15,7 +15,7 @@ import nodedevd
 PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
-    "root < host < kinds < model < tree < formats questions < layout < actions"
+    "root < host < kinds < model < tree < formats questions < layout drawing < actions"
     " < client follow server < control metrics < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files

@@ -7,6 +7,7 @@ ABI    Documentation/arch/s390/vfio-ap.rst. The kernel sends no event when they 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from nodedevd.host.lines import lines_of
 from nodedevd.host.node import Node
@@ -16,17 +17,32 @@ _QUEUE = re.compile(r"([0-9a-f]{2})?\.([0-9a-f]{4})?")
 _DOMAIN = re.compile(r"[0-9a-f]{4}")
 
 
-def read_matrix(node: Node) -> tuple[MdevAttribute, ...]:
-    """Return what mdevctl would write to make the same device: adapters, domains, control domains.
+class VfioApMatrix(NamedTuple):
+    """What a mediated device of vfio_ap has."""
 
-    The numbers are decimal, as those of s390-tools' ap-check, which mdevctl asks for them.
+    attributes: tuple[MdevAttribute, ...]
+    """what mdevctl would write to make the same device: adapters, domains, control domains"""
+    queues: tuple[str, ...]
+    """the queues in `matrix`, each adapter with each domain, sorted"""
+
+
+NO_MATRIX = VfioApMatrix((), ())
+
+
+def read_matrix(node: Node) -> VfioApMatrix:
+    """Return the matrix of a device.
+
+    The numbers of its attributes are decimal, as those of s390-tools' ap-check, which mdevctl asks
+    for them; those of queues are hexadecimal, as the kernel's.
     """
-    adapters, domains = set(), set()
+    adapters, domains, queues = set(), set(), set()
     for line in _lines(node, "matrix"):
         queue = _QUEUE.fullmatch(line)
         if queue is None:
             node.fault("matrix", "malformed", line[:80])
             break
+        if queue[1] and queue[2]:
+            queues.add(line)
         # Without a domain it is `05.`, without an adapter `.0047`.
         adapters.update([int(queue[1], 16)] if queue[1] else [])
         domains.update([int(queue[2], 16)] if queue[2] else [])
@@ -41,13 +57,10 @@ def read_matrix(node: Node) -> tuple[MdevAttribute, ...]:
         ("assign_domain", domains),
         ("assign_control_domain", controlled),
     )
-    return tuple(
-        [
-            MdevAttribute(name, str(number))
-            for name, numbers in assigned
-            for number in sorted(numbers)
-        ]
-    )
+    attributes = [
+        MdevAttribute(name, str(number)) for name, numbers in assigned for number in sorted(numbers)
+    ]
+    return VfioApMatrix(tuple(attributes), tuple(sorted(queues)))
 
 
 def _lines(node: Node, attribute: str) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from nodedevd.host.facts import HostFacts
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
+from nodedevd.questions.cards_without_vgpus import cards_without_vgpus_in_steps
 from nodedevd.questions.doctor import (
     channel,
     container,
@@ -30,6 +31,7 @@ from nodedevd.questions.doctor import (
 from nodedevd.questions.doctor.daemon_view import DaemonView, differences
 from nodedevd.questions.doctor.examined import Examined
 from nodedevd.questions.doctor.finding import SEVERITIES, Code, Finding, Report, Severity
+from nodedevd.steps import Steps, finish
 
 __all__ = [
     "SEVERITIES",
@@ -39,6 +41,7 @@ __all__ = [
     "Report",
     "Severity",
     "diagnose",
+    "diagnose_in_steps",
     "differences",
 ]
 
@@ -75,8 +78,23 @@ def diagnose(
         hanging: Reads of that scan that have not returned.
         daemon: The answer of the daemon, None to leave the daemon out.
     """
-    examined = Examined(snapshot, facts, tuple(hanging), daemon)
-    found = [one for check in _CHECKS for one in check(examined)]
+    return finish(diagnose_in_steps(snapshot, facts, hanging=hanging, daemon=daemon))
+
+
+def diagnose_in_steps(
+    snapshot: Snapshot,
+    facts: HostFacts,
+    *,
+    hanging: Iterable[UnansweredRead] = (),
+    daemon: DaemonView | None = None,
+) -> Steps[tuple[Finding, ...]]:
+    """Do the same as `diagnose`, a check in a step."""
+    without = yield from cards_without_vgpus_in_steps(list(snapshot))
+    examined = Examined(snapshot, facts, tuple(hanging), daemon, without)
+    found: list[Finding] = []
+    for check in _CHECKS:
+        yield
+        found += check(examined)
     if facts.container is not None:
         found = list(container.calm(found))
     unique = dict.fromkeys(found)  # a read that hangs here also hangs in the daemon

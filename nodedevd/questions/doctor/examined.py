@@ -13,6 +13,7 @@ from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
+from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus
 from nodedevd.questions.doctor.daemon_view import DaemonView
 from nodedevd.questions.doctor.finding import Code, Finding, Severity
 from nodedevd.questions.vgpus import card_of
@@ -29,6 +30,8 @@ class Examined:
     facts: HostFacts
     hanging: tuple[UnansweredRead, ...]
     daemon: DaemonView | None
+    without_vgpus: tuple[CardWithoutVgpus, ...]
+    """cards that should offer vGPUs, and offer none"""
 
     def finding(
         self,

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from shlex import quote
 
 from nodedevd.kinds.vgpu import Vgpu
-from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus, cards_without_vgpus
+from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus
 from nodedevd.questions.doctor.examined import INTEL, NVIDIA, Examined, is_graphics
 from nodedevd.questions.doctor.finding import Finding
 
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield a finding for each such card."""
-    for card in cards_without_vgpus(host.snapshot):
+    for card in host.without_vgpus:
         if card.reason == "none-creatable":
             yield _finding(host, card)
 

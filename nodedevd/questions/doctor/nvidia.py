@@ -15,7 +15,7 @@ from shlex import quote
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.model.device import Device
-from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus, cards_without_vgpus
+from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus
 from nodedevd.questions.doctor.examined import NVIDIA, Examined, bound, takes_vgpus
 from nodedevd.questions.doctor.finding import Finding, Severity
 from nodedevd.questions.vgpus import card_of
@@ -30,7 +30,7 @@ _OF_VIRTUAL_FUNCTIONS = ("vfs-on-other-driver", "vfs-without-driver", "vfs-witho
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about virtual functions and cards that should offer vGPUs."""
-    for one in cards_without_vgpus(host.snapshot):
+    for one in host.without_vgpus:
         if one.reason in _OF_VIRTUAL_FUNCTIONS:
             yield from _virtual(host, one)
     devices = list(host.graphics(NVIDIA))

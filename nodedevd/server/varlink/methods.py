@@ -14,10 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
+from nodedevd.drawing.request import DrawRequest
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.formats import Format, native
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.device_nodes import DeviceNodes
+from nodedevd.host.facts import HostFacts
 from nodedevd.model.device import Device, filter_words
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
@@ -45,6 +47,7 @@ from nodedevd.server.varlink.parameters import (
     TypesParameters,
     WatchParameters,
 )
+from nodedevd.server.varlink.pictures import Known, Pictures
 from nodedevd.server.varlink.service import Interface, MethodTable, Request
 from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
@@ -70,6 +73,10 @@ async def _no_nodes() -> DeviceNodes:
     return DeviceNodes()
 
 
+async def _no_facts() -> HostFacts | None:
+    return None
+
+
 class Looks(msgspec.Struct, frozen=True):
     """Looks at the host for what a scan does not read, off the event loop."""
 
@@ -79,6 +86,8 @@ class Looks(msgspec.Struct, frozen=True):
     """what a host loses when a device is assigned"""
     nodes: Callable[[], Awaitable[DeviceNodes]] = _no_nodes
     """the nodes below /dev"""
+    facts: Callable[[], Awaitable[HostFacts | None]] = _no_facts
+    """what `doctor` needs to know of the host; None leaves its findings out"""
 
 
 methods = MethodTable()
@@ -96,7 +105,10 @@ class DevicesInterface:
         status: Callable[[Tally], Status],
         freshness: Freshness,
         looks: Looks | None = None,
+        *,
+        title: str = "host",
     ) -> None:
+        """Make the handlers; `title` is the name of the host in a picture."""
         self._store = encodings.store
         self._encodings = encodings
         self._watch_replies = WatchReplies(encodings)
@@ -104,6 +116,8 @@ class DevicesInterface:
         self._tally: Tally | None = None
         self._freshness = freshness
         self._looks = looks or Looks()
+        self.pictures = Pictures(title)
+        """the pictures that were drawn last"""
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
@@ -292,6 +306,33 @@ class DevicesInterface:
         """Make an answer when the values of all vGPU-capable functions are recent enough."""
         devices = yield from _selected(self._store.snapshot, vgpus.CAPABILITIES)
         return self._when_fresh(devices, answer)
+
+    @methods.add("Draw", DrawRequest)
+    def draw(self, parameters: DrawRequest, request: Request) -> Answer:
+        """Answer a picture of the host, or of a card."""
+        if parameters.card is not None:
+            self._store.snapshot.lookup(parameters.card)
+        return self._when_capable_fresh(partial(self._draw_look, parameters, request))
+
+    def _draw_look(self, parameters: DrawRequest, request: Request) -> Answer:
+        return _later(self._looks.facts(), partial(self._draw_usage, parameters, request))
+
+    def _draw_usage(
+        self, parameters: DrawRequest, request: Request, facts: HostFacts | None
+    ) -> Answer:
+        draw = partial(self._draw, parameters, request, facts)
+        return _later(self._looks.processes(), draw)
+
+    def _draw(
+        self,
+        parameters: DrawRequest,
+        request: Request,
+        facts: HostFacts | None,
+        usage: VfioUsage,
+    ) -> AnswerSteps:
+        show_holders = request.peer.uid in (0, os.geteuid())
+        known = Known(self._store.snapshot, usage, facts, show_holders, request.peer.uid)
+        return (yield from self.pictures.drawn_in_steps(known, parameters))
 
     @methods.add("Resolve", ResolveParameters)
     def resolve(self, parameters: ResolveParameters, request: Request) -> AnswerSteps:

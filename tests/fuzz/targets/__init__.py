@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tests.fuzz.target import Target
 from tests.fuzz.targets import (
     archive,
+    command_line,
     hook,
     host,
     host_files,
@@ -48,6 +49,7 @@ TARGETS: Mapping[str, Target] = {
         pci_ids,
         vgpu_types,
         names,
+        command_line,
         host,
         stand_ins,
         uevents,

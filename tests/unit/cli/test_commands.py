@@ -26,7 +26,7 @@ from tests.support.search import cases
 from tests.support.trees import Tree
 
 COMMANDS = [
-    *("list", "tree", "dumpxml", "show", "types", "status", "schema", "record"),
+    *("list", "tree", "draw", "dumpxml", "show", "types", "status", "schema", "record"),
     *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use", "control", *CHANGES),
     *("layout", "layout check", "layout diff", "layout schema", "layout show", "metrics"),
 ]

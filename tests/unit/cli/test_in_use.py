@@ -30,12 +30,12 @@ def test_table_has_a_line_for_each_holder(host: Host, monkeypatch: pytest.Monkey
     assert (
         result.stdout
         == """\
-DEVICE                                     OPEN     PID  PROCESS
-mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01  yes      100  qemu-system-x86
-mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01  yes      200  qemu-system-x86
-pci_0000_01_00_0                           unknown  100  qemu-system-x86
-pci_0000_01_00_1                           unknown  100  qemu-system-x86
-pci_0000_02_00_0                           unknown  -    -
+DEVICE                                     OPEN     PID  PROCESS          VM
+mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01  yes      100  qemu-system-x86  -
+mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01  yes      200  qemu-system-x86  web-01
+pci_0000_01_00_0                           unknown  100  qemu-system-x86  -
+pci_0000_01_00_1                           unknown  100  qemu-system-x86  -
+pci_0000_02_00_0                           unknown  -    -                -
 """
     )
     assert result.stderr.splitlines() == [
@@ -51,7 +51,7 @@ def test_command_on_a_recorded_host_says_why_nothing_is_known(host: Host) -> Non
     """It looks at no process of this host for another one's devices."""
     result = CliRunner().invoke(main.main, ["--sysroot", host.tree.root, "in-use", UUID])
     assert result.exit_code == 0
-    assert result.stdout.split()[4:] == [f"mdev_{UUID.replace('-', '_')}", "unknown", "-", "-"]
+    assert result.stdout.split()[5:] == [f"mdev_{UUID.replace('-', '_')}", "unknown", "-", "-", "-"]
     assert REASONS["other-host"] in result.stderr
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedevd.host.processes import Process, ProcessScan, scan_processes
+from nodedevd.host.processes import Process, ProcessScan, Vm, scan_processes, vm_of
 from tests.support.holder import DEV_FULL
 
 NODE = "/dev/vfio/12"
@@ -155,3 +155,47 @@ def test_progress_is_told_of_each_process(proc: FakeProc) -> None:
     told: list[tuple[int, int]] = []
     scan_processes({}, proc=str(proc.root), progress=lambda done, of: told.append((done, of)))
     assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            [
+                "-name",
+                "guest=web-01,debug-threads=on",
+                "-uuid",
+                "5D4D1F0C-6d5b-45d5-9a64-3c6f0a3d1e01",
+            ],
+            Vm("web-01", "5d4d1f0c-6d5b-45d5-9a64-3c6f0a3d1e01"),
+        ),
+        (["-name", "plain"], Vm("plain", None)),
+        (["--name", "debug-threads=on,guest=a,,b"], Vm("a,b", None)),
+        (["-name", "x,,,process=q"], Vm("x,", None)),
+        (["-name", "process=q", "-m", "4G"], None),
+        (["-name", ""], None),
+        (["-name"], None),
+        (["-uuid", "not-one"], None),
+        (["-name", "\udcff"], Vm("\\xff", None)),
+        (["-name", "n" * 5000], Vm("n" * 256, None)),
+        ([], None),
+    ],
+)
+def test_vm_is_what_qemu_names_on_its_command_line(
+    arguments: list[str], expected: Vm | None
+) -> None:
+    """By -name, in the forms that QEMU accepts, and -uuid; nonsense names no VM."""
+    for program in ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "kvm"):
+        line = [program, *arguments]
+        data = b"".join([one.encode("utf-8", "surrogateescape") + b"\0" for one in line])
+        assert vm_of(data) == expected
+
+
+def test_other_programs_run_no_vm(tmp_path: Path) -> None:
+    """Whatever their arguments are, and whether there are any."""
+    for line in (b"/usr/bin/dpdk\0-name\0x\0", b"", b"\0", b"\xff"):
+        assert vm_of(line) is None
+    directory = FakeProc(tmp_path).process({3: NODE})
+    (directory / "cmdline").write_bytes(b"qemu-kvm\0-name\0guest=db\0")
+    [holding] = FakeProc(tmp_path).look({NODE: None}).open_files
+    assert holding.process == Process(100, "qemu-system-x86", Vm("db", None))

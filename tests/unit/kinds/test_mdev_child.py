@@ -734,6 +734,8 @@ def test_matrix_of_a_running_vfio_ap_device_is_read_from_it(
     crypto(tree, matrix, control_domains)
     found = device()
     assert [(one.name, one.value) for one in mdev(found).attributes] == expected
+    queues = [line for line in matrix.split("\n") if len(line) == len("05.0004")]
+    assert list(mdev(found).queues) == queues
     definition = mdev(found).definition
     assert definition is not None
     assert definition.attributes == (MdevAttribute("assign_adapter", "9"),)

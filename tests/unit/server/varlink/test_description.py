@@ -10,9 +10,10 @@ import pytest
 from varlink import scanner
 
 from nodedevd.client.watching import Event
+from nodedevd.drawing.request import Drawing
 from nodedevd.errors import REPLIED
 from nodedevd.host.faults import Fault
-from nodedevd.host.processes import Process
+from nodedevd.host.processes import Process, Vm
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.model.device import Device
@@ -47,7 +48,7 @@ from tests.support.idl import drift, of_kind
 
 TYPES: tuple[type[msgspec.Struct], ...] = (
     *(CardType, Device, DeviceFault, Entry, Fault, Place, Process, Resolved, ScanTimes),
-    *(StateCounts, TypeFacts, UnansweredRead, Use, VfioDevice),
+    *(StateCounts, TypeFacts, UnansweredRead, Use, VfioDevice, Vm),
     *(AwaitedCard, CardLayout, LayoutCounts, Problem, LayoutStatus),
 )
 REPLIES: dict[str, type[msgspec.Struct]] = {
@@ -57,6 +58,7 @@ REPLIES: dict[str, type[msgspec.Struct]] = {
     "DumpXML": XmlDocument,
     "HostDev": HostDev,
     "Snapshot": Devices,
+    "Draw": Drawing,
     "Fits": Fits,
     "Types": Types,
     "Resolve": Resolution,

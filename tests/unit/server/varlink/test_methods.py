@@ -787,6 +787,19 @@ async def test_in_use_of_a_recorded_host_is_unknown(tmp_path: Path, card_host: S
     assert parameters["name"] == "mdev_0"
 
 
+async def test_draw_answers_a_picture_over_the_socket(tmp_path: Path, card_host: Store) -> None:
+    """Of the host or a card; a wrong name, width or theme is an error."""
+    async with serving(tmp_path, card_host) as client:
+        drawn = await client.call(f"{INTERFACE}.Draw", width=400, theme="light", card=MDEV)
+        errors = [
+            (await refusal(client, "Draw", **parameters))[0].rpartition(".")[2]
+            for parameters in ({"card": "nope"}, {"width": 10**9}, {"theme": "pink"}, {"x": 1})
+        ]
+    assert drawn["svg"].startswith("<svg xmlns='http://www.w3.org/2000/svg'")
+    assert drawn["generation"] == card_host.snapshot.generation
+    assert errors == ["NoSuchDevice", *["InvalidParameter"] * 3]
+
+
 @pytest.mark.parametrize("method", ["Describe", "DumpXML"])
 async def test_answer_to_the_same_call_is_that_of_the_device_as_it_is(
     tmp_path: Path, method: str

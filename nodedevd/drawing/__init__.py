@@ -1,0 +1,1 @@
+"""drawing: a tree, its uses and findings as a picture."""
