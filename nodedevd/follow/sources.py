@@ -239,14 +239,11 @@ class Sources:
         self._sender: udev.EventSource = "kernel"
         self.uevents = Source("uevents", self._open_uevents, reports.on_uevents, reports.on_gap)
         self.links = Source("rtnetlink messages", LinkMonitor, self._on_links, reports.on_gap)
-        self.directories = tuple(
-            Source(
-                f"inotify events of {one}",
-                partial(DirectoryMonitor, one, root),
-                self._on_directories,
-                reports.on_gap,
-            )
-            for one in (DEFINITIONS, *LAYOUTS)
+        self.directories = Source(
+            "inotify events of mdevctl's definitions and layouts",
+            partial(DirectoryMonitor, (DEFINITIONS, *LAYOUTS), root),
+            self._on_directories,
+            reports.on_gap,
         )
 
     @property
@@ -268,8 +265,7 @@ class Sources:
         """Open every monitor that this host and the options call for."""
         live = self._root == "/"
         events = self._options.events
-        for directory in self.directories:
-            directory.open()
+        self.directories.open()
         if events == "none" or (events == "auto" and not live):
             return
         self.uevents.open()
@@ -288,8 +284,8 @@ class Sources:
             source.close()
 
     @property
-    def _all(self) -> tuple[Source[Uevent] | Source[list[str]] | Source[str], ...]:
-        return self.uevents, self.links, *self.directories
+    def _all(self) -> tuple[Source[Uevent], Source[list[str]], Source[str]]:
+        return self.uevents, self.links, self.directories
 
     def _wanted_sender(self) -> udev.EventSource:
         events = self._options.events

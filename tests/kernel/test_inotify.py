@@ -18,7 +18,7 @@ pathlib.Path("/proc/sys/user/max_inotify_instances").write_text("{LIMIT}")
 opened = []
 try:
     while True:
-        opened.append(DirectoryMonitor("/nowhere/mdevctl.d", "/"))
+        opened.append(DirectoryMonitor(["/nowhere/mdevctl.d"], "/"))
 except OSError as error:
     print(len(opened), error)
 """

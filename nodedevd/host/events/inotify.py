@@ -1,4 +1,4 @@
-"""inotify: reports changes below a directory, which may itself appear and disappear.
+"""inotify: reports changes below directories, which may themselves appear and disappear.
 
 Source: inotify(7). libc is called directly: a Python library for inotify would run ldconfig to
 find it, and the daemon starts no process.
@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 
 from nodedevd.host.events.lost import EventsLost
@@ -28,25 +28,27 @@ _NOT_WATCHED = GONE | {errno.EACCES, errno.ELOOP}
 
 
 class DirectoryMonitor:
-    """Watches a directory and its subdirectories, one level deep.
+    """Watches directories and their subdirectories, one level deep.
 
-    The directory need not exist: each of its ancestors is watched for the next one. `path` is
-    one of the host at `root`; links are followed as in a scan, and none leads out of `root`. An
-    archive of a host does not change. Raises OSError when the kernel refuses an inotify
-    descriptor.
+    A directory need not exist: each of its ancestors is watched for the next one. `paths` are of
+    the host at `root`; links are followed as in a scan, and none leads out of `root`. An archive
+    of a host does not change. All share one inotify descriptor, since a user has 128 of them.
+    Raises OSError when the kernel refuses it.
     """
 
-    def __init__(self, path: str, root: str = "/") -> None:
-        self._path = path
+    def __init__(self, paths: Sequence[str], root: str = "/") -> None:
+        self._paths = tuple(paths)
         self._sysroot = Sysroot(root) if os.path.isdir(root) else None
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._awaited: dict[int, str] = {}
-        """the watches of the ancestors, each with the name of the next directory"""
-        self._own = -1
-        """the watch of the directory itself"""
+        self._awaited: dict[int, set[tuple[str, str]]] = {}
+        """the watches of ancestors, each with the next directories, and on the way to which path"""
+        self._own: dict[int, set[str]] = {}
+        """the watches of the directories themselves"""
+        self._below: dict[int, set[str]] = {}
+        """the watches of their subdirectories"""
         try:
             self._watch_all()
         except OSError:
@@ -58,56 +60,73 @@ class DirectoryMonitor:
         return int(self._descriptor)
 
     def drain(self) -> Iterator[str]:
-        """Yield the directory's path for each batch of events that concerns it; does not block.
+        """Yield the directories that a batch of events concerns, for each batch; does not block.
 
         Raises EventsLost if a directory can no longer be watched.
         """
         while True:
+            concerned: set[str] = set()
             try:
                 data = os.read(self._descriptor, _BUFFER_BYTES)
-                concerns = [self._take(*event) for event in _events(data)]
+                for event in _events(data):
+                    concerned |= self._take(*event)
             except BlockingIOError:
                 return
             except OSError as error:
                 reason = errno.errorcode.get(error.errno or 0, str(error))
                 raise EventsLost(reason, overflow=False, usable=False) from error
-            if any(concerns):
-                yield self._path
+            yield from sorted(concerned)
 
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
 
-    def _take(self, watch: int, mask: int, name: str) -> bool:
-        """Watch what an event brought; return whether the directory may have changed."""
+    def _take(self, watch: int, mask: int, name: str) -> Set[str]:
+        """Watch what an event brought; return the directories that may have changed."""
         if mask & _OVERFLOW:
             self._watch_all()
-        elif watch in self._awaited:
-            if name != self._awaited[watch]:
-                return False
+            return set(self._paths)
+        known = watch in self._awaited or watch in self._own or watch in self._below
+        concerned = {path for one, path in self._awaited.get(watch, ()) if one == name}
+        own = self._own.get(watch, set())
+        concerned |= own | self._below.get(watch, set())
+        if mask & _IS_DIRECTORY and mask & (_CREATE | _MOVED_TO):
+            for path in own:
+                self._watch_below(path, name)
+        if any(one == name for one, _ in self._awaited.get(watch, ())):
             self._watch_all()
-        elif watch == self._own and mask & _IS_DIRECTORY and mask & (_CREATE | _MOVED_TO):
-            self._watch(f"{self._path}/{name}")
-        return True
+        # The last event of a watch that is no longer needed may be all that is heard of a removal.
+        return concerned if known else set(self._paths)
 
     def _watch_all(self) -> None:
         # From the top down: a directory that appears below a watched one causes an event.
-        self._awaited.clear()
+        for watches in (self._awaited, self._own, self._below):
+            watches.clear()
         if self._sysroot is not None:
             self._sysroot.forget()
-        above = ""
-        for name in self._path.split("/")[1:]:
-            self._awaited[self._watch(above or "/")] = name
-            above = f"{above}/{name}"
-        self._own = self._watch(self._path)
-        if self._own < 0:
-            return
-        for name in self._names():
-            self._watch(f"{self._path}/{name}")
+        for path in self._paths:
+            self._watch_path(path)
 
-    def _names(self) -> list[str]:
+    def _watch_path(self, path: str) -> None:
+        above = ""
+        for name in path.split("/")[1:]:
+            self._awaited.setdefault(self._watch(above or "/"), set()).add((name, path))
+            above = f"{above}/{name}"
+        own = self._watch(path)
+        if own < 0:
+            return
+        self._own.setdefault(own, set()).add(path)
+        for name in self._names(path):
+            self._watch_below(path, name)
+
+    def _watch_below(self, path: str, name: str) -> None:
+        watch = self._watch(f"{path}/{name}")
+        if watch >= 0:
+            self._below.setdefault(watch, set()).add(path)
+
+    def _names(self, path: str) -> list[str]:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            directory = self._open(self._path)
+            directory = self._open(path)
             try:
                 descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
             finally:

@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def monitor(directory: Path, tmp_path: Path) -> Iterator[DirectoryMonitor]:
     """Return a monitor that was opened before the directory existed."""
-    monitor = DirectoryMonitor("/etc/mdevctl.d", str(tmp_path))
+    monitor = DirectoryMonitor(["/etc/mdevctl.d"], str(tmp_path))
     yield monitor
     monitor.close()
 
@@ -52,7 +52,7 @@ def test_existing_directory_is_watched(tmp_path: Path) -> None:
     parent = tmp_path / "mdevctl.d" / "mtty"
     parent.mkdir(parents=True)
     file = parent / "uuid"
-    monitor = DirectoryMonitor("/mdevctl.d", str(tmp_path))
+    monitor = DirectoryMonitor(["/mdevctl.d"], str(tmp_path))
     assert not drained(monitor)
     file.write_text("one")
     assert reported(monitor)
@@ -182,7 +182,7 @@ def test_full_queue_is_a_change_and_all_is_watched_again(
 
 def test_closed_monitor_has_given_its_descriptor_back(tmp_path: Path) -> None:
     """The descriptor is closed."""
-    monitor = DirectoryMonitor("/d", str(tmp_path))
+    monitor = DirectoryMonitor(["/d"], str(tmp_path))
     descriptor = monitor.fileno()
     monitor.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -199,7 +199,7 @@ def test_link_does_not_lead_out_of_the_sysroot(tmp_path: Path, linked: str) -> N
     target = outside if linked == "etc" else outside / "mdevctl.d"
     (root / linked).parent.mkdir(parents=True, exist_ok=True)
     (root / linked).symlink_to(target)
-    monitor = DirectoryMonitor("/etc/mdevctl.d", str(root))
+    monitor = DirectoryMonitor(["/etc/mdevctl.d"], str(root))
     (outside / "mdevctl.d" / "mtty" / "uuid").touch()
     (outside / "mdevctl.d" / "new").mkdir()
     assert silent(monitor)
@@ -220,4 +220,36 @@ def test_directory_that_cannot_be_watched_is_an_error(
     monkeypatch.setattr(f"{module}.CDLL", lambda *arguments, **options: libc)
     monkeypatch.setattr(f"{module}.get_errno", lambda: errno.ENOSPC)
     with pytest.raises(OSError, match="No space left"):
-        DirectoryMonitor("/etc/mdevctl.d", str(tmp_path))
+        DirectoryMonitor(["/etc/mdevctl.d"], str(tmp_path))
+
+
+def test_directories_of_one_monitor_are_told_apart(tmp_path: Path) -> None:
+    """They share ancestors, come and go, and links may make two of them one."""
+    paths = ["/etc/a.d", "/etc/b.d", "/usr/lib/a.d"]
+    monitor = DirectoryMonitor(paths, str(tmp_path))
+
+    def concerned() -> set[str]:
+        ready, _, _ = select.select([monitor], [], [], PATIENCE_SECONDS)
+        assert ready, "no event arrived"
+        return set(monitor.drain())
+
+    a, b, library = (tmp_path / path[1:] for path in paths)
+    a.parent.mkdir()
+    assert concerned() == {"/etc/a.d", "/etc/b.d"}
+    library.mkdir(parents=True)
+    assert concerned() == {"/usr/lib/a.d"}
+    a.mkdir()
+    assert concerned() == {"/etc/a.d"}
+    (a / "file").write_text("")
+    assert concerned() == {"/etc/a.d"}
+    (library / "below").mkdir()
+    assert concerned() == {"/usr/lib/a.d"}
+    (library / "below" / "file").write_text("")
+    assert concerned() == {"/usr/lib/a.d"}
+    (tmp_path / "etc" / "other").write_text("")
+    assert concerned() == set()
+    b.symlink_to("a.d")
+    assert concerned() >= {"/etc/b.d"}
+    (a / "file").unlink()
+    assert concerned() == {"/etc/a.d", "/etc/b.d"}
+    monitor.close()
