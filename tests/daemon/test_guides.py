@@ -124,11 +124,11 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory / "nodedevd.sock"
 
 
-LAYOUT = '''
+LAYOUT = """
 [[card]]
 address = "0000:02:00.0"
 vgpus = [{ type = "GRID P40-4C", count = 3 }]
-'''
+"""
 CHANGING = [pair for pair in programs(PYTHON) if "Control" in pair[0].text]
 READING = [pair for pair in programs(PYTHON) if pair not in CHANGING]
 

@@ -31,7 +31,7 @@ def installable(tmp_path: Path) -> Path:
     [
         *("nodedevd.service", "nodedevd.socket"),
         *("nodedevd-control.service", "nodedevd-control.socket"),
-        "nodedevd-control-autostart.service",
+        *("nodedevd-control-autostart.service", "nodedevd-layout.service"),
     ],
 )
 def test_unit_passes_systemd_analyze_verify(installable: Path, name: str) -> None:
