@@ -97,6 +97,7 @@ def test_page_names_every_key_and_code() -> None:
     }
 
 
+@pytest.mark.slow
 def test_layout_of_the_host_is_that_of_its_files(tmp_path: Path) -> None:
     """Without FILE; a file with problems does not keep the others back."""
     tree = unpacked("vgpu-sriov", tmp_path)
