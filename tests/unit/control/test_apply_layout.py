@@ -15,6 +15,7 @@ from nodedevd.control import apply_card
 from nodedevd.control.apply_layout import plan_layout
 from nodedevd.control.facts import read_layout_facts
 from nodedevd.errors import MadeByOther, NoSuchDevice
+from nodedevd.layout.compare import compare
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.questions.in_use import VfioUsage
 from tests.support.acting_host import ActingHost, Killed, ScannedView
@@ -345,7 +346,6 @@ def test_card_that_cannot_be_looked_at_does_not_keep_the_others_back(
     host: ActingHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error is in the answer of that card."""
-    compare = apply_card.compare
 
     def failing(entry: WantedCard, *given: Any) -> Any:
         if entry.match.parent == "mtty":
