@@ -82,6 +82,7 @@ def by_entry(outcome: LayoutOutcome) -> dict[str, LayoutCard]:
     return {one.entry: one for one in outcome.cards}
 
 
+@pytest.mark.slow
 def test_host_ends_as_declared_and_a_second_time_nothing_is_done(host: ActingHost) -> None:
     """Mdevs, a definition, profiles, functions and their driver; all of it is the layout's."""
     outcome = host.apply_layout(
@@ -131,6 +132,7 @@ def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
     assert host.kernel.written == written
 
 
+@pytest.mark.slow
 def test_card_that_fails_does_not_keep_the_others_back(host: ActingHost) -> None:
     """Its change is undone, and reported; the next attempt goes on where it was."""
     host.kernel.refuse(f"{host.kernel.tree.resolve(PF)}/sriov_numvfs", errno.EIO)
@@ -221,6 +223,7 @@ def test_file_that_others_may_change_is_not_used(host: ActingHost) -> None:
     assert host.kernel.mdev.types
 
 
+@pytest.mark.slow
 def test_card_that_is_not_there_is_waited_for(host: ActingHost) -> None:
     """As long as the request says; what is there is not kept waiting."""
     text = MTTY.replace("mtty", "mdpy").replace("mdpy-1", "mdpy-hd") + PROFILES
