@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodedevd.actions.answers import ControlStatus, InProgress, Leftover, Made
+from nodedevd.actions.answers import ControlStatus, InProgress, Leftover, Made, NotApplied
 from nodedevd.text import fold, table
 
 _LABEL = 13
@@ -44,6 +44,10 @@ def text(report: ControlReport) -> str:
         )
         for one in report.service.not_started
     ]
+    lines += [
+        fold(f"{one.card or one.entry} is {one.state}: {one.detail}{_tried(one)}", indent="  ")
+        for one in report.service.not_applied
+    ]
     found = "".join(f"{line}\n" for line in lines)
     if report.devices:
         rows = [(one.origin, one.owner or "-", one.type or "-", one.name) for one in report.devices]
@@ -69,6 +73,14 @@ def _state(report: ControlReport) -> Iterator[tuple[str, str]]:
     yield "Left over", f"{len(service.leftovers)} changes that failed and were not undone"
     if service.not_started:
         yield "Autostart", f"{len(service.not_started)} mdevs not started yet"
+    if service.not_applied:
+        yield "Layout", f"{len(service.not_applied)} cards not as declared"
+
+
+def _tried(card: NotApplied) -> str:
+    if not card.tries:
+        return ""
+    return f"; {'tried again' if card.waits else 'given up'} after {card.tries} attempts"
 
 
 def _progress(change: InProgress) -> str:

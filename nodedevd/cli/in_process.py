@@ -143,7 +143,8 @@ class InProcess:
             return PLANS[type(request)](tree, facts, request)
 
         tree = Embedded(self._root, progress=self._progress).tree
-        return plan_layout(self._root, tree, read_layout_facts(self._root, {}), plan, request)
+        facts = read_layout_facts(self._root, {}, os.geteuid())
+        return plan_layout(self._root, tree, facts, plan, request)
 
 
 @contextmanager

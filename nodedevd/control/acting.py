@@ -287,7 +287,7 @@ class Acting:
         """Return the host as what applies its layout changes it, for whoever asks for that."""
         return LayoutHost(
             context=self.context,
-            facts=self._layout_facts,
+            facts=lambda snapshot: self._layout_facts(snapshot, asker),
             plan=lambda snapshot, request: self._plan(snapshot, request, asker, "layout"),
             turns=self._turns,
             asked=_asked(asker),
@@ -295,8 +295,8 @@ class Acting:
             failed=partial(self._failed, asker),
         )
 
-    def _layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
-        found = read_layout_facts(self._sysroot.root, self.context.records.all())
+    def _layout_facts(self, snapshot: Snapshot, asker: Asker) -> LayoutFacts:
+        found = read_layout_facts(self._sysroot.root, self.context.records.all(), asker.uid)
         return msgspec.structs.replace(found, type_names=self._type_names.learnt(snapshot))
 
     def _plan(

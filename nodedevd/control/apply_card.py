@@ -23,6 +23,7 @@ from nodedevd.control.carry_out import carry_out
 from nodedevd.control.context import Context
 from nodedevd.control.journal import Asked
 from nodedevd.errors import (
+    CardBusy,
     DeviceInUse,
     MadeByOther,
     NodedevError,
@@ -41,8 +42,11 @@ from nodedevd.model.snapshot import Snapshot
 MOST_CHANGES: Final = 4096
 """Changes of one card in one call: whoever undoes each of them must not keep it busy for ever."""
 
-_FAILED: Final = (StepFailed, StillWriting, NotConfirmed)
-"""A driver does not do what it should: nothing more is asked of the card."""
+BUSY_TIMES: Final = 4
+"""How often a card waits for another change, as long as any change does."""
+
+_FAILED: Final = (CardBusy, StepFailed, StillWriting, NotConfirmed)
+"""A driver does not do what it should, or in time: nothing more is asked of the card."""
 _STAYS: Final = (DeviceInUse, MadeByOther, OwnedByOther)
 """Refusals that no step before them changes."""
 
@@ -79,13 +83,17 @@ class LayoutHost:
 def applied(host: LayoutHost, entry: WantedCard, difference: Difference) -> LayoutCard:
     """Make a card as its entry declares it, as far as can be; return what came of it.
 
-    `difference` is how it differs at first. Blocks. Raises NodedevError, OSError if the tree cannot
-    be read.
+    `difference` is how it differs at first. Blocks. That the host cannot be looked at is in the
+    answer, too.
     """
     if not difference.differences:
         return _Progress().answer(difference)
     with host.turns.of(difference.card or ""):
-        return _Applied(host, entry, difference).apply()
+        card = _Applied(host, entry, difference)
+        try:
+            return card.apply()
+        except (NodedevError, OSError) as error:
+            return card.not_looked_at(error)
 
 
 def planned(
@@ -159,6 +167,7 @@ class _Applied:
         self._entry = entry
         self._before = before
         self._progress = _Progress()
+        self._waits = BUSY_TIMES
 
     def apply(self) -> LayoutCard:
         """Do all that can be done, and return what came of it."""
@@ -168,6 +177,14 @@ class _Applied:
                 break
         snapshot = self._host.context.view.snapshot()
         return self._progress.answer(self._compare(snapshot, self._host.facts(snapshot)))
+
+    def not_looked_at(self, error: NodedevError | OSError) -> LayoutCard:
+        """Return what came of it before the host could not be looked at any more."""
+        code = error.code if isinstance(error, NodedevError) else "unreadable"
+        refusal = Refusal(change="look at the card", code=code, detail=str(error))
+        self._progress.refusals.append(refusal)
+        self._progress.has_failed = True
+        return self._progress.answer(self._before)
 
     def _do_next(self, facts: LayoutFacts) -> bool:
         """Make one change; return whether there was one to make."""
@@ -186,6 +203,9 @@ class _Applied:
         except NodedevError as error:
             if not chosen:
                 raise
+            if isinstance(error, CardBusy) and self._waits:
+                self._waits -= 1  # as for sriov-manage, which runs for one card after the other
+                return True
             self._progress.refuse(chosen[0], error)
             self._host.failed(request_for(chosen[0]), error)
             return True

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from nodedevd.actions.facts import ActionFacts
 from nodedevd.actions.functions import DRIVERS, attributes_for, functions_leaving
 from nodedevd.actions.open_nodes import devices_with_nodes
@@ -44,10 +46,10 @@ from nodedevd.kinds.shared.mdevctl import (
     definition_path,
     is_parent_name,
 )
-from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.facts import LayoutFacts, Usage
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import is_uuid, parse_mdev_name
-from nodedevd.questions.in_use import VfioUsage
+from nodedevd.questions.in_use import Use, VfioUsage
 
 _log: Final = logging.getLogger(__name__)
 
@@ -121,14 +123,28 @@ def read_facts(
     )
 
 
-def read_layout_facts(root: str, records: Mapping[str, Record]) -> LayoutFacts:
+def read_layout_facts(root: str, records: Mapping[str, Record], uid: int) -> LayoutFacts:
     """Read what a comparison with the layout needs besides the tree.
 
     The arguments are those of `read_facts`. Raises OSError.
     """
     sysroot = Sysroot(root)
     assignment, _ = read_in_time(sysroot, read_assignment_facts)
-    return LayoutFacts(usage=_usage(sysroot), assignment=assignment, claimed=claimed_by(records))
+    usage: Usage = _usage(sysroot)
+    if uid != 0:
+        usage = _WithoutHolders(usage)
+    return LayoutFacts(usage=usage, assignment=assignment, claimed=claimed_by(records))
+
+
+class _WithoutHolders:
+    """What users other than root may know of processes: whether a device is open."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+
+    def use(self, name: str, path: str | None) -> Use:
+        """Return whether a device is open, and not by whom."""
+        return replace(self._usage.use(name, path), holders=())
 
 
 def claimed_by(records: Mapping[str, Record]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from nodedevd.host.lines import fields_of
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
@@ -307,7 +308,7 @@ def _array(key: str, texts: Sequence[str]) -> Iterator[str]:
 
 def _comment(text: str) -> Iterator[str]:
     line = "#"
-    for word in printable(text).split():
+    for word in fields_of(printable(text)):
         if len(line) + len(word) + 1 > _WIDTH and line != "#":
             yield line
             line = "#"

@@ -98,6 +98,31 @@ def test_mdev_is_created_listed_and_removed(host: FifoKernel, tmp_path: Path) ->
     assert journal(host) == []
 
 
+def test_layout_is_applied_and_followed(host: FifoKernel, tmp_path: Path) -> None:
+    """Asked for; and, with the directory of its unit, by itself when a file wants it kept."""
+    file = host.root / "etc/nodedevd/layout.d/mtty.toml"
+    file.parent.mkdir(parents=True)
+    entry = f'[[card]]\nparent = "mtty"\nmdevs = [{{ uuid = "{UUID}", type = "mtty-1" }}]\n'
+    file.write_text(entry)
+    with controlling(tmp_path, host.root), Control(str(tmp_path / SOCKET)) as control:
+        planned = control.apply_layout(dry_run=True)
+        assert ([one.state for one in planned.cards], host.mdevs) == (["drifted"], set())
+        [card] = control.apply_layout(card="mtty", wait_seconds=600).cards
+        assert (card.state, card.refusals, len(card.steps)) == ("in-sync", (), 2)
+        assert host.mdevs == {UUID}
+        [made] = control.list().devices
+        assert (made.origin, made.owner) == ("layout", None)
+        assert [one.steps for one in control.apply_layout().cards] == [()]
+        host.wait_removable(UUID)
+        control.remove(UUID, force=True)
+    file.write_text(f"{entry}keep = true\n")
+    (host.root / "run/nodedevd/layout").mkdir(mode=0o700)
+    with controlling(tmp_path, host.root), Control(str(tmp_path / SOCKET)) as control:
+        until(lambda: host.mdevs == {UUID})
+        until(lambda: control.get_status().not_applied == ())
+    assert journal(host) == []
+
+
 def test_reference_client_understands_the_interface(host: FifoKernel, tmp_path: Path) -> None:
     """Written by the authors of Varlink: it checks calls and replies against the text."""
     with controlling(tmp_path, host.root):

@@ -36,7 +36,7 @@ def installable(tmp_path: Path) -> Path:
     [
         *("nodedevd.service", "nodedevd.socket"),
         *("nodedevd-control.service", "nodedevd-control.socket"),
-        "nodedevd-control-autostart.service",
+        *("nodedevd-control-autostart.service", "nodedevd-layout.service"),
         *("nodedevd-metrics.service", "nodedevd-metrics.socket", "nodedevd-metrics-report.socket"),
         *("nodedevd-metrics-textfile.service", "nodedevd-metrics-textfile.timer"),
     ],

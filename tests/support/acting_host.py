@@ -153,7 +153,7 @@ class ActingHost:
     def layout_facts(self, snapshot: Snapshot) -> LayoutFacts:
         """Return what a comparison with the layout needs besides the tree."""
         root = self.kernel.tree.root
-        facts = read_layout_facts(root, self.context.records.all())
+        facts = read_layout_facts(root, self.context.records.all(), 0)
         names = TypeNames(self.context.directory).learnt(snapshot)
         return replace(facts, usage=self.kernel.usage(), type_names=names)
 

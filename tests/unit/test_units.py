@@ -7,11 +7,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from nodedevd import daemon, socket_paths
+from nodedevd.cli.main import main
+from nodedevd.cli.options import EXIT_FAILURE, EXIT_LEFT, EXIT_NO, EXIT_TIMEOUT
 from nodedevd.control import daemon as control_daemon
 from nodedevd.control.acting import STATE
 from nodedevd.control.configuration import Configuration
+from nodedevd.layout.files import DIRECTORIES
 from tests.support.running import REPOSITORY
 from tests.support.units import UNITS, unit
 
@@ -171,6 +175,41 @@ def test_control_service_stops_in_its_own_time() -> None:
     assert service["KillMode"] == "process"
     stop = float(service["TimeoutStopSec"].removesuffix("s"))
     assert stop > control_daemon.STOP_SECONDS + daemon.STOP_SECONDS + 4
+
+
+def test_layout_is_applied_before_what_hands_devices_to_guests() -> None:
+    """Wherever a file may be; what is not as declared is no failure, and the directory stays."""
+    lines = (UNITS / "nodedevd-layout.service").read_text().splitlines()
+    given: dict[str, list[str]] = {}
+    for key, equals, value in (line.partition("=") for line in lines if line[:1] not in ("#", "")):
+        if equals:
+            given.setdefault(key, []).append(value)
+    before = " ".join(given["Before"]).split()
+    for name in ("libvirtd", "virtqemud", "virtnodedevd", "nova-compute", "kubelet"):
+        assert f"{name}.service" in before
+    assert given["ConditionDirectoryNotEmpty"] == [f"|{one}" for one in DIRECTORIES]
+    assert Path("/run", *given["RuntimeDirectory"]) == Path("/", control_daemon.LAYOUT)
+    assert (given["Type"], given["RemainAfterExit"]) == (["oneshot"], ["yes"])
+    ends = {EXIT_FAILURE, EXIT_TIMEOUT, EXIT_NO, EXIT_LEFT}
+    assert set(map(int, given["SuccessExitStatus"][0].split())) == ends
+    program, *arguments = given["ExecStart"][0].split()
+    assert program == "/usr/bin/nodedevctl"
+    assert CliRunner().invoke(main, [*arguments, "--help"]).exit_code == 0
+    assert given["CapabilityBoundingSet"] == [""]
+
+
+def test_rules_start_the_service_for_a_directory_that_its_units_make() -> None:
+    """Each only if its unit is active."""
+    text = (UNITS / "90-nodedevd-control.rules").read_text()
+    rules = [line for line in text.splitlines() if not line.startswith("#")]
+    directories = (control_daemon.AUTOSTART, control_daemon.LAYOUT)
+    assert [next(one for one in directories if f'TEST=="/{one}"' in rule) for rule in rules] == [
+        control_daemon.AUTOSTART,
+        control_daemon.LAYOUT,
+        control_daemon.LAYOUT,
+    ]
+    start = 'RUN+="/usr/bin/systemctl start --no-block nodedevd-control.service"'
+    assert all(rule.endswith(start) for rule in rules)
 
 
 def test_control_service_can_write_where_it_has_to() -> None:

@@ -70,7 +70,7 @@ DEVICES = """
 """
 
 
-def command(built: Path, run: Path, share: Path) -> list[str]:
+def command(built: Path, run: Path, share: Path, *, root: Path | None = None) -> list[str]:
     """Return how QEMU is called.
 
     Args:
@@ -78,7 +78,10 @@ def command(built: Path, run: Path, share: Path) -> list[str]:
         run: A directory of this run's: its disks, `console.log`, and `output`, a socket where
             somebody listens for what the tests print.
         share: The directory that the VM mounts.
+        root: The disk that the VM boots from, and writes to; by default that of `built`, whose
+            copy is thrown away.
     """
+    disk, copied = (f"{built}/root.img", "on") if root is None else (str(root), "off")
     return [
         *("qemu-system-x86_64", "-name", "nodedevd-vm", "-nodefaults", "-no-user-config"),
         *("-display", "none", "-machine", "q35,kernel-irqchip=off,nvdimm=on"),
@@ -90,7 +93,10 @@ def command(built: Path, run: Path, share: Path) -> list[str]:
         *("-serial", f"file:{run}/console.log"),
         *("-chardev", f"socket,id=output,path={run}/output", "-serial", "chardev:output"),
         # Every write goes to a copy that is thrown away.
-        *("-drive", f"if=none,id=root,file={built}/root.img,format=raw,snapshot=on,cache=unsafe"),
+        *(
+            "-drive",
+            f"if=none,id=root,file={disk},format=raw,snapshot={copied},cache=unsafe",
+        ),
         *("-device", "virtio-blk-pci,drive=root,serial=vmroot,bus=pcie.0,addr=2"),
         *("-drive", f"if=none,id=env,file={built}/environment.img,format=raw,snapshot=on"),
         *("-device", "virtio-blk-pci,drive=env,bus=pcie.0,addr=3"),

@@ -3,6 +3,7 @@
 Example: all of it; or the tests of one file, and keep what the VM has left behind
   python -m tests.vm.run
   python -m tests.vm.run --keep /tmp/vm -k test_mdev
+  python -m tests.vm.run --power-off
 
 Exit status: 0 all passed, 1 something failed, 2 wrong usage, 77 the VM's packages cannot be had.
 """
@@ -111,28 +112,44 @@ def relay(server: socket.socket) -> None:
             sys.stdout.buffer.flush()
 
 
-def boot(cache: Path, run: Path, share: Path) -> int:
-    """Run the VM to its end, and return the exit status of the tests in it."""
+def boot(cache: Path, run: Path, share: Path, root: Path | None) -> int:
+    """Run the VM to its end, and return the exit status of the tests in it.
+
+    With a disk of its own, `root`, it is booted again from that each time it has its power cut.
+    """
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(run / "output"))
         server.listen()
-        printing = threading.Thread(target=relay, args=[server], daemon=True)
-        printing.start()
-        qemu = subprocess.Popen(command(cache, run, share), stdin=subprocess.DEVNULL)
-        try:
-            qemu.wait(LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            say(f"the VM is not done after {LIMIT_SECONDS} s; it is ended")
-        finally:
-            qemu.kill()
-            qemu.wait()
-        printing.join(10)
+        while run_once(command(cache, run, share, root=root), server, share / "out/cut"):
+            say("the power is cut; booting again")
     status = share / "out/status"
     if not status.exists():
         console = (run / "console.log").read_text(errors="replace").splitlines()
         print("The VM's console, its last lines:", *console[-CONSOLE_LINES:], sep="\n  ")
         raise Failed("the VM ended without a result")
     return int(status.read_text())
+
+
+def run_once(qemu: Sequence[str], server: socket.socket, cut: Path) -> bool:
+    """Run the VM until it is off; or until it asks for its power to be cut, and return True."""
+    printing = threading.Thread(target=relay, args=[server], daemon=True)
+    printing.start()
+    process = subprocess.Popen(qemu, stdin=subprocess.DEVNULL)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    try:
+        while process.poll() is None and not cut.exists():
+            if time.monotonic() >= deadline:
+                say(f"the VM is not done after {LIMIT_SECONDS} s; it is ended")
+                break
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    printing.join(10)
+    if not cut.exists():
+        return False
+    cut.unlink()
+    return True
 
 
 def test(
@@ -143,6 +160,7 @@ def test(
     suite: str,
     only_build: bool,
     quick: bool,
+    power_off: bool,
 ) -> int:
     """Do everything, or only build the VM, and return the exit status."""
     cache.mkdir(parents=True, exist_ok=True)
@@ -156,12 +174,19 @@ def test(
         share.mkdir()
         fill(share, [*(QUICK if quick else ()), *arguments])
         say("booting the VM; under emulation this takes half a minute or more")
-        status = boot(cache, run, share)
+        root = None
+        if power_off:
+            root = run / "root.img"
+            subprocess.run(
+                ["cp", "--sparse=always", "--reflink=auto", cache / "root.img", root], check=True
+            )
+            (share / "out/most-boots").write_text("100\n")
+        status = boot(cache, run, share, root)
         say("the VM is off")
         if keep is not None:
             shutil.copytree(share / "out", keep, dirs_exist_ok=True)
             say(f"what it left is in {keep}")
-        if status == 0 and not arguments:
+        if status == 0 and not arguments and not power_off:
             status = outside(share / "out")
     say("passed" if status == 0 else f"FAILED: status {status}")
     return min(status, 1)
@@ -195,6 +220,11 @@ def main() -> int:
         "--quick", action="store_true", help="Leave out the searches of many cases."
     )
     parser.add_argument(
+        "--power-off",
+        action="store_true",
+        help="Cut the power at each step of a layout that is applied, in place of all other tests.",
+    )
+    parser.add_argument(
         "--optional", action="store_true", help="Without the packages, say so and exit with 0."
     )
     options, arguments = parser.parse_known_args()
@@ -207,6 +237,7 @@ def main() -> int:
             suite=options.suite,
             only_build=options.build,
             quick=options.quick,
+            power_off=options.power_off,
         )
     except Failed as failure:
         if options.optional and failure.status == UNAVAILABLE:

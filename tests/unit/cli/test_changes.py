@@ -21,6 +21,7 @@ from nodedevd.actions.answers import (
     Leftover,
     Made,
     MadeList,
+    NotApplied,
     NotStarted,
     Outcome,
 )
@@ -449,6 +450,10 @@ def test_control_shows_what_hangs_and_what_is_left(tmp_path: Path) -> None:
         not_started=(
             NotStarted(uuid=UUID, parent="0000:08:00.7", detail="absent", tries=2, waits=True),
         ),
+        not_applied=(
+            NotApplied(entry="a", card="pci_3", state="drifted", detail="EIO", tries=2, waits=True),
+            NotApplied(entry="b", card=None, state="pending", detail="no", tries=0, waits=True),
+        ),
         queued=2,
     )
     with serving(tmp_path, busy, MadeList(generation=1, devices=())) as ctl:
@@ -458,6 +463,9 @@ def test_control_shows_what_hangs_and_what_is_left(tmp_path: Path) -> None:
     assert "asked by process 9 of root" in text
     assert "NOT undone: create y: EIO" in text
     assert f"{UUID} on 0000:08:00.7 is not started: absent" in text
+    assert "Layout: 2 cards not as declared" in text
+    assert "pci_3 is drifted: EIO; tried again after 2 attempts" in text
+    assert "b is pending: no" in text
     assert "2 waiting" in text
     assert max(map(len, out.splitlines())) <= 80
 

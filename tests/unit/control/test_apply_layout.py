@@ -5,17 +5,24 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nodedevd.actions.answers import LayoutCard, LayoutOutcome
 from nodedevd.actions.requests import ApplyLayout, Create, Remove
+from nodedevd.control import apply_card
 from nodedevd.control.apply_layout import plan_layout
+from nodedevd.control.facts import read_layout_facts
 from nodedevd.errors import MadeByOther, NoSuchDevice
+from nodedevd.layout.compare import compare
+from nodedevd.layout.wanted import WantedCard
+from nodedevd.questions.in_use import VfioUsage
 from tests.support.acting_host import ActingHost, Killed, ScannedView
 from tests.support.carried import uuids
 from tests.support.pci_host import PF
 from tests.support.played_kernel import mdpy_parent, mtty_parent, small_card, vendor_card
+from tests.support.running import PATIENCE_SECONDS
 
 UUID, OTHER = uuids(2, 700)
 CARD = "0000:41:00.0"
@@ -75,6 +82,7 @@ def by_entry(outcome: LayoutOutcome) -> dict[str, LayoutCard]:
     return {one.entry: one for one in outcome.cards}
 
 
+@pytest.mark.slow
 def test_host_ends_as_declared_and_a_second_time_nothing_is_done(host: ActingHost) -> None:
     """Mdevs, a definition, profiles, functions and their driver; all of it is the layout's."""
     outcome = host.apply_layout(
@@ -124,6 +132,7 @@ def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
     assert host.kernel.written == written
 
 
+@pytest.mark.slow
 def test_card_that_fails_does_not_keep_the_others_back(host: ActingHost) -> None:
     """Its change is undone, and reported; the next attempt goes on where it was."""
     host.kernel.refuse(f"{host.kernel.tree.resolve(PF)}/sriov_numvfs", errno.EIO)
@@ -214,6 +223,7 @@ def test_file_that_others_may_change_is_not_used(host: ActingHost) -> None:
     assert host.kernel.mdev.types
 
 
+@pytest.mark.slow
 def test_card_that_is_not_there_is_waited_for(host: ActingHost) -> None:
     """As long as the request says; what is there is not kept waiting."""
     text = MTTY.replace("mtty", "mdpy").replace("mdpy-1", "mdpy-hd") + PROFILES
@@ -313,3 +323,50 @@ def test_killed_at_any_point_the_next_attempt_ends_as_declared(name: str, tmp_pa
             assert state(host) == state(whole), point
             assert host.entries() == [], point
             assert origins(host) == {"layout"}, point
+
+
+def test_card_that_is_busy_is_waited_for_a_few_times(host: ActingHost) -> None:
+    """Cards of NVIDIA have their functions enabled one after the other; a driver may hang."""
+    host.context.lock_seconds = 0
+    busy = host.context.locks.take(["pci_0000_41_00_0"], 0)
+    found = by_entry(host.apply_layout(PROFILES + MTTY))
+    assert [one.code for one in found[CARD].refusals] == ["card-busy"]
+    assert found["mtty"].state == "in-sync"
+    pauses = 0
+
+    def pause(seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 2:
+            busy.release()
+
+    host.context.locks = type(host.context.locks)(host.context.locks._directory, pause)
+    host.context.lock_seconds = PATIENCE_SECONDS
+    assert by_entry(host.apply_layout())[CARD].state == "in-sync"
+
+
+def test_card_that_cannot_be_looked_at_does_not_keep_the_others_back(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is in the answer of that card."""
+
+    def failing(entry: WantedCard, *given: Any) -> Any:
+        if entry.match.parent == "mtty":
+            raise OSError(errno.EIO, "gone")
+        return compare(entry, *given)
+
+    monkeypatch.setattr(apply_card, "compare", failing)
+    found = by_entry(host.apply_layout(MTTY + PROFILES))
+    assert [one.code for one in found["mtty"].refusals] == ["unreadable"]
+    assert found["mtty"].state == "drifted"
+    assert found[CARD].state == "in-sync"
+
+
+def test_processes_are_named_to_root_alone(host: ActingHost) -> None:
+    """Members of the groups learn that a device is open."""
+    root = host.kernel.tree.root
+    for uid, named in ((0, True), (1000, False)):
+        usage = read_layout_facts(root, {}, uid).usage
+        assert usage is not None
+        assert isinstance(usage, VfioUsage) == named
+        assert usage.use("a", "/sys/a").holders == ()

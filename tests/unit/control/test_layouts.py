@@ -171,6 +171,7 @@ def test_card_that_is_kept_is_put_right_at_once(host: Host) -> None:
     assert host.look() == ["mtty_mtty"]
 
 
+@pytest.mark.slow
 def test_card_that_fails_is_tried_again_and_then_given_up(host: Host) -> None:
     """Until something changes; the service stays as long as it tries."""
     host.load()

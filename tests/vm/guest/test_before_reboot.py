@@ -5,7 +5,38 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.vm.guest import control, vm
+from tests.vm.guest import control, layout, vm
+
+MDEV = "5eed5eed-0000-4000-8000-0000000000c1"
+LAYOUT = f"""
+[[card]]
+parent = "mtty"
+vgpus = [{{ type = "mtty-1", count = 2 }}]
+mdevs = [{{ uuid = "{MDEV}", type = "mtty-2" }}]
+
+[[card]]
+parent = "mbochs"
+vgpus = [{{ type = "mbochs-small", count = 2 }}]
+"""
+LATE = """
+[Service]
+Type=oneshot
+# After the unit of the layout has begun to start, which waits for the module's card.
+ExecStart=/bin/sh -c 'until [ -e /run/nodedevd/layout ]; do sleep 0.1; done; exec modprobe mbochs'
+
+[Install]
+WantedBy=multi-user.target
+"""
+CONSUMER = """
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ls /sys/bus/mdev/devices > /run/mdevs-at-start'
+
+[Install]
+WantedBy=multi-user.target
+"""
+"""What has libvirtd's name, and notes which mdevs there are when it starts."""
 
 
 def test_definitions_are_left_for_the_next_boot() -> None:
@@ -30,5 +61,14 @@ def test_definitions_are_left_for_the_next_boot() -> None:
     }
     vm.run("systemctl", "enable", "-q", control.AUTOSTART, control.SOCKET_UNIT)
     Path("/etc/modules-load.d/mtty.conf").write_text("mtty\n")
+    layout.declare(LAYOUT)
+    Path("/etc/systemd/system/libvirtd.service").unlink(missing_ok=True)  # it is masked
+    Path("/etc/systemd/system/libvirtd.service").write_text(CONSUMER)
+    vm.run("systemctl", "daemon-reload")
+    vm.run("systemctl", "enable", "-q", layout.UNIT, "libvirtd.service")
+    # mbochs comes while the unit waits for it.
+    Path("/etc/modules-load.d/mbochs.conf").unlink(missing_ok=True)
+    Path("/etc/systemd/system/late-mbochs.service").write_text(LATE)
+    vm.run("systemctl", "enable", "-q", "late-mbochs.service")
     (vm.OUT / "defined.json").write_text(json.dumps(uuids))
     (vm.OUT / "reboot").touch()
