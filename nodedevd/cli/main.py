@@ -19,7 +19,7 @@ from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.list import list_command
 from nodedevd.cli.modify import modify
-from nodedevd.cli.options import epilog, source_options
+from nodedevd.cli.options import epilog, fleet_option, source_options
 from nodedevd.cli.record import record
 from nodedevd.cli.remove import remove
 from nodedevd.cli.resolve import resolve
@@ -38,7 +38,7 @@ from nodedevd.cli.wait import wait
 
 @click.group(
     cls=Group,
-    params=source_options(),
+    params=[*source_options(), fleet_option()],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=epilog(
         "Examples:",

@@ -16,7 +16,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
     "root < host < kinds < model < tree < formats questions < actions < client follow server"
-    " < control < cli hook daemon"
+    " < control publish < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
@@ -33,8 +33,14 @@ ASYNCHRONOUS = {
     "follow.volatile",
     "follow.worker_thread",
     "client.asynchronous_backend",
+    "client.fleet.asynchronous",
+    "client.fleet.blocking",
+    "client.fleet.bucket",
+    "client.fleet.mirror",
     "control.daemon",
     "control.workers",
+    "publish.publisher",
+    "publish.source",
     "server.acceptor",
     "server.connection",
     "server.libvirt.waiting",
@@ -176,6 +182,7 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
+        ("nats", {"client.fleet.bucket"}),
         ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
         ("pyudev", {"host.events.udev"}),
     ],
