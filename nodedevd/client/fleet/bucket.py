@@ -384,9 +384,8 @@ class Bucket:
 
     def _note(self, error: Exception) -> None:
         text = str(error)
-        if "permissions violation" in text.lower():
-            if not self._violation.done():
-                self._violation.set_result(text.removeprefix("nats: "))
+        if "permissions violation" in text.lower() and not self._violation.done():
+            self._violation.set_result(text.removeprefix("nats: "))
         # All else is a loss of the connection, or a gap in what is delivered: its owner sees it.
 
 
