@@ -39,6 +39,7 @@ BEAT_SECONDS: Final = 1.0
 """How often a server tells a subscription, if nothing else, that it still serves it."""
 VALUE_BYTES_AT_MOST: Final = 900_000
 _CONNECT_SECONDS: Final = 3.0
+_CLOSE_SECONDS: Final = 1.0
 _PING_SECONDS: Final = 5
 _WRONG_SEQUENCE: Final = (10071, 10164)
 _FULL: Final = (10023, 10047, 10054, 10077)
@@ -114,10 +115,11 @@ class Bucket:
     @classmethod
     async def _open(cls, access: Access, server: str) -> Bucket:
         try:
-            import nats
             import nats.errors
+            from nats.aio.client import Client
         except ImportError:
             raise NoNats from None
+        client = Client()
         bucket: Bucket | None = None
         failure: list[Exception] = []
 
@@ -131,8 +133,8 @@ class Bucket:
                 bucket.lost.set()
 
         try:
-            client = await asyncio.wait_for(
-                nats.connect(
+            await asyncio.wait_for(
+                client.connect(
                     servers=[server],
                     allow_reconnect=False,
                     connect_timeout=int(_CONNECT_SECONDS),
@@ -148,7 +150,10 @@ class Bucket:
                 ),
                 2 * _CONNECT_SECONDS,
             )
-        except (OSError, TimeoutError, nats.errors.Error, ValueError) as error:
+        except BaseException as error:
+            await _close(client)
+            if not isinstance(error, OSError | TimeoutError | nats.errors.Error | ValueError):
+                raise
             reason = _reason(error if str(error) else next(iter(failure), error))
             if isinstance(error, ssl.SSLError) or "authorization" in reason.lower():
                 raise FleetRefused("the connection", reason) from None
@@ -161,8 +166,7 @@ class Bucket:
     async def close(self) -> None:
         """Close the connection."""
         self.lost.set()
-        with suppress(Exception):
-            await asyncio.wait_for(self._nats.close(), 1)
+        await _close(self._nats)
 
     @property
     def part_bytes(self) -> int:
@@ -395,6 +399,20 @@ class Subscription(msgspec.Struct, frozen=True):
     pending: int
     """how many keys there were when it began"""
     end: Callable[[], Any]
+
+
+async def _close(client: Nats) -> None:
+    """Close a connection; the server may have stopped, and take nothing any more."""
+    subscriptions = list(client._subs.values())
+    with suppress(Exception):
+        await asyncio.wait_for(client.close(), _CLOSE_SECONDS)
+    # nats-py waits for a stopped server to take what is buffered, and leaves the rest as it is.
+    writer = getattr(client._transport, "_bare_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+    for one in subscriptions:
+        if one._wait_for_msgs_task is not None:
+            one._wait_for_msgs_task.cancel()
 
 
 def _identity(access: Access) -> dict[str, Any]:
