@@ -8,6 +8,7 @@ that no late write of another connection, or of another publisher, takes the sta
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 import time
@@ -17,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from nodedevd.client.fleet.bucket import ABSENT, Bucket, Entry
+from nodedevd.client.fleet.bucket import Bucket, Entry
 from nodedevd.client.fleet.errors import FleetError, FleetFull, WrongSequence
 from nodedevd.client.fleet.hosts import INTERVALS
 from nodedevd.client.fleet.values import (
@@ -93,10 +94,13 @@ class Publisher:
         self._sequences: dict[str, int] = {}
         self._summary: Summary | None = None
         """as it is written; None if that is not known"""
+        self._tree: str | None = None
+        """hash of the tree that is written; None if that is not known"""
         self._held = False
         """whether the host is this publisher's"""
         self._told = ""
-        self._state: State | None = None
+        self._behind: float | None = None
+        """since when the host has a state that is not written"""
         self.writes = 0
 
     async def run(self) -> None:
@@ -136,7 +140,7 @@ class Publisher:
                 bucket = await Bucket.open(self._configuration)
                 try:
                     entry = await bucket.get(alive_key(self._host))
-                    if _publisher(entry, alive=True) == self._identity.name:
+                    if _publisher(entry) == self._identity.name:
                         await self._beat(bucket, entry.sequence, left=True)
                 finally:
                     await bucket.close()
@@ -149,8 +153,10 @@ class Publisher:
         beaten = beats = 0
         due = time.monotonic()
         earliest = 0.0
-        self._source.changed.set()
+        looked = False
         while True:
+            if self._source.changed.is_set() and self._behind is None:
+                self._behind = time.monotonic()
             if time.monotonic() >= due:
                 due = time.monotonic() + self._configuration.heartbeat_seconds
                 await self._beat(bucket, self._sequences[alive_key(self._host)])
@@ -158,8 +164,10 @@ class Publisher:
                 if beats >= beaten + _VERIFIED:
                     beaten = beats
                     await self._verify(bucket)
-                self._source.changed.set()  # what changes without an event is read again
-            if self._source.changed.is_set() and time.monotonic() >= earliest:
+                looked = False  # what changes without an event is read again
+            looks = self._source.changed.is_set() or not looked
+            if looks and time.monotonic() >= earliest:
+                looked = True
                 self._source.changed.clear()
                 begun = time.monotonic()
                 await self._write_state(bucket)
@@ -186,7 +194,7 @@ class Publisher:
         """Read the own keys, and make the host this publisher's. Raises PublishedByOther."""
         alive = await bucket.get(alive_key(self._host))
         summary = await bucket.get(summary_key(self._host))
-        other = _publisher(alive, alive=True)
+        other = _publisher(alive)
         if other not in (None, self._identity.name):
             assert other is not None
             if self._held or other != self._identity.before:
@@ -195,14 +203,28 @@ class Publisher:
             alive_key(self._host): alive.sequence,
             summary_key(self._host): summary.sequence,
         }
-        self._summary = None
-        if _publisher(summary, alive=False) == self._identity.name and summary.value is not None:
-            self._summary = summary_of(summary.value)
+        await self._recognise(bucket, summary)
         await self._beat(bucket, alive.sequence)
         if not self._held:
             self._held = True
             self._identity.keep()
         self._tell(f"publishing {self._host} to {bucket.server.rpartition('@')[2]}")
+
+    async def _recognise(self, bucket: Bucket, entry: Entry) -> None:
+        """Note which of what is written need not be written again, whoever wrote it."""
+        self._summary = self._tree = None
+        if entry.value is None:
+            return
+        with suppress(Newer, Unreadable):
+            summary = summary_of(entry.value)
+            parts = []
+            for number in range(summary.tree.parts):
+                key = tree_key(self._host, number)
+                part = await bucket.get(key)
+                self._sequences[key] = part.sequence
+                parts.append(part.value or b"")
+            if hashlib.sha256(b"".join(parts)).hexdigest() == summary.tree.sha256:
+                self._tree, self._summary = summary.tree.sha256, summary
 
     async def _refuse_if_alive(self, bucket: Bucket, alive: Entry, other: str) -> None:
         info = await bucket.info()
@@ -229,8 +251,8 @@ class Publisher:
             publisher=self._identity.name,
             daemon="left" if left else self._source.daemon,
             interval=self._configuration.heartbeat_seconds,
-            instance=self._source.instance,
-            generation=self._source.generation,
+            summary=self._sequences.get(summary_key(self._host), 0),
+            behind=0.0 if self._behind is None else time.monotonic() - self._behind,
         )
         await self._put(bucket, alive_key(self._host), msgspec.json.encode(alive), expected)
 
@@ -240,6 +262,7 @@ class Publisher:
         state = await self._source.read(min(PART_BYTES, bucket.part_bytes))
         if state is not None:
             await self._write(bucket, state)
+            self._behind = None
         if self._source.daemon != daemon:
             await self._beat(bucket, self._sequences[alive_key(self._host)])
 
@@ -261,9 +284,10 @@ class Publisher:
         before = self._summary
         if before is not None and msgspec.structs.replace(before, changed=state.changed) == summary:
             return
-        if before is None or before.tree.sha256 != state.tree.sha256:
-            self._summary = None  # its tree is no longer there
+        if self._tree != state.tree.sha256:
+            self._summary = self._tree = None  # its tree is no longer there
             await self._write_tree(bucket, state.parts)
+            self._tree = state.tree.sha256
         key = summary_key(self._host)
         try:
             await self._put(bucket, key, msgspec.json.encode(summary), self._sequences[key])
@@ -299,14 +323,14 @@ class Publisher:
             self._on_state(text)
 
 
-def _publisher(entry: Entry, *, alive: bool) -> str | None:
-    """Return which publisher has written a key; None if nobody, or nothing that can be read."""
-    if entry == ABSENT or entry.value is None:
+def _publisher(entry: Entry) -> str | None:
+    """Return whose heartbeat it is; None if there is none."""
+    if entry.value is None:
         return None
     try:
-        return (alive_of if alive else summary_of)(entry.value).publisher
+        return alive_of(entry.value).publisher
     except (Newer, Unreadable):
-        return "(of another version)" if alive else None
+        return "(of another version)"
 
 
 def _alive(entry: Entry) -> Alive | None:

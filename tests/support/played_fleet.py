@@ -83,6 +83,7 @@ class PlayedHost:
 
     def start(self) -> None:
         """Start a publisher."""
+        self.source.changed.set()
         self._identity = Identity(self.configuration.state, self.id)
         self.publisher = Publisher(self.configuration, self.source, self._identity)
         self._task = asyncio.ensure_future(self.publisher.run())

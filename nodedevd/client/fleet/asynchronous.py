@@ -158,7 +158,8 @@ async def _read_hosts(bucket: Bucket) -> Hosts:
 async def _mirrors(
     bucket: Bucket, on_change: Callable[[str, Entry | None], None]
 ) -> AsyncIterator[list[Mirror]]:
-    mirrors = [Mirror(bucket, keys, on_change) for keys in (HOSTS, ALIVES)]
+    # Heartbeats first: so no summary is older than the one that its heartbeat speaks of.
+    mirrors = [Mirror(bucket, keys, on_change) for keys in (ALIVES, HOSTS)]
     try:
         yield mirrors
     finally:

@@ -38,7 +38,7 @@ HostState: TypeAlias = Literal[
 ]
 """
 alive: the heartbeat is in time, and the summary is what it speaks of.
-stale: the heartbeat is in time, and knows of a newer state than the summary.
+stale: the heartbeat is in time, and the host has a newer state than the summary, for ten seconds.
 no-daemon: the publisher lives, and nodedevd on that host does not answer it.
 left: the publisher was stopped in order; the summary is as it was then.
 gone: no heartbeat for three times its interval.
@@ -50,6 +50,10 @@ unknown: the servers do not answer this reader now.
 
 INTERVALS: Final = 3
 """A heartbeat that is older than so many of its intervals is missing."""
+BEHIND_SECONDS: Final = 10.0
+"""How long a state may wait to be published: large trees take a while."""
+_ARRIVAL_SECONDS: Final = 2.0
+"""How much later than the heartbeat the summary that it speaks of may arrive."""
 _NEAREST: Final = 3
 
 
@@ -99,6 +103,8 @@ class Record(msgspec.Struct):
 
     id: str
     summary: Summary | None = None
+    sequence: int = 0
+    """of the summary"""
     alive: Alive | None = None
     beaten: float | None = None
     """when the heartbeat was written, by the server's clock"""
@@ -127,6 +133,7 @@ def record(host: str, entries: Mapping[str, Entry]) -> Record:
         except Unreadable as error:
             found.problem = f"its heartbeat: {error}"
     if summary is not None and summary.value is not None:
+        found.sequence = summary.sequence
         try:
             found.summary = summary_of(summary.value)
         except Newer as error:
@@ -172,6 +179,8 @@ def _state(one: Record, age: float | None) -> tuple[HostState, str | None]:
     if alive.daemon != "ok":
         why = "does not answer" if alive.daemon == "absent" else "is of another version"
         return "no-daemon", f"nodedevd on the host {why}"
-    if alive.instance != summary.instance or alive.generation > summary.generation:
-        return "stale", f"the host has a newer state than generation {summary.generation}"
+    if alive.behind > BEHIND_SECONDS:
+        return "stale", f"its publisher could not write the newest state for {alive.behind:.0f} s"
+    if alive.summary > one.sequence and (age or 0) > _ARRIVAL_SECONDS:
+        return "stale", f"there is a newer state than generation {summary.generation}"
     return "alive", None

@@ -84,9 +84,10 @@ class Alive(msgspec.Struct, frozen=True):
     daemon: DaemonState
     interval: Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
     """seconds until the next one"""
-    instance: ShortText = ""
-    generation: Count = 0
-    """the newest that the publisher knows of, whether or not its summary is written"""
+    summary: Count = 0
+    """sequence of the summary that it has written last"""
+    behind: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """seconds since which there is a newer state than the summary; 0 if there is none"""
 
 
 class _Version(msgspec.Struct):
