@@ -19,6 +19,7 @@ from nodedevd.cli.hostdev import hostdev
 from nodedevd.cli.in_use import in_use
 from nodedevd.cli.list import list_command
 from nodedevd.cli.modify import modify
+from nodedevd.cli.nfd import nfd
 from nodedevd.cli.options import epilog, fleet_option, source_options
 from nodedevd.cli.record import record
 from nodedevd.cli.remove import remove
@@ -69,6 +70,7 @@ main.add_command(hostdev)
 main.add_command(in_use)
 main.add_command(list_command)
 main.add_command(modify)
+main.add_command(nfd)
 main.add_command(record)
 main.add_command(remove)
 main.add_command(resolve)
