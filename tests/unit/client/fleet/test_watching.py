@@ -9,7 +9,7 @@ from tests.unit.client.fleet.test_hosts import NOW, entries
 
 def told(watching: FleetWatching) -> list[tuple[str, str | None, str | None]]:
     """Return all that there is to tell."""
-    found = []
+    found: list[tuple[str, str | None, str | None]] = []
     while (event := watching.next()) is not None:
         found.append((event.event, event.host, event.state))
     return found
