@@ -78,8 +78,11 @@ def test_store_without_room_refuses_everything_and_the_host_becomes_stale_or_gon
     """`max_file_store` is reached: no reader takes what is there for what the host has."""
 
     async def run() -> None:
-        await make_bucket([server.url], max_bytes=1 << 23)
+        await make_bucket([server.url], max_bytes=1 << 20)
         bucket = await Bucket.open(Access((server.url,)))
+        # As one that was made without a limit of its own.
+        config = (await bucket._api("STREAM.INFO.KV_fleet"))["config"]
+        await bucket._api("STREAM.UPDATE.KV_fleet", {**config, "max_bytes": -1})
         host = PlayedHost(configuration([server.url], tmp_path, "host"))
         host.start()
         reader = Reader([server.url])
@@ -159,7 +162,7 @@ def test_tree_of_several_parts_and_one_that_no_server_takes(
         junk = os.urandom(1_400_000).hex()
         text = msgspec.json.encode({"generation": 1, "devices": [], "more": junk})
         large = state_of(text, "played", 1 << 19)
-        assert large.tree.parts == 3
+        assert large.tree.parts == 4
 
         async def read(part_bytes: int) -> sources.State:
             assert part_bytes == 1 << 19
@@ -176,7 +179,7 @@ def test_tree_of_several_parts_and_one_that_no_server_takes(
             await reader.until(lambda: reader.is_true([host]), "the small host")
             assert (await fleet.tree("host")).snapshot.get("computer") is not None
         bucket = await Bucket.open(Access((server.url,)))
-        assert (await bucket.get(tree_key("host", 2))).value is None
+        assert (await bucket.get(tree_key("host", 3))).value is None
         with pytest.raises(FleetFull):
             await bucket.put("host.x", bytes(2_000_000), 0)
         many = {f"type-{number}" * 100: 1 for number in range(2000)}

@@ -118,15 +118,17 @@ async def test_violators_are_told_at_once(server: NatsServer, tmp_path: Path) ->
     with pytest.raises(FleetRefused):
         await bucket.get("host.h2")
     await bucket.close()
-    with pytest.raises(FleetRefused):
-        await AsyncFleet(host).hosts()
+    async with AsyncFleet(host) as fleet:
+        with pytest.raises(FleetRefused):
+            await fleet.hosts()
     bucket = await Bucket.open(as_user(server, tmp_path, "reader", timeout_seconds=60.0))
     with pytest.raises(FleetRefused):
         await bucket.put("host.h1", b"x", 0)
     await bucket.close()
     forgotten = as_user(server, tmp_path, "reader", inbox_prefix="_INBOX", timeout_seconds=60.0)
-    with pytest.raises(FleetRefused, match="inbox_prefix"):
-        await AsyncFleet(forgotten).hosts()
+    async with AsyncFleet(forgotten) as fleet:
+        with pytest.raises(FleetRefused, match="inbox_prefix"):
+            await fleet.hosts()
 
 
 async def test_strangers_are_not_let_in(server: NatsServer, tmp_path: Path) -> None:
