@@ -75,6 +75,7 @@ NEEDS: dict[str, Check] = {
     ),
     "dbus-daemon": _program("dbus-daemon", "dbus-daemon"),
     "make": _program("make", "make"),
+    "nft": _program("nft", "nftables"),
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-socket-activate": _program("systemd-socket-activate", "systemd"),

@@ -143,6 +143,8 @@ class Reader:
         self.watch = AsyncFleetWatch(Access(tuple(urls), timeout_seconds=2.0), **more)
         self.events: list[FleetEvent] = []
         self.known: dict[str, Host] = {}
+        self.ignored: set[str] = set()
+        """hosts of other processes"""
         self.back: list[str] = []
         """where a generation went back, which must never be"""
         self._news = asyncio.Event()
@@ -187,6 +189,7 @@ class Reader:
         found = {
             one.id: one.summary.generation if one.summary and one.state == "alive" else one.state
             for one in self.known.values()
+            if one.id not in self.ignored
         }
         self.differences = {
             key: (wanted.get(key), found.get(key))
@@ -205,8 +208,11 @@ class Reader:
 class PlayedFleet:
     """Hosts that change once a second, and a reader that follows them through a fault."""
 
-    def __init__(self, urls: Sequence[str], directory: Path, *, count: int = 30) -> None:
+    def __init__(
+        self, urls: Sequence[str], directory: Path, *, count: int = 30, ignored: str = ""
+    ) -> None:
         self.urls = list(urls)
+        self._ignored = {ignored}
         self.hosts = [
             PlayedHost(configuration(urls, directory, f"h{number}")) for number in range(count)
         ]
@@ -217,12 +223,13 @@ class PlayedFleet:
         for host in self.hosts:
             host.start()
         self.reader = Reader(self.urls)
+        self.reader.ignored = self._ignored
         await self.until_true()
         self._changing = asyncio.ensure_future(self._change())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._still()
+        await self.still()
         for host in self.hosts:
             await host.kill()
         assert self.reader is not None
@@ -234,7 +241,8 @@ class PlayedFleet:
                 host.source.change()
             await asyncio.sleep(1)
 
-    async def _still(self) -> None:
+    async def still(self) -> None:
+        """Stop changing."""
         if self._changing is not None:
             self._changing.cancel()
             with suppress(asyncio.CancelledError):
@@ -242,7 +250,7 @@ class PlayedFleet:
 
     async def until_true(self) -> float:
         """Stop changing; return how long it took until the reader knew the hosts' own state."""
-        await self._still()
+        await self.still()
         reader = self.reader
         assert reader is not None
         took = await reader.until(lambda: reader.is_true(self.hosts), "the hosts' own state", 120)

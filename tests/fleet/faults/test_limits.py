@@ -37,6 +37,19 @@ from tests.unit.client.fleet.test_hosts import summary
 pytestmark = [pytest.mark.exhaustive, pytest.mark.slow, pytest.mark.needs("nats-server")]
 
 
+async def fill(bucket: Bucket, size: int) -> None:
+    """Write keys of no host until the server refuses."""
+    for number in range(1, 100_000):
+        await bucket.put(f"filler.{number}", b"x" * size, 0)
+
+
+def fill_disk(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
 def test_bucket_without_room_refuses_new_hosts_and_keeps_the_old(tmp_path: Path) -> None:
     """The publisher of the new host says so, and publishes when there is room."""
 
@@ -48,11 +61,8 @@ def test_bucket_without_room_refuses_new_hosts_and_keeps_the_old(tmp_path: Path)
         reader = Reader([server.url])
         await reader.until(lambda: reader.is_true([first]), "the first host")
         filler = await bucket.put("filler.0", b"x" * 800_000, 0)
-        number = 1
         with pytest.raises(FleetFull, match="maximum bytes"):
-            while True:
-                await bucket.put(f"filler.{number}", b"x" * 20_000, 0)
-                number += 1
+            await fill(bucket, 20_000)
         said: list[str] = []
         second = PlayedHost(configuration([server.url], tmp_path, "second"))
         second.start()
@@ -87,10 +97,8 @@ def test_store_without_room_refuses_everything_and_the_host_becomes_stale_or_gon
         host.start()
         reader = Reader([server.url])
         await reader.until(lambda: reader.is_true([host]), "the host")
-        fillers: list[int] = []
         with pytest.raises(FleetFull):
-            while True:
-                fillers.append(await bucket.put(f"filler.{len(fillers)}", b"x" * 200_000, 0))
+            await fill(bucket, 200_000)
         host.source.change()
         await reader.until(lambda: reader.known["host"].state != "alive", "the loss")
         await bucket._api("STREAM.PURGE.KV_fleet", {"filter": "$KV.fleet.filler.*"})
@@ -127,15 +135,15 @@ def test_full_disk_makes_hosts_gone_until_there_is_room_and_a_restart(tmp_path: 
             host.start()
         reader = Reader([server.url])
         await reader.until(lambda: reader.is_true(hosts), "the hosts")
-        with pytest.raises(OSError, match="No space"), (disk / "filler").open("wb") as file:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
+        with pytest.raises(OSError, match="No space"):
+            fill_disk(disk / "filler")
         for host in hosts:
             host.source.change()
         await reader.until(
-            lambda: all(one.state != "alive" for one in reader.known.values())
-            or not reader.watch.reachable,
+            lambda: (
+                all(one.state != "alive" for one in reader.known.values())
+                or not reader.watch.reachable
+            ),
             "that they are not alive",
         )
         (disk / "filler").unlink()
@@ -218,7 +226,7 @@ def test_reader_that_is_slow_ends_with_the_newest_state(tmp_path: Path) -> None:
             for host in sequences:
                 alive = b'{"v":1,"publisher":"p","daemon":"ok","interval":60}'
                 await bucket.put(alive_key(f"h{host}"), alive, 0)
-            told = {}
+            told: dict[str | None, tuple[str | None, int | None]] = {}
             events = 0
             while len([one for one in told.values() if one == ("alive", 500)]) < len(sequences):
                 event = await watch.next(30)
