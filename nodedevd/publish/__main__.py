@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from nodedevd import __version__, systemd
 from nodedevd.cli.usage import printable_usage_errors
 from nodedevd.client.fleet.bucket import Bucket
-from nodedevd.client.fleet.errors import NoNats
+from nodedevd.client.fleet.errors import FleetUnreachable, NoNats
 from nodedevd.errors import NodedevError
 from nodedevd.host.settings_file import BadConfiguration
 from nodedevd.logs import set_up_logging
@@ -29,6 +30,8 @@ log = logging.getLogger("nodedevd")
 EXIT_FAILURE = 1
 EXIT_ALREADY_PUBLISHING = 3
 EXIT_CONFIGURATION = 4
+
+_START_SECONDS = 20.0
 
 _EPILOG = """\b
 Enable it, as root, when /etc/nodedevd/fleet.toml says where the servers are:
@@ -127,11 +130,21 @@ def main(
 
 
 async def _make(configuration: Configuration, replicas: int, max_bytes: int) -> None:
-    bucket = await Bucket.open(configuration)
-    try:
-        made = await bucket.make(replicas=replicas, max_bytes=max_bytes)
-    finally:
-        await bucket.close()
+    """Make the bucket; a server that has just started takes a while until it can."""
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        bucket = None
+        try:
+            bucket = await Bucket.open(configuration)
+            made = await bucket.make(replicas=replicas, max_bytes=max_bytes)
+            break
+        except FleetUnreachable:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
+        finally:
+            if bucket is not None:
+                await bucket.close()
     log.info("the bucket %s %s", configuration.bucket, "is made" if made else "is there already")
 
 

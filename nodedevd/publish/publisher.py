@@ -101,35 +101,32 @@ class Publisher:
         self._told = ""
         self._behind: float | None = None
         """since when the host has a state that is not written"""
+        self._pause = _PAUSES[0]
         self.writes = 0
 
     async def run(self) -> None:
         """Publish until cancelled. Raises nothing that a server, or the daemon, may cause."""
-        pause = _PAUSES[0]
+        self._pause = _PAUSES[0]
         with suppress(TimeoutError):  # so that the first heartbeat knows of the daemon
             await asyncio.wait_for(self._source.changed.wait(), _DAEMON_SECONDS)
         while True:
             bucket = None
-            begun = time.monotonic()
             try:
                 bucket = await Bucket.open(self._configuration)
                 await self._publish(bucket)
             except PublishedByOther as error:
                 self._tell(str(error), logging.ERROR)
-                pause = self._configuration.heartbeat_seconds
+                self._pause = self._configuration.heartbeat_seconds
             except WrongSequence as error:
                 # Unknown whether own or another's: the next round reads it.
                 log.info("%s; reading it again", error)
-                pause = _PAUSES[0]
             except FleetError as error:
                 self._tell(f"cannot publish: {error}", logging.WARNING)
-                if time.monotonic() - begun > _PAUSES[1]:
-                    pause = _PAUSES[0]
             finally:
                 if bucket is not None:
                     await bucket.close()
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, _PAUSES[1])
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1))
+            self._pause = min(2 * self._pause, _PAUSES[1])
 
     async def leave(self) -> None:
         """Write that this publisher was stopped in order, if the host is its own."""
@@ -171,6 +168,7 @@ class Publisher:
                 self._source.changed.clear()
                 begun = time.monotonic()
                 await self._write_state(bucket)
+                self._pause = _PAUSES[0]
                 took = time.monotonic() - begun
                 earliest = begun + max(self._configuration.publish_seconds, _COST * took)
             await self._wait(bucket, due, earliest)

@@ -225,8 +225,13 @@ class PlayedFleet:
         self.reader = Reader(self.urls)
         self.reader.ignored = self._ignored
         await self.until_true()
-        self._changing = asyncio.ensure_future(self._change())
+        self.begin()
         return self
+
+    def begin(self) -> None:
+        """Change once a second."""
+        if self._changing is None or self._changing.done():
+            self._changing = asyncio.ensure_future(self._change())
 
     async def __aexit__(self, *exception: object) -> None:
         await self.still()

@@ -311,6 +311,8 @@ class Bucket:
             return True
         if reply["error"].get("err_code") == _IS_THERE:
             return False
+        if reply["error"].get("err_code") in _FULL:
+            raise FleetFull(self._access.bucket, str(reply["error"].get("description")))
         raise self._failure(reply)
 
     # -- requests ----------------------------------------------------------------------------
