@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 _PAUSES: Final = (0.2, 5.0)
 _DAEMON_SECONDS: Final = 2.0
 _COST: Final = 10
-"""A state that takes long to make is made less often: a tenth of the time at the most."""
+"""A state that takes long to make is made less often: in a tenth of the time at the most."""
 _VERIFIED: Final = 4
 """After so many heartbeats, the own summary is read again: somebody may have deleted it."""
 
@@ -167,10 +167,9 @@ class Publisher:
                 looked = True
                 self._source.changed.clear()
                 begun = time.monotonic()
-                await self._write_state(bucket)
+                cost = await self._write_state(bucket)
                 self._pause = _PAUSES[0]
-                took = time.monotonic() - begun
-                earliest = begun + max(self._configuration.publish_seconds, _COST * took)
+                earliest = begun + max(self._configuration.publish_seconds, _COST * cost)
             await self._wait(bucket, due, earliest)
 
     async def _wait(self, bucket: Bucket, due: float, earliest: float) -> None:
@@ -254,8 +253,8 @@ class Publisher:
         )
         await self._put(bucket, alive_key(self._host), msgspec.json.encode(alive), expected)
 
-    async def _write_state(self, bucket: Bucket) -> None:
-        """Write the newest state, if it is not what is written."""
+    async def _write_state(self, bucket: Bucket) -> float:
+        """Write the newest state, if it is not what is written; return the seconds to make it."""
         daemon = self._source.daemon
         state = await self._source.read(min(PART_BYTES, bucket.part_bytes))
         if state is not None:
@@ -263,6 +262,7 @@ class Publisher:
             self._behind = None
         if self._source.daemon != daemon:
             await self._beat(bucket, self._sequences[alive_key(self._host)])
+        return 0.0 if state is None else state.cost_seconds
 
     async def _write(self, bucket: Bucket, state: State) -> None:
         room = state.room
