@@ -77,10 +77,6 @@ vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there 
 vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more
 	@$(BIN)/python -m tests.vm.run --build $(if $(OPTIONAL),--optional)
 
-# Four at a time: most of them wait. Each prints how long it took until the state was true.
-fleet-test: $(VENV)/installed-test ## what servers and networks do to a fleet, as root: eight minutes (ARGS=… for pytest)
-	@env -u MAKEFLAGS -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n 4 -rP tests/fleet/faults $(ARGS)
-
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -104,6 +100,10 @@ bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how bo
 
 bench-fleet: $(VENV)/installed-test ## measure a fleet of 1,000 simulated hosts over NATS: two minutes (ARGS=--help)
 	@$(BIN)/python -m benchmarks.fleet $(ARGS)
+
+# Four at a time: most of them wait. Each prints how long it took until the state was true.
+fleet-test: $(VENV)/installed-test ## what servers and networks do to a fleet, as root: eight minutes (ARGS=… for pytest)
+	@env -u MAKEFLAGS -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n 4 -rP tests/fleet/faults $(ARGS)
 
 soak: $(VENV)/installed-test ## a million uevents with watchers and hostile clients, as root (ARGS="--uevents 20000")
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -8,8 +8,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
+import msgspec
 
-from nodedevd.cli.options import Context, epilog
+from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.errors import NoDirectory
 from nodedevd.questions.node_features import node_features
 from nodedevd.questions.summary import room_of
@@ -19,7 +20,7 @@ from nodedevd.questions.summary import room_of
     epilog=epilog(
         "Examples: the labels of this host; written for NFD, as nodedevd-nfd.timer does",
         "nodedevctl nfd",
-        "nodedevctl nfd --output /etc/kubernetes/node-feature-discovery/features.d/nodedevd",
+        "nodedevctl nfd --output …/features.d/nodedevd",
     )
 )
 @click.option(
@@ -33,10 +34,12 @@ from nodedevd.questions.summary import room_of
     metavar="SECONDS",
     help="Have NFD forget the labels after SECONDS without a new file; 0: never.",
 )
+@json_option
 @click.pass_obj
-def nfd(context: Context, output: str | None, expires: int) -> None:
-    """Write the counts of devices and vGPU types as features for Node Feature Discovery.
+def nfd(context: Context, output: str | None, expires: int, as_json: bool) -> None:
+    """Write counts as labels for Node Feature Discovery.
 
+    NFD reads them from /etc/kubernetes/node-feature-discovery/features.d/nodedevd.
     Each line becomes a label of the node, as in
     feature.node.kubernetes.io/nodedevd.vgpu.nvidia-746.available=2. AVAILABLE, SURE and ACTIVE are
     those of nodedevctl types, for all cards of the host; "unknown" is a count that cannot be read.
@@ -46,11 +49,13 @@ def nfd(context: Context, output: str | None, expires: int) -> None:
     status = source.status()
     counts = {kind: count for kind, count in status.capability_counts.items() if count}
     until = datetime.now(UTC) + timedelta(seconds=expires) if expires else None
-    text = node_features(room_of(found, status.state_counts.active, counts), until)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _replace(output, text)
+    features = node_features(room_of(found, status.state_counts.active, counts), until)
+    if output is not None:
+        _replace(output, features.text)
+    if as_json:
+        print_json(msgspec.json.encode(features))
+    elif output is None:
+        click.echo(features.text, nl=False)
 
 
 def _replace(path: str, text: str) -> None:

@@ -15,6 +15,7 @@ from nodedevd.questions.doctor import Report
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev
 from nodedevd.questions.in_use import InUse
+from nodedevd.questions.node_features import NodeFeatures
 from nodedevd.questions.resolve import Resolution
 
 VERSION = 1
@@ -26,8 +27,8 @@ CHANGES = (
 )
 """The commands that change a host; all print the same."""
 COMMANDS = (
-    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "record"),
-    *("resolve", "show", "status", "tree", "types", "wait"),
+    *("control", "doctor", "dumpxml", "events", "fits", "hostdev", "in-use", "list", "nfd"),
+    *("record", "resolve", "show", "status", "tree", "types", "wait"),
     *CHANGES,
 )
 """The commands that print JSON, except for this one."""
@@ -51,6 +52,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "hostdev": HostDev,
         "in-use": InUse,
         "list": DeviceList,
+        "nfd": NodeFeatures,
         "record": Recorded,
         "resolve": Resolution,
         "show": Devices,

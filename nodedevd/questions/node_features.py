@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from nodedevd.questions.summary import HostRoom, TypeRoom
 
 FILE_BYTES: Final = 65_536
@@ -22,33 +24,46 @@ _LABEL: Final = 63
 _COMPLETE: Final = "nodedevd.complete"
 
 
-def node_features(room: HostRoom, expires: datetime | None = None) -> str:
-    """Return the text of a file of features.
+class NodeFeatures(msgspec.Struct, frozen=True):
+    """The labels of a host."""
 
-    `nodedevd.complete` is false if types were left out, since the file would be too large.
+    expires: datetime | None
+    """when NFD forgets them, UTC; None is never"""
+    complete: bool
+    """False if types were left out, since the file would be too large"""
+    features: dict[str, str]
+    """values by name, sorted"""
 
-    Args:
-        room: The host.
-        expires: When NFD forgets the labels, in UTC; None is never.
+    @property
+    def text(self) -> str:
+        """The file."""
+        lines = ["# written by nodedevctl nfd"]
+        if self.expires is not None:
+            lines.append(f"# +expiry-time={self.expires:%Y-%m-%dT%H:%M:%SZ}")
+        lines += [f"{name}={value}" for name, value in self.features.items()]
+        return "\n".join([*lines, ""])
+
+
+def node_features(room: HostRoom, expires: datetime | None = None) -> NodeFeatures:
+    """Return the labels of a host, in a file that NFD does not ignore.
+
+    `nodedevd.complete` among them says whether types were left out.
     """
-    head = ["# written by nodedevctl nfd"]
-    if expires is not None:
-        head.append(f"# +expiry-time={expires:%Y-%m-%dT%H:%M:%SZ}")
     left = FILE_BYTES - 1024
-    lines: list[str] = []
+    found: dict[str, str] = {}
     complete = True
-    for name, value in features(room):
-        line = f"{_label_name(name)}={_label_value(value)}"
-        left -= len(line) + 1
+    for name, value in _features(room):
+        label = _label_name(name), _label_value(value)
+        left -= len(label[0]) + len(label[1]) + 2
         if left < 0:
             complete = False
             break
-        lines.append(line)
-    lines.append(f"{_COMPLETE}={str(complete).lower()}")
-    return "\n".join([*head, *sorted(lines), ""])
+        found[label[0]] = label[1]
+    found[_COMPLETE] = str(complete).lower()
+    return NodeFeatures(expires, complete, dict(sorted(found.items())))
 
 
-def features(room: HostRoom) -> Iterator[tuple[str, str]]:
+def _features(room: HostRoom) -> Iterator[tuple[str, str]]:
     """Yield names and values, those that matter most first."""
     for kind, count in room.counts.items():
         yield f"nodedevd.devices.{kind}", str(count)

@@ -10,7 +10,12 @@ import pytest
 
 from tests.support.units import UNITS, analyze
 
-EXPOSURE_AT_MOST = {"nodedevd.service": 1.6, "nodedevd-control.service": 2.2}
+EXPOSURE_AT_MOST = {
+    "nodedevd.service": 1.6,
+    "nodedevd-control.service": 2.2,
+    "nodedevd-publish.service": 1.2,
+    "nodedevd-nfd.service": 0.8,
+}
 OFFLINE_SINCE = 250  # systemd-analyze security --offline=
 
 needs_analyze = pytest.mark.needs("systemd-analyze")
@@ -32,6 +37,7 @@ def installable(tmp_path: Path) -> Path:
         *("nodedevd.service", "nodedevd.socket"),
         *("nodedevd-control.service", "nodedevd-control.socket"),
         "nodedevd-control-autostart.service",
+        *("nodedevd-publish.service", "nodedevd-nfd.service", "nodedevd-nfd.timer"),
     ],
 )
 def test_unit_passes_systemd_analyze_verify(installable: Path, name: str) -> None:

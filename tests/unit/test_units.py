@@ -12,6 +12,7 @@ from nodedevd import daemon, socket_paths
 from nodedevd.control import daemon as control_daemon
 from nodedevd.control.acting import STATE
 from nodedevd.control.configuration import Configuration
+from nodedevd.publish.configuration import DEFAULT_STATE
 from tests.support.running import REPOSITORY
 from tests.support.units import UNITS, unit
 
@@ -48,11 +49,18 @@ def test_drop_in_lets_clients_of_libvirt_change_devices() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["nodedevd.service", "nodedevd-control.service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nodedevd.service", "nodedevd-control.service"),
+        *("nodedevd-publish.service", "nodedevd-nfd.service"),
+    ],
+)
 def test_service_starts_an_installed_command(name: str) -> None:
     """ExecStart= is a command that the package installs."""
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
-    assert Path(unit(name)["Service"]["ExecStart"]).name in scripts
+    command, *_ = unit(name)["Service"]["ExecStart"].split()
+    assert Path(command).name in scripts
 
 
 def test_socket_lies_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +98,26 @@ def test_sandbox_leaves_what_the_daemon_needs() -> None:
     assert service["CapabilityBoundingSet"] == "CAP_NET_ADMIN"
     for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
         assert hides not in service
+
+
+def test_publisher_is_a_user_of_its_own_without_rights() -> None:
+    """Not root, whom the daemon shows what identifies the machine; nothing enables it by itself."""
+    service = unit("nodedevd-publish.service")["Service"]
+    assert service["User"] == "nodedevd-publish"
+    assert (UNITS / "nodedevd-publish.sysusers").read_text().split("u ", 1)[1].split()[0] == (
+        "nodedevd-publish"
+    )
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == ""
+    assert f"/var/lib/{service['StateDirectory']}" == DEFAULT_STATE
+    assert "publish" not in (UNITS / "nodedevd.service").read_text()
+
+
+def test_labels_are_written_where_the_service_may_write() -> None:
+    """And by the socket's path, since another directory is hidden."""
+    service = unit("nodedevd-nfd.service")["Service"]
+    command = service["ExecStart"].split()
+    assert Path(command[-1]).parent == Path(service["ReadWritePaths"])
+    assert command[3] == unit("nodedevd.socket")["Socket"]["ListenStream"]
 
 
 READER = {

@@ -27,7 +27,18 @@ from tests.support.trees import Tree
 
 COMMANDS = [
     *("list", "tree", "dumpxml", "show", "types", "status", "schema", "record"),
-    *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use", "control", *CHANGES),
+    *(
+        "events",
+        "wait",
+        "hostdev",
+        "fits",
+        "resolve",
+        "doctor",
+        "in-use",
+        "control",
+        "nfd",
+        *CHANGES,
+    ),
 ]
 CARD = "pci_0000_02_00_0"
 CARD_WITH_ODD = "pci_0000_00_02_0"

@@ -31,7 +31,7 @@ def labels(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("host", HOSTS)
 def test_labels_of_every_sample_host_are_labels(host: str) -> None:
     """None breaks a rule."""
-    assert labels(node_features(host_room(snapshot_of(host))))["nodedevd.complete"] == "true"
+    assert labels(node_features(host_room(snapshot_of(host))).text)["nodedevd.complete"] == "true"
 
 
 def test_labels_of_a_sample_host(golden: Golden) -> None:
@@ -43,7 +43,9 @@ def test_labels_of_a_sample_host(golden: Golden) -> None:
 
 def test_expiry_is_said_before_the_labels() -> None:
     """In the form that NFD parses."""
-    text = node_features(host_room(snapshot_of("vgpu-pf")), datetime(2026, 11, 28, 4, tzinfo=UTC))
+    text = node_features(
+        host_room(snapshot_of("vgpu-pf")), datetime(2026, 11, 28, 4, tzinfo=UTC)
+    ).text
     assert text.splitlines()[1] == "# +expiry-time=2026-11-28T04:00:00Z"
 
 
@@ -53,7 +55,7 @@ def test_unknown_count_is_no_zero() -> None:
         CardRoom("a", types=(TypeRoom("t", 3, 3, 0),)),
         CardRoom("b", types=(TypeRoom("t", None, 0, 1),)),
     )
-    found = labels(node_features(HostRoom(2, {}, {"t": TypeName("T 1")}, cards)))
+    found = labels(node_features(HostRoom(2, {}, {"t": TypeName("T 1")}, cards)).text)
     assert found["nodedevd.vgpu.t.available"] == "unknown"
     assert (found["nodedevd.vgpu.t.active"], found["nodedevd.vgpu.t.name"]) == ("1", "T-1")
 
@@ -61,7 +63,7 @@ def test_unknown_count_is_no_zero() -> None:
 def test_too_many_types_are_left_out_and_that_is_said() -> None:
     """A file that is too large would be ignored as a whole."""
     types = tuple([TypeRoom(f"type-{number}", 1, 1, 0) for number in range(3000)])
-    text = node_features(HostRoom(1, {}, {}, (CardRoom("a", types=types),)))
+    text = node_features(HostRoom(1, {}, {}, (CardRoom("a", types=types),))).text
     assert labels(text)["nodedevd.complete"] == "false"
 
 
@@ -69,7 +71,7 @@ def test_names_beyond_the_rules_are_made_to_fit() -> None:
     """Whatever a driver calls its types."""
     types = (TypeRoom("-ä b/" + "x" * 99 + "-", 1, 1, 0),)
     room = HostRoom(1, {}, {types[0].id: TypeName("ü" * 99)}, (CardRoom("a", types=types),))
-    assert len(labels(node_features(room))) == 6
+    assert len(labels(node_features(room).text)) == 6
 
 
 def test_file_is_replaced_in_one_step(tmp_path: Path) -> None:
