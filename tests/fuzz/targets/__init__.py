@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tests.fuzz.target import Target
 from tests.fuzz.targets import (
     archive,
+    fleet,
     hook,
     host,
     host_files,
@@ -51,5 +52,6 @@ TARGETS: Mapping[str, Target] = {
         requests,
         hook,
         mdev_document,
+        fleet,
     )
 }
