@@ -19,7 +19,7 @@ from nodedevd.text import abbreviated, table
     epilog=epilog(
         "Examples: four, on as many hosts as possible; the host that a VM should go to",
         "nodedevctl --fleet nats://127.0.0.1:4222 fits --type A2-4Q --count 4",
-        "nodedevctl --fleet … fits --type A2-4Q --pack --json | jq -r '.hosts[0].host'",
+        "nodedevctl --fleet … fits --type A2-4Q --pack --json | jq '.hosts[0].host'",
         exit_status=f"{EXIT_STATUS_OF_FLEETS.removesuffix('.')}, 5 they do not fit, or not for"
         " sure, 6 no host offers such a type.",
     )

@@ -37,8 +37,8 @@ class HostDevices(msgspec.Struct, frozen=True):
 @click.command(
     "list",
     epilog=epilog(
-        "Example: the mdevs of two hosts",
-        "nodedevctl --fleet nats://127.0.0.1:4222 list --cap mdev_child --host a --host b",
+        "Example: the mdevs of a host",
+        "nodedevctl --fleet nats://127.0.0.1:4222 list --cap mdev_child --host a",
         exit_status=EXIT_STATUS_OF_FLEETS,
     ),
 )
