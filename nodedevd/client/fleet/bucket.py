@@ -406,15 +406,24 @@ class Subscription(msgspec.Struct, frozen=True):
 async def _close(client: Nats) -> None:
     """Close a connection; the server may have stopped, and take nothing any more."""
     subscriptions = list(client._subs.values())
-    with suppress(Exception):
-        await asyncio.wait_for(client.close(), _CLOSE_SECONDS)
-    # nats-py waits for a stopped server to take what is buffered, and leaves the rest as it is.
-    writer = getattr(client._transport, "_bare_io_writer", None)
-    if writer is not None:
-        writer.transport.abort()
-    for one in subscriptions:
-        if one._wait_for_msgs_task is not None:
-            one._wait_for_msgs_task.cancel()
+    try:
+        with suppress(Exception):
+            await asyncio.wait_for(client.close(), _CLOSE_SECONDS)
+    finally:
+        # nats-py waits for a stopped server to take what is buffered, and leaves the rest as it
+        # is; so it does if this task is cancelled meanwhile.
+        writer = getattr(client._transport, "_bare_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        tasks = [one._wait_for_msgs_task for one in subscriptions]
+        for task in (
+            *tasks,
+            client._reading_task,
+            client._ping_interval_task,
+            client._flusher_task,
+        ):
+            if task is not None:
+                task.cancel()
 
 
 def _identity(access: Access) -> dict[str, Any]:
