@@ -49,7 +49,8 @@ def nfd(context: Context, output: str | None, expires: int, as_json: bool) -> No
     status = source.status()
     counts = {kind: count for kind, count in status.capability_counts.items() if count}
     until = datetime.now(UTC) + timedelta(seconds=expires) if expires else None
-    features = node_features(room_of(found, status.state_counts.active, counts), until)
+    room = room_of(found, status.state_counts.active, counts)
+    features = node_features(room, until, generation=found.generation)
     if output is not None:
         _replace(output, features.text)
     if as_json:

@@ -27,11 +27,12 @@ _COMPLETE: Final = "nodedevd.complete"
 class NodeFeatures(msgspec.Struct, frozen=True):
     """The labels of a host."""
 
+    generation: int
     expires: datetime | None
     """when NFD forgets them, UTC; None is never"""
     complete: bool
     """False if types were left out, since the file would be too large"""
-    features: dict[str, str]
+    labels: dict[str, str]
     """values by name, sorted"""
 
     @property
@@ -40,11 +41,13 @@ class NodeFeatures(msgspec.Struct, frozen=True):
         lines = ["# written by nodedevctl nfd"]
         if self.expires is not None:
             lines.append(f"# +expiry-time={self.expires:%Y-%m-%dT%H:%M:%SZ}")
-        lines += [f"{name}={value}" for name, value in self.features.items()]
+        lines += [f"{name}={value}" for name, value in self.labels.items()]
         return "\n".join([*lines, ""])
 
 
-def node_features(room: HostRoom, expires: datetime | None = None) -> NodeFeatures:
+def node_features(
+    room: HostRoom, expires: datetime | None = None, *, generation: int = 1
+) -> NodeFeatures:
     """Return the labels of a host, in a file that NFD does not ignore.
 
     `nodedevd.complete` among them says whether types were left out.
@@ -60,7 +63,7 @@ def node_features(room: HostRoom, expires: datetime | None = None) -> NodeFeatur
             break
         found[label[0]] = label[1]
     found[_COMPLETE] = str(complete).lower()
-    return NodeFeatures(expires, complete, dict(sorted(found.items())))
+    return NodeFeatures(generation, expires, complete, dict(sorted(found.items())))
 
 
 def _features(room: HostRoom) -> Iterator[tuple[str, str]]:

@@ -80,7 +80,7 @@ def test_text_fits_a_terminal_and_names_what_is_not_counted(
 ) -> None:
     """As a person has read it."""
     result = CTL.run(*arguments, status=status)
-    golden.check(f"fleet/{name}.txt", result.stderr + result.stdout)
+    golden.check(f"samples/fleet-{name}.txt", result.stderr + result.stdout)
     assert [line for line in result.output.splitlines() if len(line) > 80] == []
 
 
