@@ -109,6 +109,7 @@ def put_in_place(control: str, mdev: str) -> None:
     ):
         own = RUN / str(number)
         own.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)  # the package of libvirtd's units has them
         mount("--bind", own, directory)
     LOG.parent.mkdir()
     for path, lines in USERS.items():

@@ -100,6 +100,7 @@ class Bench:
         self.gate = asyncio.Event()
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.echoed = asyncio.Event()
         self.texts: list[str] = []
         self.generated = 0
         interface = Interface(
@@ -125,6 +126,7 @@ class Bench:
     def echo(self, parameters: Text, request: Request) -> Answer:
         """Answer at once."""
         self.texts.append(parameters.text)
+        self.echoed.set()
         return msgspec.json.encode(parameters)
 
     def count(self, parameters: Size, request: Request) -> Answer:
@@ -301,13 +303,14 @@ async def test_busy_connection_leaves_turns_to_others(tmp_path: Path) -> None:
         connected(bench.path) as other,
     ):
         await other.call(f"{NAME}.Echo", text="here")
-        calls = encode_call(f"{NAME}.Echo", {"text": "busy"}, oneway=True) * 3000
+        bench.echoed.clear()
+        calls = encode_call(f"{NAME}.Echo", {"text": "busy"}, oneway=True) * 10_000
         sending = asyncio.create_task(busy.send_raw(calls))
-        await until(lambda: "busy" in bench.texts)
+        await bench.echoed.wait()  # no poll: a fast machine has answered all by then
         await other.call(f"{NAME}.Echo", text="other")
-        assert bench.texts.count("busy") < 3000
+        assert bench.texts.count("busy") < 10_000
         await sending
-        await until(lambda: bench.texts.count("busy") == 3000)
+        await until(lambda: bench.texts.count("busy") == 10_000)
 
 
 async def test_stream_sends_all_replies(tmp_path: Path) -> None:
