@@ -23,7 +23,7 @@ from nodedevd.client.fleet.errors import (
     NoTree,
 )
 from nodedevd.client.fleet.fitting import FleetFits, Order, fleet_fits
-from nodedevd.client.fleet.hosts import Host, Hosts, host_at, record, records
+from nodedevd.client.fleet.hosts import Host, Hosts, host_at, records
 from nodedevd.client.fleet.mirror import Mirror
 from nodedevd.client.fleet.tree import Tree
 from nodedevd.client.fleet.values import (
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 CHECK_SECONDS: Final = 3.0
 """How often the leader is asked whether this reader is behind."""
-_TICK_SECONDS: Final = 0.5
+_TICK_SECONDS: Final = 1.0
 _PAUSES: Final = (0.1, 2.0)
 _TREE_TRIES: Final = 5
 _FOR_GOOD: Final = (FleetRefused, NoFleet, NoNats)
@@ -323,7 +323,7 @@ class AsyncFleetWatch:
             await mirror.collect()
         # What this connection's mirrors do not have was removed while there was no connection.
         for host in known - set(self._hosts()):
-            self._watching.set(host, None)
+            self._watching.set(host, {})
         self._watching.synchronised(self._now)
         self._news.set()
 
@@ -363,7 +363,7 @@ class AsyncFleetWatch:
             for mirror in self._mirrors
             if (found := mirror.entries.get(one)) is not None
         }
-        self._watching.set(host, record(host, entries) if entries else None)
+        self._watching.set(host, entries)
         if self._watching.reachable:
             self._news.set()
 

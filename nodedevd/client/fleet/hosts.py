@@ -103,6 +103,8 @@ class Record(msgspec.Struct):
 
     id: str
     summary: Summary | None = None
+    text: bytes | None = None
+    """the summary as it is in the bucket"""
     sequence: int = 0
     """of the summary"""
     alive: Alive | None = None
@@ -119,8 +121,8 @@ def records(entries: Mapping[str, Entry]) -> dict[str, Record]:
     return {host: record(host, entries) for host in sorted(set(map(host_of, entries)))}
 
 
-def record(host: str, entries: Mapping[str, Entry]) -> Record:
-    """Parse what the bucket has of a host."""
+def record(host: str, entries: Mapping[str, Entry], before: Record | None = None) -> Record:
+    """Parse what the bucket has of a host; `before` saves parsing the same summary again."""
     found = Record(host)
     summary, alive = entries.get(summary_key(host)), entries.get(alive_key(host))
     if alive is not None:
@@ -133,9 +135,12 @@ def record(host: str, entries: Mapping[str, Entry]) -> Record:
         except Unreadable as error:
             found.problem = f"its heartbeat: {error}"
     if summary is not None and summary.value is not None:
-        found.sequence = summary.sequence
+        found.sequence, found.text = summary.sequence, summary.value
         try:
-            found.summary = summary_of(summary.value)
+            if before is not None and before.summary is not None and before.text == found.text:
+                found.summary = before.summary
+            else:
+                found.summary = summary_of(summary.value)
         except Newer as error:
             found.newer = error.args[0]
         except Unreadable as error:

@@ -5,12 +5,13 @@ No queue: a watch that is read slowly tells of the newest state of each host, on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
-from nodedevd.client.fleet.hosts import Host, Record, host_at
+from nodedevd.client.fleet.bucket import Entry
+from nodedevd.client.fleet.hosts import Host, Record, host_at, record
 from nodedevd.client.fleet.values import Summary
 
 _PARTS = ("counts", "types", "cards")
@@ -54,20 +55,20 @@ class FleetWatching:
         self._now: float | None = None
         self.reachable = False
 
-    def set(self, host: str, record: Record | None) -> None:
-        """Take what the bucket has of a host now; None if it has nothing any more."""
-        if record is None:
-            self._records.pop(host, None)
+    def set(self, host: str, entries: Mapping[str, Entry]) -> None:
+        """Take what the bucket has of a host now, by key; nothing if that is no longer there."""
+        if entries:
+            self._records[host] = record(host, entries, self._records.get(host))
         else:
-            self._records[host] = record
+            self._records.pop(host, None)
         self._changed[host] = None
 
     def at(self, now: float) -> None:
         """Take the server's time: hosts become gone by it."""
         self._now = now
-        for host, record in self._records.items():
+        for host, known in self._records.items():
             told = self._told.get(host)
-            if told is not None and host_at(record, now).state != told.state:
+            if told is not None and host_at(known, now).state != told.state:
                 self._changed[host] = None
 
     def synchronised(self, now: float) -> None:
@@ -110,13 +111,13 @@ class FleetWatching:
         return None
 
     def _event(self, host: str) -> FleetEvent | None:
-        told, record = self._told.get(host), self._records.get(host)
-        if record is None:
+        told, known = self._told.get(host), self._records.get(host)
+        if known is None:
             if told is None:
                 return None
             del self._told[host]
             return FleetEvent("removed", host, told.name)
-        new = host_at(record, self._now)
+        new = host_at(known, self._now)
         parts = () if told is None else tuple(_differences(told, new))
         if told is not None and not parts:
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nodedevd.client.fleet.hosts import record
 from nodedevd.client.fleet.watching import FleetWatching
 from tests.unit.client.fleet.test_hosts import NOW, entries
 
@@ -18,24 +17,24 @@ def told(watching: FleetWatching) -> list[tuple[str, str | None, str | None]]:
 def test_hosts_are_told_when_all_are_known_and_then_their_changes() -> None:
     """Present, ready, and the newest of several changes."""
     watching = FleetWatching()
-    watching.set("a", record("a", entries("a")))
+    watching.set("a", entries("a"))
     assert told(watching) == []
     watching.synchronised(NOW)
     assert told(watching) == [("present", "a", "alive"), ("ready", None, None)]
-    watching.set("b", record("b", entries("b")))
+    watching.set("b", entries("b"))
     for generation in range(6, 99):
-        watching.set("a", record("a", entries("a", generation=generation)))
+        watching.set("a", entries("a", generation=generation))
     assert told(watching) == [("added", "b", "alive"), ("changed", "a", "alive")]
-    watching.set("a", record("a", entries("a", generation=98)))
+    watching.set("a", entries("a", generation=98))
     assert told(watching) == []
-    watching.set("b", None)
+    watching.set("b", {})
     assert told(watching) == [("removed", "b", None)]
 
 
 def test_host_becomes_gone_by_the_time_alone() -> None:
     """Nothing arrives when it does."""
     watching = FleetWatching()
-    watching.set("a", record("a", entries("a")))
+    watching.set("a", entries("a"))
     watching.synchronised(NOW)
     told(watching)
     watching.at(NOW + 20)
@@ -48,12 +47,12 @@ def test_loss_is_told_at_once_and_changes_when_the_state_is_known_again() -> Non
     """Nothing that may be untrue is told in between."""
     watching = FleetWatching()
     for host in ("a", "b"):
-        watching.set(host, record(host, entries(host)))
+        watching.set(host, entries(host))
     watching.synchronised(NOW)
     told(watching)
     watching.lost("gone away")
-    watching.set("a", None)
-    watching.set("b", record("b", entries("b", generation=6)))
+    watching.set("a", {})
+    watching.set("b", entries("b", generation=6))
     watching.lost("still away")
     assert told(watching) == [("unreachable", None, None)]
     assert [one.state for one in watching.hosts()] == ["unknown"]
@@ -68,7 +67,7 @@ def test_loss_is_told_at_once_and_changes_when_the_state_is_known_again() -> Non
 def test_loss_that_nobody_has_seen_is_none() -> None:
     """A reader that sleeps is told what differs."""
     watching = FleetWatching()
-    watching.set("a", record("a", entries("a")))
+    watching.set("a", entries("a"))
     watching.synchronised(NOW)
     told(watching)
     watching.lost("gone away")
