@@ -167,9 +167,11 @@ class Publisher:
                 looked = True
                 self._source.changed.clear()
                 begun = time.monotonic()
+                writes = self.writes
                 cost = await self._write_state(bucket)
                 self._pause = _PAUSES[0]
-                earliest = begun + max(self._configuration.publish_seconds, _COST * cost)
+                least = self._configuration.publish_seconds if self.writes > writes else 0.0
+                earliest = begun + max(least, _COST * cost)
             await self._wait(bucket, due, earliest)
 
     async def _wait(self, bucket: Bucket, due: float, earliest: float) -> None:
