@@ -23,7 +23,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-hostile bench-curve bench-fleet fleet-test soak fuzz blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -97,6 +97,13 @@ bench-hostile: $(VENV)/installed-test ## measure what a hostile user can do, as 
 bench-curve: $(VENV)/installed-test ## compare on smaller hosts, and draw how both grow
 	@$(INSTALL_FOR_BENCH)
 	$(BIN)/python -m benchmarks --nodedevd $(CURDIR)/$(BENCH)/bin/nodedevd --curve --update $(ARGS)
+
+bench-fleet: $(VENV)/installed-test ## measure a fleet of 1,000 simulated hosts over NATS: two minutes (ARGS=--help)
+	@$(BIN)/python -m benchmarks.fleet $(ARGS)
+
+# Four at a time: most of them wait. Each prints how long it took until the state was true.
+fleet-test: $(VENV)/installed-test ## what servers and networks do to a fleet, as root: eight minutes (ARGS=… for pytest)
+	@env -u MAKEFLAGS -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n 4 -rP tests/fleet/faults $(ARGS)
 
 soak: $(VENV)/installed-test ## a million uevents with watchers and hostile clients, as root (ARGS="--uevents 20000")
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

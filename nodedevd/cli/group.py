@@ -12,6 +12,7 @@ from nodedevd.cli.completion import complete
 from nodedevd.cli.options import (
     EXIT_FAILURE,
     EXIT_NO_DAEMON,
+    Context,
     ControlCommand,
     source_options,
 )
@@ -38,6 +39,24 @@ class Group(click.Group):
         for parameter in cmd.params:
             complete(parameter)
         super().add_command(cmd, name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command: of a fleet with --fleet, else of a host."""
+        if _asks_fleet(ctx):
+            from nodedevd.cli.fleet.commands import COMMANDS  # asyncio is slow to import
+
+            return COMMANDS.get(cmd_name)
+        if cmd_name == "hosts":
+            raise click.UsageError("hosts asks a fleet: nodedevctl --fleet URL hosts")
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands that there are, with or without --fleet."""
+        if _asks_fleet(ctx):
+            from nodedevd.cli.fleet.commands import COMMANDS
+
+            return sorted(COMMANDS)
+        return super().list_commands(ctx)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line."""
@@ -72,6 +91,11 @@ class Group(click.Group):
             raise click.UsageError(f"{error.object!r} is not UTF-8, as every name is") from error
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _asks_fleet(ctx: click.Context) -> bool:
+    selected = ctx.find_object(Context)
+    return selected is not None and selected.fleet is not None
 
 
 def _why_lost(error: ConnectionLost) -> str:

@@ -22,7 +22,8 @@ from nodedevd.cli.layout import layout
 from nodedevd.cli.list import list_command
 from nodedevd.cli.metrics import metrics
 from nodedevd.cli.modify import modify
-from nodedevd.cli.options import epilog, source_options
+from nodedevd.cli.nfd import nfd
+from nodedevd.cli.options import epilog, fleet_option, source_options
 from nodedevd.cli.record import record
 from nodedevd.cli.remove import remove
 from nodedevd.cli.resolve import resolve
@@ -41,7 +42,7 @@ from nodedevd.cli.wait import wait
 
 @click.group(
     cls=Group,
-    params=source_options(),
+    params=[*source_options(), fleet_option()],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=epilog(
         "Examples:",
@@ -75,6 +76,7 @@ main.add_command(layout)
 main.add_command(list_command)
 main.add_command(metrics)
 main.add_command(modify)
+main.add_command(nfd)
 main.add_command(record)
 main.add_command(remove)
 main.add_command(resolve)

@@ -48,6 +48,8 @@ class Context(msgspec.Struct):
 
     sysroot: str | None = None
     socket: str | None = None
+    fleet: str | None = None
+    """URLs of servers, or a file; commands of a fleet alone have it"""
 
     def client(self, timeout_seconds: float | None = None) -> Client:
         """Connect to the daemon, for a command that a single scan cannot answer.
@@ -130,6 +132,20 @@ def source_options(*, control: bool = False, planning: bool = False) -> list[cli
     ]
 
 
+def fleet_option() -> click.Parameter:
+    """Return the option that selects a fleet; it stands in front of the command."""
+    return click.Option(
+        ["--fleet"],
+        metavar="URL",
+        callback=_select,
+        expose_value=False,
+        is_eager=True,
+        help="Ask the hosts that publish to these servers, as nats://127.0.0.1:4222, with commas"
+        " between several; or those of a file, as /etc/nodedevd/fleet.toml. It has commands of"
+        " its own: nodedevctl --fleet URL --help lists them.",
+    )
+
+
 def _select(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     """Keep the value of an option, which may stand before and after the command."""
     selected = context.ensure_object(Context)
@@ -139,6 +155,8 @@ def _select(context: click.Context, parameter: click.Parameter, value: str | Non
     setattr(selected, parameter.name, value)
     if selected.sysroot is not None and selected.socket is not None:
         raise click.UsageError("--sysroot scans without a daemon; omit --socket")
+    if selected.fleet is not None and (selected.sysroot or selected.socket):
+        raise click.UsageError("--fleet asks many hosts; omit --sysroot and --socket")
 
 
 def report_lost(error: NodedevError) -> None:

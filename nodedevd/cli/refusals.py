@@ -8,9 +8,11 @@ from nodedevd.cli.options import (
     EXIT_FAILURE,
     EXIT_LEFT,
     EXIT_NO,
+    EXIT_NO_DAEMON,
     EXIT_NO_SUCH_TYPE,
     EXIT_TIMEOUT,
 )
+from nodedevd.client.fleet.errors import FleetUnreachable
 from nodedevd.errors import (
     CardBusy,
     Changed,
@@ -31,6 +33,7 @@ from nodedevd.errors import (
 
 _STATUS: dict[type[NodedevError], int] = {
     NoSuchType: EXIT_NO_SUCH_TYPE,
+    FleetUnreachable: EXIT_NO_DAEMON,
     StillWriting: EXIT_TIMEOUT,
     **dict.fromkeys(
         (

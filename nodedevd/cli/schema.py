@@ -16,6 +16,7 @@ from nodedevd.questions.doctor import Report
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev
 from nodedevd.questions.in_use import InUse
+from nodedevd.questions.node_features import NodeFeatures
 from nodedevd.questions.resolve import Resolution
 
 VERSION = 1
@@ -30,7 +31,7 @@ LAYOUT = ("layout apply", "layout check", "layout diff", "layout status")
 """The commands of `layout` that print JSON of their own; `layout schema` is for its files."""
 COMMANDS = (
     *("control", "doctor", "draw", "dumpxml", "events", "fits", "hostdev", "in-use", "list"),
-    *("metrics", "record", "resolve", "show", "status", "tree", "types", "wait"),
+    *("metrics", "nfd", "record", "resolve", "show", "status", "tree", "types", "wait"),
     *LAYOUT,
     *CHANGES,
 )
@@ -65,6 +66,7 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
         "layout status": LayoutReport,
         "list": DeviceList,
         "metrics": Metrics,
+        "nfd": NodeFeatures,
         "record": Recorded,
         "resolve": Resolution,
         "show": Devices,

@@ -15,6 +15,8 @@ EXPOSURE_AT_MOST = {
     "nodedevd-control.service": 2.2,
     "nodedevd-metrics.service": 0.5,
     "nodedevd-metrics-textfile.service": 0.8,
+    "nodedevd-publish.service": 1.2,
+    "nodedevd-nfd.service": 0.8,
 }
 OFFLINE_SINCE = 250  # systemd-analyze security --offline=
 
@@ -39,6 +41,7 @@ def installable(tmp_path: Path) -> Path:
         *("nodedevd-control-autostart.service", "nodedevd-layout.service"),
         *("nodedevd-metrics.service", "nodedevd-metrics.socket", "nodedevd-metrics-report.socket"),
         *("nodedevd-metrics-textfile.service", "nodedevd-metrics-textfile.timer"),
+        *("nodedevd-publish.service", "nodedevd-nfd.service", "nodedevd-nfd.timer"),
     ],
 )
 def test_unit_passes_systemd_analyze_verify(installable: Path, name: str) -> None:

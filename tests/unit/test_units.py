@@ -16,6 +16,7 @@ from nodedevd.control import daemon as control_daemon
 from nodedevd.control.acting import STATE
 from nodedevd.control.configuration import Configuration
 from nodedevd.layout.files import DIRECTORIES
+from nodedevd.publish.configuration import DEFAULT_STATE
 from tests.support.running import REPOSITORY
 from tests.support.units import UNITS, unit
 
@@ -57,6 +58,7 @@ def test_drop_in_lets_clients_of_libvirt_change_devices() -> None:
     [
         *("nodedevd.service", "nodedevd-control.service"),
         *("nodedevd-metrics.service", "nodedevd-metrics-textfile.service"),
+        *("nodedevd-publish.service", "nodedevd-nfd.service"),
     ],
 )
 def test_service_starts_an_installed_command(name: str) -> None:
@@ -100,6 +102,26 @@ def test_sandbox_leaves_what_the_daemon_needs() -> None:
     assert service["CapabilityBoundingSet"] == "CAP_NET_ADMIN"
     for hides in ("PrivateNetwork", "PrivateDevices", "InaccessiblePaths", "TemporaryFileSystem"):
         assert hides not in service
+
+
+def test_publisher_is_a_user_of_its_own_without_rights() -> None:
+    """Not root, whom the daemon shows what identifies the machine; nothing enables it by itself."""
+    service = unit("nodedevd-publish.service")["Service"]
+    assert service["User"] == "nodedevd-publish"
+    assert (UNITS / "nodedevd-publish.sysusers").read_text().split("u ", 1)[1].split()[0] == (
+        "nodedevd-publish"
+    )
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == ""
+    assert f"/var/lib/{service['StateDirectory']}" == DEFAULT_STATE
+    assert "publish" not in (UNITS / "nodedevd.service").read_text()
+
+
+def test_labels_are_written_where_the_service_may_write() -> None:
+    """And by the socket's path, since another directory is hidden."""
+    service = unit("nodedevd-nfd.service")["Service"]
+    command = service["ExecStart"].split()
+    assert Path(command[-1]).parent == Path(service["ReadWritePaths"])
+    assert command[3] == unit("nodedevd.socket")["Socket"]["ListenStream"]
 
 
 READER = {

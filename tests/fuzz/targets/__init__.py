@@ -8,6 +8,7 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets import (
     archive,
     command_line,
+    fleet,
     hook,
     host,
     host_files,
@@ -57,5 +58,6 @@ TARGETS: Mapping[str, Target] = {
         hook,
         mdev_document,
         http,
+        fleet,
     )
 }

@@ -28,7 +28,7 @@ from tests.support.trees import Tree
 COMMANDS = [
     *("list", "tree", "draw", "dumpxml", "show", "types", "status", "schema", "record"),
     *("events", "wait", "hostdev", "fits", "resolve", "doctor", "in-use", "control", *CHANGES),
-    *("layout", "layout check", "layout diff", "layout schema", "layout show", "metrics"),
+    *("layout", "layout check", "layout diff", "layout schema", "layout show", "metrics", "nfd"),
 ]
 CARD = "pci_0000_02_00_0"
 CARD_WITH_ODD = "pci_0000_00_02_0"

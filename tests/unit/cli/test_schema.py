@@ -78,6 +78,7 @@ def test_schema_defines_every_capability_by_its_type() -> None:
         (["in-use", "--json"], "InUse"),
         (["resolve", "computer", "--json"], "Resolution"),
         (["types", "--json"], "Types"),
+        (["nfd", "--json"], "NodeFeatures"),
     ],
 )
 def test_document_of_a_host_is_valid(sysroot: str, command: list[str], definition: str) -> None:

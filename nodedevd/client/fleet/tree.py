@@ -1,0 +1,61 @@
+"""Tree: the devices of a host, as it has published them; it answers as a scan does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from nodedevd.client.fleet.errors import NoTree
+from nodedevd.client.fleet.hosts import Host
+from nodedevd.client.fleet.values import Summary
+from nodedevd.formats import Format, dump
+from nodedevd.lazy import lazy
+from nodedevd.model.device import Device
+from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
+from nodedevd.model.snapshot import Snapshot
+
+
+class Tree:
+    """The published devices of a host."""
+
+    def __init__(self, host: Host, summary: Summary, text: bytes) -> None:
+        self.host = host
+        self.summary = summary
+        self.text = text
+        """the JSON of all devices, as the host published it"""
+
+    @lazy
+    def snapshot(self) -> Snapshot:
+        """The devices. Raises NoTree if they are of another version."""
+        try:
+            found = msgspec.json.decode(self.text, type=Devices)
+        except (ValueError, RecursionError) as error:
+            raise NoTree(self.host.id, f"published by another version: {error}") from None
+        return Snapshot(found.devices, generation=found.generation)
+
+    def list(self, capabilities: Sequence[str] | None = None) -> DeviceList:
+        """Return the devices with any of the capabilities, in brief."""
+        found = self.snapshot.select(capabilities)
+        return DeviceList(self.snapshot.generation, tuple([entry(device) for device in found]))
+
+    def describe(self, name: str) -> Device:
+        """Return one device. Raises NoSuchDevice."""
+        return self.snapshot.lookup(name)
+
+    def snapshot_json(self, names: Sequence[str] | None = None) -> bytes:
+        """Return the named devices, or all, as one JSON document. Raises NoSuchDevice."""
+        if names is None:
+            return self.text
+        named = dict.fromkeys(map(self.snapshot.lookup, names))
+        return msgspec.json.encode(Devices(self.snapshot.generation, tuple(named)))
+
+    def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
+        """Return the XML of the named devices, or of all. Raises NoSuchDevice, NotInFormat."""
+        return dump(self.snapshot, names, form)
+
+    def xml_document(
+        self, names: Sequence[str] | None = None, *, form: Format = "nodedevd"
+    ) -> XmlDocument:
+        """Return the same with its generation. Raises NoSuchDevice, NotInFormat."""
+        return XmlDocument(self.snapshot.generation, self.dump_xml(names, form=form))

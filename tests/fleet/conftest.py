@@ -1,0 +1,3 @@
+"""The tests in `faults` take minutes; `make fleet-test` runs them."""
+
+collect_ignore = ["faults"]

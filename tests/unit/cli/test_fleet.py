@@ -1,0 +1,126 @@
+"""nodedevctl --fleet: what commands print of hosts in every state, and how they are asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nodedevd.cli.fleet import common
+from nodedevd.cli.fleet.commands import COMMANDS
+from nodedevd.client.fleet.access import Access
+from nodedevd.client.fleet.bucket import Entry
+from nodedevd.client.fleet.fitting import FleetFits, Order, fleet_fits
+from nodedevd.client.fleet.hosts import Hosts, host_at, records
+from nodedevd.client.fleet.values import alive_key, summary_key
+from tests.support.ctl import Ctl
+from tests.support.golden import Golden
+from tests.unit.client.fleet.test_hosts import NOW, entries
+
+CTL = Ctl(["--fleet", "nats://nowhere.invalid:4222"], columns=80)
+
+
+def bucket() -> dict[str, Entry]:
+    """Return what a bucket has of hosts in every state."""
+    return {
+        **entries("kvm1", age=3),
+        **entries("kvm2", age=4, sample="vgpu-sriov"),
+        **entries("kvm3", age=4, sample="vgpu-vendor-vfio"),
+        **entries("gone", age=400),
+        **entries("left", age=9000, alive={"daemon": "left"}),
+        **entries("lost", alive={"daemon": "absent"}),
+        **entries("late", alive={"behind": 60.0}),
+        **entries("new"),
+        summary_key("new"): Entry(b'{"v":2}', 9, NOW),
+        alive_key("half"): entries()[alive_key("a")],
+        **entries("junk"),
+        alive_key("junk"): Entry(b"\x1b[2J", 9, NOW),
+    }
+
+
+class PlayedFleet:
+    """Answers as a fleet does."""
+
+    def __init__(self, servers: Access) -> None:
+        self.servers = servers
+
+    def __enter__(self) -> PlayedFleet:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def hosts(self) -> Hosts:
+        """Return all hosts."""
+        found = tuple(host_at(one, NOW) for one in records(bucket()).values())
+        return Hosts(NOW, False, found)
+
+    def fits(self, wanted: str, count: int, order: Order) -> FleetFits:
+        """Return where vGPUs fit."""
+        return fleet_fits(self.hosts(), wanted, count, order)
+
+
+@pytest.fixture(autouse=True)
+def _played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "Fleet", PlayedFleet)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "status"),
+    [
+        ("hosts", ["hosts"], 0),
+        ("types", ["types", "--available"], 0),
+        ("fits", ["fits", "--type", "A2-4Q", "--count", "2"], 0),
+        ("fits-perhaps", ["fits", "--type", "P40-4C", "--count", "9", "--pack"], 5),
+    ],
+)
+def test_text_fits_a_terminal_and_names_what_is_not_counted(
+    golden: Golden, name: str, arguments: list[str], status: int
+) -> None:
+    """As a person has read it."""
+    result = CTL.run(*arguments, status=status)
+    golden.check(f"samples/fleet-{name}.txt", result.stderr + result.stdout)
+    assert [line for line in result.output.splitlines() if len(line) > 80] == []
+
+
+def test_json_has_the_states_and_summaries() -> None:
+    """What a program needs is not in a table."""
+    hosts: Any = json.loads(CTL.run("hosts", "--json").stdout)["hosts"]
+    assert {one["id"]: one["state"] for one in hosts} == {
+        "kvm1": "alive",
+        "kvm2": "alive",
+        "kvm3": "alive",
+        "gone": "gone",
+        "left": "left",
+        "lost": "no-daemon",
+        "late": "stale",
+        "new": "newer",
+        "half": "incomplete",
+        "junk": "unreadable",
+    }
+    assert [one["summary"]["devices"] for one in hosts if one["id"] == "kvm1"] == [6]
+    listed = CTL.run("hosts", "--not-alive", "--json").stdout
+    assert len(json.loads(listed)["hosts"]) == len(hosts) - 3
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_of_each_command_shows_an_example(command: str) -> None:
+    """It fits 80 columns, and has the exit statuses."""
+    out = CTL.out(command, "--help")
+    assert "\n  Example" in out
+    assert "Exit status: 0 " in out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+def test_commands_of_a_fleet_and_of_a_host_are_told_apart() -> None:
+    """--fleet selects which there are."""
+    listed = CTL.out("--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(COMMANDS)
+    assert "No such command 'doctor'" in CTL.run("doctor", status=2).stderr
+    assert "nodedevctl --fleet URL hosts" in Ctl([]).run("hosts", status=2).stderr
+    both = Ctl(["--sysroot", "/", "--fleet", "nats://a"]).run("hosts", status=2)
+    assert "omit --sysroot" in both.stderr
+    assert "give one of" in CTL.run("wait", status=2).stderr
+    assert "no host 'x'" in CTL.run("show", "x", "y", status=1).stderr
+    assert "no such file" in Ctl(["--fleet", "/nowhere/fleet.toml"]).run("hosts", status=1).stderr

@@ -1,0 +1,84 @@
+"""fleet.toml: what may stand in it, and which line is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodedevd.client.fleet.access import access
+from nodedevd.host.settings_file import BadConfiguration
+from nodedevd.publish.configuration import parse_configuration, read_configuration
+from nodedevd.publish.identity import AlreadyPublishing, Identity
+from tests.support.running import REPOSITORY
+
+
+def test_configuration_has_what_the_file_says(tmp_path: Path) -> None:
+    """And the defaults for all else."""
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        'servers = ["tls://a:4222", "tls://b:4222"]\nhost = "kvm1"\n[tls]\nca = "/etc/ca.pem"\n'
+    )
+    found = read_configuration(str(path))
+    assert (found.servers, found.own_id) == (("tls://a:4222", "tls://b:4222"), "kvm1")
+    assert found.tls is not None
+    assert (found.tls.ca, found.heartbeat_seconds, found.bucket) == ("/etc/ca.pem", 15, "fleet")
+    dotted = parse_configuration(b'servers = ["nats://a"]\nname = "kvm1.example"')
+    assert dotted.own_id == "kvm1_example"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ('servers = ["nats://a"]\nhots = "x"', 2, "unknown key 'hots'"),
+        ('servers = ["nats://a"]\n\nhost = "a.b"', 3, "host cannot be used"),
+        ('servers = ["nats://a"]\nheartbeat_seconds = 0', 2, "heartbeat_seconds"),
+        ('servers = ["nats://a"]\n[tls]\ncertificates = "/x"', 2, "tls cannot be used"),
+        ('servers = ["nats://a"]\npassword_file = "relative"', 2, "password_file"),
+        ('servers = ["nats://a"', 1, ""),
+        ('host = "a"', None, "give servers"),
+    ],
+)
+def test_mistake_is_refused_with_its_line(text: str, line: int | None, reason: str) -> None:
+    """A misspelt key must not go unnoticed."""
+    with pytest.raises(BadConfiguration) as error:
+        parse_configuration(text.encode())
+    assert error.value.line == line
+    assert reason in error.value.reason
+
+
+def test_file_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> None:
+    """It decides to whom a host's devices are told."""
+    path = tmp_path / "fleet.toml"
+    with pytest.raises(BadConfiguration, match="no such file"):
+        read_configuration(str(path))
+    path.write_text('servers = ["nats://a"]')
+    path.chmod(0o666)
+    with pytest.raises(BadConfiguration, match="others can write"):
+        read_configuration(str(path))
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    """Neither in errors nor in the log."""
+    assert access("nats://u:secret@a:1, nats://b:2").shown == ("nats://a:1", "nats://b:2")
+
+
+def test_next_publisher_of_a_machine_knows_the_one_before(tmp_path: Path) -> None:
+    """And two at a time exclude each other."""
+    first = Identity(str(tmp_path), "a")
+    assert first.before is None
+    first.keep()
+    with pytest.raises(AlreadyPublishing):
+        Identity(str(tmp_path), "a")
+    Identity(str(tmp_path), "b").close()
+    first.close()
+    second = Identity(str(tmp_path), "a")
+    assert second.before == first.name != second.name
+    second.close()
+
+
+def test_example_in_the_documentation_is_a_configuration() -> None:
+    """Every key is described there."""
+    page = (REPOSITORY / "docs" / "fleet.md").read_text(encoding="utf-8")
+    for key in parse_configuration(b'servers = ["nats://a"]').__struct_fields__:
+        assert f"`{key}`" in page
