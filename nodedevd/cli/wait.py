@@ -21,6 +21,7 @@ from nodedevd.cli.options import (
 )
 from nodedevd.client import TimedOut, at_least, available, present
 from nodedevd.client import gone as is_gone
+from nodedevd.client.conditions import ANSWER_SECONDS
 from nodedevd.client.deadline import Deadline
 from nodedevd.text import printable
 
@@ -111,7 +112,8 @@ def wait(
     elif of_layout:
         from nodedevd.cli.layout_wait import as_declared  # slow to import
 
-        condition = as_declared(context.client(timeout).status().sysroot)
+        seconds = None if timeout is None else max(timeout, ANSWER_SECONDS)
+        condition = as_declared(context.client(seconds).status().sysroot)
     else:
         assert parent is not None
         assert type_id is not None

@@ -128,16 +128,19 @@ class Layouts:
         self._put_right: dict[Key, float] = {}
         """when each card was put right, on the monotonic clock"""
         self._keeps = False
+        self._has_looked = True  # nothing is to be looked at before `run`
         self._problems: tuple[Problem, ...] = ()
 
     def run(self) -> None:
         """Look, put right, and wait for changes, until `stop`. Blocks."""
+        self._has_looked = False
         while not self._stopped.is_set():
             generation, seconds = 0, LOOK_SECONDS
             try:
                 with self._lock:
                     is_wanted = self._is_wanted()
                 if not is_wanted:
+                    self._has_looked = True
                     self._stopped.wait(_UNWANTED_SECONDS)
                     continue
                 snapshot = self._view.snapshot()
@@ -150,6 +153,7 @@ class Layouts:
                 _log.warning("cannot compare the host with its layout: %s", error)
             except Exception:
                 _log.exception("cannot compare the host with its layout")
+            self._has_looked = True
             self._view.wait_for_change(generation, seconds)
             self._stopped.wait(SETTLE_SECONDS)
 
@@ -159,13 +163,13 @@ class Layouts:
 
     @property
     def busy(self) -> bool:
-        """Whether the service has to stay: a card is put right, tried again, or kept as it is.
+        """Whether the service has to stay: it has yet to look; or a card is put right, or kept.
 
         What waits for a card or driver does not count: its uevent starts the service.
         """
         with self._lock:
             waits = any(one.is_busy or (one.waits and one.tries) for one in self._tries.values())
-            return waits or self._keeps
+            return waits or self._keeps or not self._has_looked
 
     def not_applied(self) -> tuple[NotApplied, ...]:
         """Return the cards that are not as declared, in the order of their names."""
@@ -219,7 +223,9 @@ class Layouts:
     def put_right(self, key: Key) -> None:
         """Put a card right, and note what came of it."""
         with self._lock:
-            one = self._tries[key]
+            one = self._tries.get(key)
+        if one is None:  # the card has gone meanwhile
+            return
         detail = self._try(one)
         with self._lock:
             one.is_busy = False

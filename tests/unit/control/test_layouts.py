@@ -15,6 +15,7 @@ from nodedevd.control.layouts import KEEP_SECONDS, LOOK_SECONDS, PAUSES, Layouts
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.wanted import WantedCard
+from nodedevd.model.snapshot import Snapshot
 from tests.support.acting_host import ActingHost
 from tests.support.played_kernel import mtty_parent, small_card, vendor_card
 
@@ -206,6 +207,26 @@ def test_card_that_fails_does_not_keep_the_others_back(host: Host) -> None:
     assert host.look() == ["mtty_mtty"]
     assert host.look() == []
     assert host.layouts.not_applied() == ()
+
+
+def test_service_stays_until_it_has_looked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host the first look may take longer than the service stays for nobody."""
+    found: list[bool] = []
+    look = host.layouts.look
+
+    def looking(snapshot: Snapshot) -> float:
+        found.append(host.layouts.busy)
+        return look(snapshot)
+
+    def waiting(generation: int, seconds: float) -> None:
+        found.append(host.layouts.busy)
+        host.layouts.stop()
+
+    monkeypatch.setattr(host.layouts, "look", looking)
+    monkeypatch.setattr(host.acting.view, "wait_for_change", waiting)
+    assert not host.layouts.busy
+    host.layouts.run()
+    assert found == [True, False]
 
 
 def test_nothing_is_done_without_the_directory(host: Host) -> None:

@@ -138,7 +138,7 @@ def test_what_is_open_is_left_alone() -> None:
         with vm.opened(mdevs[0]):
             card = layout.only(layout.applied(client))
             assert card.state == "blocked"
-            assert f"pid {os.getpid()}" in " ".join(card.reasons)
+            assert f"process {os.getpid()}" in " ".join(card.reasons)
             assert set(control.active()) == {UUID, mdevs[0]}
         layout.in_sync(client)
         assert set(control.active()) == {UUID}
