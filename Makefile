@@ -19,11 +19,13 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BENCH := .venv-bench
 INSTALL_FOR_BENCH = [ -x $(BENCH)/bin/pip ] || $(VENV)/bin/python -m venv $(BENCH); \
 	$(BENCH)/bin/pip install -q --disable-pip-version-check .
+# Where `make deb` keeps the Debian that it builds in, half a gigabyte.
+DEB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodedevd-deb
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image deb man lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -76,6 +78,12 @@ vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there 
 # Not at the same time as what else installs packages.
 vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more
 	@$(BIN)/python -m tests.vm.run --build $(if $(OPTIONAL),--optional)
+
+deb: ## build Debian's packages into dist, as root, in a Debian 13 of its own (DEB_CACHE=DIR)
+	@$(AS_ROOT) tests/debian/build.sh "$(DEB_CACHE)" dist
+
+man: $(VENV)/installed ## make the manual pages from help and documents, in build/man
+	@$(BIN)/python -m tests.support.man_pages build/man
 
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check
