@@ -25,7 +25,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image deb man lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image deb deb-test man lint check bench bench-quick bench-hostile bench-curve soak fuzz blocking-client json-reference completion-words format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -82,6 +82,9 @@ vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no mo
 deb: ## build Debian's packages into dist, as root, in a Debian 13 of its own (DEB_CACHE=DIR)
 	@$(AS_ROOT) tests/debian/build.sh "$(DEB_CACHE)" dist
 
+deb-test: deb ## install, upgrade and purge these packages, and run autopkgtest, in another Debian 13
+	@$(AS_ROOT) tests/debian/check.sh "$(DEB_CACHE)" dist
+
 man: $(VENV)/installed ## make the manual pages from help and documents, in build/man
 	@$(BIN)/python -m tests.support.man_pages build/man
 
@@ -117,6 +120,9 @@ blocking-client: $(VENV)/installed-test ## write client/blocking.py from client/
 
 json-reference: $(VENV)/installed-test ## write the types in docs/json.md from the model
 	@$(BIN)/python -m tests.support.json_reference
+
+completion-words: $(VENV)/installed-test ## write cli/completed_words.py from the commands
+	@$(BIN)/python -m tests.support.completions
 
 format: $(VENV)/installed-test ## format the code
 	@$(BIN)/ruff format

@@ -12,58 +12,20 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 
-say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
-unavailable() { # what else there is to say comes on stdin
-	printf '\n%s\n' "The packages cannot be built here: $*"
-	cat
-	exit 77
-}
-stage() { # NAME INPUT…: runs the function NAME, unless it has run with this input
-	local key
-	key=$(printf '%s\n' "$@" "$(declare -f "$1")" | sha256sum)
-	[ "$key" != "$(cat "$1.stamp" 2>/dev/null)" ] || return 0
-	rm -f "$1.stamp"
-	"$1"
-	echo "$key" > "$1.stamp"
-}
+. "$here/stages.sh"
 
 root() {
-	say "debootstrap $suite: a Debian to build in"
-	rm -rf root
-	debootstrap --variant=buildd "$suite" root "$mirror" > debootstrap.log 2>&1 ||
-		tail -n 5 debootstrap.log | unavailable "debootstrap from $mirror failed (another mirror: DEBIAN_MIRROR=…)"
-	# Nothing is started in there, and what is not needed is not installed.
-	printf '#!/bin/sh\nexit 101\n' > root/usr/sbin/policy-rc.d
-	chmod 755 root/usr/sbin/policy-rc.d
-	echo 'APT::Install-Recommends "false";' > root/etc/apt/apt.conf.d/90recommends
-	echo 'APT::Install-Suggests "false";' >> root/etc/apt/apt.conf.d/90recommends
-}
-
-dependencies() {
-	say "installing what debian/control needs, and lintian"
-	cp /etc/resolv.conf root/etc/resolv.conf
+	debian root build-essential fakeroot lintian
 	mkdir -p root/srv/source
-	rm -rf root/srv/source/debian
 	cp -rL "$repository/debian" root/srv/source/debian
-	# shellcheck disable=SC2016 # of the shell in the chroot
-	"$here/in-root.sh" root sh -ec 'export DEBIAN_FRONTEND=noninteractive
-		apt-get -q update
-		apt-get -qy build-dep /srv/source
-		apt-get -qy install lintian mandoc man-db fakeroot
-		apt-get clean' > apt.log 2>&1 ||
-		tail -n 5 apt.log | unavailable "apt-get in the Debian to build in failed"
+	install_in root /srv/source
 	rm -rf root/srv/source
 }
 
-[ "$(id -u)" = 0 ] || unavailable "this takes root (or sudo without a password)" < /dev/null
-command -v debootstrap > /dev/null || unavailable "apt-get install debootstrap" < /dev/null
-mkdir -p "$cache" "$output"
+mkdir -p "$output"
 output=$(cd "$output" && pwd)
-cd "$cache"
-exec 9> lock
-flock 9
-stage root "$suite" "$mirror"
-stage dependencies "$(cat root.stamp)" "$(sed -n '/^Build-Depends/,/^$/p' "$repository/debian/control")"
+begin "$cache"
+stage root "$suite" "$mirror" "$(sed -n '/^Build-Depends/,/^$/p' "$repository/debian/control")"
 version=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$repository/debian/changelog")
 say "building nodedevd $version"
 rm -rf build
@@ -78,7 +40,7 @@ git -C "$repository" -c safe.directory='*' ls-files -z --cached --others --exclu
 	{ tail -n 30 build.log; exit 1; }
 say "lintian"
 "$here/in-root.sh" --discard --bind "$PWD/build" root \
-	sh -c 'cd /srv && lintian --allow-root --no-tag-display-limit --info --display-info ./*.changes' > lintian.log 2>&1 ||
+	sh -c 'cd /srv && lintian --allow-root --fail-on error,warning --no-tag-display-limit --info --display-info ./*.changes' > lintian.log 2>&1 ||
 	{ cat lintian.log; exit 1; }
 cp build/*.deb build/*.dsc build/*.tar.* build/*.changes build/*.buildinfo lintian.log "$output"
 say "built:"

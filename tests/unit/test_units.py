@@ -93,6 +93,7 @@ def test_sandbox_leaves_what_the_daemon_needs() -> None:
 
 
 READER = {
+    "AppArmorProfile": "-nodedevd",
     "CapabilityBoundingSet": "CAP_NET_ADMIN",
     "AmbientCapabilities": "",
     "DevicePolicy": "closed",
