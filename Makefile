@@ -89,9 +89,8 @@ deb-test: deb ## install, upgrade and purge these packages, and run autopkgtest,
 	@$(AS_ROOT) tests/debian/check.sh "$(DEB_CACHE)" dist
 
 # The units start what is in /usr/bin.
-install: ## install nodedevd on this host, as root, in an environment of its own (PREFIX=/opt/nodedevd)
-	@$(MAKE) -s VENV=$(PREFIX) $(PREFIX)/bin/pip
-	$(PREFIX)/bin/pip install -q --disable-pip-version-check .
+install: $(PREFIX)/bin/pip ## install nodedevd on this host, as root, in an environment of its own (PREFIX=/opt/nodedevd)
+	@$(PREFIX)/bin/pip install -q --disable-pip-version-check .
 	ln -sf $(PREFIX)/bin/{nodedevd,nodedevctl,nodedevd-control,nodedevd-libvirt-hook} /usr/bin/
 	install -m 644 systemd/*.service systemd/*.socket -t /etc/systemd/system
 	install -D -m 644 systemd/nodedevd-control.sysusers /etc/sysusers.d/nodedevd-control.conf
@@ -172,7 +171,7 @@ clean: ## remove what these commands made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's and Ubuntu's Python comes without what venv needs, in a package of its own.
-$(VENV)/bin/pip:
+$(VENV)/bin/pip $(PREFIX)/bin/pip:
 	@if [ -z "$(PYTHON)" ]; then
 		echo "no Python >= 3.11 found; install one, or say which: make PYTHON=/path/to/python3"
 		exit 1
@@ -185,7 +184,7 @@ $(VENV)/bin/pip:
 			exit 1
 		fi
 	fi
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/pip=)
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install -q --disable-pip-version-check -e .
