@@ -22,6 +22,7 @@ from nodedevd.errors import NodedevError
 from nodedevd.host.lines import lines_of
 from nodedevd.questions.vgpus import Framework
 from nodedevd.text import printable
+from nodedevd.undecodable import UNDECODABLE
 
 DEFAULT_PATH: Final = "/etc/nodedevd/control.toml"
 _MOST_BYTES: Final = 64 << 10
@@ -130,7 +131,7 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
     for keys, value in _settings(found):
         try:
             msgspec.convert(_nested(keys, value), Configuration)
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             line = _line_of(text, keys)
             raise BadConfiguration(path, line, _reason(keys, value, error)) from error
     return msgspec.convert(found, Configuration)
