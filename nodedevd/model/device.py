@@ -102,7 +102,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return False
 
 
-def replaced(device: Device, capabilities: tuple[AnyCapability, ...], driver: str | None) -> Device:
+def replaced(device: Device, capabilities: tuple[Capability, ...], driver: str | None) -> Device:
     """Return a device with other capabilities and driver, from which its state follows."""
     after = msgspec.structs.replace(device, capabilities=capabilities, driver=driver)
     after.__post_init__()  # replace calls it since msgspec 0.20

@@ -130,7 +130,10 @@ def test_daemon_starts_no_process() -> None:
     process = Path("/proc", vm.service("MainPID")["MainPID"])
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     faults_of_children, time_of_children = int(fields[8]), int(fields[13]) + int(fields[14])
-    assert (faults_of_children, time_of_children) == (0, 0)
+    # systemd 257 makes a child while it sets the sandbox up in what becomes the daemon: it takes 30
+    # page faults, and a program that is executed takes hundreds.
+    assert time_of_children == 0
+    assert faults_of_children < 60
     group = Path("/sys/fs/cgroup/system.slice", SERVICE, "cgroup.procs").read_text().split()
     assert group == [process.name]
 
