@@ -7,18 +7,27 @@ here, user by user, instead of being refused there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from nodedevd.descriptors import WRITES
+from nodedevd.errors import CardBusy
 from nodedevd.model.store import Store
 
 PLACES_OF_USER: Final = 48
 """Connections of one user at a time; `descriptors.WRITES` are those of all."""
+STUCK_SECONDS: Final = 30.0
+"""A change that takes longer over one step is not waited for any more."""
+QUEUES: Final = 20
+"""How often a change joins the queue for its card again, which the service limits in time."""
+PAUSE_SECONDS: Final = 0.1
+"""Before it does, in case the service refuses at once."""
 SETTLE_SECONDS: Final = 5.0
 """After so long a change that is confirmed is answered nevertheless."""
+
+_T = TypeVar("_T")
 
 
 class Places:
@@ -37,6 +46,22 @@ class Places:
             user = self._users[uid] = asyncio.Semaphore(self._of_user)
         async with user, self._all:
             yield
+
+
+async def in_turn(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what comes of a change, in spite of others that are made of its card meanwhile.
+
+    libvirt's clients wait as long as it takes: a queue of hundreds is no error, a change that hangs
+    in a driver is. Raises what the call raises.
+    """
+    for _ in range(QUEUES):
+        try:
+            return await ask()
+        except CardBusy as busy:
+            if busy.seconds >= STUCK_SECONDS:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
+    return await ask()
 
 
 async def settled(store: Store, holds: Callable[[], bool], seconds: float = SETTLE_SECONDS) -> bool:

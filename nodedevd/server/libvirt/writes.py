@@ -47,7 +47,7 @@ from nodedevd.server.libvirt import write_errors as errors
 from nodedevd.server.libvirt.devices import NodeDevices, is_persistent
 from nodedevd.server.libvirt.mdev_document import MdevDocument, read_mdev
 from nodedevd.server.libvirt.protocol import Procedure
-from nodedevd.server.libvirt.waiting import Places, settled
+from nodedevd.server.libvirt.waiting import Places, in_turn, settled
 from nodedevd.server.libvirt.write_errors import QUOTED, Attempt
 from nodedevd.steps import finish
 
@@ -112,7 +112,7 @@ class Writes:
         _check_flags(call.flags, VALIDATE, "nodeDeviceCreateXML")
         failed = "Unable to start mediated device"
         async with self._speaking(client, "Create", Attempt(failed=failed)) as control:
-            wanted, parent = self._document(call)
+            wanted, parent = self._document(call.xml, validate=bool(call.flags & VALIDATE))
             attempt = _attempt(failed, wanted, parent)
             offers = parent.capability(MdevParent)
             if offers is None:
@@ -125,7 +125,7 @@ class Writes:
                 attributes=_attributes(attempt),
             )
             try:
-                outcome = await control.act(request)
+                outcome = await in_turn(lambda: control.act(request))
             except (Conflict, MadeByOther, OwnedByOther):
                 raise self._exists(attempt, wanted.uuid) from None
             except NodedevError as error:
@@ -138,7 +138,7 @@ class Writes:
         _check_flags(call.flags, VALIDATE, "nodeDeviceDefineXML")
         failed = "Unable to define mediated device"
         async with self._speaking(client, "Define", Attempt(failed=failed)) as control:
-            wanted, parent = self._document(call)
+            wanted, parent = self._document(call.xml, validate=bool(call.flags & VALIDATE))
             attempt = _attempt(failed, wanted, parent)
             offers = parent.capability(MdevParent)
             if offers is not None:
@@ -159,7 +159,7 @@ class Writes:
         failed = "Unable to modify mediated device"
         attempt = Attempt(failed=failed, name=name, parent_addr=mdev.parent_addr)
         async with self._speaking(client, "Modify", attempt) as control:
-            wanted = read_mdev(call.xml, validate=True)
+            wanted, _ = self._document(call.xml, validate=True)
             live, config = _affected(call.flags, device)
             _check_same(name, mdev, wanted, live=live)
             attempt = replace(attempt, type_id=wanted.type_id, attributes=wanted.attributes)
@@ -176,9 +176,9 @@ class Writes:
             definition = _definition(wanted)
             await self._until(mdev, lambda _, now: _is_defined_as(now, definition))
 
-    def _document(self, call: remote.XmlAndFlags) -> tuple[MdevDocument, Device]:
+    def _document(self, xml: str, *, validate: bool) -> tuple[MdevDocument, Device]:
         """Return what a client's document says, and the parent. Raises RpcError."""
-        wanted = read_mdev(call.xml, validate=bool(call.flags & VALIDATE))
+        wanted = read_mdev(xml, validate=validate)
         if wanted.parent is None:
             raise errors.unsupported("missing parent device")
         try:
@@ -256,7 +256,7 @@ class Writes:
     ) -> Outcome:
         """Ask for a change in the name of a client. Raises RpcError."""
         async with self._speaking(client, method, attempt) as control:
-            return await control.act(request)
+            return await in_turn(lambda: control.act(request))
 
     @asynccontextmanager
     async def _speaking(
@@ -328,7 +328,7 @@ class Writes:
 
 async def _act(control: Changer, request: Request, attempt: Attempt) -> Outcome:
     try:
-        return await control.act(request)
+        return await in_turn(lambda: control.act(request))
     except NodedevError as error:
         raise errors.refusal(error, attempt) from error
 
@@ -398,8 +398,8 @@ def _affected(flags: int, device: Device) -> tuple[bool, bool]:
 def _check_same(name: str, mdev: MdevChild, wanted: MdevDocument, *, live: bool) -> None:
     """Raise RpcError if an update would make another device of it."""
     if wanted.uuid != mdev.uuid:
-        raise errors.unsupported(
-            f"Cannot update device '{name}', uuid mismatch (current uuid '{mdev.uuid}')"
+        raise errors.unsupported(  # without the second quote, in libvirt too
+            f"Cannot update device '{name}, uuid mismatch (current uuid '{mdev.uuid}')"
         )
     current = None if mdev.mdev_type is None else mdev.mdev_type.id
     if live and wanted.type_id != current:

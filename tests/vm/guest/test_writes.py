@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,13 @@ def never() -> None:
 
 def played(daemon: str, uri: str, client: str) -> list[Noted]:
     """Play the script, keep what came of it for outside, and return it."""
-    restart = vm.restart_libvirtd if daemon == "libvirtd" else never
-    player = Player(uri, CLIENTS[client], print, restart)
+    unit, restart = (
+        (vm.LIBVIRTD_UNIT, vm.restart_libvirtd)
+        if daemon == "libvirtd"
+        else ("nodedevd.service", never)
+    )
+    kill = partial(vm.run, "systemctl", "kill", "--signal=KILL", unit)
+    player = Player(uri, CLIENTS[client], print, kill, restart)
     try:
         script(player)
     finally:

@@ -8,9 +8,18 @@ import pytest
 
 from nodedevd.control.daemon import CLIENTS
 from nodedevd.descriptors import WRITES
+from nodedevd.errors import CardBusy
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.server.libvirt.waiting import PLACES_OF_USER, Places, settled
+from nodedevd.server.libvirt import waiting as waits
+from nodedevd.server.libvirt.waiting import (
+    PLACES_OF_USER,
+    QUEUES,
+    STUCK_SECONDS,
+    Places,
+    in_turn,
+    settled,
+)
 from tests.unit.server.libvirt.test_session import change, stored
 
 CARD = "pci_0000_02_00_0"
@@ -80,3 +89,42 @@ def test_control_service_would_take_as_many() -> None:
     """Of a user, and of all, with those that others open."""
     assert PLACES_OF_USER < CLIENTS // 4
     assert WRITES < CLIENTS
+
+
+@pytest.mark.parametrize(
+    ("busy_seconds", "asked"), [([0.0] * 3, 4), ([0.0] * QUEUES, QUEUES + 1), ([STUCK_SECONDS], 1)]
+)
+async def test_queue_is_waited_for_and_a_change_that_hangs_is_not(
+    busy_seconds: list[float], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So are many changes that take long, one after the other."""
+    monkeypatch.setattr(waits, "PAUSE_SECONDS", 0)
+    answers = [CardBusy(CARD, "create", seconds) for seconds in busy_seconds]
+    calls: list[None] = []
+
+    async def ask() -> str:
+        calls.append(None)
+        if len(calls) <= len(answers):
+            raise answers[len(calls) - 1]
+        return "done"
+
+    if STUCK_SECONDS in busy_seconds:
+        with pytest.raises(CardBusy):
+            await in_turn(ask)
+    else:
+        assert await in_turn(ask) == "done"
+    assert len(calls) == asked
+
+
+async def test_queue_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the error of the last time."""
+    monkeypatch.setattr(waits, "PAUSE_SECONDS", 0)
+    calls: list[None] = []
+
+    async def ask() -> None:
+        calls.append(None)
+        raise CardBusy(CARD, "create", float(len(calls) % 2))
+
+    with pytest.raises(CardBusy):
+        await in_turn(ask)
+    assert len(calls) == QUEUES + 1

@@ -482,6 +482,36 @@ async def test_update_that_is_none_is_refused(
         assert text in found[2]
 
 
+@pytest.mark.parametrize(
+    ("xml", "code", "text"),
+    [
+        (
+            document(parent="computer"),
+            32,
+            "Unable to find address for parent device 'computer'",
+        ),
+        (document().replace(f"<parent>{PARENT}</parent>", ""), 67, "missing parent device"),
+        (document(parent="nobody"), 67, "invalid parent device 'nobody'"),
+        (
+            "<device><name>x</name><capability type='net'><interface/></capability></device>",
+            67,
+            "Unsupported device type",
+        ),
+    ],
+)
+async def test_update_has_the_checks_of_a_definition(
+    tmp_path: Path, xml: str, code: int, text: str
+) -> None:
+    """A document is checked in the same way whatever it is for; nothing is changed."""
+    async with client(tmp_path) as bench:
+        await bench(remote.DEFINE_XML, XML(document(), 0))
+        before = await bench(remote.GET_XML_DESC, NAMED(NAME, 1))
+        found = await bench.refused(remote.UPDATE, remote.NewXml(NAME, xml, CONFIG))
+        assert found[:2] == (code, 22)
+        assert text in found[2]
+        assert await bench(remote.GET_XML_DESC, NAMED(NAME, 1)) == before
+
+
 async def test_update_of_what_is_defined_or_inactive_is_checked(tmp_path: Path) -> None:
     """Live changes of an inactive mdev, and of a type without a script; the schema always holds."""
     async with client(tmp_path) as bench:

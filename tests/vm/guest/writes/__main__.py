@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from tests.vm.guest import vm
@@ -26,7 +27,11 @@ def main(client: str, daemon: str, uri: str, out: str, *sections: str) -> int:
         assert daemon == "libvirtd", f"{daemon} has ended"
         vm.run("systemctl", "restart", "libvirtd.service")
 
-    player = Player(uri, CLIENTS[client], lambda text: print(text, flush=True), restart)
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    kill = partial(vm.run, "systemctl", "kill", "--signal=KILL", f"{daemon}.service")
+    player = Player(uri, CLIENTS[client], say, kill, restart)
     for section in SECTIONS:
         if sections and section.__name__ not in sections:
             continue

@@ -14,7 +14,7 @@ import libvirt
 from nodedevd.names import sanitise
 from tests.vm.guest import control, vm
 from tests.vm.guest.writes.calls import ACTIVE, INACTIVE, MDEVS, Client
-from tests.vm.guest.writes.records import DIED, Call, Noted, described
+from tests.vm.guest.writes.records import DIED, HANGS, Answer, Call, Noted, described
 from tests.vm.guest.writes.virsh import client_version
 
 OURS = ("mdev_", "mtty_")
@@ -25,6 +25,8 @@ and definitions by threads of their own, so a fence in one says nothing of the o
 READS = ("list", "info", "dumpxml")
 AGREEMENT_SECONDS = 60.0
 """After so long what a daemon still shows otherwise than the kernel is noted."""
+HANG_SECONDS = 150.0
+"""After so long a daemon that answers neither the call nor a list is killed."""
 
 
 class Listener:
@@ -90,7 +92,7 @@ class Player:
     """Plays the script; `noted` has what came of each call.
 
     A daemon that ends meanwhile is started again, and what comes of the call that it did not
-    survive is `DIED`.
+    survive is `DIED`. One that hangs is killed first, and it is `HANGS`.
     """
 
     def __init__(
@@ -98,11 +100,12 @@ class Player:
         uri: str,
         connect: Callable[[str], Client],
         say: Callable[[str], None],
+        kill: Callable[[], object],
         restart: Callable[[], None],
     ) -> None:
         self.version = client_version()
         self.noted: list[Noted] = []
-        self._uri, self._connect, self._restart = uri, connect, restart
+        self._uri, self._connect, self._kill, self._restart = uri, connect, kill, restart
         self._client = connect(uri)
         self._listener = Listener(uri)
         self._say = say
@@ -121,22 +124,19 @@ class Player:
         self._files, self._active = files(), set(control.active())
 
     def ask(self, call: Call) -> None:
-        """Make a call, and note all that comes of it."""
+        """Make a call, and note all that comes of it.
+
+        A daemon that did not survive it is asked once more, so that the next calls find the same.
+        """
         start = time.monotonic()
-        answer = self._client.ask(call)
-        took = time.monotonic() - start
-        astray: list[str] = []
-        if call.verb not in READS:
-            # What failed and has changed nothing is not waited for: were there an event of it, it
-            # would be noted with the next call that is.
-            changed = (files(), set(control.active())) != (self._files, self._active)
-            try:
-                astray = self._settle() if changed or not answer.status else self._astray()
-            except (libvirt.libvirtError, AssertionError):
-                if self._listener.connection.isAlive():
-                    raise
+        answer, astray = self._asked(call)
+        if astray in ([HANGS], [DIED]):
+            self._revive()
+            if (again := self._asked(call))[1] in ([HANGS], [DIED]):
                 self._revive()
-                astray = [DIED]
+            else:
+                answer, astray = again[0], [*astray, *again[1]]
+        took = time.monotonic() - start
         now, active = files(), set(control.active())
         texts = {
             path: now.get(path)
@@ -150,6 +150,38 @@ class Player:
         self.noted.append(Noted(text, answer, events, texts, sorted(moved), astray))
         self._files, self._active = now, active
         self._say(f"{text}\n    {answer} {took:.2f} s {events} {texts or ''} {moved} {astray}")
+
+    def _asked(self, call: Call) -> tuple[Answer, list[str]]:
+        """Return what a client makes of a call, and what the daemon shows wrongly after it."""
+        with self._killed_if_it_hangs() as killed:
+            answer = self._client.ask(call)
+            if call.verb in READS:
+                return answer, []
+            # What failed and has changed nothing is not waited for: were there an event of it, it
+            # would be noted with the next call that is.
+            changed = (files(), set(control.active())) != (self._files, self._active)
+            try:
+                return answer, self._settle() if changed or not answer.status else self._astray()
+            except (libvirt.libvirtError, AssertionError):
+                if self._listener.connection.isAlive():
+                    raise
+                return answer, [HANGS if killed.is_set() else DIED]
+
+    @contextmanager
+    def _killed_if_it_hangs(self) -> Iterator[threading.Event]:
+        """Kill the daemon if this takes too long; the event is set then."""
+        killed = threading.Event()
+
+        def kill() -> None:
+            killed.set()
+            self._kill()
+
+        timer = threading.Timer(HANG_SECONDS, kill)
+        timer.start()
+        try:
+            yield killed
+        finally:
+            timer.cancel()
 
     @contextmanager
     def held(self, one: str, *, only_group: bool) -> Iterator[None]:

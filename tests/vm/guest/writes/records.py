@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 DIED = "the daemon has ended"
 """What is astray after a call that the daemon did not survive."""
+HANGS = "the daemon hangs"
+"""What is astray after a call that leaves the daemon without an answer to any list."""
 
 
 class Call(NamedTuple):
