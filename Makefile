@@ -19,11 +19,16 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BENCH := .venv-bench
 INSTALL_FOR_BENCH = [ -x $(BENCH)/bin/pip ] || $(VENV)/bin/python -m venv $(BENCH); \
 	$(BENCH)/bin/pip install -q --disable-pip-version-check .
+# Where `make install` puts nodedevd, and what is looked for in a place of its own.
+PREFIX ?= /opt/nodedevd
+SHARE := /usr/local/share
+# Where `make deb` keeps the Debian that it builds in, half a gigabyte.
+DEB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodedevd-deb
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image lint check bench bench-quick bench-hostile bench-curve bench-fleet fleet-test soak fuzz blocking-client json-reference format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image deb deb-test install uninstall man lint check bench bench-quick bench-hostile bench-curve bench-fleet fleet-test soak fuzz blocking-client json-reference completion-words format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -77,6 +82,47 @@ vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there 
 vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more
 	@$(BIN)/python -m tests.vm.run --build $(if $(OPTIONAL),--optional)
 
+deb: ## build Debian's packages into dist, as root, in a Debian 13 of its own (DEB_CACHE=DIR)
+	@$(AS_ROOT) tests/debian/build.sh "$(DEB_CACHE)" dist
+
+deb-test: deb ## install, upgrade and purge these packages, and run autopkgtest, in another Debian 13
+	@$(AS_ROOT) tests/debian/check.sh "$(DEB_CACHE)" dist
+
+# The units start what is in /usr/bin.
+install: $(PREFIX)/bin/pip ## install nodedevd on this host, as root, in an environment of its own (PREFIX=/opt/nodedevd)
+	@$(PREFIX)/bin/pip install -q --disable-pip-version-check .
+	ln -sf $(PREFIX)/bin/{nodedevd,nodedevctl,nodedevd-control,nodedevd-libvirt-hook} /usr/bin/
+	install -m 644 systemd/*.service systemd/*.socket -t /etc/systemd/system
+	install -D -m 644 systemd/nodedevd-control.sysusers /etc/sysusers.d/nodedevd-control.conf
+	install -D -m 644 systemd/90-nodedevd-control.rules -t /etc/udev/rules.d
+	made=$$(mktemp -d)
+	trap 'rm -rf "$$made"' EXIT
+	$(PREFIX)/bin/python -m tests.support.man_pages "$$made"
+	for section in 1 7 8; do
+		install -D -m 644 "$$made"/*.$$section -t $(SHARE)/man/man$$section
+	done
+	$(PREFIX)/bin/python -m tests.support.completions "$$made"
+	install -D -m 644 "$$made/bash/nodedevctl" -t $(SHARE)/bash-completion/completions
+	install -D -m 644 "$$made/zsh/_nodedevctl" -t $(SHARE)/zsh/site-functions
+	install -D -m 644 "$$made/fish/nodedevctl.fish" -t $(SHARE)/fish/vendor_completions.d
+	systemd-sysusers
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload
+	echo "to start it: systemctl enable --now nodedevd.socket nodedevd.service"
+
+uninstall: ## remove what `make install` has installed; configuration and definitions stay
+	@units=$$(cd systemd && echo *.service *.socket)
+	[ ! -d /run/systemd/system ] || systemctl disable -q --now $$units
+	(cd /etc/systemd/system && rm -f $$units)
+	rm -f /usr/bin/{nodedevd,nodedevctl,nodedevd-control,nodedevd-libvirt-hook} \
+		/etc/sysusers.d/nodedevd-control.conf /etc/udev/rules.d/90-nodedevd-control.rules \
+		$(SHARE)/man/man[178]/{nodedev,org.nodedevd.}* $(SHARE)/bash-completion/completions/nodedevctl \
+		$(SHARE)/zsh/site-functions/_nodedevctl $(SHARE)/fish/vendor_completions.d/nodedevctl.fish
+	rm -rf $(PREFIX)
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+man: $(VENV)/installed ## make the manual pages from help and documents, in build/man
+	@$(BIN)/python -m tests.support.man_pages build/man
+
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -117,6 +163,9 @@ blocking-client: $(VENV)/installed-test ## write client/blocking.py from client/
 json-reference: $(VENV)/installed-test ## write the types in docs/json.md from the model
 	@$(BIN)/python -m tests.support.json_reference
 
+completion-words: $(VENV)/installed-test ## write cli/completed_words.py from the commands
+	@$(BIN)/python -m tests.support.completions
+
 format: $(VENV)/installed-test ## format the code
 	@$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -129,7 +178,7 @@ clean: ## remove what these commands made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's and Ubuntu's Python comes without what venv needs, in a package of its own.
-$(VENV)/bin/pip:
+$(VENV)/bin/pip $(PREFIX)/bin/pip:
 	@if [ -z "$(PYTHON)" ]; then
 		echo "no Python >= 3.11 found; install one, or say which: make PYTHON=/path/to/python3"
 		exit 1
@@ -142,7 +191,7 @@ $(VENV)/bin/pip:
 			exit 1
 		fi
 	fi
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/pip=)
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install -q --disable-pip-version-check -e .

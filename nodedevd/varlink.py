@@ -154,7 +154,7 @@ class _Decoder(Generic[M]):
         try:
             # msgspec does not check the text of a Raw: UTF-8 is checked here.
             message: M = self._message.decode(text.decode())
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             return Malformed(str(error))
         parameters = message.parameters
         if parameters is _NO_PARAMETERS:

@@ -6,23 +6,19 @@ without an answer there are no proposals, and no scan of this host keeps a perso
 
 from __future__ import annotations
 
-import posixpath
-from abc import abstractmethod
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 from click.types import StringParamType
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.options import Context, ControlCommand
+from nodedevd.cli.proposals import QUESTIONS, proposals
 from nodedevd.cli.source import Source
 from nodedevd.client import Client
 from nodedevd.errors import NodedevError
 from nodedevd.kinds import WORDS
-from nodedevd.names import is_uuid, parse_pci
-from nodedevd.questions.vgpus import CAPABILITIES, vgpu_functions
-from nodedevd.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -30,12 +26,11 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS: Final = 1.0
 
 
-class _Completed(StringParamType):
+class AskedType(StringParamType):
     """A text with proposals; those that begin with what was typed are shown."""
 
-    @abstractmethod
-    def proposals(self, source: Source, typed: str) -> Iterator[tuple[str, str]]:
-        """Yield words, each with a short description."""
+    kind: str
+    """of the words, a key of QUESTIONS"""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -44,41 +39,36 @@ class _Completed(StringParamType):
         from click.shell_completion import CompletionItem  # only completion needs it
 
         selected = ctx.find_object(Context) or Context()
+        question = QUESTIONS[self.kind]
         try:
-            found = dict(self.proposals(_source(ctx, selected), incomplete))
+            source = _source(ctx, selected)
+            answer = (
+                source.list()
+                if question.method == "List"
+                else source.snapshot(question.capabilities)
+            )
         except (NodedevError, OSError):
             return []
-        return [
-            CompletionItem(word, help=printable(about))
-            for word, about in found.items()
-            if word.startswith(incomplete) and printable(word) == word and " " not in word
-        ]
+        found = proposals(self.kind, msgspec.to_builtins(answer.devices), incomplete)
+        return [CompletionItem(word, help=about) for word, about in found.items()]
 
 
-class DeviceType(_Completed):
+class DeviceType(AskedType):
     """A device: its name and, once something is typed, its UUID or PCI address."""
 
-    def proposals(self, source: Source, typed: str) -> Iterator[tuple[str, str]]:
-        """Yield the names of all devices, inactive ones, too."""
-        for entry in source.list().devices:
-            about = ", ".join(entry.capabilities)
-            yield entry.name, about
-            sysname = posixpath.basename(entry.path or "")
-            if typed and (is_uuid(sysname) or parse_pci(sysname) is not None):
-                yield sysname, about
+    kind = "device"
 
 
-class VgpuTypeType(_Completed):
+class VgpuTypeType(AskedType):
     """A vGPU type: its ID and, without blanks, its name."""
 
-    def proposals(self, source: Source, typed: str) -> Iterator[tuple[str, str]]:
-        """Yield the types that devices offer."""
-        for function in vgpu_functions(source.snapshot(CAPABILITIES).devices):
-            for offer in function.offers:
-                yield offer.id, offer.name or ""
-                if offer.name is not None:
-                    # The vendor's word in front is optional, and bash splits at blanks.
-                    yield offer.name.rpartition(" ")[2], offer.id
+    kind = "type"
+
+
+class DriverType(AskedType):
+    """A driver: those that devices have, and that of VFIO."""
+
+    kind = "driver"
 
 
 class KindType(StringParamType):
@@ -97,17 +87,6 @@ class KindType(StringParamType):
             for word in WORDS
             if word.startswith(last) and word not in given
         ]
-
-
-class DriverType(_Completed):
-    """A driver: those that devices have, and that of VFIO."""
-
-    def proposals(self, source: Source, typed: str) -> Iterator[tuple[str, str]]:
-        """Yield the names of drivers."""
-        yield "vfio-pci", ""
-        for device in source.snapshot(["pci"]).devices:
-            if device.driver is not None:
-                yield device.driver, ""
 
 
 _TYPES: Final = {

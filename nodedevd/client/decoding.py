@@ -14,7 +14,7 @@ _preparing: Final = threading.Lock()
 
 
 def decode(text: msgspec.Raw, kind: type[R]) -> R:
-    """Return the value of a text. Raises ValueError (msgspec.DecodeError, or not UTF-8).
+    """Return the value of a text. Raises one of UNDECODABLE.
 
     msgspec prepares a type when it is first used, and crashes if two threads do so at once.
     """

@@ -13,6 +13,7 @@ import msgspec
 from nodedevd.client.decoding import decode
 from nodedevd.errors import CONTROL_INTERFACE, REPLIED, NodedevError
 from nodedevd.socket_paths import INTERFACE
+from nodedevd.undecodable import UNDECODABLE
 from nodedevd.varlink import Reply
 
 
@@ -89,7 +90,7 @@ def remote_error(reply: Reply) -> NodedevError:
     if kind is not None:
         try:
             return kind(**msgspec.structs.asdict(decode(reply.parameters, _parameters_of(kind))))
-        except (ValueError, RecursionError):
+        except UNDECODABLE:
             pass  # the parameters are of another version
     return RemoteError(reply.error, bytes(reply.parameters))
 

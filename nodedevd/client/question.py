@@ -12,6 +12,7 @@ from nodedevd.client.errors import NotUnderstood, remote_error
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument
 from nodedevd.socket_paths import INTERFACE
+from nodedevd.undecodable import UNDECODABLE
 from nodedevd.varlink import Reply, encode_call
 
 D = TypeVar("D", DeviceList, Devices)
@@ -66,7 +67,7 @@ def decoded(text: msgspec.Raw, kind: type[R]) -> R:
     """Return the parameters of a reply, or a part of them. Raises NotUnderstood."""
     try:
         return decode(text, kind)
-    except (ValueError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise NotUnderstood(str(error)) from error
 
 

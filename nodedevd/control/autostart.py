@@ -37,6 +37,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import card_of
+from nodedevd.undecodable import UNDECODABLE
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes."""
@@ -307,7 +308,7 @@ class Autostart:
         if data is not None:
             try:
                 return _DECODER.decode(data)
-            except ValueError as error:  # not UTF-8, too
+            except UNDECODABLE as error:
                 _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
         return _Kept(parents={}, waiting=[])
 

@@ -29,6 +29,7 @@ from nodedevd.control.trust import why_changeable
 from nodedevd.errors import NotPossible, Vetoed
 from nodedevd.host.lines import fields_of, lines_of
 from nodedevd.text import printable
+from nodedevd.undecodable import UNDECODABLE
 
 if TYPE_CHECKING:  # the package of steps imports this module
     from nodedevd.control.steps.base import Ran, StepHost
@@ -166,7 +167,7 @@ class Callouts:
                 continue
             try:
                 answer = _DECODER.decode(ran.stdout.rstrip(b"\0"))
-            except (ValueError, RecursionError):  # not UTF-8, too
+            except UNDECODABLE:
                 continue
             if answer.supports is not None:
                 return script, answer.supports

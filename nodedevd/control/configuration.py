@@ -17,6 +17,7 @@ from nodedevd.actions.requests import METHODS
 from nodedevd.host.settings_file import BadConfiguration, line_of, parse_toml, read_settings_file
 from nodedevd.questions.vgpus import Framework
 from nodedevd.text import printable
+from nodedevd.undecodable import UNDECODABLE
 
 __all__ = ["BadConfiguration", "Configuration", "parse_configuration", "read_configuration"]
 
@@ -90,7 +91,7 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
     for keys, value in _settings(found):
         try:
             msgspec.convert(_nested(keys, value), Configuration)
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             line = line_of(text, keys)
             raise BadConfiguration(path, line, _reason(keys, value, error)) from error
     return msgspec.convert(found, Configuration)

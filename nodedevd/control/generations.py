@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from nodedevd.control.directory import Directory
+from nodedevd.undecodable import UNDECODABLE
 
 _FILE: Final = "daemon"
 _log: Final = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Generations:
             if data is not None:
                 try:
                     kept = _DECODER.decode(data)
-                except ValueError as error:  # not UTF-8, too
+                except UNDECODABLE as error:
                     _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
             if kept is not None and kept.instance == instance:
                 return kept.offset

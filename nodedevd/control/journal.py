@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from nodedevd.actions.plan import Plan
 from nodedevd.control.directory import Directory
+from nodedevd.undecodable import UNDECODABLE
 
 Phase: TypeAlias = Literal["doing", "confirming", "undoing", "left"]
 """doing: the step at the index is being done, those before it are; confirming: all are done, and
@@ -105,7 +106,7 @@ class Journal:
             return None
         try:
             return replace(_DECODER.decode(data), number=number)
-        except ValueError as error:  # not UTF-8, too
+        except UNDECODABLE as error:
             return Unreadable(number, str(error))
 
     def numbers(self) -> list[int]:

@@ -20,6 +20,7 @@ import msgspec
 
 from nodedevd.control.directory import Directory
 from nodedevd.errors import CardBusy
+from nodedevd.undecodable import UNDECODABLE
 
 INTERVAL_SECONDS: Final = 0.02
 """Between two looks whether a card is free; flock(2) itself cannot wait for a limited time."""
@@ -104,7 +105,7 @@ class Locks:
 
     def holder(self, card: str) -> Holder | None:
         """Return who has a card, None if nobody has noted it. Raises OSError."""
-        with suppress(ValueError):  # not UTF-8, too
+        with suppress(*UNDECODABLE):
             return _DECODER.decode(self._directory.read(_name(card)) or b"")
         return None
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Set
 from operator import is_
 
-import msgspec
-
 from nodedevd.follow.in_time import in_time
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.base import Capability
 from nodedevd.kinds.pci import Pci
-from nodedevd.model.device import Device
+from nodedevd.model.device import Device, replaced
 from nodedevd.model.snapshot import Snapshot
 
 
@@ -67,7 +65,7 @@ def _reread(sysroot: Sysroot, device: Device) -> Device:
     driver = device.driver if device.capability(Pci) is None else _driver(sysroot, device)
     if driver == device.driver and all(map(is_, capabilities, device.capabilities)):
         return device
-    return msgspec.structs.replace(device, capabilities=capabilities, driver=driver)
+    return replaced(device, capabilities, driver)
 
 
 def _capabilities(sysroot: Sysroot, device: Device) -> tuple[Capability, ...]:

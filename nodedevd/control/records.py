@@ -25,6 +25,7 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.vgpu import CURRENT, Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.undecodable import UNDECODABLE
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -132,7 +133,7 @@ class Records:
     def _kept(self) -> Iterator[tuple[str, Kept]]:
         for name in self._directory.names():
             # Without a readable record a device counts as somebody else's, which keeps it safe.
-            with suppress(ValueError):  # not UTF-8, too
+            with suppress(*UNDECODABLE):
                 yield name, _DECODER.decode(self._directory.read(name) or b"")
 
 

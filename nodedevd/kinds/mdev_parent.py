@@ -107,7 +107,7 @@ def read_type(
     devices = tuple(map(printable_path, node.names(f"{path}/devices"))) if unplaced else ()
     unplaced.difference_update(devices)
     if (available, devices) != (found.available_instances, found.devices):
-        found = replace(found, available_instances=available, devices=devices)
+        found = replace(found, available_instances=available, devices=devices, active=len(devices))
     if model is not None and len(node.faults) == faults:
         node.sysroot.keep((*model, name), found)
     if found.device_api is None and found.available_instances is None and not node.names(path):

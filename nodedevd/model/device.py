@@ -105,6 +105,13 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         return False
 
 
+def replaced(device: Device, capabilities: tuple[Capability, ...], driver: str | None) -> Device:
+    """Return a device with other capabilities and driver, from which its state follows."""
+    after = msgspec.structs.replace(device, capabilities=capabilities, driver=driver)
+    after.__post_init__()  # replace calls it since msgspec 0.20
+    return after
+
+
 def public(device: Device) -> Device:
     """Return a device as a user who is not root reads it in sysfs.
 

@@ -211,6 +211,7 @@ def test_varlink_service_knows_of_no_device() -> None:
         "nodedevd.errors",
         "nodedevd.server.conversation",
         "nodedevd.server.varlink.answers",
+        "nodedevd.undecodable",
         "nodedevd.varlink",
     }
 

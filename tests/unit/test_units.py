@@ -80,6 +80,14 @@ def test_socket_lies_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch) 
     assert int(socket["DirectoryMode"], 8) == 0o755
 
 
+@pytest.mark.parametrize("name", ["nodedevd.socket", "nodedevd-control.socket"])
+def test_socket_is_in_the_registry_of_varlink(name: str) -> None:
+    """By the name of its interface, which is that of the socket."""
+    socket = unit(name)["Socket"]
+    interface = Path(socket["ListenStream"]).name
+    assert socket["Symlinks"] == f"/run/varlink/registry/{interface}"
+
+
 def test_service_leaves_the_directory_of_the_socket_in_place() -> None:
     """RuntimeDirectory= is the socket's, and outlives the service as the socket does."""
     service = unit("nodedevd.service")["Service"]
@@ -125,6 +133,7 @@ def test_labels_are_written_where_the_service_may_write() -> None:
 
 
 READER = {
+    "AppArmorProfile": "-nodedevd",
     "CapabilityBoundingSet": "CAP_NET_ADMIN",
     "AmbientCapabilities": "",
     "DevicePolicy": "closed",

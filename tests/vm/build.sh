@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds what the VM boots, as root, in the directory given: a kernel, an initrd, a disk image.
 # All of it comes from Debian's packages; a stage runs again when what goes into it has changed.
-#   build.sh DIRECTORY SUITE
+#   build.sh DIRECTORY SUITE [PACKAGE.deb…]
+# With packages the guest has them installed, and AppArmor; else nodedevd is in an environment.
 # Of the suite is the guest; the kernel, and what boots it, are the host's.
 # Exit status: 0 built, 77 the packages cannot be had here (said why), 1 anything else.
 set -euo pipefail
 directory=$1
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 suite=$2
+debs=("${@:3}")
 here=$(cd "$(dirname "$0")" && pwd)
 # Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
 tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
@@ -22,6 +24,9 @@ if [ "$suite" = bookworm ]; then
 	packages+=(qemu-system-x86)
 else
 	packages+=(libpam-systemd libvirt-daemon-common libvirt-daemon-driver-nodedev)
+fi
+if [ ${#debs[@]} -gt 0 ]; then
+	packages+=(apparmor python3-click python3-jeepney python3-msgspec python3-pyudev)
 fi
 # The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
 sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
@@ -106,6 +111,15 @@ root() {
 	rm -rf root/var/cache/apt/archives/*.deb root/var/lib/apt/lists/* root/usr/share/{doc,man,locale,info}/*
 }
 
+installed() { # the packages under test, where no systemd runs
+	say "installing ${debs[*]##*/}"
+	mkdir -p root/srv/debs
+	cp "${debs[@]}" root/srv/debs
+	chroot root sh -c 'dpkg -P nodedevd nodedevd-control python3-nodedevd; dpkg -i /srv/debs/*.deb' > installed.log 2>&1 ||
+		{ tail -n 20 installed.log; exit 1; }
+	rm -r root/srv/debs
+}
+
 image() {
 	local unit
 	say "making the disk image"
@@ -136,6 +150,11 @@ environment() { # the one of the README's "Install it", as a disk; in the VM pip
 	say "installing nodedevd"
 	rm -rf environment root/opt/wheels
 	mkdir environment
+	if [ ${#debs[@]} -gt 0 ]; then # it stays empty
+		truncate -s 8M environment.img
+		mke2fs -q -F -t ext4 -L nodedevd environment.img
+		return
+	fi
 	chroot root python3 -m venv --clear /opt/nodedevd
 	cp -r wheels root/opt/wheels
 	chroot root sh -c '/opt/nodedevd/bin/pip install -q --disable-pip-version-check --no-index /opt/wheels/*.whl'
@@ -154,6 +173,7 @@ say "kernel $version"
 stage modules "$version" "${sources[@]}" "$(cat "$here"/module/*)"
 stage initrd "$version" "$(cat "$here/init" modules.stamp)"
 stage root "$suite" "${packages[@]}"
-stage image "$(cat "$here/vm-test.service" modules.stamp root.stamp)"
-stage environment "$(cat root.stamp)" "$(sha256sum wheels/*)"
+[ ${#debs[@]} = 0 ] || stage installed "$(cat root.stamp)" "$(sha256sum "${debs[@]}")"
+stage image "$(cat "$here/vm-test.service" modules.stamp root.stamp)" "$(cat installed.stamp 2>/dev/null)"
+stage environment "$(cat root.stamp)" "$(sha256sum wheels/* 2>/dev/null)"
 say "the VM is built"

@@ -11,7 +11,7 @@ DISK_BYTES = 64 << 20
 DISKS = ("sd0", "sd1", "sd2", "sata", "nvme1", "nvme2", "usb", "uas", "sdcard", "sas")
 KERNEL = (
     "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check nowatchdog"
-    " intel_iommu=on iommu=pt systemd.show_status=0 net.ifnames=1 audit=0"
+    " intel_iommu=on iommu=pt systemd.show_status=0 net.ifnames=1"
 )
 
 VFS = ",sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4"
@@ -70,7 +70,9 @@ DEVICES = """
 """
 
 
-def command(built: Path, run: Path, share: Path, *, root: Path | None = None) -> list[str]:
+def command(
+    built: Path, run: Path, share: Path, *, root: Path | None = None, audit: bool = False
+) -> list[str]:
     """Return how QEMU is called.
 
     Args:
@@ -80,8 +82,10 @@ def command(built: Path, run: Path, share: Path, *, root: Path | None = None) ->
         share: The directory that the VM mounts.
         root: The disk that the VM boots from, and writes to; by default that of `built`, whose
             copy is thrown away.
+        audit: Whether the kernel logs what AppArmor denies.
     """
     disk, copied = (f"{built}/root.img", "on") if root is None else (str(root), "off")
+    kernel = KERNEL if audit else f"{KERNEL} audit=0"
     return [
         *("qemu-system-x86_64", "-name", "nodedevd-vm", "-nodefaults", "-no-user-config"),
         *("-display", "none", "-machine", "q35,kernel-irqchip=off,nvdimm=on"),
@@ -89,7 +93,7 @@ def command(built: Path, run: Path, share: Path, *, root: Path | None = None) ->
         *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,svm=off,la57=off,pmu=off"),
         *("-uuid", UUID, "-smbios", "type=1,manufacturer=Maker,product=Model,serial=VMHOST"),
         *("-smp", "2", "-m", f"{MEMORY_MIB}M,slots=2,maxmem={MEMORY_MIB + 1024}M"),
-        *("-kernel", f"{built}/vmlinuz", "-initrd", f"{built}/initrd", "-append", KERNEL),
+        *("-kernel", f"{built}/vmlinuz", "-initrd", f"{built}/initrd", "-append", kernel),
         *("-serial", f"file:{run}/console.log"),
         *("-chardev", f"socket,id=output,path={run}/output", "-serial", "chardev:output"),
         # Every write goes to a copy that is thrown away.

@@ -1,9 +1,10 @@
 """Boots the VM, runs the guest's tests in it, and then what is to be seen outside.
 
-Example: all of it; or the tests of one file, and keep what the VM has left behind
+Example: all of it; or the tests of one file, and keep what the VM has left behind; or the packages
   python -m tests.vm.run
   python -m tests.vm.run --keep /tmp/vm -k test_mdev
   python -m tests.vm.run --power-off
+  python -m tests.vm.run --packages dist
 
 Exit status: 0 all passed, 1 something failed, 2 wrong usage, 77 the VM's packages cannot be had.
 """
@@ -84,10 +85,13 @@ def collect_wheels(cache: Path, suite: str) -> None:
         pip("wheel", "--no-deps", "--wheel-dir", str(wheels), source)
 
 
-def build(cache: Path, suite: str) -> None:
+def build(cache: Path, suite: str, packages: Path | None) -> None:
     """Build what is booted, unless it is there."""
+    debs = [] if packages is None else sorted(map(str, packages.resolve().glob("*.deb")))
+    if packages is not None and not debs:
+        raise Failed(f"{packages} has no packages; make deb builds them")
     as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n", PRESERVED]
-    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite])
+    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite, *debs])
     if done.returncode:
         raise Failed("no VM to test in", done.returncode)
 
@@ -112,7 +116,7 @@ def relay(server: socket.socket) -> None:
             sys.stdout.buffer.flush()
 
 
-def boot(cache: Path, run: Path, share: Path, root: Path | None) -> int:
+def boot(cache: Path, run: Path, share: Path, root: Path | None, *, audit: bool) -> int:
     """Run the VM to its end, and return the exit status of the tests in it.
 
     With a disk of its own, `root`, it is booted again from that each time it has its power cut.
@@ -120,7 +124,8 @@ def boot(cache: Path, run: Path, share: Path, root: Path | None) -> int:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(run / "output"))
         server.listen()
-        while run_once(command(cache, run, share, root=root), server, share / "out/cut"):
+        call = command(cache, run, share, root=root, audit=audit)
+        while run_once(call, server, share / "out/cut"):
             say("the power is cut; booting again")
     status = share / "out/status"
     if not status.exists():
@@ -158,6 +163,7 @@ def test(
     arguments: Sequence[str],
     *,
     suite: str,
+    packages: Path | None,
     only_build: bool,
     quick: bool,
     power_off: bool,
@@ -166,8 +172,9 @@ def test(
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
-        collect_wheels(cache, suite)
-        build(cache, suite)
+        if packages is None:
+            collect_wheels(cache, suite)
+        build(cache, suite, packages)
         if only_build:
             return 0
         run, share = Path(directory), Path(directory, "share")
@@ -181,7 +188,7 @@ def test(
                 ["cp", "--sparse=always", "--reflink=auto", cache / "root.img", root], check=True
             )
             (share / "out/most-boots").write_text("100\n")
-        status = boot(cache, run, share, root)
+        status = boot(cache, run, share, root, audit=packages is not None)
         say("the VM is off")
         if keep is not None:
             shutil.copytree(share / "out", keep, dirs_exist_ok=True)
@@ -214,6 +221,12 @@ def main() -> int:
         default="bookworm",
         help="The guest's Debian. On trixie, run the tests of writes: -k test_writes",
     )
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        metavar="DIR",
+        help="Test the packages in DIR, as make deb builds them, on trixie and under AppArmor.",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
     parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
@@ -229,12 +242,16 @@ def main() -> int:
     )
     options, arguments = parser.parse_known_args()
     try:
-        name = "nodedevd-vm" if options.suite == "bookworm" else f"nodedevd-vm-{options.suite}"
+        suite = options.suite if options.packages is None else "trixie"
+        name = "nodedevd-vm" if suite == "bookworm" else f"nodedevd-vm-{suite}"
+        if options.packages is not None:
+            name = "nodedevd-vm-packages"
         return test(
             (options.cache or caches / name).resolve(),
             options.keep,
             arguments,
-            suite=options.suite,
+            suite=suite,
+            packages=options.packages,
             only_build=options.build,
             quick=options.quick,
             power_off=options.power_off,

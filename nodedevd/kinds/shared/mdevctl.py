@@ -19,6 +19,7 @@ from nodedevd.host.listing import readable_names_in
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.names import is_file_name, is_uuid
 from nodedevd.text import printable_path
+from nodedevd.undecodable import UNDECODABLE
 
 DIRECTORY = "/etc/mdevctl.d"
 SCRIPTS = "scripts.d"
@@ -94,6 +95,8 @@ def parse_definition(data: bytes | str) -> Definition:
         file = _DECODER.decode(data)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except UNDECODABLE as error:
+        raise ValueError(str(error)) from error
     attributes = file.attrs or []
     if any(len(one) != 1 for one in attributes):
         raise ValueError("an object in attrs does not have exactly one member")

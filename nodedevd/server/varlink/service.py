@@ -15,6 +15,7 @@ import msgspec
 from nodedevd.errors import NodedevError
 from nodedevd.server.conversation import Peer
 from nodedevd.server.varlink.answers import Answer
+from nodedevd.undecodable import UNDECODABLE
 from nodedevd.varlink import SERVICE, Call, Malformed, VarlinkError, service_error
 
 _log: Final = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class Service:
             parameters = decoder.decode(call.parameters)
         except msgspec.ValidationError as error:
             raise service_error("InvalidParameter", parameter=_offending(str(error))) from error
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             # The decoder of calls does not parse a Raw: a broken escape is found here.
             raise self.refusal(Malformed(str(error))) from error
         try:

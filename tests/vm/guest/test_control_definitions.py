@@ -174,6 +174,7 @@ def test_callout_vetoes(service: Control) -> None:
     """A script of mdevctl's that exits 1 keeps the service from an action as it keeps mdevctl."""
     one, log = vm.new_uuid(), SCRIPTS.parent / "log"  # what the unit leaves writable
     script = SCRIPTS / "50-veto"
+    SCRIPTS.mkdir(parents=True, exist_ok=True)  # Debian 13's mdevctl has none
     script.write_text(
         f'#!/bin/sh\necho "$@" >> {log}\n'
         'case "$*" in *"pre -a start"*) echo "not today" >&2; exit 1;; esac\n'

@@ -44,6 +44,18 @@ def test_first_client_starts_the_service() -> None:
     assert state() == "active"
 
 
+def test_service_is_found_in_the_registry_of_varlink() -> None:
+    """By the name of its interface; also by systemd's own client, where that is new enough."""
+    link = Path("/run/varlink/registry/org.nodedevd.Devices")
+    assert link.readlink() == vm.SOCKET
+    with Client(str(link)) as client:
+        assert client.status().pid
+    if shutil.which("varlinkctl"):  # since systemd 255
+        told = vm.run("varlinkctl", "call", link, "org.nodedevd.Devices.GetStatus", "{}")
+        assert '"generation"' in told
+        assert "org.nodedevd.Devices" in vm.run("varlinkctl", "info", link)
+
+
 def test_confinement_hides_nothing() -> None:
     """The daemon does not need what its unit takes: a process without limits sees no more."""
     told, true = devices_of_daemon(vm.SOCKET), vm.fresh()
@@ -118,7 +130,10 @@ def test_daemon_starts_no_process() -> None:
     process = Path("/proc", vm.service("MainPID")["MainPID"])
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     faults_of_children, time_of_children = int(fields[8]), int(fields[13]) + int(fields[14])
-    assert (faults_of_children, time_of_children) == (0, 0)
+    # systemd 257 makes a child while it sets the sandbox up in what becomes the daemon: it takes 30
+    # page faults, and a program that is executed takes hundreds.
+    assert time_of_children == 0
+    assert faults_of_children < 60
     group = Path("/sys/fs/cgroup/system.slice", SERVICE, "cgroup.procs").read_text().split()
     assert group == [process.name]
 

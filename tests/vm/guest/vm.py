@@ -53,6 +53,12 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def denied() -> list[str]:
+    """Return what AppArmor has denied nodedevd's services since the boot, a line for each time."""
+    lines = run("journalctl", "-qkb", "-o", "cat").splitlines()
+    return [line for line in lines if 'apparmor="DENIED"' in line and 'profile="nodedevd' in line]
+
+
 def write(path: Path | str, text: str) -> None:
     """Put text into an attribute, which has to be there, by one system call."""
     file = os.open(path, os.O_WRONLY)
