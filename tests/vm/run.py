@@ -34,6 +34,7 @@ CONSOLE_LINES = 40
 QUICK = ("-m", "not exhaustive")
 PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
+COCKPIT = ("cockpit-ws", "cockpit-bridge", "chromium", "chromium-driver", "python3-selenium")
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Releases of Debian that the guest can be of, with their Python."""
 # C libraries up to Debian 12's own.
@@ -82,17 +83,17 @@ def collect_wheels(cache: Path, suite: str) -> None:
         pip("wheel", "--no-deps", "--wheel-dir", str(wheels), source)
 
 
-def build(cache: Path, suite: str) -> None:
-    """Build what is booted, unless it is there."""
+def build(cache: Path, suite: str, more: Sequence[str]) -> None:
+    """Build what is booted, unless it is there; `more` are packages for the guest."""
     as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n", PRESERVED]
-    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite])
+    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite, *more])
     if done.returncode:
         raise Failed("no VM to test in", done.returncode)
 
 
 def fill(share: Path, arguments: Sequence[str]) -> None:
     """Put into a directory what the VM mounts: the units and the tests."""
-    for name in ("tests", "systemd"):
+    for name in ("tests", "systemd", "cockpit"):
         shutil.copytree(
             REPOSITORY / name, share / name, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -140,6 +141,7 @@ def test(
     arguments: Sequence[str],
     *,
     suite: str,
+    more: Sequence[str],
     only_build: bool,
     quick: bool,
 ) -> int:
@@ -148,7 +150,7 @@ def test(
     with open(cache / "lock", "w") as lock, tempfile.TemporaryDirectory() as directory:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
         collect_wheels(cache, suite)
-        build(cache, suite)
+        build(cache, suite, more)
         if only_build:
             return 0
         run, share = Path(directory), Path(directory, "share")
@@ -188,6 +190,11 @@ def main() -> int:
         default="bookworm",
         help="The guest's Debian. On trixie, run the tests of writes: -k test_writes",
     )
+    parser.add_argument(
+        "--cockpit",
+        action="store_true",
+        help="Give the guest Cockpit and Chromium, 500 MB more. Run: -k test_cockpit",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
     parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
@@ -199,11 +206,13 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     try:
         name = "nodedevd-vm" if options.suite == "bookworm" else f"nodedevd-vm-{options.suite}"
+        name += "-cockpit" if options.cockpit else ""
         return test(
             (options.cache or caches / name).resolve(),
             options.keep,
             arguments,
             suite=options.suite,
+            more=COCKPIT if options.cockpit else (),
             only_build=options.build,
             quick=options.quick,
         )
