@@ -18,6 +18,14 @@ from tests.support.trees import Tree
 
 pytestmark = MARKS
 HOST = host_file("vgpu-sriov")
+ASK = """
+const [path, done] = arguments;
+const page = "/cockpit/@localhost/nodedevd/changes";
+Promise.all([import(`${page}/service.js`), import(`${page}/refusals.js`)])
+    .then(([{ ControlService }, { explain }]) => new ControlService(path, () => {})
+        .change("Create", { type: "nvidia-746" })
+        .then(() => done("made"), error => done([error.kind, explain(error).text])));
+"""
 GREY = "return getComputedStyle(document.querySelector('.parts')).filter"
 
 
@@ -111,6 +119,12 @@ def test_ordinary_user_sees_everything_and_no_button_that_changes(opener: Opener
         page.until_text("#findings", "No problems found; 30 devices checked.")
         assert not page.shows(".page-actions button")
         assert page.texts("#devices tbody button") == []
+        # A script that asks all the same gets no channel with more rights.
+        asked = page.driver.execute_async_script(ASK, str(opener.directory / "control.sock"))
+        assert asked == [
+            "forbidden",
+            "You may not change this host. Turn on administrative access.",
+        ]
 
 
 def test_other_program_on_the_socket_is_said_to_be_none(opener: Opener) -> None:
