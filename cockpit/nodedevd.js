@@ -78,10 +78,10 @@ function start() {
         messages.replaceChildren(shown);
     }
 
-    function act(action, device) {
+    function act(action, device, type = null) {
         if (action === "create") {
             openCreate(app.service, app.target, {
-                place: device?.name ?? null,
+                place: device?.name ?? null, type,
                 done: text => say("success", text),
                 failed: error => say("danger", explain(error).text),
             });

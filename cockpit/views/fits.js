@@ -17,6 +17,8 @@ const QUIET_MS = 500;
 export class FitsView {
     #target;
     #devices;
+    #act;
+    #canChange = false;
     #asked = null;
     #number = 0;
     #options = element("datalist", { id: newId("types") });
@@ -29,8 +31,10 @@ export class FitsView {
     #refresh = whenQuiet(() => this.#update(), QUIET_MS);
     element;
 
-    constructor(target, devices) {
+    /** `act("create", device, type)` is called for the button of a card. */
+    constructor(target, devices, act) {
         this.#target = target;
+        this.#act = act;
         this.#devices = devices;
         const form = element("form", {
             class: "toolbar",
@@ -44,6 +48,13 @@ export class FitsView {
         element("div", { class: "field short" }, element("label", { for: this.#count.id }, _("Number")), this.#count),
         element("button", { type: "submit", class: "button secondary" }, _("Find cards")));
         this.element = section("fits", _("Where does it fit?"), { body: [form, this.#answer] });
+    }
+
+    /** Show or hide the buttons of cards. */
+    allowChanges(allowed) {
+        this.#canChange = allowed;
+        if (this.#asked)
+            this.#ask();
     }
 
     /** Ask again, and for the types on offer, once nothing has changed for a while. */
@@ -88,7 +99,7 @@ export class FitsView {
         };
         const rows = cards.map(card => element("li", {},
             element("div", {}, deviceLink(card.card), " ", element("span", { class: "quiet" }, this.#product(card.card))),
-            element("div", {}, this.#room(card))));
+            element("div", {}, this.#room(card)), this.#button(card)));
         return [
             element("p", { class: "verdict" }, badge({ yes: _("yes"), perhaps: _("perhaps"), no: _("no") }[answer],
                 { yes: "success", perhaps: "warning", no: "danger" }[answer]),
@@ -100,6 +111,16 @@ export class FitsView {
     #product(name) {
         const device = this.#devices.get(name);
         return device ? productName(capability(device, "pci")?.product?.name) : "";
+    }
+
+    #button(card) {
+        const device = this.#devices.get(card.card);
+        if (!this.#canChange || card.reason !== null || !device)
+            return null;
+        return element("button", {
+            type: "button", class: "button secondary small", "aria-label": `${_("Create vGPU")}, ${card.card}`,
+            onclick: () => this.#act("create", device, card.type),
+        }, _("Create vGPU"));
     }
 
     #room(card) {

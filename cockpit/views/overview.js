@@ -22,13 +22,13 @@ export class OverviewView {
     #parts;
     element;
 
-    /** `app` has devices, target, connection, findings, and act(action, device). */
+    /** `app` has devices, target, connection, findings, and act(action, device, type). */
     constructor(app) {
         this.#app = app;
         this.#picture = new PictureView(app.target);
         this.#table = new TableView(app.devices, (action, device) => app.act(action, device));
         this.#table.allowChanges(false);
-        this.#fits = new FitsView(app.target, app.devices);
+        this.#fits = new FitsView(app.target, app.devices, app.act);
         this.#create.addEventListener("click", () => app.act("create", null));
         this.#parts = element("div", { class: "parts", hidden: true },
             this.#picture.element,
@@ -68,5 +68,6 @@ export class OverviewView {
     allowChanges(allowed) {
         this.#create.hidden = !allowed;
         this.#table.allowChanges(allowed);
+        this.#fits.allowChanges(allowed);
     }
 }

@@ -143,6 +143,18 @@ def test_details_have_the_same_buttons(page: Opened) -> None:
     assert chosen == "pci_0000_08_00_7"
 
 
+def test_card_with_room_has_a_button_that_creates_there(page: Opened) -> None:
+    """With the type that was asked for."""
+    page.fill(page.label("Type of vGPU"), "A2-4C")
+    page.click("#fits button[type=submit]")
+    page.click("#fits .card-list button")
+    page.until_text("dialog h2", "Create vGPU")
+    value = "return document.querySelector(arguments[0]).selectedOptions[0].text"
+    assert "NVIDIA A2-4C" in page.js(value, page.label("Type"))
+    assert page.js(value, page.label("Place")) == "pci_0000_08_00_0"
+    assert "create the mdev" in planned(page)
+
+
 def test_without_the_control_service_there_are_no_buttons(opener: Opener) -> None:
     """And one that ends while its dialog is open is told with how it is enabled."""
     tree = unpacked("vgpu-sriov", opener.directory / "host")
