@@ -16,6 +16,9 @@ _FLAGS = (
     "--disable-gpu",
     "--hide-scrollbars",
     "--force-device-scale-factor=1",
+    "--disable-background-networking",
+    "--disable-extensions",
+    "--no-first-run",
 )
 
 

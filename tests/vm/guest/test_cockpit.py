@@ -17,7 +17,7 @@ from tests.cockpit.opened import PAGE_PATH, Opened
 from tests.cockpit.web import session
 from tests.vm.guest import control, vm
 
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 1200.0
 """A browser under emulation takes minutes."""
 PACKAGE = Path("/usr/share/cockpit/nodedevd")
 ACT = "dialog button[type=submit]"
