@@ -23,13 +23,13 @@ _FLAGS = (
 
 
 @contextmanager
-def browser(*, language: str = "en-US") -> Iterator[Any]:
+def browser(*, language: str = "en-US", program: Path = CHROMIUM) -> Iterator[Any]:
     """Start a browser with a profile of its own, and end it."""
     from selenium import webdriver  # of the extra `browser`
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
+    options.binary_location = str(program)
     for flag in (*_FLAGS, f"--lang={language}"):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"intl.accept_languages": language})

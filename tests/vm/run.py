@@ -34,7 +34,10 @@ CONSOLE_LINES = 40
 QUICK = ("-m", "not exhaustive")
 PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
-COCKPIT = ("cockpit-ws", "cockpit-bridge", "chromium", "chromium-driver", "python3-selenium")
+COCKPIT = (
+    *("cockpit-ws", "cockpit-bridge", "python3-selenium"),
+    *("chromium", "chromium-driver", "chromium-headless-shell"),
+)
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Releases of Debian that the guest can be of, with their Python."""
 # C libraries up to Debian 12's own.

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cockpit.browser import CHROMIUM, browser
+from tests.cockpit.browser import browser
 from tests.cockpit.opened import PAGE_PATH, Opened
 from tests.cockpit.web import session
 from tests.vm.guest import control, vm
 
 PATIENCE_SECONDS = 1200.0
 """A browser under emulation takes minutes."""
+# Chromium itself needs too much time under emulation.
+CHROMIUM = Path("/usr/bin/chromium-headless-shell")
 PACKAGE = Path("/usr/share/cockpit/nodedevd")
 ACT = "dialog button[type=submit]"
 
@@ -37,7 +39,7 @@ def page(devices: None, tmp_path: Path) -> Iterator[Opened]:
     with (
         control.enabled(),
         session(tmp_path / "cockpit.log", environment) as address,
-        browser() as driver,
+        browser(program=CHROMIUM) as driver,
     ):
         driver.set_page_load_timeout(PATIENCE_SECONDS)
         driver.set_script_timeout(PATIENCE_SECONDS)
