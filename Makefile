@@ -12,6 +12,7 @@ ONCE ?=
 # Debian's packages with the tools some tests run.
 TEST_PACKAGES := dbus-daemon pciutils pci.ids systemd libvirt-daemon virtinst mdevctl umockdev udev iproute2 \
 	libvirt-clients python3-libvirt qemu-system-x86
+COCKPIT_PACKAGES := cockpit-ws cockpit-bridge cockpit-system chromium chromium-driver
 PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$one >/dev/null && $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && { command -v $$one; break; }; done)
@@ -28,7 +29,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT_INSTALL := $(AS_ROOT) true 2>/dev/null && $(AS_ROOT) apt-get update -q && \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends
 
-.PHONY: help run test test-unit packages vm-test vm-image deb deb-test install uninstall man lint check bench bench-quick bench-hostile bench-curve bench-fleet fleet-test soak fuzz blocking-client json-reference completion-words format venv clean
+.PHONY: help run test test-unit packages vm-test vm-image deb deb-test install uninstall man cockpit-test cockpit-screenshots cockpit-texts lint check bench bench-quick bench-hostile bench-curve bench-fleet fleet-test soak fuzz blocking-client json-reference completion-words format venv clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -68,7 +69,7 @@ test-unit: $(VENV)/installed-test ## run the tests that start no process, with f
 
 packages: ## install Debian's packages with the tools that tests run
 	@missing=""
-	for package in $(TEST_PACKAGES); do
+	for package in $(TEST_PACKAGES) $(MORE_PACKAGES); do
 		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"
 	done
 	if [ -n "$$missing" ] && ! { $(APT_INSTALL) $$missing; }; then
@@ -122,6 +123,21 @@ uninstall: ## remove what `make install` has installed; configuration and defini
 
 man: $(VENV)/installed ## make the manual pages from help and documents, in build/man
 	@$(BIN)/python -m tests.support.man_pages build/man
+
+cockpit-test: MORE_PACKAGES := $(COCKPIT_PACKAGES)
+cockpit-test: $(VENV)/installed-test packages ## test the Cockpit page in a real Cockpit and Chromium (ARGS=… for pytest)
+	@# What cannot be had costs its tests, which are listed at the end.
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[browser]' || echo "selenium cannot be had"
+	$(BIN)/python -m tests.support.axe || true
+	env -u MAKEFLAGS NODEDEVD_COCKPIT=1 $(PYTEST) tests/cockpit $(ARGS)
+
+cockpit-screenshots: MORE_PACKAGES := $(COCKPIT_PACKAGES)
+cockpit-screenshots: $(VENV)/installed-browser packages ## take the screenshots in docs/cockpit anew
+	@$(BIN)/python -m tests.cockpit.screenshots
+
+cockpit-texts: $(VENV)/installed-test ## bring the translations of the Cockpit page up to date
+	@$(BIN)/python -m tests.support.cockpit_texts
+	$(BIN)/python -m tests.support.cockpit_style
 
 lint: $(VENV)/installed-test ## check format, lint and types
 	@$(BIN)/ruff format --check
@@ -200,6 +216,10 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,lint]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-browser: pyproject.toml | $(VENV)/installed-test
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[browser]'
+	touch $@
 
 $(VENV)/installed-fuzz: pyproject.toml | $(VENV)/installed-test
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'

@@ -6,6 +6,7 @@ is skipped, and the run lists at its end what was missing.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tests.support import (
+    axe,
     domains,
     holder,
     libvirtd,
@@ -25,6 +27,7 @@ from tests.support import (
     umockdev,
 )
 
+COCKPIT = (Path("/usr/lib/cockpit/cockpit-ws"), Path("/usr/bin/cockpit-bridge"))
 UDEVD = Path("/lib/systemd/systemd-udevd")
 DEBIAN_PYTHON = Path("/usr/bin/python3")
 """The Python that has Debian's python3-libvirt."""
@@ -77,6 +80,21 @@ NEEDS: dict[str, Check] = {
     "dbus-daemon": _program("dbus-daemon", "dbus-daemon"),
     "make": _program("make", "make"),
     "nft": _program("nft", "nftables"),
+    "cockpit": _needs(
+        lambda: all(map(Path.exists, COCKPIT)), "Cockpit (Debian: cockpit-ws cockpit-bridge)"
+    ),
+    "cockpit-system": _needs(
+        Path("/usr/share/cockpit/shell").is_dir, "Cockpit's shell (Debian: cockpit-system)"
+    ),
+    "chromium": _needs(
+        lambda: all(map(shutil.which, ("chromium", "chromedriver"))),
+        "Chromium (Debian: chromium chromium-driver)",
+    ),
+    "selenium": _needs(
+        lambda: importlib.util.find_spec("selenium") is not None, "selenium (the extra `browser`)"
+    ),
+    "axe-core": _needs(axe.FILE.exists, "axe-core (npm; python -m tests.support.axe fetches it)"),
+    "node": _program("node", "nodejs"),
     "lspci": _program("lspci", "pciutils"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-socket-activate": _program("systemd-socket-activate", "systemd"),

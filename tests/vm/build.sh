@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Builds what the VM boots, as root, in the directory given: a kernel, an initrd, a disk image.
 # All of it comes from Debian's packages; a stage runs again when what goes into it has changed.
-#   build.sh DIRECTORY SUITE [PACKAGE.deb…]
-# With packages the guest has them installed, and AppArmor; else nodedevd is in an environment.
+#   build.sh DIRECTORY SUITE [PACKAGE | FILE.deb]…
+# The guest has these packages of Debian's more. With files of packages it has those installed, and
+# AppArmor; else nodedevd is in an environment.
 # Of the suite is the guest; the kernel, and what boots it, are the host's.
 # Exit status: 0 built, 77 the packages cannot be had here (said why), 1 anything else.
 set -euo pipefail
 directory=$1
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 suite=$2
-debs=("${@:3}")
+debs=() more=()
+for package in "${@:3}"; do
+	case $package in *.deb) debs+=("$package") ;; *) more+=("$package") ;; esac
+done
 here=$(cd "$(dirname "$0")" && pwd)
 # Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
 tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
@@ -108,6 +112,10 @@ root() {
 	rm -rf root
 	debootstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" "$suite" root "$mirror" > debootstrap.log 2>&1 ||
 		tail -n 5 debootstrap.log | unavailable "debootstrap from $mirror failed (another mirror: DEBIAN_MIRROR=…)"
+	# apt understands dependencies that debootstrap does not.
+	[ ${#more[@]} = 0 ] || { chroot root apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		chroot root apt-get install -qy --no-install-recommends "${more[@]}"; } >> debootstrap.log 2>&1 ||
+		tail -n 5 debootstrap.log | unavailable "apt-get in the guest failed: ${more[*]}"
 	rm -rf root/var/cache/apt/archives/*.deb root/var/lib/apt/lists/* root/usr/share/{doc,man,locale,info}/*
 }
 
@@ -172,7 +180,7 @@ version=$kernel-$(dpkg-query -W -f '${Version}' "linux-image-$kernel")
 say "kernel $version"
 stage modules "$version" "${sources[@]}" "$(cat "$here"/module/*)"
 stage initrd "$version" "$(cat "$here/init" modules.stamp)"
-stage root "$suite" "${packages[@]}"
+stage root "$suite" "${packages[@]}" "${more[@]}"
 [ ${#debs[@]} = 0 ] || stage installed "$(cat root.stamp)" "$(sha256sum "${debs[@]}")"
 stage image "$(cat "$here/vm-test.service" modules.stamp root.stamp)" "$(cat installed.stamp 2>/dev/null)"
 stage environment "$(cat root.stamp)" "$(sha256sum wheels/* 2>/dev/null)"

@@ -36,6 +36,10 @@ CONSOLE_LINES = 40
 QUICK = ("-m", "not exhaustive")
 PRESERVED = "--preserve-env=DEBIAN_MIRROR"
 RULE = "=" * 78
+COCKPIT = (
+    *("cockpit-ws", "cockpit-bridge", "python3-selenium"),
+    *("chromium", "chromium-driver", "chromium-headless-shell"),
+)
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Releases of Debian that the guest can be of, with their Python."""
 # C libraries up to Debian 12's own.
@@ -85,20 +89,20 @@ def collect_wheels(cache: Path, suite: str) -> None:
         pip("wheel", "--no-deps", "--wheel-dir", str(wheels), source)
 
 
-def build(cache: Path, suite: str, packages: Path | None) -> None:
-    """Build what is booted, unless it is there."""
+def build(cache: Path, suite: str, packages: Path | None, more: Sequence[str]) -> None:
+    """Build what is booted, unless it is there; `more` are packages of Debian's for the guest."""
     debs = [] if packages is None else sorted(map(str, packages.resolve().glob("*.deb")))
     if packages is not None and not debs:
         raise Failed(f"{packages} has no packages; make deb builds them")
     as_root = [] if os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "-n", PRESERVED]
-    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite, *debs])
+    done = subprocess.run([*as_root, str(HERE / "build.sh"), str(cache), suite, *debs, *more])
     if done.returncode:
         raise Failed("no VM to test in", done.returncode)
 
 
 def fill(share: Path, arguments: Sequence[str]) -> None:
     """Put into a directory what the VM mounts: the units and the tests."""
-    for name in ("tests", "systemd"):
+    for name in ("tests", "systemd", "cockpit"):
         shutil.copytree(
             REPOSITORY / name, share / name, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -164,6 +168,7 @@ def test(
     *,
     suite: str,
     packages: Path | None,
+    more: Sequence[str],
     only_build: bool,
     quick: bool,
     power_off: bool,
@@ -174,7 +179,7 @@ def test(
         fcntl.flock(lock, fcntl.LOCK_EX)  # one VM at a time is enough for a machine
         if packages is None:
             collect_wheels(cache, suite)
-        build(cache, suite, packages)
+        build(cache, suite, packages, more)
         if only_build:
             return 0
         run, share = Path(directory), Path(directory, "share")
@@ -227,6 +232,11 @@ def main() -> int:
         metavar="DIR",
         help="Test the packages in DIR, as make deb builds them, on trixie and under AppArmor.",
     )
+    parser.add_argument(
+        "--cockpit",
+        action="store_true",
+        help="Give the guest Cockpit and Chromium, 500 MB more. Run: -k test_cockpit",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Copy what the VM left there.")
     parser.add_argument("--build", action="store_true", help="Build the VM, and no more.")
     parser.add_argument(
@@ -246,12 +256,14 @@ def main() -> int:
         name = "nodedevd-vm" if suite == "bookworm" else f"nodedevd-vm-{suite}"
         if options.packages is not None:
             name = "nodedevd-vm-packages"
+        name += "-cockpit" if options.cockpit else ""
         return test(
             (options.cache or caches / name).resolve(),
             options.keep,
             arguments,
             suite=suite,
             packages=options.packages,
+            more=COCKPIT if options.cockpit else (),
             only_build=options.build,
             quick=options.quick,
             power_off=options.power_off,

@@ -1,0 +1,48 @@
+/** When to do what many changes ask for. */
+
+/** Return a function that has `work` done once before the page is next painted. */
+export function beforePaint(work) {
+    let asked = false;
+    return () => {
+        if (asked)
+            return;
+        asked = true;
+        requestAnimationFrame(() => {
+            asked = false;
+            work();
+        });
+    };
+}
+
+/**
+ * Return a function that has `work` done `quiet` milliseconds after it was last called, but no
+ * later than `longest` after the first call, and never while the work before is in progress.
+ */
+export function whenQuiet(work, quiet, longest = 10 * quiet) {
+    let timer = null;
+    let first = null;
+    let busy = false;
+
+    async function run() {
+        timer = null;
+        if (busy) {
+            timer = setTimeout(run, quiet);
+            return;
+        }
+        first = null;
+        busy = true;
+        try {
+            await work();
+        } finally {
+            busy = false;
+        }
+    }
+
+    return () => {
+        const now = performance.now();
+        first ??= now;
+        if (timer !== null)
+            clearTimeout(timer);
+        timer = setTimeout(run, Math.max(0, Math.min(quiet, first + longest - now)));
+    };
+}
