@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 Words: TypeAlias = tuple[dict[str, str | None], tuple[str | None, ...], bool]
 
 COMMANDS: Final[dict[str, Words]] = {
-    "": ({"--sysroot": None, "--socket": None}, (), False),
+    "": ({"--sysroot": None, "--socket": None, "--fleet": None}, (), False),
     "autostart": (
         {
             "--parent": "device",
@@ -56,6 +56,19 @@ COMMANDS: Final[dict[str, Words]] = {
         False,
     ),
     "doctor": ({"--sysroot": None, "--socket": None}, (), False),
+    "draw": (
+        {
+            "-o": None,
+            "--output": None,
+            "--card": "device",
+            "--theme": None,
+            "--width": None,
+            "--sysroot": None,
+            "--socket": None,
+        },
+        (),
+        False,
+    ),
     "dumpxml": ({"--format": None, "--sysroot": None, "--socket": None}, ("device",), True),
     "events": (
         {
@@ -93,7 +106,23 @@ COMMANDS: Final[dict[str, Words]] = {
         False,
     ),
     "in-use": ({"--sysroot": None, "--socket": None}, ("device",), True),
+    "layout": ({"--sysroot": None, "--socket": None}, (), False),
+    "layout apply": (
+        {"--card": "device", "--timeout": None, "--sysroot": None, "--socket": None},
+        (),
+        False,
+    ),
+    "layout check": ({"--sysroot": None, "--socket": None}, (None,), True),
+    "layout diff": ({"--sysroot": None, "--socket": None}, (None,), True),
+    "layout schema": ({"--sysroot": None, "--socket": None}, (), False),
+    "layout show": ({"--by": None, "--sysroot": None, "--socket": None}, ("device",), True),
+    "layout status": ({"--card": "device", "--sysroot": None, "--socket": None}, (), False),
     "list": ({"--cap": None, "--sysroot": None, "--socket": None}, (), False),
+    "metrics": (
+        {"--textfile": None, "--format": None, "--sysroot": None, "--socket": None},
+        (),
+        False,
+    ),
     "modify": (
         {
             "--parent": "device",
@@ -107,6 +136,7 @@ COMMANDS: Final[dict[str, Words]] = {
         ("device",),
         False,
     ),
+    "nfd": ({"--output": None, "--expires": None, "--sysroot": None, "--socket": None}, (), False),
     "record": ({"--sysroot": None, "--socket": None}, (None,), False),
     "remove": (
         {"--owner": None, "--generation": None, "--sysroot": None, "--socket": None},

@@ -35,6 +35,7 @@ from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.undecodable import UNDECODABLE
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes."""
@@ -335,7 +336,7 @@ class Layouts:
         if data is not None:
             try:
                 return _DECODER.decode(data).cards
-            except ValueError as error:  # not UTF-8, too
+            except UNDECODABLE as error:
                 _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
         return {}
 

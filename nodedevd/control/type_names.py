@@ -16,6 +16,7 @@ import msgspec
 from nodedevd.control.directory import Directory
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.undecodable import UNDECODABLE
 
 MOST: Final = 4096
 _FILE: Final = "type-names"
@@ -58,6 +59,6 @@ class TypeNames:
         if data is not None:
             try:
                 return _DECODER.decode(data)
-            except ValueError as error:  # not UTF-8, too
+            except UNDECODABLE as error:
                 _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
         return {}

@@ -21,6 +21,7 @@ from nodedevd.host.settings_file import (
     read_settings_file,
 )
 from nodedevd.text import printable
+from nodedevd.undecodable import UNDECODABLE
 
 DEFAULT_PATH: Final = "/etc/nodedevd/fleet.toml"
 DEFAULT_STATE: Final = "/var/lib/nodedevd-publish"
@@ -75,7 +76,7 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
             raise BadConfiguration(path, line_of(text, keys), reason)
         try:
             msgspec.convert({"servers": [], key: value}, Configuration)
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             reason = f"{key} cannot be used: {printable(str(error))}"
             raise BadConfiguration(path, line_of(text, keys), reason) from error
     if not found.get("servers"):

@@ -17,6 +17,7 @@ from nodedevd.errors import NodedevError
 from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.summary import HostRoom, host_room
+from nodedevd.undecodable import UNDECODABLE
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Source:
         instance = self.instance
         try:
             state = await asyncio.to_thread(state_of, text, instance, part_bytes)
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             self._set("unreadable", error)
             return None
         self._set("ok")

@@ -14,6 +14,7 @@ from nodedevd.lazy import lazy
 from nodedevd.model.device import Device
 from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.undecodable import UNDECODABLE
 
 
 class Tree:
@@ -30,7 +31,7 @@ class Tree:
         """The devices. Raises NoTree if they are of another version."""
         try:
             found = msgspec.json.decode(self.text, type=Devices)
-        except (ValueError, RecursionError) as error:
+        except UNDECODABLE as error:
             raise NoTree(self.host.id, f"published by another version: {error}") from None
         return Snapshot(found.devices, generation=found.generation)
 

@@ -18,6 +18,7 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from nodedevd.questions.summary import CardRoom, Count, HostRoom, TypeName
+from nodedevd.undecodable import UNDECODABLE
 
 V = TypeVar("V")
 
@@ -123,7 +124,7 @@ def _parsed(value: bytes, decoder: msgspec.json.Decoder[V]) -> V:
         if version > VERSION:
             raise Newer(version)
         return decoder.decode(value)
-    except (ValueError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(str(error)[:200]) from None
 
 

@@ -82,7 +82,10 @@ def _by_mdevctl(error: NodedevError, attempt: Attempt) -> str:
         case NotPossible(reason="parent" | "registration" | "no-parent" | "no-types"):
             return no_parent(attempt.parent_addr)
         case NotPossible(reason="no-live-modify"):
-            return f"Live modification is not supported for this device type. {error}"
+            return (
+                "Live modification is not supported for this device type. Changing the device"
+                " configuration requires stopping and restarting the device."
+            )
         case Conflict():
             return f"Device already exists: {error}"
         case _:
