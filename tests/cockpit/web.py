@@ -56,6 +56,8 @@ def cockpit(
         "LANG": "C.UTF-8",
         "XDG_DATA_DIRS": f"{directory / 'share'}:/usr/share",
         "XDG_CONFIG_DIRS": str(directory / "config"),
+        # Without one the bridge starts a bus of its own, which outlives it.
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={directory / 'no-bus'}",
     }
     with session(directory / "cockpit.log", environment, user) as address:
         yield address

@@ -470,7 +470,7 @@ async def test_state_that_does_not_allow_it_is_refused_as_by_libvirt(tmp_path: P
             "mtty-1",
             LIVE,
             1,
-            "device type. Changing the device configuration requires stopping",
+            "device type. Changing the device configuration requires",
         ),
         (UUID, "mtty-1", 0, 1, "Unable to modify mediated device: Error: Live modification is"),
         (UUID, "mtty-1", 8, 8, "unsupported flags (0x8) in function nodeDeviceUpdate"),
