@@ -9,19 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import click
-import msgspec
 from click.types import StringParamType
 
-from nodedevd.cli.embedded import Embedded
+from nodedevd.capability_words import CAPABILITY_WORDS
 from nodedevd.cli.options import Context, ControlCommand
-from nodedevd.cli.proposals import QUESTIONS, proposals
-from nodedevd.cli.source import Source
-from nodedevd.client import Client
 from nodedevd.errors import NodedevError
-from nodedevd.kinds import WORDS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from nodedevd.cli.source import Source
 
 _ANSWER_SECONDS: Final = 1.0
 
@@ -36,7 +33,10 @@ class AskedType(StringParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the proposals of the selected source; none if it does not answer."""
-        from click.shell_completion import CompletionItem  # only completion needs it
+        import msgspec  # only completion needs it
+        from click.shell_completion import CompletionItem
+
+        from nodedevd.cli.proposals import QUESTIONS, proposals
 
         selected = ctx.find_object(Context) or Context()
         question = QUESTIONS[self.kind]
@@ -84,7 +84,7 @@ class KindType(StringParamType):
         given = before.split(",")
         return [
             CompletionItem(before + comma + word)
-            for word in WORDS
+            for word in CAPABILITY_WORDS
             if word.startswith(last) and word not in given
         ]
 
@@ -109,6 +109,9 @@ def complete(parameter: click.Parameter) -> None:
 
 
 def _source(ctx: click.Context, selected: Context) -> Source:
+    from nodedevd.cli.embedded import Embedded
+    from nodedevd.client import Client
+
     if selected.sysroot is not None:
         return Embedded(selected.sysroot)
     # The control service does not list devices.

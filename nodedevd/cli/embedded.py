@@ -16,8 +16,9 @@ from nodedevd.formats import Format, dump
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
+from nodedevd.model.brief import DeviceList
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
+from nodedevd.model.listing import Devices, XmlDocument, entry
 from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
 from nodedevd.questions.fits import Fits, Types, fits, types
 from nodedevd.questions.hostdev import hostdev

@@ -47,7 +47,7 @@ def list_command(
     """
     if inactive and all_devices:
         raise click.UsageError("--inactive and --all exclude each other; give one of them")
-    found = context.source().list(split_capabilities(capabilities))
+    found = context.brief_source().list(split_capabilities(capabilities))
     if not all_devices:
         devices = tuple(
             [entry for entry in found.devices if (entry.state == "inactive") is inactive]

@@ -7,20 +7,22 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from nodedevd.cli.embedded import Embedded
-from nodedevd.cli.source import Source
-from nodedevd.client import Client, NoDaemon, NodedevError
-from nodedevd.host.sysroot import Progress
-from nodedevd.kinds import WORDS
-from nodedevd.model.device import State
+from nodedevd.capability_words import CAPABILITY_WORDS
+from nodedevd.errors import NoDaemon, NodedevError
 from nodedevd.text import printable
-from nodedevd.xml_writer import UNSEEN, escape_unseen
 
-_UNSEEN = re.compile(f"[{UNSEEN}]")
+if TYPE_CHECKING:
+    # Slow to import: a command loads what it uses when it runs.
+    from nodedevd.cli.embedded import Embedded
+    from nodedevd.cli.source import Source
+    from nodedevd.client import Client
+    from nodedevd.client.brief import BriefClient
+    from nodedevd.host.sysroot import Progress
+    from nodedevd.model.brief import State
 
 EXIT_FAILURE = 1
 EXIT_NO_DAEMON = 3
@@ -43,13 +45,14 @@ def epilog(heading: str, *lines: str, exit_status: str = EXIT_STATUS) -> str:
     return "\n".join(["\b", heading, *(f"  {line}" for line in lines), "", exit_status])
 
 
-class Context(msgspec.Struct):
+class Context:
     """The source of devices that the command line selects: at most one field is set."""
 
-    sysroot: str | None = None
-    socket: str | None = None
-    fleet: str | None = None
-    """URLs of servers, or a file; commands of a fleet alone have it"""
+    def __init__(self, sysroot: str | None = None) -> None:
+        self.sysroot = sysroot
+        self.socket: str | None = None
+        self.fleet: str | None = None
+        """URLs of servers, or a file; commands of a fleet alone have it"""
 
     def client(self, timeout_seconds: float | None = None) -> Client:
         """Connect to the daemon, for a command that a single scan cannot answer.
@@ -61,6 +64,8 @@ class Context(msgspec.Struct):
             raise click.UsageError(
                 "this command follows changes and needs a daemon; omit --sysroot"
             )
+        from nodedevd.client import Client
+
         return click.get_current_context().with_resource(
             Client(self.socket, timeout_seconds=timeout_seconds)
         )
@@ -72,15 +77,38 @@ class Context(msgspec.Struct):
         selects a socket, or `scan` is False. Raises NotASysroot, NoDaemon.
         """
         if self.sysroot is not None:
-            return Embedded(self.sysroot, progress=progress)
+            return _scanned(self.sysroot)
         try:
             return self.client()
         except NoDaemon as error:
-            if not scan or self.socket is not None or os.environ.get("NODEDEVD_SOCKET"):
+            if not scan:
                 raise
-            reason = printable(error.reason)
-            click.echo(f"nodedevctl: no daemon answers ({reason}); scanning this host", err=True)
-            return Embedded("/", progress=progress)
+            return self._without_daemon(error)
+
+    def brief_source(self) -> BriefClient | Embedded:
+        """Return the same for a command that only lists devices, which needs no kinds for that."""
+        if self.sysroot is not None:
+            return _scanned(self.sysroot)
+        from nodedevd.client.brief import BriefClient
+
+        try:
+            return click.get_current_context().with_resource(BriefClient(self.socket))
+        except NoDaemon as error:
+            return self._without_daemon(error)
+
+    def _without_daemon(self, error: NoDaemon) -> Embedded:
+        """Scan this host, unless a socket is selected. Raises the error that is given."""
+        if self.socket is not None or os.environ.get("NODEDEVD_SOCKET"):
+            raise error
+        reason = printable(error.reason)
+        click.echo(f"nodedevctl: no daemon answers ({reason}); scanning this host", err=True)
+        return _scanned("/")
+
+
+def _scanned(root: str) -> Embedded:
+    from nodedevd.cli.embedded import Embedded
+
+    return Embedded(root, progress=progress)
 
 
 class ControlCommand(click.Command):
@@ -191,7 +219,7 @@ cap_option = click.option(
     multiple=True,
     metavar="KIND",
     help="Only devices with this capability; may be repeated, or given as a comma-separated list."
-    f" Kinds: {', '.join(WORDS)}.",
+    f" Kinds: {', '.join(CAPABILITY_WORDS)}.",
 )
 timeout_option = click.option(
     "--timeout",
@@ -212,9 +240,10 @@ def split_capabilities(values: Sequence[str]) -> list[str] | None:
     """
     words = [word for value in values for word in value.split(",")]
     for word in words:
-        if word not in WORDS:
+        if word not in CAPABILITY_WORDS:
             raise click.BadParameter(
-                f"unknown capability {word!r}; known are {', '.join(WORDS)}", param_hint="--cap"
+                f"unknown capability {word!r}; known are {', '.join(CAPABILITY_WORDS)}",
+                param_hint="--cap",
             )
     return words or None
 
@@ -233,18 +262,28 @@ def state_mark(state: State | None) -> str:
 
 def print_json(data: bytes) -> None:
     """Print JSON, indented."""
+    import msgspec
+
     print_text_of_json(msgspec.json.format(data, indent=2).decode())
 
 
 def print_text_of_json(text: str) -> None:
     """Print JSON, with the escapes of JSON for what a terminal acts on or does not show."""
     plain = text.isascii() and "\x7f" not in text
-    click.echo(text if plain else _UNSEEN.sub(_escape_json, text))
+    click.echo(text if plain else _escaped_json(text))
 
 
 def print_xml(text: str) -> None:
     """Print XML, with character references for the same."""
+    from nodedevd.xml_writer import escape_unseen
+
     click.echo(escape_unseen(text), nl=False)
+
+
+def _escaped_json(text: str) -> str:
+    from nodedevd.xml_writer import UNSEEN
+
+    return re.sub(f"[{UNSEEN}]", _escape_json, text)
 
 
 def _escape_json(match: re.Match[str]) -> str:

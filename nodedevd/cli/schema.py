@@ -10,7 +10,8 @@ import msgspec
 from nodedevd.cli.options import always_json_option, epilog, print_json
 from nodedevd.client.watching import Event
 from nodedevd.drawing.request import Drawing
-from nodedevd.model.listing import DeviceList, Devices, XmlDocument
+from nodedevd.model.brief import DeviceList
+from nodedevd.model.listing import Devices, XmlDocument
 from nodedevd.model.status import Status
 from nodedevd.questions.doctor import Report
 from nodedevd.questions.fits import Fits, Types

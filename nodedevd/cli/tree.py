@@ -7,7 +7,7 @@ import msgspec
 
 from nodedevd.cli.options import Context, epilog, json_option, print_json, state_mark
 from nodedevd.cli.tree_drawing import draw
-from nodedevd.model.listing import DeviceList, Entry
+from nodedevd.model.brief import DeviceList, Entry
 from nodedevd.text import printable
 
 
@@ -22,7 +22,7 @@ def tree(context: Context, all_devices: bool, as_json: bool) -> None:
     function follows the name of the function, in brackets; the state of a device that is not
     active follows in parentheses. --json prints what list --json prints.
     """
-    found = context.source().list()
+    found = context.brief_source().list()
     entries = [one for one in found.devices if all_devices or one.state != "inactive"]
     if as_json:
         print_json(msgspec.json.encode(DeviceList(found.generation, tuple(entries))))

@@ -23,8 +23,9 @@ from nodedevd.client.watching import PASSING, Event, Watching
 from nodedevd.drawing.request import Drawing, DrawRequest
 from nodedevd.errors import NodedevError, NoSuchDevice
 from nodedevd.formats import Format
+from nodedevd.model.brief import DeviceList
 from nodedevd.model.device import Device
-from nodedevd.model.listing import Content, DeviceList, Devices, XmlDocument, entry
+from nodedevd.model.listing import Content, Devices, XmlDocument, entry
 from nodedevd.model.status import Status
 from nodedevd.questions.fits import Fits, Types
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
@@ -172,10 +173,7 @@ class Client(BlockingCaller):
 
     def list(self, capabilities: Iterable[str] | None = None) -> DeviceList:
         """Return the devices with any of the capabilities, in brief. Raises InvalidParameter."""
-        capabilities = words(capabilities)
-        return self._ask(
-            Question("List", DeviceList, question.joined, more=True, capabilities=capabilities)
-        )
+        return self._ask(question.in_brief(capabilities))
 
     def describe(self, name: str) -> Device:
         """Return everything known about one device. Raises NoSuchDevice."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
 from nodedevd.client.decoding import decode
 from nodedevd.client.errors import NotUnderstood, remote_error
-from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, XmlDocument
+from nodedevd.model.brief import DeviceList
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.undecodable import UNDECODABLE
 from nodedevd.varlink import Reply, encode_call
 
-D = TypeVar("D", DeviceList, Devices)
+if TYPE_CHECKING:
+    # They need every kind of capability, and a list has none.
+    from nodedevd.model.device import Device
+    from nodedevd.model.listing import Devices, XmlDocument
+
+D = TypeVar("D", "DeviceList", "Devices")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -92,6 +96,11 @@ class RawDevices(msgspec.Struct):
     devices: list[msgspec.Raw]
 
 
+def in_brief(capabilities: Iterable[str] | None) -> Question[DeviceList]:
+    """Return the call for the devices with any of the capabilities, in brief."""
+    return Question("List", DeviceList, joined, more=True, capabilities=words(capabilities))
+
+
 def only(replies: Sequence[T]) -> T:
     """Return the one reply."""
     return replies[0]
@@ -116,7 +125,7 @@ def joined_xml(replies: Sequence[DumpXmlReply]) -> str:
 
 def joined_document(replies: Sequence[XmlDocument]) -> XmlDocument:
     """Return the XML of all replies, with its generation."""
-    return XmlDocument(replies[-1].generation, "".join([part.xml for part in replies]))
+    return msgspec.structs.replace(replies[-1], xml="".join([part.xml for part in replies]))
 
 
 def device(replies: Sequence[Devices]) -> Device:

@@ -10,7 +10,8 @@ import msgspec
 from nodedevd.client.errors import ConnectionLost, NotUnderstood, TimedOut, remote_error
 from nodedevd.client.question import decoded, words
 from nodedevd.errors import NoDaemon, NodedevError, TooManyClients
-from nodedevd.model.device import Device, State
+from nodedevd.model.brief import State
+from nodedevd.model.device import Device
 from nodedevd.model.listing import Content
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.varlink import Reply, encode_call

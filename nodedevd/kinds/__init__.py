@@ -1,7 +1,8 @@
 """kinds: one file for each kind of capability, and the registry of them.
 
 A new kind is a file, its import, and a line in `AnyCapability`: a type checker and msgspec both
-need that union written out, and everything else here is derived from it.
+need that union written out, and everything else here is derived from it. `capability_words`
+has its words once more, for commands that load no kinds.
 """
 
 from __future__ import annotations

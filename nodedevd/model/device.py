@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,13 +11,10 @@ from nodedevd.errors import InvalidParameter
 from nodedevd.host.faults import Fault
 from nodedevd.kinds import KIND_OF, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability
+from nodedevd.model.brief import State
 from nodedevd.model.layout import CardLayout
 
 C = TypeVar("C", bound=Capability)
-
-State: TypeAlias = Literal["active", "inactive", "removing"]
-"""inactive: there is a definition, but no device; removing: the kernel has begun to remove it, and
-waits until no process has it open"""
 
 
 def is_active(path: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""listing: devices in brief and in full, as lists, snapshots and watches have them."""
+"""listing: devices in full, as snapshots and watches have them, and what lists have of one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from nodedevd.kinds import KINDS
-from nodedevd.model.device import Device, State
+from nodedevd.model.brief import Entry
+from nodedevd.model.device import Device
 
 Content: TypeAlias = Literal["none", "json", "xml"]
 """What the events of a watch have of a device, besides its name: nothing, its JSON, or its XML."""
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A device in a list."""
-
-    name: str
-    parent: str | None
-    path: str | None
-    capabilities: tuple[str, ...]
-    """types of its capabilities"""
-    state: State
-    type: str | None
-    """id of the mdev type, or of the vGPU profile that is set; None if there is none or it is
-    unknown"""
-    type_name: str | None
-
 
 _HELD_TYPE = {kind.capability: kind.held_type for kind in KINDS if kind.held_type is not None}
 
@@ -47,13 +32,6 @@ def entry(device: Device) -> Entry:
         None if held is None else held.id,
         None if held is None else held.name,
     )
-
-
-class DeviceList(msgspec.Struct, frozen=True, gc=False):
-    """Devices in brief, at one generation of the tree."""
-
-    generation: int
-    devices: tuple[Entry, ...]
 
 
 class Devices(msgspec.Struct, frozen=True, gc=False):

@@ -20,7 +20,8 @@ from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.vdpa import Vdpa
-from nodedevd.model.device import Device, State
+from nodedevd.model.brief import State
+from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import type_of
 from nodedevd.steps import STEP_ITEMS, Steps, collected, finish

@@ -68,7 +68,10 @@ def words(command: click.Command, path: str = "") -> dict[str, object]:
             repeated = parameter.nargs == -1
     found: dict[str, object] = {path: (options, tuple(arguments), repeated)}
     if isinstance(command, click.Group):
-        for name, one in sorted(command.commands.items()):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            one = command.get_command(context, name)
+            assert one is not None
             found |= words(one, f"{path} {name}".strip())
     return found
 

@@ -47,7 +47,10 @@ class Ctl:
 def every_command(group: click.Group = main, above: str = "") -> dict[str, click.Command]:
     """Return every command by its words; groups are none."""
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found.update(every_command(command, f"{above}{name} "))
         else:

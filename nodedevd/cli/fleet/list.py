@@ -18,7 +18,7 @@ from nodedevd.cli.options import (
 from nodedevd.cli.tree_drawing import sort_key
 from nodedevd.client.fleet.errors import NoTree
 from nodedevd.client.fleet.hosts import HostState
-from nodedevd.model.listing import Entry
+from nodedevd.model.brief import Entry
 from nodedevd.text import printable
 
 

@@ -11,8 +11,9 @@ from nodedevd.client.fleet.hosts import Host
 from nodedevd.client.fleet.values import Summary
 from nodedevd.formats import Format, dump
 from nodedevd.lazy import lazy
+from nodedevd.model.brief import DeviceList
 from nodedevd.model.device import Device
-from nodedevd.model.listing import DeviceList, Devices, XmlDocument, entry
+from nodedevd.model.listing import Devices, XmlDocument, entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.undecodable import UNDECODABLE
 

@@ -17,7 +17,8 @@ from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
 from nodedevd.cli.schema import CHANGES
 from nodedevd.client import blocking
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.brief import DeviceList
+from nodedevd.model.listing import Devices
 from nodedevd.model.status import Status
 from tests.support.ctl import Ctl, on
 from tests.support.hosts import HOSTS, host_file

@@ -13,6 +13,7 @@ from lxml import etree
 
 import nodedevd
 from nodedevd import kinds
+from nodedevd.capability_words import CAPABILITY_WORDS
 from nodedevd.kinds import KIND_OF, KINDS, LIBVIRT_FORMS, WORDS, AnyCapability
 from nodedevd.kinds.base import Capability, Kind
 from tests.support.golden import DIRECTORY
@@ -47,6 +48,7 @@ def test_words_are_unique_and_lead_to_their_kind() -> None:
     """No word of a filter means two kinds."""
     words = [word for kind in KINDS for word in (*kind.words, *kind.nested)]
     assert len(words) == len(set(words)) == len(WORDS)
+    assert tuple(WORDS) == CAPABILITY_WORDS
     for kind in KINDS:
         assert {WORDS[word] for word in kind.words} == {kind.name}
 

@@ -16,9 +16,10 @@ from nodedevd.host.faults import Fault
 from nodedevd.host.processes import Process, Vm
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.kinds.shared.vgpu_types import TypeFacts
+from nodedevd.model.brief import DeviceList, Entry
 from nodedevd.model.device import Device
 from nodedevd.model.layout import AwaitedCard, CardLayout, Problem
-from nodedevd.model.listing import DeviceList, Devices, Entry, XmlDocument
+from nodedevd.model.listing import Devices, XmlDocument
 from nodedevd.model.status import (
     DeviceFault,
     LayoutCounts,

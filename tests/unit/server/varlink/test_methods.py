@@ -17,10 +17,11 @@ from lxml import etree
 from nodedevd.formats import dump, libvirt
 from nodedevd.host.device_nodes import DeviceNodes
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
+from nodedevd.model.brief import DeviceList
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
-from nodedevd.model.listing import DeviceList, Devices
+from nodedevd.model.listing import Devices
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import ScanTimes, Status, build_status, now
 from nodedevd.model.store import Store
