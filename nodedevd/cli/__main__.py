@@ -1,8 +1,12 @@
-"""nodedevctl: the program; it answers a shell that completes a word, or runs a command."""
+"""nodedevctl: the program; it completes a word for a shell, or runs a command.
+
+What people and scripts wait for is answered before click and the commands would be loaded.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
 
 def main() -> None:
@@ -13,7 +17,12 @@ def main() -> None:
 
         if answered(instruction):
             return
-    from nodedevd.cli.main import main as nodedevctl  # all commands, which take time to load
+    elif "list" in sys.argv:
+        from nodedevd.cli.quick_list import listed
+
+        if listed(sys.argv[1:]):
+            return
+    from nodedevd.cli.main import main as nodedevctl  # click, which takes time to load
 
     nodedevctl()
 

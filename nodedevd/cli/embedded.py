@@ -5,28 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from nodedevd.cli.hanging import report_hanging
-from nodedevd.drawing.request import Drawing, DrawRequest
 from nodedevd.follow.in_time import read_in_time, scan_in_time
-from nodedevd.formats import Format, dump
-from nodedevd.host.assignment import read_assignment_facts
-from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
 from nodedevd.host.sysroot import Progress, Sysroot
 from nodedevd.model.brief import DeviceList
 from nodedevd.model.device import Device
 from nodedevd.model.listing import Devices, XmlDocument, entry
 from nodedevd.model.status import Followed, ScanTimes, Status, build_status, now
-from nodedevd.questions.fits import Fits, Types, fits, types
-from nodedevd.questions.hostdev import hostdev
-from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
-from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
-from nodedevd.questions.in_use import InUse, VfioUsage
-from nodedevd.questions.resolve import Resolution, find_in_steps, needs_nodes, resolve
-from nodedevd.steps import finish
+
+if TYPE_CHECKING:
+    # What answers a question is loaded when it is asked.
+    from nodedevd.drawing.request import Drawing, DrawRequest
+    from nodedevd.formats import Format
+    from nodedevd.questions.fits import Fits, Types
+    from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
+    from nodedevd.questions.in_use import InUse, VfioUsage
+    from nodedevd.questions.resolve import Resolution
 
 T = TypeVar("T")
 
@@ -87,6 +85,8 @@ class Embedded:
 
     def dump_xml(self, names: Sequence[str] | None = None, *, form: Format = "nodedevd") -> str:
         """Return the XML of the named devices, or of all. Raises NoSuchDevice, NotInFormat."""
+        from nodedevd.formats import dump
+
         return dump(self.tree, names, form)
 
     def xml_document(
@@ -100,6 +100,10 @@ class Embedded:
 
         Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
+        from nodedevd.host.assignment import read_assignment_facts
+        from nodedevd.questions.hostdev import hostdev
+        from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
+
         facts = HostDevFacts(machine=os.uname().machine)
         if not request.is_uuid:
             facts = msgspec.structs.replace(facts, usage=self._look())
@@ -111,6 +115,7 @@ class Embedded:
         """Return a picture of the host, or of one of its cards, as SVG. Raises NoSuchDevice."""
         # The checks of doctor are many modules.
         from nodedevd.cli.picture import picture_of
+        from nodedevd.drawing.request import DrawRequest
         from nodedevd.drawing.words import title_of
         from nodedevd.host.facts import read_host
 
@@ -127,16 +132,24 @@ class Embedded:
 
     def types(self, names: Iterable[str] | None = None) -> Types:
         """Return the room of each card for each of its vGPU types. Raises NoSuchDevice."""
+        from nodedevd.questions.fits import types
+
         return types(self.tree, names)
 
     def fits(
         self, wanted: str | None = None, count: int = 1, *, names: Iterable[str] | None = None
     ) -> Fits:
         """Return the cards that have room for vGPUs of a type. Raises NoSuchType, NoSuchDevice."""
+        from nodedevd.questions.fits import fits
+
         return fits(self.tree, wanted, count, names)
 
     def resolve(self, text: str) -> Resolution:
         """Return the devices that another tool's identifier refers to. Raises NoSuchDevice."""
+        from nodedevd.host.device_nodes import DeviceNodes, read_device_nodes
+        from nodedevd.questions.resolve import find_in_steps, needs_nodes, resolve
+        from nodedevd.steps import finish
+
         nodes = DeviceNodes()
         if needs_nodes(finish(find_in_steps(self.tree, text)), text):
             nodes = self._read(read_device_nodes)

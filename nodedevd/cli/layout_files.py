@@ -10,7 +10,8 @@ import click
 from nodedevd.cli.options import Context
 from nodedevd.cli.source import Source
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.layout.files import DIRECTORIES, FILE_BYTES, Declared, declared, read_layout, text_of
+from nodedevd.layout.directories import DIRECTORIES
+from nodedevd.layout.files import FILE_BYTES, Declared, declared, read_layout, text_of
 from nodedevd.layout.problem import Problem
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.text import printable_path

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
+from nodedevd.cli.quick_call import Row
 from nodedevd.names import is_uuid, parse_pci
 from nodedevd.text import printable
-
-Row: TypeAlias = Mapping[str, Any]
-"""A device as in the JSON of the method."""
 
 
 class Question(NamedTuple):

@@ -34,7 +34,7 @@ from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.states import NOTHING, Compared, follow_layout
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from nodedevd.follow.hangs import STUCK_SECONDS, Hanging, Hangs
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.layout.states import NOTHING, follow_layout
+from nodedevd.layout.directories import may_declare
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import UnansweredRead
 from nodedevd.tree.read import rescan
@@ -70,6 +70,10 @@ def scan_in_time(
     def read(job: Job) -> Snapshot:
         update = rescan(sysroot, Snapshot(), job=job, progress=progress)
         files = sysroot.during(job).reporting()
+        if not may_declare(files):
+            return update.snapshot.numbered(1)
+        from nodedevd.layout.states import NOTHING, follow_layout  # most hosts need none of it
+
         return follow_layout(files, update, NOTHING)[0].snapshot.numbered(1)
 
     return in_time(read, stuck_seconds=stuck_seconds)

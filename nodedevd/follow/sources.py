@@ -27,7 +27,7 @@ from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.rtnetlink import LinkMonitor
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
-from nodedevd.layout.files import DIRECTORIES as LAYOUTS
+from nodedevd.layout.directories import DIRECTORIES as LAYOUTS
 from nodedevd.model.status import now
 
 log = logging.getLogger(__name__)

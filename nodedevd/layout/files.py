@@ -18,6 +18,7 @@ import msgspec
 
 from nodedevd.host.listing import names_in
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.entry import Entry, read_entry
 from nodedevd.layout.form import KEYS
 from nodedevd.layout.lines import key_lines
@@ -25,12 +26,6 @@ from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import KeyPath, Layout, WantedCard
 from nodedevd.text import printable_path, shortened
 
-DIRECTORIES: Final = (
-    "/etc/nodedevd/layout.d",
-    "/run/nodedevd/layout.d",
-    "/usr/lib/nodedevd/layout.d",
-)
-"""The directories, the strongest first."""
 SUFFIX: Final = ".toml"
 FILE_BYTES: Final = 64 << 10
 FILES: Final = 256

@@ -15,8 +15,9 @@ from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.compare import compare, wanted_once
 from nodedevd.layout.concerned import Concerned
 from nodedevd.layout.difference import Difference
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.facts import LayoutFacts
-from nodedevd.layout.files import DIRECTORIES, Declared, read_layout
+from nodedevd.layout.files import Declared, read_layout
 from nodedevd.layout.wanted import Layout, WantedCard
 from nodedevd.layout.words import step_words
 from nodedevd.model.changes import Changed, Update

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.client import Client
-from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.directories import DIRECTORIES
 from tests.support.running import running
 from tests.support.trees import Tree
 from tests.support.watcher import Watcher

@@ -15,7 +15,7 @@ from nodedevd.cli.options import EXIT_FAILURE, EXIT_LEFT, EXIT_NO, EXIT_TIMEOUT
 from nodedevd.control import daemon as control_daemon
 from nodedevd.control.acting import STATE
 from nodedevd.control.configuration import Configuration
-from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.publish.configuration import DEFAULT_STATE
 from tests.support.running import REPOSITORY
 from tests.support.units import UNITS, unit

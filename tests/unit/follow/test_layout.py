@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.layout import states
-from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.model.layout import LayoutState
 from tests.support.fake_monitor import eventually
 from tests.support.faulty import FaultySysroot

@@ -17,7 +17,7 @@ from nodedevd.layout import states
 from nodedevd.layout.compare import compare, compare_layout
 from nodedevd.layout.concerned import Concerned
 from nodedevd.layout.difference import Difference
-from nodedevd.layout.files import DIRECTORIES
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.states import NOTHING, follow_layout
 from nodedevd.layout.wanted import Match, WantedCard, WantedMdev
 from nodedevd.model.changes import Changed, Update

@@ -9,7 +9,8 @@ import pytest
 
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.shared.mdevctl import MdevAttribute
-from nodedevd.layout.files import DIRECTORIES, FILE_BYTES, FILES, declared, read_layout
+from nodedevd.layout.directories import DIRECTORIES
+from nodedevd.layout.files import FILE_BYTES, FILES, declared, read_layout
 from nodedevd.layout.form import json_schema
 from nodedevd.layout.problem import Code, Problem
 from nodedevd.layout.wanted import Match, WantedCard, WantedMdev, WantedVgpus

@@ -10,8 +10,8 @@ import pytest
 
 from nodedevd.host.processes import Process
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.facts import LayoutFacts
-from nodedevd.layout.files import DIRECTORIES
 from nodedevd.layout.states import NOTHING, REASONS_AT_MOST, follow_layout, with_facts
 from nodedevd.model.changes import Changed, Update
 from nodedevd.model.layout import NO_LAYOUT, CardLayout, LayoutState
