@@ -9,7 +9,6 @@ devices that exist.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import NamedTuple
 
@@ -52,6 +51,8 @@ def device_name(subsystem: str | None, sysname: str, suffix: str | None = None) 
 
 def distinct_name(name: str, path: str) -> str:
     """Return the name of a device if another one with a smaller sysfs path has `name`."""
+    import hashlib  # OpenSSL, which hardly any host needs for this
+
     return f"{name}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 

@@ -60,6 +60,7 @@ def test_socket_that_is_not_for_this_user_is_found(tmp_path: Path) -> None:
     # Modules may lie where nobody else can go: they are imported first.
     code = (
         "import os, sys, nodedevd.cli.main, nodedevd.cli.doctor_report, nodedevd.cli.doctor_text\n"
+        "import nodedevd.cli.doctor, nodedevd.cli.source, nodedevd.cli.refusals\n"
         "import nodedevd.host.events.udev\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "nodedevd.cli.main.main(sys.argv[1:])"

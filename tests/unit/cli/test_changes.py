@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from click.testing import Result
@@ -29,12 +30,13 @@ from nodedevd.actions.plan import CreateMdev
 from nodedevd.actions.requests import Request
 from nodedevd.cli import in_process, waiting
 from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.main import main
 from nodedevd.cli.options import Context, ControlCommand
 from nodedevd.cli.schema import CHANGES
 from nodedevd.client import Control
 from nodedevd.errors import CONTROL_INTERFACE, REPLIED, NodedevError, StepFailed, Vetoed
 from nodedevd.varlink import encode_error, encode_reply
-from tests.support.ctl import Ctl, every_command, on
+from tests.support.ctl import Ctl, on
 from tests.support.hosts import host_file, snapshot_of
 from tests.support.running import PATIENCE_SECONDS
 from tests.support.scripted import Scripted, answering
@@ -171,7 +173,9 @@ def test_every_change_takes_the_same_options(ask: Ask, command: str) -> None:
 
 def test_every_change_is_asked_of_the_control_service() -> None:
     """Their --sysroot and --socket are described as such."""
-    commands = {name for name, one in every_command().items() if isinstance(one, ControlCommand)}
+    context = click.Context(main)
+    every = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    commands = {name for name, one in every.items() if isinstance(one, ControlCommand)}
     assert commands == {*CHANGES, "control"}
     assert {line.split()[0] for line, _, _ in REQUESTS} == set(CHANGES)
 

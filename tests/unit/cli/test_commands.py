@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from lxml import etree
 
-from nodedevd.cli import options as cli_options
+from nodedevd.cli import embedded
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
 from nodedevd.cli.schema import CHANGES
-from nodedevd.client import blocking
+from nodedevd.client import blocking, brief
 from nodedevd.model.brief import DeviceList
 from nodedevd.model.listing import Devices
 from nodedevd.model.status import Status
@@ -423,9 +423,10 @@ def test_without_a_daemon_this_host_is_scanned(
     """One line of standard error says so; a selected socket, or `status`, is an error as before."""
     path = str(tmp_path / "nobody.sock")
     monkeypatch.delenv("NODEDEVD_SOCKET", raising=False)
-    monkeypatch.setattr(blocking, "candidate_socket_paths", lambda: [path])
+    for module in (blocking, brief):
+        monkeypatch.setattr(module, "candidate_socket_paths", lambda: [path])
     sample = str(host_file("vgpu-pf"))
-    monkeypatch.setattr(cli_options, "Embedded", lambda root, progress: Embedded(sample))
+    monkeypatch.setattr(embedded, "Embedded", lambda root, progress: Embedded(sample))
     for command in ("list", "tree", "types", "show --all", "dumpxml computer", "resolve computer"):
         result = Ctl([]).run(*command.split())
         assert result.stderr == (
