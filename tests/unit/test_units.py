@@ -268,7 +268,7 @@ def test_control_service_can_write_where_it_has_to() -> None:
 def test_metrics_have_no_rights_beside_those_of_a_user(name: str) -> None:
     """No capability, no network, no device; not one setting is weaker than the daemon's."""
     service = unit(name)["Service"]
-    outside = {"RuntimeDirectory", "UMask"}
+    outside = {"RuntimeDirectory", "UMask", "AppArmorProfile"}  # no profile of its own
     weaker = {
         key: service.get(key)
         for key, value in READER.items()
