@@ -222,9 +222,11 @@ def test_layout_is_applied_before_what_hands_devices_to_guests() -> None:
     assert Path("/run", *given["RuntimeDirectory"]) == Path("/", control_daemon.LAYOUT)
     assert (given["Type"], given["RemainAfterExit"]) == (["oneshot"], ["yes"])
     ends = {EXIT_FAILURE, EXIT_TIMEOUT, EXIT_NO, EXIT_LEFT}
-    assert set(map(int, given["SuccessExitStatus"][0].split())) == ends
-    program, *arguments = given["ExecStart"][0].split()
-    assert program == "/usr/bin/nodedevctl"
+    assert set(map(int, given["SuccessExitStatus"][0].split())) == ends | {124, 137}
+    limit, _, command = given["ExecStart"][0].partition(" /usr/bin/nodedevctl ")
+    assert limit == "/usr/bin/timeout --kill-after=10 240"  # before systemd's, which is a failure
+    assert given["TimeoutStartSec"] == ["5min"]
+    arguments = command.split()
     assert CliRunner().invoke(main, [*arguments, "--help"]).exit_code == 0
     assert given["CapabilityBoundingSet"] == [""]
 
