@@ -11,6 +11,7 @@ from nodedevd.metrics.family import Family, Sample
 from nodedevd.metrics.reading import Reading
 from nodedevd.names import has_uuid
 from nodedevd.questions.in_use import REASONS
+from nodedevd.text import printable
 
 _STATES = {"yes": "open", "no": "closed", "unknown": "unknown"}
 _UNTOLD = ("processes-unseen", "other-host")
@@ -63,10 +64,11 @@ def _is_hidden(reading: Reading) -> bool:
 def _vm_label(process: Process) -> str:
     """Return the name of a VM; nothing for one without a name, or with a UUID in it.
 
-    A series for each UUID would stay in the database for ever.
+    A series for each UUID would stay in the database for ever. Names that are printed the same are
+    one series: Prometheus refuses all of a text that has a series twice.
     """
     name = None if process.vm is None else process.vm.name
-    return "" if name is None or has_uuid(name) else name
+    return "" if name is None or has_uuid(name) else printable(name)
 
 
 def _family(name: str, text: str, label: str, counts: Counter[tuple[str, str]]) -> Family:

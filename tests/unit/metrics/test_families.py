@@ -213,6 +213,12 @@ def test_devices_that_a_vm_has_open_are_counted_by_its_name() -> None:
     assert found.missing == ()
 
 
+def test_names_of_vms_that_are_printed_the_same_are_one_series() -> None:
+    """A process can say what it likes on its command line."""
+    found = held(use(MDEV, Vm("a\x1b", None), Vm(r"a\x1b", None)))
+    assert samples(found)["nodedev_vm_devices"] == {r"pci_0000_02_00_0 a\x1b": 1}
+
+
 @pytest.mark.parametrize("name", [None, str(uuid4()), f"vm-{uuid4()}".replace("-", "_").upper()])
 def test_vm_without_a_name_of_its_own_has_no_label(name: str | None) -> None:
     """A UUID would make a series for each guest that ever ran."""
