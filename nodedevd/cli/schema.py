@@ -123,7 +123,7 @@ def json_schema(command: str | None = None) -> dict[str, Any]:
 
 @click.command(
     epilog=epilog(
-        "Examples: of all commands; of one; of one of several words; of one with --fleet",
+        "Examples: of all commands; of one; of one of several words; of a fleet",
         "nodedevctl schema > nodedevd.schema.json",
         "nodedevctl schema list",
         "nodedevctl schema 'layout diff'",

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from functools import cache
 from typing import Literal
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -185,6 +184,7 @@ def test_processes_that_cannot_be_seen_are_said_and_not_counted(reason: str) -> 
     )
 
 
+VM_UUID = "3f0c2b5e-7a41-4d1c-9c55-0b8f6e2d4a17"
 MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
 
 
@@ -204,7 +204,7 @@ def use(name: str, *vms: Vm | None, is_open: Literal["yes", "unknown"] = "yes") 
 
 def test_devices_that_a_vm_has_open_are_counted_by_its_name() -> None:
     """A VM whose processes both have a device open has it once."""
-    web, database = Vm("web", str(uuid4())), Vm("db", None)
+    web, database = Vm("web", VM_UUID), Vm("db", None)
     found = held(use(MDEV, web, web, database, None), use("pci_0000_02_00_0", web))
     assert samples(found)["nodedev_vm_devices"] == {
         "pci_0000_02_00_0 web": 2,
@@ -219,10 +219,10 @@ def test_names_of_vms_that_are_printed_the_same_are_one_series() -> None:
     assert samples(found)["nodedev_vm_devices"] == {r"pci_0000_02_00_0 a\x1b": 1}
 
 
-@pytest.mark.parametrize("name", [None, str(uuid4()), f"vm-{uuid4()}".replace("-", "_").upper()])
+@pytest.mark.parametrize("name", [None, VM_UUID, f"vm-{VM_UUID}".replace("-", "_").upper()])
 def test_vm_without_a_name_of_its_own_has_no_label(name: str | None) -> None:
     """A UUID would make a series for each guest that ever ran."""
-    found = held(use(MDEV, Vm(name, str(uuid4()))))
+    found = held(use(MDEV, Vm(name, VM_UUID)))
     assert samples(found)["nodedev_vm_devices"] == {"pci_0000_02_00_0 ": 1}
 
 
