@@ -61,6 +61,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def has_uuid(text: str) -> bool:
+    """Return whether a part of a text is a UUID, also with `_` for each `-`."""
+    return _UUID.search(text.replace("_", "-")) is not None
+
+
 def is_file_name(text: str) -> bool:
     """Return whether a text is the name of a file in a directory, and nothing but printable."""
     return (

@@ -37,6 +37,11 @@ COMMANDS = (
     *CHANGES,
 )
 """The commands that print JSON, except for this one."""
+FLEET_COMMANDS = (
+    *("fleet dumpxml", "fleet events", "fleet fits", "fleet hosts", "fleet list", "fleet show"),
+    *("fleet types", "fleet wait"),
+)
+"""The commands of `nodedevctl --fleet …` that print JSON."""
 
 _PARTIAL = frozenset({"Event", "TypeFacts"})
 """The types whose members are left out where they have no value."""
@@ -79,9 +84,30 @@ def printed_types() -> dict[str, type[msgspec.Struct]]:
     }
 
 
+def fleet_types() -> dict[str, type[msgspec.Struct]]:
+    """Return the type of the JSON that each of the commands of a fleet prints."""
+    from nodedevd.cli.fleet.list import DevicesOfHosts  # slow to import
+    from nodedevd.cli.fleet.wait import HostsWaitedFor
+    from nodedevd.client.fleet.fitting import FleetFits, FleetTypes
+    from nodedevd.client.fleet.hosts import Hosts
+    from nodedevd.client.fleet.watching import FleetEvent
+
+    return {
+        "fleet dumpxml": XmlDocument,
+        "fleet events": FleetEvent,
+        "fleet fits": FleetFits,
+        "fleet hosts": Hosts,
+        "fleet list": DevicesOfHosts,
+        "fleet show": Devices,
+        "fleet types": FleetTypes,
+        "fleet wait": HostsWaitedFor,
+    }
+
+
 def json_schema(command: str | None = None) -> dict[str, Any]:
-    """Return the schema of what one command prints, or any of them."""
-    printed = printed_types()
+    """Return the schema of what one command prints, or any of those that ask one host."""
+    of_fleet = command in FLEET_COMMANDS
+    printed = fleet_types() if of_fleet else printed_types()
     kinds = [printed[command]] if command is not None else list(dict.fromkeys(printed.values()))
     references, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for name, definition in definitions.items():
@@ -89,8 +115,8 @@ def json_schema(command: str | None = None) -> dict[str, Any]:
             definition["required"] = list(definition["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:nodedevd:schema:devices:{VERSION}",
-        "title": "Node devices as nodedevd reports them",
+        "$id": f"urn:nodedevd:schema:{'fleet' if of_fleet else 'devices'}:{VERSION}",
+        "title": "Hosts of a fleet" if of_fleet else "Node devices as nodedevd reports them",
         "anyOf": list(references),
         "$defs": definitions,
     }
@@ -98,17 +124,21 @@ def json_schema(command: str | None = None) -> dict[str, Any]:
 
 @click.command(
     epilog=epilog(
-        "Examples: of all commands; of one; of one of several words",
+        "Examples: of all commands; of one; of one of several words; of a fleet",
         "nodedevctl schema > nodedevd.schema.json",
         "nodedevctl schema list",
         "nodedevctl schema 'layout diff'",
+        "nodedevctl schema 'fleet hosts'",
     )
 )
-@click.argument("command", type=click.Choice(COMMANDS), required=False, metavar="[COMMAND]")
+@click.argument(
+    "command", type=click.Choice(COMMANDS + FLEET_COMMANDS), required=False, metavar="[COMMAND]"
+)
 @always_json_option
 def schema(command: str | None) -> None:
     """Print the JSON Schema of what commands print.
 
-    With COMMAND, that of this command alone. docs/json.md describes the members.
+    With COMMAND, that of this command alone. docs/json.md describes the members. The commands
+    with --fleet are named "fleet hosts" and so on, and are not among all.
     """
     print_json(msgspec.json.encode(json_schema(command)))

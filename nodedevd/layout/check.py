@@ -49,13 +49,16 @@ def check_layout(layout: Layout, snapshot: Snapshot) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(problems))
 
 
-def why_never(wanted: WantedCard, card: Card) -> tuple[str, ...]:
-    """Return why the vGPUs that an entry wants can never be on a card, in words."""
+def why_never(wanted: WantedCard, card: Card, *, is_prepared: bool) -> tuple[str, ...]:
+    """Return why a card can never be as its entry wants it, with file, line and key, in words.
+
+    Nothing is to be done on such a card. `is_prepared` says that its virtual functions and drivers
+    are as wanted; until then it may come to offer other types than now.
+    """
+    check = _Check(wanted, card)
+    found = check.of_vgpus() if is_prepared else check.unprepared()
     return tuple(
-        [
-            f"{one.message.removeprefix(f'{card.name}: ')}; {one.instead}"
-            for one in _Check(wanted, card).of_vgpus()
-        ]
+        [str(replace(one, message=one.message.removeprefix(f"{card.name}: "))) for one in found]
     )
 
 
@@ -90,7 +93,23 @@ class _Check:
         yield from functions
         if all(one.code != "not-capable" for one in functions):
             yield from self._numbers()
-            yield from self.of_vgpus()
+            yield from self._types()
+            yield from list(self._too_many()) or self._more_than_functions()
+
+    def unprepared(self) -> Iterator[Problem]:
+        """Yield what stays wrong whatever is done to virtual functions and drivers."""
+        functions = list(self._functions())
+        yield from functions
+        if all(one.code != "not-capable" for one in functions):
+            yield from self._numbers()
+            yield from self._more_than_functions()
+            # Other functions of the same driver offer no other types.
+            driver = self._wanted.driver
+            if any(
+                one is not None and one.name in self._card.holders and driver in (None, one.driver)
+                for one in self._card.functions
+            ):
+                yield from self._types()
 
     def of_vgpus(self) -> Iterator[Problem]:
         """Yield types that are not offered, and what does not fit."""
@@ -137,6 +156,13 @@ class _Check:
         elif number is None and sriov is not None:
             number = len(sriov.addresses)
         return None if number is None else max(0, number - self._wanted.spare)
+
+    def _has_to_come(self) -> bool:
+        """Return whether the card has other virtual functions now than it is to have."""
+        number, sriov = self._wanted.virtual_functions, self._card.sriov
+        if number is None or sriov is None:
+            return False
+        return (sriov.maximum if number == "all" else number) != len(sriov.addresses)
 
     def _numbers(self) -> Iterator[Problem]:
         """Yield virtual functions that are named, and that there are not."""
@@ -192,7 +218,9 @@ class _Check:
         functions = [_emptied(one) for one in self._card.holders.values()]
         numbers = [one.device for one in functions if one.device != self._card.name]
         usable = self._usable
-        slots = len(numbers) if usable is None else min(usable, len(numbers))
+        slots = len(numbers) if usable is None else usable
+        if not self._has_to_come():
+            slots = min(slots, len(numbers))
         beside: list[str] = []
         for path, type_name, count in self._counts():
             offers = _offers_of(functions, type_name)
@@ -211,6 +239,19 @@ class _Check:
             functions = _with(functions, offers, count)
             slots -= count
             beside.append(f"{count} x {name}")
+
+    def _more_than_functions(self) -> Iterator[Problem]:
+        """Yield the first vGPUs for which no virtual function is left: each takes one."""
+        left = most = self._usable
+        if most is None or left is None or self._wanted.virtual_functions in (None, 0):
+            return
+        for path, type_name, count in self._counts():
+            if count > left:
+                message = f"{count} x {type_name} do not fit: {left} of {most} functions are left"
+                instead = f"write {left}, or less" if left else "leave it out"
+                yield self._say(path, "does-not-fit", message, instead)
+                return
+            left -= count
 
     def _counts(self) -> Iterator[tuple[KeyPath, str, int]]:
         for at, mdev in enumerate(self._wanted.mdevs):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nodedevd.kinds.pci import Pci
 from nodedevd.layout.card import Card, devices_meant
+from nodedevd.layout.check import why_never
 from nodedevd.layout.difference import AnyDifference, BindFunction, Difference, SetFunctions, State
 from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.vgpus import VgpuComparison, removal
@@ -95,7 +95,8 @@ class _Comparison:
 
     def answer(self) -> Difference:
         """Return how the card differs."""
-        if self._functions() and self._drivers():
+        self._blocked += why_never(self._wanted, self._card, is_prepared=False)
+        if not self._blocked and self._functions() and self._drivers():
             vgpus = VgpuComparison(self._wanted, self._card, self._facts)
             self._differences += vgpus.differences
             self._blocked += vgpus.blocked
@@ -127,21 +128,12 @@ class _Comparison:
         if wanted is None:
             return True
         card, sriov = self._card.device, self._card.sriov
-        pci = card.capability(Pci)
-        if pci is not None and pci.physical_function is not None:
-            self._blocked.append(f"it is a virtual function of {pci.physical_function}")
-            return False
         if sriov is None and not wanted:
             return True
         if sriov is None or (wanted == "all" and sriov.maximum is None):
-            unknown = card.is_unknown("sriov_totalvfs") or sriov is not None
-            what = "its sriov_totalvfs cannot be read" if unknown else "it has no SR-IOV"
-            (self._pending if unknown else self._blocked).append(what)
+            self._pending.append("its sriov_totalvfs cannot be read")
             return False
         number = (sriov.maximum or 0) if wanted == "all" else wanted
-        if sriov.maximum is not None and number > sriov.maximum:
-            self._blocked.append(f"it can have {sriov.maximum} virtual functions at most")
-            return False
         if len(sriov.addresses) == number:
             missing = self._card.functions.count(None)
             if missing:

@@ -98,7 +98,7 @@ class VgpuComparison:
             if self._wanted.vgpus or self._wanted.mdevs:
                 self._explain_none()
             return
-        never = why_never(self._wanted, self._card)
+        never = why_never(self._wanted, self._card, is_prepared=True)
         if never:  # nothing is done for a layout that cannot come about
             self.blocked += never
             return

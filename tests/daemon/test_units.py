@@ -50,6 +50,36 @@ def test_unit_passes_systemd_analyze_verify(installable: Path, name: str) -> Non
     assert (verified.returncode, verified.stdout) == (0, "")
 
 
+BESIDE = (
+    *("libvirtd", "virtqemud", "virtnodedevd", "nova-compute", "kubelet"),
+    *("nvidia-vgpud", "nvidia-vgpu-mgr"),
+)
+"""Services of others that nodedevd-layout.service is ordered before or after."""
+
+
+@needs_analyze
+def test_units_are_in_no_ordering_cycle_with_those_of_others(installable: Path) -> None:
+    """All of them enabled, with sockets for libvirt's; a cycle would be noticed."""
+    for name in BESIDE:
+        socket = f"[Unit]\nBefore={name}.service\n[Socket]\nListenStream=/run/{name}\n"
+        service = f"[Unit]\nAfter={name}.socket\n[Service]\nExecStart={sys.executable}\n"
+        (installable / f"{name}.service").write_text(service)
+        (installable / f"{name}.socket").write_text(socket)
+    for kind, target in (("service", "multi-user.target"), ("socket", "sockets.target")):
+        wants = installable / f"{target}.wants"
+        wants.mkdir()
+        for path in installable.glob(f"*.{kind}"):
+            (wants / path.name).symlink_to(path)
+
+    def verified() -> str:
+        return analyze("verify", "--man=no", "multi-user.target", unit_path=installable).stdout
+
+    assert "cycle" not in verified()
+    path = installable / "nodedevd-layout.service"
+    path.write_text(path.read_text().replace("\nAfter=", "\nAfter=libvirtd.service ", 1))
+    assert "ordering cycle" in verified()
+
+
 @needs_analyze
 def test_misspelt_setting_fails_systemd_analyze_verify(installable: Path) -> None:
     """The check above does notice."""

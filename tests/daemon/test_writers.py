@@ -52,12 +52,19 @@ def release(root: Path) -> bytes:
 
 
 def children() -> set[int]:
-    """Return the processes that this one has started and that are alive."""
-    found = set()
-    for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as stream:
-            found |= set(map(int, stream.read().split()))
-    return found
+    """Return the processes that this one has started and that are alive.
+
+    Those of a thread that ends meanwhile pass to another, which may have been read before.
+    """
+    while True:
+        found = set()
+        try:
+            for task in os.listdir("/proc/self/task"):
+                with open(f"/proc/self/task/{task}/children", encoding="ascii") as stream:
+                    found |= set(map(int, stream.read().split()))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        return found
 
 
 def test_value_is_written_as_it_is_and_nothing_is_truncated(root: Path, writers: Writers) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema_rs import Draft202012Validator
 
+from nodedevd.cli.schema import json_schema
 from nodedevd.client.fleet import AsyncFleet, Fleet, NoFleet, NoSuchHost
 from nodedevd.client.fleet.access import Access
 from nodedevd.client.fleet.bucket import ABSENT, Bucket
@@ -21,6 +23,17 @@ from tests.support.ctl import Ctl
 from tests.support.hosts import snapshot_of
 from tests.support.nats_server import NatsServer, nats_server
 from tests.support.played_fleet import PlayedHost, Reader, configuration, make_bucket
+
+JSON_OF_FLEET = (
+    ("dumpxml", "one", "pci_0000_02_00_0", "--json"),
+    ("fits", "--type", "P40-4C", "--json"),
+    ("hosts", "--json"),
+    ("list", "--json"),
+    ("show", "one", "--all"),
+    ("types", "--json"),
+    ("wait", "--count", "2", "--json"),
+)
+"""All commands but `events`, whose lines are the events of a watch."""
 
 pytestmark = [pytest.mark.needs("nats-server"), pytest.mark.slow]
 
@@ -72,6 +85,13 @@ async def test_hosts_are_published_and_shown_until_they_are_gone(
     assert "GRID P40-4C" in await run("dumpxml", "one", "pci_0000_02_00_0")
     assert "no host 'three'" in (await asyncio.to_thread(ctl.invoke, "show", "three", "-")).stderr
     await run("wait", "--count", "2")
+    for arguments in JSON_OF_FLEET:
+        Draft202012Validator(json_schema(f"fleet {arguments[0]}")).validate(
+            msgspec.json.decode(await run(*arguments))
+        )
+    of_events = Draft202012Validator(json_schema("fleet events"))
+    for event in reader.events:
+        of_events.validate(msgspec.to_builtins(event))
 
     await two.leave()
     await reader.until(lambda: reader.known["two"].state == "left", "that it has left")

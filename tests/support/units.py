@@ -6,19 +6,24 @@ import configparser
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from tests.support.running import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
 
 
-def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze and return what it said, both streams in one."""
+def analyze(*arguments: str, unit_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze and return what it said, both streams in one.
+
+    `unit_path` is a directory that comes before those of systemd.
+    """
+    first = {} if unit_path is None else {"SYSTEMD_UNIT_PATH": f"{unit_path}:"}
     return subprocess.run(
         ["systemd-analyze", "--no-pager", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "SYSTEMD_COLORS": "0"},
+        env={**os.environ, "SYSTEMD_COLORS": "0", **first},
         text=True,
         check=False,
     )

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodedevd.names import MdevName, device_name, distinct_name, is_uuid, parse_mdev_name, sanitise
+from nodedevd.names import (
+    MdevName,
+    device_name,
+    distinct_name,
+    has_uuid,
+    is_uuid,
+    parse_mdev_name,
+    sanitise,
+)
 
 UUID = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01"
 FLAT = UUID.replace("-", "_")
@@ -31,6 +39,13 @@ FLAT = UUID.replace("-", "_")
 def test_device_is_named_by_libvirts_rule(subsystem: str | None, sysname: str, name: str) -> None:
     """The name is subsystem and kernel name, sanitised; the case is kept."""
     assert device_name(subsystem, sysname) == name
+
+
+@pytest.mark.parametrize("text", [UUID, FLAT, f"mdev_{FLAT}", f"vm-{UUID.upper()}"])
+def test_part_of_a_text_is_a_uuid(text: str) -> None:
+    """In any form that a name of a device, or of a VM, has one."""
+    assert has_uuid(text)
+    assert not has_uuid(text[:-6])
 
 
 @pytest.mark.parametrize(

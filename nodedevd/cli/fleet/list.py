@@ -34,6 +34,12 @@ class HostDevices(msgspec.Struct, frozen=True):
     """None if they cannot be read"""
 
 
+class DevicesOfHosts(msgspec.Struct, frozen=True):
+    """What `nodedevctl --fleet list --json` prints."""
+
+    hosts: tuple[HostDevices, ...]
+
+
 @click.command(
     "list",
     epilog=epilog(
@@ -66,7 +72,7 @@ def list_command(
             reason = error.reason
         answers.append(HostDevices(host.id, host.state, reason, generation, devices))
     if as_json:
-        print_json(msgspec.json.encode({"hosts": answers}))
+        print_json(msgspec.json.encode(DevicesOfHosts(tuple(answers))))
         return
     for one in answers:
         if one.state != "alive" or one.devices is None:

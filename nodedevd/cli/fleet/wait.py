@@ -19,6 +19,13 @@ from nodedevd.questions.fits import COUNT_AT_MOST
 from nodedevd.text import printable
 
 
+class HostsWaitedFor(msgspec.Struct, frozen=True):
+    """What `nodedevctl --fleet wait --json` prints."""
+
+    hosts: tuple[Host, ...]
+    """all hosts, when the condition held"""
+
+
 @click.command(
     epilog=epilog(
         "Examples: ten hosts are alive; a host is back; there is room for two",
@@ -78,7 +85,7 @@ def wait(
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
     if as_json:
-        print_json(msgspec.json.encode({"hosts": found}))
+        print_json(msgspec.json.encode(HostsWaitedFor(tuple(found))))
 
 
 def _many(count: int) -> Callable[[list[Host]], bool]:

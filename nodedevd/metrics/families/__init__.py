@@ -26,5 +26,6 @@ def collect(reading: Reading) -> Metrics:
     """Return all families of a reading, and which are left out."""
     families = [family for count in _SUBJECTS for family in count(reading)]
     families.append(cards.describe(families))
-    missing = tuple(filter(None, (in_use.why_missing(reading), findings.why_missing(reading))))
+    unread = findings.why_missing(reading)
+    missing = in_use.why_missing(reading) + (() if unread is None else (unread,))
     return Metrics(reading.status.generation, tuple(families), missing)

@@ -12,8 +12,16 @@ from click.testing import CliRunner
 from jsonschema_rs import Draft202012Validator, ValidationError, meta
 
 from nodedevd.cli.embedded import Embedded
+from nodedevd.cli.fleet.commands import COMMANDS as COMMANDS_OF_FLEETS
 from nodedevd.cli.main import main
-from nodedevd.cli.schema import COMMANDS, VERSION, json_schema, printed_types
+from nodedevd.cli.schema import (
+    COMMANDS,
+    FLEET_COMMANDS,
+    VERSION,
+    fleet_types,
+    json_schema,
+    printed_types,
+)
 from nodedevd.kinds import KINDS
 from nodedevd.model.device import Device
 from nodedevd.model.listing import Devices
@@ -103,6 +111,26 @@ def test_schema_covers_every_command_that_prints_json() -> None:
     assert with_json == set(every)
     references = {one["$ref"].rpartition("/")[2] for one in json_schema()["anyOf"]}
     assert references == {one.__name__ for one in printed_types().values()}
+
+
+def test_schema_covers_every_command_of_a_fleet_that_prints_json() -> None:
+    """Each has a schema of its own, by the name of its command behind `fleet`."""
+    every = {f"fleet {name}" for name in fleet_commands()}
+    assert every == set(FLEET_COMMANDS) == set(fleet_types())
+    for command, kind in fleet_types().items():
+        schema = printed("schema", command)
+        meta.validate(schema)
+        assert schema["anyOf"] == [{"$ref": f"#/$defs/{kind.__name__}"}]
+        assert schema["$id"].startswith("urn:nodedevd:schema:fleet:")
+
+
+def fleet_commands() -> list[str]:
+    """Return the names of the commands with --fleet that print JSON."""
+    return [
+        name
+        for name, command in COMMANDS_OF_FLEETS.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    ]
 
 
 def test_each_device_of_a_host_is_valid_and_reads_back(sysroot: str) -> None:

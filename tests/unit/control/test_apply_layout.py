@@ -146,6 +146,31 @@ def test_card_that_fails_does_not_keep_the_others_back(host: ActingHost) -> None
     assert {one.state for one in host.apply_layout().cards} == {"in-sync"}
 
 
+def test_card_that_can_never_be_as_declared_is_left_alone_and_the_others_are_made(
+    host: ActingHost,
+) -> None:
+    """Where it is wrong is said; nothing of it is made, also not the functions that it can have."""
+    wrong = f"""
+[[card]]
+address = "{PF}"
+virtual_functions = "all"
+vgpus = [
+  {{ type = "X1-12Q", count = 5 }},
+]
+"""
+    found = by_entry(host.apply_layout(wrong + MTTY))
+    nvme = found.pop(PF)
+    assert (nvme.state, nvme.steps, nvme.refusals) == ("blocked", (), ())
+    [reason] = nvme.reasons
+    assert reason == (
+        "/etc/nodedevd/layout.d/10-test.toml:6: vgpus[0].count: 5 x X1-12Q do not fit: 4 of 4"
+        " functions are left; write 4, or less"
+    )
+    assert {one.state for one in found.values()} == {"in-sync"}
+    assert host.pci.functions(host.kernel.tree.resolve(PF)) == []
+    assert len(host.kernel.mdev.types) == 2
+
+
 def test_what_is_open_is_left_alone_and_who_has_it_is_told(host: ActingHost) -> None:
     """It is removed when it has been closed; the rest is done meanwhile."""
     host.apply_layout(MTTY)

@@ -175,6 +175,13 @@ def test_function_that_the_host_uses_keeps_its_driver() -> None:
          "blocked", "it offers no type A2-5Q; write one of its types: NVIDIA A2-"),
         ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4Q", count = 5 }}]\n',
          "blocked", "5 x NVIDIA A2-4Q do not fit: 4 at the most; write 4, or less"),
+        ("vdpa-smartnic", f'{NIC}virtual_functions = "all"\nvgpus = [{{ type="x", count=9 }}]\n',
+         "blocked", "a.toml:4: vgpus[0].count: 9 x x do not fit: 8 of 8 functions are left; write"),
+        ("vgpu-vendor-vfio",
+         f'{IDLE}virtual_functions = "all"\nspare=31\nvgpus = [{{ type="x", functions=[\n1] }}]\n',
+         "blocked", "a.toml:6: vgpus[0].functions[0]: it has no virtual function 1; give a number"),
+        ("vgpu-sriov", f'{A2}driver = "nvidia"\nvgpus = [{{ type = "A2-5Q" }}]\n',
+         "blocked", "a.toml:4: vgpus[0].type: it offers no type A2-5Q; write one of its types: NV"),
         ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-8Q" }}]\n', "blocked", "A2-4Q active"),
         ("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4Q", functions = [16] }}]\n',
          "blocked", "no virtual function 16"),
@@ -316,10 +323,10 @@ def test_card_that_two_entries_mean_is_left_as_it_is() -> None:
 
 
 def test_every_card_of_a_model_is_compared() -> None:
-    """Two L40S, of which one is in sync."""
+    """Two L40S with 32 functions at the most: one has 8 already, the other one cannot have 8."""
     text = '[[card]]\nvendor = "0x10de"\nproduct = "0x26b9"\nvirtual_functions = 8\n'
     layout = declared([("a.toml", text)]).layout
     states = {
         one.card: one.state for one in compare_layout(layout, snapshot_of("vgpu-vendor-vfio"))
     }
-    assert states == {"pci_0000_26_00_0": "in-sync", "pci_0000_5e_00_0": "drifted"}
+    assert states == {"pci_0000_26_00_0": "in-sync", "pci_0000_5e_00_0": "blocked"}

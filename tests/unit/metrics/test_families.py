@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from functools import cache
+from typing import Literal
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 
 from nodedevd.cli.embedded import Embedded
 from nodedevd.client import Client
+from nodedevd.host.processes import Process, Vm
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.metrics.families import collect
 from nodedevd.metrics.family import Family, Metrics, Sample
@@ -23,7 +25,7 @@ from nodedevd.metrics.text import openmetrics_text, prometheus_text
 from nodedevd.model.layout import LAYOUT_STATES, AwaitedCard, CardLayout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, LayoutCounts, LayoutStatus
-from nodedevd.questions.in_use import REASONS, InUse, Use
+from nodedevd.questions.in_use import REASONS, InUse, Use, UseReason
 from nodedevd.text import printable
 from tests.support.ctl import on
 from tests.support.golden import Golden
@@ -163,7 +165,6 @@ def test_open_devices_are_counted_by_card() -> None:
         "pci_0000_02_00_0 open": 1,
         "pci_0000_02_00_0 unknown": 1,
     }
-    assert found.missing == ()
 
 
 @pytest.mark.parametrize("reason", ["processes-unseen", "other-host"])
@@ -176,7 +177,68 @@ def test_processes_that_cannot_be_seen_are_said_and_not_counted(reason: str) -> 
     )
     found = collect(reader.read())
     assert "nodedev_vfio_open" not in samples(found)
-    assert found.missing == (f"nodedev_vfio_open is missing: {REASONS[reason]}",)  # type: ignore[index]
+    assert "nodedev_vm_devices" not in samples(found)
+    assert found.missing == (
+        f"nodedev_vfio_open is missing: {REASONS[reason]}",  # type: ignore[index]
+        f"nodedev_vm_devices is missing: {REASONS[reason]}",  # type: ignore[index]
+    )
+
+
+VM_UUID = "3f0c2b5e-7a41-4d1c-9c55-0b8f6e2d4a17"
+MDEV = "mdev_5d4d1f0c_6d5b_45d5_9a64_3c6f0a3d1e01"
+
+
+def held(*uses: Use) -> Metrics:
+    """Return the metrics of the sample host with these uses."""
+    embedded = Embedded(str(host_file("vgpu-pf")))
+    reader = Reader(embedded, followed=False, in_use=lambda: InUse(1, 0, uses))
+    return collect(reader.read())
+
+
+def use(name: str, *vms: Vm | None, is_open: Literal["yes", "unknown"] = "yes") -> Use:
+    """Return the use of a device that processes have open, each with its VM."""
+    holders = [Process(pid, "qemu-system-x86", vm) for pid, vm in enumerate(vms, 1)]
+    reason: UseReason | None = "group-shared" if is_open == "unknown" else None
+    return Use(name, None, is_open, tuple(holders), reason)
+
+
+def test_devices_that_a_vm_has_open_are_counted_by_its_name() -> None:
+    """A VM whose processes both have a device open has it once."""
+    web, database = Vm("web", VM_UUID), Vm("db", None)
+    found = held(use(MDEV, web, web, database, None), use("pci_0000_02_00_0", web))
+    assert samples(found)["nodedev_vm_devices"] == {
+        "pci_0000_02_00_0 web": 2,
+        "pci_0000_02_00_0 db": 1,
+    }
+    assert found.missing == ()
+
+
+def test_names_of_vms_that_are_printed_the_same_are_one_series() -> None:
+    """A process can say what it likes on its command line."""
+    found = held(use(MDEV, Vm("a\x1b", None), Vm(r"a\x1b", None)))
+    assert samples(found)["nodedev_vm_devices"] == {r"pci_0000_02_00_0 a\x1b": 1}
+
+
+@pytest.mark.parametrize("name", [None, VM_UUID, f"vm-{VM_UUID}".replace("-", "_").upper()])
+def test_vm_without_a_name_of_its_own_has_no_label(name: str | None) -> None:
+    """A UUID would make a series for each guest that ever ran."""
+    found = held(use(MDEV, Vm(name, VM_UUID)))
+    assert samples(found)["nodedev_vm_devices"] == {"pci_0000_02_00_0 ": 1}
+
+
+def test_vm_that_may_have_a_device_open_is_not_counted() -> None:
+    """Nor is another program."""
+    found = held(use(MDEV, Vm("web", None), is_open="unknown"), use("pci_0000_02_00_0", None))
+    assert samples(found)["nodedev_vm_devices"] == {}
+
+
+def test_vms_that_the_daemon_hides_are_said_and_not_counted() -> None:
+    """What is open is known to all, and to root alone by which process."""
+    found = held(use(MDEV))
+    assert samples(found)["nodedev_vfio_open"] == {"pci_0000_02_00_0 open": 1}
+    assert "nodedev_vm_devices" not in samples(found)
+    [missing] = found.missing
+    assert missing.startswith("nodedev_vm_devices is missing: the daemon reports the processes of")
 
 
 def test_host_that_is_not_there_has_no_findings() -> None:
@@ -244,22 +306,16 @@ def test_document_lists_every_family() -> None:
     )
     labels: dict[str, str] = {}
     families: dict[str, Family] = {}
-    for metrics in (*(counted(host, followed=True) for host in HOSTS), with_layout()):
+    of_vm = held(use(MDEV, Vm("web", None)))
+    for metrics in (*(counted(host, followed=True) for host in HOSTS), with_layout(), of_vm):
         for family in metrics.families:
             families[family.sample_name] = family
             for one in family.samples:
                 labels[family.sample_name] = ", ".join(f"`{name}`" for name in one.labels)
-    shared = "`card`, `state`"
-    assert {(name, kind, of, text) for name, kind, of, text in rows} == {
-        *(
-            (name, family.type, labels.get(name) or "", family.help)
-            for name, family in families.items()
-        ),
-        ("nodedev_vfio_open", "gauge", shared, VFIO_OPEN),
-    }
-
-
-VFIO_OPEN = "Mdevs and devices bound to VFIO, by whether a process has them open."
+    assert sorted(rows) == sorted(
+        (name, family.type, labels.get(name) or "", family.help)
+        for name, family in families.items()
+    )
 
 
 def test_client_and_scan_are_sources() -> None:

@@ -13,7 +13,7 @@ from nodedevd.client import Control
 from nodedevd.errors import Conflict, InvalidParameter, MadeByOther, NodedevError, NoSuchDevice
 from tests.vm.guest import control, vm
 
-pytestmark = pytest.mark.usefixtures("no_mdevs")
+pytestmark = [pytest.mark.usefixtures("no_mdevs"), pytest.mark.exhaustive]
 AT_ONCE = 12
 SCRIPTS = vm.DEFINITIONS / "scripts.d/callouts"
 

@@ -23,6 +23,8 @@ from nodedevd.kinds.pci import Pci
 from tests.vm.guest import control, vm
 from tests.vm.guest.vgpusim import CARD, Function
 
+pytestmark = pytest.mark.exhaustive
+
 READS_HANG = True
 CARD_NAME = "pci_" + CARD.name.replace(":", "_").replace(".", "_")
 NIC = "enp129s0"

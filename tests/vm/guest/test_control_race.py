@@ -15,7 +15,7 @@ from tests.vm.guest import control, vm
 
 CREATORS, SLOTS, OTHERS = 50, 10, 3
 TYPE, OFFERED = "mtty-1", 24
-pytestmark = pytest.mark.usefixtures("no_mdevs")
+pytestmark = [pytest.mark.usefixtures("no_mdevs"), pytest.mark.exhaustive]
 
 Creator = Callable[[str], str | None]
 """Creates an mdev of a uuid; returns why it could not."""

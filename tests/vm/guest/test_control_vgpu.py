@@ -26,6 +26,8 @@ from nodedevd.kinds.vgpu import Vgpu
 from tests.vm.guest import control, vm
 from tests.vm.guest.vgpusim import CARD, Function, functions
 
+pytestmark = pytest.mark.exhaustive
+
 L40S_24Q, L40S_16Q = "1155", "1154"
 CARD_NAME = "pci_" + CARD.name.replace(":", "_").replace(".", "_")
 

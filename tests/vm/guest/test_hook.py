@@ -18,6 +18,8 @@ import pytest
 from tests.support.libvirt_domain import managed, mdev_device
 from tests.vm.guest import control, vm
 
+pytestmark = pytest.mark.exhaustive
+
 UNIT = "libvirtd-qemu.service"
 SOCKETS = Path("/run/libvirtd-qemu")
 URI = f"qemu:///system?socket={SOCKETS}/libvirt-sock"
@@ -212,7 +214,6 @@ def test_mdev_lives_as_long_as_its_domain(mdev: str) -> None:
         assert heard()[-2:] == ["10-before release present", "90-after release absent"]
 
 
-@pytest.mark.exhaustive
 def test_mdev_of_a_qemu_that_is_killed_is_removed(mdev: str) -> None:
     """As when memory runs out."""
     succeeds("start", "vm1")
@@ -220,7 +221,6 @@ def test_mdev_of_a_qemu_that_is_killed_is_removed(mdev: str) -> None:
     gone(mdev)
 
 
-@pytest.mark.exhaustive
 def test_restart_of_libvirtd_leaves_the_mdev_to_its_domain(mdev: str) -> None:
     """QEMU runs on; the hook for the reconnection changes nothing, the one for the end removes."""
     succeeds("start", "vm1")
@@ -236,7 +236,6 @@ def test_restart_of_libvirtd_leaves_the_mdev_to_its_domain(mdev: str) -> None:
     assert control.active() == {}
 
 
-@pytest.mark.exhaustive
 def test_qemu_that_ends_without_libvirtd_leaves_nothing(mdev: str) -> None:
     """The next libvirtd finds that out, and calls the hook."""
     succeeds("start", "vm1")
@@ -249,7 +248,6 @@ def test_qemu_that_ends_without_libvirtd_leaves_nothing(mdev: str) -> None:
     gone(mdev)
 
 
-@pytest.mark.exhaustive
 def test_service_that_is_killed_forgets_nothing(mdev: str) -> None:
     """Whose the mdev is stands in its records."""
     succeeds("start", "vm1")
@@ -258,7 +256,6 @@ def test_service_that_is_killed_forgets_nothing(mdev: str) -> None:
     assert control.active() == {}
 
 
-@pytest.mark.exhaustive
 def test_mdev_comes_from_where_it_may(tmp_path: Path) -> None:
     """From the first of a list that has room, by any name of a parent."""
     uuid = vm.new_uuid()
@@ -276,7 +273,6 @@ def last_failure(output: str, phase: str = "prepare") -> str:
     return reason
 
 
-@pytest.mark.exhaustive
 def test_start_without_room_fails_with_the_reason(mdev: str) -> None:
     """And works as soon as there is room."""
     most = vm.kernel_available("mtty")["mtty-2"] or 0
@@ -292,7 +288,6 @@ def test_start_without_room_fails_with_the_reason(mdev: str) -> None:
     succeeds("start", "vm1")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("vgpu", "reason"),
     [
@@ -314,7 +309,6 @@ def test_wrong_metadata_fails_the_start_with_the_reason(
     assert control.active() == {}
 
 
-@pytest.mark.exhaustive
 def test_mdev_of_another_maker_is_used_and_left(mdev: str) -> None:
     """What was there before the start is there after the end."""
     vm.create("mtty", mdev)
@@ -324,7 +318,6 @@ def test_mdev_of_another_maker_is_used_and_left(mdev: str) -> None:
     vm.remove(mdev)
 
 
-@pytest.mark.exhaustive
 def test_metadata_that_changes_meanwhile_leaves_nothing(mdev: str) -> None:
     """What was made is removed, whatever the domain says by then."""
     succeeds("start", "vm1")

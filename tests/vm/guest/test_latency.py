@@ -14,7 +14,7 @@ from tests.vm.guest import vm
 
 ROUNDS = 20
 
-pytestmark = pytest.mark.usefixtures("no_mdevs")
+pytestmark = [pytest.mark.usefixtures("no_mdevs"), pytest.mark.exhaustive]
 
 
 def test_both_tell_of_every_mdev(libvirtd: vm.Libvirt) -> None:

@@ -21,6 +21,8 @@ from tests.vm.guest import control, layout, vm
 from tests.vm.guest.test_control_kill import in_child
 from tests.vm.guest.vgpusim import CARD, Function, functions
 
+pytestmark = pytest.mark.exhaustive
+
 READS_HANG = True
 UUID, OTHER = "5eed5eed-0000-4000-8000-0000000000b1", "5eed5eed-0000-4000-8000-0000000000b2"
 CARD_NAME = "pci_" + CARD.name.replace(":", "_").replace(".", "_")
@@ -328,14 +330,12 @@ def undo(what: str) -> None:
     vm.settle()
 
 
-@pytest.mark.exhaustive
 def test_killed_at_any_step_of_mdevs(tmp_path: Path) -> None:
     """Of any UUID, and of one that is defined."""
     layout.declare(MTTY)
     killed_everywhere(tmp_path, "mdevs")
 
 
-@pytest.mark.exhaustive
 def test_killed_at_any_step_of_functions(tmp_path: Path) -> None:
     """Their number, and the driver of each."""
     with bare_card():
@@ -343,7 +343,6 @@ def test_killed_at_any_step_of_functions(tmp_path: Path) -> None:
         killed_everywhere(tmp_path, "functions")
 
 
-@pytest.mark.exhaustive
 def test_killed_at_any_step_of_profiles(tmp_path: Path) -> None:
     """With vendor VFIO."""
     with functions(2):

@@ -64,7 +64,7 @@ def test_first_scrape_starts_the_service() -> None:
     served = scrape()
     assert show("ActiveState", "Type") == {"ActiveState": "active", "Type": "notify"}
     printed = dict(VALUE.findall(vm.run("nodedevctl", "metrics", "--quiet")))
-    assert served.keys() | {"nodedev_vfio_open"} >= printed.keys()
+    assert served.keys() | {"nodedev_vfio_open", "nodedev_vm_devices"} >= printed.keys()
     assert served['nodedev_devices{capability="mdev_parent"}'] == f"{len(vm.SAMPLES)}.0"
     findings = {one for one in printed if one.startswith("nodedev_doctor_findings")}
     assert {one: served.get(one) for one in findings} == {one: printed[one] for one in findings}

@@ -15,6 +15,8 @@ from nodedevd.kinds.vgpu import Vgpu
 from tests.vm.guest import vm
 from tests.vm.guest.vgpusim import DEBUG, DRIVER, Function, functions
 
+pytestmark = pytest.mark.exhaustive
+
 L40S_24Q, L40S_16Q, L40S_24A, UNKNOWN = "1155", "1154", "1165", "77"
 
 
