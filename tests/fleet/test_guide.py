@@ -42,11 +42,15 @@ async def test_program_of_the_page_prints_what_it_shows(tmp_path: Path) -> None:
     with nats_server(tmp_path / "nats") as server:
         await make_bucket([server.url])
         hosts = [
-            PlayedHost(configuration([server.url], tmp_path, name), sample="vgpu-sriov")
+            # A watch begins with what was written first: there are no more heartbeats meanwhile.
+            PlayedHost(
+                configuration([server.url], tmp_path, name, heartbeat_seconds=600.0),
+                sample="vgpu-sriov",
+            )
             for name in ("kvm1", "kvm2")
         ]
         reader = Reader([server.url])
-        for count, host in enumerate(hosts, 1):  # a watch begins with what was written first
+        for count, host in enumerate(hosts, 1):
             host.start()
             await reader.until(lambda: reader.is_true(hosts[:count]), "the hosts")  # noqa: B023
         await hosts[1].leave()

@@ -84,9 +84,10 @@ def bounded(*units: str) -> tuple[str, ...]:
 
 # Modules may lie where nobody else can go: they are imported first.
 SOMEBODY = f"""
-import os, sys, msgspec, nodedevd.client
+import os, sys, msgspec
+from nodedevd.client import Client
 os.setuid(65534)
-with nodedevd.client.Client(sys.argv[1]) as client:
+with Client(sys.argv[1]) as client:
     print(msgspec.json.encode(client.in_use([{UUID!r}]).devices[0]).decode())
 """
 

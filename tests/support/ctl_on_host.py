@@ -20,5 +20,5 @@ def _source(context: Context, *, scan: bool = True) -> Embedded:
 
 if __name__ == "__main__":
     os.environ["NODEDEVD_CONTROL_SOCKET"] = sys.argv[2]
-    with patch.object(Context, "source", _source):
+    with patch.object(Context, "source", _source), patch.object(Context, "brief_source", _source):
         main(sys.argv[3:])
