@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 INSTALL_EDITABLE = $(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e
 SYSROOT ?= /
 ARGS ?=
-# One worker for each processor; ARGS="-n 0" runs the tests in one process. Where pytest may not
-# keep modules with the assertions that it has rewritten, each worker takes five seconds longer.
-PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n auto --dist worksteal
+# One worker for each processor, and one more, since many tests wait; ARGS="-n 0" runs the tests in
+# one process. Where pytest may not keep modules with the assertions that it has rewritten, each worker takes five seconds longer.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n $$(($$(nproc) + 1)) --dist worksteal
 # make run ONCE=1 ends by itself, as it does where there is no terminal.
 ONCE ?=
 # Debian's packages with the tools some tests run.
