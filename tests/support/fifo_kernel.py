@@ -40,6 +40,7 @@ class FifoKernel:
         self.parent = mtty_parent(self._kernel)
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._served = threading.RLock()  # a FIFO that is there has a thread that has begun
         for type_id in ("mtty-1", "mtty-2"):
             self._serve(self.create_path(type_id))
 
@@ -86,16 +87,19 @@ class FifoKernel:
         """Put a FIFO in the place of a file, and have a thread do what is written to it."""
         file = self._kernel.tree.at(path)
         os.mkfifo(f"{file}.new")
-        os.rename(f"{file}.new", file)
-        self._begin(path)
+        with self._served:
+            os.rename(f"{file}.new", file)
+            self._begin(path)
 
     def _begin(self, path: str) -> None:
         thread = threading.Thread(target=self._play, args=(path,), daemon=True)
-        self._threads[path] = thread
-        thread.start()
+        with self._served:
+            self._threads[path] = thread
+            thread.start()
 
     def _end(self, path: str) -> None:
-        thread = self._threads.pop(path, None)
+        with self._served:
+            thread = self._threads.pop(path, None)
         if thread is None:
             return
         with suppress(FileNotFoundError):
