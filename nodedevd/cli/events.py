@@ -85,17 +85,19 @@ def events(
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
-    watch = client.watch(
-        capabilities=split_capabilities(capabilities),
-        names=names or None,
-        snapshot=initial,
-        content="xml" if as_xml else "json" if as_json else "none",
-        reconnect=True,
-        on_lost=report_lost,
-    )
     marks = ("present", "ready", "resync") if initial else ("resync",)
     changes = 0
-    with watch, suppress(KeyboardInterrupt):
+    with (
+        suppress(KeyboardInterrupt),  # Ctrl-C is the regular end, from the first moment on
+        client.watch(
+            capabilities=split_capabilities(capabilities),
+            names=names or None,
+            snapshot=initial,
+            content="xml" if as_xml else "json" if as_json else "none",
+            reconnect=True,
+            on_lost=report_lost,
+        ) as watch,
+    ):
         while count is None or changes < count:
             event = watch.next(deadline.left)
             if event is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -20,6 +23,19 @@ def decode(text: msgspec.Raw, kind: type[R]) -> R:
     """
     decoder: msgspec.json.Decoder[R] | None = _decoders.get(kind)
     if decoder is None:
-        with _preparing:
+        with _preparing, _signals_later():
             decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
     return decoder.decode(text)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Block signals for this thread.
+
+    msgspec hashes types, and drops what a signal handler raises meanwhile: Ctrl-C would be lost.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -69,7 +69,12 @@ class Ctl:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return exit status, remaining output, and errors."""
-        out, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            out, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired as still_running:
+            self.process.kill()
+            what = self.process.communicate()
+            raise AssertionError(f"it did not end, and wrote {what}") from still_running
         return self.process.returncode, (self._lines.read + out).decode(), errors.decode()
 
 

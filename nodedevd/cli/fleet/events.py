@@ -67,7 +67,7 @@ def events(
     deadline = Deadline(timeout)
     changes = 0
     started = False
-    with open_fleet(context).watch() as watch, suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), open_fleet(context).watch() as watch:
         while count is None or changes < count:
             event = watch.next(deadline.left)
             if event is None:
