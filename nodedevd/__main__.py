@@ -6,12 +6,11 @@ import asyncio
 import logging
 import os
 import sys
-from typing import Any
 
 import click
 
 from nodedevd import __version__
-from nodedevd.cli.usage import printable_usage_errors
+from nodedevd.cli.usage import ServiceCommand, file_mode
 from nodedevd.daemon import Daemon, Options
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.follow.options import EventChoice, FollowOptions
@@ -32,29 +31,7 @@ Exit status: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage, 3 another
 serves the socket."""
 
 
-def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    try:
-        mode = int(value, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise click.BadParameter(f"{value!r} is no file mode; give three octal digits, as 660")
-    return mode
-
-
-class _Command(click.Command):
-    """Prints what was typed in a form for terminals."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with printable_usage_errors():
-            return super().make_context(*args, **extra)
-
-
-@click.command(
-    cls=_Command,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
-)
+@click.command(cls=ServiceCommand, epilog=_EPILOG)
 @click.option(
     "--sysroot",
     default="/",
@@ -92,7 +69,7 @@ class _Command(click.Command):
     "--socket-mode",
     default="666",
     show_default=True,
-    callback=_mode,
+    callback=file_mode,
     metavar="MODE",
     help="Create sockets with this file mode, in octal. Every user can read in sysfs what is"
     " served.",

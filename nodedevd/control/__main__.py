@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import Any
 
 import click
 
 from nodedevd import __version__
-from nodedevd.cli.usage import printable_usage_errors
+from nodedevd.cli.usage import ServiceCommand, file_mode
 from nodedevd.control.configuration import DEFAULT_PATH, BadConfiguration
 from nodedevd.control.daemon import ControlDaemon, Options
 from nodedevd.errors import NodedevError, SocketInUse
@@ -36,29 +35,7 @@ Exit status: 0 stopped by SIGTERM, SIGINT or SIGHUP, or idle; 1 failure; 2 wrong
 3 another service has the socket; 4 the configuration cannot be used."""
 
 
-def _mode(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    try:
-        mode = int(value, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise click.BadParameter(f"{value!r} is no file mode; give three octal digits, as 660")
-    return mode
-
-
-class _Command(click.Command):
-    """Prints what was typed in a form for terminals."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with printable_usage_errors():
-            return super().make_context(*args, **extra)
-
-
-@click.command(
-    cls=_Command,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
-)
+@click.command(cls=ServiceCommand, epilog=_EPILOG)
 @click.option(
     "--sysroot",
     default="/",
@@ -76,7 +53,7 @@ class _Command(click.Command):
     "--socket-mode",
     default="660",
     show_default=True,
-    callback=_mode,
+    callback=file_mode,
     metavar="MODE",
     help="Create the socket with this file mode, in octal.",
 )

@@ -9,6 +9,7 @@ import sys
 import click
 
 from nodedevd import __version__
+from nodedevd.cli.usage import ServiceCommand
 from nodedevd.errors import NodedevError, SocketInUse
 from nodedevd.logs import set_up_logging
 from nodedevd.metrics.listening import ADDRESS
@@ -28,10 +29,7 @@ Exit status: 0 stopped by a signal, 1 failure, 2 wrong usage, 3 another process 
 socket."""
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
-)
+@click.command(cls=ServiceCommand, epilog=_EPILOG)
 @click.option(
     "--socket",
     metavar="PATH",

@@ -8,13 +8,12 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Any
 
 import click
 from msgspec.structs import replace
 
 from nodedevd import __version__, systemd
-from nodedevd.cli.usage import printable_usage_errors
+from nodedevd.cli.usage import ServiceCommand
 from nodedevd.client.fleet.bucket import Bucket
 from nodedevd.client.fleet.errors import FleetUnreachable, NoNats
 from nodedevd.errors import NodedevError
@@ -48,19 +47,7 @@ Exit status: 0 stopped by SIGTERM or SIGINT, or the bucket is there; 1 failure; 
 3 another publisher of this machine runs; 4 the configuration cannot be used."""
 
 
-class _Command(click.Command):
-    """Prints what was typed in a form for terminals."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with printable_usage_errors():
-            return super().make_context(*args, **extra)
-
-
-@click.command(
-    cls=_Command,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
-)
+@click.command(cls=ServiceCommand, epilog=_EPILOG)
 @click.option(
     "--config",
     metavar="PATH",
