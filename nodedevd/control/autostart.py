@@ -21,7 +21,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -29,7 +29,7 @@ import msgspec
 
 from nodedevd.actions.answers import NotStarted
 from nodedevd.actions.requests import Start
-from nodedevd.control.directory import Directory
+from nodedevd.control.seen import Seen
 from nodedevd.errors import NodedevError
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.kinds.mdev_child import MdevChild
@@ -37,7 +37,6 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import card_of
-from nodedevd.undecodable import UNDECODABLE
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes."""
@@ -77,10 +76,6 @@ class _Kept(msgspec.Struct):
     parents: dict[str, int]
     """the inode of `mdev_supported_types` of each parent that was seen, by its kernel name"""
     waiting: list[Waiting]
-
-
-# Prepared here, since msgspec crashes if two threads prepare a type at once.
-_DECODER: Final = msgspec.json.Decoder(_Kept)
 
 
 @dataclass
@@ -125,8 +120,7 @@ class Autostart:
         self._view = view
         self._act = act
         self._root = root
-        self._directory = directory
-        self._inode: int | None = None
+        self._seen = Seen(directory, _FILE, _Kept)
         self._clock = clock
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -290,37 +284,16 @@ class Autostart:
             with suppress(FileNotFoundError, NotADirectoryError):  # it has just gone
                 yield device.sysname or "", os.stat(types).st_ino
 
-    def _is_wanted(self) -> bool:
-        """Return whether the directory exists; take up what a new one has."""
-        try:
-            inode = os.stat(self._directory).st_ino
-        except FileNotFoundError:
-            inode = None
-        if inode != self._inode:
-            kept = _Kept(parents={}, waiting=[]) if inode is None else self._read()
-            self._inode, self._parents, self._absent = inode, kept.parents, ()
-            self._tries = {one: _Try() for one in kept.waiting}
-        return inode is not None
-
-    def _read(self) -> _Kept:
-        with closing(Directory(self._directory, make=False)) as directory:
-            data = directory.read(_FILE)
-        if data is not None:
-            try:
-                return _DECODER.decode(data)
-            except UNDECODABLE as error:
-                _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
-        return _Kept(parents={}, waiting=[])
-
     def _write(self) -> None:
-        kept = _Kept(parents=self._parents, waiting=sorted(self._tries))
-        try:
-            with closing(Directory(self._directory, make=False)) as directory:
-                directory.replace(_FILE, msgspec.json.encode(kept))
-        except FileNotFoundError:
-            pass  # nobody wants it any more
-        except OSError as error:  # it is known here as long as the service runs
-            _log.warning("cannot write %s/%s: %s", self._directory, _FILE, error)
+        self._seen.write(_Kept(parents=self._parents, waiting=sorted(self._tries)))
+
+    def _is_wanted(self) -> bool:
+        """Return whether mdevs are started at all; take up what was seen before."""
+        if self._seen.look():
+            kept = self._seen.before or _Kept(parents={}, waiting=[])
+            self._parents, self._absent = kept.parents, ()
+            self._tries = {one: _Try() for one in kept.waiting}
+        return self._seen.is_wanted
 
 
 def _absence(mdev: MdevChild) -> str:

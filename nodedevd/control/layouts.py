@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -25,7 +25,7 @@ import msgspec
 from nodedevd.actions.answers import LayoutCard, NotApplied
 from nodedevd.control.apply_layout import SETTLE_SECONDS, Changing, cards_of
 from nodedevd.control.declared import read_declared
-from nodedevd.control.directory import Directory
+from nodedevd.control.seen import Seen
 from nodedevd.errors import NodedevError
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.kinds.mdev_parent import MdevParent
@@ -35,7 +35,6 @@ from nodedevd.layout.facts import LayoutFacts
 from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.undecodable import UNDECODABLE
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes."""
@@ -61,10 +60,6 @@ class _Kept(msgspec.Struct):
 
     cards: dict[Key, Inodes]
     """what there was of each card when it was as declared"""
-
-
-# Prepared here, since msgspec crashes if two threads prepare a type at once.
-_DECODER: Final = msgspec.json.Decoder(_Kept)
 
 
 @dataclass
@@ -119,8 +114,7 @@ class Layouts:
         self._apply = apply
         self._facts = facts
         self._root = root
-        self._directory = directory
-        self._inode: int | None = None
+        self._file = Seen(directory, _FILE, _Kept)
         self._clock = clock
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -320,34 +314,15 @@ class Layouts:
         self._problems = problems
 
     def _is_wanted(self) -> bool:
-        """Return whether the directory exists; take up what a new one has."""
-        try:
-            inode = os.stat(self._directory).st_ino
-        except FileNotFoundError:
-            inode = None
-        if inode != self._inode:
-            self._seen = {} if inode is None else self._read()
-            self._inode, self._tries, self._keeps = inode, {}, False
-        return inode is not None
-
-    def _read(self) -> dict[Key, Inodes]:
-        with closing(Directory(self._directory, make=False)) as directory:
-            data = directory.read(_FILE)
-        if data is not None:
-            try:
-                return _DECODER.decode(data).cards
-            except UNDECODABLE as error:
-                _log.warning("%s/%s is malformed: %s", self._directory, _FILE, error)
-        return {}
+        """Return whether cards are put right at all; take up what was seen before."""
+        if self._file.look():
+            kept = self._file.before
+            self._seen = {} if kept is None else kept.cards
+            self._tries, self._keeps = {}, False
+        return self._file.is_wanted
 
     def _write(self) -> None:
-        try:
-            with closing(Directory(self._directory, make=False)) as directory:
-                directory.replace(_FILE, msgspec.json.encode(_Kept(cards=self._seen)))
-        except FileNotFoundError:
-            pass  # nobody wants it any more
-        except OSError as error:  # it is known here as long as the service runs
-            _log.warning("cannot write %s/%s: %s", self._directory, _FILE, error)
+        self._file.write(_Kept(cards=self._seen))
 
 
 def _obstacle(difference: Difference) -> tuple[str, tuple[str, ...], tuple[AnyDifference, ...]]:
