@@ -166,7 +166,8 @@ bench-fleet: $(VENV)/installed-test ## measure a fleet of 1,000 simulated hosts 
 	@$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 # Four at a time: most of them wait. Each prints how long it took until the state was true.
-fleet-test: $(VENV)/installed-test ## what servers and networks do to a fleet, as root: eight minutes (ARGS=… for pytest)
+fleet-test: MORE_PACKAGES := nftables
+fleet-test: $(VENV)/installed-test packages ## what servers and networks do to a fleet, as root: eight minutes (ARGS=… for pytest)
 	@env -u MAKEFLAGS -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -W error -n 4 -rP tests/fleet/faults $(ARGS)
 
 soak: $(VENV)/installed-test ## a million uevents with watchers and hostile clients, as root (ARGS="--uevents 20000")
