@@ -37,7 +37,10 @@ from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
-"""Seconds before each further attempt; after the last it is given up, until something changes."""
+"""Seconds before each further attempt; after the last it is given up, until something changes.
+
+With `keep` it is not: what a VM has open is free some day, and the tree does not show that.
+"""
 LOOK_SECONDS: Final = 60.0
 """How long nothing is looked at if no change is seen."""
 KEEP_SECONDS: Final = 5.0
@@ -80,7 +83,7 @@ class _Try:
     @property
     def given_up(self) -> bool:
         """Whether it is not tried again unless something changes."""
-        return self.tries > len(PAUSES)
+        return self.tries > len(PAUSES) and not self.entry.keep
 
     @property
     def waits(self) -> bool:
@@ -236,7 +239,7 @@ class Layouts:
             if one.given_up:
                 _log.error("gave up making %s as its layout declares it: %s", key, detail)
             else:
-                one.due = self._clock() + PAUSES[one.tries - 1]
+                one.due = self._clock() + PAUSES[min(one.tries, len(PAUSES)) - 1]
 
     def _note(self, key: Key, entry: WantedCard, difference: Difference, inodes: Inodes) -> None:
         """Note how a card differs now."""

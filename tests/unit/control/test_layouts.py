@@ -193,6 +193,23 @@ def test_card_that_fails_is_tried_again_and_then_given_up(host: Host) -> None:
     assert host.mdevs == 3
 
 
+def test_card_that_is_kept_is_never_given_up(host: Host) -> None:
+    """What holds it up may end without a change of the tree, as a VM does."""
+    host.declare(ENTRY + "keep = true\n")
+    host.load()
+    create = f"{host.path}/{MDEV_TYPES}/mtty-1/create"
+    tries = len(PAUSES) + 3
+    host.acting.kernel.refuse(create, *[errno.EIO] * tries)
+    for number in range(tries):
+        assert host.look() == ["mtty_mtty"], number
+        assert host.states() == [("drifted", number + 1, True)]
+        assert host.look() == []
+        host.now += PAUSES[-1]
+    assert host.look() == ["mtty_mtty"]
+    assert host.states() == []
+    assert host.mdevs == 2
+
+
 def test_card_that_fails_does_not_keep_the_others_back(host: Host) -> None:
     """Each has its own pauses."""
     vendor_card(host.acting.kernel, small_card())
