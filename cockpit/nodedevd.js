@@ -8,6 +8,7 @@ import { Devices } from "./host/devices.js";
 import { HostWatch } from "./host/watch.js";
 import { alert } from "./page/alert.js";
 import { element } from "./page/element.js";
+import { keepFocus } from "./page/focus.js";
 import { followTheme } from "./page/theme.js";
 import { _ } from "./page/words.js";
 import { call } from "./varlink/calls.js";
@@ -28,6 +29,7 @@ function start() {
     const connection = new ConnectionView();
     const findings = new FindingsView(host);
     let details = null;
+    let opening = false;
 
     const app = {
         devices, connection, findings, act, target: { path: socket },
@@ -72,21 +74,29 @@ function start() {
 
     function say(level, text) {
         const close = element("button", {
-            type: "button", class: "button link small", onclick: () => shown.remove(),
+            type: "button", class: "button link small",
+            onclick: () => keepFocus(messages, () => shown.remove(), () => main.querySelector("h1")),
         }, _("Close"));
         const shown = alert(level, text, close);
         messages.replaceChildren(shown);
     }
 
-    function act(action, device, type = null) {
-        if (action === "create") {
-            openCreate(app.service, app.target, {
-                place: device?.name ?? null, type,
-                done: text => say("success", text),
-                failed: error => say("danger", explain(error).text),
-            });
-        } else {
-            openConfirm(app.service, action, device, text => say("success", text));
+    async function act(action, device, type = null) {
+        if (opening)
+            return; // a dialog asks the services before it opens
+        opening = true;
+        try {
+            if (action === "create") {
+                await openCreate(app.service, app.target, {
+                    place: device?.name ?? null, type,
+                    done: text => say("success", text),
+                    failed: error => say("danger", explain(error).text),
+                });
+            } else {
+                await openConfirm(app.service, action, device, text => say("success", text));
+            }
+        } finally {
+            opening = false;
         }
     }
 

@@ -118,8 +118,8 @@ export function openDialog(service, { title, about, fields, parameters, method, 
     function leave() {
         planned++;
         dialog.remove();
-        if (opener?.isConnected)
-            opener.focus();
+        const back = opener?.isConnected ? opener : document.querySelector("h1");
+        back.focus();
     }
 
     document.body.append(dialog);

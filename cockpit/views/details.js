@@ -5,6 +5,7 @@ import { madeBy } from "../changes/confirm.js";
 import { capability, summaryOf } from "../host/describe.js";
 import { badge, stateBadge } from "../page/badges.js";
 import { element } from "../page/element.js";
+import { keepFocus } from "../page/focus.js";
 import { beforePaint } from "../page/later.js";
 import { deviceLink } from "../page/links.js";
 import { _, format } from "../page/words.js";
@@ -29,7 +30,7 @@ export class DetailsView {
     #gone = element("div", { role: "status", class: "gone" });
     #parts = element("div", { class: "parts" });
     #xml;
-    draw = beforePaint(() => this.#draw());
+    draw = beforePaint(() => keepFocus(this.element, () => this.#draw(), () => this.#heading));
     element;
 
     /** `app` has devices, target, service, findings, and act(action, device). */
@@ -127,7 +128,7 @@ export class DetailsView {
         this.#buttons.dataset.key = key;
         this.#buttons.replaceChildren(...wanted.map(action => element("button", {
             type: "button", class: `button ${ACTIONS[action]?.danger ? "danger" : "primary"}`,
-            onclick: () => this.#app.act(action, this.#app.devices.get(this.#name)),
+            onclick: () => this.#app.act(action, this.#device),
         }, ACTIONS[action]?.label() ?? _("Create vGPU"))));
     }
 

@@ -2,6 +2,7 @@
 
 import { badge } from "../page/badges.js";
 import { element } from "../page/element.js";
+import { keepFocus } from "../page/focus.js";
 import { deviceLink } from "../page/links.js";
 import { _, format, formatTime, ngettext } from "../page/words.js";
 import { section } from "./section.js";
@@ -14,7 +15,7 @@ export class EventsView {
     #total = 0;
     #count = element("span", { class: "quiet" });
     #rows = element("tbody", { role: "rowgroup" });
-    #table = element("table", { class: "table", role: "table", hidden: true, "aria-label": _("Events") },
+    #table = element("table", { class: "table", role: "table", tabindex: "-1", hidden: true, "aria-label": _("Events") },
         element("thead", { role: "rowgroup" }, element("tr", { role: "row" },
             [_("Time"), _("Event"), _("Device"), _("What changed")].map(
                 title => element("th", { scope: "col", role: "columnheader" }, title)))),
@@ -41,7 +42,8 @@ export class EventsView {
         this.#count.textContent = this.#total > KEPT
             ? format(_("$0; the last $1 are shown"), count, KEPT)
             : count;
-        this.#rows.replaceChildren(...this.#kept.toReversed().map(one => row(one, devices)));
+        const rows = this.#kept.toReversed().map(one => row(one, devices));
+        keepFocus(this.element, () => this.#rows.replaceChildren(...rows), () => this.#table);
     }
 }
 

@@ -5,6 +5,7 @@ import { capability, productName } from "../host/describe.js";
 import { whyNot } from "../host/why_not.js";
 import { badge } from "../page/badges.js";
 import { element, newId } from "../page/element.js";
+import { keepFocus } from "../page/focus.js";
 import { whenQuiet } from "../page/later.js";
 import { deviceLink } from "../page/links.js";
 import { _, format } from "../page/words.js";
@@ -13,6 +14,7 @@ import { Refused } from "../varlink/errors.js";
 import { section } from "./section.js";
 
 const QUIET_MS = 500;
+const SHOWN = 50;
 
 export class FitsView {
     #target;
@@ -89,7 +91,7 @@ export class FitsView {
             shown = [element("p", {}, sentence(error))];
         }
         if (number === this.#number)
-            this.#answer.replaceChildren(...shown);
+            keepFocus(this.#answer, () => this.#answer.replaceChildren(...shown), () => this.#type);
     }
 
     #show({ answer, count, cards }) {
@@ -97,15 +99,31 @@ export class FitsView {
             yes: _("Yes: $0 × $1 fit."), perhaps: _("Perhaps: $0 × $1 may fit, but not for sure."),
             no: _("No: $0 × $1 do not fit."),
         };
-        const rows = cards.map(card => element("li", {},
-            element("div", {}, deviceLink(card.card), " ", element("span", { class: "quiet" }, this.#product(card.card))),
-            element("div", {}, this.#room(card)), this.#button(card)));
+        const list = element("ul", { class: "card-list" }, cards.slice(0, SHOWN).map(card => this.#card(card)));
+        const rest = cards.slice(SHOWN);
+        const more = rest.length
+            ? element("button", {
+                type: "button", class: "button link",
+                onclick: () => {
+                    const added = rest.map(card => this.#card(card));
+                    list.append(...added);
+                    more.remove();
+                    added[0].querySelector("a").focus();
+                },
+            }, format(_("Show $0 more"), rest.length))
+            : "";
         return [
             element("p", { class: "verdict" }, badge({ yes: _("yes"), perhaps: _("perhaps"), no: _("no") }[answer],
                 { yes: "success", perhaps: "warning", no: "danger" }[answer]),
             " ", format(words[answer], count, this.#asked.type)),
-            element("ul", { class: "card-list" }, rows),
+            list, more,
         ];
+    }
+
+    #card(card) {
+        return element("li", {},
+            element("div", {}, deviceLink(card.card), " ", element("span", { class: "quiet" }, this.#product(card.card))),
+            element("div", {}, this.#room(card)), this.#button(card));
     }
 
     #product(name) {

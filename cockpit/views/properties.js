@@ -23,15 +23,15 @@ export function capabilityList(capability, devices) {
 }
 
 /** Words of members that are written otherwise. */
-const WRITTEN = {
+const WRITTEN = new Map(Object.entries({
     addr: "address", api: "API", gpu: "GPU", id: "ID", iommu: "IOMMU", lun: "LUN", numa: "NUMA", pci: "PCI",
     uuid: "UUID", vfio: "VFIO", vpd: "VPD",
-};
+}));
 
 /** Return the name of a member as words: "iommu_group" as "IOMMU group". */
 function term(name) {
-    const words = name.replace(/_bytes$/, "").split("_").map(word => WRITTEN[word] ?? word).join(" ");
-    return words[0].toUpperCase() + words.slice(1);
+    const words = name.replace(/_bytes$/, "").split("_").map(word => WRITTEN.get(word) ?? word).join(" ");
+    return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 /** Return a value as text or an element; null if there is nothing to show. */

@@ -5,6 +5,7 @@ import { searchText, summaryOf } from "../host/describe.js";
 import { badge, stateBadge } from "../page/badges.js";
 import { element } from "../page/element.js";
 import { field } from "../page/field.js";
+import { keepFocus } from "../page/focus.js";
 import { beforePaint } from "../page/later.js";
 import { deviceLink } from "../page/links.js";
 import { _, format } from "../page/words.js";
@@ -33,10 +34,7 @@ export class TableView {
         element("button", { type: "button", class: "button secondary", onclick: () => this.#clear() }, _("Clear the filter")));
     #more = element("button", {
         type: "button", class: "button secondary", hidden: true,
-        onclick: () => {
-            this.#limit += PAGE_ROWS;
-            this.draw();
-        },
+        onclick: () => this.#showMore(),
     }, _("Show more"));
     element;
 
@@ -71,8 +69,12 @@ export class TableView {
         this.draw();
     }
 
-    /** Show the devices that pass the filter. */
+    /** Show the devices that pass the filter; without the row of the focus, that goes to the filter. */
     draw() {
+        keepFocus(this.element, () => this.#draw(), () => this.#text);
+    }
+
+    #draw() {
         this.#sort();
         const found = this.#filtered();
         const rows = found.slice(0, this.#limit).map(device => this.#row(device));
@@ -84,6 +86,13 @@ export class TableView {
         this.#none.hidden = found.length !== 0;
         this.#more.hidden = found.length <= this.#limit;
         this.#more.textContent = format(_("Show $0 more"), Math.min(PAGE_ROWS, found.length - this.#limit));
+    }
+
+    #showMore() {
+        const shown = this.#rows.childElementCount;
+        this.#limit += PAGE_ROWS;
+        this.draw();
+        this.#rows.children[shown]?.querySelector("a").focus();
     }
 
     #clear() {
@@ -156,10 +165,8 @@ export class TableView {
         if (made && made.device === device && made.canChange === this.#canChange)
             return made.row;
         const row = made?.row ?? element("tr", { role: "row" });
-        const focused = row.contains(document.activeElement) && document.activeElement.textContent;
-        row.replaceChildren(...this.#cells(device));
-        if (focused) // the row is made anew, and the user is on one of its buttons
-            [...row.querySelectorAll("a, button")].find(one => one.textContent === focused)?.focus();
+        // The user may be on one of its buttons.
+        keepFocus(row, () => row.replaceChildren(...this.#cells(device)), () => row.querySelector("a"));
         this.#made.set(device.name, { device, canChange: this.#canChange, row });
         return row;
     }

@@ -49,6 +49,17 @@ class Opened:
         """The devices in the table."""
         return self.texts("#devices tbody td:first-child a")
 
+    @property
+    def focus(self) -> str:
+        """What has the focus: its name for a screen reader, or its text; "" if nothing has it."""
+        return str(
+            self.js(
+                "const one = document.activeElement, label = one.labels?.[0]?.innerText;"
+                "return one === document.body ? '' :"
+                " one.getAttribute('aria-label') ?? label ?? one.innerText"
+            )
+        )
+
     # What changes
 
     def until(self, condition: Callable[[], object], words: str = "") -> None:

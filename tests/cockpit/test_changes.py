@@ -74,6 +74,7 @@ def test_vgpu_is_created_and_removed_by_its_owner_alone(opener: Opener, page: Op
     page.click(ACT)
     page.until_text(".messages", f"{name} is removed.")
     page.until(lambda: name not in page.names)
+    page.until(lambda: page.focus in ("Text", "Node devices"), "the focus, whose button is gone")
 
 
 def test_definition_is_started_and_stopped(page: Opened) -> None:
@@ -135,6 +136,7 @@ def test_details_have_the_same_buttons(page: Opened) -> None:
     planned(page)
     page.click(ACT)
     page.until_text(".page-actions", "Stop")
+    page.until(lambda: page.focus == STOPPED, "the focus, whose button is gone")
     page.js("location.hash = '#/device/pci_0000_08_00_7'")
     page.until_text("h1", "pci_0000_08_00_7")
     page.click(".page-actions button")

@@ -38,6 +38,7 @@ def test_ten_thousand_devices_make_200_rows(opener: Opener) -> None:
         assert page.js("return document.querySelectorAll('*').length") < 15_000
         page.click("#devices .card-body > .button")
         page.until(lambda: rows(page) == 2 * ROWS)
+        assert page.focus == page.names[ROWS]
         page.fill("#devices input", "sdaa ST16000NM")
         page.until(lambda: 0 < rows(page) < ROWS)
 

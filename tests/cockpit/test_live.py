@@ -66,6 +66,24 @@ def test_vgpu_that_comes_and_goes_is_shown_at_once(opener: Opener, host: Host) -
     assert page.js("return window.loadedOnce")
 
 
+def test_focus_outlives_what_is_made_anew(opener: Opener, host: Host) -> None:
+    """On a link of the events it stays; from a row that goes it moves to the filter."""
+    page = opener.open()
+    page.until(lambda: len(page.names) == 6)
+    host.write(f"{CARD}/mdev_supported_types/nvidia-283/create", UUID)
+    link = f"#events a[href='#/device/{NAME}']"
+    page.until(lambda: page.shows(link))
+    other = UUID.replace("1001", "1002")
+    page.js("document.querySelector(arguments[0]).focus()", link)
+    host.write(f"{CARD}/mdev_supported_types/nvidia-283/create", other)
+    page.until_text("#events tbody", other.replace("-", "_"))
+    assert page.focus == NAME
+    page.js("document.querySelector(arguments[0]).focus()", f"#devices a[href='#/device/{NAME}']")
+    host.write(f"{CARD}/{UUID}/remove", "1")
+    page.until(lambda: NAME not in page.names)
+    assert page.focus == "Text"
+
+
 def test_details_of_a_device_that_goes_say_so_and_come_back(opener: Opener, host: Host) -> None:
     """What was known of it stays in sight."""
     host.write(f"{CARD}/mdev_supported_types/nvidia-283/create", UUID)
