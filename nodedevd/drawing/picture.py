@@ -79,10 +79,13 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
         drawn.update(_items(groups))
     rest = "" if only is not None else (yield from _rest(snapshot, drawn))
     whole, alike, more = _folded(cards)
+    yield
     notes = _alike_findings(host.findings)
+    sums = _sums(host, vgpus, cards, matrix, groups) if only is None else ""
+    yield
     return Picture(
         title=shown(host.title, 60) or "host",
-        sums=_sums(host, vgpus, cards, matrix, groups) if only is None else "",
+        sums=sums,
         notes=tuple([_note(snapshot, some) for some in notes[:NOTES]]),
         more_notes=sum(map(len, notes[NOTES:])),
         states=tuple(_states(cards, matrix, groups)),

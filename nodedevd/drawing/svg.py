@@ -30,6 +30,7 @@ def svg_in_steps(picture: Picture, request: DrawRequest) -> Steps[str]:
     draw_head(pen, picture)
     draw_notes(pen, picture)
     draw_legend(pen, picture)
+    yield
     for card in picture.cards:
         yield
         with pen.group("group", describe(card), card.device):

@@ -20,7 +20,7 @@ from nodedevd.kinds.pci import Pci
 from nodedevd.kinds.shared.vfio import is_vfio_driver
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
-from nodedevd.questions.vgpus import VgpuFunction, card_of, vgpu_functions
+from nodedevd.questions.vgpus import VgpuFunction, card_of, functions_in_steps
 from nodedevd.steps import Steps, finish, groups
 
 NoVgpusReason: TypeAlias = Literal[
@@ -86,7 +86,9 @@ def cards_without_vgpus_in_steps(
             if reason is not None:
                 found.setdefault((card_of(device), reason, device.driver), []).append(device.name)
         yield
-    capable = vgpu_functions(devices) if functions is None else functions
+    capable = functions
+    if capable is None:
+        capable = yield from functions_in_steps(devices)
     for number, (card, group) in enumerate(functions_by_card(capable).items()):
         if _none_creatable(group):
             driver = by_name[group[0].device].driver

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from benchmarks.hostile.bed import LARGE, SMALL, Bed, Daemon, call, connected, percentile
 from benchmarks.hostile.figure import Figure
+from nodedevd.drawing.request import NARROWEST
 
 CONNECTIONS = 900
 SECONDS = 1.5
@@ -16,6 +18,7 @@ LIMITS_MS = {SMALL: 10.0, LARGE: 25.0}
 _PIPE_BYTES = 60_000
 _WARM_SECONDS = 0.5
 _NAMES = 5000
+_WIDTHS = 500
 
 
 def measure(bed: Bed) -> Iterator[Figure]:
@@ -24,34 +27,48 @@ def measure(bed: Bed) -> Iterator[Figure]:
         with bed.daemon(devices) as daemon:
             listed = daemon.ask("List", capabilities=["pci"])["devices"]
             names = [one["name"] for one in listed]
-            polite = call("Describe", name=names[len(names) // 2])
-            for title, message in _attacks(names):
-                with bed.attacker(_flooding(daemon, message)):
+            name = names[len(names) // 2]
+            describe = call("Describe", name=name)
+            measured = [(*attack, describe) for attack in _attacks(names)]
+            dump = call("DumpXML", names=[name], format="libvirt")
+            measured.append(("DumpXML beside Draw", _drawing(), dump))
+            for title, messages, polite in measured:
+                with bed.attacker(_flooding(daemon, messages)):
                     daemon.latencies(polite, _WARM_SECONDS)
                     found = daemon.latencies(polite, SECONDS)
                 yield Figure(f"{title}, {devices:,}: p99", percentile(found, 99), "ms", limit)
 
 
-def _attacks(names: list[str]) -> Iterator[tuple[str, bytes]]:
-    yield "Describe of no device", call("Describe", name="z" * 4000)
-    yield "List without a match", call("List", capabilities=["ap_matrix"])
-    yield "DumpXML", call("DumpXML", format="libvirt")
-    yield "Snapshot of names", call("Snapshot", more=True, names=names[:_NAMES])
-    yield "GetStatus", call("GetStatus")
-    yield "Fits", call("Fits", type="nosuch")
-    yield "Resolve", call("Resolve", text="999999")
-    yield "InUse", call("InUse")
+def _attacks(names: list[str]) -> Iterator[tuple[str, Sequence[bytes]]]:
+    yield "Describe of no device", [call("Describe", name="z" * 4000)]
+    yield "List without a match", [call("List", capabilities=["ap_matrix"])]
+    yield "DumpXML", [call("DumpXML", format="libvirt")]
+    yield "Snapshot of names", [call("Snapshot", more=True, names=names[:_NAMES])]
+    yield "GetStatus", [call("GetStatus")]
+    yield "Fits", [call("Fits", type="nosuch")]
+    yield "Resolve", [call("Resolve", text="999999")]
+    yield "InUse", [call("InUse")]
+    yield "Draw", _drawing()
 
 
-def _flooding(daemon: Daemon, message: bytes) -> Callable[[], Iterator[None]]:
+def _drawing() -> Sequence[bytes]:
+    """Return calls for pictures of so many widths that none is kept until it is wanted again."""
+    return [call("Draw", width=width) for width in range(NARROWEST, NARROWEST + _WIDTHS)]
+
+
+def _flooding(daemon: Daemon, messages: Sequence[bytes]) -> Callable[[], Iterator[None]]:
+    """Return an attack of many clients; each begins with another message."""
+
     def attack() -> Iterator[None]:
-        block = message * max(1, _PIPE_BYTES // len(message))
+        whole = b"".join(messages)
+        block = whole * max(1, _PIPE_BYTES // len(whole))
+        starts = list(accumulate(map(len, messages[:-1]), initial=0))
         junk = bytearray(1 << 20)
         with selectors.DefaultSelector() as selector:
-            for sock in connected(daemon.varlink, CONNECTIONS):
+            for number, sock in enumerate(connected(daemon.varlink, CONNECTIONS)):
                 sock.setblocking(False)
                 events = selectors.EVENT_READ | selectors.EVENT_WRITE
-                selector.register(sock, events, (sock, [0]))
+                selector.register(sock, events, (sock, [starts[number % len(starts)]]))
             yield
             while selector.get_map():
                 for key, _ in selector.select():

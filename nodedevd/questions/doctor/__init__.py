@@ -29,7 +29,7 @@ from nodedevd.questions.doctor import (
     unread,
 )
 from nodedevd.questions.doctor.daemon_view import DaemonView, differences
-from nodedevd.questions.doctor.examined import Examined
+from nodedevd.questions.doctor.examined import Examined, by_kind_in_steps
 from nodedevd.questions.doctor.finding import SEVERITIES, Code, Finding, Report, Severity
 from nodedevd.steps import Steps, finish
 
@@ -88,13 +88,16 @@ def diagnose_in_steps(
     hanging: Iterable[UnansweredRead] = (),
     daemon: DaemonView | None = None,
 ) -> Steps[tuple[Finding, ...]]:
-    """Do the same as `diagnose`, a check in a step."""
+    """Do the same as `diagnose`, in steps."""
     without = yield from cards_without_vgpus_in_steps(list(snapshot))
-    examined = Examined(snapshot, facts, tuple(hanging), daemon, without)
+    by_kind = yield from by_kind_in_steps(snapshot)
+    examined = Examined(snapshot, facts, tuple(hanging), daemon, without, by_kind)
     found: list[Finding] = []
     for check in _CHECKS:
         yield
-        found += check(examined)
+        for one in check(examined):
+            found.append(one)
+            yield  # a finding may take a look at all devices
     if facts.container is not None:
         found = list(container.calm(found))
     unique = dict.fromkeys(found)  # a read that hangs here also hangs in the daemon

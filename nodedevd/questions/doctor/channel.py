@@ -23,15 +23,12 @@ _LOG = "dmesg | grep -i -e vfio -e cio | tail -n 30"
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about drivers that should have made an mdev parent, and did not."""
-    matrices = []
-    for device in host.snapshot:
-        if device.capability(ApMatrix) is not None:
-            matrices.append(device)
-        if device.capability(MdevParent) is not None:
-            continue
-        if device.capability(Css) is not None and device.driver == CCW_DRIVER:
+    for device, _ in host.having(Css):
+        if device.driver == CCW_DRIVER and device.capability(MdevParent) is None:
             yield _without_types(host, device, CCW_DRIVER)
-        elif device.capability(ApMatrix) is not None:
+    matrices = [device for device, _ in host.having(ApMatrix)]
+    for device in matrices:
+        if device.capability(MdevParent) is None:
             yield _without_types(host, device, AP_DRIVER)
     if AP_DRIVER in host.facts.modules and not matrices:
         yield host_finding(
@@ -58,14 +55,12 @@ def _without_types(host: Examined, device: Device, driver: str) -> Finding:
 
 def _queues(host: Examined, matrices: list[Device]) -> Iterator[Finding]:
     """Yield a finding if the host keeps all AP queues for itself."""
-    queues = [one for one in host.snapshot if one.capability(ApQueue) is not None]
+    queues = [device for device, _ in host.having(ApQueue)]
     if not matrices or not queues or any(one.driver == AP_DRIVER for one in queues):
         return
     used = any(
-        (mdev := one.capability(MdevChild)) is not None
-        and mdev.mdev_type is not None
-        and mdev.mdev_type.id.startswith(f"{AP_DRIVER}-")
-        for one in host.snapshot
+        mdev.mdev_type is not None and mdev.mdev_type.id.startswith(f"{AP_DRIVER}-")
+        for _, mdev in host.having(MdevChild)
     )
     severity: Severity = "warning" if used else "note"
     yield host.finding(

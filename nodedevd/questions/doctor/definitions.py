@@ -23,10 +23,8 @@ def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about definitions."""
     yield from _unreadable(host)
     known: defaultdict[str, list[tuple[Device, MdevChild]]] = defaultdict(list)
-    for device in host.snapshot:
-        mdev = device.capability(MdevChild)
-        if mdev is not None:
-            known[mdev.uuid].append((device, mdev))
+    for device, mdev in host.having(MdevChild):
+        known[mdev.uuid].append((device, mdev))
     for same in known.values():
         active = [device for device, mdev in same if mdev.state != "inactive"]
         for device, mdev in same:
@@ -128,10 +126,9 @@ def _unreadable(host: Examined) -> Iterator[Finding]:
                 fault_text(fault),
                 "Repair or remove it: mdevctl cannot use it either.",
             )
-    for device in host.snapshot:
-        mdev = device.capability(MdevChild)
+    for device, mdev in host.having(MdevChild):
         for fault in device.errors:
-            if mdev is not None and is_definition(device, fault):
+            if is_definition(device, fault):
                 yield _broken(host, device, mdev, fault)
 
 

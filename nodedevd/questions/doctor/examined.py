@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nodedevd.host.facts import HostFacts
+from nodedevd.kinds.base import Capability
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.pci import Pci
@@ -17,6 +19,9 @@ from nodedevd.questions.cards_without_vgpus import CardWithoutVgpus
 from nodedevd.questions.doctor.daemon_view import DaemonView
 from nodedevd.questions.doctor.finding import Code, Finding, Severity
 from nodedevd.questions.vgpus import card_of
+from nodedevd.steps import STEP_ITEMS, Steps
+
+C = TypeVar("C", bound=Capability)
 
 NVIDIA, INTEL = "0x10de", "0x8086"
 _GRAPHICS = "0x03"
@@ -32,6 +37,15 @@ class Examined:
     daemon: DaemonView | None
     without_vgpus: tuple[CardWithoutVgpus, ...]
     """cards that should offer vGPUs, and offer none"""
+    by_kind: Mapping[type[Capability], Sequence[Device]]
+    """the devices with a capability of a kind, by `by_kind_in_steps`"""
+
+    def having(self, kind: type[C]) -> Iterator[tuple[Device, C]]:
+        """Yield the devices with a capability of a kind, and that, in the order of their names."""
+        for device in self.by_kind.get(kind, ()):
+            capability = device.capability(kind)
+            assert capability is not None
+            yield device, capability
 
     def finding(
         self,
@@ -54,9 +68,20 @@ class Examined:
 
     def graphics(self, vendor: str) -> Iterator[Device]:
         """Yield the graphics functions of a vendor, physical and virtual."""
-        for device in self.snapshot:
+        for device, _ in self.having(Pci):
             if is_graphics(device, vendor):
                 yield device
+
+
+def by_kind_in_steps(snapshot: Snapshot) -> Steps[dict[type[Capability], list[Device]]]:
+    """Return the devices of a host by the kinds of their capabilities, in steps."""
+    found: dict[type[Capability], list[Device]] = {}
+    for group in snapshot.in_groups(STEP_ITEMS):
+        for device in group:
+            for one in device.capabilities:
+                found.setdefault(type(one), []).append(device)
+        yield
+    return found
 
 
 def host_finding(severity: Severity, code: Code, text: str, advice: str, *mend: str) -> Finding:

@@ -18,10 +18,7 @@ from nodedevd.questions.doctor.finding import Finding
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about PCI functions of all vendors."""
-    for device in host.snapshot:
-        pci = device.capability(Pci)
-        if pci is None:
-            continue
+    for device, pci in host.having(Pci):
         address = quote(device.sysname or "")
         if is_vfio_driver(device.driver) and any(is_dead(device, one) for one in device.errors):
             yield host.finding(

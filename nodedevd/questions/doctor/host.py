@@ -43,9 +43,8 @@ def module_of(type_id: str | None) -> str | None:
 
 def _without_mdev(host: Examined) -> Iterator[Finding]:
     """Yield a finding if a definition needs mdev. Types of NVIDIA may have become vendor VFIO."""
-    for device in host.snapshot.select(["mdev_child"]):
-        mdev = device.capability(MdevChild)
-        type_id = None if mdev is None or mdev.mdev_type is None else mdev.mdev_type.id
+    for device, mdev in host.having(MdevChild):
+        type_id = None if mdev.mdev_type is None else mdev.mdev_type.id
         if type_id is None or type_id.startswith("nvidia-"):
             continue
         module = module_of(type_id)
@@ -60,7 +59,7 @@ def _without_mdev(host: Examined) -> Iterator[Finding]:
 
 
 def _iommu(host: Examined) -> Iterator[Finding]:
-    functions = [pci for one in host.snapshot if (pci := one.capability(Pci)) is not None]
+    functions = [pci for _, pci in host.having(Pci)]
     grouped = any(pci.iommu_group is not None for pci in functions)
     if host.facts.unsafe_noiommu:
         yield host_finding(
@@ -87,10 +86,7 @@ def _iommu(host: Examined) -> Iterator[Finding]:
 
 def _wants_iommu(host: Examined) -> str | None:
     """Return why this host needs an IOMMU, None if nothing needs it."""
-    for device in host.snapshot:
-        pci = device.capability(Pci)
-        if pci is None:
-            continue
+    for device, pci in host.having(Pci):
         if is_vfio_driver(device.driver):
             return f"{device.name} is bound to {device.driver}"
         if pci.physical_function is not None:

@@ -16,7 +16,7 @@ from nodedevd.questions.doctor.finding import Finding
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about the installation of mdevctl."""
     mdevctl = host.facts.mdevctl
-    mdevs = [mdev for one in host.snapshot if (mdev := one.capability(MdevChild)) is not None]
+    mdevs = [mdev for _, mdev in host.having(MdevChild)]
     autostart = sum(mdev.autostart is True for mdev in mdevs)
     if autostart and not mdevctl.has_other_autostart:
         yield from _autostart(host, autostart)

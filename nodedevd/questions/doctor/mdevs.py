@@ -15,9 +15,8 @@ from nodedevd.questions.doctor.finding import Finding
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about active mdevs."""
-    for device in host.snapshot:
-        mdev = device.capability(MdevChild)
-        if mdev is None or mdev.state == "inactive":
+    for device, mdev in host.having(MdevChild):
+        if mdev.state == "inactive":
             continue
         remove = f"echo 1 > {quote(device.path or '')}/remove"
         if mdev.state == "removing":

@@ -193,10 +193,8 @@ def _offering(host: Examined, mdev: MdevChild) -> str:
     """Return the kernel names of the parents that offer the type of an mdev, for a text."""
     names = [
         device.sysname or ""
-        for device in host.snapshot
-        if mdev.mdev_type is not None
-        and (parent := device.capability(MdevParent)) is not None
-        and any(one.id == mdev.mdev_type.id for one in parent.types)
+        for device, parent in host.having(MdevParent)
+        if mdev.mdev_type is not None and any(one.id == mdev.mdev_type.id for one in parent.types)
     ]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

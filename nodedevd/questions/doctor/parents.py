@@ -17,10 +17,7 @@ _LOG = "dmesg | tail -n 50"
 
 def check(host: Examined) -> Iterator[Finding]:
     """Yield findings about parents, and about links to what is none."""
-    for device in host.snapshot:
-        parent = device.capability(MdevParent)
-        if parent is None:
-            continue
+    for device, parent in host.having(MdevParent):
         if not parent.types:
             nvidia = is_graphics(device, NVIDIA)
             yield host.finding(

@@ -18,10 +18,12 @@ from nodedevd.questions.doctor import (
     DaemonView,
     Severity,
     diagnose,
+    diagnose_in_steps,
     differences,
 )
 from nodedevd.tree.read import scan
 from tests.support.doctor import codes, examined
+from tests.support.drawn import gpu_host
 from tests.support.faulty import FaultySysroot
 from tests.support.mdev_card import CARD, CARD_NAME, MDEV, NVIDIA_CARD, UUID, mdev_card
 from tests.support.stuck import HangingClock, StuckAttribute
@@ -366,3 +368,9 @@ def test_device_that_was_not_read_whole_is_not_compared(tree: Tree) -> None:
     before = scan(Sysroot(tree.root))
     tree.file(f"{tree.resolve(CARD)}/numa_node", "far\n")
     assert differences(scan(Sysroot(tree.root)), before) == ()
+
+
+def test_long_work_is_done_in_steps() -> None:
+    """The daemon finds the problems for a picture: other clients have their turns in between."""
+    steps = diagnose_in_steps(gpu_host(8, 32).snapshot, HostFacts(True, frozenset(), True, False))
+    assert sum(1 for _ in steps) > 8 * 32 / 4
