@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MethodType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -94,6 +94,13 @@ class Interface:
     name: str
     description: str
     methods: Mapping[str, Method[Any]]
+
+
+def description_beside(module: str, interface: str) -> str:
+    """Return the text of an interface, from the file of its name beside a module's file."""
+    path = os.path.join(os.path.dirname(module), f"{interface}.varlink")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 class _NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,7 +206,7 @@ class Service:
     def _introspection(self) -> Interface:
         return Interface(
             name=SERVICE,
-            description=Path(__file__).with_name(f"{SERVICE}.varlink").read_text("utf-8"),
+            description=description_beside(__file__, SERVICE),
             methods={
                 "GetInfo": Method(_NoParameters, self._get_info),
                 "GetInterfaceDescription": Method(_DescriptionParameters, self._describe),
