@@ -29,9 +29,11 @@ def main() -> None:
 
         command()
     else:
+        from msgspec.structs import replace
+
         from nodedevd.daemon import Options, serve
 
-        sys.exit(serve(Options(**paths)))
+        sys.exit(serve(replace(Options(), **paths)))
 
 
 def parsed(arguments: Sequence[str]) -> dict[str, str] | None:

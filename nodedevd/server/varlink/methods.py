@@ -207,7 +207,7 @@ class DevicesInterface:
     ) -> Steps[Sequence[Device]]:
         """Return the wanted devices, each once: a small call must not cause a huge answer."""
         snapshot, form = snapshot or self._store.snapshot, parameters.format or "nodedevd"
-        placed = self._encodings.placed
+        shows = self._encodings.shows
         if parameters.names is not None:
             named = yield from _named(snapshot, parameters.names)
             for group in groups(named):
@@ -217,7 +217,7 @@ class DevicesInterface:
             return named
         found: list_[Device] = []
         for group in snapshot.in_groups(STEP_ITEMS):
-            found += [one for one in group if placed(one, form=form) is not None]
+            found += [one for one in group if shows(one, form=form)]
             yield
         return found
 
