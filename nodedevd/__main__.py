@@ -9,7 +9,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from nodedevd.without_ssl import load_asyncio
+from nodedevd.substituted import substituted
 
 _PATHS = {
     "--sysroot": "sysroot",
@@ -23,7 +23,10 @@ def main() -> None:
     """Run a command line."""
     gc.disable()  # What imports make stays; the daemon enables it when it has read the host.
     paths = parsed(sys.argv[1:])
-    load_asyncio()
+    # OpenSSL takes a tenth of a short start, and 5 MiB. The daemon's sockets are those of Unix, and
+    # asyncio does without, as in a Python that was built so.
+    with substituted("ssl", None):
+        import asyncio  # noqa: F401
     if paths is None:
         from nodedevd.command import main as command
 

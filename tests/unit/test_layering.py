@@ -53,7 +53,6 @@ ASYNCHRONOUS = {
     "server.sockets",
     "server.tidying",
     "server.turns",
-    "without_ssl",
 }
 """Modules that know asyncio."""
 COROUTINES = ASYNCHRONOUS | {

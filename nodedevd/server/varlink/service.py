@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MethodType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -33,8 +32,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     oneway: bool = False
 
 
-@dataclass(frozen=True)
-class Method(Generic[P]):
+class Method(msgspec.Struct, Generic[P], frozen=True):
     """A method: the struct of its parameters, and its handler.
 
     The handler raises `NodedevError` or `VarlinkError`. An awaitable that it returns belongs to
@@ -84,8 +82,7 @@ class MethodTable:
         }
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(msgspec.Struct, frozen=True):
     """An interface: its name, its text in the interface definition language, its methods.
 
     `methods` are by their names without the interface's.
