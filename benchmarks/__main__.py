@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--devices",
         type=int,
         nargs="*",
-        default=[620, 9573, report.LARGEST],
-        help=f"numbers of devices of the hosts (default: 620 9573 {report.LARGEST}, the last one"
-        " for nodedevd only)",
+        default=[report.SMALLEST, 620, 9573, report.LARGEST],
+        help=f"numbers of devices of the hosts (default: {report.SMALLEST} 620 9573"
+        f" {report.LARGEST}, the last one for nodedevd only)",
     )
     parser.add_argument("--quick", action="store_true", help="a short run that shows that it works")
     parser.add_argument(
@@ -106,8 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             hosts[str(devices)] = measure(devices, min(3, arguments.rounds), "--brief", *program)
     else:
         for devices in arguments.devices:
-            alone = ("--alone", "--brief") if devices >= report.LARGEST else ()
-            hosts[str(devices)] = measure(devices, arguments.rounds, *alone, *program)
+            options = ("--brief",) if devices <= report.SMALLEST else ()
+            options = ("--alone", "--brief") if devices >= report.LARGEST else options
+            hosts[str(devices)] = measure(devices, arguments.rounds, *options, *program)
     known = CURVE if arguments.curve else RESULTS
     before = json.loads(known.read_text())["hosts"] if known.exists() else {}
     outcome = report.as_json(hosts, setting)

@@ -1,7 +1,7 @@
 """Daemon: wires the follower and the servers together, and runs them from start to stop.
 
 Everything runs on one event loop, except for the threads that read the host; only frozen values
-pass between them. `nodedevd.__main__` is the command.
+pass between them. `nodedevd.__main__` and `nodedevd.command` have the command line.
 """
 
 from __future__ import annotations
@@ -15,31 +15,27 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from nodedevd import __version__, descriptors, malloc, systemd
 from nodedevd.drawing.words import title_of
-from nodedevd.errors import TooFewDescriptors
+from nodedevd.errors import NodedevError, SocketInUse, TooFewDescriptors
 from nodedevd.follow.follower import Follower
 from nodedevd.follow.options import FollowOptions
-from nodedevd.follow.shared_look import UNANSWERED, SharedLook, looking
-from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
-from nodedevd.host.device_nodes import read_device_nodes
+from nodedevd.follow.shared_look import SharedLook, looking, read_processes, unanswered
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.logs import lost_messages
+from nodedevd.logs import lost_messages, set_up_logging
 from nodedevd.model.status import Status, Tally, build_status, now
 from nodedevd.model.store import Store
-from nodedevd.questions.in_use import read_usage
 from nodedevd.server.acceptor import Server, connected_peer_of
 from nodedevd.server.account import AccountLimits
 from nodedevd.server.by_peer import ByPeer
 from nodedevd.server.conversation import ConversationFactory
 from nodedevd.server.encodings import Encodings
-from nodedevd.server.libvirt.conversation import LibvirtConversations
-from nodedevd.server.libvirt.devices import NodeDevices
-from nodedevd.server.libvirt.session import Writer
-from nodedevd.server.libvirt.waiting import Places
+from nodedevd.server.late import Late
 from nodedevd.server.listener import Listener, make_runtime_directory, open_listener
 from nodedevd.server.tidying import Aging, Tidying
 from nodedevd.server.varlink.conversation import VarlinkConversations
@@ -49,10 +45,20 @@ from nodedevd.server.varlink.service import Service
 from nodedevd.socket_paths import INTERFACE, default_socket_path
 from nodedevd.text import printable
 
+if TYPE_CHECKING:
+    from nodedevd.host.assignment import AssignmentFacts
+    from nodedevd.host.device_nodes import DeviceNodes
+    from nodedevd.server.libvirt.conversation import LibvirtConversations
+    from nodedevd.server.libvirt.devices import NodeDevices
+    from nodedevd.server.libvirt.session import Writer
+    from nodedevd.server.libvirt.waiting import Places
+
 log = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
 """How long another thread keeps the interpreter when the loop wants it."""
+EXIT_FAILURE = 1
+EXIT_SOCKET_IN_USE = 3
 STOP_SECONDS = 0.5
 """How long a stop waits for the read of one device that is in progress."""
 
@@ -79,6 +85,27 @@ class Options(msgspec.Struct, frozen=True):
     follow: FollowOptions = FollowOptions()
 
 
+def serve(options: Options, verbose: int = 0) -> int:
+    """Serve a host until SIGTERM or SIGINT; return the exit status.
+
+    With `verbose`, every value that cannot be read is logged, too.
+    """
+    set_up_logging(verbose)
+    try:
+        asyncio.run(_serve(options))
+    except SocketInUse as error:
+        log.error("%s", error)
+        return EXIT_SOCKET_IN_USE
+    except (NodedevError, OSError) as error:
+        log.error("%s", error)
+        return EXIT_FAILURE
+    return 0
+
+
+async def _serve(options: Options) -> None:
+    await Daemon(options).run()
+
+
 class Daemon:
     """One host, followed and served; made on a running event loop.
 
@@ -101,19 +128,19 @@ class Daemon:
         hanging = self._descriptors.hanging_of_look
         self._processes = SharedLook(
             "in-use",
-            looking(Sysroot(options.sysroot), read_usage),
-            unanswered=UNANSWERED,
+            looking(Sysroot(options.sysroot), read_processes),
+            unanswered=unanswered,
             hanging_at_most=hanging,
         )
         self._assignment = SharedLook(
             "assignment",
-            looking(Sysroot(options.sysroot), read_assignment_facts),
-            unanswered=AssignmentFacts(),
+            looking(Sysroot(options.sysroot), _read_assignment_facts),
+            unanswered=_no_assignment_facts,
             hanging_at_most=hanging,
         )
         self._nodes = SharedLook(
             "device-nodes",
-            looking(Sysroot(options.sysroot), read_device_nodes),
+            looking(Sysroot(options.sysroot), _read_device_nodes),
             hanging_at_most=hanging,
         )
         self._facts = SharedLook(
@@ -121,20 +148,20 @@ class Daemon:
             looking(Sysroot(options.sysroot), read_facts),
             hanging_at_most=hanging,
         )
-        caches: list[Aging] = []
-        self._places = Places()
+        self._caches: list[Aging] = []
+        self._places: Places | None = None
         self._protocols: list[ConversationFactory] = []
-        whole = self._protocols_over(Encodings(self._store), caches)
+        whole = self._protocols_over(Encodings(self._store))
         if options.show_root_only:
             self._varlink, self._libvirt, self._libvirt_ro = whole
         else:
-            rest = self._protocols_over(Encodings(self._store, only_public=True), caches)
+            rest = self._protocols_over(Encodings(self._store, only_public=True))
             self._varlink, self._libvirt, self._libvirt_ro = map(ByPeer, whole, rest)
         self._server = Server(
             accounts=AccountLimits(places=self._descriptors.clients),
             identify=connected_peer_of if options.libvirt_writes else None,
         )
-        self._tidying = Tidying(caches, malloc.trim)
+        self._tidying = Tidying(self._caches, malloc.trim)
         self._server.tidy = self._tidying.later
         self._listening: list[tuple[ConversationFactory, Listener]] = []
 
@@ -176,31 +203,46 @@ class Daemon:
         )
 
     def _protocols_over(
-        self, encodings: Encodings, caches: list[Aging]
+        self, encodings: Encodings
     ) -> tuple[ConversationFactory, ConversationFactory, ConversationFactory]:
         """Return Varlink and libvirt's protocol, the latter also for clients that only read.
 
         All of these see these encodings.
         """
-        varlink = self._varlink_conversations(encodings, caches)
+        varlink = self._varlink_conversations(encodings)
+        libvirt = Late(partial(self._libvirt_conversations, encodings))
+        libvirt_ro = Late(lambda: self._libvirt_for_readers(libvirt.made))
+        self._caches += (encodings, varlink.replies)
+        self._protocols.append(varlink)
+        return varlink, libvirt, libvirt_ro
+
+    def _libvirt_conversations(self, encodings: Encodings) -> LibvirtConversations:
+        # A daemon without clients of libvirt imports nothing of it.
+        from nodedevd.server.libvirt.conversation import LibvirtConversations
+        from nodedevd.server.libvirt.devices import NodeDevices
+
         devices = NodeDevices(encodings)
         writes = self._writes_of(devices) if self._options.libvirt_writes else None
         libvirt = LibvirtConversations(devices, self._follower.volatile, writes=writes)
-        libvirt_ro = libvirt.for_readers()
-        caches += (encodings, varlink.replies, libvirt.replies)
-        self._protocols += (varlink, libvirt, libvirt_ro)
-        return varlink, libvirt, libvirt_ro
+        self._caches.append(libvirt.replies)
+        self._protocols.append(libvirt)
+        return libvirt
+
+    def _libvirt_for_readers(self, libvirt: LibvirtConversations) -> LibvirtConversations:
+        readers = libvirt.for_readers()
+        self._protocols.append(readers)
+        return readers
 
     def _writes_of(self, devices: NodeDevices) -> Writer:
         # What changes devices is imported by a daemon that is to.
         from nodedevd.client.asynchronous_control import AsyncControl
+        from nodedevd.server.libvirt.waiting import Places
         from nodedevd.server.libvirt.writes import Writes
 
+        self._places = self._places or Places()
         return Writes(devices, lambda client: AsyncControl(speaks_for=client), self._places)
 
-    def _varlink_conversations(
-        self, encodings: Encodings, caches: list[Aging]
-    ) -> VarlinkConversations:
+    def _varlink_conversations(self, encodings: Encodings) -> VarlinkConversations:
         looks = Looks(
             processes=self._processes.begin,
             assignment=self._assignment.begin,
@@ -211,7 +253,7 @@ class Daemon:
         devices = DevicesInterface(
             encodings, self.status, self._follower.volatile, looks, title=title
         )
-        caches.append(devices.pictures)
+        self._caches.append(devices.pictures)
         service = Service(
             vendor="nodedevd",
             product="nodedevd",
@@ -264,7 +306,7 @@ class Daemon:
 
     async def _read_host(self) -> None:
         # The tree stays in memory: garbage collections would search it and find nothing.
-        gc.disable()
+        gc.disable()  # as it is since the imports
         await self._follower.start()
         gc.freeze()
         gc.enable()
@@ -309,6 +351,27 @@ class Daemon:
             await look.close(0)
         await self._follower.close(STOP_SECONDS)
         Sysroot.loop_thread = None
+
+
+# What a look reads with is loaded when a client first needs one.
+
+
+def _read_assignment_facts(sysroot: Sysroot) -> AssignmentFacts:
+    from nodedevd.host.assignment import read_assignment_facts
+
+    return read_assignment_facts(sysroot)
+
+
+def _no_assignment_facts() -> AssignmentFacts:
+    from nodedevd.host.assignment import AssignmentFacts
+
+    return AssignmentFacts()
+
+
+def _read_device_nodes(sysroot: Sysroot) -> DeviceNodes:
+    from nodedevd.host.device_nodes import read_device_nodes
+
+    return read_device_nodes(sysroot)
 
 
 def _adopted(name: str, sock: socket.socket) -> Listener:

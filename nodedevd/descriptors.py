@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 LIMIT_AT_MOST: Final = 65_536
 """The soft limit is raised to the hard limit, but not beyond this number."""
@@ -28,8 +27,7 @@ CLIENTS_AT_MOST: Final = 1024
 """Clients of all listening sockets, if there are descriptors for so many."""
 
 
-@dataclass(frozen=True)
-class Descriptors:
+class Descriptors(NamedTuple):
     """The limit on open files, and how many of them are for what."""
 
     limit: int

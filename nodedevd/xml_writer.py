@@ -9,8 +9,12 @@ show, becomes a character reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
+from functools import lru_cache
 from types import TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 UNSEEN = (
     r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
@@ -27,6 +31,8 @@ _NO_TEXT = rf"""&<>"'{_NO_XML}{UNSEEN}"""
 _IS_NO_XML = re.compile(f"[{_NO_XML}]")
 _IN_TEXT = re.compile(f"[{_NO_TEXT}]")
 _IN_ATTRIBUTE = re.compile(rf"[{_NO_TEXT}\t\n]")
+# Nearly every text is plain, and the others take much longer to look through.
+_PLAIN = re.compile("[ !#-%(-;=?-~]*").fullmatch
 _UNSEEN = re.compile(rf"[\t{_NO_XML}{UNSEEN}]")
 _ENTITIES = {
     "&": "&amp;",
@@ -47,7 +53,7 @@ def _replace(match: re.Match[str]) -> str:
 
 def escape(text: str) -> str:
     """Escape the text of an element."""
-    return _IN_TEXT.sub(_replace, text) if _IN_TEXT.search(text) else text
+    return text if _PLAIN(text) else _IN_TEXT.sub(_replace, text)
 
 
 def escape_unseen(xml: str) -> str:
@@ -59,7 +65,7 @@ def escape_unseen(xml: str) -> str:
 
 def escape_attribute(text: str) -> str:
     """Escape the value of an attribute."""
-    return _IN_ATTRIBUTE.sub(_replace, text) if _IN_ATTRIBUTE.search(text) else text
+    return text if _PLAIN(text) else _IN_ATTRIBUTE.sub(_replace, text)
 
 
 class Out:
@@ -91,10 +97,27 @@ class Out:
         indent = self._indent
         self._lines += [indent + line for line in part._lines]
 
+    def once(self, write: Callable[[T, Out], None], value: T) -> None:
+        """Write what depends on a hashable value alone.
+
+        Many devices have the same ids, or types: `write` is called once for all of these.
+        """
+        if self.unknown:
+            write(value, self)
+        else:
+            self._lines += _written(write, value, self._indent)
+
+    def lines(self, *markup: str) -> None:
+        """Write lines of markup in which nothing has to be escaped, such as numbers."""
+        indent = self._indent
+        self._lines += [f"{indent}{line}\n" for line in markup]
+
     def begin(self, tag: str, **attributes: str) -> Out:
         """Write a start tag. Use it in a `with` statement, which writes the end tag."""
-        written = _format(attributes) if attributes else ""
-        self._lines.append(f"{self._indent}<{tag}{written}>\n")
+        if attributes:
+            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>\n")
+        else:
+            self._lines.append(f"{self._indent}<{tag}>\n")
         self._open.append(tag)
         self._indent += "  "
         return self
@@ -119,8 +142,10 @@ class Out:
     def text(self, tag: str, text: str | int, **attributes: str) -> None:
         """Write an element with text, on one line."""
         content = escape(text) if isinstance(text, str) else text
-        written = _format(attributes) if attributes else ""
-        self._lines.append(f"{self._indent}<{tag}{written}>{content}</{tag}>\n")
+        if attributes:
+            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>{content}</{tag}>\n")
+        else:
+            self._lines.append(f"{self._indent}<{tag}>{content}</{tag}>\n")
 
     def value(self, tag: str, value: str | int | None, attribute: str) -> None:
         """Write the value that was read from a sysfs attribute.
@@ -134,5 +159,15 @@ class Out:
             self.empty(tag, state="unknown")
 
 
+@lru_cache(maxsize=1024)
+def _written(write: Callable[[Any, Out], None], value: Any, indent: str) -> tuple[str, ...]:
+    out = Out()
+    write(value, out)
+    return tuple([indent + line for line in out._lines])
+
+
 def _format(attributes: dict[str, str]) -> str:
-    return "".join([f" {name}='{escape_attribute(value)}'" for name, value in attributes.items()])
+    text = ""
+    for name, value in attributes.items():
+        text += f" {name}='{escape_attribute(value)}'"
+    return text

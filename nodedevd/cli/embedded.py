@@ -101,7 +101,7 @@ class Embedded:
         Raises NoSuchDevice, NoSuchType, NotAssignable, DoesNotFit, InvalidParameter.
         """
         from nodedevd.host.assignment import read_assignment_facts
-        from nodedevd.questions.hostdev import hostdev
+        from nodedevd.questions.hostdev.answer import hostdev
         from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 
         facts = HostDevFacts(machine=os.uname().machine)

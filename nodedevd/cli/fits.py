@@ -11,7 +11,8 @@ import msgspec
 
 from nodedevd.cli.card_types import COUNTS, counts, folded, indented, types_of_card
 from nodedevd.cli.options import EXIT_NO, EXIT_STATUS, Context, epilog, json_option, print_json
-from nodedevd.questions.fits import COUNT_AT_MOST, CardType, Fits
+from nodedevd.questions.count import COUNT_AT_MOST
+from nodedevd.questions.fits import CardType, Fits
 from nodedevd.questions.why_not import why_not
 
 

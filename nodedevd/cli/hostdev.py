@@ -13,7 +13,7 @@ from nodedevd.cli.options import EXIT_STATUS, Context, epilog, json_option, prin
 from nodedevd.cli.source import Source
 from nodedevd.errors import InvalidParameter
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.hostdev import open_note
+from nodedevd.questions.hostdev.answer import open_note
 from nodedevd.questions.hostdev.request import (
     BOOT_ORDER_LIMIT,
     MODELS,

@@ -33,7 +33,7 @@ from nodedevd.actions.requests import (
 from nodedevd.control.callouts import DIRECTORIES as SCRIPTS
 from nodedevd.control.definitions import read_definitions
 from nodedevd.follow.in_time import in_time, read_in_time
-from nodedevd.follow.shared_look import UNANSWERED, look_in_time
+from nodedevd.follow.shared_look import look_in_time, unanswered
 from nodedevd.host.assignment import AssignmentFacts, read_assignment_facts
 from nodedevd.host.listing import names_in
 from nodedevd.host.node import parse_number
@@ -88,7 +88,7 @@ def read_facts(
     Raises OSError: what cannot be looked at is never taken for absent.
     """
     sysroot = Sysroot(root)
-    usage, assignment = UNANSWERED, AssignmentFacts()
+    usage, assignment = unanswered(), AssignmentFacts()
     open_nodes = None
     if isinstance(request, _OF_OPEN_DEVICES):
         usage = _usage(sysroot)
@@ -162,7 +162,7 @@ def _usage(sysroot: Sysroot) -> VfioUsage:
         return look_in_time(sysroot)
     except OSError as error:
         _log.warning("whether devices are open cannot be told: %s", error)
-        return UNANSWERED
+        return unanswered()
 
 
 def _new_uuids(request: Request) -> int:

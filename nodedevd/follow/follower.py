@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from nodedevd.follow.hangs import TooManyHang
 from nodedevd.follow.missed import MissedChanges
@@ -34,8 +35,7 @@ from nodedevd.host.events import udev
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.layout.directories import DIRECTORIES
-from nodedevd.layout.states import NOTHING, Compared, follow_layout
+from nodedevd.layout.directories import DIRECTORIES, may_declare
 from nodedevd.model.changes import Update
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Followed, ScanTimes, now
@@ -45,6 +45,9 @@ from nodedevd.tree.read import rescan
 from nodedevd.tree.touched import touched_paths
 from nodedevd.tree.unread import HostNotRead
 from nodedevd.tree.update import update
+
+if TYPE_CHECKING:
+    from nodedevd.layout.states import Compared
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ class Follower(Reports):
         self.last_scan = ScanTimes(finished=now(), seconds=0.0)
         self._sysroot = sysroot
         self._store = store
-        self._compared = NOTHING
+        self._compared: Compared | None = None
         self._updates = 0
         self._scans = 0
         self._first_retries = 0
@@ -248,9 +251,12 @@ class Follower(Reports):
 
 
 def _read(
-    sysroot: Sysroot, old: Snapshot, work: Work, compared: Compared, job: Job
-) -> tuple[Update, Compared]:
-    """Read what a job took, and compare cards with their layout; runs in the worker thread."""
+    sysroot: Sysroot, old: Snapshot, work: Work, compared: Compared | None, job: Job
+) -> tuple[Update, Compared | None]:
+    """Read what a job took, and compare cards with their layout; runs in the worker thread.
+
+    `compared` is None as long as the host had no layout files: what reads them is not loaded.
+    """
     if work.scan:
         new = rescan(sysroot, old, job=job, tolerated=work.tolerated)
     else:
@@ -264,4 +270,9 @@ def _read(
             tolerated=work.tolerated,
         )
     read_files = bool(work.scan or work.touched & _LAYOUTS)
-    return follow_layout(sysroot.during(job).reporting() if read_files else None, new, compared)
+    files = sysroot.during(job).reporting() if read_files else None
+    if compared is None and (files is None or not may_declare(files)):
+        return new, None
+    from nodedevd.layout.states import NOTHING, follow_layout
+
+    return follow_layout(files, new, compared or NOTHING)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.model.snapshot import Snapshot
@@ -27,22 +28,21 @@ class Scan(IntEnum):
     """changes were lost, or nothing has been read yet"""
 
 
-@dataclass
-class Work:
+class Work(msgspec.Struct):
     """What one job reads."""
 
     scan: Scan = Scan.NONE
-    touched: set[str] = field(default_factory=set)
+    touched: set[str] = msgspec.field(default_factory=set)
     """paths of devices to read completely"""
-    volatile: set[str] = field(default_factory=set)
+    volatile: set[str] = msgspec.field(default_factory=set)
     """paths of devices of which only the volatile values are read"""
-    polled: set[str] = field(default_factory=set)
+    polled: set[str] = msgspec.field(default_factory=set)
     """paths of devices that are read if one cheap read shows a change"""
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    waiting: list[asyncio.Future[None]] = msgspec.field(default_factory=list)
     """clients' requests that end with this job"""
-    tolerated: set[str] = field(default_factory=set)
+    tolerated: set[str] = msgspec.field(default_factory=set)
     """paths of new devices that are shown even if they cannot be read"""
-    leaving: set[str] = field(default_factory=set)
+    leaving: set[str] = msgspec.field(default_factory=set)
     """paths of devices with a uevent `remove`"""
 
     def __bool__(self) -> bool:

@@ -6,22 +6,21 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nodedevd.descriptors import HANGING_AT_MOST
 from nodedevd.follow.hangs import STUCK_SECONDS, TooManyHang
 from nodedevd.follow.supervisor import Supervisor
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Progress, Sysroot
-from nodedevd.questions.in_use import VfioUsage, read_usage
+
+if TYPE_CHECKING:
+    from nodedevd.questions.in_use import VfioUsage
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 10.0
 """How long a caller waits: an open file on a dead network file system can block a look."""
-
-UNANSWERED = VfioUsage(reason="unanswered")
-"""A look at the processes that has not returned in time."""
 
 
 class SharedLook(Generic[T]):
@@ -36,7 +35,7 @@ class SharedLook(Generic[T]):
         name: str,
         look: Callable[[Job], T],
         *,
-        unanswered: T | None = None,
+        unanswered: Callable[[], T] | None = None,
         seconds: float = LOOK_SECONDS,
         stuck_seconds: float = STUCK_SECONDS,
         hanging_at_most: int = HANGING_AT_MOST,
@@ -46,7 +45,8 @@ class SharedLook(Generic[T]):
         Args:
             name: The name of its thread.
             look: Looks, in that thread; called again without what hangs, as by `Supervisor.run`.
-            unanswered: What callers get after the timeout; without it, TimeoutError is raised.
+            unanswered: Makes what callers get after the timeout; without it, they get
+                TimeoutError.
             seconds: The timeout, from the first caller on that gets a look.
             stuck_seconds: The time after which a read is taken for one that hangs.
             hanging_at_most: How many reads may hang; with more, a look fails.
@@ -79,7 +79,7 @@ class SharedLook(Generic[T]):
         except (TimeoutError, TooManyHang) as error:
             if self._unanswered is None:
                 raise TimeoutError(str(error)) from error
-            return self._unanswered
+            return self._unanswered()
 
     async def _after(self, current: asyncio.Future[T] | None) -> T:
         if current is not None:
@@ -109,14 +109,28 @@ def looking(sysroot: Sysroot, read: Callable[[Sysroot], T]) -> Callable[[Job], T
     return lambda job: read(sysroot.during(job).reporting())
 
 
+def read_processes(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
+    """Read which processes have devices open. Raises OSError."""
+    from nodedevd.questions.in_use import read_usage  # loaded when it is asked for
+
+    return read_usage(sysroot, progress=progress)
+
+
+def unanswered() -> VfioUsage:
+    """Return a look at the processes that has not returned in time."""
+    from nodedevd.questions.in_use import VfioUsage
+
+    return VfioUsage(reason="unanswered")
+
+
 def look_in_time(sysroot: Sysroot, progress: Progress | None = None) -> VfioUsage:
     """Look at the processes once, without a running event loop. Raises OSError."""
 
     async def run() -> VfioUsage:
         look = SharedLook(
             "in-use",
-            looking(sysroot, partial(read_usage, progress=progress)),
-            unanswered=UNANSWERED,
+            looking(sysroot, partial(read_processes, progress=progress)),
+            unanswered=unanswered,
         )
         try:
             return await look.look()

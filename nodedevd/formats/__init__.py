@@ -17,6 +17,9 @@ Format: TypeAlias = Literal["nodedevd", "libvirt"]
 class XmlFormat(Protocol):
     """The functions that the module of a format has; `docs/formats.md` compares the formats."""
 
+    shows_all: bool
+    """whether it shows every device"""
+
     def shows(self, device: Device) -> bool:
         """Return whether the format shows the device."""
 

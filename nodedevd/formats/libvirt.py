@@ -17,6 +17,8 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import device_name
 from nodedevd.xml_writer import Out
 
+shows_all = False
+
 
 def _main(device: Device) -> Capability | None:
     """Return the one capability that the device has for libvirt."""

@@ -11,6 +11,8 @@ from nodedevd.model.layout import CardLayout
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.xml_writer import Out
 
+shows_all = True
+
 
 def shows(device: Device) -> bool:
     """Return whether the format shows the device: it shows all."""
@@ -24,7 +26,8 @@ def placed(device: Device, snapshot: Snapshot) -> Device:
 
 def written(device: Device) -> Out:
     """Return the XML of one device."""
-    out = Out(unknown=frozenset([fault.attribute for fault in device.errors]))
+    faults = device.errors
+    out = Out(unknown={fault.attribute for fault in faults}) if faults else Out()
     with out.begin("device"):
         write_head(device, out)
         for capability in device.capabilities:
@@ -61,8 +64,12 @@ def write_head(device: Device, out: Out) -> None:
     if device.parent is not None:
         out.text("parent", device.parent)
     if device.driver is not None:
-        with out.begin("driver"):
-            out.text("name", device.driver)
+        out.once(_write_driver, device.driver)
+
+
+def _write_driver(name: str, out: Out) -> None:
+    with out.begin("driver"):
+        out.text("name", name)
 
 
 def opening(generation: int) -> str:

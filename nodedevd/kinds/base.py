@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -99,8 +98,7 @@ Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str]]
 """Returns the paths of other devices, for a capability and the device that has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LibvirtForm(Generic[C]):
+class LibvirtForm(msgspec.Struct, Generic[C], frozen=True):
     """How libvirt shows a kind; `docs/formats.md` describes the format.
 
     Attributes:
@@ -120,12 +118,11 @@ class LibvirtForm(Generic[C]):
     write_rest: Callable[[C, Out], None] | None = None
     shown: Callable[[C, DeviceLike], bool] = lambda capability, device: True
     suffix: Callable[[C], str] | None = None
-    nested_bits: Mapping[str, int] = field(default_factory=dict)
+    nested_bits: Mapping[str, int] = msgspec.field(default_factory=dict)
     within_others: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Definable(Generic[C]):
+class Definable(msgspec.Struct, Generic[C], frozen=True):
     """What a kind has besides if mdevctl can define its devices, and start them later.
 
     Attributes:
@@ -144,8 +141,7 @@ class Definable(Generic[C]):
     tree_path: Callable[[C], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[C]):
+class Kind(msgspec.Struct, Generic[C], frozen=True):
     """One kind of capability; `docs/adding-a-capability.md` shows how to add one.
 
     Attributes:
@@ -181,7 +177,7 @@ class Kind(Generic[C]):
     write: Callable[[C, Out], None]
     subsystems: frozenset[str] | None = None
     libvirt: LibvirtForm[C] | None = None
-    nested: Mapping[str, Callable[[C], bool]] = field(default_factory=dict)
+    nested: Mapping[str, Callable[[C], bool]] = msgspec.field(default_factory=dict)
     identifying: frozenset[str] = frozenset()
     public: Callable[[C], tuple[C, tuple[str, ...]]] | None = None
     suffix: Callable[[C], str | None] | None = None

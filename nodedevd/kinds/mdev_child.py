@@ -365,9 +365,7 @@ def write(cap: MdevChild, out: Out) -> None:
     elif cap.waits_for in ("parent", "registration", "type"):
         out.empty("type", id=cap.mdev_type.id)
     else:
-        with out.begin("type", id=cap.mdev_type.id):
-            out.value("name", cap.mdev_type.name, "mdev_type/name")
-            out.value("deviceAPI", cap.mdev_type.device_api, "mdev_type/device_api")
+        out.once(_write_type, cap.mdev_type)
     if cap.parent is not None:
         out.text("parent", cap.parent)
     out.text("parent_addr", cap.parent_addr)
@@ -385,6 +383,12 @@ def write(cap: MdevChild, out: Out) -> None:
         _write_definition(cap, out)
     if cap.waits_for is not None:
         out.text("waitsFor", cap.waits_for)
+
+
+def _write_type(one: MdevChildType, out: Out) -> None:
+    with out.begin("type", id=one.id):
+        out.value("name", one.name, "mdev_type/name")
+        out.value("deviceAPI", one.device_api, "mdev_type/device_api")
 
 
 def _write_definition(cap: MdevChild, out: Out) -> None:

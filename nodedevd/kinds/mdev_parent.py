@@ -144,20 +144,27 @@ def definitions(cap: MdevParent, device: DeviceLike, tree: TreeLike) -> Iterable
 def write(cap: MdevParent, out: Out) -> None:
     """Write each type with its active mdevs, then all mdevs of the parent."""
     for one in cap.types:
-        path = f"{MDEV_TYPES}/{one.id}"
-        with out.begin("type", id=one.id):
-            out.value("name", one.name, f"{path}/name")
-            out.value("description", one.description, f"{path}/description")
-            write_facts(one.facts, out)
-            out.value("deviceAPI", one.device_api, f"{path}/device_api")
-            out.value("availableInstances", one.available_instances, f"{path}/available_instances")
-            out.text("activeInstances", len(one.devices))
-            for uuid in one.devices:
-                out.empty("device", uuid=uuid)
+        if one.devices:
+            _write_type(one, out)
+        else:
+            out.once(_write_type, one)
     if cap.children:
         with out.begin("children"):
             for uuid in cap.children:
                 out.empty("device", uuid=uuid)
+
+
+def _write_type(one: MdevType, out: Out) -> None:
+    path = f"{MDEV_TYPES}/{one.id}"
+    with out.begin("type", id=one.id):
+        out.value("name", one.name, f"{path}/name")
+        out.value("description", one.description, f"{path}/description")
+        write_facts(one.facts, out)
+        out.value("deviceAPI", one.device_api, f"{path}/device_api")
+        out.value("availableInstances", one.available_instances, f"{path}/available_instances")
+        out.text("activeInstances", len(one.devices))
+        for uuid in one.devices:
+            out.empty("device", uuid=uuid)
 
 
 def write_as_libvirt(cap: MdevParent, out: Out) -> None:

@@ -6,7 +6,7 @@ knows one generation can be sent exactly what followed it, as far back as the hi
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Store:
     """
 
     def __init__(self, snapshot: Snapshot | None = None, *, history: int = HISTORY_CHANGES) -> None:
-        self.instance = secrets.token_hex(8)
+        self.instance = os.urandom(8).hex()
         self.snapshot = Snapshot(generation=0) if snapshot is None else snapshot
         self._history: deque[NumberedChange] = deque(maxlen=history)
         self._observers: list[Callable[[Snapshot, Update], None]] = []

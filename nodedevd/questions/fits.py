@@ -71,9 +71,6 @@ _OF_FUNCTIONS = ("no-types", "none-creatable")
 
 _STEP_ROWS = 2
 
-COUNT_AT_MOST = 1_000_000
-"""the largest count that a client may ask for"""
-
 
 class Place(msgspec.Struct, frozen=True, gc=False):
     """A function that offers the type, or holds a vGPU of it."""

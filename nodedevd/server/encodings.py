@@ -25,9 +25,10 @@ _BYTES_OF_A_DEVICE: Final = 1536
 class _Shown:
     """What a format shows of a device; each is made when it is first asked for."""
 
-    __slots__ = ("piece", "placed", "text")
+    __slots__ = ("form", "piece", "placed", "text")
 
-    def __init__(self, placed: Device | None) -> None:
+    def __init__(self, form: Format, placed: Device | None) -> None:
+        self.form = form
         self.placed = placed
         """None: the format does not show the device"""
         self.text: str | None = None
@@ -50,7 +51,7 @@ class _Encoded:
         """the device as clients see it"""
         self.entry: bytes | None = None
         self.json: bytes | None = None
-        self.shown: dict[Format, _Shown] = {}
+        self.shown: tuple[_Shown, ...] = ()  # a dict would take five times as much memory
 
 
 class Encodings:
@@ -102,6 +103,10 @@ class Encodings:
         """Return a device with its name and parent in a format, None if that does not show it."""
         return self._shown(device, form).placed
 
+    def shows(self, device: Device, *, form: Format) -> bool:
+        """Return whether a format shows a device, without keeping anything of it."""
+        return FORMATS[form].shows_all or FORMATS[form].shows(self.seen(device))
+
     def text(self, device: Device, *, form: Format) -> str:
         """Return the XML document of a device that the format shows."""
         shown = self._shown(device, form)
@@ -131,12 +136,14 @@ class Encodings:
 
     def _shown(self, device: Device, form: Format) -> _Shown:
         encoded = self._of(device)
-        shown = encoded.shown.get(form)
-        if shown is None:
-            format_ = FORMATS[form]
-            seen = encoded.seen
-            placed = format_.placed(seen, self.store.snapshot) if format_.shows(seen) else None
-            shown = encoded.shown[form] = _Shown(placed)
+        for shown in encoded.shown:
+            if shown.form == form:
+                return shown
+        format_ = FORMATS[form]
+        seen = encoded.seen
+        placed = format_.placed(seen, self.store.snapshot) if format_.shows(seen) else None
+        shown = _Shown(form, placed)
+        encoded.shown = (*encoded.shown, shown)
         return shown
 
     def _written(self, shown: _Shown, form: Format) -> Out:
@@ -153,13 +160,16 @@ class Encodings:
         if encoded is not None and encoded.device is device:
             return encoded
         encoded = self._older.pop(name, None)
+        size = 0
         if encoded is None or encoded.device is not device:
             encoded = _Encoded(device, self.seen(device))
+        else:
+            size = _size(encoded)
         # Devices of an older snapshot, which a stream may still be sending, are not cached.
         if self.store.snapshot.get(name) is device:
             if self._bytes > _BYTES_OF_A_DEVICE * len(self.store.snapshot):
                 self.age()
-            self._bytes += _size(encoded)
+            self._bytes += size
             self._encoded[name] = encoded
         return encoded
 
@@ -176,8 +186,8 @@ class Encodings:
 def _size(encoded: _Encoded) -> int:
     """Return the size of what was encoded of a device."""
     texts = [encoded.entry or b"", encoded.json or b""]
-    texts += [shown.piece or b"" for shown in encoded.shown.values()]
-    return sum(map(len, texts)) + sum(len(shown.text or "") for shown in encoded.shown.values())
+    texts += [shown.piece or b"" for shown in encoded.shown]
+    return sum(map(len, texts)) + sum(len(shown.text or "") for shown in encoded.shown)
 
 
 def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:

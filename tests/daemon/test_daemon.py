@@ -302,7 +302,7 @@ def test_socket_option_wins_over_a_socket_of_systemd(tmp_path: Path) -> None:
 
 # Its Python may lie where nobody else can go: it has imported all before it becomes somebody else.
 UNPRIVILEGED = f"""
-import importlib.readers, os, nodedevd.__main__
+import importlib.readers, os, nodedevd.__main__, nodedevd.command
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})

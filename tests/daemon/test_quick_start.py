@@ -1,4 +1,4 @@
-"""What nodedevctl loads before it answers: most of the time of a short command is imports."""
+"""What programs load before they answer: most of the time of a short start is imports."""
 
 from __future__ import annotations
 
@@ -79,3 +79,40 @@ def test_scan_loads_what_it_is_asked_for() -> None:
     modules = loaded("--sysroot", str(host_file("vgpu-pf")), "tree")
     others = [one for one in KINDS_AND_MORE if one not in ("nodedevd.kinds", "nodedevd.tree")]
     assert below(modules, *others) == ["nodedevd.layout", "nodedevd.layout.directories"]
+
+
+def loaded_to_serve(*arguments: str) -> set[str]:
+    """Return the modules that nodedevd has loaded when it is ready."""
+    code = (
+        "import os, sys\n"
+        "import nodedevd.systemd as systemd\n"
+        "def notify(state):\n"
+        "    if state.startswith('READY=1'):\n"
+        "        print(*sys.modules, flush=True)\n"
+        "        os._exit(0)\n"
+        "systemd.notify = notify\n"
+        "from nodedevd.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_daemon_loads_no_more_than_its_first_answer_needs(tmp_path: Path) -> None:
+    """Neither click nor OpenSSL, nor what answers questions, draws, or speaks with libvirt."""
+    sockets = ("--socket", f"{tmp_path}/socket", "--libvirt-socket", f"{tmp_path}/libvirt")
+    modules = loaded_to_serve("--sysroot", str(host_file("vgpu-pf")), *sockets)
+    assert "nodedevd.server.varlink.methods" in modules
+    assert below(modules, "click", "ssl", "_ssl", "_hashlib", "json", "pathlib", "lxml") == []
+    assert below(modules, "nodedevd.server.libvirt", "nodedevd.actions", "nodedevd.client") == []
+    assert below(modules, "nodedevd.questions", "nodedevd.layout", "nodedevd.drawing") == [
+        *("nodedevd.drawing", "nodedevd.drawing.request", "nodedevd.drawing.words"),
+        *("nodedevd.layout", "nodedevd.layout.directories"),
+        *("nodedevd.questions", "nodedevd.questions.count"),
+        *("nodedevd.questions.hostdev", "nodedevd.questions.hostdev.request"),
+    ]

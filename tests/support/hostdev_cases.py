@@ -9,7 +9,7 @@ from typing import Any
 
 from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.answer import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import read_usage

@@ -16,8 +16,8 @@ import click
 
 import nodedevd.server.varlink
 from nodedevd import __version__
-from nodedevd.__main__ import main as nodedevd_command
 from nodedevd.cli.main import main as nodedevctl
+from nodedevd.command import main as nodedevd_command
 from nodedevd.control.__main__ import main as nodedevd_control
 from nodedevd.hook.__main__ import USAGE
 from tests.support import roff

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from nodedevd.__main__ import main
+from nodedevd import command
+from nodedevd.__main__ import parsed
+from nodedevd.command import main
+from nodedevd.daemon import Options
 from nodedevd.socket_paths import CONTROL_SOCKET_VARIABLE
 
 
@@ -25,3 +28,25 @@ def test_changes_are_not_made_on_another_host_than_is_served(
 def test_option_says_what_it_does() -> None:
     """In its help."""
     assert "--libvirt-writes" in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_paths_alone_mean_the_same_without_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start of the unit, and of most users, does not load the command line's library."""
+    served: list[Options] = []
+    monkeypatch.setattr(command, "serve", lambda options, verbose: served.append(options))
+    for arguments in ([], ["--sysroot", "/a", "--libvirt-socket", "b"], ["--socket", "c"]):
+        CliRunner().invoke(main, arguments)
+        assert [Options(**(parsed(arguments) or {}))] == served
+        served.clear()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--help"], ["-v"], ["--socket"], ["--socket", ""], ["--socket", "--sysroot"]),
+        *(["--socket=a"], ["a", "b"], ["--socket", "a", "--socket", "b"], ["--poll", "1"]),
+    ],
+)
+def test_all_else_is_left_to_click(arguments: list[str]) -> None:
+    """It knows the other options, and what is wrong."""
+    assert parsed(arguments) is None

@@ -16,10 +16,12 @@ PACKAGE = Path(nodedevd.__file__).parent
 
 LAYERS = (
     "root < host < kinds < model < tree < formats questions < layout drawing < actions"
-    " < client follow server < control metrics publish < cli hook daemon"
+    " < client follow server < control metrics publish < cli hook daemon < command"
 )
 """Folders from the bottom up; those of one layer never import each other. `root` are the files
-beside them that import nothing of nodedevd, `daemon` is the one that wires everything."""
+beside them that import nothing of nodedevd, `daemon` is the one that wires everything, and
+`command` its command line."""
+PROGRAM = ("daemon", "command")
 ASYNCHRONOUS = {
     "daemon",
     "follow.follower",
@@ -88,9 +90,9 @@ def parse(file: Path) -> ast.Module:
 
 
 def folder(module: str) -> str:
-    """Return the folder of a module; a file beside the folders is in `root`, but for `daemon`."""
+    """Return the folder of a module; a file beside the folders is in `root`, or of `PROGRAM`."""
     top = module.partition(".")[0]
-    return top if (PACKAGE / top).is_dir() or top == "daemon" else "root"
+    return top if (PACKAGE / top).is_dir() or top in PROGRAM else "root"
 
 
 def below(name: str) -> set[str]:
@@ -174,7 +176,7 @@ def test_every_folder_is_in_a_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({folder(module) for module in MODULES} - {"root", "daemon"})
+    "name", sorted({folder(module) for module in MODULES} - {"root", *PROGRAM})
 )
 def test_folder_says_what_may_enter_it(name: str) -> None:
     """The first line of its `__init__` is a sentence."""
@@ -279,5 +281,5 @@ def test_architecture_names_every_module() -> None:
     for path in PACKAGE.rglob("*.py"):
         place = path.parent.relative_to(PACKAGE).as_posix()
         row = {".": "files beside the folders", "kinds/pci": "kinds"}.get(place, place)
-        if path.name != "__init__.py" and path.stem not in ("__main__", "daemon"):
+        if path.name != "__init__.py" and path.stem not in ("__main__", *PROGRAM):
             assert (row, path.stem) in described

@@ -57,6 +57,28 @@ def test_depth_indents_all() -> None:
     )
 
 
+def test_what_many_have_is_written_once() -> None:
+    """At every depth; a device with unknown values has it written anew."""
+    calls = []
+
+    def write(value: str, out: Out) -> None:
+        calls.append(value)
+        with out.begin("driver"):
+            out.value("name", value, "driver")
+            out.value("date", None, "date")
+
+    for unknown in ((), (), ("date",)):
+        out = Out(unknown=frozenset(unknown))
+        out.once(write, "a'b")
+        with out.begin("of"):
+            out.once(write, "a'b")
+        date = "  <date state='unknown'/>\n" if unknown else ""
+        once = f"<driver>\n  <name>a&apos;b</name>\n{date}</driver>\n"
+        deeper = "".join(f"  {line}" for line in once.splitlines(keepends=True))
+        assert str(out) == f"{once}<of>\n{deeper}</of>\n"
+    assert len(calls) == 4
+
+
 def test_element_is_closed_when_its_content_raises() -> None:
     """The text before an exception is well-formed."""
     out = Out()

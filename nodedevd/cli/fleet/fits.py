@@ -11,7 +11,7 @@ from nodedevd.cli.card_types import folded, number
 from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_left_out
 from nodedevd.cli.options import EXIT_NO, Context, epilog, json_option, print_json
 from nodedevd.client.fleet.fitting import FleetFits, HostFit, Order
-from nodedevd.questions.fits import COUNT_AT_MOST
+from nodedevd.questions.count import COUNT_AT_MOST
 from nodedevd.text import abbreviated, table
 
 

@@ -15,7 +15,7 @@ from nodedevd.client.errors import TimedOut
 from nodedevd.client.fleet.fitting import fleet_fits
 from nodedevd.client.fleet.hosts import Host, Hosts
 from nodedevd.errors import NoSuchType
-from nodedevd.questions.fits import COUNT_AT_MOST
+from nodedevd.questions.count import COUNT_AT_MOST
 from nodedevd.text import printable
 
 

@@ -6,16 +6,21 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from typing import Literal
-
-import pyudev
-from pyudev._ctypeslib import utils as _loader
+from types import ModuleType
+from typing import Any, Literal
 
 from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.events.uevent import Uevent
+from nodedevd.substituted import substituted
 
-# ctypes finds a library by running ldconfig or gcc, and the daemon starts no process.
-_loader.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
+# ctypes finds a library by running ldconfig or gcc, and the daemon starts no process. What it has
+# for that takes longer to import than pyudev.
+_FINDER: Any = ModuleType("ctypes.util")
+_FINDER.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
+with substituted("ctypes.util", _FINDER):
+    import pyudev
+    from pyudev._ctypeslib import utils as _loader
+_loader.find_library = _FINDER.find_library
 
 UDEV_CONTROL = "/run/udev/control"
 """udevd's socket; it exists while udevd runs."""

@@ -284,26 +284,41 @@ def write(cap: Pci, out: Out) -> None:
     """Write what libvirt shows, then the other fields."""
     _write_function(cap, out)
     _write_surroundings(cap, out)
-    out.value("revision", cap.revision, "revision")
-    write_id("subsystem_product", cap.subsystem_product, "subsystem_device", out)
-    write_id("subsystem_vendor", cap.subsystem_vendor, "subsystem_vendor", out)
+    out.once(_write_board, (cap.revision, cap.subsystem_product, cap.subsystem_vendor))
     write_vfio_device(cap.vfio_device, out)
+
+
+def _write_class(code: str | None, out: Out) -> None:
+    out.value("class", code, "class")
+
+
+def _write_board(board: tuple[str | None, HardwareId | None, HardwareId | None], out: Out) -> None:
+    revision, product, vendor = board
+    out.value("revision", revision, "revision")
+    write_id("subsystem_product", product, "subsystem_device", out)
+    write_id("subsystem_vendor", vendor, "subsystem_vendor", out)
+
+
+def _write_model(model: tuple[HardwareId | None, HardwareId | None], out: Out) -> None:
+    product, vendor = model
+    write_id("product", product, "device", out)
+    write_id("vendor", vendor, "vendor", out)
 
 
 def _write_function(cap: Pci, out: Out) -> None:
     """Write the elements that libvirt has before the mdev types."""
-    out.value("class", cap.class_code, "class")
+    out.once(_write_class, cap.class_code)
     address = None if cap.address is None else address_of(cap.address)
     if address is not None:
-        out.text("domain", address.domain)
-        out.text("bus", address.bus)
-        out.text("slot", address.slot)
-        out.text("function", address.function)
-    write_id("product", cap.product, "device", out)
-    write_id("vendor", cap.vendor, "vendor", out)
+        out.lines(
+            f"<domain>{address.domain}</domain>",
+            f"<bus>{address.bus}</bus>",
+            f"<slot>{address.slot}</slot>",
+            f"<function>{address.function}</function>",
+        )
+    out.once(_write_model, (cap.product, cap.vendor))
     if cap.physical_function is not None:
-        with out.begin("capability", type="phys_function"):
-            write_address(cap.physical_function, out)
+        out.once(_write_physical_function, cap.physical_function)
     if cap.virtual_functions is not None:
         attributes = {"type": "virt_functions"}
         if cap.virtual_functions.maximum is not None:
@@ -316,6 +331,11 @@ def _write_function(cap: Pci, out: Out) -> None:
             out.empty("capability", **attributes)
     if cap.bridge is not None:
         out.empty("capability", type=cap.bridge)
+
+
+def _write_physical_function(address: str, out: Out) -> None:
+    with out.begin("capability", type="phys_function"):
+        write_address(address, out)
 
 
 def _write_surroundings(cap: Pci, out: Out) -> None:
@@ -331,11 +351,11 @@ def _write_surroundings(cap: Pci, out: Out) -> None:
     elif "iommu_group" in out.unknown:
         out.empty("iommuGroup", state="unknown")
     if cap.numa_node is not None:
-        out.empty("numa", node=str(cap.numa_node))
+        out.lines(f"<numa node='{cap.numa_node}'/>")
     elif "numa_node" in out.unknown:
         out.empty("numa", state="unknown")
     if cap.pci_express is not None:
-        write_express(cap.pci_express, out)
+        out.once(write_express, cap.pci_express)
     elif "config" in out.unknown:
         out.empty("pci-express", state="unknown")
 
@@ -346,7 +366,11 @@ def write_address(text: str, out: Out) -> None:
     if address is None:
         out.empty("device", name=text)
         return
-    out.empty("address", **address.attributes)
+    domain, bus, slot, function = address
+    out.lines(
+        f"<address domain='0x{domain:04x}' bus='0x{bus:02x}' slot='0x{slot:02x}'"
+        f" function='0x{function:d}'/>"
+    )
 
 
 def write_as_libvirt(cap: Pci, out: Out) -> None:

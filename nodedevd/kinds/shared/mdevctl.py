@@ -8,9 +8,8 @@ Form   mdevctl(8). <parent> is the kernel name of a device that may be missing; 
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -111,20 +110,23 @@ def parse_definition(data: bytes | str) -> Definition:
 
 def definition_text(definition: Definition) -> str:
     """Return the text of a definition, byte for byte as mdevctl 1.2 to 1.4 write it."""
-    return json.dumps(_members(definition), ensure_ascii=False, indent=2)
+    return _dumped(definition, indent=2)
 
 
 def definition_line(definition: Definition) -> str:
     """Return a definition as one line, as mdevctl gives it to its callouts."""
-    return json.dumps(_members(definition), ensure_ascii=False, separators=(",", ":"))
+    return _dumped(definition, separators=(",", ":"))
 
 
-def _members(definition: Definition) -> dict[str, object]:
-    return {
+def _dumped(definition: Definition, **layout: Any) -> str:
+    import json  # what only reads definitions need not load it
+
+    members = {
         "mdev_type": definition.mdev_type,
         "start": "auto" if definition.autostart else "manual",
         "attrs": [{one.name: one.value} for one in definition.attributes],
     }
+    return json.dumps(members, ensure_ascii=False, **layout)
 
 
 def find_definitions(sysroot: Sysroot, faults: Faults) -> Iterator[str]:

@@ -9,29 +9,19 @@ import os
 from builtins import list as list_
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from nodedevd.drawing.request import DrawRequest
 from nodedevd.errors import ExpectedMore, NotInFormat
 from nodedevd.formats import Format, native
-from nodedevd.host.assignment import AssignmentFacts
-from nodedevd.host.device_nodes import DeviceNodes
-from nodedevd.host.facts import HostFacts
 from nodedevd.model.device import Device, filter_words
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.status import Status, Tally, tally_in_steps
 from nodedevd.names import canonical_name
-from nodedevd.questions import vgpus
-from nodedevd.questions.fits import fits_in_steps, types_in_steps
-from nodedevd.questions.hostdev import hostdev_in_steps
-from nodedevd.questions.hostdev.facts import HostDevFacts, needs_host
 from nodedevd.questions.hostdev.request import HostDevRequest
-from nodedevd.questions.in_use import VfioUsage
-from nodedevd.questions.resolve import find_in_steps, needs_nodes, resolve_in_steps
 from nodedevd.server.encodings import Encodings, json_text
 from nodedevd.server.reply_cache import Cacheable
 from nodedevd.server.varlink.answers import PIECES_AT_ONCE, Answer, AnswerSteps, Later, Text
@@ -48,10 +38,18 @@ from nodedevd.server.varlink.parameters import (
     WatchParameters,
 )
 from nodedevd.server.varlink.pictures import Known, Pictures
-from nodedevd.server.varlink.service import Interface, MethodTable, Request
+from nodedevd.server.varlink.service import Interface, MethodTable, Request, description_beside
 from nodedevd.server.varlink.watch import Filter, WatchReplies, WatchStream
 from nodedevd.socket_paths import INTERFACE
 from nodedevd.steps import STEP_ITEMS, Steps, groups
+
+if TYPE_CHECKING:
+    from nodedevd.host.assignment import AssignmentFacts
+    from nodedevd.host.device_nodes import DeviceNodes
+    from nodedevd.host.facts import HostFacts
+    from nodedevd.questions.in_use import VfioUsage
+
+# What answers a question is loaded when it is asked: a start waits for none of it.
 
 _POINTER_BYTES = 8
 _ITEM_BYTES = 32 << 10
@@ -62,14 +60,20 @@ T = TypeVar("T")
 
 
 async def _no_processes() -> VfioUsage:
+    from nodedevd.questions.in_use import VfioUsage
+
     return VfioUsage(reason="other-host")
 
 
 async def _no_assignment_facts() -> AssignmentFacts:
+    from nodedevd.host.assignment import AssignmentFacts
+
     return AssignmentFacts()
 
 
 async def _no_nodes() -> DeviceNodes:
+    from nodedevd.host.device_nodes import DeviceNodes
+
     return DeviceNodes()
 
 
@@ -121,8 +125,7 @@ class DevicesInterface:
 
     def interface(self) -> Interface:
         """Return the interface, ready to be served."""
-        text = Path(__file__).with_name(f"{INTERFACE}.varlink").read_text("utf-8")
-        return Interface(INTERFACE, text, methods.bind(self))
+        return Interface(INTERFACE, description_beside(__file__, INTERFACE), methods.bind(self))
 
     @methods.add("GetStatus", GetStatusParameters)
     def get_status(self, parameters: GetStatusParameters, request: Request) -> AnswerSteps:
@@ -204,7 +207,7 @@ class DevicesInterface:
     ) -> Steps[Sequence[Device]]:
         """Return the wanted devices, each once: a small call must not cause a huge answer."""
         snapshot, form = snapshot or self._store.snapshot, parameters.format or "nodedevd"
-        placed = self._encodings.placed
+        shows = self._encodings.shows
         if parameters.names is not None:
             named = yield from _named(snapshot, parameters.names)
             for group in groups(named):
@@ -214,7 +217,7 @@ class DevicesInterface:
             return named
         found: list_[Device] = []
         for group in snapshot.in_groups(STEP_ITEMS):
-            found += [one for one in group if placed(one, form=form) is not None]
+            found += [one for one in group if shows(one, form=form)]
             yield
         return found
 
@@ -230,6 +233,8 @@ class DevicesInterface:
     @methods.add("HostDev", HostDevRequest)
     def host_dev(self, parameters: HostDevRequest, request: Request) -> Answer:
         """Answer the domain XML that assigns a device to a guest."""
+        from nodedevd.questions.hostdev.facts import needs_host
+
         snapshot = self._store.snapshot
         devices = [] if parameters.is_uuid else [snapshot.lookup(parameters.name)]
         look = self._hostdev_look if any(map(needs_host, devices)) else self._hostdev_usage
@@ -244,7 +249,7 @@ class DevicesInterface:
         request: Request,
         host: AssignmentFacts | None = None,
     ) -> Answer:
-        hostdev = partial(self._hostdev, parameters, request, host or AssignmentFacts())
+        hostdev = partial(self._hostdev, parameters, request, host)
         if parameters.is_uuid:
             return hostdev(None)
         return _later(self._looks.processes(), hostdev)
@@ -253,15 +258,19 @@ class DevicesInterface:
         self,
         parameters: HostDevRequest,
         request: Request,
-        host: AssignmentFacts,
+        host: AssignmentFacts | None,
         usage: VfioUsage | None,
     ) -> AnswerSteps:
+        from nodedevd.questions.hostdev.answer import hostdev_in_steps
+        from nodedevd.questions.hostdev.facts import HostDevFacts
+
         facts = HostDevFacts(
             machine=os.uname().machine,
-            host=host,
             usage=usage,
             show_holders=request.peer.uid in (0, os.geteuid()),
         )
+        if host is not None:
+            facts = msgspec.structs.replace(facts, host=host)
         return _encoded(hostdev_in_steps(self._store.snapshot, parameters, facts))
 
     @methods.add("Snapshot", SnapshotParameters)
@@ -289,6 +298,8 @@ class DevicesInterface:
         return self._when_capable_fresh(partial(self._fits, parameters))
 
     def _fits(self, parameters: FitsParameters) -> AnswerSteps:
+        from nodedevd.questions.fits import fits_in_steps
+
         count = parameters.count or 1
         return _encoded(
             fits_in_steps(self._store.snapshot, parameters.type, count, parameters.names), "cards"
@@ -300,11 +311,15 @@ class DevicesInterface:
         return self._when_capable_fresh(partial(self._types, parameters))
 
     def _types(self, parameters: TypesParameters) -> AnswerSteps:
+        from nodedevd.questions.fits import types_in_steps
+
         return _encoded(types_in_steps(self._store.snapshot, parameters.names), "types")
 
     def _when_capable_fresh(self, answer: Callable[[], Answer]) -> AnswerSteps:
         """Make an answer when the values of all vGPU-capable functions are recent enough."""
-        devices = yield from _selected(self._store.snapshot, vgpus.CAPABILITIES)
+        from nodedevd.questions.vgpus import CAPABILITIES
+
+        devices = yield from _selected(self._store.snapshot, CAPABILITIES)
         return self._when_fresh(devices, answer)
 
     @methods.add("Draw", DrawRequest)
@@ -337,6 +352,8 @@ class DevicesInterface:
     @methods.add("Resolve", ResolveParameters)
     def resolve(self, parameters: ResolveParameters, request: Request) -> AnswerSteps:
         """Answer the devices that another tool's name means."""
+        from nodedevd.questions.resolve import find_in_steps, needs_nodes
+
         snapshot, text = self._store.snapshot, parameters.text
         found = yield from find_in_steps(snapshot, text)
         if needs_nodes(found, text):
@@ -344,6 +361,9 @@ class DevicesInterface:
         return (yield from self._resolve(text))
 
     def _resolve(self, text: str, nodes: DeviceNodes | None = None) -> AnswerSteps:
+        from nodedevd.host.device_nodes import DeviceNodes
+        from nodedevd.questions.resolve import resolve_in_steps
+
         resolving = resolve_in_steps(self._store.snapshot, text, nodes or DeviceNodes())
         return _encoded(resolving, "devices")
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from nodedevd.server.libvirt.protocol import (
-    REMOTE,
-    BadLength,
-    ErrorCode,
-    ErrorDomain,
-    PacketDecoder,
-    RpcError,
-    encode_error,
-)
-
-_ERROR: Final = RpcError(
-    ErrorCode.OPERATION_UNSUPPORTED,
-    ErrorDomain.RPC,
-    "this is nodedevd's socket for Varlink; give virsh the path of nodedevd --libvirt-socket",
-)
-
 
 def refuse_libvirt(data: bytes) -> bytes | None:
     """Return libvirt's error reply to a call of its remote protocol, None for any other data."""
-    decoder = PacketDecoder()
+    # A daemon that libvirt's clients leave alone does not load their protocol.
+    from nodedevd.server.libvirt import protocol as remote
+
+    decoder = remote.PacketDecoder()
     decoder.feed(data)
     try:
         packet = decoder.next()
-    except BadLength:
+    except remote.BadLength:
         return None
-    if packet is None or packet.header.program != REMOTE:
+    if packet is None or packet.header.program != remote.REMOTE:
         return None
-    return encode_error(packet.header, _ERROR)
+    error = remote.RpcError(
+        remote.ErrorCode.OPERATION_UNSUPPORTED,
+        remote.ErrorDomain.RPC,
+        "this is nodedevd's socket for Varlink; give virsh the path of nodedevd --libvirt-socket",
+    )
+    return remote.encode_error(packet.header, error)

@@ -11,7 +11,7 @@ import msgspec
 
 from nodedevd.formats import Format
 from nodedevd.model.listing import Content
-from nodedevd.questions.fits import COUNT_AT_MOST
+from nodedevd.questions.count import COUNT_AT_MOST
 
 
 class GetStatusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from nodedevd.drawing.request import Drawing, DrawRequest
-from nodedevd.host.facts import HostFacts, read_host
-from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.in_use import UseReason, VfioUsage
 from nodedevd.steps import Steps
 
 if TYPE_CHECKING:
+    from nodedevd.host.facts import HostFacts
+    from nodedevd.host.processes import ProcessScan
     from nodedevd.questions.doctor.finding import Finding
+    from nodedevd.questions.in_use import UseReason, VfioUsage
 
 KEPT: Final = 8
 """Pictures that are kept, of different widths and themes, for instance."""
@@ -138,5 +138,6 @@ def read_facts(sysroot: Sysroot) -> HostFacts:
     """
     import nodedevd.drawing.draw
     import nodedevd.questions.doctor  # noqa: F401
+    from nodedevd.host.facts import read_host
 
     return read_host(sysroot)

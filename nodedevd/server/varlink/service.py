@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import MethodType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -33,8 +32,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     oneway: bool = False
 
 
-@dataclass(frozen=True)
-class Method(Generic[P]):
+class Method(msgspec.Struct, Generic[P], frozen=True):
     """A method: the struct of its parameters, and its handler.
 
     The handler raises `NodedevError` or `VarlinkError`. An awaitable that it returns belongs to
@@ -84,8 +82,7 @@ class MethodTable:
         }
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(msgspec.Struct, frozen=True):
     """An interface: its name, its text in the interface definition language, its methods.
 
     `methods` are by their names without the interface's.
@@ -94,6 +91,13 @@ class Interface:
     name: str
     description: str
     methods: Mapping[str, Method[Any]]
+
+
+def description_beside(module: str, interface: str) -> str:
+    """Return the text of an interface, from the file of its name beside a module's file."""
+    path = os.path.join(os.path.dirname(module), f"{interface}.varlink")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 class _NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,7 +203,7 @@ class Service:
     def _introspection(self) -> Interface:
         return Interface(
             name=SERVICE,
-            description=Path(__file__).with_name(f"{SERVICE}.varlink").read_text("utf-8"),
+            description=description_beside(__file__, SERVICE),
             methods={
                 "GetInfo": Method(_NoParameters, self._get_info),
                 "GetInterfaceDescription": Method(_DescriptionParameters, self._describe),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nodedevd.follow.shared_look import UNANSWERED, SharedLook, look_in_time
+from nodedevd.follow.shared_look import SharedLook, look_in_time, unanswered
 from nodedevd.host.job import Job
 from nodedevd.host.processes import ProcessScan
 from nodedevd.host.sysroot import Sysroot
@@ -48,7 +48,7 @@ async def looking(
     looks: Looks, seconds: float = PATIENCE_SECONDS
 ) -> AsyncIterator[SharedLook[VfioUsage]]:
     """Yield a SharedLook, and end its thread."""
-    shared = SharedLook("look", looks, unanswered=UNANSWERED, seconds=seconds)
+    shared = SharedLook("look", looks, unanswered=unanswered, seconds=seconds)
     try:
         yield shared
     finally:

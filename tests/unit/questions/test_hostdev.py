@@ -15,7 +15,7 @@ from nodedevd.host.assignment import read_assignment_facts
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.answer import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.refusal import NotAssignableReason
 from nodedevd.questions.hostdev.request import (

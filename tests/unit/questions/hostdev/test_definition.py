@@ -6,7 +6,7 @@ import pytest
 
 from nodedevd.errors import InvalidParameter, NotAssignable
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.answer import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.tree.read import scan

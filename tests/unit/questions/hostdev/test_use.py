@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodedevd.host.processes import OpenFiles, Process, ProcessScan
-from nodedevd.questions.hostdev import hostdev
+from nodedevd.questions.hostdev.answer import hostdev
 from nodedevd.questions.hostdev.facts import HostDevFacts
 from nodedevd.questions.hostdev.request import HostDev, HostDevRequest
 from nodedevd.questions.in_use import VfioUsage
