@@ -66,9 +66,7 @@ def seen(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> S
     return result
 
 
-def compare(
-    theirs: Shown, own: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL
-) -> None:
+def compare(theirs: Shown, own: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> None:
     """Fail with the devices that are different."""
     wanted, found = seen(theirs, root, deviations), expected(own, root, deviations)
     assert sorted(found) == sorted(wanted)

@@ -104,7 +104,7 @@ def test_page_is_a_package_of_cockpits() -> None:
     if not Path("/usr/lib/python3/dist-packages/nodedevd").exists():
         pytest.skip("nodedevd is not installed by its packages")
     lines = vm.run(BRIDGE, "--packages").splitlines()
-    assert ["nodedevd"] == [line.split(":")[0] for line in lines if line.startswith("nodedevd")]
+    assert [line.split(":")[0] for line in lines if line.startswith("nodedevd")] == ["nodedevd"]
 
 
 def test_page_reaches_the_daemon_and_the_control_service() -> None:
