@@ -40,7 +40,7 @@ git -C "$repository" -c safe.directory='*' ls-files -z --cached --others --exclu
 	{ tail -n 30 build.log; exit 1; }
 say "lintian"
 "$here/in-root.sh" --discard --bind "$PWD/build" root \
-	sh -c 'cd /srv && lintian --allow-root --fail-on error,warning --no-tag-display-limit --info --display-info ./*.changes' > lintian.log 2>&1 ||
+	sh -c 'cd /srv && lintian --allow-root --fail-on error,warning --tag-display-limit 0 --info --display-info ./*.changes' > lintian.log 2>&1 ||
 	{ cat lintian.log; exit 1; }
 cp build/*.deb build/*.dsc build/*.tar.* build/*.changes build/*.buildinfo lintian.log "$output"
 say "built:"

@@ -11,7 +11,8 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 # What packages and tests need, so that nothing is fetched later.
-needed=(python3-click python3-lxml python3-msgspec python3-pyudev python3-jeepney systemd udev pci.ids
+needed=(python3-click python3-lxml python3-msgspec python3-pyudev python3-jeepney python3-h11
+	python3-prometheus-client cockpit-bridge systemd udev pci.ids
 	apparmor mdevctl man-db mandoc bash-completion zsh fish
 	autopkgtest python3-hypothesis python3-pyfakefs python3-pytest python3-pytest-xdist python3-varlink)
 . "$here/stages.sh"

@@ -66,9 +66,9 @@ def seen(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> S
     return result
 
 
-def compare(theirs: Shown, own: Shown, root: Path) -> None:
+def compare(theirs: Shown, own: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> None:
     """Fail with the devices that are different."""
-    wanted, found = seen(theirs, root), expected(own, root)
+    wanted, found = seen(theirs, root, deviations), expected(own, root, deviations)
     assert sorted(found) == sorted(wanted)
     different = {name: found[name] for name in found if found[name] != wanted[name]}
     assert different == {name: wanted[name] for name in different}

@@ -20,6 +20,8 @@ from nodedevd.cli.main import main as nodedevctl
 from nodedevd.command import main as nodedevd_command
 from nodedevd.control.__main__ import main as nodedevd_control
 from nodedevd.hook.__main__ import USAGE
+from nodedevd.metrics.__main__ import main as nodedevd_metrics
+from nodedevd.publish.__main__ import main as nodedevd_publish
 from tests.support import roff
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,7 +30,7 @@ DOCUMENTED = {"nodedevd-layout(5)": ("layout.md", "declarative layout of a host'
 """Pages that are documents, where those exist, with what they are about."""
 SEE_ALSO = [
     *("nodedevctl(1)", "nodedevd(8)", "nodedevd-control(8)", "nodedevd-libvirt-hook(8)"),
-    "org.nodedevd.Devices(7)",
+    *("nodedevd-metrics(8)", "nodedevd-publish(8)", "org.nodedevd.Devices(7)"),
 ]
 
 
@@ -43,6 +45,11 @@ def pages() -> Iterator[roff.Page]:
         *(_part("control.md", one) for one in ("Configuration", "The log", "Limits")),
     )
     yield _finished(_hook_page())
+    yield _finished(_command_page(nodedevd_metrics, "nodedevd-metrics", 8, None))
+    yield _finished(
+        _command_page(nodedevd_publish, "nodedevd-publish", 8, None),
+        _part("fleet.md", "Configuration"),
+    )
     about = "the Varlink interface of the node device daemon"
     page = _page("org.nodedevd.Devices", 7, about)
     page.heading("DESCRIPTION")

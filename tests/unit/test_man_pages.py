@@ -50,6 +50,7 @@ def test_pages_are_those_of_all_programs_and_the_interface() -> None:
     others = {name for name in PAGES if not name.startswith("nodedevctl")}
     assert others >= {
         *("nodedevd.8", "nodedevd-control.8", "nodedevd-libvirt-hook.8"),
+        *("nodedevd-metrics.8", "nodedevd-publish.8"),
         "org.nodedevd.Devices.7",
     }
 

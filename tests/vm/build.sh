@@ -4,7 +4,7 @@
 #   build.sh DIRECTORY SUITE [PACKAGE | FILE.deb]…
 # The guest has these packages of Debian's more. With files of packages it has those installed, and
 # AppArmor; else nodedevd is in an environment.
-# Of the suite is the guest; the kernel, and what boots it, are the host's.
+# The guest and its kernel are of the suite; what boots it is the host's.
 # Exit status: 0 built, 77 the packages cannot be had here (said why), 1 anything else.
 set -euo pipefail
 directory=$1
@@ -15,22 +15,36 @@ for package in "${@:3}"; do
 	case $package in *.deb) debs+=("$package") ;; *) more+=("$package") ;; esac
 done
 here=$(cd "$(dirname "$0")" && pwd)
-# Of the host: what boots the VM, the kernel and the source of its sample drivers, what builds them.
-tools=(qemu-system-x86 linux-image-amd64 linux-headers-amd64 linux-source-6.1 build-essential
-	kmod busybox-static cpio xz-utils e2fsprogs debootstrap)
+# Of the host: what boots the VM.
+tools=(qemu-system-x86 kmod busybox-static cpio xz-utils e2fsprogs debootstrap)
+# The kernel, the source of its sample drivers, and what builds them. Debian 12's are installed on
+# the host, which is one; those of another release in a Debian of that release, kernel-root.
+kernel_packages=(linux-image-amd64 linux-headers-amd64 build-essential xz-utils)
+case $suite in
+bookworm)
+	kernel_root=
+	kernel_packages+=(linux-source-6.1)
+	tools+=("${kernel_packages[@]}")
+	;;
+*)
+	kernel_root=kernel-root
+	kernel_packages+=(linux-source-6.12)
+	;;
+esac
 # Of the guest. dmidecode tells libvirtd of the host, and pci.ids both of names; QEMU runs domains.
 packages=(udev systemd systemd-sysv dbus kmod procps iproute2 dmidecode pci.ids zstd
 	python3 python3-venv python3-pytest python3-lxml
 	libvirt-daemon libvirt-clients python3-libvirt mdevctl)
 # libvirt's daemon of Debian 13 has its drivers in packages, and wants polkitd; debootstrap does not
-# find out by itself who is polkitd's logind.
-if [ "$suite" = bookworm ]; then
-	packages+=(qemu-system-x86)
-else
-	packages+=(libpam-systemd libvirt-daemon-common libvirt-daemon-driver-nodedev)
+# find out by itself who is polkitd's logind. It has mkfs.ext4 where that is asked for.
+packages+=(qemu-system-x86)
+if [ "$suite" != bookworm ]; then
+	packages+=(libpam-systemd libvirt-daemon-common libvirt-daemon-driver-nodedev libvirt-daemon-driver-qemu
+		e2fsprogs nats-server)
 fi
 if [ ${#debs[@]} -gt 0 ]; then
-	packages+=(apparmor python3-click python3-jeepney python3-msgspec python3-pyudev)
+	packages+=(apparmor cockpit-bridge python3-click python3-h11 python3-jeepney python3-msgspec
+		python3-prometheus-client python3-pyudev)
 fi
 # The samples with mdevs, and what Debian's kernel is built without: simulated vDPA, netdevsim.
 sources=(samples/vfio-mdev drivers/vdpa drivers/vhost drivers/net/netdevsim)
@@ -62,9 +76,19 @@ install_tools() {
 		tail -n 5 apt.log | unavailable "this takes Debian 12, its archive and root: apt-get install ${missing[*]}"
 }
 
+kernel() { # a Debian with another release's kernel, and what builds drivers for it
+	say "debootstrap: a Debian with ${kernel_packages[*]}"
+	rm -rf "$kernel_root"
+	# Nothing boots it by an initrd of its own.
+	INITRD=No debootstrap --variant=minbase --include="$(IFS=,; echo "${kernel_packages[*]}")" "$suite" "$kernel_root" "$mirror" \
+		> debootstrap.log 2>&1 ||
+		tail -n 5 debootstrap.log | unavailable "debootstrap from $mirror failed (another mirror: DEBIAN_MIRROR=…)"
+	rm -rf "$kernel_root"/var/cache/apt/archives/*.deb
+}
+
 modules() { # the tree /lib/modules/$kernel, with the drivers built here in extra/
-	local tar
-	tar=$(echo /usr/src/linux-source-*.tar.xz)
+	local tar in_kernel_root=() sources_at=$PWD/src
+	tar=$(echo "$kernel_root"/usr/src/linux-source-*.tar.xz)
 	say "unpacking the drivers' sources from ${tar##*/}"
 	rm -rf src modules
 	mkdir -p src modules
@@ -81,15 +105,20 @@ modules() { # the tree /lib/modules/$kernel, with the drivers built here in extr
 	cp -r "$here/module" src/vgpusim
 	echo 'obj-m := samples/vfio-mdev/ drivers/vdpa/ drivers/vhost/ drivers/net/netdevsim/ vgpusim/' > src/Kbuild
 	say "building them for $kernel"
-	make -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$PWD/src" CONFIG_NETDEVSIM=m modules > modules.log 2>&1 ||
+	if [ -n "$kernel_root" ]; then
+		mv src "$kernel_root/src"
+		ln -s "$kernel_root/src" src
+		in_kernel_root=(chroot "$kernel_root") sources_at=/src
+	fi
+	"${in_kernel_root[@]}" make -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$sources_at" CONFIG_NETDEVSIM=m modules > modules.log 2>&1 ||
 		{ tail -n 20 modules.log; exit 1; }
 	mkdir -p modules/lib/modules
-	cp -a "/lib/modules/$kernel" modules/lib/modules/
+	cp -a "$kernel_root/lib/modules/$kernel" modules/lib/modules/
 	rm -f "modules/lib/modules/$kernel"/{build,source}
 	mkdir "modules/lib/modules/$kernel/extra"
-	find src -name '*.ko' -exec strip --strip-debug {} + -exec cp -t "modules/lib/modules/$kernel/extra" {} +
+	find src/ -name '*.ko' -exec strip --strip-debug {} + -exec cp -t "modules/lib/modules/$kernel/extra" {} +
 	depmod -b modules "$kernel"
-	rm -rf src
+	rm -rf src "${kernel_root:-.}/src"
 }
 
 initrd() { # mounts the disk and the share, and hands over to the guest's systemd
@@ -100,11 +129,14 @@ initrd() { # mounts the disk and the share, and hands over to the guest's system
 	for module in virtio_pci virtio_blk crc32c_generic ext4 9pnet_virtio 9p; do
 		modprobe -S "$kernel" -d modules --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | nl -n rz | while read -r number file; do
-		cp "$file" "initrd.d/modules/$number.ko"
+		case $file in
+		*.xz) xz -dc "$file" > "initrd.d/modules/$number.ko" ;;
+		*) cp "$file" "initrd.d/modules/$number.ko" ;;
+		esac
 	done
 	cp "$here/init" initrd.d/init
 	(cd initrd.d && find . | cpio -o -H newc --quiet) > initrd
-	cp "/boot/vmlinuz-$kernel" vmlinuz
+	cp "$kernel_root/boot/vmlinuz-$kernel" vmlinuz
 }
 
 root() {
@@ -123,7 +155,7 @@ installed() { # the packages under test, where no systemd runs
 	say "installing ${debs[*]##*/}"
 	mkdir -p root/srv/debs
 	cp "${debs[@]}" root/srv/debs
-	chroot root sh -c 'dpkg -P nodedevd nodedevd-control python3-nodedevd; dpkg -i /srv/debs/*.deb' > installed.log 2>&1 ||
+	chroot root sh -c 'dpkg -P $(dpkg-query -f "\${Package} " -W "*nodedevd*"); dpkg -i /srv/debs/*.deb' > installed.log 2>&1 ||
 		{ tail -n 20 installed.log; exit 1; }
 	rm -r root/srv/debs
 }
@@ -143,7 +175,7 @@ image() {
 	for unit in getty.target timers.target remote-fs.target {dev-hugepages,dev-mqueue,sys-kernel-tracing,sys-fs-fuse-connections}.mount \
 		modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service proc-sys-fs-binfmt_misc.automount e2scrub_reap.service kmod-static-nodes.service \
 		systemd-{binfmt,firstboot,hwdb-update,journal-catalog-update,journal-flush,logind,machine-id-commit,pstore,update-utmp,update-utmp-runlevel,user-sessions}.service \
-		libvirt-guests.service libvirtd.service libvirtd{,-ro,-admin}.socket; do
+		nats-server.service libvirt-guests.service libvirtd.service libvirtd{,-ro,-admin}.socket; do
 		ln -sfn /dev/null "root/etc/systemd/system/$unit"
 	done
 	mkdir -p root/share root/opt/nodedevd root/etc/systemd/system/multi-user.target.wants
@@ -155,12 +187,16 @@ image() {
 }
 
 environment() { # the one of the README's "Install it", as a disk; in the VM pip would take half a minute
+	local wheel libraries
 	say "installing nodedevd"
 	rm -rf environment root/opt/wheels
 	mkdir environment
-	if [ ${#debs[@]} -gt 0 ]; then # it stays empty
-		truncate -s 8M environment.img
-		mke2fs -q -F -t ext4 -L nodedevd environment.img
+	if [ ${#debs[@]} -gt 0 ]; then # what Debian has no package of
+		libraries=environment/lib/$(basename root/usr/lib/python3.[0-9]*)/site-packages
+		mkdir -p "$libraries"
+		for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" "$libraries"; done
+		truncate -s 32M environment.img
+		mke2fs -q -F -t ext4 -O ^has_journal,^metadata_csum -m 0 -L nodedevd -d environment environment.img
 		return
 	fi
 	chroot root python3 -m venv --clear /opt/nodedevd
@@ -175,8 +211,10 @@ environment() { # the one of the README's "Install it", as a disk; in the VM pip
 cd "$directory"
 [ "$(id -u)" = 0 ] || unavailable "this takes root (or sudo without a password)" < /dev/null
 install_tools
-kernel=$(dpkg-query -W -f '${Depends}' linux-image-amd64 | grep -o '6\.1[^ ]*-amd64' | head -n 1)
-version=$kernel-$(dpkg-query -W -f '${Version}' "linux-image-$kernel")
+[ -z "$kernel_root" ] || stage kernel "$suite" "${kernel_packages[@]}"
+query=(dpkg-query --admindir="$kernel_root/var/lib/dpkg" -W)
+kernel=$("${query[@]}" -f '${Depends}' linux-image-amd64 | grep -Eo '[0-9]+\.[0-9]+\.[^ ]*-amd64' | head -n 1)
+version=$kernel-$("${query[@]}" -f '${Version}' "linux-image-$kernel")
 say "kernel $version"
 stage modules "$version" "${sources[@]}" "$(cat "$here"/module/*)"
 stage initrd "$version" "$(cat "$here/init" modules.stamp)"

@@ -57,7 +57,9 @@ def test_definition_is_the_one_that_mdevctl_writes(service: Control) -> None:
     assert (ours_stat.st_mode, ours_stat.st_uid) == (theirs_stat.st_mode, theirs_stat.st_uid)
 
     # The other way round.
-    vm.run("mdevctl", "modify", "-u", ours, "-t", "mtty-1", "--manual", "--delattr", "--index=0")
+    # One at a time, as mdevctl 1.4 wants it.
+    for words in ("--type=mtty-1", "--manual", "--delattr --index=0"):
+        vm.run("mdevctl", "modify", "-u", ours, *words.split())
     service.modify(theirs, wanted="mtty-1", autostart=False, attributes=attributes[1:])
     assert file_of(ours).read_bytes() == file_of(theirs).read_bytes()
     found = control.defined()

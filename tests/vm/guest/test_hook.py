@@ -6,6 +6,7 @@ The domain has no system to boot: QEMU has the mdev open all the same.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -65,8 +66,10 @@ done
 @pytest.fixture(scope="module")
 def qemu_driver(devices: None) -> Iterator[None]:
     """Run a libvirtd with the QEMU driver alone, and the hook installed as the guide says."""
-    for command in ("groupadd --system --force kvm", "useradd --system libvirt-qemu"):
-        vm.run(*command.split())  # which Debian's libvirt-daemon-system makes
+    # In Debian 12 libvirt-daemon-system makes these, in Debian 13 the package of the QEMU driver.
+    vm.run("groupadd", "--system", "--force", "kvm")
+    if "libvirt-qemu" not in [user.pw_name for user in pwd.getpwall()]:
+        vm.run("useradd", "--system", "libvirt-qemu")
     driver = next(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so"))
     for directory in (DRIVERS, SOCKETS, HOOKS, LOG.parent):
         directory.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from nodedevd.control.acting import STOP_AT, Acting
 from nodedevd.control.asker import this_process
 from nodedevd.control.view import View
 from nodedevd.errors import MadeByOther
+from nodedevd.layout.directories import DIRECTORIES
 from tests.vm.guest import control, layout, vm
 from tests.vm.guest.test_control_kill import in_child
 from tests.vm.guest.vgpusim import CARD, Function, functions
@@ -165,6 +166,19 @@ def test_commands_say_what_is_different() -> None:
     with control.enabled() as client:
         (problem,) = client.apply_layout().problems
         assert problem.code == "untrusted"
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_daemon_reads_the_files_of_each_directory(directory: str) -> None:
+    """In its sandbox, and under AppArmor, too."""
+    file = Path(directory, "20-test.toml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(MTTY)
+    try:
+        vm.until(lambda: vm.described("mtty_mtty").layout is not None, f"for {file}")
+    finally:
+        file.unlink()
+    vm.until(lambda: vm.described("mtty_mtty").layout is None, f"for the end of {file}")
 
 
 # -- followed -----------------------------------------------------------------------------------
