@@ -273,6 +273,8 @@ def draw_cell(pen: Pen, slot: Slot, x: float, y: float, wide: float, high: float
     with pen.group("img", slot.label, slot.device):
         pen.box(slot.state, x + 1, y, wide - 2, high)
         run = Run(glyph(slot.state, slot.title), f"nd-s nd-m {ink}")
+        if slot.mark is not None and run.width + 22 > wide:
+            run = Run(GLYPHS[slot.state] + slot.title, f"nd-s nd-m {ink}")
         if run.width > wide - 4 or high < 20:
             run = Run(GLYPHS[slot.state], f"nd-s {ink}")
         room = wide

@@ -1,4 +1,4 @@
-"""A host with 10,000 devices: what the page makes, and makes anew, is bounded."""
+"""A host with 2,000 devices: what the page makes, and makes anew, is bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.support.running import running
 from tests.support.trees import Tree
 
 pytestmark = MARKS
-DEVICES = 10_000
+DEVICES = 2_000
+"""Ten times what a page of the table has. Most of the time is to make and scan the host."""
 ROWS = 200
 
 
@@ -21,7 +22,7 @@ def rows(page: Opened) -> int:
     return int(page.js("return document.querySelectorAll('#devices tbody tr').length"))
 
 
-def test_ten_thousand_devices_make_200_rows(opener: Opener) -> None:
+def test_thousands_of_devices_make_200_rows(opener: Opener) -> None:
     """More when asked for; any is found by the filter; one that changes changes one row."""
     root = opener.directory / "host"
     generate(root, shape(DEVICES))

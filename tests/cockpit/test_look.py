@@ -21,7 +21,7 @@ MOST_TABS = 60
 
 _AXE = """
 const done = arguments[0];
-axe.run(document, { resultTypes: ["violations"] }).then(
+axe.run(document, { resultTypes: ["violations"], preload: false }).then(
     result => done(result.violations.map(one => [one.id, one.nodes.map(node => node.html)])),
     error => done([["error", String(error)]]));
 """

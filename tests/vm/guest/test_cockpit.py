@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cockpit.browser import browser
+from tests.cockpit.browser import slow_browser
 from tests.cockpit.opened import PAGE_PATH, Opened
 from tests.cockpit.web import session
 from tests.vm.guest import control, vm
@@ -39,7 +39,7 @@ def page(devices: None, tmp_path: Path) -> Iterator[Opened]:
     with (
         control.enabled(),
         session(tmp_path / "cockpit.log", environment) as address,
-        browser(program=CHROMIUM) as driver,
+        slow_browser(CHROMIUM, PATIENCE_SECONDS) as driver,
     ):
         driver.set_page_load_timeout(PATIENCE_SECONDS)
         driver.set_script_timeout(PATIENCE_SECONDS)
