@@ -43,6 +43,8 @@ class SortedMap(Mapping[str, V]):
 
     def changed(self, removed: Iterable[str], added: Mapping[str, V]) -> SortedMap[V]:
         """Return a copy without the removed keys, and with the added keys and values."""
+        if not self._size:
+            return SortedMap(added)
         changes = dict(self._changes)
         size = self._size
         for key in removed:

@@ -87,6 +87,10 @@ class Out:
     def __str__(self) -> str:
         return "".join(self._lines)
 
+    def __len__(self) -> int:
+        """The number of tags, or of elements on one line: of lines, unless text has several."""
+        return len(self._lines)
+
     def at(self, depth: int) -> str:
         """Return the text indented by `depth` levels; line feeds inside text stay as they are."""
         indent = "  " * depth

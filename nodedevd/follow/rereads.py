@@ -115,8 +115,7 @@ class Rereads:
         """Poll a device from now on, or no longer; without any the host is left alone."""
         device = change.device
         path = device.path or ""
-        gone = isinstance(change, Removed) or _POLLED.isdisjoint(map(type, device.capabilities))
-        if gone:
+        if _POLLED.isdisjoint(map(type, device.capabilities)) or isinstance(change, Removed):
             self._polled.discard(path)
         elif self._poll_seconds > 0:
             self._polled.add(path)

@@ -77,7 +77,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_volatile(self) -> bool:
         """Whether it has values that change without an event, such as available_instances."""
-        return self.active and not _VOLATILE.isdisjoint(map(type, self.capabilities))
+        return not _VOLATILE.isdisjoint(map(type, self.capabilities)) and self.active
 
     @property
     def words(self) -> frozenset[str]:

@@ -19,10 +19,11 @@ _HELD_TYPE = {kind.capability: kind.held_type for kind in KINDS if kind.held_typ
 def entry(device: Device) -> Entry:
     """Return the entry of a device."""
     held = None
-    for capability in device.capabilities:
-        held_type = _HELD_TYPE.get(type(capability))
-        if held_type is not None:
-            held = held_type(capability)
+    if not _HELD_TYPE.keys().isdisjoint(map(type, device.capabilities)):
+        for capability in device.capabilities:
+            held_type = _HELD_TYPE.get(type(capability))
+            if held_type is not None:
+                held = held_type(capability)
     return Entry(
         device.name,
         device.parent,

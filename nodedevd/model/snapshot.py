@@ -68,7 +68,9 @@ class Snapshot:
         )
         added = {device.name: device for device in devices}
         removed = set(removed)
-        old = [device for name in (*removed, *added) if (device := self.get(name)) is not None]
+        old: list[Device] = []
+        if len(self):
+            old += [device for name in (*removed, *added) if (device := self.get(name)) is not None]
         new._devices = self._devices.changed(removed, added)
         new._by_path = self._by_path.changed(_by_path(old), _by_path(added.values()))
         new._by_sysname = self._with_sysnames(old, added.values())

@@ -16,8 +16,10 @@ from nodedevd.model.device import Device, public
 from nodedevd.model.listing import entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
-from nodedevd.xml_writer import Out
 
+_NEWLINE: Final = rb"\n"  # as in JSON
+_INDENT: Final = b"  "
+_INDENTED: Final = _NEWLINE + _INDENT
 _BYTES_OF_A_DEVICE: Final = 1536
 """Encodings that are cached, on average: as many are kept that were asked for less lately."""
 
@@ -31,10 +33,10 @@ class _Shown:
         self.form = form
         self.placed = placed
         """None: the format does not show the device"""
-        self.text: str | None = None
-        """the XML as a document of its own"""
         self.piece: bytes | None = None
         """the XML as a piece of a document in JSON"""
+        self.text: str | None = None
+        """the XML as a document of its own, if it does not follow from the piece"""
 
 
 class _Encoded:
@@ -110,14 +112,16 @@ class Encodings:
     def text(self, device: Device, *, form: Format) -> str:
         """Return the XML document of a device that the format shows."""
         shown = self._shown(device, form)
-        if shown.text is None:
-            shown.text = str(self._written(shown, form))
-            self._bytes += len(shown.text)
-        return shown.text
+        piece = shown.piece or self._write(shown, form)
+        if shown.text is not None:
+            return shown.text
+        return _document(piece).decode().replace(_NEWLINE.decode(), "\n")
 
     def json_xml(self, device: Device, *, form: Format = "nodedevd") -> bytes:
         """Return the same as the inside of a JSON string, without the quotes."""
-        return json_text(self.text(device, form=form))
+        shown = self._shown(device, form)
+        piece = shown.piece or self._write(shown, form)
+        return _document(piece) if shown.text is None else json_text(shown.text)
 
     def json_piece(self, device: Device, snapshot: Snapshot, *, form: Format) -> bytes:
         """Return a device's part of a document of several, as the inside of a JSON string.
@@ -130,9 +134,7 @@ class Encodings:
             placed = FORMATS[form].placed(self.seen(device), snapshot)
             if placed != shown.placed:
                 return json_text(FORMATS[form].written(placed).at(1))
-        if shown.piece is None:
-            shown.piece = self._counted(json_text(self._written(shown, form).at(1)))
-        return shown.piece
+        return shown.piece or self._write(shown, form)
 
     def _shown(self, device: Device, form: Format) -> _Shown:
         encoded = self._of(device)
@@ -146,9 +148,15 @@ class Encodings:
         encoded.shown = (*encoded.shown, shown)
         return shown
 
-    def _written(self, shown: _Shown, form: Format) -> Out:
+    def _write(self, shown: _Shown, form: Format) -> bytes:
+        """Write the XML of a device, once for all clients; return the piece."""
         assert shown.placed is not None, f"the format {form} does not show it"
-        return FORMATS[form].written(shown.placed)
+        out = FORMATS[form].written(shown.placed)
+        piece = shown.piece = self._counted(json_text(out.at(1)))
+        if piece.count(b"\\") != len(out):  # There is more to it than newlines after tags.
+            shown.text = str(out)
+            self._bytes += len(shown.text)
+        return piece
 
     def _counted(self, encoded: bytes) -> bytes:
         self._bytes += len(encoded)
@@ -203,6 +211,11 @@ def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:
 
 def _name_in(format_: XmlFormat, device: Device, snapshot: Snapshot) -> str | None:
     return format_.placed(device, snapshot).name if format_.shows(device) else None
+
+
+def _document(piece: bytes) -> bytes:
+    """Return the document of a device, of its piece: the same with less indentation."""
+    return piece.replace(_INDENTED, _NEWLINE)[len(_INDENT) :]
 
 
 def json_text(text: str) -> bytes:

@@ -75,14 +75,18 @@ def graft(
         computer: The root, if it was read.
         errors: Faults of directories, if all were listed.
     """
-    read = {one.path: recalled(one, old.at(one.path)) for one in readings}
+    if len(old):
+        read = {one.path: recalled(one, old.at(one.path)) for one in readings}
+    else:
+        read = {one.path: one for one in readings}
     removed = {path for path in gone if path not in read and old.at(path) is not None}
     names = _Names(old, removed, read)
     # A device below one that came, went or was renamed may have another parent now.
-    moved = [path for path in (*removed, *read) if names.before(path) != names.after(path)]
-    moved += names.renamed
+    moved = list(names.renamed)
+    if len(old):
+        moved += [path for path in (*removed, *read) if names.before(path) != names.after(path)]
     below: set[str] = set()
-    for path in moved if len(old) else ():
+    for path in moved:
         below.update(old.below(path))
         # The path of a definition has the kernel name of its parent.
         below.update(old.below(definitions_directory(path)))
@@ -93,8 +97,8 @@ def graft(
         device = old.at(path)
         if device is not None:
             devices[path] = _device(device, names)
-    kept = []
-    for device in devices.values():
+    kept = [] if len(old) else list(devices.values())
+    for device in devices.values() if len(old) else ():
         before = old.at(device.path)
         kept.append(before if before is not None and before == device else device)
     if computer is not None:
@@ -123,18 +127,19 @@ class _Names:
 
     def __init__(self, old: Snapshot, removed: set[str], read: Mapping[str, Reading]) -> None:
         self._old = old
+        self._is_first = not len(old)
         self._removed = removed
         self._new: dict[str, str] = {}
         self.shared = dict(old.shared_names)
         paths_named: dict[str, set[str]] = {}
-        for path in (*removed, *read):
+        for path in () if self._is_first else (*removed, *read):
             device = old.at(path)
             if device is not None:
                 paths_named.setdefault(usual_name(device), set())
         for path, reading in read.items():
             paths_named.setdefault(usual_name(reading), set()).add(path)
         for name, paths in paths_named.items():
-            for path in old.paths_named(name):
+            for path in () if self._is_first else old.paths_named(name):
                 if path not in removed and path not in read:
                     paths.add(path)
             self._assign(name, paths)
@@ -154,12 +159,12 @@ class _Names:
             self.shared.pop(name, None)
 
     def before(self, path: str) -> str | None:
-        device = self._old.at(path)
+        device = None if self._is_first else self._old.at(path)
         return None if device is None else device.name
 
     def layout(self, path: str) -> CardLayout | None:
         """Return how the device at a path compared with its layout file before."""
-        device = self._old.at(path)
+        device = None if self._is_first else self._old.at(path)
         return None if device is None else device.layout
 
     def after(self, path: str) -> str | None:
@@ -232,7 +237,8 @@ def _difference(
 ) -> Update:
     new = {device.name: device for device in devices}
     vanished = [device for path in removed_paths if (device := old.at(path)) is not None]
-    vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
+    if len(old):
+        vanished += [was for device in new.values() if (was := old.at(device.path)) is not None]
     removed = {device.name: device for device in vanished if device.name not in new}
     changes = _ordered(old, new, removed)
     if not changes and errors == old.errors and names.shared == old.shared_names:

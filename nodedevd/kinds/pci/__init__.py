@@ -37,7 +37,8 @@ from nodedevd.text import printable_path
 from nodedevd.xml_writer import Out
 
 VPD = "vpd"
-_ID = re.compile("[0-9A-Fa-f]{1,6}")
+_ID_DIGITS = 6
+_ID = re.compile(f"[0-9A-Fa-f]{{1,{_ID_DIGITS}}}")
 _NO_NAMES = PciIds(b"")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
 
@@ -104,7 +105,7 @@ def read(node: Node) -> Pci:
     subvendor = _read_id(node, "subsystem_vendor", subvendor_text, 4) or None
     subdevice = subvendor and _read_id(node, "subsystem_device", subdevice_text, 4)
     ids = _hardware_ids(_names(node), vendor, device, subvendor, subdevice)
-    config = PciConfig(node.read_bytes("config", size=CONFIG_SIZE) or b"")
+    config = _config(node.read_bytes("config", size=CONFIG_SIZE) or b"")
     if config.problem is not None:
         node.fault("config", *config.problem)
     revision = config.revision
@@ -145,8 +146,9 @@ def _ids(node: Node, variable: str) -> tuple[str | None, str | None]:
 
 def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int | None:
     """Return an id from the uevent, or else from its own attribute."""
-    if text is not None and _ID.fullmatch(text):
-        return int(text, 16)
+    number = None if text is None else _number(text)
+    if number is not None:
+        return number
     promised = attribute in ("class", "vendor", "device")
     text = node.read(attribute, promised=promised)
     if text is None:
@@ -158,8 +160,26 @@ def _read_id(node: Node, attribute: str, text: str | None, digits: int) -> int |
     return number
 
 
+@lru_cache(maxsize=128)
+def _config(data: bytes) -> PciConfig:
+    """Parse configuration space, which virtual functions of a model have in common."""
+    return PciConfig(data)
+
+
+def _number(text: str) -> int | None:
+    """Return an id in a uevent as a number; None if it is none."""
+    return _hex_number(text) if len(text) <= _ID_DIGITS else None
+
+
+@lru_cache(maxsize=1024)
+def _hex_number(text: str) -> int | None:
+    return int(text, 16) if _ID.fullmatch(text) else None
+
+
 def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
     maximum = node.read_number("sriov_totalvfs")
+    if not maximum and "virtfn" not in "/".join(node.entries):  # as of nearly all functions
+        return None
     links = [name for name in node.entries if name.startswith("virtfn")]
     indices = sorted(int(match[1]) for match in map(_VIRTFN.fullmatch, links) if match is not None)
     if not indices and not maximum:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nodedevd import formats
 from nodedevd.formats import FORMATS
@@ -73,8 +75,26 @@ def test_bytes_are_made_once() -> None:
     assert encodings.entry(card) is encodings.entry(card)
     piece = encodings.json_piece(card, snapshot, form="nodedevd")
     assert encodings.json_piece(card, snapshot, form="nodedevd") is piece
-    assert encodings.text(card, form="nodedevd") is encodings.text(card, form="nodedevd")
+    assert encodings.text(card, form="nodedevd") == native_xml(card)
     assert piece != encodings.json_xml(card)
+
+
+@example("a\n  b")
+@example("\n  ")
+@example("\\n  ")
+@example("\\")
+@given(st.text(alphabet='ab \\n\\t"<\\\\\x00é\u2028'))
+def test_document_has_every_text_as_its_piece_has_it(driver: str) -> None:
+    """It follows from the piece; not where a text has newlines and blanks as the layout has."""
+    [card] = [one for one in snapshot_of("vgpu-pf") if one.name == CARD]
+    snapshot = Snapshot([msgspec.structs.replace(card, driver=driver)])
+    encodings = Encodings(Store(snapshot))
+    card = device(encodings, CARD)
+    piece = encodings.json_piece(card, snapshot, form="nodedevd")
+    assert msgspec.json.decode(b'"%b"' % piece, type=str) == native_xml(card, depth=1)
+    assert encodings.text(card, form="nodedevd") == native_xml(card)
+    alone = encodings.json_xml(card)
+    assert msgspec.json.decode(b'"%b"' % alone, type=str) == native_xml(card)
 
 
 def test_update_keeps_the_bytes_of_devices_that_stayed_the_same() -> None:
@@ -141,13 +161,15 @@ def test_json_text_is_the_inside_of_a_string(text: str) -> None:
 
 @pytest.mark.parametrize("host", ["vgpu-sriov", "samples"])
 def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
-    """A protocol that carries XML as it is gets the same text, from the same object."""
+    """A protocol that carries XML as it is gets the same text, from a piece that is kept."""
     encodings = encodings_of(host)
     snapshot = encodings.store.snapshot
     for one in formats.select(snapshot, None, "libvirt"):
         text = encodings.text(one, form="libvirt")
         assert text == formats.device_xml(one, snapshot, "libvirt")
-        assert encodings.text(one, form="libvirt") is text
+        assert encodings.text(one, form="libvirt") == text
+        pieces = [encodings.json_piece(one, snapshot, form="libvirt") for _ in range(2)]
+        assert pieces[0] is pieces[1]
 
 
 @pytest.mark.parametrize("host", cases(HOSTS))
