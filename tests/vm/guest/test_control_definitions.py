@@ -58,8 +58,8 @@ def test_definition_is_the_one_that_mdevctl_writes(service: Control) -> None:
 
     # The other way round.
     # One at a time, as mdevctl 1.4 wants it.
-    for words in ("--type=mtty-1", "--manual", "--delattr --index=0"):
-        vm.run("mdevctl", "modify", "-u", ours, *words.split())
+    for options in ("--type=mtty-1", "--manual", "--delattr --index=0"):
+        vm.run("mdevctl", "modify", "-u", ours, *options.split())
     service.modify(theirs, wanted="mtty-1", autostart=False, attributes=attributes[1:])
     assert file_of(ours).read_bytes() == file_of(theirs).read_bytes()
     found = control.defined()
