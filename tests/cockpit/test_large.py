@@ -1,4 +1,4 @@
-"""A host with 2,000 devices: what the page makes, and makes anew, is bounded."""
+"""A host with 10,000 devices: what the page makes, and makes anew, is bounded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from tests.support.running import running
 from tests.support.trees import Tree
 
 pytestmark = MARKS
-DEVICES = 2_000
-"""Ten times what a page of the table has. Most of the time is to make and scan the host."""
+DEVICES = 10_000
 ROWS = 200
 
 
