@@ -34,11 +34,20 @@ different devices; 2 wrong usage, or libvirtd cannot run here."""
 
 
 def measure(devices: int, rounds: int, *options: str) -> dict[str, Any]:
-    """Measure on one host, in new namespaces. Raises CalledProcessError."""
+    """Measure on one host. Raises CalledProcessError."""
+    return _inside("measure", "--devices", str(devices), "--rounds", str(rounds), *options)
+
+
+def measure_kernel(rounds: int, *options: str) -> dict[str, Any]:
+    """Measure the events of this machine's own kernel. Raises CalledProcessError."""
+    return _inside("kernel", "--rounds", str(rounds), *options)
+
+
+def _inside(module: str, *options: str) -> dict[str, Any]:
+    """Run a module of this package in new namespaces, and return its figures."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory, "figures.json")
-        command = [sys.executable, "-m", "benchmarks.measure", "--devices", str(devices)]
-        command += ["--rounds", str(rounds), "--out", str(out), *options]
+        command = [sys.executable, "-m", f"benchmarks.{module}", "--out", str(out), *options]
         subprocess.run([*libvirtd.NAMESPACES, *command], cwd=HERE.parent, check=True)
         return dict(json.loads(out.read_text()))
 
@@ -78,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"numbers of devices of the hosts (default: {report.SMALLEST} 620 9573"
         f" {report.LARGEST}, the last one for nodedevd only)",
     )
+    parser.add_argument(
+        "--no-kernel", action="store_true", help="omit the events of this machine's own kernel"
+    )
     parser.add_argument("--quick", action="store_true", help="a short run that shows that it works")
     parser.add_argument(
         "--curve", action="store_true", help="measure smaller hosts, and draw a picture"
@@ -106,9 +118,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             hosts[str(devices)] = measure(devices, min(3, arguments.rounds), "--brief", *program)
     else:
         for devices in arguments.devices:
-            options = ("--brief",) if devices <= report.SMALLEST else ()
+            options: tuple[str, ...] = ("--brief",) if devices <= report.SMALLEST else ()
             options = ("--alone", "--brief") if devices >= report.LARGEST else options
             hosts[str(devices)] = measure(devices, arguments.rounds, *options, *program)
+        if not arguments.no_kernel:
+            hosts[report.KERNEL] = measure_kernel(arguments.rounds, *program)
     known = CURVE if arguments.curve else RESULTS
     before = json.loads(known.read_text())["hosts"] if known.exists() else {}
     outcome = report.as_json(hosts, setting)
@@ -119,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             DOCUMENT.write_text(report.documented(DOCUMENT.read_text(), hosts, setting))
         else:
             compared = json.loads(RESULTS.read_text())["hosts"] if RESULTS.exists() else {}
+            compared.pop(report.KERNEL, None)
             PLOT.write_text(plot.curve({**hosts, **compared}))
     if not arguments.quick and not arguments.json:
         print(f"{report.missed(hosts)} targets missed; on {setting}")

@@ -42,10 +42,7 @@ class Interfaces:
         self._names: deque[str] = deque()
         self._numbers = count()
         self.uevents = 0
-        for _ in range(STANDING):
-            self._add()
-        self._standing = list(self._names)
-        self._names.clear()
+        self._standing = [self.add() for _ in range(STANDING)]
         self.begin()
 
     def begin(self) -> None:
@@ -57,9 +54,9 @@ class Interfaces:
         """Cause about so many uevents: most say `change`; interfaces come, change and go."""
         wanted = self.uevents + uevents
         while self.uevents < wanted:
-            self._add()
+            self._names.append(self.add())
             if len(self._names) > MOST - STANDING:
-                self._remove(self._names.popleft())
+                self.remove(self._names.popleft())
             for name in self._standing:
                 Path(f"/sys/class/net/{name}/uevent").write_text("change")
             number = next(self._numbers)
@@ -68,13 +65,15 @@ class Interfaces:
                 self._set_address(self._names[number % len(self._names)], number)
             self._count()
 
-    def _add(self) -> None:
+    def add(self) -> str:
+        """Make a pair of interfaces; return the name of the first."""
         name = f"soak{next(self._numbers)}"
         kind = netlink.attribute(_LINKINFO, netlink.attribute(_KIND, b"veth"))
         self._request(_NEWLINK, _CREATE, _named(name) + kind)
-        self._names.append(name)
+        return name
 
-    def _remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove a pair of interfaces."""
         self._request(_DELLINK, 0, _named(name))
 
     def _set_address(self, name: str, number: int) -> None:

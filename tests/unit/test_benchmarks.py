@@ -85,6 +85,16 @@ def test_table_has_the_committed_ratio() -> None:
     assert line.split()[-6:] == ["x0.1", "0.1..0.1", "<=", "0.02", "MISS", "x0.5"]
 
 
+def test_this_machine_has_rows_of_its_own() -> None:
+    """It is no host of so many devices."""
+    hosts = {report.KERNEL: rounds([4.0, 5.0, 3.0], [8.0, 5.0, 8.0], "veth_added_ms")}
+    (line,) = [line for line in report.table(hosts, {}).splitlines() if "a veth added" in line]
+    assert line.split()[-6:] == ["ms", "x0.5", "0.375..1", "<=", "1", "pass"]
+    assert report.missed(hosts) == 0
+    (summary,) = report.as_json(hosts, {})["summary"][report.KERNEL]
+    assert summary["ratio"] == 0.5
+
+
 def test_largest_host_is_measured_by_itself() -> None:
     """There is no libvirtd to compare with; time and memory have their own targets."""
     hosts = {"47820": {"nodedevd": [{"start_wall_s": 4.0, "rss_mib": 400.0}]}}
