@@ -3,7 +3,7 @@
 The life of an event:
 
 1. A monitor is readable; `sources` takes the event off it and delivers it to the follower.
-2. The event waits in `pending`: 2 ms for the rest of its burst, or for the current job to end.
+2. The event waits in `pending` for the current job to end, and in a burst for others, up to 2 ms.
 3. A job takes all that is pending, and reads those devices in a worker thread, under `reads`,
    which goes on without a device whose read hangs.
 4. The store publishes the new snapshot and its changes, which wakes the watchers.
@@ -179,8 +179,7 @@ class Follower(Reports):
         """Run a job whenever something is pending."""
         while True:
             await self.pending.wait()
-            while self.pending:
-                await self._read_or_retry()
+            await self._read_or_retry()
 
     async def _read_or_retry(self) -> None:
         """Read what is pending; a host that cannot be read is logged once and tried again."""

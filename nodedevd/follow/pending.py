@@ -1,8 +1,14 @@
-"""Pending: collects what the next job has to read."""
+"""Pending: collects what the next job has to read, and says when it is time for it.
+
+The first uevents of a quiet time are read at once, so that clients hear of them at once. The next
+ones wait for others, the longer the more jobs there were without a quiet time in between: a storm
+of uevents costs few jobs.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
@@ -12,8 +18,11 @@ from nodedevd.host.events.uevent import Uevent
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.touched import touched_paths
 
-COALESCE_SECONDS = 0.002
-"""How long the first uevent of a burst waits for the others."""
+COALESCE_SECONDS = (0.0, 0.001, 0.002)
+"""How long uevents wait for others: those of the first job of a burst, of the second, of all later
+ones. What no uevent reports waits as long as those."""
+QUIET_SECONDS = 0.02
+"""A burst is over when there was no job for uevents for so long."""
 UEVENTS_AT_MOST = 16_384
 """Capacity for uevents; beyond it the whole host is read instead."""
 
@@ -60,7 +69,12 @@ class Pending:
     def __init__(self) -> None:
         self._work = Work()
         self._uevents: dict[Uevent, None] = {}
-        self._added = asyncio.Event()
+        self._due = math.inf
+        """when the next job is to begin, by the loop's clock"""
+        self._sooner = asyncio.Event()
+        self._jobs = 0
+        """of this burst"""
+        self._last_job = -math.inf
 
     def __bool__(self) -> bool:
         return bool(self._uevents or self._work)
@@ -76,12 +90,15 @@ class Pending:
         if len(self._uevents) > UEVENTS_AT_MOST:
             self._uevents.clear()
             self._work.scan = Scan.RESCAN
-        self._added.set()
+        time_now = asyncio.get_running_loop().time()
+        if time_now - self._last_job > QUIET_SECONDS:
+            self._jobs = 0
+        self._begin_by(time_now + COALESCE_SECONDS[min(self._jobs, len(COALESCE_SECONDS) - 1)])
 
     def touch(self, paths: Iterable[str]) -> None:
         """Have the devices at these paths read."""
         self._work.touched.update(paths)
-        self._added.set()
+        self._begin_soon()
 
     def tolerate(self, paths: Iterable[str]) -> None:
         """Have new devices at these paths shown as far as the next job can read them."""
@@ -90,7 +107,7 @@ class Pending:
     def poll(self, paths: Iterable[str]) -> None:
         """Have the devices at these paths read if one cheap read shows a change."""
         self._work.polled.update(paths)
-        self._added.set()
+        self._begin_soon()
 
     def refresh(self, paths: Iterable[str]) -> asyncio.Future[None]:
         """Have volatile values read; return a future that ends with the job that reads them.
@@ -100,21 +117,23 @@ class Pending:
         self._work.volatile.update(paths)
         future = asyncio.get_running_loop().create_future()
         self._work.waiting.append(future)
-        self._added.set()
+        self._begin_by(-math.inf)  # A client waits for no burst.
         return future
 
     def request(self, scan: Scan) -> None:
         """Have the whole host read."""
         self._work.scan = max(self._work.scan, scan)
-        self._added.set()
+        self._begin_soon()
 
     async def wait(self) -> None:
-        """Return when there is something to read and its burst is over."""
-        while not self:
-            self._added.clear()
-            await self._added.wait()
-        if not self._work.waiting:  # A client waits for no burst.
-            await asyncio.sleep(COALESCE_SECONDS)
+        """Return when there is something to read and the next job is due."""
+        loop = asyncio.get_running_loop()
+        while (left := self._due - loop.time()) > 0:
+            self._sooner.clear()
+            timer = None if left == math.inf else loop.call_later(left, self._sooner.set)
+            await self._sooner.wait()
+            if timer is not None:
+                timer.cancel()
 
     def paths(self, snapshot: Snapshot) -> set[str]:
         """Return the paths of the devices that the next job reads completely."""
@@ -125,23 +144,37 @@ class Pending:
         work, self._work = self._work, Work()
         work.touched |= touched_paths(self._uevents, snapshot)
         work.leaving |= {one.path for one in self._uevents if one.action == "remove"}
+        if self._uevents:
+            self._jobs += 1
+            self._last_job = asyncio.get_running_loop().time()
         self._uevents.clear()
+        self._due = math.inf
         return work
 
     def put_back(self, work: Work) -> None:
         """Add what a job took and did not finish."""
-        self.request(work.scan)
         self._work.touched |= work.touched
         self._work.leaving |= work.leaving
         self._work.tolerated |= work.tolerated
         self._work.volatile |= work.volatile
         self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting
+        self.request(work.scan)
 
     def close(self) -> None:
         """Cancel the requests that wait."""
         for future in self._work.waiting:
             future.cancel()
+
+    def _begin_soon(self) -> None:
+        if self:
+            self._begin_by(asyncio.get_running_loop().time() + COALESCE_SECONDS[-1])
+
+    def _begin_by(self, due: float) -> None:
+        """Have the next job begin at this time at the latest."""
+        if due < self._due:
+            self._due = due
+            self._sooner.set()
 
 
 def settle(future: asyncio.Future[None]) -> None:

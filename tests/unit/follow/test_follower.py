@@ -26,7 +26,7 @@ from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
 from nodedevd.tree.read import STALE, scan
-from tests.support.fake_monitor import FakeMonitor, FakeMonitors, eventually
+from tests.support.fake_monitor import PATIENCE_SECONDS, FakeMonitor, FakeMonitors, eventually
 from tests.support.stuck import StuckAttribute
 from tests.support.trees import Tree
 
@@ -210,6 +210,19 @@ async def test_burst_is_one_update(tmp_path: Path) -> None:
         await live.until_true_to_the_host()
         assert live.follower.followed.events == 32
         assert live.follower.followed.updates == 1
+
+
+async def test_uevents_of_one_change_are_one_update_and_parents_come_first(tmp_path: Path) -> None:
+    """Also the first ones of a quiet time, in whatever order they are: those that are there."""
+    async with following(tmp_path, stuck_seconds=PATIENCE_SECONDS) as live:
+        card_with_mdev(live)
+        card, mdev = (f"/sys/devices/pci0000:00/{CARD}{one}" for one in ("", f"/{UUID}"))
+        live.monitor.feed(Uevent("add", mdev, "mdev"), Uevent("add", card, "pci"))
+        first = live.store.snapshot.generation
+        await live.until_true_to_the_host()
+        assert live.follower.followed.updates == 1
+        changes = [live.store.after(first + number) for number in range(2)]
+        assert [one.change.device.path for one in changes if one is not None] == [card, mdev]
 
 
 async def test_change_without_add_adds(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from nodedevd.follow import pending as module
 from nodedevd.follow.pending import Pending, Scan, Work
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.model.snapshot import Snapshot
+from tests.support.fake_monitor import PATIENCE_SECONDS
 
 NOTHING = Snapshot()
 FOREVER = 3600.0
@@ -69,22 +70,54 @@ async def test_too_many_uevents_become_a_rescan(monkeypatch: pytest.MonkeyPatch)
     assert pending.take(NOTHING) == Work(Scan.RESCAN)
 
 
-async def test_uevent_waits_for_its_burst_and_a_client_does_not(
+async def test_first_uevents_of_a_quiet_time_wait_for_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a client requests takes along what waits."""
-    monkeypatch.setattr(module, "COALESCE_SECONDS", FOREVER)
+    """Those that follow wait for the rest of their burst, until there is a quiet time again."""
+    monkeypatch.setattr(module, "COALESCE_SECONDS", (0.0, FOREVER))
+    monkeypatch.setattr(module, "QUIET_SECONDS", FOREVER)
     pending = Pending()
     assert not await returns(pending)
+    pending.add([Uevent("add", "/sys/devices/a", "pci"), Uevent("add", "/sys/devices/b", "pci")])
+    assert await returns(pending)
+    pending.take(NOTHING)
+    for name in "cd":
+        pending.add([Uevent("add", f"/sys/devices/{name}", "pci")])
+        assert not await returns(pending)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    pending.add([Uevent("add", "/sys/devices/e", "pci")])
+    assert await returns(pending)
+    assert pending.take(NOTHING).touched == {f"/sys/devices/{name}" for name in "cde"}
+
+
+async def test_client_waits_for_no_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client requests takes along what waits."""
+    monkeypatch.setattr(module, "COALESCE_SECONDS", (FOREVER,))
+    pending = Pending()
     pending.add([Uevent("add", "/sys/devices/a", "pci")])
     assert not await returns(pending)
     pending.refresh(["/sys/devices/b"])
     assert await returns(pending)
+    assert pending.take(NOTHING).touched == {"/sys/devices/a"}
+
+
+async def test_uevent_is_not_held_up_by_what_came_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An interface has a message of rtnetlink first; its uevent is still the first."""
+    monkeypatch.setattr(module, "COALESCE_SECONDS", (0.0, FOREVER))
+    pending = Pending()
+    waiting = asyncio.create_task(pending.wait())
+    pending.touch(["/sys/class/net/a"])
+    assert not await returns(pending)
+    pending.add([Uevent("add", "/sys/devices/a", "net")])
+    await asyncio.wait_for(waiting, PATIENCE_SECONDS)
+    assert pending.take(NOTHING).touched == {"/sys/class/net/a", "/sys/devices/a"}
 
 
 async def test_wait_goes_on_while_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No path is nothing, and so is what was taken."""
-    monkeypatch.setattr(module, "COALESCE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "COALESCE_SECONDS", (0.0,))
     pending = Pending()
     pending.touch([])
     assert not await returns(pending)
