@@ -16,7 +16,7 @@ import msgspec
 
 from nodedevd.host.events.uevent import Uevent
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.touched import touched_paths
+from nodedevd.tree.touched import is_about_a_device, touched_paths
 
 COALESCE_SECONDS = (0.0, 0.001, 0.002)
 """How long uevents wait for others: those of the first job of a burst, of the second, of all later
@@ -86,6 +86,9 @@ class Pending:
 
     def add(self, uevents: Sequence[Uevent]) -> None:
         """Have the devices read that these uevents can have changed."""
+        uevents = list(filter(is_about_a_device, uevents))
+        if not uevents:
+            return
         self._uevents.update(dict.fromkeys(uevents))
         if len(self._uevents) > UEVENTS_AT_MOST:
             self._uevents.clear()

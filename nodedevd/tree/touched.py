@@ -11,6 +11,14 @@ from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 _WITH_DESCENDANTS = frozenset({"remove", "move", "bind", "unbind"})
+_NO_DEVICES = "queues"
+"""SUBSYSTEM of kobjects that are no devices: the queues of a network interface, of which there can
+be hundreds. Source: net/core/net-sysfs.c"""
+
+
+def is_about_a_device(uevent: Uevent) -> bool:
+    """Return whether a uevent can change the tree at all."""
+    return uevent.subsystem != _NO_DEVICES
 
 
 def touched_paths(uevents: Iterable[Uevent], snapshot: Snapshot) -> set[str]:

@@ -14,6 +14,7 @@ from tests.support.fake_monitor import PATIENCE_SECONDS
 
 NOTHING = Snapshot()
 FOREVER = 3600.0
+QUEUES = {"": "net", "/queues/rx-0": "queues", "/queues/tx-0": "queues"}
 
 
 async def returns(pending: Pending) -> bool:
@@ -36,6 +37,16 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, waiting=[waiting])
     assert not pending
     assert pending.take(NOTHING) == Work()
+
+
+async def test_queues_of_an_interface_are_nothing_to_read() -> None:
+    """The kernel sends a uevent for each of them, before and after those of the interface."""
+    pending = Pending()
+    pending.add([Uevent("add", "/sys/devices/net/a/queues/rx-0", "queues")])
+    assert not pending
+    assert not await returns(pending)
+    pending.add([Uevent("add", f"/sys/devices/net/a{one}", sub) for one, sub in QUEUES.items()])
+    assert pending.take(NOTHING).touched == {"/sys/devices/net/a"}
 
 
 async def test_device_with_a_uevent_remove_is_leaving() -> None:
