@@ -103,8 +103,9 @@ def test_page_is_a_package_of_cockpits() -> None:
     """By the Debian package; the name of its directory is that of the page's address."""
     if not Path("/usr/lib/python3/dist-packages/nodedevd").exists():
         pytest.skip("nodedevd is not installed by its packages")
-    lines = vm.run(BRIDGE, "--packages").splitlines()
-    assert [line.split(":")[0] for line in lines if line.startswith("nodedevd")] == ["nodedevd"]
+    packages = [line.split() for line in vm.run(BRIDGE, "--packages").splitlines()]
+    paths = [words[-1] for words in packages if words[0] == "nodedevd"]
+    assert paths == ["/usr/share/cockpit/nodedevd"]
 
 
 def test_page_reaches_the_daemon_and_the_control_service() -> None:

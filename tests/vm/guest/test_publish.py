@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
     CONFIGURATION.parent.mkdir(exist_ok=True)
     CONFIGURATION.write_text(f'servers = ["{server.url}"]\nhost = "vm"\nheartbeat_seconds = 2\n')
     try:
-        vm.run("nodedevd-publish", "--make-bucket")
+        vm.run("nodedevd-publish", "--make-bucket", "--max-bytes", "100000000")
         yield server
     finally:
         CONFIGURATION.unlink()
