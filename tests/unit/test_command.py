@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from click.testing import CliRunner
 
@@ -36,7 +38,8 @@ def test_paths_alone_mean_the_same_without_click(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(command, "serve", lambda options, verbose: served.append(options))
     for arguments in ([], ["--sysroot", "/a", "--libvirt-socket", "b"], ["--socket", "c"]):
         CliRunner().invoke(main, arguments)
-        assert [Options(**(parsed(arguments) or {}))] == served
+        paths: dict[str, Any] = {**(parsed(arguments) or {})}
+        assert [Options(**paths)] == served
         served.clear()
 
 
