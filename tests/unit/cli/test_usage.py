@@ -8,13 +8,18 @@ import click
 import pytest
 from click.testing import CliRunner
 
-SERVICES = ["nodedevd", "nodedevd.control", "nodedevd.metrics", "nodedevd.publish"]
+SERVICES = [
+    "nodedevd.command",
+    "nodedevd.control.__main__",
+    "nodedevd.metrics.__main__",
+    "nodedevd.publish.__main__",
+]
 
 
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> click.Command:
     """Return the command of a service."""
-    command = importlib.import_module(f"{request.param}.__main__").main
+    command = importlib.import_module(request.param).main
     assert isinstance(command, click.Command)
     return command
 
@@ -28,10 +33,10 @@ def test_usage_errors_repeat_no_control_characters(service: click.Command) -> No
 
 
 @pytest.mark.parametrize("mode", ["", "8", "1000", "-1", "rw"])
-@pytest.mark.parametrize("name", ["nodedevd", "nodedevd.control"])
+@pytest.mark.parametrize("name", SERVICES[:2])
 def test_what_is_no_file_mode_is_refused(name: str, mode: str) -> None:
     """Nothing is served with a mode that was not meant."""
-    command = importlib.import_module(f"{name}.__main__").main
+    command = importlib.import_module(name).main
     result = CliRunner().invoke(command, [f"--socket-mode={mode}"])
     assert result.exit_code == 2
     assert f"{mode!r} is no file mode; give three octal digits" in result.output
