@@ -43,8 +43,10 @@ run: $(VENV)/installed ## start the daemon on this host (or SYSROOT=PATH) and sh
 	@directory=$$(mktemp -d)
 	export NODEDEVD_SOCKET=$$directory/nodedevd.sock
 	$(BIN)/nodedevd --sysroot "$(SYSROOT)" --socket "$$NODEDEVD_SOCKET" & daemon=$$!
-	trap 'kill $$daemon 2>/dev/null; wait $$daemon || true; rm -rf "$$directory"' EXIT
-	trap 'exit 0' INT TERM # Ctrl-C is the way to end it, no failure
+	trap 'kill $$daemon 2>/dev/null || true; wait $$daemon || true; rm -rf "$$directory"' EXIT
+	# Ctrl-C is the way to end it, no failure. But make complains if this shell is gone when make
+	# itself has yet to handle Ctrl-C (proc_pid_status(5): signal 2 is the second bit).
+	trap 'while grep -qs "^ShdPnd:.*[2367abef]$$" /proc/$$PPID/status; do sleep 0.01; done; exit 0' INT TERM
 	until timeout 60 $(BIN)/nodedevctl status >/dev/null 2>&1; do
 		kill -0 $$daemon 2>/dev/null || exit 1
 		((SECONDS < 60)) || { echo "the daemon does not answer"; exit 1; }
