@@ -103,6 +103,7 @@ export function openDialog(service, { title, about, fields, parameters, method, 
         act.textContent = _("In progress …");
         try {
             const answer = await service.change(method, given());
+            changing = false;
             dialog.close();
             done(answer);
         } catch (error) {
@@ -116,6 +117,10 @@ export function openDialog(service, { title, about, fields, parameters, method, 
     }
 
     function leave() {
+        if (changing) {
+            dialog.showModal(); // a browser lets a page prevent one Escape, not the next
+            return;
+        }
         planned++;
         dialog.remove();
         const back = opener?.isConnected ? opener : document.querySelector("h1");

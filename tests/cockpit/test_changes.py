@@ -125,6 +125,48 @@ def test_refusal_of_a_plan_is_shown_and_cancel_changes_nothing(page: Opened) -> 
     assert page.names == before
 
 
+_IN_PROGRESS = """
+const [done] = arguments;
+const page = "/cockpit/@localhost/nodedevd";
+Promise.all([import(`${page}/changes/dialog.js`), import(`${page}/varlink/errors.js`)])
+    .then(([{ openDialog }, { Refused }]) => {
+        const error = "org.nodedevd.Control.StepFailed";
+        const given = { step: "write x", detail: "the driver refuses it", left: ["second"] };
+        openDialog({
+            plan: async () => ({ steps: ["write x"], notes: [] }),
+            change: () => new Promise((resolve, reject) => {
+                window.succeed = resolve;
+                window.fail = () => reject(new Refused(error, given));
+            }),
+        }, {
+            title: "Remove", about: null, fields: [], parameters: () => ({ name: "x" }),
+            method: "Remove", label: "Remove", danger: true,
+            done: () => { window.succeeded = true },
+        });
+        done();
+    });
+"""
+
+
+def test_dialog_stays_until_its_change_has_ended(opener: Opener) -> None:
+    """However often Escape is pressed: a failure and what is left of it are to be seen."""
+    page = opener.open(state="absent")
+    page.driver.execute_async_script(_IN_PROGRESS)
+    for end in ("fail", "succeed"):
+        planned(page)
+        page.click(ACT)
+        page.until_text(ACT, "In progress")
+        for _ in range(4):  # the page can prevent one of them for each click
+            page.driver.switch_to.active_element.send_keys("\ue00c")  # Escape
+        page.until(lambda: page.shows("dialog:modal"), "the dialog")
+        page.js(f"window.{end}()")
+        if end == "fail":
+            page.until_text("dialog [role=alert]", "could not write x: the driver refuses it")
+            assert "second" in page.text("dialog [role=alert]")
+            page.click("dialog .alert button")
+    page.until(lambda: page.js("return window.succeeded && !document.querySelector('dialog')"))
+
+
 def test_details_have_the_same_buttons(page: Opened) -> None:
     """And say who made the device."""
     page.js("location.hash = arguments[0]", f"#/device/{NOT_OURS}")
