@@ -13,7 +13,10 @@ from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.questions.fits import CardType
+from nodedevd.steps import Steps, groups
 
+VGPUS_AT_ONCE = 32
+"""vGPUs, functions or cells that are looked at, or drawn, in a step."""
 SLOTS_AT_MOST = 64
 """With more slots, a bar or grid has only their numbers."""
 _EQUAL_SLOTS = 32
@@ -112,37 +115,47 @@ def rooms_of(types: Sequence[CardType]) -> tuple[Room, ...]:
 
 def bar_of(
     types: Sequence[CardType], vgpus: Sequence[VgpuSlot], rooms: Sequence[Room]
-) -> tuple[Bar, tuple[str, ...]]:
-    """Return the bar of a card, and a sentence for each definition that has no place in it."""
-    active = [one.slot for one in vgpus if one.slot.state != "defined"]
-    defined = [one for one in vgpus if one.slot.state == "defined"]
-    sizes = [one for row in types if (one := size_of(row.facts))]
-    sizes += [slot.size_bytes for slot in active if slot.size_bytes]
+) -> Steps[tuple[Bar, tuple[str, ...]]]:
+    """Return the bar of a card, and a sentence for each definition that has no place in it.
+
+    `vgpus` are in their order.
+    """
+    slots: list[Slot] = []
+    defined: list[VgpuSlot] = []
+    sized = any(size_of(row.facts) for row in types)
+    taken, all_known = 0, True
+    for some in groups(vgpus, VGPUS_AT_ONCE):
+        yield
+        defined += [one for one in some if one.slot.state == "defined"]
+        active = [one.slot for one in some if one.slot.state != "defined"]
+        slots += active
+        taken += sum(slot.size_bytes or 0 for slot in active)
+        sized = sized or any(slot.size_bytes for slot in active)
+        all_known = all_known and all(slot.size_bytes for slot in active)
     total = max(
         [(size_of(row.facts) or 0) * (row.ceiling or 0) for row in types if row.facts is not None],
         default=0,
     )
-    taken = sum(slot.size_bytes or 0 for slot in active)
     free = total - taken
-    slots, left_out = active, []
-    for waiting in sorted(defined, key=lambda one: one.order):
-        needed = waiting.slot.size_bytes or 0
-        if waiting.obstacle is None and (not total or needed <= free):
-            slots = [*slots, waiting.slot]
-            free -= needed
-        else:
-            left_out.append(_without_place(waiting))
-    if sizes:
-        slots = [*slots, *_room_slots(total, free, rooms)]
-    else:
-        slots = [*slots, *_equal_slots(len(slots), rooms)]
+    left_out = []
+    for some in groups(defined, VGPUS_AT_ONCE):
+        yield
+        for waiting in some:
+            needed = waiting.slot.size_bytes or 0
+            if waiting.obstacle is None and (not total or needed <= free):
+                slots.append(waiting.slot)
+                free -= needed
+            else:
+                left_out.append(_without_place(waiting))
+    slots += _room_slots(total, free, rooms) if sized else _equal_slots(len(slots), rooms)
+    many = len(slots) > SLOTS_AT_MOST
     bar = Bar(
-        slots=tuple(slots) if len(slots) <= SLOTS_AT_MOST else (),
-        counts=() if len(slots) <= SLOTS_AT_MOST else vgpu_counts(slots),
+        slots=() if many else tuple(slots),
+        counts=vgpu_counts(slots) if many else (),
         total_bytes=total or None,
         taken_bytes=taken,
-        sized=bool(sizes),
-        all_known=all(slot.size_bytes for slot in active),
+        sized=sized,
+        all_known=all_known,
     )
     return bar, tuple(left_out)
 

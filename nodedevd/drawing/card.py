@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from nodedevd.drawing.bars import VGPUS_AT_ONCE
 from nodedevd.drawing.model import Bar, Card, Count, Grid, Room, Slot
 from nodedevd.drawing.pen import LINE, Pen, Run, glyph, number
 from nodedevd.drawing.picture import functions_summary
 from nodedevd.drawing.seen import STATES
 from nodedevd.drawing.style import GLYPHS, MARKS
 from nodedevd.drawing.words import plural, size
+from nodedevd.steps import Steps
 
 PADDING = 14
 _BAR = 44
@@ -26,10 +28,10 @@ _STRIP = 24
 _EQUAL_WIDTH = 160
 
 
-def draw_card(pen: Pen, card: Card) -> None:
+def draw_card(pen: Pen, card: Card) -> Steps[None]:
     """Draw a card."""
     if card.bar is not None:
-        _draw_bar(pen, card.bar)
+        yield from _draw_bar(pen, card.bar)
     for sentence in card.left_out[:_SENTENCES]:
         pen.lines(None, glyph("defined", sentence), "nd-warning")
     if len(card.left_out) > _SENTENCES:
@@ -37,13 +39,15 @@ def draw_card(pen: Pen, card: Card) -> None:
     if card.problem is not None:
         _draw_problem(pen, card)
     if card.rooms:
+        yield
         most = _COMPACT_CHIPS if pen.compact else _CHIPS
         _draw_rooms(pen, card.rooms[:most])
         if len(card.rooms) > most:
             more = f"and {len(card.rooms) - most} more: nodedevctl fits {card.device}"
             pen.lines(None, more, "nd-dim")
     if card.grid is not None:
-        _draw_grid(pen, card, card.grid)
+        yield
+        yield from _draw_grid(pen, card, card.grid)
 
 
 def draw_heading(pen: Pen, title: str, address: str, place: str) -> None:
@@ -105,7 +109,7 @@ def _bar_text(bar: Bar) -> str:
     return f"{least} taken; the card does not report how much it has"
 
 
-def _draw_bar(pen: Pen, bar: Bar) -> None:
+def _draw_bar(pen: Pen, bar: Bar) -> Steps[None]:
     pen.y += 2
     pen.lines(Run("Memory" if bar.sized else "vGPUs", "nd-b"), _bar_text(bar), "nd-dim")
     pen.y += 3
@@ -117,7 +121,9 @@ def _draw_bar(pen: Pen, bar: Bar) -> None:
     if bar.sized:
         _draw_frame(pen, sum(widths), torn)
     x = pen.left
-    for slot, wide in zip(bar.slots, widths, strict=True):
+    for number_, (slot, wide) in enumerate(zip(bar.slots, widths, strict=True)):
+        if number_ % VGPUS_AT_ONCE == 0:
+            yield
         _draw_slice(pen, slot, x, wide)
         x += wide
     pen.y += _BAR + 4
@@ -248,7 +254,7 @@ def _room_label(room: Room) -> str:
 # -- virtual functions ----------------------------------------------------------------------------
 
 
-def _draw_grid(pen: Pen, card: Card, grid: Grid) -> None:
+def _draw_grid(pen: Pen, card: Card, grid: Grid) -> Steps[None]:
     pen.y += _ABOVE
     ends = f" ({grid.first} to {grid.last})" if pen.compact and grid.enabled > 1 else ""
     text = functions_summary(card).replace(" enabled", f" enabled{ends}", 1)
@@ -262,6 +268,8 @@ def _draw_grid(pen: Pen, card: Card, grid: Grid) -> None:
     columns = (16 if pen.narrow else 32) if pen.compact else (6 if pen.narrow else 16)
     wide, high = pen.width / columns, 16 if pen.compact else 24
     for number_, slot in enumerate(grid.slots):
+        if number_ % VGPUS_AT_ONCE == 0:
+            yield
         row, column = divmod(number_, columns)
         draw_cell(pen, slot, pen.left + column * wide, pen.y + row * (high + 2), wide, high)
     pen.y += (len(grid.slots) - 1) // columns * (high + 2) + high + 4

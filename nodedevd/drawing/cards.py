@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
-from nodedevd.drawing.bars import SLOTS_AT_MOST, VgpuSlot, bar_of, rooms_of, vgpu_slot
+from nodedevd.drawing.bars import (
+    SLOTS_AT_MOST,
+    VGPUS_AT_ONCE,
+    VgpuSlot,
+    bar_of,
+    rooms_of,
+    vgpu_slot,
+)
 from nodedevd.drawing.model import Card, Count, Grid, Slot
 from nodedevd.drawing.seen import STATES, Host, Seen, counted, strongest, worst
 from nodedevd.drawing.words import function_end, place_of, product, shown
@@ -19,11 +27,10 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.fits import CardType, types_in_steps
 from nodedevd.questions.vgpus import card_of, vgpu_related_in_steps
 from nodedevd.questions.why_not import why_not
-from nodedevd.steps import Steps
+from nodedevd.steps import Steps, collected, groups
 
 _FULL = ("full", "other-profile-active", "not-listed", "none-available", "no-gpu-instance")
 _HELD_SHOWN = 2
-_FUNCTIONS_AT_ONCE = 32
 
 
 class Vgpus:
@@ -55,7 +62,7 @@ def vgpus_in_steps(snapshot: Snapshot) -> Steps[Vgpus]:
         found.types.setdefault(row.card, []).append(row)
         found.open_places.update([place.name for place in row.functions if place.available])
     for number, device in enumerate((yield from vgpu_related_in_steps(snapshot))):
-        if number % _FUNCTIONS_AT_ONCE == 0:
+        if number % VGPUS_AT_ONCE == 0:
             yield
         mdev, vgpu, pci = (device.capability(one) for one in (MdevChild, Vgpu, Pci))
         if isinstance(mdev, MdevChild):
@@ -81,23 +88,26 @@ def _card_of_mdev(snapshot: Snapshot, device: Device, mdev: MdevChild) -> str | 
     return None
 
 
-def is_card(device: Device | None) -> bool:
+def is_card(device: Device | None) -> TypeGuard[Device]:
     """Return whether a device is drawn as a card, not in a matrix or among subchannels."""
     return device is not None and not any(
         device.capability(kind) is not None for kind in (ApMatrix, Css)
     )
 
 
-def in_order(snapshot: Snapshot, vgpus: Vgpus, names: Iterable[str]) -> list[Device]:
-    """Return cards: those with vGPUs first, then by NUMA node and address."""
-    devices = [device for name in names if (device := snapshot.get(name)) is not None]
+def in_order(snapshot: Snapshot, vgpus: Vgpus, names: Iterable[str]) -> Steps[list[Device]]:
+    """Return cards, in steps: those with vGPUs first, then by NUMA node and address."""
+    cards: list[Device] = []
+    for some in groups(list(names)):
+        cards += [device for name in some if is_card(device := snapshot.get(name))]
+        yield
 
     def order(device: Device) -> tuple[bool, int, str]:
         pci = device.capability(Pci)
         numa = -1 if pci is None or pci.numa_node is None else pci.numa_node
         return device.name not in vgpus.types, numa, device.sysname or device.name
 
-    return sorted(filter(is_card, devices), key=order)
+    return sorted(cards, key=order)
 
 
 def cards_in_steps(
@@ -113,10 +123,12 @@ def cards_in_steps(
 
 def _card(host: Host, seen: Seen, vgpus: Vgpus, device: Device) -> Steps[Card]:
     types = vgpus.types.get(device.name, [])
-    held = [vgpu_slot(device, one, types, seen) for one in vgpus.holding.get(device.name, ())]
+    holding = vgpus.holding.get(device.name, ())
+    slots = (vgpu_slot(device, one, types, seen) for one in holding)
+    held = yield from collected(slots, VGPUS_AT_ONCE)
     held.sort(key=lambda one: one.order)
     rooms = rooms_of(types)
-    bar, left_out = bar_of(types, held, rooms) if types or held else (None, ())
+    bar, left_out = (yield from bar_of(types, held, rooms)) if types or held else (None, ())
     problem, is_full = _problem(types, bool(rooms))
     if bar is not None and not bar.slots and not bar.counts:
         bar = None
@@ -161,25 +173,26 @@ def _grid(
     if functions is None:
         return None
     on: dict[str, list[Slot]] = {}
-    for one in held:
-        on.setdefault(one.function, []).append(one.slot)
+    for some in groups(held):
+        yield
+        for one in some:
+            on.setdefault(one.function, []).append(one.slot)
     slots = []
     for number, address in enumerate(functions.addresses):
-        if number % _FUNCTIONS_AT_ONCE == 0:
+        if number % VGPUS_AT_ONCE == 0:
             yield
         function = next(
             (one for one in snapshot.by_sysname(address) if one.capability(Pci) is not None), None
         )
         slots.append(_function(seen, vgpus, address, function, on.get(address, ())))
     counts = tuple([Count(state, count) for state, count in counted(slots).items()])
-    ends = [function_end(address) for address in functions.addresses]
     return Grid(
         slots=tuple(slots) if len(slots) <= SLOTS_AT_MOST else (),
         counts=counts,
         enabled=len(slots),
         maximum=functions.maximum,
-        first=ends[0] if ends else "",
-        last=ends[-1] if ends else "",
+        first=function_end(functions.addresses[0]) if slots else "",
+        last=function_end(functions.addresses[-1]) if slots else "",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
+from nodedevd.drawing.bars import VGPUS_AT_ONCE
 from nodedevd.drawing.cards import Vgpus
-from nodedevd.drawing.model import Count, Group, Item, Matrix, MatrixRow, Place, Slot
-from nodedevd.drawing.seen import STATES, Host, Seen, counted, strongest, worst
+from nodedevd.drawing.model import Count, Group, Item, Matrix, MatrixRow, Place, Slot, SlotState
+from nodedevd.drawing.seen import STATES, Host, Seen, strongest, worst
 from nodedevd.drawing.words import plural, short_uuid, shown
 from nodedevd.kinds.ap_card import ApCard
 from nodedevd.kinds.ap_matrix import ApMatrix
@@ -15,6 +17,7 @@ from nodedevd.kinds.css import Css
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.device import Device
+from nodedevd.steps import Steps, groups
 
 SUBCHANNELS = "Subchannels for guests"
 ITEMS_AT_MOST = 96
@@ -25,7 +28,9 @@ _CELLS_AT_MOST = 1024
 _VFIO_AP = "vfio_ap"
 
 
-def matrix_of(host: Host, seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -> Matrix | None:
+def matrix_of(
+    host: Host, seen: Seen, vgpus: Vgpus, devices: Sequence[Device]
+) -> Steps[Matrix | None]:
     """Return the AP matrix of a host; None without AP queues and mdevs of them.
 
     `devices` are those with an AP capability.
@@ -33,44 +38,51 @@ def matrix_of(host: Host, seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -
     cards: dict[int, ApCard] = {}
     queues: dict[tuple[int, int], Device] = {}
     parent = None
-    for device in devices:
-        card, queue = device.capability(ApCard), device.capability(ApQueue)
-        if card is not None:
-            cards[card.adapter] = card
-        if queue is not None:
-            queues[queue.adapter, queue.domain] = device
-        if device.capability(ApMatrix) is not None:
-            parent = device
+    for some in groups(devices):
+        yield
+        for device in some:
+            card, queue = device.capability(ApCard), device.capability(ApQueue)
+            if card is not None:
+                cards[card.adapter] = card
+            if queue is not None:
+                queues[queue.adapter, queue.domain] = device
+            if device.capability(ApMatrix) is not None:
+                parent = device
     held = [] if parent is None else vgpus.holding.get(parent.name, [])
     if not queues and not held:
         return None
-    mdevs, owners = _mdevs(held, seen)
+    mdevs, owners = yield from _mdevs(held, seen)
     domains = sorted({domain for _, domain in queues})
     rows = []
+    numbers: Counter[SlotState] = Counter()
     for adapter in sorted({adapter for adapter, _ in queues}):
         found = cards.get(adapter)
-        slots = [
-            _queue(queues.get((adapter, domain)), (adapter, domain), owners, seen)
-            for domain in domains
-        ]
+        slots: list[Slot | None] = []
+        for part in groups(domains, VGPUS_AT_ONCE):
+            yield
+            cells = [
+                _queue(queues.get((adapter, domain)), (adapter, domain), owners, seen)
+                for domain in part
+            ]
+            numbers.update(slot.state for slot in cells if slot is not None)
+            slots += cells
         kind = shown(found.card_type, 16) if found is not None and found.card_type else ""
         rows.append(MatrixRow(f"card {adapter:02x}", kind, tuple(slots)))
-    cells = [slot for row in rows for slot in row.slots if slot is not None]
-    numbers = counted(cells)
-    for_guests = sum(numbers.values()) - numbers.get("host", 0) - numbers.get("none", 0)
+    for_guests = numbers.total() - numbers["host"] - numbers["none"]
     summary = " · ".join(
         [
             plural(len(rows), "adapter"),
-            f"{plural(len(cells), 'AP queue')}, {for_guests} for guests",
+            f"{plural(len(queues), 'AP queue')}, {for_guests} for guests",
             plural(len(held), "mdev"),
         ]
     )
     many = len(rows) * len(domains) > _CELLS_AT_MOST
+    counts = [Count(state, numbers[state]) for state in STATES if numbers[state]]
     return Matrix(
         summary=summary,
         domains=() if many else tuple([f"{domain:04x}" for domain in domains]),
         rows=() if many else tuple(rows),
-        counts=tuple([Count(state, count) for state, count in numbers.items()]) if many else (),
+        counts=tuple(counts) if many else (),
         mdevs=tuple(mdevs[:_MDEVS_AT_MOST]),
         left_out=max(0, len(mdevs) - _MDEVS_AT_MOST),
     )
@@ -78,11 +90,13 @@ def matrix_of(host: Host, seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -
 
 def _mdevs(
     held: Iterable[Device], seen: Seen
-) -> tuple[list[Slot], dict[tuple[int, int], list[Slot]]]:
+) -> Steps[tuple[list[Slot], dict[tuple[int, int], list[Slot]]]]:
     """Return the mdevs of the matrix, M1, M2, …, and those that have each queue."""
     mdevs: list[Slot] = []
     owners: dict[tuple[int, int], list[Slot]] = {}
     for number, device in enumerate(sorted(held, key=lambda one: one.name), 1):
+        if number % VGPUS_AT_ONCE == 0:
+            yield
         mdev = device.capability(MdevChild)
         if mdev is None:
             continue
@@ -97,9 +111,11 @@ def _mdevs(
             state, f"M{number}", detail, label, device.name, None, seen.mark(device.name), holder
         )
         mdevs.append(slot)
-        for queue in mdev.queues:
-            adapter, _, domain = queue.partition(".")
-            owners.setdefault((int(adapter, 16), int(domain, 16)), []).append(slot)
+        for some in groups(mdev.queues):
+            for queue in some:
+                adapter, _, domain = queue.partition(".")
+                owners.setdefault((int(adapter, 16), int(domain, 16)), []).append(slot)
+            yield
     return mdevs, owners
 
 
@@ -126,13 +142,15 @@ def _queue(
     return Slot(state, title, "", label, device.name, mark=seen.mark(device.name))
 
 
-def subchannels_of(seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -> Group | None:
+def subchannels_of(seen: Seen, vgpus: Vgpus, devices: Iterable[Device]) -> Steps[Group | None]:
     """Return the subchannels that mdevs can be made of; None without any.
 
     `devices` are those with the capability of a subchannel.
     """
     items = []
-    for device in devices:
+    for number, device in enumerate(devices):
+        if number % VGPUS_AT_ONCE == 0:
+            yield
         css = device.capability(Css)
         held = vgpus.holding.get(device.name, [])
         if css is None or (device.capability(MdevParent) is None and not held):

@@ -6,6 +6,7 @@ from nodedevd.drawing.card import draw_cell
 from nodedevd.drawing.model import Group, Item, Matrix
 from nodedevd.drawing.pen import LINE, Pen, Run, glyph
 from nodedevd.drawing.style import MARKS
+from nodedevd.steps import Steps
 
 _CELL = 64
 _ROW = 24
@@ -14,7 +15,7 @@ _NARROW_ITEM = 150
 _HIGH = 40
 
 
-def draw_matrix(pen: Pen, matrix: Matrix) -> None:
+def draw_matrix(pen: Pen, matrix: Matrix) -> Steps[None]:
     """Draw adapters as rows and domains as columns, in several blocks if there are many."""
     pen.y += 4
     names = [Run(f"{row.title} {row.card_type}".rstrip(), "nd-b") for row in matrix.rows]
@@ -28,6 +29,7 @@ def draw_matrix(pen: Pen, matrix: Matrix) -> None:
             css = "nd-s nd-m nd-dim"
             pen.label(Run(domain, css), pen.left + label + place * wide, pen.y - 4, wide)
         for row, name in zip(matrix.rows, names, strict=True):
+            yield
             pen.text(pen.left, pen.y + 16, name.cut(label - 6))
             for place, slot in enumerate(row.slots[start : start + columns]):
                 if slot is not None:
@@ -35,6 +37,7 @@ def draw_matrix(pen: Pen, matrix: Matrix) -> None:
             pen.y += _ROW + 2
         pen.y += 4
     for mdev in matrix.mdevs:
+        yield
         with pen.group("img", mdev.label, mdev.device):
             mark = "" if mdev.mark is None else f" {MARKS[mdev.mark]}"
             pen.lines(Run(mdev.title, "nd-b"), glyph(mdev.state, mdev.detail) + mark)
@@ -42,7 +45,7 @@ def draw_matrix(pen: Pen, matrix: Matrix) -> None:
         pen.lines(None, f"and {matrix.left_out} more mdevs", "nd-dim")
 
 
-def draw_group(pen: Pen, group: Group) -> None:
+def draw_group(pen: Pen, group: Group) -> Steps[None]:
     """Draw the devices of a group, by their place."""
     pen.y += 4
     for place in group.places:
@@ -53,6 +56,7 @@ def draw_group(pen: Pen, group: Group) -> None:
         columns = max(1, int(pen.width // (_NARROW_ITEM if pen.narrow else _ITEM)))
         wide = pen.width / columns
         for start in range(0, len(place.items), columns):
+            yield
             for number, item in enumerate(place.items[start : start + columns]):
                 _draw_item(pen, item, pen.left + number * wide, wide)
             pen.y += _HIGH + 4

@@ -41,7 +41,8 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.names import ROOT
 from nodedevd.questions.doctor.finding import Finding
 from nodedevd.questions.vgpus import card_of
-from nodedevd.steps import STEP_ITEMS, Steps
+from nodedevd.steps import STEP_ITEMS, Steps, collected
+from nodedevd.steps import groups as in_groups
 from nodedevd.text import abbreviated
 
 NOTES = 5
@@ -69,25 +70,30 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
     seen = Seen(host)
     vgpus = yield from vgpus_in_steps(snapshot)
     names = vgpus.names if only is None else {only}
-    sorted_cards = in_order(snapshot, vgpus, names)
+    sorted_cards = yield from in_order(snapshot, vgpus, names)
     cards = yield from cards_in_steps(host, seen, vgpus, sorted_cards)
-    channel, others = yield from _sorted_out(snapshot, only)
-    matrix, groups = _channel(host, seen, vgpus, channel)
-    drawn = yield from _drawn(snapshot, vgpus, sorted_cards, channel, groups)
+    ap, css, others = yield from _sorted_out(snapshot, only)
+    matrix = yield from matrix_of(host, seen, vgpus, ap)
+    subchannels = yield from subchannels_of(seen, vgpus, css)
+    groups = () if subchannels is None else (subchannels,)
+    drawn = yield from _drawn(snapshot, vgpus, sorted_cards, ap, css, groups)
     if only is None and not vgpus.types and not vgpus.holding:
         groups = (*groups, *(yield from groups_in_steps(snapshot, seen, others, drawn)))
         drawn.update(_items(groups))
     rest = "" if only is not None else (yield from _rest(snapshot, drawn))
     whole, alike, more = _folded(cards)
     yield
-    notes = _alike_findings(host.findings)
+    alike_findings = yield from _alike_findings(host.findings)
+    notes = []
+    for some in alike_findings[:NOTES]:
+        notes.append((yield from _note(snapshot, some)))
     sums = _sums(host, vgpus, cards, matrix, groups) if only is None else ""
     yield
     return Picture(
         title=shown(host.title, 60) or "host",
         sums=sums,
-        notes=tuple([_note(snapshot, some) for some in notes[:NOTES]]),
-        more_notes=sum(map(len, notes[NOTES:])),
+        notes=tuple(notes),
+        more_notes=sum(map(len, alike_findings[NOTES:])),
         states=tuple(_states(cards, matrix, groups)),
         cards=tuple(_within_cells(whole)),
         alike=tuple(alike),
@@ -117,52 +123,47 @@ def _card_with(snapshot: Snapshot, name: str) -> str:
     return found.name
 
 
-def _sorted_out(snapshot: Snapshot, only: str | None) -> Steps[tuple[list[Device], list[Device]]]:
-    """Return the devices of a channel, and those of elsewhere.
+def _sorted_out(
+    snapshot: Snapshot, only: str | None
+) -> Steps[tuple[list[Device], list[Device], list[Device]]]:
+    """Return the AP devices, the subchannels, and the devices of elsewhere.
 
     AP devices belong together: of `only` one of them, all are returned.
     """
-    channel: list[Device] = []
+    ap: list[Device] = []
+    css: list[Device] = []
     others: list[Device] = []
     whole = only is None or _is(snapshot.get(only), _AP)
     for group in snapshot.in_groups(STEP_ITEMS):
         for device in group:
             if _is(device, _AP):
                 if whole:
-                    channel.append(device)
+                    ap.append(device)
             elif _is(device, (Css,)):
                 if only in (None, device.name):
-                    channel.append(device)
+                    css.append(device)
             elif only is None and is_elsewhere(device):
                 others.append(device)
         yield
-    return channel, others
+    return ap, css, others
 
 
 def _is(device: Device | None, kinds: tuple[type[Capability], ...]) -> bool:
     return device is not None and any(isinstance(one, kinds) for one in device.capabilities)
 
 
-def _channel(
-    host: Host, seen: Seen, vgpus: Vgpus, devices: Sequence[Device]
-) -> tuple[Matrix | None, tuple[Group, ...]]:
-    css = [device for device in devices if device.capability(Css) is not None]
-    ap = [device for device in devices if device.capability(Css) is None]
-    group = subchannels_of(seen, vgpus, css)
-    return matrix_of(host, seen, vgpus, ap), () if group is None else (group,)
-
-
 def _drawn(
     snapshot: Snapshot,
     vgpus: Vgpus,
     cards: Iterable[Device],
-    channel: Iterable[Device],
+    ap: Sequence[Device],
+    css: Sequence[Device],
     groups: Iterable[Group],
 ) -> Steps[set[str]]:
     """Return the names of the devices that the picture shows in some way."""
     drawn = {ROOT, *_items(groups)}
-    drawn.update(device.name for device in channel if device.capability(Css) is None)
-    holders = [device.name for device in channel]
+    drawn.update((yield from collected(device.name for device in ap)))
+    holders = yield from collected(device.name for device in (*ap, *css))
     for card in cards:
         yield
         drawn.add(card.name)
@@ -174,8 +175,8 @@ def _drawn(
         drawn.update(
             place.name for row in vgpus.types.get(card.name, ()) for place in row.functions
         )
-    for name in holders:
-        drawn.update(device.name for device in vgpus.holding.get(name, ()))
+    held = (device.name for name in holders for device in vgpus.holding.get(name, ()))
+    drawn.update((yield from collected(held)))
     return drawn
 
 
@@ -231,20 +232,23 @@ _COUNTED = {
 }
 
 
-def _alike_findings(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _alike_findings(findings: Sequence[Finding]) -> Steps[list[list[Finding]]]:
     """Return findings that say the same of several devices together."""
     found: dict[tuple[str, str], list[Finding]] = {}
-    for one in findings:
-        found.setdefault((one.severity, one.text), []).append(one)
+    for some in in_groups(findings):
+        for one in some:
+            found.setdefault((one.severity, one.text), []).append(one)
+        yield
     return list(found.values())
 
 
-def _note(snapshot: Snapshot, some: Sequence[Finding]) -> Note:
-    names = dict.fromkeys(
+def _note(snapshot: Snapshot, some: Sequence[Finding]) -> Steps[Note]:
+    called = (
         shown(one.device) if (device := snapshot.get(one.device)) is None else name_of(device)
         for one in some
         if one.device is not None
     )
+    names = dict.fromkeys((yield from collected(called)))
     where = f"{abbreviated(list(names))}: " if names else ""
     return Note(some[0].severity, where + shown(some[0].text, _NOTE_LENGTH))
 

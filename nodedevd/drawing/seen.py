@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -115,7 +117,5 @@ def worst(marks: Iterable[Severity | None]) -> Severity | None:
 
 def counted(slots: Iterable[Slot]) -> dict[SlotState, int]:
     """Return how many slots are in each state that occurs, in the order of STATES."""
-    found = dict.fromkeys(STATES, 0)
-    for slot in slots:
-        found[slot.state] += 1
-    return {state: count for state, count in found.items() if count}
+    found = Counter(map(attrgetter("state"), slots))
+    return {state: found[state] for state in STATES if found[state]}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from nodedevd.drawing.card import PADDING, describe, draw_card, draw_heading
 from nodedevd.drawing.head import draw_head, draw_legend, draw_notes, draw_rest
 from nodedevd.drawing.model import Picture
@@ -34,27 +31,29 @@ def svg_in_steps(picture: Picture, request: DrawRequest) -> Steps[str]:
     for card in picture.cards:
         yield
         with pen.group("group", describe(card), card.device):
-            _panel(pen, (card.title, card.address, card.place), partial(draw_card, pen, card))
+            heading = (card.title, card.address, card.place)
+            yield from _panel(pen, heading, draw_card(pen, card))
     if picture.matrix is not None:
         heading = ("AP matrix", "", picture.matrix.summary)
         with pen.group("group", f"AP matrix, {picture.matrix.summary}", None):
-            _panel(pen, heading, partial(draw_matrix, pen, picture.matrix))
+            yield from _panel(pen, heading, draw_matrix(pen, picture.matrix))
     for group in picture.groups:
         yield
         with pen.group("group", f"{group.title}, {group.summary}", None):
-            _panel(pen, (group.title, "", group.summary), partial(draw_group, pen, group))
+            heading = (group.title, "", group.summary)
+            yield from _panel(pen, heading, draw_group(pen, group))
     draw_rest(pen, picture)
     yield
     return _document(picture, request, width, pen.y + _MARGIN, pen.out)
 
 
-def _panel(pen: Pen, heading: tuple[str, str, str], draw: Callable[[], None]) -> None:
-    """Draw a panel around what `draw` draws, once it is known how high that is."""
+def _panel(pen: Pen, heading: tuple[str, str, str], drawing: Steps[None]) -> Steps[None]:
+    """Draw a panel around what is drawn inside it, once it is known how high that is."""
     out, top = pen.out, pen.y
     pen.out = Out()
     with pen.inside(PADDING):
         draw_heading(pen, *heading)
-        draw()
+        yield from drawing
         pen.y -= 4
     inner, pen.out = pen.out, out
     css = "nd-panel"
