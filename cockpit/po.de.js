@@ -30,6 +30,7 @@ cockpit.locale({
     "Create vGPU": [null, "vGPU erzeugen"],
     "Create": [null, "Erzeugen"],
     "$0 is created.": [null, "$0 ist erzeugt."],
+    "$0 was there already; nothing was created.": [null, "$0 war schon da; nichts wurde erstellt."],
     "Force: change also what is in use, or belongs to others": [null, "Erzwingen: auch ändern, was benutzt wird oder anderen gehört"],
     "Cancel": [null, "Abbrechen"],
     "Planning …": [null, "Wird geplant …"],

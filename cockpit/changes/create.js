@@ -16,6 +16,13 @@ function randomUuid() {
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
+/** Return the parameters for the functions of a plan alone: where they have no room, it is refused. */
+function asPlanned(parameters, steps) {
+    const places = { "create-mdev": "parent", "set-profile": "function" };
+    const names = steps.filter(one => one.step in places).map(one => one[places[one.step]]);
+    return names.length ? { ...parameters, names: [...new Set(names)] } : parameters;
+}
+
 /** Open the dialog; `place` is the name of a parent, function or card, null for any. */
 export async function openCreate(service, daemon, { place = null, type = null, done, failed }) {
     let types;
@@ -85,6 +92,9 @@ export async function openCreate(service, daemon, { place = null, type = null, d
                 owner: owner.value.trim(),
             }
             : null,
-        done: answer => done(format(_("$0 is created."), answer.devices.map(one => one.name).join(", "))),
+        asPlanned,
+        done: answer => done(format(
+            answer.steps.length ? _("$0 is created.") : _("$0 was there already; nothing was created."),
+            answer.devices.map(one => one.name).join(", "))),
     });
 }

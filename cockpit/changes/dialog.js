@@ -12,10 +12,13 @@ const PLAN_AFTER_MS = 250;
  * Open a dialog.
  *
  * Args: `title`; `about`, a sentence or null; `fields`, elements; `parameters()` of the change, or
- * null while they are incomplete; `method` of the service; `label` of the button that does it;
- * `danger` whether it takes something away; `done(answer)` after success.
+ * null while they are incomplete; `asPlanned(parameters, plan)`, what they become once the plan,
+ * steps as data, is shown; `method` of the service; `label` of the button that does it; `danger`
+ * whether it takes something away; `done(answer)` after success.
  */
-export function openDialog(service, { title, about, fields, parameters, method, label, danger, done }) {
+export function openDialog(service, {
+    title, about, fields, parameters, asPlanned = one => one, method, label, danger, done,
+}) {
     const heading = newId("dialog-title");
     const opener = document.activeElement;
     const force = element("input", { type: "checkbox", id: newId("force") });
@@ -37,6 +40,7 @@ export function openDialog(service, { title, about, fields, parameters, method, 
         element("div", { class: "dialog-buttons" }, act, cancel));
     const dialog = element("dialog", { class: "dialog", "aria-labelledby": heading, onclose: leave }, form);
     let planned = 0; // the number of the newest plan: an older answer comes to nothing
+    let shown = []; // the steps of the plan, as data
     let changing = false;
 
     const replan = whenQuiet(showPlan, PLAN_AFTER_MS);
@@ -69,6 +73,7 @@ export function openDialog(service, { title, about, fields, parameters, method, 
                 return;
             refusal.replaceChildren();
             plan.replaceChildren(...planText(answer));
+            shown = answer.plan;
             act.disabled = false;
         } catch (error) {
             if (number === planned && !changing)
@@ -102,7 +107,7 @@ export function openDialog(service, { title, about, fields, parameters, method, 
         dialog.setAttribute("aria-busy", "true");
         act.textContent = _("In progress …");
         try {
-            const answer = await service.change(method, given());
+            const answer = await service.change(method, asPlanned(given(), shown));
             changing = false;
             dialog.close();
             done(answer);

@@ -125,6 +125,28 @@ def test_refusal_of_a_plan_is_shown_and_cancel_changes_nothing(page: Opened) -> 
     assert page.names == before
 
 
+def test_vgpu_is_created_where_the_plan_says_or_not_at_all(opener: Opener, page: Opened) -> None:
+    """If the function is taken meanwhile, that is said, and a new plan has another one."""
+    before = page.names
+    page.click(".page-actions button")
+    page.find("dialog")
+    page.choose(page.label("Type"), "nvidia-746")
+    function = planned(page).split()[-1]
+    with Control(str(opener.directory / "control.sock")) as control:
+        control.create("nvidia-746", names=[function])
+    for kind in (opener.directory / f"host/{function}/mdev_supported_types").iterdir():
+        (kind / "available_instances").write_text("0\n")  # the driver's part
+    page.click(ACT)
+    page.until_text("dialog [role=alert]", "no room for the type 'nvidia-746': none on")
+    page.until(lambda: len(page.names) == len(before) + 1, "what took the function")
+    page.click("dialog .alert button")
+    other = planned(page).split()[-1]
+    assert other != function
+    page.click(ACT)
+    page.until_text(".messages", "is created.")
+    page.until(lambda: len(page.names) == len(before) + 2, "the vGPU")
+
+
 _IN_PROGRESS = """
 const [done] = arguments;
 const page = "/cockpit/@localhost/nodedevd";
