@@ -9,6 +9,7 @@ import { HostWatch } from "./host/watch.js";
 import { alert } from "./page/alert.js";
 import { element } from "./page/element.js";
 import { keepFocus } from "./page/focus.js";
+import { whileSeen } from "./page/later.js";
 import { followTheme } from "./page/theme.js";
 import { _ } from "./page/words.js";
 import { call } from "./varlink/calls.js";
@@ -18,6 +19,7 @@ import { FindingsView } from "./views/findings.js";
 import { OverviewView } from "./views/overview.js";
 
 const cockpit = window.cockpit;
+const LOOK_AGAIN_MS = 30 * 1000;
 
 function start() {
     // The manifest has the defaults; /etc/cockpit/nodedevd.override.json may have others.
@@ -109,6 +111,7 @@ function start() {
     });
     findings.onChange(() => details?.draw());
     cockpit.addEventListener("locationchanged", showPage);
+    whileSeen(() => watch.state === "ready" && (details ?? overview).lookAgain(), LOOK_AGAIN_MS);
     // Its socket may have been enabled meanwhile.
     window.addEventListener("focus", () => app.service.look());
     showPage();

@@ -1,4 +1,6 @@
-/** When to do what many changes ask for. */
+/** When to do what many changes ask for, and what none does. */
+
+const cockpit = globalThis.cockpit; // absent in tests without a browser
 
 /** Return a function that has `work` done once before the page is next painted. */
 export function beforePaint(work) {
@@ -45,4 +47,15 @@ export function whenQuiet(work, quiet, longest = 10 * quiet) {
             clearTimeout(timer);
         timer = setTimeout(run, Math.max(0, Math.min(quiet, first + longest - now)));
     };
+}
+
+/** Have `work` done every `milliseconds` while the page can be seen, and whenever a user comes back to it. */
+export function whileSeen(work, milliseconds) {
+    const look = () => {
+        if (!cockpit.hidden)
+            work();
+    };
+    setInterval(look, milliseconds);
+    cockpit.addEventListener("visibilitychange", look);
+    window.addEventListener("focus", look);
 }

@@ -54,6 +54,13 @@ export class DetailsView {
         this.#heading.focus();
     }
 
+    /** Show what changes without an event: a VM opens and closes the device. */
+    lookAgain() {
+        const device = this.#app.devices.get(this.#name);
+        if (device)
+            this.#askUse(device);
+    }
+
     #draw() {
         const { devices, findings } = this.#app;
         if (devices.version === 0)

@@ -54,6 +54,11 @@ export class OverviewView {
         this.#fits.soon();
     }
 
+    /** Show what changes without an event: a VM opens and closes devices. */
+    lookAgain() {
+        this.#picture.soon();
+    }
+
     /** Show the parts, once there are data. */
     show(known) {
         this.#parts.hidden = !known;

@@ -22,6 +22,7 @@ export class PictureView {
     #width = 0;
     #last = 0;
     #stale = true;
+    #svg = null;
     #refresh = whenQuiet(() => this.#draw(), QUIET_MS, AT_MOST_EVERY_MS);
     element = section("picture", _("Picture"), { body: [this.#frame] });
 
@@ -68,10 +69,14 @@ export class PictureView {
         this.#stale = false;
         try {
             const { svg } = await call(this.#target, "org.nodedevd.Devices.Draw", { width, embedded: true });
-            this.#frame.replaceChildren(sanitised(svg));
-            this.changeTheme();
             this.#width = width;
+            if (svg === this.#svg)
+                return; // a user may be reading it, or have selected text of it
+            this.#frame.replaceChildren(sanitised(svg));
+            this.#svg = svg;
+            this.changeTheme();
         } catch (error) {
+            this.#svg = null;
             if (error instanceof Refused && error.name === "MethodNotFound")
                 this.#frame.replaceChildren(element("p", { class: "quiet" }, _("This nodedevd draws no pictures; update it.")));
             else if (!(error instanceof Refused) && error.kind)

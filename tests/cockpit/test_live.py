@@ -131,6 +131,41 @@ def test_details_are_those_of_the_daemon(opener: Opener, host: Host) -> None:
     page.until_text(".gone", "There is no device named no_such_device.")
 
 
+_COUNTED = """
+window.asked = [];
+const { channel } = cockpit;
+cockpit.channel = options => {
+    const made = channel(options), { send } = made;
+    made.send = bytes => {
+        window.asked.push(new TextDecoder().decode(bytes));
+        return send.call(made, bytes);
+    };
+    return made;
+};
+"""
+
+
+def test_what_changes_without_an_event_is_looked_at_again(opener: Opener, host: Host) -> None:
+    """When the user comes back to the page: the picture, and who has a device open."""
+    page = opener.open()
+    page.until(lambda: page.shows("#picture svg"))
+    mdev = next(name for name in page.names if name.startswith("mdev_"))
+    page.js(_COUNTED)
+    focus = "window.asked.length = 0; window.dispatchEvent(new Event('focus'))"
+    asked = "return window.asked.filter(one => one.includes(arguments[0])).length"
+    page.js("document.querySelector('#picture svg').dataset.same = 'yes'")
+    page.js(focus)
+    page.until(lambda: page.js(asked, "Devices.Draw"), "Draw")
+    assert "4 × 4 GB" in page.text("#picture")
+    assert page.js("return document.querySelector('#picture svg').dataset.same") == "yes"
+    host.tree.file(f"{CARD}/mdev_supported_types/nvidia-283/available_instances", "3\n")
+    page.until(lambda: page.js(focus) or "3 × 4 GB" in page.text("#picture"), "another picture")
+    page.js("location.hash = arguments[0]", f"#/device/{mdev}")
+    page.until_text("#properties", "unknown")
+    page.js(focus)
+    page.until(lambda: page.js(asked, "Devices.InUse"), "InUse")
+
+
 def test_click_on_the_picture_shows_the_device(opener: Opener, host: Host) -> None:
     """A slice leads to the details of its vGPU."""
     page = opener.open()

@@ -191,6 +191,33 @@ def test_reasons_of_cards_are_told_as_by_nodedevctl(modules: Path) -> None:
     assert run(modules, REASONS, cards) == expected
 
 
+SEEN = """
+const listeners = {};
+const add = (name, listener) => { listeners[name] = listener };
+globalThis.window = { addEventListener: add };
+globalThis.cockpit = { hidden: false, addEventListener: add };
+let timer;
+globalThis.setInterval = (work, milliseconds) => { timer = { work, milliseconds } };
+const { whileSeen } = await import("./page/later.js");
+const done = [];
+whileSeen(() => done.push("looked"), 30000);
+timer.work();
+cockpit.hidden = true;
+for (const look of [timer.work, listeners.visibilitychange, listeners.focus])
+    look();
+const hidden = done.length;
+cockpit.hidden = false;
+for (const look of [timer.work, listeners.visibilitychange, listeners.focus])
+    look();
+console.log(JSON.stringify([timer.milliseconds, hidden, done.length]));
+"""
+
+
+def test_page_looks_again_while_it_is_seen(modules: Path) -> None:
+    """At an interval, and when it is seen again; not while it is hidden."""
+    assert run(modules, SEEN) == [30000, 1, 4]
+
+
 KEPT = """
 import { Devices } from "./host/devices.js";
 const devices = new Devices();
