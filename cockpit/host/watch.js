@@ -8,7 +8,8 @@ const RETRY_SECONDS = [0.5, 1, 2, 4, 8];
  * Keeps devices true to the daemon.
  *
  * `state` is "connecting", "ready", or why there is no connection: an Unreachable's kind, or
- * "refused", with the error in `error`. `since` is when the last data came, null before any did.
+ * "refused", with the error in `error`. `since` is until when the devices were true: when the last
+ * data came, or when a complete connection was lost; null before there were any.
  */
 export class HostWatch {
     #target;
@@ -46,6 +47,8 @@ export class HostWatch {
     }
 
     #lost(outcome) {
+        if (this.state === "ready")
+            this.since = new Date();
         const seconds = RETRY_SECONDS[Math.min(this.#tries++, RETRY_SECONDS.length - 1)];
         this.#retry = setTimeout(() => this.start(), seconds * 1000);
         this.#set(outcome?.kind ?? (outcome ? "refused" : "lost"), outcome);

@@ -218,6 +218,46 @@ def test_page_looks_again_while_it_is_seen(modules: Path) -> None:
     assert run(modules, SEEN) == [30000, 1, 4]
 
 
+LOST = """
+let now = 0, handlers;
+globalThis.Date = class extends Date { constructor() { super(now) } };
+globalThis.setTimeout = () => {};
+globalThis.window = { cockpit: { channel: () => {
+    handlers = {};
+    return {
+        addEventListener: (name, handler) => { handlers[name] = handler },
+        send: () => {},
+        close: () => {},
+    };
+} } };
+const { HostWatch } = await import("./host/watch.js");
+const { Devices } = await import("./host/devices.js");
+const { encode } = await import("./varlink/frames.js");
+const watch = new HostWatch({ path: "/x" }, new Devices(), () => {});
+const seen = [];
+const note = () => seen.push([watch.state, watch.since && watch.since.getTime()]);
+const end = () => { handlers.close(null, { problem: "terminated" }); note() };
+watch.start();
+end(); // before any data came
+watch.start();
+now = 1000;
+handlers.message(null, encode({ parameters: { event: "ready" }, continues: true }));
+note();
+now = 5000; // quiet, and connected
+end();
+now = 9000; // the next try fails, too
+watch.start();
+end();
+console.log(JSON.stringify(seen));
+"""
+
+
+def test_time_of_old_data_is_when_the_connection_was_lost(modules: Path) -> None:
+    """Not that of the last event, which may be hours before; nor that of a try since then."""
+    lost = ["lost", 5000]
+    assert run(modules, LOST) == [["lost", None], ["ready", 1000], lost, lost]
+
+
 KEPT = """
 import { Devices } from "./host/devices.js";
 const devices = new Devices();
