@@ -1,8 +1,10 @@
+import { printable, printableLines } from "./printable.js";
+
 /**
  * Make an HTML element.
  *
  * Attributes whose names begin with "on" are listeners; false and null leave an attribute out.
- * Strings among the children become text, never markup.
+ * Strings among the children become text, never markup, and are made printable.
  */
 export function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -14,7 +16,9 @@ export function element(tag, attributes = {}, ...children) {
         else
             made.setAttribute(name, value === true ? "" : value);
     }
-    made.append(...children.flat().filter(child => child !== null && child !== undefined));
+    const shown = tag === "pre" ? printableLines : printable;
+    made.append(...children.flat().filter(child => child !== null && child !== undefined)
+            .map(child => typeof child === "string" ? shown(child) : child));
     return made;
 }
 

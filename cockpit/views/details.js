@@ -8,6 +8,7 @@ import { element } from "../page/element.js";
 import { keepFocus } from "../page/focus.js";
 import { beforePaint } from "../page/later.js";
 import { deviceLink } from "../page/links.js";
+import { printable } from "../page/printable.js";
 import { _, format } from "../page/words.js";
 import { call } from "../varlink/calls.js";
 import { findingList } from "./findings.js";
@@ -38,7 +39,7 @@ export class DetailsView {
         this.#app = app;
         this.#name = name;
         this.#xml = new XmlView(app.target, name);
-        this.#heading.textContent = name;
+        this.#heading.textContent = printable(name);
         this.element = element("div", { class: "page" },
             element("nav", { "aria-label": _("Breadcrumb"), class: "breadcrumb" },
                 element("ol", {},
@@ -85,7 +86,7 @@ export class DetailsView {
             this.#askMade(device);
         }
         const about = summaryOf(shown);
-        this.#about.replaceChildren(stateBadge(shown.state), ...(about ? [" ", about] : []));
+        this.#about.replaceChildren(stateBadge(shown.state), ...(about ? [" ", printable(about)] : []));
         this.#drawButtons(device);
         const own = findings.found.filter(one => one.device === this.#name);
         const below = this.#below();

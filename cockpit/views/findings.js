@@ -7,6 +7,7 @@ import { element } from "../page/element.js";
 import { keepFocus } from "../page/focus.js";
 import { whenQuiet } from "../page/later.js";
 import { deviceLink } from "../page/links.js";
+import { printable } from "../page/printable.js";
 import { _, format, ngettext } from "../page/words.js";
 import { section } from "./section.js";
 
@@ -62,7 +63,7 @@ export class FindingsView {
             keepFocus(this.element, () => this.#draw(), () => this.#again);
             this.#verdict.textContent = error.missing
                 ? format(_("The command $0 is missing: install nodedevd on this host, or link it into /usr/bin."), this.#host.command[0])
-                : format(_("This host was not checked: $0"), error.message);
+                : format(_("This host was not checked: $0"), printable(error.message));
         }
         this.#examining = false;
         this.#again.removeAttribute("aria-disabled");

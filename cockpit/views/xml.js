@@ -2,6 +2,7 @@
 
 import { copyButton } from "../page/copying.js";
 import { element, newId } from "../page/element.js";
+import { printable } from "../page/printable.js";
 import { _ } from "../page/words.js";
 import { sentence } from "../changes/refusals.js";
 import { call } from "../varlink/calls.js";
@@ -41,7 +42,7 @@ export class XmlView {
                 return; // the connection has gone, and the page says so
             text = error.name === "NotInFormat"
                 ? _("This format does not show the device.")
-                : sentence(error);
+                : printable(sentence(error));
         }
         if (format === this.#format.value && this.#text.textContent !== text)
             this.#text.textContent = text;

@@ -278,15 +278,17 @@ def test_picture_is_shapes_and_texts_and_nothing_else(opener: Opener) -> None:
 def test_hostile_names_are_text(opener: Opener) -> None:
     """A host whose attributes hold markup and control characters runs nothing, and is shown."""
     tree = unpacked("vgpu-pf", opener.directory / "host")
-    evil = "<img src=x onerror=window.hacked=1>\x07"
+    evil = "<img src=x onerror=window.hacked=1>\x07\u202e)1("
     tree.file(f"{CARD}/mdev_supported_types/nvidia-283/name", evil)
     with running(opener.directory, Path(tree.root)):
         page = opener.open()
         page.until(lambda: page.shows("#picture svg"))
         page.fill("#devices input", "img")
         page.until(lambda: page.names)
-        assert "<img src=x" in page.text("#devices tbody")
+        shown = r"<img src=x onerror=window.hacked=1>\x07\u202e)1("
+        assert shown in page.text("#devices tbody")
         page.click("#devices tbody a")
-        page.until_text("#properties", "<img src=x")
+        page.until_text("#properties", shown)
+        assert shown in page.text(".page-head")
         assert page.js("return document.querySelector('img')") is None
         assert page.js("return window.hacked") is None

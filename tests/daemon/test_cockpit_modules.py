@@ -16,6 +16,7 @@ from nodedevd.cli.refusals import explanation
 from nodedevd.errors import NodedevError
 from nodedevd.questions.fits import CardType
 from nodedevd.questions.why_not import why_not
+from nodedevd.text import printable
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.slow]
@@ -189,6 +190,26 @@ def test_reasons_of_cards_are_told_as_by_nodedevctl(modules: Path) -> None:
     blank = dict.fromkeys(CardType.__struct_fields__)
     expected = [why_not(CardType(**{**blank, **card})) for card in cards]
     assert run(modules, REASONS, cards) == expected
+
+
+PRINTABLE = """
+import { printable, printableLines } from "./page/printable.js";
+const given = JSON.parse(process.argv[2]);
+console.log(JSON.stringify([given.map(printable), printableLines("a\\x1b\\nb")]));
+"""
+
+
+def test_texts_are_escaped_as_by_nodedevctl(modules: Path) -> None:
+    """What controls, hides or turns round; blanks of any kind and letters stay."""
+    texts = [
+        *("plain", "Gerät 漢字 😀 ✖ ▲ ● …", "a\nb", "a\r\nb\n", "\t\r\x1b[31m\x00\x7f\x9b"),
+        *("web\u202e)321( 4102", "\u2066a\u2069\u200b\ufeff\u00ad", "\u2028\u2029", "\ud800"),
+        *("\u3164\uffa0\u115f\u034f\u180b\ufe0f", "\U000e0041\U000e0100\ue000"),
+    ]
+    found, lines = run(modules, PRINTABLE, texts)
+    assert found == [printable(one) for one in texts]
+    assert lines == "a\\x1b\nb"
+    assert run(modules, PRINTABLE, ["1\u202f\u00a0am"])[0] == ["1\u202f\u00a0am"]
 
 
 SEEN = """
