@@ -17,6 +17,7 @@ from nodedevd.drawing.model import Card, Count, Grid, Slot
 from nodedevd.drawing.seen import STATES, Host, Seen, counted, strongest, worst
 from nodedevd.drawing.words import function_end, place_of, product, shown
 from nodedevd.kinds.ap_matrix import ApMatrix
+from nodedevd.kinds.base import Capability
 from nodedevd.kinds.css import Css
 from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
@@ -29,6 +30,7 @@ from nodedevd.questions.vgpus import card_of, vgpu_related_in_steps
 from nodedevd.questions.why_not import why_not
 from nodedevd.steps import Steps, collected, groups
 
+_OF_CARDS = (MdevParent, Vgpu, Pci)
 _FULL = ("full", "other-profile-active", "not-listed", "none-available", "no-gpu-instance")
 _HELD_SHOWN = 2
 
@@ -83,16 +85,18 @@ def _card_of_mdev(snapshot: Snapshot, device: Device, mdev: MdevChild) -> str | 
         parent = snapshot.get(mdev.parent)
         parents = [] if parent is None else [parent]
     for parent in parents:
-        if any(parent.capability(kind) is not None for kind in (MdevParent, Vgpu, Pci)):
+        if _has(parent, _OF_CARDS):
             return card_of(parent)
     return None
 
 
 def is_card(device: Device | None) -> TypeGuard[Device]:
-    """Return whether a device is drawn as a card, not in a matrix or among subchannels."""
-    return device is not None and not any(
-        device.capability(kind) is not None for kind in (ApMatrix, Css)
-    )
+    """Return whether a device is drawn as a card: not in a matrix, among subchannels, or at all."""
+    return device is not None and _has(device, _OF_CARDS) and not _has(device, (ApMatrix, Css))
+
+
+def _has(device: Device, kinds: tuple[type[Capability], ...]) -> bool:
+    return any(isinstance(one, kinds) for one in device.capabilities)
 
 
 def in_order(snapshot: Snapshot, vgpus: Vgpus, names: Iterable[str]) -> Steps[list[Device]]:
@@ -207,9 +211,7 @@ def _function(
         words += [slot.label.partition(", on ")[0] for slot in held[:_HELD_SHOWN]]
     elif name in vgpus.open_places:
         state = "room"
-    elif function is not None and any(
-        function.capability(kind) is not None for kind in (MdevParent, Vgpu)
-    ):
+    elif function is not None and _has(function, (MdevParent, Vgpu)):
         state = "none"
     else:
         state, holder = seen.function(function)

@@ -88,6 +88,8 @@ def picture_in_steps(host: Host, card: str | None = None) -> Steps[Picture]:
     for some in alike_findings[:NOTES]:
         notes.append((yield from _note(snapshot, some)))
     sums = _sums(host, vgpus, cards, matrix, groups) if only is None else ""
+    if only is not None and not (cards or matrix or groups):
+        sums = f"{_called(snapshot, only)} belongs to no card"
     yield
     return Picture(
         title=shown(host.title, 60) or "host",
@@ -242,12 +244,14 @@ def _alike_findings(findings: Sequence[Finding]) -> Steps[list[list[Finding]]]:
     return list(found.values())
 
 
+def _called(snapshot: Snapshot, name: str) -> str:
+    """Return how a picture calls a device that may have gone."""
+    device = snapshot.get(name)
+    return shown(name) if device is None else name_of(device)
+
+
 def _note(snapshot: Snapshot, some: Sequence[Finding]) -> Steps[Note]:
-    called = (
-        shown(one.device) if (device := snapshot.get(one.device)) is None else name_of(device)
-        for one in some
-        if one.device is not None
-    )
+    called = (_called(snapshot, one.device) for one in some if one.device is not None)
     names = dict.fromkeys((yield from collected(called)))
     where = f"{abbreviated(list(names))}: " if names else ""
     return Note(some[0].severity, where + shown(some[0].text, _NOTE_LENGTH))

@@ -169,7 +169,7 @@ def test_card_is_drawn_alone_by_any_of_its_devices() -> None:
     two = picture(sample("vgpu-vendor-vfio"), "0000:26:00.4")
     assert [one.address for one in two.cards] == ["0000:26:00.0"]
     assert two.notes == ()
-    plain = picture(sample("empty"), "/sys/class/net/lo")
+    plain = picture(host, "0000:07:08.0")
     assert [one.problem for one in plain.cards] == [
         "it offers no vGPUs, and has no virtual functions"
     ]
@@ -178,6 +178,23 @@ def test_card_is_drawn_alone_by_any_of_its_devices() -> None:
     assert (channel.groups, channel.cards) == ((), ())
     with pytest.raises(NoSuchDevice):
         picture(host, "nope")
+
+
+def test_device_that_belongs_to_no_card_is_not_drawn_as_one() -> None:
+    """The matrix is drawn for any AP device; for others the picture says so."""
+    host = sample("s390x-ap-ccw")
+    for name in ("ap_card05", "ap_05_0004"):
+        drawn = picture(host, name)
+        assert (drawn.cards, drawn.matrix, drawn.sums) == ((), picture(host).matrix, "")
+    orphan = "mdev_d9e0f3a6_1b4c_4d72_8c38_5e6b9a0f2d04"
+    for root, name, called in (
+        ("s390x-ap-ccw", "computer", "computer"),
+        ("empty", "/sys/class/net/lo", "lo"),
+        ("vgpu-sriov", orphan, "mdev d9e0f3a6…2d04"),
+    ):
+        drawn = picture(sample(root), name)
+        assert (drawn.cards, drawn.groups, drawn.matrix) == ((), (), None)
+        assert drawn.sums == f"{called} belongs to no card"
 
 
 def test_findings_that_say_the_same_are_one() -> None:
