@@ -29,7 +29,16 @@ export class FitsView {
         autocomplete: "off",
     });
     #count = element("input", { type: "number", id: newId("count"), min: "1", max: "1024", value: "1", required: true });
-    #answer = element("div", { class: "answer", role: "status" });
+    #found = []; // the cards of the last answer
+    #items = new Map(); // text of a card → its element
+    #most = SHOWN;
+    #said = "";
+    #verdict = element("div", { role: "status" });
+    #list = element("ul", { class: "card-list" });
+    #more = element("button", {
+        type: "button", class: "button link", hidden: true, onclick: () => this.#showAll(),
+    });
+    #answer = element("div", { class: "answer" }, this.#verdict, this.#list, this.#more);
     #refresh = whenQuiet(() => this.#update(), QUIET_MS);
     element;
 
@@ -43,6 +52,7 @@ export class FitsView {
             onsubmit: event => {
                 event.preventDefault();
                 this.#asked = { type: this.#type.value.trim(), count: Number(this.#count.value) };
+                this.#most = SHOWN;
                 this.#ask();
             },
         },
@@ -69,10 +79,8 @@ export class FitsView {
             const { types } = await call(this.#target, "org.nodedevd.Devices.Types");
             const names = new Set(types.filter(one => one.type !== null).map(one => one.type_name ?? one.type));
             this.#options.replaceChildren(...[...names].sort().map(name => element("option", { value: name })));
-            if (!this.#asked) {
-                this.#answer.replaceChildren(...names.size
-                    ? [] : [element("p", { class: "quiet" }, _("No card of this host offers types of vGPUs."))]);
-            }
+            if (!this.#asked)
+                this.#say(names.size ? "" : _("No card of this host offers types of vGPUs."));
         } catch {
             return; // the connection has gone, and the page says so
         }
@@ -82,42 +90,62 @@ export class FitsView {
 
     async #ask() {
         const number = ++this.#number;
-        let shown;
+        let found;
         try {
-            shown = this.#show(await call(this.#target, "org.nodedevd.Devices.Fits", this.#asked));
+            found = await call(this.#target, "org.nodedevd.Devices.Fits", this.#asked);
         } catch (error) {
             if (!(error instanceof Refused))
                 return;
-            shown = [element("p", {}, sentence(error))];
+            found = { refusal: sentence(error), cards: [] };
         }
-        if (number === this.#number)
-            keepFocus(this.#answer, () => this.#answer.replaceChildren(...shown), () => this.#type);
+        if (number !== this.#number)
+            return;
+        this.#say(...found.refusal ? [found.refusal] : this.#verdictOf(found));
+        this.#found = found.cards;
+        keepFocus(this.#answer, () => this.#draw(), () => this.#type);
     }
 
-    #show({ answer, count, cards }) {
+    /** Show the verdict, unless it is the same: a screen reader would read it again. */
+    #say(...parts) {
+        const text = parts.map(one => one.textContent ?? one).join("");
+        if (this.#said === text)
+            return;
+        this.#said = text;
+        this.#verdict.replaceChildren(element("p", { class: "verdict" }, ...parts));
+    }
+
+    #verdictOf({ answer, count }) {
         const words = {
             yes: _("Yes: $0 × $1 fit."), perhaps: _("Perhaps: $0 × $1 may fit, but not for sure."),
             no: _("No: $0 × $1 do not fit."),
         };
-        const list = element("ul", { class: "card-list" }, cards.slice(0, SHOWN).map(card => this.#card(card)));
-        const rest = cards.slice(SHOWN);
-        const more = rest.length
-            ? element("button", {
-                type: "button", class: "button link",
-                onclick: () => {
-                    const added = rest.map(card => this.#card(card));
-                    list.append(...added);
-                    more.remove();
-                    added[0].querySelector("a").focus();
-                },
-            }, format(_("Show $0 more"), rest.length))
-            : "";
-        return [
-            element("p", { class: "verdict" }, badge({ yes: _("yes"), perhaps: _("perhaps"), no: _("no") }[answer],
-                { yes: "success", perhaps: "warning", no: "danger" }[answer]),
-            " ", format(words[answer], count, this.#asked.type)),
-            list, more,
-        ];
+        const mark = badge({ yes: _("yes"), perhaps: _("perhaps"), no: _("no") }[answer],
+            { yes: "success", perhaps: "warning", no: "danger" }[answer]);
+        return [mark, " ", format(words[answer], count, this.#asked.type)];
+    }
+
+    /** Show the cards; those of which nothing has changed keep their elements. */
+    #draw() {
+        const before = this.#items;
+        this.#items = new Map(this.#found.slice(0, this.#most).map(card => {
+            const key = JSON.stringify([card, this.#product(card.card), this.#mayCreate(card)]);
+            return [key, before.get(key) ?? this.#card(card)];
+        }));
+        const rest = this.#found.length - this.#items.size;
+        this.#more.hidden = rest <= 0;
+        if (rest > 0)
+            this.#more.textContent = format(_("Show $0 more"), rest);
+        const shown = [...this.#items.values()];
+        this.#list.hidden = !shown.length;
+        if (shown.length !== this.#list.children.length || shown.some((one, at) => one !== this.#list.children[at]))
+            this.#list.replaceChildren(...shown);
+    }
+
+    #showAll() {
+        const shown = this.#items.size;
+        this.#most = Infinity;
+        this.#draw();
+        [...this.#items.values()][shown].querySelector("a").focus();
     }
 
     #card(card) {
@@ -131,13 +159,16 @@ export class FitsView {
         return device ? productName(capability(device, "pci")?.product?.name) : "";
     }
 
+    #mayCreate(card) {
+        return this.#canChange && card.reason === null && this.#devices.get(card.card) !== undefined;
+    }
+
     #button(card) {
-        const device = this.#devices.get(card.card);
-        if (!this.#canChange || card.reason !== null || !device)
+        if (!this.#mayCreate(card))
             return null;
         return element("button", {
             type: "button", class: "button secondary small", "aria-label": `${_("Create vGPU")}, ${card.card}`,
-            onclick: () => this.#act("create", device, card.type),
+            onclick: () => this.#act("create", this.#devices.get(card.card), card.type),
         }, _("Create vGPU"));
     }
 

@@ -222,9 +222,9 @@ def fits(page: Opened, kind: str, count: int) -> str:
     """Ask where vGPUs fit, and return the answer."""
     page.fill(page.label("Type of vGPU"), kind)
     page.fill("#fits input[type=number]", str(count))
-    page.js("document.querySelector('#fits .answer').replaceChildren()")
+    before = page.text("#fits .verdict")
     page.click("#fits button[type=submit]")
-    page.until(lambda: page.text("#fits .answer"))
+    page.until(lambda: page.text("#fits .verdict") != before, "another answer")
     return page.text("#fits .answer")
 
 
@@ -243,6 +243,31 @@ def test_where_it_fits_is_answered_with_reasons(opener: Opener, host: Host) -> N
     type_file = f"{CARD}/mdev_supported_types/nvidia-283/available_instances"
     host.tree.file(type_file, "3\n")
     page.until_text("#fits .answer", "Room for 3")
+
+
+_NOTED = """
+window.noted = [];
+const answer = document.querySelector("#fits .answer");
+const note = all => window.noted.push(...all.map(one => one.target.className || one.target.role));
+new MutationObserver(note).observe(answer, { childList: true, subtree: true, characterData: true });
+"""
+
+
+def test_answer_that_is_the_same_is_not_read_aloud_again(opener: Opener, host: Host) -> None:
+    """Only the verdict is a status, and a card of which nothing has changed keeps its element."""
+    page = opener.open()
+    page.until(lambda: page.js("return document.querySelectorAll('datalist option').length > 0"))
+    fits(page, "P40-4C", 2)
+    assert page.texts("#fits [role=status]") == [page.text("#fits .verdict")]
+    page.js(_COUNTED + _NOTED)
+    asked = "return window.asked.filter(one => one.includes('Devices.Fits')).length"
+    host.write(f"{CARD}/numa_node", "1")
+    page.until(lambda: page.js(asked), "asked again")
+    page.click("#fits button[type=submit]")
+    page.until(lambda: page.js(asked) >= 2, "asked a third time")
+    host.write(f"{CARD}/mdev_supported_types/nvidia-283/available_instances", "3")
+    page.until_text("#fits .answer", "Room for 3")
+    assert page.js("return window.noted") == ["card-list"]
 
 
 _HOSTILE = (
