@@ -1,7 +1,8 @@
 """layouts: makes cards as the layout declares them, once each time they or their drivers appear.
 
 A card has appeared if it, its driver, or its registration as a parent of mdevs was not there at
-the last look: their directories and links in sysfs have other inodes then. What was seen of a card
+the last look: their directories and links in sysfs have other inodes then. A driver that the entry
+itself declares does not count, since to change it is what somebody may do. What was seen of a card
 that was as declared outlives the service in a directory below /run. So what somebody changes later
 stays as it is, until the card appears again; unless its entry says `keep`.
 
@@ -196,7 +197,7 @@ class Layouts:
         self._report(problems)
         cards = cards_of(entries, snapshot, self._facts(snapshot))
         found = {
-            one.card or str(one.match): (entry, one, dict(self._inodes(snapshot, one)))
+            one.card or str(one.match): (entry, one, dict(self._inodes(snapshot, entry, one)))
             for entry, one in cards
         }
         with self._lock:
@@ -293,13 +294,17 @@ class Layouts:
         why = [f"{refusal.change}: {refusal.detail}" for refusal in card.refusals]
         return "; ".join([*card.reasons, *why]) or f"it is {card.state}"
 
-    def _inodes(self, snapshot: Snapshot, difference: Difference) -> Iterator[tuple[str, int]]:
+    def _inodes(
+        self, snapshot: Snapshot, entry: WantedCard, difference: Difference
+    ) -> Iterator[tuple[str, int]]:
         """Yield what has appeared of a card: itself, its driver, its registrations as a parent."""
         device = snapshot.get(difference.card or "")
         if device is None or device.path is None:
             return
         card = Card(device, snapshot)
-        paths = [device.path, f"{device.path}/driver"]
+        paths = [device.path]
+        if entry.driver is None or entry.virtual_functions is not None:
+            paths.append(f"{device.path}/driver")
         paths += [
             f"{one.path}/{MDEV_TYPES}"
             for one in (device, *card.functions)

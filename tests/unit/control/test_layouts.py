@@ -17,6 +17,7 @@ from nodedevd.layout.difference import Difference
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 from tests.support.acting_host import ActingHost
+from tests.support.pci_host import NVME, PF
 from tests.support.played_kernel import mtty_parent, small_card, vendor_card
 
 ENTRY = """
@@ -140,6 +141,23 @@ def test_what_somebody_changes_later_stays(host: Host) -> None:
     assert host.mdevs == 1
     assert host.states() == [("drifted", 0, False)]
     assert not host.layouts.busy
+
+
+def test_driver_that_somebody_changes_later_stays(host: Host) -> None:
+    """It is what the entry declares, and so no reason to make the card as declared once more."""
+    pci = host.acting.pci
+    pci.driver("nvme", NVME)
+    pci.driver("vfio-pci")
+    path = pci.function(PF, driver="nvme", group=1)
+    host.declare(f'[[card]]\naddress = "{PF}"\ndriver = "vfio-pci"\n')
+    assert host.look() == ["pci_0000_01_00_0"]
+    assert (host.look(), pci.driver_of(path)) == ([], "vfio-pci")
+    pci.kernel.write(f"{path}/driver_override", "\n")
+    pci.kernel.write("/sys/bus/pci/drivers/vfio-pci/unbind", PF)
+    assert host.look() == []
+    pci.kernel.write("/sys/bus/pci/drivers_probe", PF)
+    assert (host.look(), pci.driver_of(path)) == ([], "nvme")
+    assert host.states() == [("drifted", 0, False)]
 
 
 def test_card_is_made_anew_when_its_driver_is_loaded_again(host: Host) -> None:
