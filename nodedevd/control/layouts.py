@@ -6,6 +6,10 @@ itself declares does not count, since to change it is what somebody may do. What
 that was as declared outlives the service in a directory below /run. So what somebody changes later
 stays as it is, until the card appears again; unless its entry says `keep`.
 
+An entry that comes to the layout of a card that is there already does nothing by itself either: the
+service keeps, too, which entries there were, and only the first look of a boot acts on all. A file
+that cannot be used for a while is not forgotten.
+
 Nothing is done unless that directory exists: nodedevd-layout.service makes it, and so says that the
 administrator wants this.
 """
@@ -16,7 +20,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -63,7 +67,9 @@ class _Kept(msgspec.Struct):
     """What outlives the service."""
 
     cards: dict[Key, Inodes]
-    """what there was of each card when it was as declared"""
+    """what there was of each card when it was as declared, or when its entry came"""
+    entries: list[str] | None = None
+    """how the entries name their cards; None before files could be read"""
 
 
 @dataclass
@@ -123,6 +129,8 @@ class Layouts:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._seen: dict[Key, Inodes] = {}
+        self._entries: list[str] | None = None
+        """as in `_Kept`"""
         self._tries: dict[Key, _Try] = {}
         self._put_right: dict[Key, float] = {}
         """when each card was put right, on the monotonic clock"""
@@ -202,12 +210,14 @@ class Layouts:
         }
         with self._lock:
             self._keeps = any(entry.keep for entry in entries)
-            before = dict(self._seen)
-            self._seen = {key: inodes for key, inodes in self._seen.items() if key in found}
+            before = (dict(self._seen), self._entries)
+            if not problems:  # else what is not found may be in a file that cannot be used now
+                self._seen = {key: inodes for key, inodes in self._seen.items() if key in found}
             self._tries = {key: one for key, one in self._tries.items() if key in found}
             for key, (entry, difference, inodes) in found.items():
                 self._note(key, entry, difference, inodes)
-            if self._seen != before:
+            self._note_entries(entries, problems)
+            if (self._seen, self._entries) != before:
                 self._write()
             return self._seconds()
 
@@ -251,6 +261,8 @@ class Layouts:
                 self._tries.pop(key, None)
             return
         seen = self._seen.get(key)
+        if seen is None and self._is_new(entry) and difference.state != "pending":
+            seen = self._seen[key] = inodes
         appeared = seen is None or any(seen.get(path) != one for path, one in inodes.items())
         is_wanted = entry.keep or appeared
         if known is None:
@@ -264,6 +276,17 @@ class Layouts:
         known.inodes = inodes
         if not known.tries:
             known.detail = "; ".join(difference.reasons) or _detail(known)
+
+    def _is_new(self, entry: WantedCard) -> bool:
+        """Return whether an entry was not there at the last look; at the first one, none is."""
+        return self._entries is not None and str(entry.match) not in self._entries
+
+    def _note_entries(self, entries: Sequence[WantedCard], problems: Sequence[Problem]) -> None:
+        """Note which entries there are, with those that were in a file that has a problem now."""
+        if self._entries is None and any(one.code == "unreadable" for one in problems):
+            return  # the next look is the first one of what could not be read
+        before = (self._entries or ()) if problems else ()
+        self._entries = sorted({*before, *[str(one.match) for one in entries]})
 
     def _is_due(self, one: _Try) -> bool:
         is_free = one.waits and not one.is_busy and bool(one.difference.differences)
@@ -326,11 +349,12 @@ class Layouts:
         if self._file.look():
             kept = self._file.before
             self._seen = {} if kept is None else kept.cards
+            self._entries = None if kept is None else kept.entries
             self._tries, self._keeps = {}, False
         return self._file.is_wanted
 
     def _write(self) -> None:
-        self._file.write(_Kept(cards=self._seen))
+        self._file.write(_Kept(cards=self._seen, entries=self._entries))
 
 
 def _obstacle(difference: Difference) -> tuple[str, tuple[str, ...], tuple[AnyDifference, ...]]:
@@ -341,4 +365,4 @@ def _obstacle(difference: Difference) -> tuple[str, tuple[str, ...], tuple[AnyDi
 def _detail(one: _Try) -> str:
     if one.is_wanted:
         return "it is about to be put right"
-    return "it has been changed since it was as declared; nodedevctl layout apply puts it right"
+    return "it, or its entry, was changed later; nodedevctl layout apply makes it as declared"

@@ -20,6 +20,7 @@ from tests.support.acting_host import ActingHost
 from tests.support.pci_host import NVME, PF
 from tests.support.played_kernel import mtty_parent, small_card, vendor_card
 
+FILE = "/etc/nodedevd/layout.d/10-test.toml"
 ENTRY = """
 [[card]]
 parent = "mtty"
@@ -59,7 +60,7 @@ class Host:
 
     def declare(self, text: str) -> None:
         """Write the file of the layout."""
-        self.acting.kernel.tree.file("/etc/nodedevd/layout.d/10-test.toml", text)
+        self.acting.kernel.tree.file(FILE, text)
 
     def apply(self, entry: WantedCard, difference: Difference) -> LayoutCard:
         """Put a card right, as the service does."""
@@ -290,6 +291,67 @@ def test_file_that_is_malformed_is_as_none(host: Host) -> None:
     assert host.look() == []
     assert host.mdevs == 2
     assert host.layouts.not_applied() == ()
+
+
+@pytest.mark.parametrize("code", ["malformed", "unreadable", "absent"])
+def test_file_that_cannot_be_used_for_a_while_is_not_forgotten(host: Host, code: str) -> None:
+    """What somebody changed stays, and a driver that was loaded again meanwhile gets its mdevs."""
+    host.load()
+    host.look()
+    host.look()
+    host.take_one()
+    for is_loaded_again in (False, code != "absent"):
+        if code == "malformed":
+            host.declare(ENTRY + "count = = 1\n")
+        else:
+            host.acting.kernel.tree.remove(FILE)
+        if code == "unreadable":
+            host.acting.kernel.tree.link(FILE, "missing")
+        assert host.look() == []
+        assert host.layouts.not_applied() == ()
+        if is_loaded_again:
+            host.unload()
+            host.load()
+        if code == "unreadable":
+            host.acting.kernel.tree.remove(FILE)
+        host.declare(ENTRY)
+        host.restart()
+        assert host.look() == (["mtty_mtty"] if is_loaded_again else [])
+        assert host.mdevs == (2 if is_loaded_again else 1)
+
+
+@pytest.mark.slow
+def test_entry_that_comes_later_waits_for_an_apply_or_for_its_card(host: Host) -> None:
+    """As an entry that is changed does; but not with `keep`, and not if the card comes later."""
+    host.look()
+    host.restart()
+    vendor_card(host.acting.kernel, small_card())
+    card = '[[card]]\naddress = "0000:41:00.0"\nvgpus = [{ type = "X1-12Q", count = 1 }]\n'
+    absent = card.replace("41", "42")
+    host.declare(ENTRY + card + absent)
+    assert host.look() == []
+    assert host.states() == [("pending", 0, True), ("pending", 0, True), ("drifted", 0, False)]
+    host.restart()
+    host.load()
+    vendor_card(host.acting.kernel, small_card(), "0000:42:00.0")
+    assert host.look() == ["mtty_mtty", "pci_0000_42_00_0"]
+    assert host.look() == []
+    assert host.states() == [("drifted", 0, False)]
+    host.declare(ENTRY + card + "keep = true\n" + absent)
+    assert host.look() == ["pci_0000_41_00_0"]
+
+
+def test_entry_that_could_not_be_read_at_the_first_look_is_acted_on(host: Host) -> None:
+    """The boot is not over before that."""
+    host.load()
+    tree = host.acting.kernel.tree
+    tree.remove(FILE)
+    tree.link(FILE, "missing")
+    assert host.look() == []
+    host.restart()
+    tree.remove(FILE)
+    host.declare(ENTRY)
+    assert host.look() == ["mtty_mtty"]
 
 
 def test_wrong_file_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
