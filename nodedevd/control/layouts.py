@@ -44,7 +44,8 @@ from nodedevd.model.snapshot import Snapshot
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes.
 
-With `keep` it is not: what a VM has open is free some day, and the tree does not show that.
+With `keep` it is not: what a VM has open is free some day, and the tree does not show that. Nor is
+a look at the host that fails.
 """
 LOOK_SECONDS: Final = 60.0
 """How long nothing is looked at if no change is seen."""
@@ -141,8 +142,8 @@ class Layouts:
     def run(self) -> None:
         """Look, put right, and wait for changes, until `stop`. Blocks."""
         self._has_looked = False
+        failures = 0
         while not self._stopped.is_set():
-            generation, seconds = 0, LOOK_SECONDS
             try:
                 with self._lock:
                     is_wanted = self._is_wanted()
@@ -151,7 +152,7 @@ class Layouts:
                     self._stopped.wait(_UNWANTED_SECONDS)
                     continue
                 snapshot = self._view.snapshot()
-                generation, seconds = snapshot.generation, self.look(snapshot)
+                seconds = self.look(snapshot)
                 for key in self.due():
                     threading.Thread(
                         target=self.put_right, args=(key,), name="layout", daemon=True
@@ -160,9 +161,13 @@ class Layouts:
                 _log.warning("cannot compare the host with its layout: %s", error)
             except Exception:
                 _log.exception("cannot compare the host with its layout")
-            self._has_looked = True
-            self._view.wait_for_change(generation, seconds)
-            self._stopped.wait(SETTLE_SECONDS)
+            else:
+                failures, self._has_looked = 0, True
+                self._view.wait_for_change(snapshot.generation, seconds)
+                self._stopped.wait(SETTLE_SECONDS)
+                continue
+            self._stopped.wait(PAUSES[min(failures, len(PAUSES) - 1)])
+            failures += 1
 
     def stop(self) -> None:
         """Have `run` end with its next look."""

@@ -11,6 +11,7 @@ import pytest
 
 from nodedevd.actions.answers import LayoutCard
 from nodedevd.control.apply_card import applied
+from nodedevd.control.apply_layout import SETTLE_SECONDS
 from nodedevd.control.layouts import KEEP_SECONDS, LOOK_SECONDS, PAUSES, Layouts
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.layout.difference import Difference
@@ -263,6 +264,35 @@ def test_service_stays_until_it_has_looked(host: Host, monkeypatch: pytest.Monke
     assert not host.layouts.busy
     host.layouts.run()
     assert found == [True, False]
+
+
+def test_look_that_fails_is_tried_again_after_pauses(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not at once for ever; the service stays until one has worked."""
+    found: list[float | str] = []
+    failures = iter([OSError(errno.EMFILE, "Too many open files"), RuntimeError("a defect")] * 6)
+    snapshot = host.acting.view.snapshot
+
+    def looking() -> Snapshot:
+        found.append("look")
+        for error in failures:
+            assert host.layouts.busy
+            raise error
+        return snapshot()
+
+    def waiting(generation: int, seconds: float) -> None:
+        assert (generation, seconds) == (1, LOOK_SECONDS)
+        assert not host.layouts.busy
+        host.layouts.stop()
+
+    monkeypatch.setattr(host.acting.view, "snapshot", looking)
+    monkeypatch.setattr(host.acting.view, "wait_for_change", waiting)
+    monkeypatch.setattr(host.layouts._stopped, "wait", found.append)
+    host.layouts.run()
+    pauses = [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    assert found == [one for pause in pauses for one in ("look", pause)] + ["look", SETTLE_SECONDS]
+    assert caplog.text.count("cannot compare the host with its layout") == len(pauses)
 
 
 def test_nothing_is_done_without_the_directory(host: Host) -> None:
