@@ -50,11 +50,14 @@ class Declared(msgspec.Struct, frozen=True):
     """paths of the files that were read, with and without problems"""
 
 
-def read_layout(sysroot: Sysroot, *, by_root_alone: bool = False) -> Declared:
+def read_layout(sysroot: Sysroot, *, by_root_alone: bool | None = None) -> Declared:
     """Return what a host should offer, by its files. What cannot be read is a problem.
 
-    With `by_root_alone`, so is a file that another user than root can change: it is not read.
+    With `by_root_alone`, so is a file that another user than root can change: it is not read. By
+    default that is so on this host alone, since in a copy of a host everything may be another's.
     """
+    if by_root_alone is None:
+        by_root_alone = sysroot.live
     problems: list[Problem] = []
     paths = _paths(sysroot, problems)
     if len(paths) > FILES:

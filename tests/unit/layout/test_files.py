@@ -318,6 +318,18 @@ def test_file_that_others_may_change_is_not_read(host: Tree) -> None:
     assert "/etc/b.toml" not in sysroot.reads
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_on_this_host_others_must_not_be_able_to_change_a_file(host: Tree, live: bool) -> None:
+    """For every reader, as for what acts on it; in a copy of a host, owners say nothing."""
+    host.file(f"{ETC}/a.toml", CARD)
+    os.chmod(host.at(f"{ETC}/a.toml"), 0o666)
+    sysroot = Sysroot(host.root)
+    sysroot.live = live
+    found = read_layout(sysroot)
+    assert [one.code for one in found.problems] == (["untrusted"] if live else [])
+    assert len(found.layout.cards) == (0 if live else 1)
+
+
 def test_files_beyond_the_limit_are_a_problem(host: Tree) -> None:
     """So many that nobody has written them."""
     for number in range(FILES + 1):
