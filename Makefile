@@ -25,6 +25,10 @@ INSTALL_FOR_BENCH = [ -x $(BENCH)/bin/pip ] || $(VENV)/bin/python -m venv $(BENC
 # Where `make install` puts nodedevd, and what is looked for in a place of its own.
 PREFIX ?= /opt/nodedevd
 SHARE := /usr/local/share
+PROGRAMS := nodedevd nodedevctl nodedevd-control nodedevd-libvirt-hook nodedevd-metrics nodedevd-publish
+UNITS := $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
+# Where an administrator copies libvirt's hook.
+HOOK := /etc/libvirt/hooks/qemu.d/50-nodedevd
 # Where `make deb` keeps the Debian that it builds in, half a gigabyte.
 DEB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodedevd-deb
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
@@ -95,10 +99,12 @@ deb-test: deb ## install, upgrade and purge these packages, and run autopkgtest,
 
 # The units start what is in /usr/bin.
 install: $(PREFIX)/bin/pip ## install nodedevd on this host, as root, in an environment of its own (PREFIX=/opt/nodedevd)
-	@$(PREFIX)/bin/pip install -q --disable-pip-version-check .
-	ln -sf $(PREFIX)/bin/{nodedevd,nodedevctl,nodedevd-control,nodedevd-libvirt-hook} /usr/bin/
-	install -m 644 systemd/*.service systemd/*.socket -t /etc/systemd/system
-	install -D -m 644 systemd/nodedevd-control.sysusers /etc/sysusers.d/nodedevd-control.conf
+	@$(PREFIX)/bin/pip install -q --disable-pip-version-check '.[fleet,metrics,polkit]'
+	ln -sf $(addprefix $(PREFIX)/bin/,$(PROGRAMS)) /usr/bin/
+	install -m 644 $(UNITS) -t /etc/systemd/system
+	for users in control publish; do
+		install -D -m 644 systemd/nodedevd-$$users.sysusers /etc/sysusers.d/nodedevd-$$users.conf
+	done
 	install -D -m 644 systemd/90-nodedevd-control.rules -t /etc/udev/rules.d
 	made=$$(mktemp -d)
 	trap 'rm -rf "$$made"' EXIT
@@ -115,11 +121,11 @@ install: $(PREFIX)/bin/pip ## install nodedevd on this host, as root, in an envi
 	echo "to start it: systemctl enable --now nodedevd.socket nodedevd.service"
 
 uninstall: ## remove what `make install` has installed; configuration and definitions stay
-	@units=$$(cd systemd && echo *.service *.socket)
-	[ ! -d /run/systemd/system ] || systemctl disable -q --now $$units
-	(cd /etc/systemd/system && rm -f $$units)
-	rm -f /usr/bin/{nodedevd,nodedevctl,nodedevd-control,nodedevd-libvirt-hook} \
-		/etc/sysusers.d/nodedevd-control.conf /etc/udev/rules.d/90-nodedevd-control.rules \
+	@[ ! -d /run/systemd/system ] || systemctl disable -q --now $(notdir $(UNITS))
+	# A copy of it fails without the rest, and libvirt would then start no domain.
+	! grep -qs nodedevd.hook $(HOOK) || rm -f $(HOOK)
+	rm -f $(addprefix /etc/systemd/system/,$(notdir $(UNITS))) $(addprefix /usr/bin/,$(PROGRAMS)) \
+		/etc/sysusers.d/nodedevd-{control,publish}.conf /etc/udev/rules.d/90-nodedevd-control.rules \
 		$(SHARE)/man/man[178]/{nodedev,org.nodedevd.}* $(SHARE)/bash-completion/completions/nodedevctl \
 		$(SHARE)/zsh/site-functions/_nodedevctl $(SHARE)/fish/vendor_completions.d/nodedevctl.fish
 	rm -rf $(PREFIX)

@@ -31,6 +31,8 @@ class ActionFacts(msgspec.Struct, frozen=True):
     not there has no entry"""
     uid: int = 0
     """user who asks"""
+    names_processes: bool = True
+    """whether texts may name processes: those for root alone may"""
     origin: Origin = "client"
     """as whom a request without a domain is asked: a client, or the layout of the host"""
     now: str = ""

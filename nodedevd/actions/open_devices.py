@@ -25,7 +25,7 @@ def refuse_if_open(device: Device, facts: ActionFacts, claim: Claim) -> None:
         detail = f"{_holders(use, facts)} has it open; have it closed first, or use force"
         raise DeviceInUse(device.name, True, detail)
     why = "nothing is known of the processes" if use.reason is None else REASONS[use.reason]
-    if use.holders and facts.uid == 0:
+    if use.holders and facts.names_processes:
         why += f": {_holders(use, facts)}"
     detail = f"{why}; if you are sure that nobody uses it, use force"
     raise DeviceInUse(device.name, False, detail)
@@ -44,6 +44,6 @@ def note_if_open(device: Device, facts: ActionFacts) -> tuple[str, ...]:
 
 def _holders(use: Use, facts: ActionFacts) -> str:
     """Name the processes to root; other users may not see those of each other."""
-    if facts.uid != 0 or not use.holders:
+    if not facts.names_processes or not use.holders:
         return "a process"
     return ", ".join(f"{one.process} (pid {one.pid})" for one in use.holders)

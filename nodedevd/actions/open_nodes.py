@@ -67,6 +67,6 @@ def _uses(nodes: frozenset[str], facts: ActionFacts) -> Iterator[str]:
             continue
         for path in sorted(nodes & one.nodes):
             who = "a process"
-            if facts.uid == 0:  # other users may not see the processes of each other
+            if facts.names_processes:  # other users may not see the processes of each other
                 who = f"{one.process.process} (pid {one.process.pid})"
             yield f"{who} has {path.rpartition('/')[2]} open; have it closed first"

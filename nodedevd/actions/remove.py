@@ -87,7 +87,7 @@ def remove_mdev(
     check_claim(device.name, mdev.uuid, facts.records, claim, type_id=type_id)
     if mdev.state == "removing":
         use = facts.usage.use(device.name, device.path)
-        by = f": process {use.holders[0].pid}" if use.holders and facts.uid == 0 else ""
+        by = f": process {use.holders[0].pid}" if use.holders and facts.names_processes else ""
         detail = (
             "the kernel is removing it already, and waits until no process has it open"
             f"{by}; `nodedevctl in-use {device.name}` shows who has"

@@ -205,10 +205,11 @@ class Acting:
     def apply_card(self, entry: WantedCard, difference: Difference) -> LayoutCard:
         """Make a card as its entry of the layout declares it, asked by this process.
 
-        `difference` is how it differs. Raises those of `errors.REPLIED`.
+        `difference` is how it differs. The answer names no processes: it becomes a part of the
+        status, which is not for root alone. Raises those of `errors.REPLIED`.
         """
         try:
-            return applied(self._layout_host(this_process()), entry, difference)
+            return applied(self._layout_host(this_process(), public=True), entry, difference)
         except Exception as error:
             raise _answer(error) from error
 
@@ -283,29 +284,40 @@ class Acting:
             lambda snapshot: self._plan(snapshot, request, asker), self.context, _asked(asker)
         )
 
-    def _layout_host(self, asker: Asker) -> LayoutHost:
+    def _layout_host(self, asker: Asker, *, public: bool = False) -> LayoutHost:
         """Return the host as what applies its layout changes it, for whoever asks for that."""
         return LayoutHost(
             context=self.context,
-            facts=lambda snapshot: self._layout_facts(snapshot, asker),
-            plan=lambda snapshot, request: self._plan(snapshot, request, asker, "layout"),
+            facts=lambda snapshot: self._layout_facts(snapshot, asker, public=public),
+            plan=lambda snapshot, request: self._plan(
+                snapshot, request, asker, "layout", public=public
+            ),
             turns=self._turns,
             asked=_asked(asker),
             done=partial(self._done, asker),
             failed=partial(self._failed, asker),
         )
 
-    def _layout_facts(self, snapshot: Snapshot, asker: Asker) -> LayoutFacts:
-        found = read_layout_facts(self._sysroot.root, self.context.records.all(), asker.uid)
+    def _layout_facts(self, snapshot: Snapshot, asker: Asker, *, public: bool) -> LayoutFacts:
+        records = self.context.records.all()
+        found = read_layout_facts(self._sysroot.root, records, asker.uid, public=public)
         return msgspec.structs.replace(found, type_names=self._type_names.learnt(snapshot))
 
     def _plan(
-        self, snapshot: Snapshot, request: Request, asker: Asker, origin: Origin = "client"
+        self,
+        snapshot: Snapshot,
+        request: Request,
+        asker: Asker,
+        origin: Origin = "client",
+        *,
+        public: bool = False,
     ) -> Plan:
         request = self._within_frameworks(snapshot, request)
         # Also those of devices that are gone: to remove one of these is no error.
         records = self.context.records.all()
-        facts = read_facts(self._sysroot.root, snapshot, request, records, asker.uid, origin)
+        facts = read_facts(
+            self._sysroot.root, snapshot, request, records, asker.uid, origin, public=public
+        )
         plan = PLANS[type(request)](snapshot, facts, request)
         for step in plan.steps:
             framework = _STEPS.get(type(step))

@@ -39,7 +39,10 @@ from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.vgpus import card_of
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
-"""Seconds before each further attempt; after the last it is given up, until something changes."""
+"""Seconds before each further attempt; after the last it is given up, until something changes.
+
+A look at the host that fails is never given up.
+"""
 LOOK_SECONDS: Final = 60.0
 """How long nothing is looked at if no change is seen."""
 SETTLE_SECONDS: Final = 0.2
@@ -131,8 +134,8 @@ class Autostart:
 
     def run(self) -> None:
         """Look, start, and wait for changes, until `stop`. Blocks."""
+        failures = 0
         while not self._stopped.is_set():
-            generation, seconds = 0, LOOK_SECONDS
             try:
                 with self._lock:
                     is_wanted = self._is_wanted()
@@ -140,7 +143,7 @@ class Autostart:
                     self._stopped.wait(_UNWANTED_SECONDS)
                     continue
                 snapshot = self._view.snapshot()
-                generation, seconds = snapshot.generation, self.look(snapshot)
+                seconds = self.look(snapshot)
                 for card, waiting in self.due():
                     threading.Thread(
                         target=self.start, args=(card, waiting), name="autostart", daemon=True
@@ -149,8 +152,13 @@ class Autostart:
                 _log.warning("cannot look for mdevs to start: %s", error)
             except Exception:
                 _log.exception("cannot look for mdevs to start")
-            self._view.wait_for_change(generation, seconds)
-            self._stopped.wait(SETTLE_SECONDS)  # changes come in bursts
+            else:
+                failures = 0
+                self._view.wait_for_change(snapshot.generation, seconds)
+                self._stopped.wait(SETTLE_SECONDS)  # changes come in bursts
+                continue
+            self._stopped.wait(PAUSES[min(failures, len(PAUSES) - 1)])
+            failures += 1
 
     def stop(self) -> None:
         """Have `run` end with its next look."""

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from nodedevd.actions.plan import RunCallouts
-from nodedevd.control.trust import why_changeable
 from nodedevd.errors import NotPossible, Vetoed
 from nodedevd.host.lines import fields_of, lines_of
+from nodedevd.host.trust import why_changeable
 from nodedevd.text import printable
 from nodedevd.undecodable import UNDECODABLE
 
@@ -206,11 +206,12 @@ class Callouts:
 
     def _checked(self, script: str) -> str:
         """Return where a script is, if only root may change it. Raises NotAsked."""
-        path = self._place(script)
+        sysroot = self._host.sysroot
         try:
-            reason = why_changeable(self._host.sysroot.root, path)
+            reason = why_changeable(sysroot, script)
             if reason is not None:
                 raise NotAsked(script, f"is not run: {reason}; give it to root alone")
+            path = self._place(script if sysroot.live else sysroot.resolve(script))
             if not os.stat(path).st_mode & stat.S_IXUSR:
                 reason = "is not executable; chmod +x it, or move it elsewhere"
                 raise NotAsked(script, reason)

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from nodedevd.control.trust import why_untrusted
+from nodedevd.host.trust import why_untrusted
 from nodedevd.kinds.shared.mdevctl import MOST_BYTES, is_parent_name, parse_definition
 from nodedevd.names import is_uuid
 

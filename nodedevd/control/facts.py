@@ -74,6 +74,8 @@ def read_facts(
     records: Mapping[str, Record],
     uid: int,
     origin: Origin = "client",
+    *,
+    public: bool = False,
 ) -> ActionFacts:
     """Read what the plan of a request is made from; what it does not need is left out.
 
@@ -84,6 +86,7 @@ def read_facts(
         records: Of the devices that were made here.
         uid: The user who asks.
         origin: As whom: a client, or the layout of the host.
+        public: Whether others than that user see what comes of it.
 
     Raises OSError: what cannot be looked at is never taken for absent.
     """
@@ -114,6 +117,7 @@ def read_facts(
         attributes=attributes,
         open_nodes=open_nodes,
         uid=uid,
+        names_processes=uid == 0 and not public,
         origin=origin,
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_uuids=tuple(str(uuid.uuid4()) for _ in range(_new_uuids(request))),
@@ -123,7 +127,9 @@ def read_facts(
     )
 
 
-def read_layout_facts(root: str, records: Mapping[str, Record], uid: int) -> LayoutFacts:
+def read_layout_facts(
+    root: str, records: Mapping[str, Record], uid: int, *, public: bool = False
+) -> LayoutFacts:
     """Read what a comparison with the layout needs besides the tree.
 
     The arguments are those of `read_facts`. Raises OSError.
@@ -131,7 +137,7 @@ def read_layout_facts(root: str, records: Mapping[str, Record], uid: int) -> Lay
     sysroot = Sysroot(root)
     assignment, _ = read_in_time(sysroot, read_assignment_facts)
     usage: Usage = _usage(sysroot)
-    if uid != 0:
+    if uid != 0 or public:
         usage = _WithoutHolders(usage)
     return LayoutFacts(usage=usage, assignment=assignment, claimed=claimed_by(records))
 

@@ -1,9 +1,14 @@
 """layouts: makes cards as the layout declares them, once each time they or their drivers appear.
 
 A card has appeared if it, its driver, or its registration as a parent of mdevs was not there at
-the last look: their directories and links in sysfs have other inodes then. What was seen of a card
+the last look: their directories and links in sysfs have other inodes then. A driver that the entry
+itself declares does not count, since to change it is what somebody may do. What was seen of a card
 that was as declared outlives the service in a directory below /run. So what somebody changes later
 stays as it is, until the card appears again; unless its entry says `keep`.
+
+An entry that comes to the layout of a card that is there already does nothing by itself either: the
+service keeps, too, which entries there were, and only the first look of a boot acts on all. A file
+that cannot be used for a while is not forgotten.
 
 Nothing is done unless that directory exists: nodedevd-layout.service makes it, and so says that the
 administrator wants this.
@@ -15,7 +20,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -39,7 +44,8 @@ from nodedevd.model.snapshot import Snapshot
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds before each further attempt; after the last it is given up, until something changes.
 
-With `keep` it is not: what a VM has open is free some day, and the tree does not show that.
+With `keep` it is not: what a VM has open is free some day, and the tree does not show that. Nor is
+a look at the host that fails.
 """
 LOOK_SECONDS: Final = 60.0
 """How long nothing is looked at if no change is seen."""
@@ -62,7 +68,9 @@ class _Kept(msgspec.Struct):
     """What outlives the service."""
 
     cards: dict[Key, Inodes]
-    """what there was of each card when it was as declared"""
+    """what there was of each card when it was as declared, or when its entry came"""
+    entries: list[str] | None = None
+    """how the entries name their cards; None before files could be read"""
 
 
 @dataclass
@@ -122,6 +130,8 @@ class Layouts:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._seen: dict[Key, Inodes] = {}
+        self._entries: list[str] | None = None
+        """as in `_Kept`"""
         self._tries: dict[Key, _Try] = {}
         self._put_right: dict[Key, float] = {}
         """when each card was put right, on the monotonic clock"""
@@ -132,8 +142,8 @@ class Layouts:
     def run(self) -> None:
         """Look, put right, and wait for changes, until `stop`. Blocks."""
         self._has_looked = False
+        failures = 0
         while not self._stopped.is_set():
-            generation, seconds = 0, LOOK_SECONDS
             try:
                 with self._lock:
                     is_wanted = self._is_wanted()
@@ -142,7 +152,7 @@ class Layouts:
                     self._stopped.wait(_UNWANTED_SECONDS)
                     continue
                 snapshot = self._view.snapshot()
-                generation, seconds = snapshot.generation, self.look(snapshot)
+                seconds = self.look(snapshot)
                 for key in self.due():
                     threading.Thread(
                         target=self.put_right, args=(key,), name="layout", daemon=True
@@ -151,9 +161,13 @@ class Layouts:
                 _log.warning("cannot compare the host with its layout: %s", error)
             except Exception:
                 _log.exception("cannot compare the host with its layout")
-            self._has_looked = True
-            self._view.wait_for_change(generation, seconds)
-            self._stopped.wait(SETTLE_SECONDS)
+            else:
+                failures, self._has_looked = 0, True
+                self._view.wait_for_change(snapshot.generation, seconds)
+                self._stopped.wait(SETTLE_SECONDS)
+                continue
+            self._stopped.wait(PAUSES[min(failures, len(PAUSES) - 1)])
+            failures += 1
 
     def stop(self) -> None:
         """Have `run` end with its next look."""
@@ -196,17 +210,19 @@ class Layouts:
         self._report(problems)
         cards = cards_of(entries, snapshot, self._facts(snapshot))
         found = {
-            one.card or str(one.match): (entry, one, dict(self._inodes(snapshot, one)))
+            one.card or str(one.match): (entry, one, dict(self._inodes(snapshot, entry, one)))
             for entry, one in cards
         }
         with self._lock:
             self._keeps = any(entry.keep for entry in entries)
-            before = dict(self._seen)
-            self._seen = {key: inodes for key, inodes in self._seen.items() if key in found}
+            before = (dict(self._seen), self._entries)
+            if not problems:  # else what is not found may be in a file that cannot be used now
+                self._seen = {key: inodes for key, inodes in self._seen.items() if key in found}
             self._tries = {key: one for key, one in self._tries.items() if key in found}
             for key, (entry, difference, inodes) in found.items():
                 self._note(key, entry, difference, inodes)
-            if self._seen != before:
+            self._note_entries(entries, problems)
+            if (self._seen, self._entries) != before:
                 self._write()
             return self._seconds()
 
@@ -250,6 +266,8 @@ class Layouts:
                 self._tries.pop(key, None)
             return
         seen = self._seen.get(key)
+        if seen is None and self._is_new(entry) and difference.state != "pending":
+            seen = self._seen[key] = inodes
         appeared = seen is None or any(seen.get(path) != one for path, one in inodes.items())
         is_wanted = entry.keep or appeared
         if known is None:
@@ -263,6 +281,17 @@ class Layouts:
         known.inodes = inodes
         if not known.tries:
             known.detail = "; ".join(difference.reasons) or _detail(known)
+
+    def _is_new(self, entry: WantedCard) -> bool:
+        """Return whether an entry was not there at the last look; at the first one, none is."""
+        return self._entries is not None and str(entry.match) not in self._entries
+
+    def _note_entries(self, entries: Sequence[WantedCard], problems: Sequence[Problem]) -> None:
+        """Note which entries there are, with those that were in a file that has a problem now."""
+        if self._entries is None and any(one.code == "unreadable" for one in problems):
+            return  # the next look is the first one of what could not be read
+        before = (self._entries or ()) if problems else ()
+        self._entries = sorted({*before, *[str(one.match) for one in entries]})
 
     def _is_due(self, one: _Try) -> bool:
         is_free = one.waits and not one.is_busy and bool(one.difference.differences)
@@ -293,13 +322,17 @@ class Layouts:
         why = [f"{refusal.change}: {refusal.detail}" for refusal in card.refusals]
         return "; ".join([*card.reasons, *why]) or f"it is {card.state}"
 
-    def _inodes(self, snapshot: Snapshot, difference: Difference) -> Iterator[tuple[str, int]]:
+    def _inodes(
+        self, snapshot: Snapshot, entry: WantedCard, difference: Difference
+    ) -> Iterator[tuple[str, int]]:
         """Yield what has appeared of a card: itself, its driver, its registrations as a parent."""
         device = snapshot.get(difference.card or "")
         if device is None or device.path is None:
             return
         card = Card(device, snapshot)
-        paths = [device.path, f"{device.path}/driver"]
+        paths = [device.path]
+        if entry.driver is None or entry.virtual_functions is not None:
+            paths.append(f"{device.path}/driver")
         paths += [
             f"{one.path}/{MDEV_TYPES}"
             for one in (device, *card.functions)
@@ -321,11 +354,12 @@ class Layouts:
         if self._file.look():
             kept = self._file.before
             self._seen = {} if kept is None else kept.cards
+            self._entries = None if kept is None else kept.entries
             self._tries, self._keeps = {}, False
         return self._file.is_wanted
 
     def _write(self) -> None:
-        self._file.write(_Kept(cards=self._seen))
+        self._file.write(_Kept(cards=self._seen, entries=self._entries))
 
 
 def _obstacle(difference: Difference) -> tuple[str, tuple[str, ...], tuple[AnyDifference, ...]]:
@@ -336,4 +370,4 @@ def _obstacle(difference: Difference) -> tuple[str, tuple[str, ...], tuple[AnyDi
 def _detail(one: _Try) -> str:
     if one.is_wanted:
         return "it is about to be put right"
-    return "it has been changed since it was as declared; nodedevctl layout apply puts it right"
+    return "it, or its entry, was changed later; nodedevctl layout apply makes it as declared"

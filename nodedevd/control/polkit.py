@@ -51,8 +51,8 @@ def check(method: str, asker: Asker) -> None:
     except ImportError as error:
         raise NotAllowed(
             method,
-            "control.toml asks for polkit, and Python's package jeepney is not installed; install"
-            " nodedevd[polkit]",
+            "control.toml asks for polkit, and Python's package jeepney is not installed: install"
+            " it with pip beside nodedevd, or Debian's package python3-jeepney",
         ) from error
     authority = DBusAddress(
         "/org/freedesktop/PolicyKit1/Authority",

@@ -64,7 +64,8 @@ class Supervisor:
                 hanging.path,
                 time.monotonic() - hanging.since,
             )
-            future.add_done_callback(partial(self._answered, hanging, self._thread))
+            future.add_done_callback(partial(self._answered, hanging))
+            self._thread.close(0)  # when the read returns
             self._thread = None
             job = self.hangs.next_job(job)
 
@@ -83,11 +84,8 @@ class Supervisor:
         if self._thread is not None:
             self._thread.close(0 if len(self.hangs) else timeout_seconds)
 
-    def _answered(
-        self, hanging: Hanging, thread: WorkerThread, future: asyncio.Future[Any]
-    ) -> None:
+    def _answered(self, hanging: Hanging, future: asyncio.Future[Any]) -> None:
         future.exception()  # Retrieved, so that asyncio does not log it: the job was abandoned.
-        thread.close(0)
         self.hangs.returned(hanging)
         log.info("reading %s has returned: reading it again", hanging.path)
         self._on_answer(hanging.path)

@@ -240,6 +240,14 @@ class Sysroot:
             todo.extend(text.split("/")[::-1])
         return done or "/"
 
+    def status(self, path: str) -> os.stat_result:
+        """Return the status of a file, or of a link itself; no directory in its path is a link.
+
+        Raises OSError.
+        """
+        assert get_ident() != self.loop_thread, "blocking read on the event loop"
+        return self._lstat(path)
+
     def mode(self, path: str) -> int | None:
         """Return the permissions of what a path leads to; None if that is absent.
 

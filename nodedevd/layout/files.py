@@ -18,6 +18,7 @@ import msgspec
 
 from nodedevd.host.listing import names_in
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.trust import why_changeable
 from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.layout.entry import Entry, read_entry
 from nodedevd.layout.form import KEYS
@@ -49,8 +50,14 @@ class Declared(msgspec.Struct, frozen=True):
     """paths of the files that were read, with and without problems"""
 
 
-def read_layout(sysroot: Sysroot) -> Declared:
-    """Return what a host should offer, by its files. What cannot be read is a problem."""
+def read_layout(sysroot: Sysroot, *, by_root_alone: bool | None = None) -> Declared:
+    """Return what a host should offer, by its files. What cannot be read is a problem.
+
+    With `by_root_alone`, so is a file that another user than root can change: it is not read. By
+    default that is so on this host alone, since in a copy of a host everything may be another's.
+    """
+    if by_root_alone is None:
+        by_root_alone = sysroot.live
     problems: list[Problem] = []
     paths = _paths(sysroot, problems)
     if len(paths) > FILES:
@@ -59,7 +66,7 @@ def read_layout(sysroot: Sysroot) -> Declared:
         problems.append(Problem(where, None, None, "too-many", message, "merge some of them"))
     texts: list[tuple[str, str]] = []
     for path in paths[:FILES]:
-        text = _text(sysroot, path, problems)
+        text = _text(sysroot, path, problems, by_root_alone=by_root_alone)
         if text is not None:
             texts.append((printable_path(path), text))
     return declared(texts, problems)
@@ -107,10 +114,16 @@ def _paths(sysroot: Sysroot, problems: list[Problem]) -> list[str]:
     return [found[name] for name in sorted(found)]
 
 
-def _text(sysroot: Sysroot, path: str, problems: list[Problem]) -> str | None:
-    """Return the content of a file; None if it is masked, gone, or cannot be read."""
+def _text(
+    sysroot: Sysroot, path: str, problems: list[Problem], *, by_root_alone: bool
+) -> str | None:
+    """Return the content of a file; None if it is masked, gone, or cannot or must not be read."""
     try:
         if _is_masked(sysroot, path):
+            return None
+        # Before it is read: afterwards, a link could lead elsewhere again.
+        if by_root_alone and (reason := why_changeable(sysroot, path)) is not None:
+            problems.append(_untrusted(path, reason))
             return None
         data = sysroot.read(sysroot.resolve(path), FILE_BYTES + 1)
     except OSError as error:
@@ -142,6 +155,12 @@ def _is_masked(sysroot: Sysroot, path: str) -> bool:
         return sysroot.read_link(path) == _NULL
     except OSError:
         return False  # no link, as a rule; to read it says what else there is
+
+
+def _untrusted(path: str, reason: str) -> Problem:
+    message = f"it is not used: {printable_path(reason)}"
+    instead = "give it to root alone"
+    return Problem(printable_path(path), None, None, "untrusted", message, instead)
 
 
 def _unreadable(path: str, error: OSError) -> Problem:

@@ -32,8 +32,8 @@ class NoMetricsLibrary(NodedevError):
 
     def __str__(self) -> str:
         return (
-            f"metrics need the Python package {self.name}, which is not installed: install"
-            f" nodedevd[metrics] with pip, or Debian's package python3-{self.name}"
+            f"metrics need the Python package {self.name}, which is not installed: install it"
+            f" with pip beside nodedevd, or Debian's package python3-{self.name}"
         )
 
 

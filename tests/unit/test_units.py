@@ -15,6 +15,7 @@ from nodedevd.cli.options import EXIT_FAILURE, EXIT_LEFT, EXIT_NO, EXIT_TIMEOUT
 from nodedevd.control import daemon as control_daemon
 from nodedevd.control.acting import STATE
 from nodedevd.control.configuration import Configuration
+from nodedevd.kinds import vgpu
 from nodedevd.layout.directories import DIRECTORIES
 from nodedevd.publish.configuration import DEFAULT_STATE
 from tests.support.running import REPOSITORY
@@ -240,9 +241,13 @@ def test_rules_start_the_service_for_a_directory_that_its_units_make() -> None:
         control_daemon.AUTOSTART,
         control_daemon.LAYOUT,
         control_daemon.LAYOUT,
+        control_daemon.LAYOUT,
     ]
     start = 'RUN+="/usr/bin/systemctl start --no-block nodedevd-control.service"'
     assert all(rule.endswith(start) for rule in rules)
+    [functions] = [rule for rule in rules if 'TEST=="physfn"' in rule]
+    assert functions.startswith('ACTION=="bind", SUBSYSTEM=="pci", ')
+    assert f'TEST=="{vgpu.CURRENT}"' in functions, "vendor VFIO has no event of its own"
 
 
 def test_control_service_can_write_where_it_has_to() -> None:

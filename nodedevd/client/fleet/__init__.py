@@ -6,7 +6,7 @@
         for host in fleet.fits("A2-4Q", count=2).hosts:
             print(host.name, host.place)
 
-`AsyncFleet` is the same on asyncio. It needs nats-py: `pip install nodedevd[fleet]`.
+`AsyncFleet` is the same on asyncio. It needs nats-py, which the extra `fleet` installs.
 docs/fleet.md shows everything. Names that are not exported here may change.
 """
 

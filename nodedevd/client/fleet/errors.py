@@ -80,7 +80,7 @@ class NoNats(FleetError):
     code = "no-nats"
 
     def __str__(self) -> str:
-        return "a fleet needs the Python package nats-py: pip install 'nodedevd[fleet]'"
+        return "a fleet needs the Python package nats-py: install it with pip beside nodedevd"
 
 
 class NoSuchHost(FleetError):

@@ -17,8 +17,8 @@ from nodedevd.host.events.lost import EventsLost
 from nodedevd.host.faults import GONE
 from nodedevd.host.sysroot import Sysroot
 
-_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x08, 0x40, 0x80, 0x100, 0x200
-_WATCHED = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 4, 8, 0x40, 0x80, 0x100, 0x200
+_WATCHED = _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _OVERFLOW = 0x4000
 _IS_DIRECTORY = 0x40000000
 _ONLY_DIRECTORY = 0x01000000

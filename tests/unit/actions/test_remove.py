@@ -162,16 +162,16 @@ def test_record_of_the_functions_last_vgpu_counts_no_more(host: Host) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1])
-@pytest.mark.parametrize("uid", [0, 1000])
-def test_open_vgpu_is_refused(host: Host, index: int, uid: int) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_open_vgpu_is_refused(host: Host, index: int, named: bool) -> None:
     """Only root is told which process it is."""
     path = (host.mdev, host.function)[index]
     host.kernel.open(path)
-    facts = facts_of(host.kernel, host.records, uid=uid)
+    facts = facts_of(host.kernel, host.records, names_processes=named)
     with pytest.raises(DeviceInUse) as refused:
         host.remove(path, facts, owner="nova")
     assert refused.value.known
-    assert ("qemu" in str(refused.value)) == (uid == 0)
+    assert ("qemu" in str(refused.value)) == named
     forced = host.remove(path, facts, owner="nova", force=True)
     assert forced.steps
     assert "may wait" in forced.notes[0]

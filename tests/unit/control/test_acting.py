@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nodedevd.actions.requests import Bind, Create, Define, Remove, Start, Stop
+from nodedevd.actions.requests import ApplyLayout, Bind, Create, Define, Remove, Start, Stop
 from nodedevd.control import acting as module
 from nodedevd.control.acting import Acting
 from nodedevd.control.asker import Asker
 from nodedevd.control.audit import Audit
 from nodedevd.control.configuration import Configuration, Limits
+from nodedevd.control.declared import read_declared
 from nodedevd.control.view import View
 from nodedevd.errors import (
     REPLIED,
@@ -27,6 +28,8 @@ from nodedevd.errors import (
     StepFailed,
     UnsafePath,
 )
+from nodedevd.layout.compare import compare
+from nodedevd.layout.facts import LayoutFacts
 from tests.support.carried import tree_of
 from tests.support.played_kernel import PlayedKernel, mtty_parent, small_card, vendor_card
 from tests.support.trees import Tree
@@ -59,6 +62,29 @@ def make(kernel: PlayedKernel, tmp_path: Path) -> Make:
         return acting
 
     return made
+
+
+def test_what_the_service_says_of_a_layout_names_no_process(
+    kernel: PlayedKernel, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every user who may ask for the status sees it; root, who applies it, sees the process."""
+    parent = mtty_parent(kernel)
+    kernel.write(f"{parent}/mdev_supported_types/mtty-2/create", UUID)
+    kernel.open(f"{parent}/{UUID}")
+    monkeypatch.setattr("nodedevd.control.facts._usage", lambda sysroot: kernel.usage())
+    kernel.tree.file(
+        "/etc/nodedevd/layout.d/a.toml",
+        '[[card]]\nparent = "mtty"\nremove_unnamed = true\nvgpus = [{ type = "mtty-1" }]\n',
+    )
+    acting = make()
+    [entry], _ = read_declared(kernel.tree.root)
+    [different] = compare(entry, tree_of(kernel), LayoutFacts())
+    followed = acting.apply_card(entry, different)
+    root = msgspec.structs.replace(ASKER, uid=0)
+    [applied] = acting.apply_layout(ApplyLayout(), root).cards
+    assert (followed.state, applied.state) == ("blocked", "blocked")
+    assert "is open in a process" in " ".join(followed.reasons)
+    assert "is open in qemu" in " ".join(applied.reasons)
 
 
 def test_what_was_made_is_listed_with_whose_it_is(kernel: PlayedKernel, make: Make) -> None:

@@ -390,8 +390,8 @@ def test_card_that_cannot_be_looked_at_does_not_keep_the_others_back(
 def test_processes_are_named_to_root_alone(host: ActingHost) -> None:
     """Members of the groups learn that a device is open."""
     root = host.kernel.tree.root
-    for uid, named in ((0, True), (1000, False)):
-        usage = read_layout_facts(root, {}, uid).usage
+    for uid, public, named in ((0, False, True), (1000, False, False), (0, True, False)):
+        usage = read_layout_facts(root, {}, uid, public=public).usage
         assert usage is not None
         assert isinstance(usage, VfioUsage) == named
         assert usage.use("a", "/sys/a").holders == ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nodedevd.actions.requests import Start
-from nodedevd.control.autostart import LOOK_SECONDS, PAUSES, Autostart
+from nodedevd.control.autostart import LOOK_SECONDS, PAUSES, SETTLE_SECONDS, Autostart
 from nodedevd.control.directory import Directory
 from nodedevd.errors import NotPossible
 from nodedevd.host.mdev_paths import MDEV_TYPES
@@ -341,6 +341,29 @@ def test_loop_looks_whenever_there_is_a_change(host: Host, monkeypatch: pytest.M
     service.stop()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+def test_look_that_fails_is_tried_again_after_pauses(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at once for ever."""
+    found: list[float | str] = []
+    snapshot = host.snapshot
+
+    def looking() -> Snapshot:
+        found.append("look")
+        if len(found) < 6:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return snapshot()
+
+    def waiting(generation: int, seconds: float) -> None:
+        host.service.stop()
+
+    monkeypatch.setattr(host, "snapshot", looking)
+    monkeypatch.setattr(host, "wait_for_change", waiting)
+    monkeypatch.setattr(host.service._stopped, "wait", found.append)
+    host.service.run()
+    assert found == ["look", 1.0, "look", 2.0, "look", 5.0, "look", SETTLE_SECONDS]
 
 
 def test_directory_that_goes_meanwhile_stays_away(host: Host) -> None:

@@ -316,6 +316,21 @@ def test_link_is_followed_to_a_script_that_others_may_not_change(scripts: Script
         scripts.do()
 
 
+def test_link_that_others_may_swap_is_not_followed(scripts: Scripts) -> None:
+    """One on the way, too, although the script at the end is root's."""
+    target = scripts.tree.file("/usr/libexec/a.sh", "#!/bin/sh\n")
+    Path(scripts.tree.at(target)).chmod(0o755)
+    scripts.tree.link("/home/eve/a.sh", target)
+    scripts.tree.link(f"{OURS}/callouts/a.sh", "/home/eve/a.sh")
+    scripts.answers["a.sh"] = ended(0)
+    scripts.do()
+    scripts.calls.clear()
+    Path(scripts.tree.at("/home/eve")).chmod(0o777)
+    with pytest.raises(StepRefused, match="/home/eve: every user may change it"):
+        scripts.do()
+    assert scripts.calls == []
+
+
 def test_directory_that_cannot_be_listed_refuses(
     scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

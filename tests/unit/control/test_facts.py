@@ -55,6 +55,14 @@ def test_definitions_of_the_uuid_are_read_on_all_parents(tree: Tree, name: str) 
     assert facts_for(tree, given).definitions == found
 
 
+def test_processes_are_named_to_root_alone(tree: Tree) -> None:
+    """And not in what others see, too."""
+    snapshot, request = scan(Sysroot(tree.root)), Undefine(name="computer")
+    for uid, public, named in ((0, False, True), (0, True, False), (1000, False, False)):
+        found = read_facts(tree.root, snapshot, request, {}, uid, public=public)
+        assert found.names_processes == named
+
+
 def test_new_uuids_are_as_many_as_may_be_needed(tree: Tree) -> None:
     """And random ones, each time others."""
     request = Create(type="mtty-1", count=3)

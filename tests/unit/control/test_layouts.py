@@ -11,14 +11,17 @@ import pytest
 
 from nodedevd.actions.answers import LayoutCard
 from nodedevd.control.apply_card import applied
+from nodedevd.control.apply_layout import SETTLE_SECONDS
 from nodedevd.control.layouts import KEEP_SECONDS, LOOK_SECONDS, PAUSES, Layouts
 from nodedevd.host.mdev_paths import MDEV_TYPES
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 from tests.support.acting_host import ActingHost
+from tests.support.pci_host import NVME, PF
 from tests.support.played_kernel import mtty_parent, small_card, vendor_card
 
+FILE = "/etc/nodedevd/layout.d/10-test.toml"
 ENTRY = """
 [[card]]
 parent = "mtty"
@@ -58,7 +61,7 @@ class Host:
 
     def declare(self, text: str) -> None:
         """Write the file of the layout."""
-        self.acting.kernel.tree.file("/etc/nodedevd/layout.d/10-test.toml", text)
+        self.acting.kernel.tree.file(FILE, text)
 
     def apply(self, entry: WantedCard, difference: Difference) -> LayoutCard:
         """Put a card right, as the service does."""
@@ -140,6 +143,23 @@ def test_what_somebody_changes_later_stays(host: Host) -> None:
     assert host.mdevs == 1
     assert host.states() == [("drifted", 0, False)]
     assert not host.layouts.busy
+
+
+def test_driver_that_somebody_changes_later_stays(host: Host) -> None:
+    """It is what the entry declares, and so no reason to make the card as declared once more."""
+    pci = host.acting.pci
+    pci.driver("nvme", NVME)
+    pci.driver("vfio-pci")
+    path = pci.function(PF, driver="nvme", group=1)
+    host.declare(f'[[card]]\naddress = "{PF}"\ndriver = "vfio-pci"\n')
+    assert host.look() == ["pci_0000_01_00_0"]
+    assert (host.look(), pci.driver_of(path)) == ([], "vfio-pci")
+    pci.kernel.write(f"{path}/driver_override", "\n")
+    pci.kernel.write("/sys/bus/pci/drivers/vfio-pci/unbind", PF)
+    assert host.look() == []
+    pci.kernel.write("/sys/bus/pci/drivers_probe", PF)
+    assert (host.look(), pci.driver_of(path)) == ([], "nvme")
+    assert host.states() == [("drifted", 0, False)]
 
 
 def test_card_is_made_anew_when_its_driver_is_loaded_again(host: Host) -> None:
@@ -246,6 +266,35 @@ def test_service_stays_until_it_has_looked(host: Host, monkeypatch: pytest.Monke
     assert found == [True, False]
 
 
+def test_look_that_fails_is_tried_again_after_pauses(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not at once for ever; the service stays until one has worked."""
+    found: list[float | str] = []
+    failures = iter([OSError(errno.EMFILE, "Too many open files"), RuntimeError("a defect")] * 6)
+    snapshot = host.acting.view.snapshot
+
+    def looking() -> Snapshot:
+        found.append("look")
+        for error in failures:
+            assert host.layouts.busy
+            raise error
+        return snapshot()
+
+    def waiting(generation: int, seconds: float) -> None:
+        assert (generation, seconds) == (1, LOOK_SECONDS)
+        assert not host.layouts.busy
+        host.layouts.stop()
+
+    monkeypatch.setattr(host.acting.view, "snapshot", looking)
+    monkeypatch.setattr(host.acting.view, "wait_for_change", waiting)
+    monkeypatch.setattr(host.layouts._stopped, "wait", found.append)
+    host.layouts.run()
+    pauses = [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    assert found == [one for pause in pauses for one in ("look", pause)] + ["look", SETTLE_SECONDS]
+    assert caplog.text.count("cannot compare the host with its layout") == len(pauses)
+
+
 def test_nothing_is_done_without_the_directory(host: Host) -> None:
     """The unit makes it; when it is stopped, what was seen is forgotten."""
     host.load()
@@ -272,6 +321,67 @@ def test_file_that_is_malformed_is_as_none(host: Host) -> None:
     assert host.look() == []
     assert host.mdevs == 2
     assert host.layouts.not_applied() == ()
+
+
+@pytest.mark.parametrize("code", ["malformed", "unreadable", "absent"])
+def test_file_that_cannot_be_used_for_a_while_is_not_forgotten(host: Host, code: str) -> None:
+    """What somebody changed stays, and a driver that was loaded again meanwhile gets its mdevs."""
+    host.load()
+    host.look()
+    host.look()
+    host.take_one()
+    for is_loaded_again in (False, code != "absent"):
+        if code == "malformed":
+            host.declare(ENTRY + "count = = 1\n")
+        else:
+            host.acting.kernel.tree.remove(FILE)
+        if code == "unreadable":
+            host.acting.kernel.tree.link(FILE, "missing")
+        assert host.look() == []
+        assert host.layouts.not_applied() == ()
+        if is_loaded_again:
+            host.unload()
+            host.load()
+        if code == "unreadable":
+            host.acting.kernel.tree.remove(FILE)
+        host.declare(ENTRY)
+        host.restart()
+        assert host.look() == (["mtty_mtty"] if is_loaded_again else [])
+        assert host.mdevs == (2 if is_loaded_again else 1)
+
+
+@pytest.mark.slow
+def test_entry_that_comes_later_waits_for_an_apply_or_for_its_card(host: Host) -> None:
+    """As an entry that is changed does; but not with `keep`, and not if the card comes later."""
+    host.look()
+    host.restart()
+    vendor_card(host.acting.kernel, small_card())
+    card = '[[card]]\naddress = "0000:41:00.0"\nvgpus = [{ type = "X1-12Q", count = 1 }]\n'
+    absent = card.replace("41", "42")
+    host.declare(ENTRY + card + absent)
+    assert host.look() == []
+    assert host.states() == [("pending", 0, True), ("pending", 0, True), ("drifted", 0, False)]
+    host.restart()
+    host.load()
+    vendor_card(host.acting.kernel, small_card(), "0000:42:00.0")
+    assert host.look() == ["mtty_mtty", "pci_0000_42_00_0"]
+    assert host.look() == []
+    assert host.states() == [("drifted", 0, False)]
+    host.declare(ENTRY + card + "keep = true\n" + absent)
+    assert host.look() == ["pci_0000_41_00_0"]
+
+
+def test_entry_that_could_not_be_read_at_the_first_look_is_acted_on(host: Host) -> None:
+    """The boot is not over before that."""
+    host.load()
+    tree = host.acting.kernel.tree
+    tree.remove(FILE)
+    tree.link(FILE, "missing")
+    assert host.look() == []
+    host.restart()
+    tree.remove(FILE)
+    host.declare(ENTRY)
+    assert host.look() == ["mtty_mtty"]
 
 
 def test_wrong_file_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from nodedevd.model.layout import LayoutState
 from tests.support.fake_monitor import eventually
 from tests.support.faulty import FaultySysroot
 from tests.support.stuck import StuckAttribute
-from tests.unit.follow.test_follower import CARD, VFS, Live, following
+from tests.unit.follow.test_follower import CARD, STUCK_SECONDS, VFS, Live, following
 
 FILES = [f"{directory}/card.toml" for directory in DIRECTORIES]
 
@@ -151,7 +151,7 @@ async def test_read_of_a_file_that_hangs_leaves_the_rest(tmp_path: Path) -> None
         card(live)
         wants(live, 2)
 
-    async with following(tmp_path, build) as live:
+    async with following(tmp_path, build, stuck_seconds=STUCK_SECONDS) as live:
         stuck = StuckAttribute(live.tree.at(FILES[0]))
         await eventually(lambda: bool(live.store.snapshot.layout.problems))
         assert state(live) == "drifted"

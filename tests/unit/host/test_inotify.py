@@ -48,7 +48,10 @@ def silent(monitor: DirectoryMonitor) -> bool:
 
 
 def test_existing_directory_is_watched(tmp_path: Path) -> None:
-    """With its subdirectories: a file is written, in place or anew, renamed, or deleted."""
+    """With its subdirectories: a file is written, in place or anew, renamed, or deleted.
+
+    Owner and permissions count: they may say that a file cannot be read, or is not to be trusted.
+    """
     parent = tmp_path / "mdevctl.d" / "mtty"
     parent.mkdir(parents=True)
     file = parent / "uuid"
@@ -61,6 +64,9 @@ def test_existing_directory_is_watched(tmp_path: Path) -> None:
     (tmp_path / "aside").write_text("three")
     (tmp_path / "aside").rename(file)
     assert reported(monitor)
+    for one in (file, parent, parent.parent):
+        one.chmod(0o700)
+        assert reported(monitor)
     file.unlink()
     assert reported(monitor)
     parent.rmdir()

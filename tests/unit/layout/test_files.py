@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from nodedevd.layout.files import FILE_BYTES, FILES, declared, read_layout
 from nodedevd.layout.form import json_schema
 from nodedevd.layout.problem import Code, Problem
 from nodedevd.layout.wanted import Match, WantedCard, WantedMdev, WantedVgpus
+from tests.support.faulty import FaultySysroot
 from tests.support.trees import Tree
 
 UUID = "4b20d080-1b54-4048-85b3-a6a62d165c01"
@@ -286,6 +288,46 @@ def test_file_that_cannot_be_used_is_a_problem(host: Tree) -> None:
         (f"{ETC}/d.toml", 2, "malformed"),
     ]
     assert len(found.layout.cards) == 1
+
+
+def test_file_that_others_may_change_is_not_read(host: Tree) -> None:
+    """Nor is one that others may swap by a link on the way to it; the others count."""
+    host.file(f"{ETC}/a.toml", CARD)
+    os.chmod(host.at(f"{ETC}/a.toml"), 0o646)
+    host.directory("/home/eve")
+    os.chmod(host.at("/home/eve"), 0o777)
+    host.link(f"{ETC}/b.toml", "/home/eve/b.toml")
+    host.link("/home/eve/b.toml", "/etc/b.toml")
+    host.file("/etc/b.toml", CARD)
+    host.file(f"{ETC}/c.toml", CARD)
+    sysroot = FaultySysroot(host.root)
+    found = read_layout(sysroot, by_root_alone=True)
+    assert [(one.file, one.code, one.message) for one in found.problems] == [
+        (
+            f"{ETC}/a.toml",
+            "untrusted",
+            f"it is not used: {ETC}/a.toml: every user may change it (mode 0646)",
+        ),
+        (
+            f"{ETC}/b.toml",
+            "untrusted",
+            "it is not used: /home/eve: every user may change it (mode 0777)",
+        ),
+    ]
+    assert [one.file for one in found.layout.cards] == [f"{ETC}/c.toml"]
+    assert "/etc/b.toml" not in sysroot.reads
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_on_this_host_others_must_not_be_able_to_change_a_file(host: Tree, live: bool) -> None:
+    """For every reader, as for what acts on it; in a copy of a host, owners say nothing."""
+    host.file(f"{ETC}/a.toml", CARD)
+    os.chmod(host.at(f"{ETC}/a.toml"), 0o666)
+    sysroot = Sysroot(host.root)
+    sysroot.live = live
+    found = read_layout(sysroot)
+    assert [one.code for one in found.problems] == (["untrusted"] if live else [])
+    assert len(found.layout.cards) == (0 if live else 1)
 
 
 def test_files_beyond_the_limit_are_a_problem(host: Tree) -> None:

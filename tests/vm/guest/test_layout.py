@@ -166,6 +166,8 @@ def test_commands_say_what_is_different() -> None:
     with control.enabled() as client:
         (problem,) = client.apply_layout().problems
         assert problem.code == "untrusted"
+    layout.nodedevctl("layout", "check", status=5)
+    layout.nodedevctl("wait", "--layout", status=1)
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES)
