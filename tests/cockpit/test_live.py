@@ -270,6 +270,47 @@ def test_answer_that_is_the_same_is_not_read_aloud_again(opener: Opener, host: H
     assert page.js("return window.noted") == ["card-list"]
 
 
+_CARDS = """
+const [done] = arguments;
+const page = "/cockpit/@localhost/nodedevd";
+const cards = Array.from({ length: 60 }, (_one, at) => ({
+    card: `card_${at + 10}`, type: "t", reason: null, available: 1, sure: 1,
+    functions: [], others: [],
+}));
+Promise.all([import(`${page}/views/fits.js`), import(`${page}/varlink/frames.js`)])
+    .then(([{ FitsView }, { encode }]) => {
+        const { channel } = cockpit;
+        cockpit.channel = options => {
+            if (options.unix !== "/x")
+                return channel(options);
+            const handlers = {};
+            const reply = encode({ parameters: { answer: "yes", count: 1, cards } });
+            return {
+                addEventListener: (name, handler) => { handlers[name] = handler },
+                send: () => setTimeout(() => handlers.message(null, reply)),
+                close: () => {},
+            };
+        };
+        const view = new FitsView({ path: "/x" }, new Map(), () => {});
+        document.querySelector("h1").after(view.element);
+        done();
+    });
+"""
+
+
+def test_many_cards_are_shown_when_they_are_asked_for(opener: Opener) -> None:
+    """The first 50, and the others by a button, whose focus goes to the first of them."""
+    page = opener.open(state="absent")
+    page.driver.execute_async_script(_CARDS)
+    names = "#fits .card-list a"
+    assert "Yes: 1 × t fit." in fits(page, "t", 1)
+    page.until(lambda: len(page.texts(names)) == 50)
+    page.click("#fits .answer > button")
+    assert page.texts(names) == [f"card_{number}" for number in range(10, 70)]
+    assert page.focus == "card_60"
+    assert not page.shows("#fits .answer > button")
+
+
 _HOSTILE = (
     '<svg xmlns="http://www.w3.org/2000/svg" class="nd" onload="x()"><script>x()</script>'
     "<style>*{fill:red}</style><foreignObject><p xmlns='http://www.w3.org/1999/xhtml'>x</p>"
