@@ -201,6 +201,13 @@ def _contradictions(entry: Entry, table: CardTable) -> Iterator[Problem]:
             if getattr(table, key) is not None:
                 message = "a parent that is no PCI function has none"
                 yield entry.problem((key,), "contradiction", message, "leave it out")
+    if table.mdevs and (table.vendor is not None or table.product is not None):
+        yield entry.problem(
+            ("mdevs",),
+            "contradiction",
+            "every card of a model is meant, and a UUID is on one card alone",
+            "name the card by address or slots, in an entry of its own for each card",
+        )
     yield from _vgpu_problems(entry, table.vgpus)
     for position, mdev in enumerate(table.mdevs):
         yield from _mdev_problems(entry, ("mdevs", position), mdev)

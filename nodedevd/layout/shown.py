@@ -116,6 +116,9 @@ def _shown(card: Card, by: By, seen: set[str]) -> Shown:
         held = type_of(vgpu)
         if held is not None and held.name is not None:
             names[held.id] = held.name
+    mdevs = tuple(_mdevs(card, seen, notes))
+    if mdevs and by == "model":  # a UUID is on one card, and each card of the model is meant
+        by = "address"
     entry = WantedCard(
         file="",
         line=1,
@@ -123,7 +126,7 @@ def _shown(card: Card, by: By, seen: set[str]) -> Shown:
         virtual_functions=len(functions) or None,
         driver=driver,
         vgpus=tuple(_profiles(card)),
-        mdevs=tuple(_mdevs(card, seen, notes)),
+        mdevs=mdevs,
         spare=spare,
     )
     return Shown(entry, names, tuple(notes))

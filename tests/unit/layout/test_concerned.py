@@ -43,6 +43,10 @@ driver = "vfio-pci"
 [[card]]
 vendor = "0x10de"
 product = "0x0001"
+vgpus = [{{ type = "type-0", count = 1 }}]
+
+[[card]]
+address = "{FUNCTIONS[1]}"
 mdevs = [{{ uuid = "{UUIDS[0]}", type = "type-0", define = false }}]
 
 [[card]]

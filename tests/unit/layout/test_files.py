@@ -176,6 +176,10 @@ WRONG: dict[str, tuple[str, int | None, str | None, Code, str]] = {
         f'{CARD}mdevs = [{{ type = "a", uuid = "{UUID[:-1]}x" }}]\n',
         *(3, "mdevs[0].uuid", "bad-value", "uuid = "),
     ),
+    "a UUID for every card of a model": (
+        f'[[card]]\nvendor="0x10de"\nproduct="0x25b6"\nmdevs=[{{ type="a", uuid="{UUID}" }}]\n',
+        *(4, "mdevs", "contradiction", "by address or slots"),
+    ),
     "an attribute without value": (
         f'{CARD}mdevs = [{{ type = "a", uuid = "{UUID}", attributes = [\n"a"] }}]\n',
         *(4, "mdevs[0].attributes[0]", "bad-value", "assign_adapter=5"),

@@ -76,6 +76,14 @@ def test_cards_can_be_named_in_other_ways() -> None:
     assert card["parent"] == "mdpy"
 
 
+def test_card_with_mdevs_is_not_named_by_its_model() -> None:
+    """A UUID is on one card, and every card of the model would be meant; so no file is wrong."""
+    snapshot = snapshot_of("vgpu-sriov")
+    text = shown(snapshot, by="model")
+    assert 'address = "0000:08:00.0"' in text
+    assert declared([("a.toml", text)]).problems == ()
+
+
 def test_card_is_shown_for_any_of_its_devices() -> None:
     """An mdev, a function or the card; one that has nothing is shown if it is named."""
     snapshot = snapshot_of("vgpu-sriov")
