@@ -253,6 +253,8 @@ class VgpuComparison:
             if (mdev := device.capability(MdevChild)) is not None
         ]
         active = next((one for one in known if one[0].active), None)
+        if active is not None:  # whatever comes of it, it is named
+            self._claimed.add(active[0].name)
         parent = self._parent(wanted, known)
         if parent is None:
             return
@@ -269,7 +271,6 @@ class VgpuComparison:
             if wanted.active:
                 self._start(wanted, parent, offer)
             return
-        self._claimed.add(active[0].name)
         held = type_of(active[0])
         if not wanted.active:
             return

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.assignment.interfaces import Interface
 from nodedevd.host.processes import Process
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.layout.compare import compare_layout
 from nodedevd.layout.difference import (
     BindFunction,
@@ -40,6 +42,8 @@ MATRIX = '[[card]]\nparent = "matrix"\n'
 RUNS = "b1ae8bf6-38b0-4c81-9d44-78ce3f520010"
 """An mdev of type mtty-1, defined with autostart, on the host `samples`."""
 NEW = "4b20d080-1b54-4048-85b3-a6a62d165c01"
+FIRST, LAST = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01", "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
+"""Mdevs of the type A2-4Q on the functions 0 and 11 of the card A2."""
 
 
 def differs(host: str | Snapshot, text: str, facts: LayoutFacts | None = None) -> Difference:
@@ -310,6 +314,23 @@ def test_what_is_open_or_belongs_to_somebody_stays() -> None:
         "what is not named cannot be removed: pci_0000_26_00_5 belongs to the client vm-7",
     )
     assert differs("vgpu-vendor-vfio", L40S, facts).state == "in-sync"
+
+
+def test_mdev_that_is_named_stays_also_if_it_cannot_be_where_it_is_wanted() -> None:
+    """The function 1 is registered no more."""
+    snapshot = snapshot_of("vgpu-sriov")
+    function = snapshot.lookup("0000:08:00.5")
+    without = tuple([one for one in function.capabilities if not isinstance(one, MdevParent)])
+    others = [one for one in snapshot if one is not function]
+    text = f'{A2}mdevs = [{{ uuid = "{FIRST}", type = "A2-4Q", function = 1 }}]\n'
+    found = differs(
+        Snapshot([*others, replace(function, capabilities=without)]),
+        f"{text}remove_unnamed = true\n",
+    )
+    [removed] = found.differences
+    assert isinstance(removed, RemoveVgpu)
+    assert removed.name == f"mdev_{LAST.replace('-', '_')}"
+    assert found.reasons == ("it has no virtual function 1 that can hold a vGPU",)
 
 
 def test_card_that_two_entries_mean_is_left_as_it_is() -> None:
