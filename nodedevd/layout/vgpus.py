@@ -255,6 +255,8 @@ class VgpuComparison:
         active = next((one for one in known if one[0].active), None)
         if active is not None:  # whatever comes of it, it is named
             self._claimed.add(active[0].name)
+            if wanted.active and self._is_elsewhere(*active):
+                return
         parent = self._parent(wanted, known)
         if parent is None:
             return
@@ -284,6 +286,16 @@ class VgpuComparison:
             and _matrix(wanted.attributes) != _matrix(active[1].attributes)
         ):
             self._modify(wanted, active[0], parent, offer, live=True)
+
+    def _is_elsewhere(self, device: Device, mdev: MdevChild) -> bool:
+        """Return whether an mdev runs on what the entry does not name, where nothing is changed."""
+        if device.state == "removing" or mdev.parent in self._holders:
+            return False
+        self.blocked.append(
+            f"the mdev {mdev.uuid} runs on {mdev.parent or 'another parent'}, where this entry"
+            " changes nothing; remove it there first"
+        )
+        return True
 
     def _parent(self, wanted: WantedMdev, known: list[tuple[Device, MdevChild]]) -> str | None:
         """Return the function on which an mdev is, or is to be; None, with the reason, if none."""

@@ -41,6 +41,8 @@ MTTY = '[[card]]\nparent = "mtty"\n'
 MATRIX = '[[card]]\nparent = "matrix"\n'
 RUNS = "b1ae8bf6-38b0-4c81-9d44-78ce3f520010"
 """An mdev of type mtty-1, defined with autostart, on the host `samples`."""
+OTHER = "b1ae8bf6-38b0-4c81-9d44-78ce3f520012"
+"""An mdev on the parent mdpy of the same host."""
 NEW = "4b20d080-1b54-4048-85b3-a6a62d165c01"
 FIRST, LAST = "27b42a51-9f6b-4c0b-8f5f-4f3a1d0e8c01", "a2c1a9b0-5c3e-4f27-b6d4-0d6e2f9b7c02"
 """Mdevs of the type A2-4Q on the functions 0 and 11 of the card A2."""
@@ -268,6 +270,27 @@ def test_mdev_of_another_type_is_made_anew() -> None:
     found = differs("samples", text, opened(name))
     assert [type(one) for one in found.differences] == [ModifyMdev]
     assert "cannot be made anew: " in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "card", "uuid", "type_id", "where"),
+    [
+        ("samples", MTTY, OTHER, "mtty-1", "mdpy_mdpy"),
+        ("vgpu-sriov", f"{A2}spare = 5\n", LAST, "A2-4Q", "pci_0000_08_01_7"),
+    ],
+    ids=["another card", "a spare function"],
+)
+def test_mdev_that_runs_where_the_entry_changes_nothing_stays(
+    host: str, card: str, uuid: str, type_id: str, where: str
+) -> None:
+    """Also if what is not named is removed."""
+    text = f'{card}mdevs = [{{ uuid = "{uuid}", type = "{type_id}" }}]\n'
+    for more in ("", "remove_unnamed = true\n"):
+        found = differs(host, text.replace("mdevs", f"{more}mdevs"))
+        removed = [one.name for one in found.differences if isinstance(one, RemoveVgpu)]
+        assert f"mdev_{uuid.replace('-', '_')}" not in removed
+        [reason] = found.reasons
+        assert reason.startswith(f"the mdev {uuid} runs on {where}, where this entry changes noth")
 
 
 def test_matrix_that_runs_is_compared_by_its_numbers() -> None:
