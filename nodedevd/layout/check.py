@@ -6,7 +6,7 @@ empty card is counted by the rules of `questions/capacity`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Final
 
 from msgspec.structs import replace
@@ -60,6 +60,16 @@ def why_never(wanted: WantedCard, card: Card, *, is_prepared: bool) -> tuple[str
     return tuple(
         [str(replace(one, message=one.message.removeprefix(f"{card.name}: "))) for one in found]
     )
+
+
+def room_without(card: Card, type_name: str, uuids: Set[str]) -> int | None:
+    """Return how many vGPUs of a type a card has room for once some of its mdevs are removed.
+
+    By what its functions share, as long as vGPUs of other types do not prevent it; None if nothing
+    is known of it.
+    """
+    functions = [_without(one, uuids) for one in card.holders.values()]
+    return limit_by_sharing(functions, _offers_of(functions, type_name))
 
 
 def _problem(card: WantedCard, path: KeyPath, code: Code, message: str, instead: str) -> Problem:
@@ -271,6 +281,17 @@ def _emptied(function: VgpuFunction) -> VgpuFunction:
     """Return a function as it is on an empty card."""
     offers = [replace(one, active=0, mdevs=(), available=None) for one in function.offers]
     return replace(function, offers=tuple(offers), untyped=())
+
+
+def _without(function: VgpuFunction, uuids: Set[str]) -> VgpuFunction:
+    """Return a function as it is once some of its mdevs are removed."""
+    offers = []
+    for one in function.offers:
+        left = tuple([uuid for uuid in one.mdevs if uuid not in uuids])
+        offers.append(
+            replace(one, active=one.active - len(one.mdevs) + len(left), mdevs=left, available=None)
+        )
+    return replace(function, offers=tuple(offers))
 
 
 def _offers_of(

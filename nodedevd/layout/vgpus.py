@@ -7,7 +7,7 @@ is missing is that of `questions/fits`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from nodedevd.kinds.mdev_child import MdevChild
@@ -15,7 +15,7 @@ from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vgpu_types import type_matches
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.layout.card import Card, holder_of
-from nodedevd.layout.check import why_never
+from nodedevd.layout.check import room_without, why_never
 from nodedevd.layout.difference import (
     AnyDifference,
     CreateVgpus,
@@ -59,6 +59,28 @@ def removal(device: Device) -> RemoveVgpu:
     )
 
 
+class _Anew(NamedTuple):
+    """An mdev that has to be made anew: it has another type, or is on another function."""
+
+    uuid: str
+    device: Device
+    wanted: str
+    """the type, as the entry says it"""
+    function: int | None
+    """number of the virtual function that the entry says"""
+    parent: str
+    offer: Offer
+
+
+class _Lacking(NamedTuple):
+    """A vGPU or mdev for which there is no room now."""
+
+    type: str
+    """id, or the type as the entry says it"""
+    function: int | None
+    """number of the virtual function that the entry says"""
+
+
 class VgpuComparison:
     """Compares the vGPUs of one card, whose functions and drivers are as wanted."""
 
@@ -78,13 +100,17 @@ class VgpuComparison:
         """how many more of each type may be created on the card"""
         self._short = False
         """whether something is missing for which there is no room"""
+        self._anew: list[_Anew] = []
+        self._lacking: list[_Lacking] = []
+        """what is missing, and for which there is no room"""
         spare = card.functions[len(card.functions) - wanted.spare :] if wanted.spare else ()
         left_alone = {one.name for one in spare if one is not None}
         self._holders = {name: one for name, one in card.holders.items() if name not in left_alone}
         self._numbers = {
             number: one.name for number, one in enumerate(card.functions) if one is not None
         }
-        self._reserved = self._named_functions()
+        self._named = self._named_functions()
+        self._reserved = set(self._named)
         if wanted.vgpus or wanted.mdevs or wanted.remove_unnamed:
             self._compare()
 
@@ -110,8 +136,11 @@ class VgpuComparison:
             for one in self._card.held
             if one.name not in self._claimed and holder_of(one) in self._holders
         ]
-        left = Counter(wish.vgpus for wish in missing if not self._create(wish))
-        self.later += [vgpus_words(one, count) for one, count in left.items()]
+        left = [wish for wish in missing if not self._create(wish)]
+        counts = Counter(wish.vgpus for wish in left)
+        self.later += [vgpus_words(one, count) for one, count in counts.items()]
+        self._lacking += [_Lacking(wish.vgpus.type, wish.function) for wish in left]
+        self._make_anew(bool(unnamed))
         self._remove(unnamed)
 
     def _order(self, mdev: WantedMdev) -> tuple[bool, bool]:
@@ -278,8 +307,13 @@ class VgpuComparison:
             return
         if active[0].state == "removing":
             self.pending.append(f"the mdev {wanted.uuid} is being removed")
-        elif active[1].parent != parent or held is None or held.id != offer.id:
-            self._replace(wanted, active[0])
+        elif held is None:
+            self.blocked.append(f"the type of the mdev {wanted.uuid} is not known")
+        elif active[1].parent != parent or held.id != offer.id:
+            if not wanted.define or defined is None or defined[1].definition is not None:
+                self._anew.append(
+                    _Anew(wanted.uuid, active[0], wanted.type, wanted.function, parent, offer)
+                )
         elif (
             wanted.attributes is not None
             and offer.device_api == _VFIO_AP
@@ -323,6 +357,8 @@ class VgpuComparison:
             return there[0][1]
         if place is None:
             self.later.append(mdev_words(wanted))
+            if wanted.active:
+                self._lacking.append(_Lacking(wanted.type, wanted.function))
             return None
         # Its room is counted when it is started; until then the function is kept for it.
         self._planned[place[0]] -= 1
@@ -394,6 +430,7 @@ class VgpuComparison:
         left = self._room.setdefault(key, _PLENTY if most is None else most)
         if left <= 0 or self._free(self._holders[parent], offer) <= self._planned[parent]:
             self._short = True
+            self._lacking.append(_Lacking(offer.id, wanted.function))
             self.later.append(f"start the mdev {wanted.uuid}")
             if not self._wanted.remove_unnamed:
                 reason = "the function is taken" if row is None or not row.reason else why_not(row)
@@ -412,14 +449,72 @@ class VgpuComparison:
                 )
             )
 
-    def _replace(self, wanted: WantedMdev, device: Device) -> None:
-        """Have an mdev of another type, or on another parent, removed: its UUID is named."""
-        why = self._facts.why_kept([device])
-        if why is not None:
-            self.blocked.append(f"the mdev {wanted.uuid} cannot be made anew: {why}")
-            return
-        self.differences.append(removal(device))
-        self.later.append(f"start the mdev {wanted.uuid}")
+    # -- mdevs that are made anew -----------------------------------------------------------------
+
+    def _make_anew(self, are_unnamed: bool) -> None:
+        """Have the first mdev removed for which there is room for sure when it is made anew.
+
+        One at a time, and only when nothing else is to be done before: what is created takes room,
+        and without a definition it could not be started. Then the card is compared once more.
+        """
+        anew = []
+        for one in self._anew:
+            why = self._facts.why_kept([one.device])
+            if why is None:
+                anew.append(one)
+            else:
+                self.blocked.append(f"the mdev {one.uuid} cannot be made anew: {why}")
+        together = all(self._fits_anew(one, anew) for one in anew)
+        is_first = not self.differences
+        for one in anew:
+            if not together and not self._fits_anew(one, [one]):
+                self._short = True
+                if not (self._wanted.remove_unnamed and are_unnamed):
+                    self.blocked.append(
+                        f"the mdev {one.uuid} is left as it is: it is not certain that there is"
+                        f" room for it as {one.wanted} on {one.parent} once it is removed; remove"
+                        " it, or what takes the room"
+                    )
+            elif is_first:
+                is_first = False
+                self.differences.append(removal(one.device))
+                self.later.append(f"start the mdev {one.uuid}")
+            else:
+                self.later.append(f"remove the mdev {one.uuid}, and start it anew")
+
+    def _fits_anew(self, one: _Anew, leaving: Sequence[_Anew]) -> bool:
+        """Return whether there is room for an mdev for sure, once it and others are removed."""
+        gone = {each.device.name for each in leaving}
+        stay = [each for each in self._card.held if each.name not in gone]
+        if one.parent != self._card.name and not self._has_function(one):
+            return False
+        held = type_of(one.device)
+        if held is not None and held.id == one.offer.id and not self._lacking:
+            return True  # it takes no more room than it leaves
+        # What is missing would take the room, or the function, that it leaves.
+        coming = [*(_Lacking(each.offer.id, each.function) for each in leaving), *self._lacking]
+        if any(each.type not in (one.offer.id, one.wanted) for each in coming):
+            return False
+        if one.parent != self._card.name:
+            taken = {self._card.name, *self._named, *map(holder_of, stay)}
+            free = {name for name, held in self._holders.items() if not held.untyped} - taken
+            if len(free) < len([each for each in coming if each.function is None]):
+                return False
+        row = self._card.row(one.wanted)
+        if row is not None and row.sure >= len(coming):
+            return True
+        # Beside other types there may be none of this one, whatever room there is.
+        if any(of is None or of.id != one.offer.id for of in map(type_of, stay)):
+            return False
+        room = room_without(self._card, one.wanted, {each.uuid for each in leaving})
+        return room is not None and room >= len(coming)
+
+    def _has_function(self, one: _Anew) -> bool:
+        """Return whether the virtual function is free for an mdev once that is removed."""
+        if one.function is None and one.parent in self._named:
+            return False
+        others = [holder_of(each) for each in self._card.held if each is not one.device]
+        return not self._holders[one.parent].untyped and one.parent not in others
 
     # -- what is not named ------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from nodedevd.kinds.mdev_child import MdevChild, MdevChildType
 from nodedevd.kinds.mdev_parent import MdevParent, MdevType
 from nodedevd.kinds.pci import Pci, VirtualFunctions
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute, definition_path
+from nodedevd.kinds.shared.vgpu_types import TypeFacts
 from nodedevd.kinds.vgpu import Vgpu, VgpuType
 from nodedevd.layout.difference import (
     AnyDifference,
@@ -75,6 +76,8 @@ class PlayedHost:
     """memory of each type"""
     memory: int
     equal_sizes: bool = False
+    counted: bool = False
+    """whether the driver says how many vGPUs of each type there may be, and how big they are"""
     each: int = 8
     """vGPUs that the card itself takes, without SR-IOV"""
     functions: list[str | None] = field(default_factory=list)
@@ -145,12 +148,19 @@ class PlayedHost:
                 id=self.type_id(kind),
                 device_api="vfio-pci",
                 available_instances=self._left(function, kind),
+                facts=self._facts(kind),
                 devices=tuple(sorted(one.uuid or "" for one in held if one.type == kind)),
             )
             for kind in range(len(self.sizes))
         ]
         children = tuple(sorted(one.uuid or "" for one in held))
         return [filled(MdevParent, types=tuple(types), children=children)]
+
+    def _facts(self, kind: int) -> TypeFacts | None:
+        size = self.sizes[kind]
+        if not self.counted:
+            return None
+        return TypeFacts(framebuffer_bytes=size, max_instances=self.memory // size)
 
     def _vgpu(self, function: int | None, held: list[Held]) -> Vgpu:
         kinds = [kind for kind in range(len(self.sizes)) if self.has_room(function, kind)]

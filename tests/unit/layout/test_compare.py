@@ -11,6 +11,7 @@ from nodedevd.host.assignment import AssignmentFacts
 from nodedevd.host.assignment.interfaces import Interface
 from nodedevd.host.processes import Process
 from nodedevd.host.sysroot import Sysroot
+from nodedevd.kinds.mdev_child import MdevChild
 from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.layout.compare import compare_layout
 from nodedevd.layout.difference import (
@@ -261,15 +262,60 @@ def test_definition_that_is_different_is_changed() -> None:
 
 
 def test_mdev_of_another_type_is_made_anew() -> None:
-    """If it is not open: its UUID is named, and so is what it has to be."""
+    """If it is not open; and when its definition is as it should be."""
     text = f'{MTTY}mdevs = [{{ uuid = "{RUNS}", type = "mtty-2" }}]\n'
     found = differs("samples", text)
-    assert [type(one) for one in found.differences] == [ModifyMdev, RemoveVgpu]
-    assert found.later == (f"start the mdev {RUNS}",)
+    assert [type(one) for one in found.differences] == [ModifyMdev]
+    assert found.later == (f"remove the mdev {RUNS}, and start it anew",)
+    without = differs("samples", text.replace(" }]", ", define = false }]"))
+    assert [type(one) for one in without.differences] == [RemoveVgpu]
+    assert without.later == (f"start the mdev {RUNS}",)
     name = "mdev_" + RUNS.replace("-", "_")
     found = differs("samples", text, opened(name))
     assert [type(one) for one in found.differences] == [ModifyMdev]
     assert "cannot be made anew: " in found.reasons[0]
+
+
+def removed_for(*mdevs: str, more: str = "", facts: LayoutFacts | None = None) -> list[str]:
+    """Return the UUIDs of the mdevs of the A2 that are removed for these."""
+    inner = ", ".join(f"{{ define = false, {one} }}" for one in mdevs)
+    found = differs("vgpu-sriov", f"{A2}{more}mdevs = [{inner}]\n", facts)
+    names = [one.name for one in found.differences if isinstance(one, RemoveVgpu)]
+    assert names or "is left as it is: it is not certain that there is room" in found.reasons[-1]
+    return [one.removeprefix("mdev_").replace("_", "-") for one in names]
+
+
+def test_mdev_is_removed_only_if_there_is_room_for_it_for_sure_then() -> None:
+    """The card has vGPUs of one size: another size has room only if no other stays."""
+    first, last = f'uuid = "{FIRST}", type = "A2-8Q"', f'uuid = "{LAST}", type = "A2-8Q"'
+    assert removed_for(first) == []
+    assert removed_for(first.replace("8Q", "4A")) == [FIRST]
+    assert removed_for(first, more="remove_unnamed = true\n") == [LAST]
+    assert removed_for(first, last) == [FIRST]  # and the other one after it
+    held = opened(f"mdev_{LAST.replace('-', '_')}")
+    assert removed_for(first, last, facts=held) == []
+    assert removed_for(first, last.replace("8Q", "4Q")) == []
+
+
+def test_mdev_is_moved_only_to_a_function_that_is_free() -> None:
+    """Two cannot change places, or it would not be certain that both come back."""
+    first, last = f'uuid = "{FIRST}", type = "A2-4Q"', f'uuid = "{LAST}", type = "A2-4Q"'
+    assert removed_for(f"{first}, function = 5") == [FIRST]
+    assert removed_for(f"{first}, function = 11") == []
+    assert removed_for(f"{first}, function = 11", f"{last}, function = 0") == []
+    assert removed_for(f"{first}, function = 11", f"{last}, function = 5") == [LAST]
+    # What is missing takes the room, or the function, that it leaves.
+    assert removed_for(f"{first}, function = 5", f'uuid = "{NEW}", type = "A2-8Q"') == []
+    missing = f'uuid = "{NEW}", type = "A2-4Q", function = 0'
+    assert removed_for(f"{first}, function = 5", missing) == [FIRST]
+
+
+def test_what_is_missing_is_made_before_an_mdev_is_made_anew() -> None:
+    """It may take the room."""
+    mdevs = f'mdevs = [{{ uuid = "{FIRST}", type = "A2-4A", define = false }}]\n'
+    found = differs("vgpu-sriov", f'{A2}vgpus = [{{ type = "A2-4Q", count = 2 }}]\n{mdevs}')
+    assert [type(one) for one in found.differences] == [CreateVgpus]
+    assert found.later == (f"remove the mdev {FIRST}, and start it anew",)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +337,19 @@ def test_mdev_that_runs_where_the_entry_changes_nothing_stays(
         assert f"mdev_{uuid.replace('-', '_')}" not in removed
         [reason] = found.reasons
         assert reason.startswith(f"the mdev {uuid} runs on {where}, where this entry changes noth")
+
+
+def test_mdev_whose_definition_cannot_be_read_is_not_made_anew() -> None:
+    """It could not be started again."""
+    snapshot = snapshot_of("samples")
+    device = snapshot.lookup(RUNS)
+    [mdev] = [one for one in device.capabilities if isinstance(one, MdevChild)]
+    unread = replace(device, capabilities=(replace(mdev, definition=None),))
+    others = [one for one in snapshot if one is not device]
+    text = f'{MTTY}mdevs = [{{ uuid = "{RUNS}", type = "mtty-2" }}]\n'
+    found = differs(Snapshot([*others, unread]), text)
+    assert (found.state, found.differences) == ("blocked", ())
+    assert found.reasons == (f"the definition of {RUNS} on mtty_mtty cannot be read",)
 
 
 def test_matrix_that_runs_is_compared_by_its_numbers() -> None:

@@ -27,8 +27,9 @@ from tests.support.search import examples
 pytestmark = pytest.mark.exhaustive
 
 SEEDS = st.integers(0, 1 << 32).map(Random)
-ROUNDS = 12
-"""More than a layout needs: functions, drivers, removals, vGPUs, and a few that are refused."""
+ROUNDS = 30
+"""More than a layout needs: functions, drivers, removals, vGPUs, a few that are refused, and two
+rounds for each mdev that is made anew."""
 UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(10)]
 ATTRIBUTES = (MdevAttribute("a", "1"),)
 
@@ -43,6 +44,7 @@ def played_host(random: Random) -> PlayedHost:
         sizes=random.choice([[1, 2], [2, 4, 8], [3]]),
         memory=random.choice([4, 8, 16]),
         equal_sizes=random.random() < 0.3,
+        counted=random.random() < 0.5,
     )
     enabled = random.choice([0, maximum, random.randint(0, maximum)])
     host.functions = [
@@ -96,7 +98,10 @@ def wanted_card(host: PlayedHost, random: Random) -> WantedCard:
             placement = tuple(range(count)) if placed else ()
             vgpus.append(WantedVgpus(random.choice(kinds), count, placement, tuple(functions)))
     if host.framework == "mdev":
-        for uuid in random.sample(UUIDS, random.randint(0, 2)):
+        held = [one.uuid for one in host.every() if one.uuid is not None]
+        among = held if random.random() < 0.3 else [*held, *UUIDS[:3]]
+        among = list(dict.fromkeys(among))
+        for uuid in random.sample(among, min(len(among), random.randint(0, 3))):
             function = random.choice([None, *free[:1]])
             free = [one for one in free if one != function]
             mdevs.append(
@@ -189,8 +194,12 @@ def test_what_differs_is_put_right_or_said_why_not(random: Random) -> None:
     host = played_host(random)
     card = wanted_card(host, random)
     kept = [one for one in host.every() if one.open or one.claimed]
+    uuids = {one.uuid for one in card.mdevs} & {one.uuid for one in host.every()}
+    functions = len(host.functions)
     found = put_right(host, card)
     assert [one for one in kept if one not in host.every()] == []
+    if len(host.functions) == functions:
+        assert uuids <= {one.uuid for one in host.every()}, "removed, and not made anew"
     if found.state == "in-sync":
         assert_as_wanted(host, card)
     assert differs(host, card) == found
@@ -203,6 +212,7 @@ def test_layout_that_fits_comes_about_whatever_is_in_the_way(random: Random) -> 
     host = played_host(random)
     host.framework = "vendor-vfio" if host.framework == "none" else host.framework
     host.functions = [HOST_DRIVER] * len(host.functions)
+    host.counted = True
     host.held = {
         number: [
             Held(one.type, one.uuid if host.framework == "mdev" else None, placement=one.placement)
