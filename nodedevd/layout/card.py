@@ -73,6 +73,11 @@ class Card:
             ]
         )
 
+    def spare_names(self, spare: int) -> set[str]:
+        """Return the names of so many of the last virtual functions, of all if there are fewer."""
+        found = self.functions[max(0, len(self.functions) - spare) :]
+        return {one.name for one in found if one is not None}
+
     @lazy
     def devices(self) -> tuple[Device, ...]:
         """The card, its virtual functions, and the mdevs of these, active or defined."""

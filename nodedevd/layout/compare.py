@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nodedevd.layout.card import Card, devices_meant
+from nodedevd.layout.card import Card, devices_meant, holder_of
 from nodedevd.layout.check import why_never
 from nodedevd.layout.difference import AnyDifference, BindFunction, Difference, SetFunctions, State
 from nodedevd.layout.facts import LayoutFacts
@@ -18,6 +18,7 @@ from nodedevd.layout.wanted import Layout, WantedCard
 from nodedevd.layout.words import all_words
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.questions.vgpus import type_of
 from nodedevd.text import abbreviated
 
 NO_FACTS = LayoutFacts()
@@ -149,12 +150,16 @@ class _Comparison:
         functions = [one for one in self._card.functions if one is not None]
         held = [one for one in self._card.held if one.name != self._card.name]
         held = [one for one in held if not self._is_on_card(one)]
-        if held and not self._wanted.remove_unnamed:
+        if any(map(self._is_left_alone, held)):
             names = abbreviated([one.name for one in held])
             self._blocked.append(
                 f"its {before} virtual functions hold {names}, and are all taken away before there"
                 f" can be {number}"
             )
+            return
+        never = why_never(self._wanted, self._card, is_prepared=True) if held else ()
+        if never:
+            self._blocked += never
             return
         why = self._facts.why_kept([*held, *functions])
         if why is not None:
@@ -163,6 +168,15 @@ class _Comparison:
         self._differences += [removal(one) for one in held]
         self._differences.append(SetFunctions(self._card.name, number, before))
         self._later += all_words(self._wanted, driver=True)
+
+    def _is_left_alone(self, vgpu: Device) -> bool:
+        """Return whether the entry does not let a vGPU be removed, whatever else changes."""
+        return (
+            not self._wanted.remove_unnamed
+            or type_of(vgpu) is None
+            or holder_of(vgpu) in self._card.spare_names(self._wanted.spare)
+            or vgpu.sysname in [one.uuid for one in self._wanted.mdevs if not one.active]
+        )
 
     def _is_on_card(self, vgpu: Device) -> bool:
         """Return whether a vGPU is on the physical function itself."""
@@ -197,8 +211,8 @@ class _Comparison:
     def _to_bind(self) -> list[Device]:
         if self._wanted.virtual_functions is None:
             return [self._card.device]
-        functions = self._card.functions
-        return [one for one in functions[: len(functions) - self._wanted.spare] if one is not None]
+        spare = self._card.spare_names(self._wanted.spare)
+        return [one for one in self._card.functions if one is not None and one.name not in spare]
 
     @staticmethod
     def _is_of(vgpu: Device, function: Device) -> bool:

@@ -103,8 +103,7 @@ class VgpuComparison:
         self._anew: list[_Anew] = []
         self._lacking: list[_Lacking] = []
         """what is missing, and for which there is no room"""
-        spare = card.functions[len(card.functions) - wanted.spare :] if wanted.spare else ()
-        left_alone = {one.name for one in spare if one is not None}
+        left_alone = card.spare_names(wanted.spare)
         self._holders = {name: one for name, one in card.holders.items() if name not in left_alone}
         self._numbers = {
             number: one.name for number, one in enumerate(card.functions) if one is not None

@@ -113,6 +113,8 @@ def test_spare_functions_are_left_alone() -> None:
     [removed] = found.differences
     assert isinstance(removed, RemoveVgpu)
     assert removed.name == "mdev_27b42a51_9f6b_4c0b_8f5f_4f3a1d0e8c01"
+    found = differs("vgpu-sriov", f"{A2}spare = 17\nremove_unnamed = true\n")
+    assert found.differences == (), "of 16 functions"
 
 
 # -- functions and drivers ------------------------------------------------------------------------
@@ -139,6 +141,9 @@ def test_functions_that_hold_vgpus_are_not_taken_away() -> None:
     found = differs("vgpu-vendor-vfio", text, opened("pci_0000_26_00_5"))
     assert (found.state, found.differences) == ("blocked", ())
     assert "pci_0000_26_00_5 is open in qemu (process 42)" in found.reasons[0]
+    for spare, state in ((5, "drifted"), (6, "blocked")):
+        found = differs("vgpu-vendor-vfio", f"{text}spare = {spare}\n")
+        assert found.state == state, "the function 2 of 8 holds the last vGPU"
 
 
 def test_functions_are_bound_but_for_spare_ones() -> None:
