@@ -214,7 +214,8 @@ class Layouts:
             for entry, one in cards
         }
         with self._lock:
-            self._keeps = any(entry.keep for entry in entries)
+            # With a problem, an entry that says `keep` may only be out of sight.
+            self._keeps = any(entry.keep for entry in entries) or (self._keeps and bool(problems))
             before = (dict(self._seen), self._entries)
             if not problems:  # else what is not found may be in a file that cannot be used now
                 self._seen = {key: inodes for key, inodes in self._seen.items() if key in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from nodedevd.control import apply_card
 from nodedevd.control.apply_layout import plan_layout
 from nodedevd.control.facts import read_layout_facts
 from nodedevd.errors import MadeByOther, NoSuchDevice
+from nodedevd.host.listing import names_in
+from nodedevd.host.sysroot import Sysroot
+from nodedevd.layout import files
 from nodedevd.layout.compare import compare
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.questions.in_use import VfioUsage
@@ -246,6 +250,30 @@ def test_file_that_others_may_change_is_not_used(host: ActingHost) -> None:
         os.chmod(where, before)
     assert host.apply_layout().problems == ()
     assert host.kernel.mdev.types
+
+
+def test_nothing_is_done_if_it_is_not_known_which_files_count(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of /etc may mask that of a package."""
+    create = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-1/create"
+    host.kernel.write(create, OTHER)
+    package = "/usr/lib/nodedevd/layout.d/10-test.toml"
+    host.kernel.tree.file(package, NONE + "remove_unnamed = true\n")
+    assert host.apply_layout("").cards == ()
+
+    def failing(sysroot: Sysroot, directory: str) -> Sequence[str]:
+        if directory.startswith("/etc"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return names_in(sysroot, directory)
+
+    monkeypatch.setattr(files, "names_in", failing)
+    outcome = host.apply_layout()
+    assert outcome.cards == ()
+    assert [(one.code, one.file) for one in outcome.problems] == [
+        ("unreadable", "/etc/nodedevd/layout.d")
+    ]
+    assert len(host.kernel.mdev.types) == 1
 
 
 @pytest.mark.slow

@@ -190,6 +190,12 @@ def test_card_that_is_kept_is_put_right_at_once(host: Host) -> None:
     assert 0 < host.seconds <= KEEP_SECONDS
     host.now += KEEP_SECONDS
     assert host.look() == ["mtty_mtty"]
+    host.declare(ENTRY + "keep = \n")
+    host.look()
+    assert host.layouts.busy, "its file is wrong for a moment"
+    host.declare(ENTRY)
+    host.look()
+    assert not host.layouts.busy
 
 
 @pytest.mark.slow
