@@ -16,10 +16,10 @@ from nodedevd.actions.requests import ApplyLayout, Request
 from nodedevd.control.apply_card import LayoutHost, applied, planned
 from nodedevd.control.declared import read_declared
 from nodedevd.errors import NoSuchDevice
-from nodedevd.layout.compare import compare_layout
+from nodedevd.layout.compare import compare, wanted_once
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.facts import LayoutFacts
-from nodedevd.layout.wanted import Layout, WantedCard
+from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 
 CARDS_AT_ONCE: Final = 8
@@ -27,8 +27,8 @@ SETTLE_SECONDS: Final = 0.2
 """How long nothing is looked at after a change: they come in bursts."""
 
 
-_Key: TypeAlias = tuple[str, int, str | None]
-"""File and line of an entry, and the card that it means."""
+_Key: TypeAlias = tuple[str, int, str, str | None]
+"""File and line of an entry, how it names its card, and the card: one line may have two entries."""
 
 
 class Changing(Protocol):
@@ -105,9 +105,9 @@ def cards_of(
 
     With `name`, only the card of this name in the tree or in the entry. Raises NoSuchDevice.
     """
-    by_place = {(one.file, one.line): one for one in entries}
-    differences = compare_layout(Layout(tuple(by_place.values())), snapshot, facts)
-    found = [(by_place[one.file, one.line], one) for one in differences]
+    pairs = [(entry, one) for entry in entries for one in compare(entry, snapshot, facts)]
+    answers = wanted_once([one for _, one in pairs])
+    found = [(entry, one) for (entry, _), one in zip(pairs, answers, strict=True)]
     if name is None:
         return found
     device = snapshot.find(name)
@@ -154,7 +154,8 @@ def apply_cards(
 
 
 def _key(card: LayoutCard | Difference) -> _Key:
-    return card.file, card.line, card.card
+    entry = card.entry if isinstance(card, LayoutCard) else str(card.match)
+    return card.file, card.line, entry, card.card
 
 
 def _is_to_do(difference: Difference, found: Mapping[_Key, LayoutCard]) -> bool:

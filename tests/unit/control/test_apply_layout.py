@@ -302,6 +302,18 @@ def test_one_card_alone_is_made(host: ActingHost) -> None:
     assert len(host.kernel.mdev.types) == 2
 
 
+def test_two_entries_on_one_line_are_two(host: ActingHost) -> None:
+    """Whether their cards are there or not."""
+    entry = '{ parent = "mtty", vgpus = [{ type = "mtty-1" }] }'
+    cards = [entry, entry.replace("mtty", "mdpy"), entry.replace("mtty", "mbochs")]
+    found = by_entry(host.apply_layout(f"card = [{', '.join(cards)}]\n"))
+    assert {name: one.state for name, one in found.items()} == {
+        "mtty": "in-sync",
+        "mdpy": "pending",
+        "mbochs": "pending",
+    }
+
+
 def test_two_entries_of_one_card_leave_it_alone(host: ActingHost) -> None:
     """By different words, so that no file is wrong by itself."""
     by_product = 'vendor = "0x10de"\nproduct = "0x26b9"'
