@@ -217,7 +217,13 @@ class _Applied:
         return bool(chosen)
 
     def _compare(self, snapshot: Snapshot, facts: LayoutFacts) -> Difference:
-        """Compare the card anew."""
+        """Compare the card anew; one that has gone is waited for."""
         found = compare(self._entry, snapshot, facts)
-        gone = replace(self._before, card=None, state="pending", differences=(), later=())
+        gone = replace(
+            self._before,
+            state="pending",
+            reasons=(f"{self._before.card} has gone",),
+            differences=(),
+            later=(),
+        )
         return next((one for one in found if one.card == self._before.card), gone)

@@ -294,6 +294,21 @@ def test_card_that_is_not_there_is_waited_for(host: ActingHost) -> None:
     assert len(found) == 2
 
 
+def test_card_that_goes_while_it_is_made_is_pending(host: ActingHost) -> None:
+    """What was done for it is in the answer, and so are the other cards."""
+    path = "/sys/devices/virtual/mtty/mtty"
+
+    def goes() -> None:
+        host.kernel.mdev.unregister(path)
+        host.kernel.tree.remove("/sys/class/mtty/mtty")
+        host.kernel.tree.remove(path)
+
+    host.on("ended", goes)
+    found = by_entry(host.apply_layout(MTTY))
+    assert (found["mtty"].state, len(found["mtty"].steps)) == ("pending", 2)
+    assert found["mtty"].reasons == ("mtty_mtty has gone",)
+
+
 def test_one_card_alone_is_made(host: ActingHost) -> None:
     """By its address, its name in the tree, or the words of its entry."""
     host.apply_layout(MTTY + PROFILES, card="pci_0000_41_00_0")
