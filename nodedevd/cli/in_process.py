@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -81,9 +81,9 @@ class InProcess:
 
         if request.dry_run:
             return acting.apply_layout(request, this_process())
-        with uninterrupted():
+        with uninterrupted() as interruptible:
             acting.recover()
-            return acting.apply_layout(request, this_process())
+            return acting.apply_layout(request, this_process(), interruptible)
 
     def get_status(self) -> ControlStatus:
         """Return what is in progress, and left, of changes of this host. Raises NodedevError."""
@@ -148,21 +148,38 @@ class InProcess:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back what would end this process, until what has begun is done or undone."""
+def uninterrupted() -> Iterator[Callable[[], AbstractContextManager[object]]]:
+    """Hold back what would end this process, until what has begun is done or undone.
+
+    Yields what is entered while nothing is in progress: there the process ends at once.
+    """
     caught: list[int] = []
+    is_idle = False
 
     def hold(number: int, frame: FrameType | None) -> None:
+        if is_idle:
+            sys.exit(128 + number)
         if not caught:
             click.echo("\nnodedevctl: ending as soon as the change is made or undone", err=True)
         caught.append(number)
+
+    @contextmanager
+    def interruptible() -> Iterator[None]:
+        nonlocal is_idle
+        is_idle = True
+        try:
+            if caught:
+                sys.exit(128 + caught[0])
+            yield
+        finally:
+            is_idle = False
 
     before = {
         number: signal.signal(number, hold)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
-        yield
+        yield interruptible
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -188,17 +189,23 @@ class Acting:
             self._done(asker, request, found)
         return found
 
-    def apply_layout(self, request: ApplyLayout, asker: Asker) -> LayoutOutcome:
+    def apply_layout(
+        self,
+        request: ApplyLayout,
+        asker: Asker,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> LayoutOutcome:
         """Make the host as its layout declares it; or, for a dry run, return what that would be.
 
-        Raises those of `errors.REPLIED`: NoSuchDevice if no entry means the card that is named.
+        `waiting` is entered for as long as a card is waited for. Raises those of `errors.REPLIED`:
+        NoSuchDevice if no entry means the card that is named.
         """
         try:
             host = self._layout_host(asker)
             if request.dry_run:
                 tree = self._view.snapshot()
                 return plan_layout(self._sysroot.root, tree, host.facts(tree), host.plan, request)
-            return apply_layout(host, self._view, request)
+            return apply_layout(host, self._view, request, waiting)
         except Exception as error:
             raise _answer(error) from error
 

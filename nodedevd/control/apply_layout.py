@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol, TypeAlias
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from nodedevd.errors import NoSuchDevice
 from nodedevd.layout.compare import compare, wanted_once
 from nodedevd.layout.difference import Difference
 from nodedevd.layout.facts import LayoutFacts
+from nodedevd.layout.problem import Problem
 from nodedevd.layout.wanted import WantedCard
 from nodedevd.model.snapshot import Snapshot
 
@@ -31,6 +33,13 @@ _Key: TypeAlias = tuple[str, int, str, str | None]
 """File and line of an entry, how it names its card, and the card: one line may have two entries."""
 
 
+class _Made(NamedTuple):
+    """What came of a card."""
+
+    entry: WantedCard
+    answer: LayoutCard
+
+
 class Changing(Protocol):
     """The tree of the host; see `View`."""
 
@@ -41,31 +50,42 @@ class Changing(Protocol):
         """Wait until there is a newer tree than that, at most so many seconds."""
 
 
-def apply_layout(host: LayoutHost, view: Changing, request: ApplyLayout) -> LayoutOutcome:
+def apply_layout(
+    host: LayoutHost,
+    view: Changing,
+    request: ApplyLayout,
+    waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> LayoutOutcome:
     """Make cards as their entries declare them.
 
     Blocks. It waits for cards that are pending as long as the request says, and makes each as soon
-    as it is there. Raises NoSuchDevice if no entry means the card that is named, and NodedevError,
-    OSError for a tree that cannot be read.
+    as it is there; `waiting` is entered for as long as nothing is done. The files are read at each
+    look. Raises NoSuchDevice if no entry means the card that is named, and NodedevError, OSError
+    for a tree that cannot be read.
     """
     until = time.monotonic() + (request.wait_seconds or 0)
-    entries, problems = read_declared(host.context.sysroot.root)
-    found: dict[_Key, LayoutCard] = {}
+    found: dict[_Key, _Made] = {}
     while True:
         snapshot = view.snapshot()
-        cards = cards_of(entries, snapshot, host.facts(snapshot), request.card)
-        answers = apply_cards(host, [one for one in cards if _is_to_do(one[1], found)])
-        new = {_key(one): _with_before(one, found) for one in answers}
-        found = {key: new.get(key) or found[key] for key in (_key(one) for _, one in cards)}
+        entries, problems = read_declared(host.context.sysroot.root)
+        try:
+            cards = cards_of(entries, snapshot, host.facts(snapshot), request.card)
+        except NoSuchDevice:
+            if not found:
+                raise
+            cards = []  # it, or its entry, has gone since the last look
+        made = _made(host, cards, found)
+        found = {**_missed(entries, problems, made, found), **made}
         left = until - time.monotonic()
-        if left <= 0 or not any(one.state == "pending" for one in found.values()):
+        if left <= 0 or not any(one.answer.state == "pending" for one in found.values()):
             break
-        view.wait_for_change(snapshot.generation, left)
-        time.sleep(min(SETTLE_SECONDS, max(0.0, until - time.monotonic())))
+        with waiting():
+            view.wait_for_change(snapshot.generation, left)
+            time.sleep(min(SETTLE_SECONDS, max(0.0, until - time.monotonic())))
     return LayoutOutcome(
         generation=snapshot.generation,
         dry_run=False,
-        cards=tuple(found.values()),
+        cards=tuple([one.answer for one in found.values()]),
         problems=problems,
     )
 
@@ -153,20 +173,53 @@ def apply_cards(
     return [found[number] for number in range(len(cards))]
 
 
-def _key(card: LayoutCard | Difference) -> _Key:
-    entry = card.entry if isinstance(card, LayoutCard) else str(card.match)
-    return card.file, card.line, entry, card.card
+def _key(card: Difference) -> _Key:
+    return card.file, card.line, str(card.match), card.card
 
 
-def _is_to_do(difference: Difference, found: Mapping[_Key, LayoutCard]) -> bool:
-    """Return whether a card was not there at the last look, or could not be finished."""
-    before = found.get(_key(difference))
-    return before is None or before.state == "pending"
+def _missed(
+    entries: Iterable[WantedCard],
+    problems: Sequence[Problem],
+    made: Iterable[_Key],
+    found: Mapping[_Key, _Made],
+) -> dict[_Key, _Made]:
+    """Return what was found before and is not there now, for a moment perhaps.
+
+    A file is wrong, or the name of the request means no card. Entries that are gone are left out.
+    """
+    there = {key[:3] for key in made}
+    declared = {(one.file, one.line, str(one.match)) for one in entries}
+    return {
+        key: one
+        for key, one in found.items()
+        if key[:3] not in there and (problems or key[:3] in declared)
+    }
 
 
-def _with_before(card: LayoutCard, found: Mapping[_Key, LayoutCard]) -> LayoutCard:
-    """Return what came of a card, with what was done for it before it had to be waited for."""
-    before = found.get(_key(card))
-    if before is None:
-        return card
-    return replace(card, steps=before.steps + card.steps, refusals=before.refusals + card.refusals)
+def _made(
+    host: LayoutHost,
+    cards: Sequence[tuple[WantedCard, Difference]],
+    found: Mapping[_Key, _Made],
+) -> dict[_Key, _Made]:
+    """Make those cards that were not found at the last look; return what came of all of them.
+
+    Found are those whose entry is the same, and that could be finished.
+    """
+    made = {key: found.get(key) for key in (_key(one) for _, one in cards)}
+    to_do = [
+        (entry, one)
+        for entry, one in cards
+        if (before := made[_key(one)]) is None
+        or before.entry != entry
+        or before.answer.state == "pending"
+    ]
+    for (entry, one), answer in zip(to_do, apply_cards(host, to_do), strict=True):
+        before = made[_key(one)]
+        if before is not None:
+            answer = replace(
+                answer,
+                steps=before.answer.steps + answer.steps,
+                refusals=before.answer.refusals + answer.refusals,
+            )
+        made[_key(one)] = _Made(entry, answer)
+    return {key: one for key, one in made.items() if one is not None}

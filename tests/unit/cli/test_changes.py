@@ -537,3 +537,25 @@ def test_change_in_this_process_is_not_interrupted(capsys: pytest.CaptureFixture
     assert ended.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
     assert capsys.readouterr().err.count("ending as soon as") == 1
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_process_that_only_waits_is_ended_at_once(early: bool) -> None:
+    """Whether the signal came before or while it waits."""
+    done: list[str] = []
+
+    def change() -> None:
+        with in_process.uninterrupted() as interruptible:
+            if early:
+                os.kill(os.getpid(), signal.SIGINT)
+            done.append("made")
+            with interruptible():
+                os.kill(os.getpid(), signal.SIGINT)
+                done.append("waited")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as ended:
+        change()
+    assert done == ["made"]
+    assert ended.value.code == 128 + signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is before

@@ -294,6 +294,55 @@ def test_card_that_is_not_there_is_waited_for(host: ActingHost) -> None:
     assert len(found) == 2
 
 
+@pytest.mark.slow
+def test_files_count_as_they_are_when_a_card_comes(host: ActingHost) -> None:
+    """What they no longer want is not made, what they want now is; a wrong one is waited for."""
+    absent = '[[card]]\nparent = "mbochs"\n'
+    file = "/etc/nodedevd/layout.d/10-test.toml"
+    looks: list[str] = []
+
+    def changes(view: ScannedView) -> None:
+        looks.append("look")
+        text = {
+            1: MTTY + absent,
+            2: "[[card]]\n",
+            3: MTTY.replace("count = 2", "count = 3") + absent,
+            4: MTTY,
+        }[len(looks)]
+        host.kernel.tree.file(file, text)
+
+    host.view.when_waited_for = changes
+    assert len(host.kernel.mdev.types) == 0
+    outcome = host.apply_layout(PROFILES + absent, wait_seconds=600)
+    assert len(looks) == 4
+    [card] = outcome.cards
+    assert (card.entry, card.state, len(card.steps)) == ("mtty", "in-sync", 3)
+    assert outcome.problems == ()
+    assert profiles(host)[:2] == ["2", "2"]
+
+
+@pytest.mark.slow
+def test_card_that_is_named_and_goes_is_waited_for(host: ActingHost) -> None:
+    """As long as its entry is there."""
+    path = "/sys/devices/virtual/mtty/mtty"
+
+    def goes() -> None:
+        host.kernel.mdev.unregister(path)
+        host.kernel.tree.remove("/sys/class/mtty/mtty")
+        host.kernel.tree.remove(path)
+
+    def comes(view: ScannedView) -> None:
+        looks.append("look")
+        if len(looks) == 2:
+            mtty_parent(host.kernel, 4)
+
+    looks: list[str] = []
+    host.on("ended", goes)
+    host.view.when_waited_for = comes
+    [card] = host.apply_layout(MTTY, card="mtty_mtty", wait_seconds=600).cards
+    assert (card.state, len(card.steps), len(looks)) == ("in-sync", 4, 2)
+
+
 def test_card_that_goes_while_it_is_made_is_pending(host: ActingHost) -> None:
     """What was done for it is in the answer, and so are the other cards."""
     path = "/sys/devices/virtual/mtty/mtty"
