@@ -103,6 +103,9 @@ class VgpuComparison:
         self._anew: list[_Anew] = []
         self._lacking: list[_Lacking] = []
         """what is missing, and for which there is no room"""
+        self._names = dict(facts.type_names)
+        for function in card.holders.values():
+            self._names |= {one.id: one.name for one in function.offers if one.name is not None}
         left_alone = card.spare_names(wanted.spare)
         self._holders = {name: one for name, one in card.holders.items() if name not in left_alone}
         self._numbers = {
@@ -189,19 +192,19 @@ class VgpuComparison:
 
     def _is_of(self, wanted: str, type_id: str, name: str | None) -> bool:
         """Return whether a vGPU is of a type; False if its name would say so, and is unknown."""
-        return type_matches(wanted, type_id, name or self._facts.type_names.get(type_id))
+        return type_matches(wanted, type_id, name or self._names.get(type_id))
 
     def _is_nameless(self, vgpu: Device) -> bool:
         """Return whether it cannot be told if a vGPU is wanted: its type has no name now.
 
-        On a full card no function with vendor VFIO lists any type.
+        On a full card no function with vendor VFIO lists any type; the name of an mdev's type may
+        be unreadable.
         """
         held = type_of(vgpu)
-        if held is None or held.name is not None or held.id in self._facts.type_names:
+        if held is None or held.name is not None or held.id in self._names:
             return False
-        if vgpu.capability(Vgpu) is None:
-            return False
-        return any(not one.type.isdecimal() for one in self._wanted.vgpus)
+        ids = {one.id for function in self._card.holders.values() for one in function.offers}
+        return any(not one.type.isdecimal() and one.type not in ids for one in self._wanted.vgpus)
 
     # -- what is missing ------------------------------------------------------------------------
 

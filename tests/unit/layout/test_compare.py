@@ -387,6 +387,31 @@ def test_what_is_not_named_goes_last() -> None:
     assert found.later == ("create 2 x A2-8Q",)
 
 
+@pytest.mark.parametrize("unread", ["one", "every"])
+def test_mdev_whose_type_has_no_name_now_is_not_taken_for_another(unread: str) -> None:
+    """The other functions have the name; if none has, nothing of that type is removed."""
+    devices = []
+    for one in snapshot_of("vgpu-sriov"):
+        mdev, parent = one.capability(MdevChild), one.capability(MdevParent)
+        if mdev is not None and mdev.uuid == FIRST and mdev.mdev_type is not None:
+            mdev = replace(mdev, mdev_type=replace(mdev.mdev_type, name=None))
+            one = replace(one, capabilities=(mdev,))
+        elif parent is not None and unread == "every":
+            types = [
+                replace(kind, name=None) if kind.id == "nvidia-746" else kind
+                for kind in parent.types
+            ]
+            others = [each for each in one.capabilities if each is not parent]
+            one = replace(one, capabilities=(*others, replace(parent, types=tuple(types))))
+        devices.append(one)
+    name = "A2-4Q" if unread == "one" else "A2-4A"
+    text = f'{A2}remove_unnamed = true\nvgpus = [{{ type = "{name}" }}]\n'
+    found = differs(Snapshot(devices), text)
+    removed = [one.name for one in found.differences if isinstance(one, RemoveVgpu)]
+    assert removed == [f"mdev_{LAST.replace('-', '_')}"]
+    assert ("write the ID" in " ".join(found.reasons)) == (unread == "every")
+
+
 def test_what_is_open_or_belongs_to_somebody_stays() -> None:
     """The process, or the owner, is named."""
     text = f"{L40S}remove_unnamed = true\n"
