@@ -26,7 +26,7 @@ from nodedevd.layout.shown import By, layout_shown, layout_text
     default="address",
     show_default=True,
     help="How cards are named: by PCI address, by the slots on the way to them, or by vendor and"
-    " product; a card with mdevs has its address then.",
+    " product; cards with mdevs, and those of a model that are not alike, have addresses then.",
 )
 @json_option
 @click.pass_obj

@@ -6,8 +6,11 @@ that cannot be read or is different from the mdev that runs, functions that are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from nodedevd.host.lines import fields_of
 from nodedevd.kinds.mdev_child import MdevChild
@@ -48,13 +51,17 @@ def layout_shown(
         snapshot: The devices of the host.
         names: Only the cards that these devices belong to, whatever is on them; None: all with
             virtual functions, vGPUs, definitions of mdevs, or a VFIO driver.
-        by: How the entries name the cards.
+        by: How the entries name the cards. An entry by model is for every such card of the host: it
+            is there once, and the cards have their addresses if they are not alike. Of `names`,
+            each has an entry.
 
     Raises NoSuchDevice.
     """
     if names is None:
         every = [Card(one, snapshot) for one in _cards(snapshot)]
         cards = [one for one in every if _has(one)]
+        if by == "model":
+            return _by_model(cards, every)
     else:
         chosen = dict.fromkeys(_card_with(snapshot, name) for name in names)
         cards = [Card(snapshot.lookup(one), snapshot) for one in chosen]
@@ -68,6 +75,27 @@ def layout_text(entries: Sequence[Shown]) -> str:
 
 
 # -- what there is ------------------------------------------------------------------------------
+
+
+def _by_model(cards: Sequence[Card], every: Sequence[Card]) -> list[Shown]:
+    """Return the entries of cards, one for all cards of a model that are alike."""
+    numbers = Counter(_match(one.device, "model") for one in every)
+    seen: set[str] = set()
+    found: dict[Match, list[tuple[Card, Shown]]] = {}
+    for card in cards:
+        entry = _shown(card, "model", seen)
+        found.setdefault(entry.card.match, []).append((card, entry))
+    entries = []
+    for match, alike in found.items():
+        first = alike[0][1]
+        is_one = len(alike) == numbers[match] and all(one.card == first.card for _, one in alike)
+        if match.vendor is None or is_one:
+            entries.append(first)
+            continue
+        for card, entry in alike:
+            address = _match(card.device, "address")
+            entries.append(entry._replace(card=replace(entry.card, match=address)))
+    return entries
 
 
 def _card_with(snapshot: Snapshot, name: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.check import check_layout
 from nodedevd.layout.compare import compare_layout
 from nodedevd.layout.files import declared
 from nodedevd.layout.shown import By, layout_shown, layout_text
 from nodedevd.model.snapshot import Snapshot
+from nodedevd.tree.read import scan
 from tests.support.hosts import HOSTS, snapshot_of
+from tests.support.trees import Tree
 
 UNKNOWN = {"broken"}
 """Hosts with mdevs that no layout can name."""
@@ -23,7 +27,7 @@ def shown(snapshot: Snapshot, *names: str, by: By = "address") -> str:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("by", ["address", "slots"])
+@pytest.mark.parametrize("by", ["address", "slots", "model"])
 def test_layout_of_a_host_changes_nothing_there(host: str, by: By) -> None:
     """It has no problem, and all cards are in sync, also if what is not named is removed."""
     snapshot = snapshot_of(host)
@@ -74,6 +78,24 @@ def test_cards_can_be_named_in_other_ways() -> None:
     assert (card["vendor"], card["product"]) == ("0x10de", "0x26b9")
     [card] = tomllib.loads(shown(snapshot_of("samples"), "mdpy_mdpy", by="slots"))["card"]
     assert card["parent"] == "mdpy"
+
+
+@pytest.mark.parametrize("drivers", [("vfio-pci", "vfio-pci"), ("vfio-pci", None)])
+def test_entry_by_model_is_for_cards_that_are_all_alike(
+    tmp_path: Path, drivers: tuple[str | None, ...]
+) -> None:
+    """It is there once; others have their addresses."""
+    tree = Tree(tmp_path)
+    for number, driver in enumerate(drivers):
+        address = f"0000:0{number}:00.0"
+        tree.pci(address, vendor=0x144D, device=0xA824, class_=0x010802, driver=driver)
+    snapshot = scan(Sysroot(str(tmp_path)))
+    [card] = tomllib.loads(shown(snapshot, by="model"))["card"]
+    alike = len(set(drivers)) == 1
+    assert card == {
+        **({"vendor": "0x144d", "product": "0xa824"} if alike else {"address": "0000:00:00.0"}),
+        "driver": "vfio-pci",
+    }
 
 
 def test_card_with_mdevs_is_not_named_by_its_model() -> None:
