@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from benchmarks import commands, report
 from benchmarks.daemons import (
     Daemon,
     Libvirtd,
@@ -334,6 +335,14 @@ def main() -> None:
                 f"{devices} devices: round {number + 1} of {arguments.rounds}, "
                 f"{daemon.name} up after {figures['start_wall_s']:.2f} s"
             )
+        if devices <= report.SMALLEST:
+            nodedevd = Nodedevd(arguments.nodedevd)
+            with started(nodedevd):
+                for name, times in commands.measure(nodedevd, arguments.nodedevd).items():
+                    if name == nodedevd.name:
+                        rounds[name][-1] |= times
+                    else:
+                        rounds.setdefault(name, []).append(times)
         if not arguments.alone and load:
             with started(Libvirtd(mdevctl=False)) as running:
                 without = {"start_wall_s": running.wall_seconds, "start_cpu_s": running.cpu_seconds}
