@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,69 @@ async def test_values_that_cannot_be_read_are_shown_as_such(server: NatsServer) 
         }
         with pytest.raises(NoSuchHost):
             await fleet.tree("tree")
+
+
+def store(server: NatsServer, key: str, headers: bytes, value: bytes) -> None:
+    """Store a value with headers as they are, which nats-py would not write."""
+    sizes = f"{len(headers)} {len(headers) + len(value)}"
+    subject = f"$KV.fleet.{key}"
+    with socket.create_connection((server.address, server.port), 30) as connection:
+        connection.sendall(
+            b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB stored 1\r\n'
+            + f"HPUB {subject} stored {sizes}\r\n".encode()
+            + headers
+            + value
+            + b"\r\n"
+        )
+        received = b""
+        while b'"seq":' not in received:
+            data = connection.recv(4096)
+            assert data, received
+            received += data
+
+
+HOSTILE_HEADERS = (
+    b"NATS/1.0\r\nStatus: 100\r\nNats-Last-Consumer: 0\r\n\r\n",
+    b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 9\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 100\r\nNats-Consumer-Stalled: $JS.API.STREAM.DELETE.KV_fleet\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 503\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n",
+    b"NATS/1.0 404\r\nStatus: 404\r\n\r\n",
+    b"NATS/1.0\r\nNats-Sequence: x\r\nNats-Time-Stamp: y\r\n\r\n",
+    b"NATS/1.0 \xff\xff\xff \xff\r\n\xff: \xff\r\n\r\n",
+    b"NATS",
+    b"\r\n",
+)
+
+
+async def test_headers_that_a_host_stores_are_no_answers_of_the_server(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    """A host may write its own keys with any headers; all hosts are read nevertheless."""
+    one = PlayedHost(settings(server, tmp_path, "one"))
+    one.start()
+    reader = Reader([server.url])
+    await reader.until(lambda: reader.is_true([one]), "the host")
+    bucket = await Bucket.open(Access((server.url,)))
+    keys = (summary_key("one"), alive_key("one"), tree_key("one"))
+    values = [(await bucket.get(key)).value or b"" for key in keys]
+    reader.ignored = {f"evil{number}" for number in range(len(HOSTILE_HEADERS))}
+    for number, headers in enumerate(HOSTILE_HEADERS):
+        for key, value in zip(keys, values, strict=True):
+            key = key.replace("one", f"evil{number}")
+            await asyncio.to_thread(store, server, key, headers, value)
+            assert (await bucket.get(key)).value == value
+    one.source.change()
+    await reader.until(lambda: reader.is_true([one]), "the change")
+    await reader.until(lambda: reader.known.keys() == {"one"} | reader.ignored, "all hosts")
+    assert reader.watch.connections == 1
+    assert [mirror.restarts for mirror in reader.watch._mirrors] == [1, 1]
+    ctl = Ctl(["--fleet", server.url])
+    listed = msgspec.json.decode((await asyncio.to_thread(ctl.run, "list", "--json")).stdout)
+    assert {one["host"] for one in listed["hosts"] if one["devices"]} == reader.known.keys()
+    await bucket.close()
+    await reader.close()
+    await one.kill()
 
 
 def test_blocking_client_and_watch(server: NatsServer) -> None:

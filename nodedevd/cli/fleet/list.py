@@ -16,7 +16,7 @@ from nodedevd.cli.options import (
     state_mark,
 )
 from nodedevd.cli.tree_drawing import sort_key
-from nodedevd.client.fleet.errors import NoTree
+from nodedevd.client.fleet.errors import FleetUnreachable, NoTree
 from nodedevd.client.fleet.hosts import HostState
 from nodedevd.model.brief import Entry
 from nodedevd.text import printable
@@ -69,6 +69,9 @@ def list_command(
             found = fleet.tree_of(host).list(wanted)
             generation, devices = found.generation, found.devices
         except NoTree as error:
+            reason = error.reason
+        except FleetUnreachable as error:
+            fleet.hosts()  # raises it again, unless the reason is this host's tree alone
             reason = error.reason
         answers.append(HostDevices(host.id, host.state, reason, generation, devices))
     if as_json:

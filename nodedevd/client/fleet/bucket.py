@@ -120,6 +120,7 @@ class Bucket:
         except ImportError:
             raise NoNats from None
         client = Client()
+        client._process_headers = _process_headers  # type: ignore[method-assign,assignment]
         bucket: Bucket | None = None
         failure: list[Exception] = []
 
@@ -194,9 +195,10 @@ class Bucket:
         headers = message.headers or {}
         if headers.get("Status") == "404":
             return ABSENT
-        if "Nats-Sequence" not in headers:
-            raise self._unreachable(f"no answer for {key}: {_described(headers)}")
-        sequence, when = int(headers["Nats-Sequence"]), _seconds(headers["Nats-Time-Stamp"])
+        try:
+            sequence, when = int(headers["Nats-Sequence"]), _seconds(headers["Nats-Time-Stamp"])
+        except (KeyError, ValueError):
+            raise self._unreachable(f"no answer for {key}: {_described(headers)}") from None
         return Entry(None if _is_deleted(headers) else message.data, sequence, when)
 
     async def last_sequence(self, keys: str) -> int:
@@ -220,7 +222,8 @@ class Bucket:
 
         async def take(message: Msg) -> None:
             headers = message.headers or {}
-            if headers.get("Status") == "100":
+            # What is stored comes with its own subject, and may have any headers.
+            if message.subject == inbox and headers.get("Status") == "100":
                 answer = message.reply or headers.get("Nats-Consumer-Stalled")
                 if answer:
                     await self._nats.publish(answer)
@@ -443,6 +446,30 @@ def _identity(access: Access) -> dict[str, Any]:
             context.load_cert_chain(tls.certificate, tls.key)
         options["tls"] = context
     return options
+
+
+async def _process_headers(block: bytes) -> dict[str, str] | None:
+    """Stand in for the function of nats-py, which loses the connection to some stored headers."""
+    return headers_of(block) if block else None
+
+
+def headers_of(block: bytes) -> dict[str, str]:
+    """Return the headers of a message, and what its first line says as `Status`.
+
+    A server sends the headers of a stored message as its writer made them, whatever they are, and
+    appends its own. So the last of a name is the one to believe, and a status is one only where
+    nothing was stored.
+    """
+    first, *lines = block.decode("utf-8", "replace").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip()] = value.strip()
+    headers.pop("Status", None)
+    version, _, status = first.partition(" ")
+    if version == "NATS/1.0" and status and "Nats-Sequence" not in headers:
+        headers["Status"], _, headers["Description"] = status.partition(" ")
+    return headers
 
 
 def _reason(error: BaseException) -> str:

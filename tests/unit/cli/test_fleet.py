@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from nodedevd.cli.fleet import common
 from nodedevd.cli.fleet.commands import COMMANDS
 from nodedevd.client.fleet.access import Access
 from nodedevd.client.fleet.bucket import Entry
+from nodedevd.client.fleet.errors import FleetUnreachable, NoTree
 from nodedevd.client.fleet.fitting import FleetFits, Order, fleet_fits
-from nodedevd.client.fleet.hosts import Hosts, host_at, records
+from nodedevd.client.fleet.hosts import Host, Hosts, host_at, records
+from nodedevd.client.fleet.tree import Tree
 from nodedevd.client.fleet.values import alive_key, summary_key
+from nodedevd.model.listing import Devices
 from tests.support.ctl import Ctl
 from tests.support.golden import Golden
+from tests.support.hosts import snapshot_of
 from tests.unit.client.fleet.test_hosts import NOW, entries
 
 CTL = Ctl(["--fleet", "nats://nowhere.invalid:4222"], columns=80)
@@ -60,6 +65,15 @@ class PlayedFleet:
         """Return where vGPUs fit."""
         return fleet_fits(self.hosts(), wanted, count, order)
 
+    def tree_of(self, host: Host) -> Tree:
+        """Return the tree of a host that is alive."""
+        if host.id == "kvm1":
+            raise FleetUnreachable(("nats://a",), "no answer within 5 s")
+        if host.state != "alive" or host.summary is None:
+            raise NoTree(host.id, "it has none")
+        devices = tuple(snapshot_of("vgpu-sriov"))
+        return Tree(host, host.summary, msgspec.json.encode(Devices(1, devices)))
+
 
 @pytest.fixture(autouse=True)
 def _played(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +116,15 @@ def test_json_has_the_states_and_summaries() -> None:
     assert [one["summary"]["devices"] for one in hosts if one["id"] == "kvm1"] == [6]
     listed = CTL.run("hosts", "--not-alive", "--json").stdout
     assert len(json.loads(listed)["hosts"]) == len(hosts) - 3
+
+
+def test_tree_that_cannot_be_fetched_hides_no_other_host() -> None:
+    """It is the reason of that host; the command ends only if no server answers."""
+    hosts: Any = json.loads(CTL.run("list", "--json").stdout)["hosts"]
+    assert {one["host"] for one in hosts if one["devices"]} == {"kvm2", "kvm3"}
+    reasons = {one["host"]: one["reason"] for one in hosts}
+    assert (reasons["kvm1"], reasons["gone"]) == ("no answer within 5 s", "it has none")
+    assert len(hosts) == 10
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
