@@ -207,7 +207,7 @@ class Publisher:
         if not self._held:
             self._held = True
             self._identity.keep()
-        self._tell(f"publishing {self._host} to {bucket.server.rpartition('@')[2]}")
+        self._tell(f"publishing {self._host} to {bucket.server}")
 
     async def _recognise(self, bucket: Bucket, entry: Entry) -> None:
         """Note which of what is written need not be written again, whoever wrote it."""

@@ -16,8 +16,9 @@ from nodedevd.cli.schema import json_schema
 from nodedevd.client.fleet import AsyncFleet, Fleet, NoFleet, NoSuchHost
 from nodedevd.client.fleet.access import Access
 from nodedevd.client.fleet.bucket import ABSENT, Bucket
-from nodedevd.client.fleet.errors import WrongSequence
-from nodedevd.client.fleet.values import alive_key, summary_key, tree_key
+from nodedevd.client.fleet.errors import FleetUnreachable, WrongSequence
+from nodedevd.client.fleet.mirror import Mirror
+from nodedevd.client.fleet.values import HOSTS, alive_key, summary_key, tree_key
 from nodedevd.model.listing import Devices
 from nodedevd.publish.configuration import Configuration
 from tests.support.ctl import Ctl
@@ -264,6 +265,18 @@ def test_blocking_client_and_watch(server: NatsServer) -> None:
             assert event is not None
             assert event.event == "ready"
             assert watch.next(0.01) is None
+
+
+async def test_lost_connection_is_an_error_without_the_password(server: NatsServer) -> None:
+    """The server is named as in its URL, but for the user."""
+    bucket = await Bucket.open(Access((server.url.replace("//", "//u:secret@"),)))
+    assert bucket.server == server.url
+    mirror = Mirror(bucket, HOSTS, lambda key, entry: None)
+    await mirror.collect()
+    await bucket.close()
+    with pytest.raises(FleetUnreachable) as error:
+        await mirror.collect()
+    assert error.value.servers == (server.url,)
 
 
 def test_servers_without_the_bucket_or_without_an_answer(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ Path = Annotated[str, msgspec.Meta(pattern="^/", max_length=4096)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 DEFAULT_BUCKET: Final = "fleet"
-_SECRET: Final = re.compile(r"//[^/@]*@")
+_USER: Final = re.compile(r"((?:[a-z]+://)?).*@", re.DOTALL | re.IGNORECASE)
+"""All up to the last @, since a password need not be quoted as it should be."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +45,12 @@ class Access(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> tuple[str, ...]:
         """The servers without passwords."""
-        return tuple([_SECRET.sub("//", one) for one in self.servers])
+        return tuple(map(without_user, self.servers))
+
+
+def without_user(server: str) -> str:
+    """Return the URL of a server without user and password."""
+    return _USER.sub(r"\1", server, count=1)
 
 
 def access(servers: str | Sequence[str] | Access) -> Access:

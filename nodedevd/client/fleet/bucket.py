@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from nodedevd.client.fleet.access import Access
+from nodedevd.client.fleet.access import Access, without_user
 from nodedevd.client.fleet.errors import (
     FleetFull,
     FleetRefused,
@@ -93,6 +93,7 @@ class Bucket:
         self._prefix = f"$KV.{access.bucket}."
         self._stream = f"KV_{access.bucket}"
         self.server = server
+        """its URL, without user and password"""
         self.lost = asyncio.Event()
         """set when the connection is lost"""
         self._violation: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -159,7 +160,7 @@ class Bucket:
             if isinstance(error, ssl.SSLError) or "authorization" in reason.lower():
                 raise FleetRefused("the connection", reason) from None
             raise FleetUnreachable(access.shown, reason) from None
-        bucket = cls(client, access, server)
+        bucket = cls(client, access, without_user(server))
         if client.is_closed:
             bucket.lost.set()
         return bucket
@@ -217,7 +218,10 @@ class Bucket:
         """Have all keys of a filter delivered, and every later write.
 
         `beat` is called at least every BEAT_SECONDS with the number of the last delivery.
+        Raises FleetUnreachable, FleetRefused, NoFleet.
         """
+        import nats.errors
+
         inbox = self._nats.new_inbox()
 
         async def take(message: Msg) -> None:
@@ -233,7 +237,10 @@ class Bucket:
             if found is not None:
                 deliver(found)
 
-        subscription = await self._nats.subscribe(inbox, cb=take)
+        try:
+            subscription = await self._nats.subscribe(inbox, cb=take)
+        except (OSError, nats.errors.Error) as error:
+            raise self._unreachable(_reason(error)) from None
         config = {
             "deliver_subject": inbox,
             "deliver_policy": "last_per_subject",

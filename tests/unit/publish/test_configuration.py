@@ -58,9 +58,23 @@ def test_file_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> No
         read_configuration(str(path))
 
 
-def test_passwords_in_urls_are_not_shown() -> None:
-    """Neither in errors nor in the log."""
-    assert access("nats://u:secret@a:1, nats://b:2").shown == ("nats://a:1", "nats://b:2")
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://u:secret@a:1", "nats://a:1"),
+        ("TLS://token@a:1", "TLS://a:1"),
+        ("u:secret@a:1", "a:1"),
+        ("nats://u:p@ss@a:1", "nats://a:1"),
+        ("nats://u:pa/ss@a:1", "nats://a:1"),
+        ("u:a://b@a:1", "a:1"),
+        ("nats://u:p\n@a:1", "nats://a:1"),
+        ("nats://b:2", "nats://b:2"),
+        ("b", "b"),
+    ],
+)
+def test_passwords_in_urls_are_not_shown(url: str, shown: str) -> None:
+    """Neither in errors nor in the log, also where a URL has them unquoted."""
+    assert access([url, "nats://b:2"]).shown == (shown, "nats://b:2")
 
 
 def test_next_publisher_of_a_machine_knows_the_one_before(tmp_path: Path) -> None:
