@@ -38,7 +38,8 @@ HostState: TypeAlias = Literal[
 ]
 """
 alive: the heartbeat is in time, and the summary is what it speaks of.
-stale: the heartbeat is in time, and the host has a newer state than the summary, for ten seconds.
+stale: the heartbeat is in time, and the host has a newer state than the summary, for ten seconds,
+or its publisher has just started, and has not confirmed the summary yet.
 no-daemon: the publisher lives, and nodedevd on that host does not answer it.
 left: the publisher was stopped in order; the summary is as it was then.
 gone: no heartbeat for three times its interval.
@@ -184,6 +185,8 @@ def _state(one: Record, age: float | None) -> tuple[HostState, str | None]:
     if alive.daemon != "ok":
         why = "does not answer" if alive.daemon == "absent" else "is of another version"
         return "no-daemon", f"nodedevd on the host {why}"
+    if not alive.confirmed:
+        return "stale", "its publisher has not confirmed that the summary is the host's state"
     if alive.behind > BEHIND_SECONDS:
         return "stale", f"its publisher could not write the newest state for {alive.behind:.0f} s"
     if alive.summary > one.sequence and (age or 0) > _ARRIVAL_SECONDS:

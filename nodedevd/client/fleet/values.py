@@ -89,6 +89,8 @@ class Alive(msgspec.Struct, frozen=True):
     """sequence of the summary that it has written last"""
     behind: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """seconds since which there is a newer state than the summary; 0 if there is none"""
+    confirmed: bool = True
+    """whether this publisher has found that the summary is the host's state, or has written it"""
 
 
 class _Version(msgspec.Struct):
