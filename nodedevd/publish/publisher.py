@@ -283,7 +283,7 @@ class Publisher:
         """Find an own summary that somebody has deleted or replaced. Raises WrongSequence."""
         key = summary_key(self._host)
         entry = await bucket.get(key)
-        if entry.sequence < self._sequences[key] or entry.value is None:
+        if entry.sequence != self._sequences[key] or entry.value is None:
             raise WrongSequence(key, self._sequences[key])
 
     # -- writes --------------------------------------------------------------------------------

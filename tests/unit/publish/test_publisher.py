@@ -182,7 +182,7 @@ async def test_summary_that_is_still_true_is_alive_from_the_first_heartbeat(
         assert {one.confirmed for one in bucket.heartbeats} == {True}
 
 
-@pytest.mark.parametrize("value", [None])
+@pytest.mark.parametrize("value", ["replaced", None])
 async def test_summary_that_somebody_replaces_or_deletes_is_written_again(
     value: str | None, bucket: PlayedBucket, tmp_path: Path
 ) -> None:
