@@ -16,6 +16,7 @@ from nodedevd import __version__, systemd
 from nodedevd.cli.usage import ServiceCommand
 from nodedevd.client.fleet.bucket import Bucket
 from nodedevd.client.fleet.errors import FleetUnreachable, NoNats
+from nodedevd.client.fleet.values import host_id, is_host_id
 from nodedevd.errors import NodedevError
 from nodedevd.host.settings_file import BadConfiguration
 from nodedevd.logs import set_up_logging
@@ -56,7 +57,12 @@ Exit status: 0 stopped by SIGTERM or SIGINT, or the bucket is there; 1 failure; 
 @click.option(
     "--server", "servers", metavar="URL", multiple=True, help="Publish to this server of NATS."
 )
-@click.option("--host", metavar="ID", help="The id of this host.  [default: its name, with _]")
+@click.option(
+    "--host",
+    metavar="ID",
+    callback=lambda context, option, given: _checked_id(given),
+    help="The id of this host.  [default: its name, with _]",
+)
 @click.option("--socket", metavar="PATH", help="Follow the nodedevd that serves PATH.")
 @click.option("--state-directory", metavar="PATH", help="Keep the name of the publisher in PATH.")
 @click.option("--make-bucket", is_flag=True, help="Make the bucket, as an administrator, and exit.")
@@ -114,6 +120,16 @@ def main(
     except (NodedevError, OSError) as error:
         log.error("%s", error)
         sys.exit(EXIT_FAILURE)
+
+
+def _checked_id(given: str | None) -> str | None:
+    """Return the id of a host. Raises BadParameter if it cannot be a part of a key."""
+    if given is not None and not is_host_id(given):
+        raise click.BadParameter(
+            f"{given!r} is no id: give 1 to 64 ASCII letters, digits, - or _, such as"
+            f" {host_id(given)}"
+        )
+    return given
 
 
 async def _make(configuration: Configuration, replicas: int, max_bytes: int) -> None:

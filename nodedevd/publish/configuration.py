@@ -30,7 +30,7 @@ DEFAULT_STATE: Final = "/var/lib/nodedevd-publish"
 class Configuration(Access, frozen=True, forbid_unknown_fields=True):
     """All of it; the first keys are those of Access."""
 
-    host: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] | None = None
     """the id of this host, a part of its keys; None: its name, with _ for dots"""
     name: ShortText | None = None
     """the name of this host; None: that of the machine"""

@@ -31,12 +31,12 @@ class Access(msgspec.Struct, frozen=True):
 
     servers: tuple[Text, ...]
     """nats:// or tls://, with a port"""
-    bucket: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = DEFAULT_BUCKET
+    bucket: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = DEFAULT_BUCKET
     user: Text | None = None
     password_file: Path | None = None
     credentials: Path | None = None
     """a file with a JWT and the seed of its key, as `nsc` writes it"""
-    inbox_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = "_INBOX"
+    inbox_prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = "_INBOX"
     """the only subjects that this client subscribes to are below it"""
     tls: Tls | None = None
     timeout_seconds: float = 5.0

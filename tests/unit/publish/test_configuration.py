@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from nodedevd.client.fleet.access import access
 from nodedevd.host.settings_file import BadConfiguration
+from nodedevd.publish.__main__ import main
 from nodedevd.publish.configuration import parse_configuration, read_configuration
 from nodedevd.publish.identity import AlreadyPublishing, Identity
 from tests.support.running import REPOSITORY
@@ -32,6 +34,8 @@ def test_configuration_has_what_the_file_says(tmp_path: Path) -> None:
     [
         ('servers = ["nats://a"]\nhots = "x"', 2, "unknown key 'hots'"),
         ('servers = ["nats://a"]\n\nhost = "a.b"', 3, "host cannot be used"),
+        ('servers = ["nats://a"]\n\nhost = "a\\n"', 3, "host cannot be used"),
+        ('servers = ["nats://a"]\nbucket = "a\\n"', 2, "bucket cannot be used"),
         ('servers = ["nats://a"]\nheartbeat_seconds = 0', 2, "heartbeat_seconds"),
         ('servers = ["nats://a"]\n[tls]\ncertificates = "/x"', 2, "tls cannot be used"),
         ('servers = ["nats://a"]\npassword_file = "relative"', 2, "password_file"),
@@ -45,6 +49,14 @@ def test_mistake_is_refused_with_its_line(text: str, line: int | None, reason: s
         parse_configuration(text.encode())
     assert error.value.line == line
     assert reason in error.value.reason
+
+
+@pytest.mark.parametrize("given", ["kvm1.example", "", "a*", "x" * 65, "a\n"])
+def test_host_that_is_no_id_is_wrong_usage(given: str) -> None:
+    """Nobody would find what is published under it."""
+    result = CliRunner().invoke(main, ["--server", "nats://a", "--host", given])
+    assert result.exit_code == 2
+    assert "is no id: give 1 to 64 ASCII letters" in " ".join(result.stderr.split())
 
 
 def test_file_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> None:
