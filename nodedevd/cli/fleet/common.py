@@ -36,6 +36,13 @@ def open_fleet(context: Context) -> Fleet:
     return click.get_current_context().with_resource(Fleet(fleet_access(context.fleet)))
 
 
+def hosts_of(fleet: Fleet) -> Hosts:
+    """Return the hosts of a fleet, and report by which clock they are seen. Raises FleetError."""
+    found = fleet.hosts()
+    report_own_clock(found.own_clock)
+    return found
+
+
 def chosen(found: Hosts, names: Sequence[str]) -> list[Host]:
     """Return the named hosts, or all. Raises NoSuchHost."""
     return [found.host(name) for name in names] if names else list(found.hosts)
@@ -60,9 +67,9 @@ def report_left_out(hosts: Sequence[LeftOut]) -> None:
         click.echo(fold(f"nodedevctl: not counted, {state}: {abbreviated(names)}"), err=True)
 
 
-def report_own_clock(found: Hosts) -> None:
-    """Print that ages are by this machine's clock."""
-    if found.own_clock:
+def report_own_clock(own_clock: bool) -> None:
+    """Print that ages are by this machine's clock, and so the states, to standard error."""
+    if own_clock:
         click.echo(
             "nodedevctl: this server does not tell its time; ages are by this machine's clock",
             err=True,

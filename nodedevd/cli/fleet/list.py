@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, chosen, host_option, open_fleet
+from nodedevd.cli.fleet.common import (
+    EXIT_STATUS_OF_FLEETS,
+    chosen,
+    host_option,
+    hosts_of,
+    open_fleet,
+)
 from nodedevd.cli.options import (
     Context,
     cap_option,
@@ -63,7 +69,7 @@ def list_command(
     fleet = open_fleet(context)
     wanted = split_capabilities(capabilities)
     answers = []
-    for host in chosen(fleet.hosts(), hosts):
+    for host in chosen(hosts_of(fleet), hosts):
         reason, generation, devices = host.reason, None, None
         try:
             found = fleet.tree_of(host).list(wanted)

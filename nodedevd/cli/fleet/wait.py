@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet
+from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_own_clock
 from nodedevd.cli.options import EXIT_TIMEOUT, Context, epilog, print_json, timeout_option
 from nodedevd.client.errors import TimedOut
 from nodedevd.client.fleet.fitting import fleet_fits
@@ -80,7 +80,10 @@ def wait(
         reached, what = _fitting(kind, available), f"room for {available} x {kind}"
     try:
         with open_fleet(context).watch() as watch:
-            found = watch.wait_for(reached, what, timeout)
+            try:
+                found = watch.wait_for(reached, what, timeout)
+            finally:
+                report_own_clock(watch.own_clock)
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)

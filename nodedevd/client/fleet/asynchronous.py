@@ -216,6 +216,7 @@ class AsyncFleetWatch:
         self._task: asyncio.Task[None] | None = None
         self._failure: NodedevError | None = None
         self._clock = (0.0, 0.0)
+        self._own_clock = False
         self.connections = 0
         """how many connections were opened so far"""
 
@@ -246,6 +247,11 @@ class AsyncFleetWatch:
     def reachable(self) -> bool:
         """Whether a server tells the newest state now."""
         return self._watching.reachable
+
+    @property
+    def own_clock(self) -> bool:
+        """Whether the ages of heartbeats are by this machine's clock; see `Hosts`."""
+        return self._own_clock
 
     def hosts(self) -> Iterable[Host]:
         """Return all hosts as they are known now, whether or not they were told of."""
@@ -373,6 +379,7 @@ class AsyncFleetWatch:
 
     def _set_clock(self, info: Info) -> None:
         self._clock = info.now, time.monotonic()
+        self._own_clock = info.own_clock
 
     @property
     def _now(self) -> float:

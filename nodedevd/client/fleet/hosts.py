@@ -46,7 +46,7 @@ gone: no heartbeat for three times its interval.
 newer: published by a newer version, which this one cannot read.
 unreadable: what is there is no summary, or no heartbeat.
 incomplete: one of both is missing.
-unknown: the servers do not answer this reader now.
+unknown: the servers do not answer this reader now, or the clocks differ too much to say.
 """
 
 INTERVALS: Final = 3
@@ -151,14 +151,14 @@ def record(host: str, entries: Mapping[str, Entry], before: Record | None = None
 
 def host_at(one: Record, now: float | None) -> Host:
     """Return what is known of a host at a time of the server; None: the servers do not answer."""
-    age = None if now is None or one.beaten is None else max(0.0, now - one.beaten)
+    age = None if now is None or one.beaten is None else now - one.beaten
     state, reason = ("unknown", None) if now is None else _state(one, age)
     return Host(
         id=one.id,
         name=one.id if one.summary is None else one.summary.host,
         state=state,
         reason=reason,
-        age_seconds=age,
+        age_seconds=None if age is None else max(0.0, age),
         summary=one.summary,
     )
 
@@ -176,6 +176,8 @@ def _state(one: Record, age: float | None) -> tuple[HostState, str | None]:
         return "left", "its publisher was stopped"
     if alive is not None and age is not None and age > INTERVALS * alive.interval:
         return "gone", f"no heartbeat for {age:.0f} s, due every {alive.interval:g} s"
+    if alive is not None and age is not None and -age > max(alive.interval, _ARRIVAL_SECONDS):
+        return "unknown", f"its heartbeat is {-age:.0f} s in the future: the clocks differ"
     if one.problem is not None:
         return "unreadable", one.problem
     if alive is None:
