@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from nodedevd import __version__, systemd
 from nodedevd.cli.usage import ServiceCommand
+from nodedevd.client.fleet.access import check_servers
 from nodedevd.client.fleet.bucket import Bucket
-from nodedevd.client.fleet.errors import FleetUnreachable, NoNats
+from nodedevd.client.fleet.errors import BadAccess, FleetUnreachable, NoNats
+from nodedevd.client.fleet.login import login
 from nodedevd.client.fleet.values import host_id, is_host_id
 from nodedevd.errors import NodedevError
 from nodedevd.host.settings_file import BadConfiguration
@@ -107,11 +109,12 @@ def main(
             "state_directory": state_directory,
         }
         configuration = replace(configuration, **{key: one for key, one in given.items() if one})
+        check_servers(configuration)
         if make_bucket:
             asyncio.run(_make(configuration, replicas, max_bytes))
         else:
             asyncio.run(_run(configuration))
-    except BadConfiguration as error:
+    except (BadConfiguration, BadAccess) as error:
         log.error("%s", error)
         sys.exit(EXIT_CONFIGURATION)
     except AlreadyPublishing as error:
@@ -156,7 +159,8 @@ async def _run(configuration: Configuration) -> None:
     try:
         import nats  # noqa: F401
     except ImportError:
-        raise NoNats from None
+        raise NoNats("nats-py") from None
+    login(configuration)  # what is wrong now is a mistake; later it may be an update of the file
     identity = Identity(configuration.state, configuration.own_id)
     source = Source(configuration.socket)
     publisher = Publisher(

@@ -12,7 +12,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from nodedevd.client.fleet.access import Access
+from nodedevd.client.fleet.access import Access, check_servers
+from nodedevd.client.fleet.errors import BadAccess
 from nodedevd.client.fleet.values import ShortText, host_id
 from nodedevd.host.settings_file import (
     BadConfiguration,
@@ -75,10 +76,13 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
             reason = f"unknown key {printable(key)!r}; allowed are {', '.join(known)}"
             raise BadConfiguration(path, line_of(text, keys), reason)
         try:
-            msgspec.convert({"servers": [], key: value}, Configuration)
+            one = msgspec.convert({"servers": ["nats://any"], key: value}, Configuration)
+            check_servers(one)
+        except BadAccess as error:
+            raise BadConfiguration(path, line_of(text, keys), error.reason) from error
         except UNDECODABLE as error:
             reason = f"{key} cannot be used: {printable(str(error))}"
             raise BadConfiguration(path, line_of(text, keys), reason) from error
-    if not found.get("servers"):
+    if "servers" not in found:
         raise BadConfiguration(path, None, 'give servers = ["nats://HOST:4222"]')
     return msgspec.convert(found, Configuration)

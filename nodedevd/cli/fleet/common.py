@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import click
 
 from nodedevd.cli.options import Context
-from nodedevd.client.fleet.access import Access, access
+from nodedevd.client.fleet.access import Access, access, check_servers
 from nodedevd.client.fleet.blocking import Fleet
+from nodedevd.client.fleet.errors import BadAccess
 from nodedevd.client.fleet.fitting import LeftOut
 from nodedevd.client.fleet.hosts import Host, Hosts
+from nodedevd.host.settings_file import BadConfiguration
 from nodedevd.text import abbreviated, fold
 
 EXIT_STATUS_OF_FLEETS = """Exit status: 0 success, 1 failure (no such host, no such bucket, refused,
@@ -22,12 +24,19 @@ host_option = click.option(
 
 
 def fleet_access(given: str) -> Access:
-    """Return the access that --fleet gives: URLs, or a file. Raises BadConfiguration."""
-    if given.startswith(("/", "./", "../")) or given.endswith(".toml"):
-        from nodedevd.publish.configuration import read_configuration
+    """Return the access that --fleet gives: URLs, or a file. Raises BadParameter."""
+    try:
+        if given.startswith(("/", "./", "../")) or given.endswith(".toml"):
+            from nodedevd.publish.configuration import read_configuration
 
-        return read_configuration(given)
-    return access(given)
+            return read_configuration(given)
+        found = access(given)
+        check_servers(found)
+    except BadConfiguration as error:
+        raise click.BadParameter(str(error), param_hint="--fleet") from None
+    except BadAccess as error:
+        raise click.BadParameter(error.reason, param_hint="--fleet") from None
+    return found
 
 
 def open_fleet(context: Context) -> Fleet:

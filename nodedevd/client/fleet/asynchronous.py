@@ -15,6 +15,7 @@ from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.fleet.access import Access, access
 from nodedevd.client.fleet.bucket import Bucket, Entry, Info
 from nodedevd.client.fleet.errors import (
+    BadAccess,
     FleetError,
     FleetRefused,
     FleetUnreachable,
@@ -48,7 +49,7 @@ CHECK_SECONDS: Final = 3.0
 _TICK_SECONDS: Final = 1.0
 _PAUSES: Final = (0.1, 2.0)
 _TREE_TRIES: Final = 5
-_FOR_GOOD: Final = (FleetRefused, NoFleet, NoNats)
+_FOR_GOOD: Final = (BadAccess, FleetRefused, NoFleet, NoNats)
 """Errors that another try does not end: a one-shot call raises them at once."""
 
 
@@ -56,7 +57,7 @@ class AsyncFleet:
     """Asks the hosts of a fleet; an asynchronous context manager.
 
     Every call raises FleetUnreachable when no server can tell the newest state in time,
-    FleetRefused, NoFleet, NoNats.
+    FleetRefused, BadAccess, NoFleet, NoNats.
     """
 
     def __init__(
@@ -270,8 +271,8 @@ class AsyncFleetWatch:
     async def next(self, timeout_seconds: float | None = None) -> FleetEvent | None:
         """Return the next event, None if there is none within so many seconds.
 
-        Raises FleetRefused, NoFleet, NoNats before the first `ready`, later nothing: it goes on,
-        and `unreachable` says why it cannot know. Raises Closed.
+        Raises FleetRefused, BadAccess, NoFleet, NoNats before the first `ready`, later nothing: it
+        goes on, and `unreachable` says why it cannot know. Raises Closed.
         """
         self._start()
         deadline = Deadline(timeout_seconds)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from nodedevd.client.fleet.access import Access, without_user
+from nodedevd.client.fleet.access import Access, check_servers, without_user
 from nodedevd.client.fleet.errors import (
     FleetFull,
     FleetRefused,
@@ -30,6 +30,7 @@ from nodedevd.client.fleet.errors import (
     NoNats,
     WrongSequence,
 )
+from nodedevd.client.fleet.login import login
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
@@ -102,24 +103,26 @@ class Bucket:
     async def open(cls, access: Access) -> Bucket:
         """Connect to any server, tried in random order.
 
-        Raises FleetUnreachable, FleetRefused, NoNats.
+        Raises FleetUnreachable, FleetRefused, BadAccess, NoNats.
         """
+        check_servers(access)
+        options = login(access)
         reasons: list[FleetRefused | FleetUnreachable] = []
         for server in random.sample(access.servers, len(access.servers)):
             try:
-                return await cls._open(access, server)
+                return await cls._open(access, server, options)
             except (FleetRefused, FleetUnreachable) as error:
                 reasons.append(error)
         refused = next((one for one in reasons if isinstance(one, FleetRefused)), None)
         raise refused or reasons[0]
 
     @classmethod
-    async def _open(cls, access: Access, server: str) -> Bucket:
+    async def _open(cls, access: Access, server: str, options: dict[str, Any]) -> Bucket:
         try:
             import nats.errors
             from nats.aio.client import Client
         except ImportError:
-            raise NoNats from None
+            raise NoNats("nats-py") from None
         client = Client()
         client._process_headers = _process_headers  # type: ignore[method-assign,assignment]
         bucket: Bucket | None = None
@@ -148,7 +151,7 @@ class Bucket:
                     disconnected_cb=on_lost,
                     closed_cb=on_lost,
                     name="nodedevd",
-                    **_identity(access),
+                    **options,
                 ),
                 2 * _CONNECT_SECONDS,
             )
@@ -434,25 +437,6 @@ async def _close(client: Nats) -> None:
         ):
             if task is not None:
                 task.cancel()
-
-
-def _identity(access: Access) -> dict[str, Any]:
-    """Return the options of nats-py for TLS and the user. Raises OSError, ValueError."""
-    options: dict[str, Any] = {}
-    if access.user is not None:
-        options["user"] = access.user
-    if access.password_file is not None:
-        with open(access.password_file, encoding="utf-8") as file:
-            options["password"] = file.read(4096).rstrip("\r\n")
-    if access.credentials is not None:
-        options["user_credentials"] = access.credentials
-    tls = access.tls
-    if tls is not None:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-        options["tls"] = context
-    return options
 
 
 async def _process_headers(block: bytes) -> dict[str, str] | None:

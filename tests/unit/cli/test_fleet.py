@@ -206,4 +206,5 @@ def test_commands_of_a_fleet_and_of_a_host_are_told_apart() -> None:
     assert "omit --sysroot" in both.stderr
     assert "give one of" in CTL.run("wait", status=2).stderr
     assert "no host 'x'" in CTL.run("show", "x", "y", status=1).stderr
-    assert "no such file" in Ctl(["--fleet", "/nowhere/fleet.toml"]).run("hosts", status=1).stderr
+    assert "give a URL" in Ctl(["--fleet", ""]).run("hosts", status=2).stderr
+    assert "no such file" in Ctl(["--fleet", "/nowhere/fleet.toml"]).run("hosts", status=2).stderr

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from nodedevd.client.fleet.access import access
 from nodedevd.host.settings_file import BadConfiguration
-from nodedevd.publish.__main__ import main
+from nodedevd.publish import __main__ as program
+from nodedevd.publish.__main__ import EXIT_CONFIGURATION, main
 from nodedevd.publish.configuration import parse_configuration, read_configuration
 from nodedevd.publish.identity import AlreadyPublishing, Identity
 from tests.support.running import REPOSITORY
@@ -40,6 +41,12 @@ def test_configuration_has_what_the_file_says(tmp_path: Path) -> None:
         ('servers = ["nats://a"]\n[tls]\ncertificates = "/x"', 2, "tls cannot be used"),
         ('servers = ["nats://a"]\npassword_file = "relative"', 2, "password_file"),
         ('servers = ["nats://a"', 1, ""),
+        ('host = "a"\nservers = []', 2, "there is none"),
+        ('host = "a"\nservers = ["nats://a", "http://b"]', 2, "number 2 is no URL"),
+        ('servers = ["nats://a"]\ntimeout_seconds = 0', 2, "timeout_seconds"),
+        ('servers = ["nats://a"]\ntimeout_seconds = -1', 2, "timeout_seconds"),
+        ('servers = ["nats://a"]\ntimeout_seconds = nan', 2, "timeout_seconds"),
+        ('servers = ["nats://a"]\npublish_seconds = nan', 2, "publish_seconds"),
         ('host = "a"', None, "give servers"),
     ],
 )
@@ -57,6 +64,20 @@ def test_host_that_is_no_id_is_wrong_usage(given: str) -> None:
     result = CliRunner().invoke(main, ["--server", "nats://a", "--host", given])
     assert result.exit_code == 2
     assert "is no id: give 1 to 64 ASCII letters" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "text", ['servers = ["http://a"]', 'servers = ["nats://a"]\npassword_file = "/nonexistent"']
+)
+def test_file_that_cannot_be_used_ends_the_publisher(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a status at which systemd does not start it again."""
+    monkeypatch.setattr(program, "set_up_logging", lambda *arguments: None)
+    path = tmp_path / "fleet.toml"
+    path.write_text(f'{text}\nstate_directory = "{tmp_path}"\n')
+    result = CliRunner().invoke(main, ["--config", str(path)])
+    assert result.exit_code == EXIT_CONFIGURATION
 
 
 def test_file_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> None:
