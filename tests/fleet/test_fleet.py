@@ -279,6 +279,19 @@ async def test_lost_connection_is_an_error_without_the_password(server: NatsServ
     assert error.value.servers == (server.url,)
 
 
+async def test_server_that_refuses_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another server may answer at once; the reason is the refusal."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float, *more: object) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(FleetUnreachable, match="Connect call failed"):
+        await Bucket.open(Access(("nats://127.0.0.1:1",)))
+    assert sum(slept) == 0
+
+
 def test_servers_without_the_bucket_or_without_an_answer(tmp_path: Path) -> None:
     """The error says what to do, the exit status what it is."""
     with nats_server(tmp_path / "nats") as server:

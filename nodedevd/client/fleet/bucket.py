@@ -142,6 +142,9 @@ class Bucket:
                 client.connect(
                     servers=[server],
                     allow_reconnect=False,
+                    # Else it tries a server that refuses for as long as it may.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=int(_CONNECT_SECONDS),
                     ping_interval=_PING_SECONDS,
                     max_outstanding_pings=2,
@@ -159,7 +162,9 @@ class Bucket:
             await _close(client)
             if not isinstance(error, OSError | TimeoutError | nats.errors.Error | ValueError):
                 raise
-            reason = _reason(error if str(error) else next(iter(failure), error))
+            if failure and (isinstance(error, nats.errors.NoServersError) or not str(error)):
+                error = failure[0]
+            reason = _reason(error)
             if isinstance(error, ssl.SSLError) or "authorization" in reason.lower():
                 raise FleetRefused("the connection", reason) from None
             raise FleetUnreachable(access.shown, reason) from None
