@@ -16,7 +16,7 @@ from nodedevd.cli.schema import json_schema
 from nodedevd.client.fleet import AsyncFleet, Fleet, NoFleet, NoSuchHost
 from nodedevd.client.fleet.access import Access
 from nodedevd.client.fleet.bucket import ABSENT, Bucket
-from nodedevd.client.fleet.errors import FleetUnreachable, WrongSequence
+from nodedevd.client.fleet.errors import FleetRefused, FleetUnreachable, WrongSequence
 from nodedevd.client.fleet.mirror import Mirror
 from nodedevd.client.fleet.values import HOSTS, alive_key, summary_key, tree_key
 from nodedevd.model.listing import Devices
@@ -290,6 +290,32 @@ async def test_server_that_refuses_is_not_tried_for_long(monkeypatch: pytest.Mon
     with pytest.raises(FleetUnreachable, match="Connect call failed"):
         await Bucket.open(Access(("nats://127.0.0.1:1",)))
     assert sum(slept) == 0
+
+
+USERS = """
+authorization { users: [
+  { user: "admin", password: "a" }
+  { user: "reader", password: "r", permissions: {
+      publish: { deny: ["$KV.>"] }, subscribe: { allow: ["_INBOX.>"] } } }
+] }
+"""
+
+
+async def test_call_after_a_refused_one_is_answered(tmp_path: Path) -> None:
+    """A refusal is of one call, and not of the connection's later ones."""
+    with nats_server(tmp_path / "nats", extra=USERS) as server:
+        of_admin, of_reader = (
+            server.url.replace("//", f"//{user}@") for user in ("admin:a", "reader:r")
+        )
+        await make_bucket([of_admin])
+        bucket = await Bucket.open(Access((of_admin,)))
+        await bucket.put(summary_key("one"), b"{}", 0)
+        await bucket.close()
+        async with AsyncFleet(of_reader) as fleet:
+            for _ in range(2):
+                assert [one.id for one in (await fleet.hosts()).hosts] == ["one"]
+                with pytest.raises(FleetRefused):
+                    await fleet.forget("one")
 
 
 def test_servers_without_the_bucket_or_without_an_answer(tmp_path: Path) -> None:

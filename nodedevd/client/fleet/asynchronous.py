@@ -128,6 +128,10 @@ class AsyncFleet:
                         bucket = self._bucket = await Bucket.open(self._access)
                 left = max(deadline.left or 0, self._access.timeout_seconds)
                 return await asyncio.wait_for(call(bucket), left)
+            except FleetRefused:
+                # The server does not say which message it means: a later one would be refused, too.
+                await self.close()
+                raise
             except (FleetUnreachable, TimeoutError) as error:
                 await self.close()
                 if deadline.left is None or deadline.left <= pause:
