@@ -350,8 +350,9 @@ class AsyncFleetWatch:
                 if mirror.broken:
                     await mirror.collect()
             if time.monotonic() - checked >= self._check_seconds:
-                info = await bucket.info()
+                # Before it answers: what is delivered meanwhile may be newer than the answer.
                 last = max(mirror.last_sequence for mirror in mirrors)
+                info = await bucket.info()
                 remade = info.created != self._info.created or info.last_sequence < last
                 self._info = info
                 self._set_clock(info)
