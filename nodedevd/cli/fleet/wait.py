@@ -96,7 +96,13 @@ def _many(count: int) -> Callable[[list[Host]], bool]:
 
 
 def _in_state(wanted: str, *states: str) -> Callable[[list[Host]], bool]:
-    return lambda hosts: any(one.state in states for one in hosts if wanted in (one.id, one.name))
+    def reached(hosts: list[Host]) -> bool:
+        # As Hosts.host: a host may have another one's id as its name.
+        found = [one for one in hosts if one.id == wanted]
+        found = found or [one for one in hosts if one.name == wanted]
+        return bool(found) and all(one.state in states for one in found)
+
+    return reached
 
 
 def _fitting(kind: str, count: int) -> Callable[[list[Host]], bool]:

@@ -187,6 +187,37 @@ def test_states_by_the_own_clock_are_said_to_be_so(
     assert CTL.run(*line.split(), status=status).stderr.count(said) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("--gone gone", 0),
+        ("--gone gone.example", 0),
+        ("--gone left", 0),
+        ("--gone kvm1", 4),  # the name of a host that is gone is no other one's id
+        ("--gone twice", 4),
+        ("--host twice", 4),
+        ("--host kvm1", 0),
+        ("--gone nowhere", 4),
+    ],
+)
+def test_host_is_waited_for_by_its_id_and_else_by_its_name(
+    line: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host of that name is not meant, and of several of that name all are."""
+    names = {"gone": "kvm1", "kvm2": "twice", "left": "twice"}
+    hosts = PlayedFleet(Access(())).hosts()
+    named = tuple(
+        msgspec.structs.replace(one, name=names[one.id])
+        if one.id in names and line != "--gone gone.example"
+        else one
+        for one in hosts.hosts
+    )
+    monkeypatch.setattr(
+        PlayedFleet, "hosts", lambda fleet: msgspec.structs.replace(hosts, hosts=named)
+    )
+    CTL.run("wait", *line.split(), "--timeout", "1", status=status)
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_of_each_command_shows_an_example(command: str) -> None:
     """It fits 80 columns, and has the exit statuses."""
