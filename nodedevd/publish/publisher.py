@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from nodedevd.client.fleet.bucket import Bucket, Entry
-from nodedevd.client.fleet.errors import FleetError, FleetFull, WrongSequence
+from nodedevd.client.fleet.errors import FleetError, FleetFull, FleetUnreachable, WrongSequence
 from nodedevd.client.fleet.hosts import INTERVALS
 from nodedevd.client.fleet.values import (
     PART_BYTES,
@@ -207,7 +207,10 @@ class Publisher:
         earliest: float,
         reading: asyncio.Future[State | None] | None,
     ) -> None:
-        """Wait for the next heartbeat, a change, a state, or the loss of the connection."""
+        """Wait for the next heartbeat, a change, or a state.
+
+        Raises FleetUnreachable when the connection is lost.
+        """
         lost = asyncio.ensure_future(bucket.lost.wait())
         told = asyncio.ensure_future(self._source.told.wait())
         changed = asyncio.ensure_future(self._source.changed.wait())
@@ -222,6 +225,8 @@ class Publisher:
                 waiting.add(changed)
             await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             self._source.told.clear()
+            if bucket.lost.is_set():
+                raise FleetUnreachable((bucket.server,), "the connection is lost")
         finally:
             for one in (lost, told, changed):
                 one.cancel()

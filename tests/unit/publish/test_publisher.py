@@ -98,6 +98,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> PlayedBucket:
     played = PlayedBucket()
 
     async def connect(access: object) -> Bucket:
+        played.lost = asyncio.Event()
         return cast(Bucket, played)
 
     monkeypatch.setattr(Bucket, "open", connect)
@@ -199,6 +200,19 @@ async def test_summary_that_somebody_replaces_or_deletes_is_written_again(
         assert summary_of(bucket.entries[key].value or b"").devices == true.devices
         await bucket.until(lambda: bucket.host().state == "alive")
         assert alive_key("one") in bucket.entries
+
+
+async def test_lost_connection_is_replaced_before_the_next_heartbeat(
+    bucket: PlayedBucket, tmp_path: Path
+) -> None:
+    """Nobody waits for the heartbeat to fail, and no processor is taken by waiting."""
+    made = PlayedHost(configuration(["nats://played"], tmp_path, "one", heartbeat_seconds=3600.0))
+    async with publishing(made):
+        await bucket.until(lambda: bucket.host().state == "alive")
+        beats = len(bucket.heartbeats)
+        bucket.lost.set()
+        await bucket.until(lambda: len(bucket.heartbeats) > beats)
+        assert bucket.host().state == "alive"
 
 
 class WaitingClient:
