@@ -67,6 +67,9 @@ def _connected(paths: Sequence[str], deadline: float | None) -> socket.socket:
         connection.settimeout(_left(deadline) or 0)
         try:
             connection.connect(path)
+        except (BlockingIOError, TimeoutError):
+            connection.close()
+            raise  # the daemon is there, and another one has other devices
         except OSError as error:
             connection.close()
             failure = error

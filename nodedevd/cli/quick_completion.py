@@ -49,7 +49,7 @@ def wanted(arguments: Sequence[str], typed: str) -> str | None:
     given = 0
     words = iter(arguments)
     for word in words:
-        if word.partition("=")[0] in ("--socket", "--sysroot"):
+        if word.partition("=")[0] in ("--socket", "--sysroot", "--fleet"):
             return None
         if word in options:
             try:

@@ -22,7 +22,7 @@ from nodedevd.metrics.report import ReportInterface
 from nodedevd.metrics.scrapes import Asker, Scrapes
 from nodedevd.server.acceptor import Server
 from nodedevd.server.account import AccountLimits
-from nodedevd.server.conversation import Peer
+from nodedevd.server.conversation import NO_UID, Peer
 from nodedevd.server.listener import Listener, open_listener
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.service import Service
@@ -40,7 +40,7 @@ _REPORT_PLACES: Final = AccountLimits(
 _MESSAGE_BYTES: Final = 64 << 10
 
 # TCP does not tell whose a client is, so that each is a user of its own, and none is favoured.
-_nobodies = count(1 << 32)
+_nobodies = count(NO_UID)
 
 log = logging.getLogger(__name__)
 

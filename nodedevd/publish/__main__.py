@@ -14,8 +14,11 @@ from msgspec.structs import replace
 
 from nodedevd import __version__, systemd
 from nodedevd.cli.usage import ServiceCommand
+from nodedevd.client.fleet.access import check_servers
 from nodedevd.client.fleet.bucket import Bucket
-from nodedevd.client.fleet.errors import FleetUnreachable, NoNats
+from nodedevd.client.fleet.errors import BadAccess, FleetUnreachable, NoNats
+from nodedevd.client.fleet.login import login
+from nodedevd.client.fleet.values import host_id, is_host_id
 from nodedevd.errors import NodedevError
 from nodedevd.host.settings_file import BadConfiguration
 from nodedevd.logs import set_up_logging
@@ -56,7 +59,12 @@ Exit status: 0 stopped by SIGTERM or SIGINT, or the bucket is there; 1 failure; 
 @click.option(
     "--server", "servers", metavar="URL", multiple=True, help="Publish to this server of NATS."
 )
-@click.option("--host", metavar="ID", help="The id of this host.  [default: its name, with _]")
+@click.option(
+    "--host",
+    metavar="ID",
+    callback=lambda context, option, given: _checked_id(given),
+    help="The id of this host.  [default: its name, with _]",
+)
 @click.option("--socket", metavar="PATH", help="Follow the nodedevd that serves PATH.")
 @click.option("--state-directory", metavar="PATH", help="Keep the name of the publisher in PATH.")
 @click.option("--make-bucket", is_flag=True, help="Make the bucket, as an administrator, and exit.")
@@ -101,11 +109,12 @@ def main(
             "state_directory": state_directory,
         }
         configuration = replace(configuration, **{key: one for key, one in given.items() if one})
+        check_servers(configuration)
         if make_bucket:
             asyncio.run(_make(configuration, replicas, max_bytes))
         else:
             asyncio.run(_run(configuration))
-    except BadConfiguration as error:
+    except (BadConfiguration, BadAccess) as error:
         log.error("%s", error)
         sys.exit(EXIT_CONFIGURATION)
     except AlreadyPublishing as error:
@@ -114,6 +123,16 @@ def main(
     except (NodedevError, OSError) as error:
         log.error("%s", error)
         sys.exit(EXIT_FAILURE)
+
+
+def _checked_id(given: str | None) -> str | None:
+    """Return the id of a host. Raises BadParameter if it cannot be a part of a key."""
+    if given is not None and not is_host_id(given):
+        raise click.BadParameter(
+            f"{given!r} is no id: give 1 to 64 ASCII letters, digits, - or _, such as"
+            f" {host_id(given)}"
+        )
+    return given
 
 
 async def _make(configuration: Configuration, replicas: int, max_bytes: int) -> None:
@@ -140,7 +159,8 @@ async def _run(configuration: Configuration) -> None:
     try:
         import nats  # noqa: F401
     except ImportError:
-        raise NoNats from None
+        raise NoNats("nats-py") from None
+    login(configuration)  # what is wrong now is a mistake; later it may be an update of the file
     identity = Identity(configuration.state, configuration.own_id)
     source = Source(configuration.socket)
     publisher = Publisher(

@@ -12,7 +12,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from nodedevd.client.fleet.access import Access
+from nodedevd.client.fleet.access import Access, check_servers
+from nodedevd.client.fleet.errors import BadAccess
 from nodedevd.client.fleet.values import ShortText, host_id
 from nodedevd.host.settings_file import (
     BadConfiguration,
@@ -30,7 +31,7 @@ DEFAULT_STATE: Final = "/var/lib/nodedevd-publish"
 class Configuration(Access, frozen=True, forbid_unknown_fields=True):
     """All of it; the first keys are those of Access."""
 
-    host: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] | None = None
     """the id of this host, a part of its keys; None: its name, with _ for dots"""
     name: ShortText | None = None
     """the name of this host; None: that of the machine"""
@@ -75,10 +76,13 @@ def parse_configuration(data: bytes, path: str = DEFAULT_PATH) -> Configuration:
             reason = f"unknown key {printable(key)!r}; allowed are {', '.join(known)}"
             raise BadConfiguration(path, line_of(text, keys), reason)
         try:
-            msgspec.convert({"servers": [], key: value}, Configuration)
+            one = msgspec.convert({"servers": ["nats://any"], key: value}, Configuration)
+            check_servers(one)
+        except BadAccess as error:
+            raise BadConfiguration(path, line_of(text, keys), error.reason) from error
         except UNDECODABLE as error:
             reason = f"{key} cannot be used: {printable(str(error))}"
             raise BadConfiguration(path, line_of(text, keys), reason) from error
-    if not found.get("servers"):
+    if "servers" not in found:
         raise BadConfiguration(path, None, 'give servers = ["nats://HOST:4222"]')
     return msgspec.convert(found, Configuration)

@@ -14,18 +14,20 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from nodedevd.client.fleet.bucket import Bucket, Entry
-from nodedevd.client.fleet.errors import FleetError, FleetFull, WrongSequence
+from nodedevd.client.fleet.errors import FleetError, FleetFull, FleetUnreachable, WrongSequence
 from nodedevd.client.fleet.hosts import INTERVALS
 from nodedevd.client.fleet.values import (
     PART_BYTES,
     PARTS_AT_MOST,
     VERSION,
     Alive,
+    DaemonState,
     Newer,
     Summary,
     Unreadable,
@@ -96,6 +98,10 @@ class Publisher:
         """as it is written; None if that is not known"""
         self._tree: str | None = None
         """hash of the tree that is written; None if that is not known"""
+        self._confirmed: Summary | None = None
+        """the newest of which this publisher knows that it was the host's state"""
+        self._beaten: tuple[DaemonState, bool] | None = None
+        """what the last heartbeat has said"""
         self._held = False
         """whether the host is this publisher's"""
         self._told = ""
@@ -146,51 +152,90 @@ class Publisher:
 
     async def _publish(self, bucket: Bucket) -> None:
         """Publish over one connection. Raises FleetError, PublishedByOther."""
-        await self._claim(bucket)
-        beaten = beats = 0
-        due = time.monotonic()
-        earliest = 0.0
-        looked = False
-        while True:
-            if self._source.changed.is_set() and self._behind is None:
-                self._behind = time.monotonic()
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._configuration.heartbeat_seconds
-                await self._beat(bucket, self._sequences[alive_key(self._host)])
-                beats += 1
-                if beats >= beaten + _VERIFIED:
-                    beaten = beats
-                    await self._verify(bucket)
-                looked = False  # what changes without an event is read again
-            looks = self._source.changed.is_set() or not looked
-            if looks and time.monotonic() >= earliest:
-                looked = True
-                self._source.changed.clear()
-                begun = time.monotonic()
-                writes = self.writes
-                cost = await self._write_state(bucket)
-                self._pause = _PAUSES[0]
-                least = self._configuration.publish_seconds if self.writes > writes else 0.0
-                earliest = begun + max(least, _COST * cost)
-            await self._wait(bucket, due, earliest)
+        part_bytes = min(PART_BYTES, bucket.part_bytes)
+        reading: asyncio.Future[State | None] | None = None
+        try:
+            # So that the first heartbeat knows whether the summary is the host's; but a daemon
+            # that does not answer keeps no heartbeat from being written.
+            begun, reading = self._read(part_bytes)
+            await asyncio.wait({reading}, timeout=_DAEMON_SECONDS)
+            await self._claim(bucket, reading.result() if reading.done() else None)
+            beaten = beats = 0
+            due = time.monotonic() + self._configuration.heartbeat_seconds
+            earliest = 0.0
+            looked = True
+            while True:
+                if self._source.changed.is_set() and self._behind is None:
+                    self._behind = time.monotonic()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + self._configuration.heartbeat_seconds
+                    await self._beat(bucket, self._sequences[alive_key(self._host)])
+                    beats += 1
+                    if beats >= beaten + _VERIFIED:
+                        beaten = beats
+                        await self._verify(bucket)
+                    looked = False  # what changes without an event is read again
+                if reading is not None and reading.done():
+                    state, reading = reading.result(), None
+                    writes = self.writes
+                    if state is not None:
+                        await self._write(bucket, state)
+                        self._behind = None
+                    self._pause = _PAUSES[0]
+                    least = self._configuration.publish_seconds if self.writes > writes else 0.0
+                    earliest = begun + max(least, _COST * (state.cost_seconds if state else 0.0))
+                if self._standing != self._beaten:
+                    await self._beat(bucket, self._sequences[alive_key(self._host)])
+                looks = self._source.changed.is_set() or not looked
+                if looks and reading is None and time.monotonic() >= earliest:
+                    looked = True
+                    begun, reading = self._read(part_bytes)
+                await self._wait(bucket, due, earliest, reading)
+        finally:
+            if reading is not None:
+                reading.cancel()
 
-    async def _wait(self, bucket: Bucket, due: float, earliest: float) -> None:
-        """Wait for the next heartbeat, a change, or the loss of the connection."""
-        changed = asyncio.ensure_future(self._source.changed.wait())
+    def _read(self, part_bytes: int) -> tuple[float, asyncio.Future[State | None]]:
+        """Begin to read the newest state; return when that was, and the future state."""
+        self._source.changed.clear()
+        return time.monotonic(), asyncio.ensure_future(self._source.read(part_bytes))
+
+    async def _wait(
+        self,
+        bucket: Bucket,
+        due: float,
+        earliest: float,
+        reading: asyncio.Future[State | None] | None,
+    ) -> None:
+        """Wait for the next heartbeat, a change, or a state.
+
+        Raises FleetUnreachable when the connection is lost.
+        """
         lost = asyncio.ensure_future(bucket.lost.wait())
+        told = asyncio.ensure_future(self._source.told.wait())
+        changed = asyncio.ensure_future(self._source.changed.wait())
         try:
             left = max(0.0, due - time.monotonic())
-            waiting = {lost, changed}
-            if self._source.changed.is_set():
+            waiting: set[asyncio.Future[Any]] = {lost, told}
+            if reading is not None:
+                waiting.add(reading)
+            elif self._source.changed.is_set():
                 left = min(left, max(0.0, earliest - time.monotonic()))
-                waiting = {lost}
+            else:
+                waiting.add(changed)
             await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            self._source.told.clear()
+            if bucket.lost.is_set():
+                raise FleetUnreachable((bucket.server,), "the connection is lost")
         finally:
-            changed.cancel()
-            lost.cancel()
+            for one in (lost, told, changed):
+                one.cancel()
 
-    async def _claim(self, bucket: Bucket) -> None:
-        """Read the own keys, and make the host this publisher's. Raises PublishedByOther."""
+    async def _claim(self, bucket: Bucket, state: State | None) -> None:
+        """Read the own keys, and make the host this publisher's. Raises PublishedByOther.
+
+        The state is the host's, if it is known yet: what is written may be the same.
+        """
         alive = await bucket.get(alive_key(self._host))
         summary = await bucket.get(summary_key(self._host))
         other = _publisher(alive)
@@ -203,11 +248,15 @@ class Publisher:
             summary_key(self._host): summary.sequence,
         }
         await self._recognise(bucket, summary)
+        if state is not None and self._summary is not None:
+            own = self._summary_of(state)
+            if own == replace(self._summary, publisher=own.publisher, changed=own.changed):
+                self._confirmed = self._summary
         await self._beat(bucket, alive.sequence)
         if not self._held:
             self._held = True
             self._identity.keep()
-        self._tell(f"publishing {self._host} to {bucket.server.rpartition('@')[2]}")
+        self._tell(f"publishing {self._host} to {bucket.server}")
 
     async def _recognise(self, bucket: Bucket, entry: Entry) -> None:
         """Note which of what is written need not be written again, whoever wrote it."""
@@ -239,36 +288,36 @@ class Publisher:
         """Find an own summary that somebody has deleted or replaced. Raises WrongSequence."""
         key = summary_key(self._host)
         entry = await bucket.get(key)
-        if entry.sequence < self._sequences[key] or entry.value is None:
+        if entry.sequence != self._sequences[key] or entry.value is None:
             raise WrongSequence(key, self._sequences[key])
 
     # -- writes --------------------------------------------------------------------------------
 
+    @property
+    def _standing(self) -> tuple[DaemonState, bool]:
+        """What a heartbeat says of the daemon, and whether the summary is known to be the host's.
+
+        When that is another, the next heartbeat is due at once.
+        """
+        confirmed = self._summary is not None and self._summary == self._confirmed
+        return self._source.daemon, confirmed
+
     async def _beat(self, bucket: Bucket, expected: int, *, left: bool = False) -> None:
+        daemon, confirmed = self._beaten = self._standing
         alive = Alive(
             v=VERSION,
             publisher=self._identity.name,
-            daemon="left" if left else self._source.daemon,
+            daemon="left" if left else daemon,
             interval=self._configuration.heartbeat_seconds,
             summary=self._sequences.get(summary_key(self._host), 0),
             behind=0.0 if self._behind is None else time.monotonic() - self._behind,
+            confirmed=confirmed,
         )
         await self._put(bucket, alive_key(self._host), msgspec.json.encode(alive), expected)
 
-    async def _write_state(self, bucket: Bucket) -> float:
-        """Write the newest state, if it is not what is written; return the seconds to make it."""
-        daemon = self._source.daemon
-        state = await self._source.read(min(PART_BYTES, bucket.part_bytes))
-        if state is not None:
-            await self._write(bucket, state)
-            self._behind = None
-        if self._source.daemon != daemon:
-            await self._beat(bucket, self._sequences[alive_key(self._host)])
-        return 0.0 if state is None else state.cost_seconds
-
-    async def _write(self, bucket: Bucket, state: State) -> None:
+    def _summary_of(self, state: State) -> Summary:
         room = state.room
-        summary = Summary(
+        return Summary(
             v=VERSION,
             host=self._configuration.own_name,
             publisher=self._identity.name,
@@ -281,8 +330,13 @@ class Publisher:
             types=room.types,
             cards=room.cards,
         )
+
+    async def _write(self, bucket: Bucket, state: State) -> None:
+        """Write a state, if it is not what is written."""
+        summary = self._summary_of(state)
         before = self._summary
-        if before is not None and msgspec.structs.replace(before, changed=state.changed) == summary:
+        if before is not None and replace(before, changed=state.changed) == summary:
+            self._confirmed = before
             return
         if self._tree != state.tree.sha256:
             self._summary = self._tree = None  # its tree is no longer there
@@ -294,7 +348,7 @@ class Publisher:
         except FleetFull as error:
             self._tell(f"cannot publish: {error}", logging.ERROR)
             raise
-        self._summary = summary
+        self._summary = self._confirmed = summary
 
     async def _write_tree(self, bucket: Bucket, parts: tuple[bytes, ...]) -> None:
         """Write the parts, the first one last; parts that are no longer needed are deleted."""

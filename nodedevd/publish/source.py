@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from nodedevd.client.asynchronous import AsyncClient
-from nodedevd.client.errors import NotUnderstood
+from nodedevd.client.errors import NotUnderstood, TimedOut
 from nodedevd.client.fleet.values import DaemonState, TreeFacts, packed
 from nodedevd.errors import NodedevError
 from nodedevd.model.listing import Devices
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _PAUSES = (0.2, 5.0)
 _ANSWER_SECONDS = 60.0
+_LATE_SECONDS = 10.0
+"""A daemon that does not answer for so long is said to be absent; the answer is waited for."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -39,12 +41,16 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Source:
-    """Follows the daemon; `changed` is set when there is a newer state to read."""
+    """Follows the daemon; `changed` is set when there is a newer state to read.
+
+    `told` is set when `daemon` is another.
+    """
 
     def __init__(self, socket: str | None = None) -> None:
         self._socket = socket
         self._client = AsyncClient(socket, timeout_seconds=_ANSWER_SECONDS)
         self.changed = asyncio.Event()
+        self.told = asyncio.Event()
         self.daemon: DaemonState = "absent"
         self.instance = ""
         self.generation = 0
@@ -78,12 +84,17 @@ class Source:
 
         The daemon reads again what changes without an event, such as what is left of a type.
         """
+        late = asyncio.get_running_loop().call_later(
+            _LATE_SECONDS, self._set, "absent", TimedOut("nodedevd to answer", _LATE_SECONDS)
+        )
         try:
             await self._client.types()
             text = await self._client.snapshot_json()
         except NodedevError as error:
             self._set("absent", error)
             return None
+        finally:
+            late.cancel()
         instance = self.instance
         try:
             state = await asyncio.to_thread(state_of, text, instance, part_bytes)
@@ -101,6 +112,7 @@ class Source:
     def _set(self, daemon: DaemonState, error: Exception | None = None) -> None:
         if daemon != self.daemon:
             self.daemon = daemon
+            self.told.set()
             self.reason = "" if error is None else str(error)
             level = logging.INFO if daemon == "ok" else logging.WARNING
             log.log(level, "nodedevd: %s %s", daemon, self.reason)

@@ -13,44 +13,48 @@ from typing import Annotated
 
 import msgspec
 
+from nodedevd.kinds.shared.vgpu_types import TEXT_LIMIT
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.questions.fits import CardType, NoRoomReason, Types, types
 from nodedevd.questions.vgpus import Framework
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+VgpuCount = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
+"""Added up over the cards of all hosts, the sum still has less than 64 bits."""
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_LIMIT)]
 
 
 class TypeName(msgspec.Struct, frozen=True, gc=False):
     """A vGPU type of a host."""
 
-    name: str | None = None
-    framebuffer: int | None = None
+    name: Text | None = None
+    framebuffer: Count | None = None
     """bytes"""
 
 
 class TypeRoom(msgspec.Struct, frozen=True, gc=False):
     """The room of a card for one of its types; the fields are those of `CardType`."""
 
-    id: str
-    available: Count | None
-    sure: Count
-    active: Count
-    defined: Count = 0
-    ceiling: Count | None = None
-    reason: str | None = None
+    id: Text
+    available: VgpuCount | None
+    sure: VgpuCount
+    active: VgpuCount
+    defined: VgpuCount = 0
+    ceiling: VgpuCount | None = None
+    reason: Text | None = None
 
 
 class CardRoom(msgspec.Struct, frozen=True, gc=False):
     """A card, and its room for each of its types."""
 
-    card: str
+    card: Text
     framework: Framework | None = None
     functions: Count = 0
     """number of functions that offer types, or have vGPUs"""
     types: tuple[TypeRoom, ...] = ()
     reason: NoRoomReason | None = None
     """why it offers no types at all"""
-    driver: str | None = None
+    driver: Text | None = None
 
 
 class HostRoom(msgspec.Struct, frozen=True):
@@ -58,9 +62,9 @@ class HostRoom(msgspec.Struct, frozen=True):
 
     devices: Count
     """present ones"""
-    counts: dict[str, Count]
+    counts: dict[Text, Count]
     """present devices by capability"""
-    types: dict[str, TypeName]
+    types: dict[Text, TypeName]
     """by id"""
     cards: tuple[CardRoom, ...]
 

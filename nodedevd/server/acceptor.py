@@ -220,8 +220,9 @@ class _Acceptor:
             except TooManyClients as error:
                 if not self._refusing:  # Even a record that the log leaves out takes time.
                     self._refusing = True
-                    user = {"user": peer.uid}
-                    _log.warning("refusing clients of user %d: %s", peer.uid, error, extra=user)
+                    whose = "" if peer.user is None else f" of user {peer.user}"
+                    user = {"user": peer.user}
+                    _log.warning("refusing clients%s: %s", whose, error, extra=user)
                 self._server.refusals.refuse(sock, self.factory, error)
             if time.monotonic() > until:
                 return

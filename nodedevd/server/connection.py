@@ -168,7 +168,7 @@ class ClientConnection:
         try:
             return self._take_turn(until)
         except Exception:
-            pid, user = self._peer.pid, {"user": self._peer.uid}
+            pid, user = self._peer.pid, {"user": self._peer.user}
             _log.exception("closing the connection of process %d: a defect", pid, extra=user)
             self.abort()
             return Left.NOTHING
@@ -226,7 +226,7 @@ class ClientConnection:
                 self._disconnect()
         elif conversation.failure is not None:
             pid, reason = self._peer.pid, conversation.failure
-            user = {"user": self._peer.uid}
+            user = {"user": self._peer.user}
             _log.info("closing the connection of process %d: %s", pid, reason, extra=user)
             self.abort()
         elif self._hungup and (self._unsent or conversation.full):
@@ -281,7 +281,7 @@ class ClientConnection:
         try:
             self._holding.set("output", self.unsent_bytes)
         except BudgetExceeded as error:
-            pid, user = self._peer.pid, {"user": self._peer.uid}
+            pid, user = self._peer.pid, {"user": self._peer.user}
             text = "closing the connection of process %d, which does not read: %s"
             _log.info(text, pid, error, extra=user)
             self.abort()

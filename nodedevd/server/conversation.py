@@ -10,12 +10,15 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from nodedevd.errors import TooManyClients
 from nodedevd.server.account import Holding
+
+NO_UID: Final = 1 << 32
+"""Greater than any uid_t: from here on, clients have a `uid` whose user is not known."""
 
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
@@ -23,6 +26,11 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
 
     pid: int
     uid: int
+
+    @property
+    def user(self) -> int | None:
+        """The uid by which the log limits what is said of a user; None if that is not known."""
+        return self.uid if self.uid < NO_UID else None
 
 
 class ConnectedPeer(Peer, frozen=True, gc=False):

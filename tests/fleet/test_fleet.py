@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from nodedevd.cli.schema import json_schema
 from nodedevd.client.fleet import AsyncFleet, Fleet, NoFleet, NoSuchHost
 from nodedevd.client.fleet.access import Access
 from nodedevd.client.fleet.bucket import ABSENT, Bucket
-from nodedevd.client.fleet.errors import WrongSequence
-from nodedevd.client.fleet.values import alive_key, summary_key, tree_key
+from nodedevd.client.fleet.errors import FleetRefused, FleetUnreachable, WrongSequence
+from nodedevd.client.fleet.mirror import Mirror
+from nodedevd.client.fleet.values import HOSTS, alive_key, summary_key, tree_key
 from nodedevd.model.listing import Devices
 from nodedevd.publish.configuration import Configuration
 from tests.support.ctl import Ctl
@@ -191,6 +193,69 @@ async def test_values_that_cannot_be_read_are_shown_as_such(server: NatsServer) 
             await fleet.tree("tree")
 
 
+def store(server: NatsServer, key: str, headers: bytes, value: bytes) -> None:
+    """Store a value with headers as they are, which nats-py would not write."""
+    sizes = f"{len(headers)} {len(headers) + len(value)}"
+    subject = f"$KV.fleet.{key}"
+    with socket.create_connection((server.address, server.port), 30) as connection:
+        connection.sendall(
+            b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB stored 1\r\n'
+            + f"HPUB {subject} stored {sizes}\r\n".encode()
+            + headers
+            + value
+            + b"\r\n"
+        )
+        received = b""
+        while b'"seq":' not in received:
+            data = connection.recv(4096)
+            assert data, received
+            received += data
+
+
+HOSTILE_HEADERS = (
+    b"NATS/1.0\r\nStatus: 100\r\nNats-Last-Consumer: 0\r\n\r\n",
+    b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 9\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 100\r\nNats-Consumer-Stalled: $JS.API.STREAM.DELETE.KV_fleet\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 503\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n",
+    b"NATS/1.0 404\r\nStatus: 404\r\n\r\n",
+    b"NATS/1.0\r\nNats-Sequence: x\r\nNats-Time-Stamp: y\r\n\r\n",
+    b"NATS/1.0 \xff\xff\xff \xff\r\n\xff: \xff\r\n\r\n",
+    b"NATS",
+    b"\r\n",
+)
+
+
+async def test_headers_that_a_host_stores_are_no_answers_of_the_server(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    """A host may write its own keys with any headers; all hosts are read nevertheless."""
+    one = PlayedHost(settings(server, tmp_path, "one"))
+    one.start()
+    reader = Reader([server.url])
+    await reader.until(lambda: reader.is_true([one]), "the host")
+    bucket = await Bucket.open(Access((server.url,)))
+    keys = (summary_key("one"), alive_key("one"), tree_key("one"))
+    values = [(await bucket.get(key)).value or b"" for key in keys]
+    reader.ignored = {f"evil{number}" for number in range(len(HOSTILE_HEADERS))}
+    for number, headers in enumerate(HOSTILE_HEADERS):
+        for key, value in zip(keys, values, strict=True):
+            key = key.replace("one", f"evil{number}")
+            await asyncio.to_thread(store, server, key, headers, value)
+            assert (await bucket.get(key)).value == value
+    one.source.change()
+    await reader.until(lambda: reader.is_true([one]), "the change")
+    await reader.until(lambda: reader.known.keys() == {"one"} | reader.ignored, "all hosts")
+    assert reader.watch.connections == 1
+    assert [mirror.restarts for mirror in reader.watch._mirrors] == [1, 1]
+    ctl = Ctl(["--fleet", server.url])
+    listed = msgspec.json.decode((await asyncio.to_thread(ctl.run, "list", "--json")).stdout)
+    assert {one["host"] for one in listed["hosts"] if one["devices"]} == reader.known.keys()
+    await bucket.close()
+    await reader.close()
+    await one.kill()
+
+
 def test_blocking_client_and_watch(server: NatsServer) -> None:
     """They work without an event loop of the program's."""
     with Fleet(server.url) as fleet:
@@ -200,6 +265,57 @@ def test_blocking_client_and_watch(server: NatsServer) -> None:
             assert event is not None
             assert event.event == "ready"
             assert watch.next(0.01) is None
+
+
+async def test_lost_connection_is_an_error_without_the_password(server: NatsServer) -> None:
+    """The server is named as in its URL, but for the user."""
+    bucket = await Bucket.open(Access((server.url.replace("//", "//u:secret@"),)))
+    assert bucket.server == server.url
+    mirror = Mirror(bucket, HOSTS, lambda key, entry: None)
+    await mirror.collect()
+    await bucket.close()
+    with pytest.raises(FleetUnreachable) as error:
+        await mirror.collect()
+    assert error.value.servers == (server.url,)
+
+
+async def test_server_that_refuses_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another server may answer at once; the reason is the refusal."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float, *more: object) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(FleetUnreachable, match="Connect call failed"):
+        await Bucket.open(Access(("nats://127.0.0.1:1",)))
+    assert sum(slept) == 0
+
+
+USERS = """
+authorization { users: [
+  { user: "admin", password: "a" }
+  { user: "reader", password: "r", permissions: {
+      publish: { deny: ["$KV.>"] }, subscribe: { allow: ["_INBOX.>"] } } }
+] }
+"""
+
+
+async def test_call_after_a_refused_one_is_answered(tmp_path: Path) -> None:
+    """A refusal is of one call, and not of the connection's later ones."""
+    with nats_server(tmp_path / "nats", extra=USERS) as server:
+        of_admin, of_reader = (
+            server.url.replace("//", f"//{user}@") for user in ("admin:a", "reader:r")
+        )
+        await make_bucket([of_admin])
+        bucket = await Bucket.open(Access((of_admin,)))
+        await bucket.put(summary_key("one"), b"{}", 0)
+        await bucket.close()
+        async with AsyncFleet(of_reader) as fleet:
+            for _ in range(2):
+                assert [one.id for one in (await fleet.hosts()).hosts] == ["one"]
+                with pytest.raises(FleetRefused):
+                    await fleet.forget("one")
 
 
 def test_servers_without_the_bucket_or_without_an_answer(tmp_path: Path) -> None:

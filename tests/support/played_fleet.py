@@ -259,7 +259,7 @@ class PlayedFleet:
         reader = self.reader
         assert reader is not None
         took = await reader.until(lambda: reader.is_true(self.hosts), "the hosts' own state", 120)
-        assert reader.back == []
+        assert not reader.back, reader.back
         return took
 
 

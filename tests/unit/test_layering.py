@@ -189,6 +189,7 @@ def test_folder_says_what_may_enter_it(name: str) -> None:
     ("package", "modules"),
     [
         ("nats", {"client.fleet.bucket"}),
+        ("nkeys", {"client.fleet.login"}),
         ("lxml", {"server.libvirt.mdev_document", "xmltree"}),
         ("h11", {"metrics.http"}),
         ("prometheus_client", {"metrics.text"}),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet
+from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_own_clock
 from nodedevd.cli.options import (
     EXIT_TIMEOUT,
     Context,
@@ -74,6 +74,8 @@ def events(
                 if count is not None or not changes:
                     sys.exit(EXIT_TIMEOUT)
                 return
+            if event.event == "ready" and not started:
+                report_own_clock(watch.own_clock)
             first = not started and event.event in ("present", "ready")
             started = started or event.event == "ready"
             if not _is_wanted(event, hosts, parts) or (first and not initial):

@@ -8,9 +8,9 @@ import click
 import msgspec
 
 from nodedevd.cli.card_types import folded, number
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_left_out
+from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, hosts_of, open_fleet, report_left_out
 from nodedevd.cli.options import EXIT_NO, Context, epilog, json_option, print_json
-from nodedevd.client.fleet.fitting import FleetFits, HostFit, Order
+from nodedevd.client.fleet.fitting import FleetFits, HostFit, Order, fleet_fits
 from nodedevd.questions.count import COUNT_AT_MOST
 from nodedevd.text import abbreviated, table
 
@@ -52,7 +52,7 @@ def fits(context: Context, kind: str, count: int, order: Order, as_json: bool) -
     counted, and named on standard error; because of them the answer is "perhaps" where it would be
     "no".
     """
-    found = open_fleet(context).fits(kind, count, order)
+    found = fleet_fits(hosts_of(open_fleet(context)), kind, count, order)
     if as_json:
         print_json(msgspec.json.encode(found))
     else:

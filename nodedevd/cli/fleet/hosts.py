@@ -9,8 +9,8 @@ from nodedevd.cli.fleet.common import (
     EXIT_STATUS_OF_FLEETS,
     age,
     host_option,
+    hosts_of,
     open_fleet,
-    report_own_clock,
 )
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.client.fleet.hosts import Host
@@ -49,11 +49,10 @@ def hosts(
     if forget is not None:
         fleet.forget(forget)
         return
-    found = fleet.hosts()
+    found = hosts_of(fleet)
     kept = [found.host(name) for name in hosts] if hosts else list(found.hosts)
     if not_alive:
         kept = [one for one in kept if one.state != "alive"]
-    report_own_clock(found)
     if as_json:
         print_json(msgspec.json.encode(msgspec.structs.replace(found, hosts=tuple(kept))))
         return

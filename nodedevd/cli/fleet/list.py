@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, chosen, host_option, open_fleet
+from nodedevd.cli.fleet.common import (
+    EXIT_STATUS_OF_FLEETS,
+    chosen,
+    host_option,
+    hosts_of,
+    open_fleet,
+)
 from nodedevd.cli.options import (
     Context,
     cap_option,
@@ -16,7 +22,7 @@ from nodedevd.cli.options import (
     state_mark,
 )
 from nodedevd.cli.tree_drawing import sort_key
-from nodedevd.client.fleet.errors import NoTree
+from nodedevd.client.fleet.errors import FleetUnreachable, NoTree
 from nodedevd.client.fleet.hosts import HostState
 from nodedevd.model.brief import Entry
 from nodedevd.text import printable
@@ -63,12 +69,15 @@ def list_command(
     fleet = open_fleet(context)
     wanted = split_capabilities(capabilities)
     answers = []
-    for host in chosen(fleet.hosts(), hosts):
+    for host in chosen(hosts_of(fleet), hosts):
         reason, generation, devices = host.reason, None, None
         try:
             found = fleet.tree_of(host).list(wanted)
             generation, devices = found.generation, found.devices
         except NoTree as error:
+            reason = error.reason
+        except FleetUnreachable as error:
+            fleet.hosts()  # raises it again, unless the reason is this host's tree alone
             reason = error.reason
         answers.append(HostDevices(host.id, host.state, reason, generation, devices))
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nodedevd.cli.fleet.common import open_fleet
+from nodedevd.cli.fleet.common import hosts_of, open_fleet
 from nodedevd.cli.options import Context
 from nodedevd.client.fleet.tree import Tree
 from nodedevd.text import fold
@@ -16,7 +16,7 @@ def tree_of(context: Context, name: str) -> Tree:
     Raises NoSuchHost, NoTree, FleetError.
     """
     fleet = open_fleet(context)
-    host = fleet.hosts().host(name)
+    host = hosts_of(fleet).host(name)
     if host.state != "alive":
         why = f": {host.reason}" if host.reason else ""
         click.echo(fold(f"nodedevctl: {host.id} is {host.state}{why}"), err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_left_out
+from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, hosts_of, open_fleet, report_left_out
 from nodedevd.cli.options import Context, epilog, json_option, print_json
 from nodedevd.client.fleet.fitting import FleetType, fleet_types
 from nodedevd.text import table
@@ -29,7 +29,7 @@ def types(context: Context, available: bool, as_json: bool) -> None:
     "+?" marks an AVAILABLE that is not known of every host. Hosts that are not alive are not
     counted, and named on standard error.
     """
-    found = fleet_types(open_fleet(context).hosts())
+    found = fleet_types(hosts_of(open_fleet(context)))
     if available:
         kept = tuple([one for one in found.types if one.available or one.unknown])
         found = msgspec.structs.replace(found, types=kept)

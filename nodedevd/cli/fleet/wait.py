@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 import msgspec
 
-from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet
+from nodedevd.cli.fleet.common import EXIT_STATUS_OF_FLEETS, open_fleet, report_own_clock
 from nodedevd.cli.options import EXIT_TIMEOUT, Context, epilog, print_json, timeout_option
 from nodedevd.client.errors import TimedOut
 from nodedevd.client.fleet.fitting import fleet_fits
@@ -80,7 +80,10 @@ def wait(
         reached, what = _fitting(kind, available), f"room for {available} x {kind}"
     try:
         with open_fleet(context).watch() as watch:
-            found = watch.wait_for(reached, what, timeout)
+            try:
+                found = watch.wait_for(reached, what, timeout)
+            finally:
+                report_own_clock(watch.own_clock)
     except TimedOut as error:
         click.echo(f"nodedevctl: {printable(str(error))}", err=True)
         sys.exit(EXIT_TIMEOUT)
@@ -93,7 +96,13 @@ def _many(count: int) -> Callable[[list[Host]], bool]:
 
 
 def _in_state(wanted: str, *states: str) -> Callable[[list[Host]], bool]:
-    return lambda hosts: any(one.state in states for one in hosts if wanted in (one.id, one.name))
+    def reached(hosts: list[Host]) -> bool:
+        # As Hosts.host: a host may have another one's id as its name.
+        found = [one for one in hosts if one.id == wanted]
+        found = found or [one for one in hosts if one.name == wanted]
+        return bool(found) and all(one.state in states for one in found)
+
+    return reached
 
 
 def _fitting(kind: str, count: int) -> Callable[[list[Host]], bool]:

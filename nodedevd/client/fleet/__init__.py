@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from nodedevd.client.fleet.errors import (
+    BadAccess,
     FleetError,
     FleetFull,
     FleetRefused,
@@ -46,6 +47,7 @@ __all__ = [
     "Access",
     "AsyncFleet",
     "AsyncFleetWatch",
+    "BadAccess",
     "Fleet",
     "FleetError",
     "FleetEvent",

@@ -15,6 +15,7 @@ from nodedevd.client.errors import Closed, TimedOut
 from nodedevd.client.fleet.access import Access, access
 from nodedevd.client.fleet.bucket import Bucket, Entry, Info
 from nodedevd.client.fleet.errors import (
+    BadAccess,
     FleetError,
     FleetRefused,
     FleetUnreachable,
@@ -48,7 +49,7 @@ CHECK_SECONDS: Final = 3.0
 _TICK_SECONDS: Final = 1.0
 _PAUSES: Final = (0.1, 2.0)
 _TREE_TRIES: Final = 5
-_FOR_GOOD: Final = (FleetRefused, NoFleet, NoNats)
+_FOR_GOOD: Final = (BadAccess, FleetRefused, NoFleet, NoNats)
 """Errors that another try does not end: a one-shot call raises them at once."""
 
 
@@ -56,7 +57,7 @@ class AsyncFleet:
     """Asks the hosts of a fleet; an asynchronous context manager.
 
     Every call raises FleetUnreachable when no server can tell the newest state in time,
-    FleetRefused, NoFleet, NoNats.
+    FleetRefused, BadAccess, NoFleet, NoNats.
     """
 
     def __init__(
@@ -127,6 +128,10 @@ class AsyncFleet:
                         bucket = self._bucket = await Bucket.open(self._access)
                 left = max(deadline.left or 0, self._access.timeout_seconds)
                 return await asyncio.wait_for(call(bucket), left)
+            except FleetRefused:
+                # The server does not say which message it means: a later one would be refused, too.
+                await self.close()
+                raise
             except (FleetUnreachable, TimeoutError) as error:
                 await self.close()
                 if deadline.left is None or deadline.left <= pause:
@@ -141,13 +146,6 @@ async def _read_hosts(bucket: Bucket) -> Hosts:
     async with _mirrors(bucket, lambda key, entry: None) as mirrors:
         for mirror in mirrors:
             await mirror.collect()
-            # A replica that is behind its leader may have answered.
-            newest = await bucket.last_sequence(mirror.keys)
-            deadline = Deadline(CHECK_SECONDS)
-            while mirror.last_sequence < newest:
-                if deadline.left == 0:
-                    raise FleetUnreachable((bucket.server,), "its replica is behind the leader")
-                await asyncio.sleep(0.01)
         entries = {**mirrors[0].entries, **mirrors[1].entries}
         info = await bucket.info()
     found = [host_at(one, info.now) for one in records(entries).values()]
@@ -216,6 +214,7 @@ class AsyncFleetWatch:
         self._task: asyncio.Task[None] | None = None
         self._failure: NodedevError | None = None
         self._clock = (0.0, 0.0)
+        self._own_clock = False
         self.connections = 0
         """how many connections were opened so far"""
 
@@ -247,6 +246,11 @@ class AsyncFleetWatch:
         """Whether a server tells the newest state now."""
         return self._watching.reachable
 
+    @property
+    def own_clock(self) -> bool:
+        """Whether the ages of heartbeats are by this machine's clock; see `Hosts`."""
+        return self._own_clock
+
     def hosts(self) -> Iterable[Host]:
         """Return all hosts as they are known now, whether or not they were told of."""
         return self._watching.hosts()
@@ -264,8 +268,8 @@ class AsyncFleetWatch:
     async def next(self, timeout_seconds: float | None = None) -> FleetEvent | None:
         """Return the next event, None if there is none within so many seconds.
 
-        Raises FleetRefused, NoFleet, NoNats before the first `ready`, later nothing: it goes on,
-        and `unreachable` says why it cannot know. Raises Closed.
+        Raises FleetRefused, BadAccess, NoFleet, NoNats before the first `ready`, later nothing: it
+        goes on, and `unreachable` says why it cannot know. Raises Closed.
         """
         self._start()
         deadline = Deadline(timeout_seconds)
@@ -339,8 +343,9 @@ class AsyncFleetWatch:
                 if mirror.broken:
                     await mirror.collect()
             if time.monotonic() - checked >= self._check_seconds:
-                info = await bucket.info()
+                # Before it answers: what is delivered meanwhile may be newer than the answer.
                 last = max(mirror.last_sequence for mirror in mirrors)
+                info = await bucket.info()
                 remade = info.created != self._info.created or info.last_sequence < last
                 self._info = info
                 self._set_clock(info)
@@ -373,6 +378,7 @@ class AsyncFleetWatch:
 
     def _set_clock(self, info: Info) -> None:
         self._clock = info.now, time.monotonic()
+        self._own_clock = info.own_clock
 
     @property
     def _now(self) -> float:

@@ -147,6 +147,11 @@ class FleetWatch:
         """Whether a server tells the newest state now."""
         return self._watch.reachable
 
+    @property
+    def own_clock(self) -> bool:
+        """Whether the ages of heartbeats are by this machine's clock; see `Hosts`."""
+        return self._watch.own_clock
+
     def hosts(self) -> list[Host]:
         """Return all hosts as they are known now."""
 

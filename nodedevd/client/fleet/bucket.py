@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from nodedevd.client.fleet.access import Access
+from nodedevd.client.fleet.access import Access, check_servers, without_user
 from nodedevd.client.fleet.errors import (
     FleetFull,
     FleetRefused,
@@ -30,6 +30,7 @@ from nodedevd.client.fleet.errors import (
     NoNats,
     WrongSequence,
 )
+from nodedevd.client.fleet.login import login
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
@@ -93,6 +94,7 @@ class Bucket:
         self._prefix = f"$KV.{access.bucket}."
         self._stream = f"KV_{access.bucket}"
         self.server = server
+        """its URL, without user and password"""
         self.lost = asyncio.Event()
         """set when the connection is lost"""
         self._violation: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -101,25 +103,28 @@ class Bucket:
     async def open(cls, access: Access) -> Bucket:
         """Connect to any server, tried in random order.
 
-        Raises FleetUnreachable, FleetRefused, NoNats.
+        Raises FleetUnreachable, FleetRefused, BadAccess, NoNats.
         """
+        check_servers(access)
+        options = login(access)
         reasons: list[FleetRefused | FleetUnreachable] = []
         for server in random.sample(access.servers, len(access.servers)):
             try:
-                return await cls._open(access, server)
+                return await cls._open(access, server, options)
             except (FleetRefused, FleetUnreachable) as error:
                 reasons.append(error)
         refused = next((one for one in reasons if isinstance(one, FleetRefused)), None)
         raise refused or reasons[0]
 
     @classmethod
-    async def _open(cls, access: Access, server: str) -> Bucket:
+    async def _open(cls, access: Access, server: str, options: dict[str, Any]) -> Bucket:
         try:
             import nats.errors
             from nats.aio.client import Client
         except ImportError:
-            raise NoNats from None
+            raise NoNats("nats-py") from None
         client = Client()
+        client._process_headers = _process_headers  # type: ignore[method-assign,assignment]
         bucket: Bucket | None = None
         failure: list[Exception] = []
 
@@ -137,6 +142,9 @@ class Bucket:
                 client.connect(
                     servers=[server],
                     allow_reconnect=False,
+                    # Else it tries a server that refuses for as long as it may.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=int(_CONNECT_SECONDS),
                     ping_interval=_PING_SECONDS,
                     max_outstanding_pings=2,
@@ -146,7 +154,7 @@ class Bucket:
                     disconnected_cb=on_lost,
                     closed_cb=on_lost,
                     name="nodedevd",
-                    **_identity(access),
+                    **options,
                 ),
                 2 * _CONNECT_SECONDS,
             )
@@ -154,11 +162,13 @@ class Bucket:
             await _close(client)
             if not isinstance(error, OSError | TimeoutError | nats.errors.Error | ValueError):
                 raise
-            reason = _reason(error if str(error) else next(iter(failure), error))
+            if failure and (isinstance(error, nats.errors.NoServersError) or not str(error)):
+                error = failure[0]
+            reason = _reason(error)
             if isinstance(error, ssl.SSLError) or "authorization" in reason.lower():
                 raise FleetRefused("the connection", reason) from None
             raise FleetUnreachable(access.shown, reason) from None
-        bucket = cls(client, access, server)
+        bucket = cls(client, access, without_user(server))
         if client.is_closed:
             bucket.lost.set()
         return bucket
@@ -194,9 +204,10 @@ class Bucket:
         headers = message.headers or {}
         if headers.get("Status") == "404":
             return ABSENT
-        if "Nats-Sequence" not in headers:
-            raise self._unreachable(f"no answer for {key}: {_described(headers)}")
-        sequence, when = int(headers["Nats-Sequence"]), _seconds(headers["Nats-Time-Stamp"])
+        try:
+            sequence, when = int(headers["Nats-Sequence"]), _seconds(headers["Nats-Time-Stamp"])
+        except (KeyError, ValueError):
+            raise self._unreachable(f"no answer for {key}: {_described(headers)}") from None
         return Entry(None if _is_deleted(headers) else message.data, sequence, when)
 
     async def last_sequence(self, keys: str) -> int:
@@ -215,12 +226,16 @@ class Bucket:
         """Have all keys of a filter delivered, and every later write.
 
         `beat` is called at least every BEAT_SECONDS with the number of the last delivery.
+        Raises FleetUnreachable, FleetRefused, NoFleet.
         """
+        import nats.errors
+
         inbox = self._nats.new_inbox()
 
         async def take(message: Msg) -> None:
             headers = message.headers or {}
-            if headers.get("Status") == "100":
+            # What is stored comes with its own subject, and may have any headers.
+            if message.subject == inbox and headers.get("Status") == "100":
                 answer = message.reply or headers.get("Nats-Consumer-Stalled")
                 if answer:
                     await self._nats.publish(answer)
@@ -230,7 +245,10 @@ class Bucket:
             if found is not None:
                 deliver(found)
 
-        subscription = await self._nats.subscribe(inbox, cb=take)
+        try:
+            subscription = await self._nats.subscribe(inbox, cb=take)
+        except (OSError, nats.errors.Error) as error:
+            raise self._unreachable(_reason(error)) from None
         config = {
             "deliver_subject": inbox,
             "deliver_policy": "last_per_subject",
@@ -426,23 +444,28 @@ async def _close(client: Nats) -> None:
                 task.cancel()
 
 
-def _identity(access: Access) -> dict[str, Any]:
-    """Return the options of nats-py for TLS and the user. Raises OSError, ValueError."""
-    options: dict[str, Any] = {}
-    if access.user is not None:
-        options["user"] = access.user
-    if access.password_file is not None:
-        with open(access.password_file, encoding="utf-8") as file:
-            options["password"] = file.read(4096).rstrip("\r\n")
-    if access.credentials is not None:
-        options["user_credentials"] = access.credentials
-    tls = access.tls
-    if tls is not None:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-        options["tls"] = context
-    return options
+async def _process_headers(block: bytes) -> dict[str, str] | None:
+    """Stand in for the function of nats-py, which loses the connection to some stored headers."""
+    return headers_of(block) if block else None
+
+
+def headers_of(block: bytes) -> dict[str, str]:
+    """Return the headers of a message, and what its first line says as `Status`.
+
+    A server sends the headers of a stored message as its writer made them, whatever they are, and
+    appends its own. So the last of a name is the one to believe, and a status is one only where
+    nothing was stored.
+    """
+    first, *lines = block.decode("utf-8", "replace").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip()] = value.strip()
+    headers.pop("Status", None)
+    version, _, status = first.partition(" ")
+    if version == "NATS/1.0" and status and "Nats-Sequence" not in headers:
+        headers["Status"], _, headers["Description"] = status.partition(" ")
+    return headers
 
 
 def _reason(error: BaseException) -> str:

@@ -74,13 +74,28 @@ class WrongSequence(FleetError):
         return f"the key {self.key} is no longer at {self.expected}"
 
 
-class NoNats(FleetError):
-    """The client library of NATS is not installed."""
+class BadAccess(FleetError):
+    """Servers, user or certificates cannot be used as they are given."""
 
-    code = "no-nats"
+    code = "bad-access"
+    key: str
+    """of `Access`"""
+    reason: str
 
     def __str__(self) -> str:
-        return "a fleet needs the Python package nats-py: install it with pip beside nodedevd"
+        return f"{self.key} of the fleet: {self.reason}"
+
+
+class NoNats(FleetError):
+    """The client library of NATS, or what it needs for credentials, is not installed."""
+
+    code = "no-nats"
+    package: str
+
+    def __str__(self) -> str:
+        return (
+            f"a fleet needs the Python package {self.package}: install it with pip beside nodedevd"
+        )
 
 
 class NoSuchHost(FleetError):

@@ -38,14 +38,15 @@ HostState: TypeAlias = Literal[
 ]
 """
 alive: the heartbeat is in time, and the summary is what it speaks of.
-stale: the heartbeat is in time, and the host has a newer state than the summary, for ten seconds.
+stale: the heartbeat is in time, and the host has a newer state than the summary, for ten seconds,
+or its publisher has just started, and has not confirmed the summary yet.
 no-daemon: the publisher lives, and nodedevd on that host does not answer it.
 left: the publisher was stopped in order; the summary is as it was then.
 gone: no heartbeat for three times its interval.
 newer: published by a newer version, which this one cannot read.
 unreadable: what is there is no summary, or no heartbeat.
 incomplete: one of both is missing.
-unknown: the servers do not answer this reader now.
+unknown: the servers do not answer this reader now, or the clocks differ too much to say.
 """
 
 INTERVALS: Final = 3
@@ -150,14 +151,14 @@ def record(host: str, entries: Mapping[str, Entry], before: Record | None = None
 
 def host_at(one: Record, now: float | None) -> Host:
     """Return what is known of a host at a time of the server; None: the servers do not answer."""
-    age = None if now is None or one.beaten is None else max(0.0, now - one.beaten)
+    age = None if now is None or one.beaten is None else now - one.beaten
     state, reason = ("unknown", None) if now is None else _state(one, age)
     return Host(
         id=one.id,
         name=one.id if one.summary is None else one.summary.host,
         state=state,
         reason=reason,
-        age_seconds=age,
+        age_seconds=None if age is None else max(0.0, age),
         summary=one.summary,
     )
 
@@ -175,6 +176,8 @@ def _state(one: Record, age: float | None) -> tuple[HostState, str | None]:
         return "left", "its publisher was stopped"
     if alive is not None and age is not None and age > INTERVALS * alive.interval:
         return "gone", f"no heartbeat for {age:.0f} s, due every {alive.interval:g} s"
+    if alive is not None and age is not None and -age > max(alive.interval, _ARRIVAL_SECONDS):
+        return "unknown", f"its heartbeat is {-age:.0f} s in the future: the clocks differ"
     if one.problem is not None:
         return "unreadable", one.problem
     if alive is None:
@@ -184,6 +187,8 @@ def _state(one: Record, age: float | None) -> tuple[HostState, str | None]:
     if alive.daemon != "ok":
         why = "does not answer" if alive.daemon == "absent" else "is of another version"
         return "no-daemon", f"nodedevd on the host {why}"
+    if not alive.confirmed:
+        return "stale", "its publisher has not confirmed that the summary is the host's state"
     if alive.behind > BEHIND_SECONDS:
         return "stale", f"its publisher could not write the newest state for {alive.behind:.0f} s"
     if alive.summary > one.sequence and (age or 0) > _ARRIVAL_SECONDS:

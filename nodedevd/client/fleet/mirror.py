@@ -19,6 +19,8 @@ from nodedevd.client.fleet.errors import FleetUnreachable
 
 SILENCE_SECONDS: Final = 3 * BEAT_SECONDS + 0.5
 """How long a subscription may be silent."""
+CATCH_UP_SECONDS: Final = 3.0
+"""How long a replica may be behind the leader."""
 
 
 class Mirror:
@@ -56,7 +58,7 @@ class Mirror:
         return self._broken or time.monotonic() - self._heard > SILENCE_SECONDS
 
     async def collect(self, timeout_seconds: float = 30.0) -> None:
-        """Collect all keys, and follow them. Raises FleetError."""
+        """Collect all keys as the leader has them, and follow them. Raises FleetError."""
         await self.end()
         self.restarts += 1
         self._epoch = epoch = self._epoch + 1
@@ -86,7 +88,20 @@ class Mirror:
                 raise FleetUnreachable((self._bucket.server,), "it stopped while it sent the hosts")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._complete.wait(), BEAT_SECONDS / 2)
+        await self._catch_up(min(deadline, time.monotonic() + CATCH_UP_SECONDS))
         self._exchange(fresh)
+
+    async def _catch_up(self, deadline: float) -> None:
+        """Wait for what the leader has: a replica that was cut off delivers what it had then.
+
+        Raises FleetError, if that does not arrive either.
+        """
+        newest = await self._bucket.last_sequence(self.keys)
+        while self._last < newest:
+            if self.broken or self._bucket.lost.is_set() or time.monotonic() > deadline:
+                reason = "its replica is behind the leader"
+                raise FleetUnreachable((self._bucket.server,), reason)
+            await asyncio.sleep(0.01)
 
     async def check(self) -> None:
         """Ask the leader for anything newer; what has not arrived by the next check is lost.

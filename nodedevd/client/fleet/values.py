@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from nodedevd.questions.summary import CardRoom, Count, HostRoom, TypeName
+from nodedevd.questions.summary import CardRoom, Count, HostRoom, Text, TypeName
 from nodedevd.undecodable import UNDECODABLE
 
 V = TypeVar("V")
@@ -55,7 +55,7 @@ class TreeFacts(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """A host without its devices."""
 
-    v: int
+    v: Annotated[int, msgspec.Meta(ge=0)]
     host: ShortText
     """the host's name"""
     publisher: ShortText
@@ -66,9 +66,9 @@ class Summary(msgspec.Struct, frozen=True):
     changed: ShortText
     """when the publisher saw this state, by the host's clock, UTC"""
     devices: Count
-    counts: dict[str, Count]
+    counts: dict[Text, Count]
     tree: TreeFacts
-    types: dict[str, TypeName] = {}
+    types: dict[Text, TypeName] = {}
     cards: tuple[CardRoom, ...] = ()
 
     @property
@@ -89,6 +89,8 @@ class Alive(msgspec.Struct, frozen=True):
     """sequence of the summary that it has written last"""
     behind: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """seconds since which there is a newer state than the summary; 0 if there is none"""
+    confirmed: bool = True
+    """whether this publisher has found that the summary is the host's state, or has written it"""
 
 
 class _Version(msgspec.Struct):

@@ -136,6 +136,37 @@ def test_hosts_at_each_moment(tmp_path: Path, stack: ExitStack) -> None:
         assert fleet.tree("two").snapshot.get("computer") is not None
 
 
+def test_daemon_that_hangs_is_said_to_and_its_host_is_not_gone(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    """Heartbeats go on for longer than three intervals, and the host comes back by itself."""
+    server = stack.enter_context(nats_server(tmp_path / "nats"))
+    make_bucket(server)
+    root, directory = tmp_path / "root", tmp_path / "run"
+    directory.mkdir()
+    unpacked("vgpu-pf", root)
+    daemon = stack.enter_context(running(directory, root, command=COMMAND))
+    publisher = Publisher(tmp_path / "p", server, "one", directory / "nodedevd.sock")
+    publisher.start()
+    stack.callback(publisher.end, signal.SIGKILL)
+    states: list[str | None] = []
+    with Fleet(server.url) as fleet, fleet.watch() as watch:
+
+        def until_told(state: str) -> None:
+            while not states or states[-1] != state:
+                event = watch.next(PATIENCE)
+                assert event is not None, f"not {state}"
+                states.append(event.state)
+
+        until_told("alive")
+        daemon.process.send_signal(signal.SIGSTOP)
+        stack.callback(daemon.process.send_signal, signal.SIGCONT)
+        until_told("no-daemon")
+        daemon.process.send_signal(signal.SIGCONT)
+        until_told("alive")
+    assert "gone" not in states
+
+
 def test_publisher_without_a_server_keeps_the_newest_state_in_bounded_memory(
     tmp_path: Path, stack: ExitStack
 ) -> None:

@@ -85,7 +85,7 @@ async def remake(servers: Sequence[NatsServer], leader: int) -> None:
     bucket = await Bucket.open(Access((servers[0].url,)))
     try:
         await bucket._api("STREAM.DELETE.KV_fleet")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)  # so that each host has changed: what was true is no longer
     finally:
         await bucket.close()
     await make_bucket([one.url for one in servers], replicas=len(servers))

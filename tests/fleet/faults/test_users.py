@@ -12,7 +12,7 @@ import pytest
 from nodedevd.client.fleet import AsyncFleet, FleetRefused
 from nodedevd.client.fleet.access import Access, Tls
 from nodedevd.client.fleet.bucket import Bucket
-from nodedevd.client.fleet.errors import FleetUnreachable
+from nodedevd.client.fleet.errors import BadAccess, FleetUnreachable
 from nodedevd.publish.configuration import Configuration
 from tests.support.nats_server import NatsServer, nats_server
 from tests.support.played_fleet import PlayedHost
@@ -143,7 +143,7 @@ async def test_strangers_are_not_let_in(server: NatsServer, tmp_path: Path) -> N
         await Bucket.open(Access((f"nats://127.0.0.1:{server.port}",)))
     with pytest.raises(FleetRefused, match="certificate"):
         await Bucket.open(as_user(server, tmp_path, "reader", tls=Tls()))
-    with pytest.raises(FleetUnreachable, match="No such file"):
+    with pytest.raises(BadAccess, match="No such file"):
         await Bucket.open(as_user(server, tmp_path, "reader", password_file="/nowhere"))
 
 

@@ -7,14 +7,17 @@ from contextlib import suppress
 import msgspec
 
 from nodedevd.client.fleet.bucket import Entry
+from nodedevd.client.fleet.errors import NoTree
 from nodedevd.client.fleet.fitting import fleet_fits, fleet_types
 from nodedevd.client.fleet.hosts import Hosts, host_at, record
+from nodedevd.client.fleet.tree import Tree
 from nodedevd.client.fleet.values import (
     TreeFacts,
     Unreadable,
     alive_key,
     packed,
     summary_key,
+    summary_of,
     unpacked,
 )
 from nodedevd.errors import NoSuchType
@@ -41,6 +44,12 @@ def check(data: bytes) -> None:
         found = fleet_fits(hosts, "A2-4Q", 3, "spread" if data[:1] > b"m" else "pack")
         assert sum(one.place for one in found.hosts) <= 3
         msgspec.json.encode(found)
+    with suppress(NoTree):
+        devices = Tree(host, summary_of(_SUMMARY), tree)
+        msgspec.json.encode(devices.list())
+        msgspec.json.format(devices.snapshot_json())
+        devices.dump_xml()
+        devices.dump_xml(form="libvirt")
     with suppress(Unreadable):
         unpacked(TreeFacts(16, len(tree), 1, packed(tree)[0].sha256), [tree])
 
@@ -52,13 +61,29 @@ _SUMMARY = (
     b'[{"id":"nvidia-1","available":2,"sure":2,"active":0}]}]}'
 )
 
+_DRM = (
+    b'{"name":"c","path":"/sys/c","parent":"a","subsystem":"drm","sysname":"c","driver":null,'
+    b'"capabilities":[{"type":"drm","minor_type":"primary"}],"errors":[],"devnode":null,"devlinks":[],'
+    b'"state":"active"}'
+)
+_NOTHING = (
+    b'{"name":"a","path":null,"parent":"b","subsystem":null,"sysname":null,"driver":null,'
+    b'"capabilities":[],"errors":[],"devnode":null,"devlinks":[],"state":"active"}'
+)
+
 TARGET = Target(
     "fleet",
     check,
-    reads=("nodedevd/client/fleet/values.py", "nodedevd/client/fleet/hosts.py"),
+    reads=(
+        "nodedevd/client/fleet/values.py",
+        "nodedevd/client/fleet/hosts.py",
+        "nodedevd/client/fleet/tree.py",
+    ),
     words=(
         b'{"v":1,"publisher":"p","daemon":"ok","interval":10}\0',
         _SUMMARY,
+        b'\0\0{"generation":1,"devices":[' + _DRM + b"," + _NOTHING + b"]}",
+        _NOTHING,
         b'"v":2',
         b'"behind":99',
         b"null",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ from nodedevd.cli import __main__ as program
 from nodedevd.cli.commands import COMMANDS
 from nodedevd.cli.embedded import Embedded
 from nodedevd.cli.main import main
+from nodedevd.cli.quick_call import ask
 from nodedevd.cli.quick_list import listed, parsed
 from tests.support.ctl import on
 from tests.support.hosts import host_file
@@ -104,6 +107,28 @@ def test_answer_of_something_else_is_left_to_the_command(
         assert not listed(["--socket", daemon.path, "list"])
     assert not listed(["--socket", str(tmp_path / "none"), "list"])
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("seconds", [None, 0.01])
+def test_daemon_with_a_full_backlog_is_not_passed_over_for_another(
+    seconds: float | None, tmp_path: Path
+) -> None:
+    """The client waits for it; another daemon has other devices."""
+    with ExitStack() as opened:
+        busy, other = (opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+        for path, listener in (("busy", busy), ("other", other)):
+            listener.bind(str(tmp_path / path))
+            listener.listen(0)
+            listener.setblocking(False)
+        full = 0
+        while not full:
+            waiting = opened.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            full = waiting.connect_ex(busy.getsockname())
+        with pytest.raises((BlockingIOError, TimeoutError)):
+            ask([busy.getsockname(), other.getsockname()], "List", {}, seconds)
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 def test_name_that_the_client_has_not_is_an_attribute_error() -> None:

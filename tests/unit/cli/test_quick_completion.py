@@ -76,6 +76,8 @@ def test_proposals_are_those_of_click(
             ("--sysroot / show", "x"),
             ("show --socket=/x", ""),
             ("show --socket", ""),
+            ("--fleet nats://a show", ""),
+            ("--fleet=nats://a show x", ""),
             ("nope", "x"),
         ),
         *(("tree", ""), ("hostdev pci_x", ""), ("schema", "")),

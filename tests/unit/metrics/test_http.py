@@ -18,7 +18,7 @@ from nodedevd.metrics.listening import NotLoopback, listening
 from nodedevd.metrics.text import OPENMETRICS_TYPE, PROMETHEUS_TYPE, Format
 from nodedevd.server.acceptor import Server
 from nodedevd.server.account import AccountLimits
-from nodedevd.server.conversation import Peer
+from nodedevd.server.conversation import NO_UID, Peer
 from tests.support.running import PATIENCE_SECONDS
 
 BODY = b"nodedev_reads_hanging 0.0\n" * 40_000
@@ -55,7 +55,7 @@ async def served(
     address: tuple[str, int] = sock.getsockname()
     server = Server(
         accounts=AccountLimits(places=places, kept_places=0),
-        identify=lambda one: Peer(0, 1 << 32 | one.fileno()),
+        identify=lambda one: Peer(0, NO_UID + one.fileno()),
         connection=connection,
     )
     texts.server = server
@@ -85,6 +85,21 @@ async def ask(address: tuple[str, int], request: bytes) -> tuple[int, dict[str, 
 def get(path: str = "/metrics", accept: str = "*/*", method: str = "GET") -> bytes:
     """Return a request."""
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode()
+
+
+def test_refused_clients_are_one_kind_of_message(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows whose they are, and each as a user of its own would fill the log."""
+
+    async def scenario() -> None:
+        async with served(Texts(), places=1) as address:
+            with socket.create_connection(address):
+                for _ in range(3):
+                    assert (await ask(address, get()))[0] == 503
+
+    asyncio.run(scenario())
+    refused = [one for one in caplog.records if "refusing clients" in one.getMessage()]
+    assert {getattr(one, "user", "none") for one in refused} == {None}
+    assert not any("of user" in one.getMessage() for one in refused)
 
 
 @pytest.mark.parametrize(

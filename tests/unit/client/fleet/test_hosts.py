@@ -58,6 +58,9 @@ def entries(
         (29, {}, "alive"),
         (31, {}, "gone"),
         (-5, {}, "alive"),  # a clock of another server of the cluster
+        (-11, {}, "unknown"),
+        (-11, {"daemon": "left"}, "left"),
+        (-1, {"interval": 0.1}, "alive"),  # how late the server's time has arrived
         (1, {"daemon": "absent"}, "no-daemon"),
         (1, {"daemon": "unreadable"}, "no-daemon"),
         (31, {"daemon": "absent"}, "gone"),

@@ -23,6 +23,7 @@ class PlayedBucket:
         self.values = values
         self.lost = asyncio.Event()
         self.newest = 0
+        self.leader_asked = asyncio.Event()
         self.deliver: Callable[[Delivered], None] = lambda one: None
         self.beat: Callable[[int], None] = lambda number: None
         self.sends = True
@@ -44,6 +45,7 @@ class PlayedBucket:
 
     async def last_sequence(self, keys: str) -> int:
         """Return what the leader knows."""
+        self.leader_asked.set()
         return self.newest
 
 
@@ -120,6 +122,26 @@ async def test_newer_key_that_does_not_arrive_begins_anew() -> None:
     assert not mirror.broken
     await mirror.check()
     assert mirror.broken
+
+
+async def test_replica_that_was_cut_off_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it delivers is older than what is known; the rest may still arrive."""
+    bucket = PlayedBucket({"a": (b"45", 45)})
+    mirror, changes = await made(bucket)
+    bucket.values = {"a": (b"1", 1)}
+    bucket.newest = 46
+    monkeypatch.setattr(mirrors, "CATCH_UP_SECONDS", 0.0)
+    with pytest.raises(FleetUnreachable, match="behind the leader"):
+        await mirror.collect()
+    assert (changes, mirror.entries["a"].value) == ([], b"45")
+    monkeypatch.undo()
+    bucket.leader_asked.clear()
+    collecting = asyncio.ensure_future(mirror.collect())
+    await bucket.leader_asked.wait()
+    bucket.deliver(delivered("a", b"46", 46, 2))
+    await collecting
+    assert changes == [("a", b"46")]
+    assert mirror.last_sequence == 46
 
 
 async def test_server_that_stops_while_it_sends_is_an_error() -> None:

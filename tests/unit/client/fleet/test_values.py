@@ -24,6 +24,10 @@ from nodedevd.client.fleet.values import (
     tree_key,
     unpacked,
 )
+from tests.unit.client.fleet.test_hosts import summary
+
+ROOM = {"id": "x", "available": 1, "sure": 1, "active": 0}
+"""of a type on a card"""
 
 
 @given(st.binary(max_size=5000), st.integers(16, 600))
@@ -82,6 +86,29 @@ def test_heartbeat_with_a_senseless_interval_is_refused(interval: str) -> None:
     text = f'{{"v":1,"publisher":"p","daemon":"ok","interval":{interval}}}'
     with pytest.raises(Unreadable):
         alive_of(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("types", {"x": {"name": "n" * 5000}}),
+        ("types", {"n" * 5000: {}}),
+        ("types", {"x": {"framebuffer": 1 << 60}}),
+        ("counts", {"n" * 5000: 1}),
+        ("cards", [{"card": "n" * 5000}]),
+        ("cards", [{"card": "c", "driver": "n" * 5000}]),
+        ("cards", [{"card": "c", "types": [dict(ROOM, id="n" * 5000)]}]),
+        ("cards", [{"card": "c", "types": [dict(ROOM, reason="n" * 5000)]}]),
+        ("cards", [{"card": "c", "types": [dict(ROOM, available=1 << 40)]}]),
+        ("v", -1),
+    ],
+)
+def test_summary_with_a_senseless_text_or_number_is_refused(path: str, value: object) -> None:
+    """A reader remembers names of types, and adds up counts."""
+    given = msgspec.to_builtins(summary())
+    assert summary_of(msgspec.json.encode(given)) == summary()
+    with pytest.raises(Unreadable):
+        summary_of(msgspec.json.encode({**given, path: value}))
 
 
 @pytest.mark.parametrize("name", ["kvm1.example", "a*b>c", "", "ü", "x" * 300, "a b\n", "host.a"])
