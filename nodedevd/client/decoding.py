@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,12 +31,27 @@ def decode(text: msgspec.Raw, kind: type[R]) -> R:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Block signals for this thread.
+    """Have the handlers of signals called afterwards.
 
-    msgspec hashes types, and drops what a signal handler raises meanwhile: Ctrl-C would be lost.
+    msgspec hashes types, and drops what a handler raises meanwhile: Ctrl-C would be lost. To block
+    signals is not enough, since another thread can receive one; Python calls the handlers in the
+    main thread alone.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    handlers: dict[int, Callable[[int, FrameType | None], object]] = {
+        number: handler
+        for number in signal.valid_signals()
+        if callable(handler := signal.getsignal(number))
+    }
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append((number, frame)))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for came_number, frame in came:
+            handlers[came_number](came_number, frame)
