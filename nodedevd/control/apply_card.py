@@ -170,13 +170,26 @@ class _Applied:
         self._waits = BUSY_TIMES
 
     def apply(self) -> LayoutCard:
-        """Do all that can be done, and return what came of it."""
-        facts = self._host.facts(self._host.context.view.snapshot())
-        for _ in range(MOST_CHANGES):
-            if self._progress.has_failed or not self._do_next(facts):
-                break
-        snapshot = self._host.context.view.snapshot()
-        return self._progress.answer(self._compare(snapshot, self._host.facts(snapshot)))
+        """Do all that can be done, and return what came of it.
+
+        What the changes bring with them is looked at in the end, such as functions that are made
+        anew and nobody's, and done as well.
+        """
+        changes = 0
+        while True:
+            snapshot = self._host.context.view.snapshot()
+            facts = self._host.facts(snapshot)
+            now = self._compare(snapshot, facts)
+            before = changes
+            if not set(now.differences) <= self._progress.refused:
+                while (
+                    changes < MOST_CHANGES
+                    and not self._progress.has_failed
+                    and self._do_next(facts)
+                ):
+                    changes += 1
+            if changes == before:
+                return self._progress.answer(now)
 
     def not_looked_at(self, error: NodedevError | OSError) -> LayoutCard:
         """Return what came of it before the host could not be looked at any more."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nodedevd.actions.answers import LayoutCard, LayoutOutcome
-from nodedevd.actions.requests import ApplyLayout, Create, Remove
+from nodedevd.actions.requests import ApplyLayout, Bind, Create, Remove
 from nodedevd.control import apply_card
 from nodedevd.control.apply_layout import plan_layout
 from nodedevd.control.facts import read_layout_facts
@@ -104,6 +104,20 @@ def test_host_ends_as_declared_and_a_second_time_nothing_is_done(host: ActingHos
     assert [(one.state, one.steps) for one in again.cards] == [("in-sync", ())] * 3
     assert host.kernel.written == written
     assert host.entries() == []
+
+
+def test_functions_that_are_made_anew_are_nobodys(host: ActingHost) -> None:
+    """A client had bound one of the same address, which is gone, and the record of it as well."""
+    card = host.kernel.tree.resolve(PF)
+    host.kernel.write(f"{card}/sriov_numvfs", "2")
+    first = os.path.basename(host.pci.functions(card)[0])
+    host.act(Bind(name=first, driver="vfio-pci", owner="vm-1"))
+    host.kernel.write(f"{card}/sriov_numvfs", "0")
+    assert origins(host) == {"client"}
+    (made,) = host.apply_layout(NVME).cards
+    assert (made.state, made.reasons, made.refusals) == ("in-sync", (), ())
+    assert [host.pci.driver_of(one) for one in host.pci.functions(card)] == ["vfio-pci"] * 2
+    assert origins(host) == {"layout"}
 
 
 def test_dry_run_has_the_steps_and_what_follows_them(host: ActingHost) -> None:
