@@ -69,6 +69,6 @@ def seen(shown: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> S
 def compare(theirs: Shown, own: Shown, root: Path, deviations: tuple[Deviation, ...] = ALL) -> None:
     """Fail with the devices that are different."""
     wanted, found = seen(theirs, root, deviations), expected(own, root, deviations)
-    assert sorted(found) == sorted(wanted)
+    assert sorted(found) == sorted(wanted), sorted(found.keys() ^ wanted.keys())
     different = {name: found[name] for name in found if found[name] != wanted[name]}
     assert different == {name: wanted[name] for name in different}

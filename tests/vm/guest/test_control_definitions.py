@@ -57,8 +57,8 @@ def test_definition_is_the_one_that_mdevctl_writes(service: Control) -> None:
     assert (ours_stat.st_mode, ours_stat.st_uid) == (theirs_stat.st_mode, theirs_stat.st_uid)
 
     # The other way round.
-    # One at a time, as mdevctl 1.4 wants it.
-    for options in ("--type=mtty-1", "--manual", "--delattr --index=0"):
+    # As mdevctl 1.4 wants it: a type not alone, and one of the others at a time.
+    for options in ("--type=mtty-1 --manual", "--delattr --index=0"):
         vm.run("mdevctl", "modify", "-u", ours, *options.split())
     service.modify(theirs, wanted="mtty-1", autostart=False, attributes=attributes[1:])
     assert file_of(ours).read_bytes() == file_of(theirs).read_bytes()
