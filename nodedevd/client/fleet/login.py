@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from nodedevd.client.fleet.access import Access, Tls
 from nodedevd.client.fleet.errors import BadAccess, NoNats
+from nodedevd.host.lines import lines_of
 
 _MOST_BYTES: Final = 64 << 10
 _PARTS: Final = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
@@ -42,7 +43,7 @@ def _tls(tls: Tls) -> ssl.SSLContext:
 
 def _check_credentials(path: str) -> None:
     """Refuse a file in which nats-py would look for ever, and a seed that is none."""
-    lines = _read("credentials", path).splitlines()
+    lines = lines_of(_read("credentials", path))
     found = [number for part in _PARTS for number, one in enumerate(lines, 1) if part in one]
     if len(found) != len(_PARTS) or found[-1] >= len(lines):
         raise BadAccess("credentials", f"{path} has not one JWT and one seed, as `nsc` writes them")
