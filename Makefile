@@ -29,6 +29,8 @@ PROGRAMS := nodedevd nodedevctl nodedevd-control nodedevd-libvirt-hook nodedevd-
 UNITS := $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
 # Where an administrator copies libvirt's hook.
 HOOK := /etc/libvirt/hooks/qemu.d/50-nodedevd
+# The Debians that the VM has, one after the other: bookworm, trixie.
+VM_SUITES ?= bookworm
 # Where `make deb` keeps the Debian that it builds in, half a gigabyte.
 DEB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodedevd-deb
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
@@ -84,12 +86,16 @@ packages: ## install Debian's packages with the tools that tests run
 		echo "not installed:$$missing; the tests that run them are skipped"
 	fi
 
-vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (QUICK=1, ARGS=… for pytest)
-	@$(BIN)/python -m tests.vm.run $(if $(OPTIONAL),--optional) $(if $(QUICK),--quick) $(ARGS)
+vm-test: $(VENV)/installed-test ## boot a VM with real mdevs, and test in there (QUICK=1, VM_SUITES="bookworm trixie", ARGS=… for pytest)
+	@for suite in $(VM_SUITES); do
+		$(BIN)/python -m tests.vm.run --suite $$suite $(if $(OPTIONAL),--optional) $(if $(QUICK),--quick) $(ARGS)
+	done
 
 # Not at the same time as what else installs packages.
 vm-image: $(VENV)/installed-test packages ## build what vm-test boots, and no more
-	@$(BIN)/python -m tests.vm.run --build $(if $(OPTIONAL),--optional)
+	@for suite in $(VM_SUITES); do
+		$(BIN)/python -m tests.vm.run --build --suite $$suite $(if $(OPTIONAL),--optional)
+	done
 
 deb: ## build Debian's packages into dist, as root, in a Debian 13 of its own (DEB_CACHE=DIR)
 	@$(AS_ROOT) tests/debian/build.sh "$(DEB_CACHE)" dist
