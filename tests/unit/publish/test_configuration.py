@@ -73,6 +73,7 @@ def test_file_that_cannot_be_used_ends_the_publisher(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a status at which systemd does not start it again."""
+    pytest.importorskip("nats")
     monkeypatch.setattr(program, "set_up_logging", lambda *arguments: None)
     path = tmp_path / "fleet.toml"
     path.write_text(f'{text}\nstate_directory = "{tmp_path}"\n')
