@@ -213,7 +213,7 @@ class Follower(Reports):
             self.sources.follow_udevd()
         old = self._store.snapshot
         work = self.pending.take(old)
-        began = time.monotonic()
+        self.volatile.read_besides(work)
         try:
             read = partial(_read, self._sysroot, old, work, self._compared)
             update, compared = await self.reads.run(read)
@@ -223,9 +223,9 @@ class Follower(Reports):
             self.pending.put_back(work)
             raise
         self._compared = compared
-        self._note(work, began)
+        self._note(work)
         self._publish(old, update)
-        self.volatile.note(work, update.snapshot, began)
+        self.volatile.note(work, update.snapshot)
         self.rereads.after(update.changes)
         self.rereads.leaving(work.leaving)
         self.retries.after(work, update)
@@ -233,12 +233,12 @@ class Follower(Reports):
             snapshot = self._store.snapshot
             reported = work.touched | self.pending.paths(snapshot)
             self.missed.found(update.changes, reported, snapshot)
-        work.done()
+        self.pending.done(work)
 
-    def _note(self, work: Work, began: float) -> None:
+    def _note(self, work: Work) -> None:
         if work.scan:
             self._scans += 1
-            self.last_scan = ScanTimes(now(), round(time.monotonic() - began, 6))
+            self.last_scan = ScanTimes(now(), round(time.monotonic() - work.began, 6))
         elif work.touched or work.volatile:
             self._updates += 1
 

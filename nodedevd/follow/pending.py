@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -53,14 +54,11 @@ class Work(msgspec.Struct):
     """paths of new devices that are shown even if they cannot be read"""
     leaving: set[str] = msgspec.field(default_factory=set)
     """paths of devices with a uevent `remove`"""
+    began: float = math.inf
+    """when the job took it, as time.monotonic()"""
 
     def __bool__(self) -> bool:
         return bool(self.scan or self.touched or self.volatile or self.polled)
-
-    def done(self) -> None:
-        """End the requests that wait for this job."""
-        for future in self.waiting:
-            settle(future)
 
 
 class Pending:
@@ -68,6 +66,8 @@ class Pending:
 
     def __init__(self) -> None:
         self._work = Work()
+        self._current: Work | None = None
+        """what the job reads that is under way"""
         self._uevents: dict[Uevent, None] = {}
         self._due = math.inf
         """when the next job is to begin, by the loop's clock"""
@@ -112,15 +112,20 @@ class Pending:
         self._work.polled.update(paths)
         self._begin_soon()
 
-    def refresh(self, paths: Iterable[str]) -> asyncio.Future[None]:
+    def refresh(self, paths: Collection[str], oldest: float = math.inf) -> asyncio.Future[None]:
         """Have volatile values read; return a future that ends with the job that reads them.
 
-        Each call has a future of its own, since a client that disconnects cancels it.
+        It is the current job if that reads them all and did not begin before `oldest`, as
+        time.monotonic(). Each call has a future of its own, since a client that disconnects
+        cancels it.
         """
-        self._work.volatile.update(paths)
+        work = self._current
+        if work is None or work.began < oldest or not work.volatile.issuperset(paths):
+            work = self._work
+            work.volatile.update(paths)
+            self._begin_by(-math.inf)  # A client waits for no burst.
         future = asyncio.get_running_loop().create_future()
-        self._work.waiting.append(future)
-        self._begin_by(-math.inf)  # A client waits for no burst.
+        work.waiting.append(future)
         return future
 
     def request(self, scan: Scan) -> None:
@@ -145,6 +150,8 @@ class Pending:
     def take(self, snapshot: Snapshot) -> Work:
         """Return all of it, for a job that changes this snapshot."""
         work, self._work = self._work, Work()
+        work.began = time.monotonic()
+        self._current = work
         work.touched |= touched_paths(self._uevents, snapshot)
         work.leaving |= {one.path for one in self._uevents if one.action == "remove"}
         if self._uevents:
@@ -156,6 +163,7 @@ class Pending:
 
     def put_back(self, work: Work) -> None:
         """Add what a job took and did not finish."""
+        self._current = None
         self._work.touched |= work.touched
         self._work.leaving |= work.leaving
         self._work.tolerated |= work.tolerated
@@ -163,6 +171,12 @@ class Pending:
         self._work.polled |= work.polled
         self._work.waiting[:0] = work.waiting
         self.request(work.scan)
+
+    def done(self, work: Work) -> None:
+        """End the requests that wait for a job."""
+        self._current = None
+        for future in work.waiting:
+            settle(future)
 
     def close(self) -> None:
         """Cancel the requests that wait."""

@@ -11,7 +11,6 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable
-from itertools import islice
 
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Work, settle
@@ -19,7 +18,7 @@ from nodedevd.model.device import Device
 from nodedevd.model.freshness import Freshness
 from nodedevd.model.snapshot import Snapshot
 
-READ_BESIDES = 64
+READ_BESIDES = 256
 """Devices that are read together with those that a client requests."""
 
 
@@ -44,10 +43,10 @@ class VolatileValues(Freshness):
         time_now = time.monotonic()
         oldest = time_now - self._maximum_age
         self._requested_at.update(dict.fromkeys(paths, time_now))
-        stale = [path for path in paths if self._read_at.get(path, 0.0) < oldest]
+        stale = self._older_than(oldest, paths)
         if not stale:
             return None
-        future = self._pending.refresh([*stale, *self._stale_besides(oldest)])
+        future = self._pending.refresh(stale, oldest)
         # With every thread stuck, stale values are better than no reply.
         timer = asyncio.get_running_loop().call_later(self._timeout, settle, future)
         future.add_done_callback(lambda _: timer.cancel())
@@ -59,8 +58,23 @@ class VolatileValues(Freshness):
             return math.inf
         return self._read_at.get(device.path or "", 0.0) + self._maximum_age
 
-    def note(self, work: Work, snapshot: Snapshot, began: float) -> None:
-        """Note what a job read into a snapshot, and when it began, as time.monotonic()."""
+    def read_besides(self, work: Work) -> None:
+        """Have a job for volatile values also read those that clients requested recently.
+
+        They are stale by now. To read one of them besides takes less time than a job of its own
+        at its next request.
+        """
+        if not work.volatile:
+            return
+        oldest = work.began - self._maximum_age
+        since = oldest - self._maximum_age
+        self._requested_at = {path: at for path, at in self._requested_at.items() if at > since}
+        others = self._older_than(oldest, self._requested_at.keys() - work.volatile)
+        work.volatile.update(others[:READ_BESIDES])
+
+    def note(self, work: Work, snapshot: Snapshot) -> None:
+        """Note what a job read into a snapshot."""
+        began = work.began
         if work.scan:
             volatile = [device.path for device in snapshot if device.is_volatile]
             self._read_at = {path: began for path in volatile if path is not None}
@@ -72,12 +86,6 @@ class VolatileValues(Freshness):
             else:
                 self._read_at.pop(path, None)
 
-    def _stale_besides(self, oldest: float) -> Iterable[str]:
-        """Return devices that clients requested recently, and whose values are stale by now.
-
-        To read one of them besides takes less time than a job of its own at its next request.
-        """
-        since = oldest - self._maximum_age
-        self._requested_at = {path: at for path, at in self._requested_at.items() if at > since}
-        stale = (path for path in self._requested_at if self._read_at.get(path, 0.0) < oldest)
-        return islice(stale, READ_BESIDES)
+    def _older_than(self, oldest: float, paths: Iterable[str]) -> list[str]:
+        """Return those paths whose last read began before a time."""
+        return [path for path in paths if self._read_at.get(path, 0.0) < oldest]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 
+import msgspec
 import pytest
 
 from nodedevd.follow import pending as module
@@ -15,6 +18,13 @@ from tests.support.fake_monitor import PATIENCE_SECONDS
 NOTHING = Snapshot()
 FOREVER = 3600.0
 QUEUES = {"": "net", "/queues/rx-0": "queues", "/queues/tx-0": "queues"}
+
+
+def take(pending: Pending) -> Work:
+    """Return what a job takes, whenever it began."""
+    work = pending.take(NOTHING)
+    assert work.began <= time.monotonic()
+    return msgspec.structs.replace(work, began=math.inf)
 
 
 async def returns(pending: Pending) -> bool:
@@ -34,9 +44,9 @@ async def test_everything_is_taken_at_once_and_only_once() -> None:
     waiting = pending.refresh(["/sys/devices/c"])
     paths = {"/sys/devices/a/uuid", "/sys/devices/a", "/sys/devices/b"}
     assert pending.paths(NOTHING) == paths
-    assert pending.take(NOTHING) == Work(Scan.NONE, paths, {"/sys/devices/c"}, waiting=[waiting])
+    assert take(pending) == Work(Scan.NONE, paths, {"/sys/devices/c"}, waiting=[waiting])
     assert not pending
-    assert pending.take(NOTHING) == Work()
+    assert take(pending) == Work()
 
 
 async def test_queues_of_an_interface_are_nothing_to_read() -> None:
@@ -78,7 +88,7 @@ async def test_too_many_uevents_become_a_rescan(monkeypatch: pytest.MonkeyPatch)
     pending.add([Uevent("add", f"/sys/devices/{number}", "pci") for number in range(10)])
     assert pending.scan is Scan.NONE
     pending.add([Uevent("add", "/sys/devices/10", "pci")])
-    assert pending.take(NOTHING) == Work(Scan.RESCAN)
+    assert take(pending) == Work(Scan.RESCAN)
 
 
 async def test_first_uevents_of_a_quiet_time_wait_for_no_others(
@@ -148,7 +158,7 @@ async def test_work_put_back_is_pending_together_with_what_came_meanwhile() -> N
     pending.touch(["/sys/devices/c"])
     second = pending.refresh(["/sys/devices/d"])
     pending.put_back(work)
-    assert pending.take(NOTHING) == Work(
+    assert take(pending) == Work(
         Scan.RECONCILE,
         {"/sys/devices/a", "/sys/devices/c"},
         {"/sys/devices/b", "/sys/devices/d"},
@@ -163,7 +173,7 @@ async def test_request_ends_with_the_job_that_took_it() -> None:
     work = pending.take(NOTHING)
     second = pending.refresh([])
     gone.cancel()
-    work.done()
+    pending.done(work)
     assert (first.done(), gone.cancelled(), second.done()) == (True, True, False)
     pending.close()
     assert second.cancelled()
