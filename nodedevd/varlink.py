@@ -212,6 +212,11 @@ def encode_reply(parameters: bytes, *, continues: bool = False) -> bytes:
     return b"".join((b'{"parameters":', parameters, end))
 
 
+def encode_shared_reply(before: bytes, kept: bytes, after: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the same reply in three parts, of parameters in three parts: the middle as it is."""
+    return b'{"parameters":' + before, kept, after + b"}\0"
+
+
 def encode_long_reply(parameters: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same reply as `encode_reply` in parts; `parameters` are the parts of the text."""
     yield b'{"parameters":'

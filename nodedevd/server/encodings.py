@@ -27,16 +27,16 @@ _BYTES_OF_A_DEVICE: Final = 1536
 class _Shown:
     """What a format shows of a device; each is made when it is first asked for."""
 
-    __slots__ = ("form", "piece", "placed", "text")
+    __slots__ = ("document", "form", "piece", "placed")
 
     def __init__(self, form: Format, placed: Device | None) -> None:
         self.form = form
         self.placed = placed
         """None: the format does not show the device"""
+        self.document: bytes | None = None
+        """the XML in JSON"""
         self.piece: bytes | None = None
-        """the XML as a piece of a document in JSON"""
-        self.text: str | None = None
-        """the XML as a document of its own, if it does not follow from the piece"""
+        """the same in a document of several, if it does not follow from its own"""
 
 
 class _Encoded:
@@ -112,16 +112,15 @@ class Encodings:
     def text(self, device: Device, *, form: Format) -> str:
         """Return the XML document of a device that the format shows."""
         shown = self._shown(device, form)
-        piece = shown.piece or self._write(shown, form)
-        if shown.text is not None:
-            return shown.text
-        return _document(piece).decode().replace(_NEWLINE.decode(), "\n")
+        document = shown.document or self._write(shown, form)
+        if shown.piece is not None:
+            return msgspec.json.decode(b'"%b"' % document, type=str)
+        return document.decode().replace(_NEWLINE.decode(), "\n")
 
     def json_xml(self, device: Device, *, form: Format = "nodedevd") -> bytes:
         """Return the same as the inside of a JSON string, without the quotes."""
         shown = self._shown(device, form)
-        piece = shown.piece or self._write(shown, form)
-        return _document(piece) if shown.text is None else json_text(shown.text)
+        return shown.document or self._write(shown, form)
 
     def json_piece(self, device: Device, snapshot: Snapshot, *, form: Format) -> bytes:
         """Return a device's part of a document of several, as the inside of a JSON string.
@@ -134,7 +133,8 @@ class Encodings:
             placed = FORMATS[form].placed(self.seen(device), snapshot)
             if placed != shown.placed:
                 return json_text(FORMATS[form].written(placed).at(1))
-        return shown.piece or self._write(shown, form)
+        document = shown.document or self._write(shown, form)
+        return shown.piece or _piece(document)
 
     def _shown(self, device: Device, form: Format) -> _Shown:
         encoded = self._of(device)
@@ -149,14 +149,13 @@ class Encodings:
         return shown
 
     def _write(self, shown: _Shown, form: Format) -> bytes:
-        """Write the XML of a device, once for all clients; return the piece."""
+        """Write the XML of a device, once for all clients; return the document."""
         assert shown.placed is not None, f"the format {form} does not show it"
         out = FORMATS[form].written(shown.placed)
-        piece = shown.piece = self._counted(json_text(out.at(1)))
-        if piece.count(b"\\") != len(out):  # There is more to it than newlines after tags.
-            shown.text = str(out)
-            self._bytes += len(shown.text)
-        return piece
+        document = shown.document = self._counted(json_text(str(out)))
+        if document.count(b"\\") != len(out):  # There is more to it than newlines after tags.
+            shown.piece = self._counted(json_text(out.at(1)))
+        return document
 
     def _counted(self, encoded: bytes) -> bytes:
         self._bytes += len(encoded)
@@ -194,8 +193,9 @@ class Encodings:
 def _size(encoded: _Encoded) -> int:
     """Return the size of what was encoded of a device."""
     texts = [encoded.entry or b"", encoded.json or b""]
-    texts += [shown.piece or b"" for shown in encoded.shown]
-    return sum(map(len, texts)) + sum(len(shown.text or "") for shown in encoded.shown)
+    for shown in encoded.shown:
+        texts += (shown.document or b"", shown.piece or b"")
+    return sum(map(len, texts))
 
 
 def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:
@@ -213,9 +213,9 @@ def _name_in(format_: XmlFormat, device: Device, snapshot: Snapshot) -> str | No
     return format_.placed(device, snapshot).name if format_.shows(device) else None
 
 
-def _document(piece: bytes) -> bytes:
-    """Return the document of a device, of its piece: the same with less indentation."""
-    return piece.replace(_INDENTED, _NEWLINE)[len(_INDENT) :]
+def _piece(document: bytes) -> bytes:
+    """Return a document with more indentation."""
+    return (_INDENT + document.replace(_NEWLINE, _INDENTED))[: -len(_INDENT)]
 
 
 def json_text(text: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,7 +14,18 @@ CACHE_BYTES: Final = 8 << 20
 CACHED_CALL_BYTES: Final = 1024
 """Longer calls are not kept: they are no client's usual ones, and would take the place of many."""
 
+ENTRY_BYTES: Final = 256
+"""Memory that an entry takes besides the bytes of its call and its reply."""
+
 T = TypeVar("T")
+
+
+class Shared(NamedTuple):
+    """A reply whose middle is kept elsewhere, for all replies that have it."""
+
+    before: bytes
+    kept: bytes
+    after: bytes
 
 
 class Cacheable(msgspec.Struct, Generic[T], frozen=True, gc=False):
@@ -29,16 +40,17 @@ class ReplyCache:
     """Replies by the bytes of the calls.
 
     `state` returns a token; when it is another object or number, every cached reply is stale. A
-    full cache drops what was asked for least lately, and so does `age`.
+    full cache drops what was asked for least lately, and so does `age`. The middle of a `Shared`
+    reply takes none of the capacity.
     """
 
     def __init__(self, state: Callable[[], object], capacity_bytes: int = CACHE_BYTES) -> None:
         self._state = state
         self._capacity_bytes = capacity_bytes
         self._of: object = None
-        self._replies: dict[bytes, tuple[bytes, float]] = {}
+        self._replies: dict[bytes, tuple[bytes, bytes, bytes, float]] = {}
         self._bytes = 0
-        self._older: dict[bytes, tuple[bytes, float]] = {}
+        self._older: dict[bytes, tuple[bytes, bytes, bytes, float]] = {}
 
     def get(self, call: bytes) -> bytes | None:
         """Return the reply to a call, None if it is not cached or is stale."""
@@ -52,32 +64,40 @@ class ReplyCache:
             found = self._older.pop(call, None)
             if found is None:
                 return None
-            self._put(call, *found)
-        reply, until = found
-        return reply if until == math.inf or time.monotonic() < until else None
+            self._put(call, found)
+        before, kept, after, until = found
+        if until != math.inf and time.monotonic() >= until:
+            return None
+        return b"".join((before, kept, after)) if kept else before
 
-    def keep(self, call: bytes, reply: bytes, until: float = math.inf) -> None:
+    def keep(self, call: bytes, reply: bytes | Shared, until: float = math.inf) -> None:
         """Cache the reply to a call until the state changes, or until a time.
 
         The time is that of time.monotonic(); once it has come, this is a no-op, as it is for a
         reply that takes more than half of the capacity.
         """
         if until > time.monotonic():
-            self._put(call, reply, until)
+            before, kept, after = reply if isinstance(reply, Shared) else (reply, b"", b"")
+            self._put(call, (before, kept, after, until))
 
     def age(self) -> bool:
         """Drop the replies not asked for since the last call; return whether there are others."""
         self._older, self._replies, self._bytes = self._replies, {}, 0
         return bool(self._older)
 
-    def _put(self, call: bytes, reply: bytes, until: float) -> None:
-        before = self._replies.pop(call, None)
-        if before is not None:
-            self._bytes -= len(call) + len(before[0])
-        size = len(call) + len(reply)
+    def _put(self, call: bytes, entry: tuple[bytes, bytes, bytes, float]) -> None:
+        earlier = self._replies.pop(call, None)
+        if earlier is not None:
+            self._bytes -= _size(call, earlier)
+        size = _size(call, entry)
         if size > self._capacity_bytes // 2:
             return
         if self._bytes + size > self._capacity_bytes // 2:
             self.age()
-        self._replies[call] = reply, until
+        self._replies[call] = entry
         self._bytes += size
+
+
+def _size(call: bytes, entry: tuple[bytes, bytes, bytes, float]) -> int:
+    before, _, after, _ = entry
+    return ENTRY_BYTES + len(call) + len(before) + len(after)

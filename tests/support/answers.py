@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import Any
 
-from nodedevd.server.reply_cache import Cacheable
+from nodedevd.server.reply_cache import Cacheable, Shared
 from nodedevd.server.varlink.answers import NO_REPLY, Later, Text
 from nodedevd.steps import finish
 
@@ -34,6 +34,8 @@ def without_waiting(answer: Any) -> Any:
     """
     while isinstance(answer, (Generator, Cacheable)):
         answer = answer.answer if isinstance(answer, Cacheable) else finish(answer)
+    if isinstance(answer, Shared):
+        return b"".join(answer)
     if isinstance(answer, Text):
         return b"".join(answer.messages()).removeprefix(_HEAD).removesuffix(_TAIL)
     if hasattr(answer, "next"):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.server.reply_cache import Cacheable
+from nodedevd.server.reply_cache import Cacheable, Shared
 from nodedevd.steps import Steps
 
 PIECES_AT_ONCE = 16
@@ -114,5 +114,5 @@ class Later(NamedTuple):
 AnswerSteps: TypeAlias = Steps["Answer"]
 """Makes an answer in steps."""
 
-Answer: TypeAlias = bytes | Cacheable[bytes] | Stream | Text | Later | AnswerSteps
+Answer: TypeAlias = bytes | Cacheable[Shared] | Stream | Text | Later | AnswerSteps
 """The parameters of the one reply, the text of a JSON object, or what makes replies."""

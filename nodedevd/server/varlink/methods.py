@@ -23,7 +23,7 @@ from nodedevd.model.status import Status, Tally, tally_in_steps
 from nodedevd.names import canonical_name
 from nodedevd.questions.hostdev.request import HostDevRequest
 from nodedevd.server.encodings import Encodings, json_text
-from nodedevd.server.reply_cache import Cacheable
+from nodedevd.server.reply_cache import Cacheable, Shared
 from nodedevd.server.varlink.answers import PIECES_AT_ONCE, Answer, AnswerSteps, Later, Text
 from nodedevd.server.varlink.parameters import (
     DescribeParameters,
@@ -153,10 +153,8 @@ class DevicesInterface:
     def _describe(self, parameters: DescribeParameters) -> Answer:
         snapshot = self._store.snapshot
         device = snapshot.lookup(parameters.name)
-        answer = b'{"generation":%d,"devices":[%b]}' % (
-            snapshot.generation,
-            self._encodings.json(device),
-        )
+        before = b'{"generation":%d,"devices":[' % snapshot.generation
+        answer = Shared(before, self._encodings.json(device), b"]}")
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     @methods.add("DumpXML", DumpXmlParameters)
@@ -164,8 +162,17 @@ class DevicesInterface:
         """Answer XML."""
         names, form = parameters.names, parameters.format or "nodedevd"
         if names is not None and len(names) == 1 and not request.more:
-            shown = self._shown(self._store.snapshot.lookup(names[0]), form)
-            return self._when_fresh([shown], partial(self._dump_one, names[0], form))
+            [name] = names
+            device = self._shown(self._store.snapshot.lookup(name), form)
+            refreshed = self._freshness.refresh([device])
+            if refreshed is None:
+                return self._dump_one(device, form)
+            return _later(
+                refreshed,
+                lambda _: self._dump_one(
+                    self._shown(self._store.snapshot.lookup(name), form), form
+                ),
+            )
         return self._dump_several(parameters, request)
 
     def _shown(self, device: Device, form: Format) -> Device:
@@ -173,11 +180,9 @@ class DevicesInterface:
             raise NotInFormat(device.name, form)
         return device
 
-    def _dump_one(self, name: str, form: Format) -> Answer:
-        snapshot = self._store.snapshot
-        device = self._shown(snapshot.lookup(name), form)
-        xml = self._encodings.json_xml(device, form=form)
-        answer = b'{"generation":%d,"xml":"%b"}' % (snapshot.generation, xml)
+    def _dump_one(self, device: Device, form: Format) -> Answer:
+        before = b'{"generation":%d,"xml":"' % self._store.snapshot.generation
+        answer = Shared(before, self._encodings.json_xml(device, form=form), b'"}')
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     def _dump_several(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:

@@ -73,10 +73,10 @@ def test_bytes_are_made_once() -> None:
     snapshot, card = encodings.store.snapshot, device(encodings, CARD)
     assert encodings.json(card) is encodings.json(card)
     assert encodings.entry(card) is encodings.entry(card)
-    piece = encodings.json_piece(card, snapshot, form="nodedevd")
-    assert encodings.json_piece(card, snapshot, form="nodedevd") is piece
+    document = encodings.json_xml(card)
+    assert encodings.json_xml(card) is document
     assert encodings.text(card, form="nodedevd") == native_xml(card)
-    assert piece != encodings.json_xml(card)
+    assert encodings.json_piece(card, snapshot, form="nodedevd") != document
 
 
 @example("a\n  b")
@@ -84,8 +84,8 @@ def test_bytes_are_made_once() -> None:
 @example("\\n  ")
 @example("\\")
 @given(st.text(alphabet='ab \\n\\t"<\\\\\x00é\u2028'))
-def test_document_has_every_text_as_its_piece_has_it(driver: str) -> None:
-    """It follows from the piece; not where a text has newlines and blanks as the layout has."""
+def test_piece_has_every_text_as_its_document_has_it(driver: str) -> None:
+    """It follows from the document; not where a text has newlines and blanks as the layout has."""
     [card] = [one for one in snapshot_of("vgpu-pf") if one.name == CARD]
     snapshot = Snapshot([msgspec.structs.replace(card, driver=driver)])
     encodings = Encodings(Store(snapshot))
@@ -161,15 +161,15 @@ def test_json_text_is_the_inside_of_a_string(text: str) -> None:
 
 @pytest.mark.parametrize("host", ["vgpu-sriov", "samples"])
 def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
-    """A protocol that carries XML as it is gets the same text, from a piece that is kept."""
+    """A protocol that carries XML as it is gets the same text, from what is kept for JSON."""
     encodings = encodings_of(host)
     snapshot = encodings.store.snapshot
     for one in formats.select(snapshot, None, "libvirt"):
         text = encodings.text(one, form="libvirt")
         assert text == formats.device_xml(one, snapshot, "libvirt")
         assert encodings.text(one, form="libvirt") == text
-        pieces = [encodings.json_piece(one, snapshot, form="libvirt") for _ in range(2)]
-        assert pieces[0] is pieces[1]
+        documents = [encodings.json_xml(one, form="libvirt") for _ in range(2)]
+        assert documents[0] is documents[1]
 
 
 @pytest.mark.parametrize("host", cases(HOSTS))

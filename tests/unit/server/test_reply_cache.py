@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nodedevd.server.reply_cache import ReplyCache
+from nodedevd.server.reply_cache import ENTRY_BYTES, ReplyCache, Shared
 
 
 def test_kept_reply_is_given_up_with_the_state() -> None:
@@ -48,7 +48,7 @@ def test_reply_is_kept_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kept_replies_are_bounded() -> None:
     """Over the capacity, all are dropped; a reply that replaces another one does not add to it."""
-    kept = ReplyCache(lambda: None, capacity_bytes=1000)
+    kept = ReplyCache(lambda: None, capacity_bytes=1000 + 2 * ENTRY_BYTES)
     for _ in range(10):
         kept.keep(b"a", bytes(499))
         assert kept.get(b"a") is not None
@@ -59,3 +59,17 @@ def test_kept_replies_are_bounded() -> None:
     assert kept.get(b"a") is None
     kept.keep(b"c", b"")
     assert kept.get(b"c") == b""
+
+
+def test_what_is_kept_elsewhere_takes_no_place() -> None:
+    """What is around it does, and so does each entry, however short."""
+    kept = ReplyCache(lambda: None, capacity_bytes=2 * (ENTRY_BYTES + 3))
+    text = bytes(10_000)
+    kept.keep(b"a", Shared(b"<", text, b">"))
+    assert kept.get(b"a") == b"<" + text + b">"
+    kept.keep(b"b", Shared(b"<", text, b">>"))  # too long by one
+    assert kept.get(b"b") is None
+    for call in (b"c", b"d"):
+        kept.keep(call, Shared(b"<", text, b">"))
+    assert kept.get(b"a") is None
+    assert kept.get(b"d") == b"<" + text + b">"

@@ -22,7 +22,7 @@ from nodedevd.server.libvirt.protocol import (
     PacketDecoder,
     encode_packet,
 )
-from nodedevd.server.reply_cache import Cacheable
+from nodedevd.server.reply_cache import Cacheable, Shared
 from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversation, VarlinkConversations
 from nodedevd.server.varlink.service import Interface, MethodTable, Request, Service
@@ -71,7 +71,7 @@ class Handlers:
     def echo(self, parameters: Text, request: Request) -> Answer:
         """Answer at once."""
         self.answered += 1
-        return Cacheable(msgspec.json.encode(parameters), float("inf"))
+        return Cacheable(Shared(b"", msgspec.json.encode(parameters), b""), float("inf"))
 
     @methods.add("Later", Text)
     async def later(self, parameters: Text, request: Request) -> Answer:
