@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Set
 from functools import lru_cache
 from typing import Any
@@ -219,8 +220,9 @@ def read_device(
     sysroot.saw(path)  # a recording keeps devices of which nothing but the name is read
     return Reading(
         path=printable_path(path),
-        subsystem=node.subsystem,
-        driver=driver,
+        # Many devices have the same: each is in memory once.
+        subsystem=None if node.subsystem is None else sys.intern(node.subsystem),
+        driver=None if driver is None else sys.intern(driver),
         capabilities=tuple(capabilities),
         errors=tuple(faults),
         devnode=None if devnode is None else f"/dev/{devnode}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -119,7 +120,7 @@ def read(node: Node) -> Pci:
         subsystem_vendor=ids.subsystem_vendor,
         subsystem_product=ids.subsystem_product,
         revision=_hex(revision, 2),
-        physical_function=node.link_name("physfn"),
+        physical_function=_read_physical_function(node),
         virtual_functions=_read_virtual_functions(node),
         bridge=config.bridge,
         vpd=_read_vpd(node),
@@ -176,6 +177,11 @@ def _hex_number(text: str) -> int | None:
     return int(text, 16) if _ID.fullmatch(text) else None
 
 
+def _read_physical_function(node: Node) -> str | None:
+    address = node.link_name("physfn")
+    return None if address is None else sys.intern(address)  # that of many virtual functions
+
+
 def _read_virtual_functions(node: Node) -> VirtualFunctions | None:
     maximum = node.read_number("sriov_totalvfs")
     if not maximum and "virtfn" not in "/".join(node.entries):  # as of nearly all functions
@@ -218,16 +224,15 @@ def _read_iommu_group(node: Node) -> IommuGroup | None:
         node.fault("iommu_group", "malformed", name)
         return None
     try:
-        devices = tuple(
-            sorted(printable_path(one) for one in node.sysroot.names(f"{target}/devices"))
-        )
+        devices = tuple(sorted(map(printable_path, node.sysroot.names(f"{target}/devices"))))
     except OSError as error:
         devices = ()
         if is_absence(error):
             node.fault("iommu_group/devices", "absent", "dangling")
         else:
             node.faults.add("iommu_group/devices", error)
-    return IommuGroup(number=number, devices=devices)
+    alone = (node.sysname,)  # as most functions are
+    return IommuGroup(number=number, devices=alone if devices == alone else devices)
 
 
 def _read_numa_node(node: Node) -> int | None:
@@ -271,6 +276,7 @@ def _named(name_of: Callable[..., str | None], *ids: int | None) -> HardwareId |
     return HardwareId(f"0x{ids[-1]:04x}", None if None in ids else name_of(*ids))
 
 
+@lru_cache(maxsize=1024)
 def _hex(number: int | None, digits: int) -> str | None:
     return None if number is None else f"0x{number:0{digits}x}"
 
