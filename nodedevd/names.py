@@ -103,7 +103,7 @@ def canonical_name(text: str) -> str:
 
 # The domain has four hex digits, more on hosts with VMD (domain 0x10000 and up).
 _PCI = re.compile(
-    r"(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<bus>[0-9a-f]{2}):(?P<slot>[01][0-9a-f])\.(?P<function>[0-7])",
+    r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])",
     re.IGNORECASE,
 )
 
@@ -138,9 +138,5 @@ def parse_pci(text: str) -> PciAddress | None:
     match = _PCI.fullmatch(text)
     if match is None:
         return None
-    return PciAddress(
-        int(match["domain"] or "0", 16),
-        int(match["bus"], 16),
-        int(match["slot"], 16),
-        int(match["function"]),
-    )
+    domain, bus, slot, function = match.groups()
+    return PciAddress(int(domain or "0", 16), int(bus, 16), int(slot, 16), int(function))

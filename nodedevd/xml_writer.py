@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LINE_END = "\x7f"
+"""Stands for the end of a line of the layout in `Out.marked`; escaped in all other places."""
 UNSEEN = (
     r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
@@ -79,27 +81,26 @@ class Out:
 
     def __init__(self, *, unknown: Set[str] = frozenset()) -> None:
         self.unknown = unknown
-        # One string per tag, because the text of an element may have several lines.
+        # Without the last line end; one string may have several lines.
         self._lines: list[str] = []
         self._open: list[str] = []
         self._indent = ""
 
     def __str__(self) -> str:
-        return "".join(self._lines)
-
-    def __len__(self) -> int:
-        """The number of tags, or of elements on one line: of lines, unless text has several."""
-        return len(self._lines)
+        return self.at(0)
 
     def at(self, depth: int) -> str:
         """Return the text indented by `depth` levels; line feeds inside text stay as they are."""
         indent = "  " * depth
-        return "".join([indent + line for line in self._lines])
+        return indent + LINE_END.join(self._lines).replace(LINE_END, "\n" + indent) + "\n"
+
+    def marked(self) -> str:
+        """Return the text with `LINE_END` in place of the line feeds that are not inside text."""
+        return LINE_END.join(self._lines) + LINE_END
 
     def append(self, part: Out) -> None:
         """Append another part, which has no open element, at the depth of this one."""
-        indent = self._indent
-        self._lines += [indent + line for line in part._lines]
+        self._lines += part._indented(self._indent)
 
     def once(self, write: Callable[[T, Out], None], value: T) -> None:
         """Write what depends on a hashable value alone.
@@ -111,17 +112,22 @@ class Out:
         else:
             self._lines += _written(write, value, self._indent)
 
+    def _indented(self, indent: str) -> tuple[str, ...]:
+        """Return its lines as one string, or nothing."""
+        if not self._lines:
+            return ()
+        return (indent + LINE_END.join(self._lines).replace(LINE_END, LINE_END + indent),)
+
     def lines(self, *markup: str) -> None:
         """Write lines of markup in which nothing has to be escaped, such as numbers."""
-        indent = self._indent
-        self._lines += [f"{indent}{line}\n" for line in markup]
+        self._lines.append(self._indent + (LINE_END + self._indent).join(markup))
 
     def begin(self, tag: str, **attributes: str) -> Out:
         """Write a start tag. Use it in a `with` statement, which writes the end tag."""
         if attributes:
-            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>\n")
+            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>")
         else:
-            self._lines.append(f"{self._indent}<{tag}>\n")
+            self._lines.append(f"{self._indent}<{tag}>")
         self._open.append(tag)
         self._indent += "  "
         return self
@@ -136,20 +142,20 @@ class Out:
         traceback: TracebackType | None,
     ) -> None:
         self._indent = self._indent[:-2]
-        self._lines.append(f"{self._indent}</{self._open.pop()}>\n")
+        self._lines.append(f"{self._indent}</{self._open.pop()}>")
 
     def empty(self, tag: str, **attributes: str) -> None:
         """Write an element without content."""
         written = _format(attributes) if attributes else ""
-        self._lines.append(f"{self._indent}<{tag}{written}/>\n")
+        self._lines.append(f"{self._indent}<{tag}{written}/>")
 
     def text(self, tag: str, text: str | int, **attributes: str) -> None:
         """Write an element with text, on one line."""
-        content = escape(text) if isinstance(text, str) else text
+        content = text if isinstance(text, int) or _PLAIN(text) else escape(text)
         if attributes:
-            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>{content}</{tag}>\n")
+            self._lines.append(f"{self._indent}<{tag}{_format(attributes)}>{content}</{tag}>")
         else:
-            self._lines.append(f"{self._indent}<{tag}>{content}</{tag}>\n")
+            self._lines.append(f"{self._indent}<{tag}>{content}</{tag}>")
 
     def value(self, tag: str, value: str | int | None, attribute: str) -> None:
         """Write the value that was read from a sysfs attribute.
@@ -167,11 +173,11 @@ class Out:
 def _written(write: Callable[[Any, Out], None], value: Any, indent: str) -> tuple[str, ...]:
     out = Out()
     write(value, out)
-    return tuple([indent + line for line in out._lines])
+    return out._indented(indent)
 
 
 def _format(attributes: dict[str, str]) -> str:
     text = ""
     for name, value in attributes.items():
-        text += f" {name}='{escape_attribute(value)}'"
+        text += f" {name}='{value if _PLAIN(value) else escape_attribute(value)}'"
     return text

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -216,7 +216,7 @@ class Follower(Reports):
         self.volatile.read_besides(work)
         try:
             read = partial(_read, self._sysroot, old, work, self._compared)
-            update, compared = await self.reads.run(read)
+            update, compared, began = await self.reads.run(read)
             if old.generation == 0 and update.doubtful and self._first_retries < FIRST_RETRIES:
                 raise _Doubtful(f"cannot read {abbreviated(sorted(update.unread))}")
         except BaseException:
@@ -225,7 +225,7 @@ class Follower(Reports):
         self._compared = compared
         self._note(work)
         self._publish(old, update)
-        self.volatile.note(work, update.snapshot)
+        self.volatile.note(work, update.snapshot, began)
         self.rereads.after(update.changes)
         self.rereads.leaving(work.leaving)
         self.retries.after(work, update)
@@ -251,8 +251,10 @@ class Follower(Reports):
 
 def _read(
     sysroot: Sysroot, old: Snapshot, work: Work, compared: Compared | None, job: Job
-) -> tuple[Update, Compared | None]:
+) -> tuple[Update, Compared | None, Mapping[str, float]]:
     """Read what a job took, and compare cards with their layout; runs in the worker thread.
+
+    The third part of the result is when the read of each device began.
 
     `compared` is None as long as the host had no layout files: what reads them is not loaded.
     """
@@ -271,7 +273,7 @@ def _read(
     read_files = bool(work.scan or work.touched & _LAYOUTS)
     files = sysroot.during(job).reporting() if read_files else None
     if compared is None and (files is None or not may_declare(files)):
-        return new, None
+        return new, None, job.began
     from nodedevd.layout.states import NOTHING, follow_layout
 
-    return follow_layout(files, new, compared or NOTHING)
+    return *follow_layout(files, new, compared or NOTHING), job.began

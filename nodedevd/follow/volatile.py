@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Work, settle
@@ -72,17 +72,19 @@ class VolatileValues(Freshness):
         others = self._older_than(oldest, self._requested_at.keys() - work.volatile)
         work.volatile.update(others[:READ_BESIDES])
 
-    def note(self, work: Work, snapshot: Snapshot) -> None:
-        """Note what a job read into a snapshot."""
-        began = work.began
+    def note(self, work: Work, snapshot: Snapshot, began: Mapping[str, float]) -> None:
+        """Note what a job read into a snapshot.
+
+        `began` has when it began to read each device, as time.monotonic(), if it knows.
+        """
+        paths = work.touched | work.volatile
         if work.scan:
-            volatile = [device.path for device in snapshot if device.is_volatile]
-            self._read_at = {path: began for path in volatile if path is not None}
-            return
-        for path in work.touched | work.volatile:
+            self._read_at = {}
+            paths = {one.path for one in snapshot if one.is_volatile and one.path is not None}
+        for path in paths:
             device = snapshot.at(path)
             if device is not None and device.is_volatile:
-                self._read_at[path] = began
+                self._read_at[path] = began.get(path, work.began)
             else:
                 self._read_at.pop(path, None)
 

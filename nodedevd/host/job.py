@@ -65,6 +65,8 @@ class Job:
         # A copy: the thread of the earlier attempt goes on when its read returns.
         self.done: dict[str, Any] = {} if after is None else dict(after.done)
         """what earlier attempts have read and this one need not read again, by path"""
+        self.began: dict[str, float] = {} if after is None else dict(after.began)
+        """when the last read of each device began, as time.monotonic()"""
         self.hung: frozenset[str] = frozenset()
         """the paths whose read hung in earlier attempts at this job"""
         if after is not None and after.path is not None:
@@ -76,6 +78,7 @@ class Job:
     def run(self, path: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of the read of a device. Raises Abandoned."""
         self._start(path, is_call=False)
+        self.began[path] = self.since
         try:
             return read(*args, **kwargs)
         finally:

@@ -370,7 +370,7 @@ def write(cap: MdevChild, out: Out) -> None:
         out.text("parent", cap.parent)
     out.text("parent_addr", cap.parent_addr)
     if cap.iommu_group is not None:
-        out.empty("iommuGroup", number=str(cap.iommu_group))
+        out.lines(f"<iommuGroup number='{cap.iommu_group}'/>")
     elif "iommu_group" in out.unknown:
         out.empty("iommuGroup", state="unknown")
     write_vfio_device(cap.vfio_device, out)

@@ -16,44 +16,36 @@ from nodedevd.model.device import Device, public
 from nodedevd.model.listing import entry
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.model.store import Store
+from nodedevd.server.reply_cache import with_line_feeds
+from nodedevd.xml_writer import LINE_END, Out
 
-_NEWLINE: Final = rb"\n"  # as in JSON
-_INDENT: Final = b"  "
-_INDENTED: Final = _NEWLINE + _INDENT
+_LINE_END: Final = LINE_END.encode()
 _BYTES_OF_A_DEVICE: Final = 1536
 """Encodings that are cached, on average: as many are kept that were asked for less lately."""
 
 
-class _Shown:
-    """What a format shows of a device; each is made when it is first asked for."""
+class _Shown(msgspec.Struct, gc=False):
+    """What a format shows of a device; the XML is made when it is first asked for."""
 
-    __slots__ = ("document", "form", "piece", "placed")
-
-    def __init__(self, form: Format, placed: Device | None) -> None:
-        self.form = form
-        self.placed = placed
-        """None: the format does not show the device"""
-        self.document: bytes | None = None
-        """the XML in JSON"""
-        self.piece: bytes | None = None
-        """the same in a document of several, if it does not follow from its own"""
+    form: Format
+    placed: Device | None
+    """None: the format does not show the device"""
+    xml: bytes | None = None
+    """the XML in JSON, where a line feed stands for an escaped one; see `with_line_feeds`"""
 
 
-class _Encoded:
+class _Encoded(msgspec.Struct, gc=False):
     """The encodings of one device; each is made when it is first asked for.
 
     The XML is that of the current snapshot: it has the device's name and parent there.
     """
 
-    __slots__ = ("device", "entry", "json", "seen", "shown")
-
-    def __init__(self, device: Device, seen: Device) -> None:
-        self.device = device
-        self.seen = seen
-        """the device as clients see it"""
-        self.entry: bytes | None = None
-        self.json: bytes | None = None
-        self.shown: tuple[_Shown, ...] = ()  # a dict would take five times as much memory
+    device: Device
+    seen: Device
+    """the device as clients see it"""
+    entry: bytes | None = None
+    json: bytes | None = None
+    shown: tuple[_Shown, ...] = ()  # a dict would take five times as much memory
 
 
 class Encodings:
@@ -112,15 +104,19 @@ class Encodings:
     def text(self, device: Device, *, form: Format) -> str:
         """Return the XML document of a device that the format shows."""
         shown = self._shown(device, form)
-        document = shown.document or self._write(shown, form)
-        if shown.piece is not None:
-            return msgspec.json.decode(b'"%b"' % document, type=str)
-        return document.decode().replace(_NEWLINE.decode(), "\n")
+        xml = shown.xml or self._write(shown, form)
+        if b"\\" in xml:  # JSON escapes what few texts have: these are written again
+            return str(self._written(shown, form))
+        return xml.decode()
 
     def json_xml(self, device: Device, *, form: Format = "nodedevd") -> bytes:
         """Return the same as the inside of a JSON string, without the quotes."""
+        return with_line_feeds(self.shared_xml(device, form=form))
+
+    def shared_xml(self, device: Device, *, form: Format) -> bytes:
+        """Return the same without `with_line_feeds`: the one that is kept."""
         shown = self._shown(device, form)
-        return shown.document or self._write(shown, form)
+        return shown.xml or self._write(shown, form)
 
     def json_piece(self, device: Device, snapshot: Snapshot, *, form: Format) -> bytes:
         """Return a device's part of a document of several, as the inside of a JSON string.
@@ -133,8 +129,8 @@ class Encodings:
             placed = FORMATS[form].placed(self.seen(device), snapshot)
             if placed != shown.placed:
                 return json_text(FORMATS[form].written(placed).at(1))
-        document = shown.document or self._write(shown, form)
-        return shown.piece or _piece(document)
+        xml = shown.xml or self._write(shown, form)
+        return b"  %b\\n" % xml[:-1].replace(b"\n", rb"\n  ")
 
     def _shown(self, device: Device, form: Format) -> _Shown:
         encoded = self._of(device)
@@ -149,13 +145,14 @@ class Encodings:
         return shown
 
     def _write(self, shown: _Shown, form: Format) -> bytes:
-        """Write the XML of a device, once for all clients; return the document."""
+        """Write the XML of a device, once for all clients."""
+        marked = json_text(self._written(shown, form).marked())
+        xml = shown.xml = self._counted(marked.replace(_LINE_END, b"\n"))
+        return xml
+
+    def _written(self, shown: _Shown, form: Format) -> Out:
         assert shown.placed is not None, f"the format {form} does not show it"
-        out = FORMATS[form].written(shown.placed)
-        document = shown.document = self._counted(json_text(str(out)))
-        if document.count(b"\\") != len(out):  # There is more to it than newlines after tags.
-            shown.piece = self._counted(json_text(out.at(1)))
-        return document
+        return FORMATS[form].written(shown.placed)
 
     def _counted(self, encoded: bytes) -> bytes:
         self._bytes += len(encoded)
@@ -193,8 +190,7 @@ class Encodings:
 def _size(encoded: _Encoded) -> int:
     """Return the size of what was encoded of a device."""
     texts = [encoded.entry or b"", encoded.json or b""]
-    for shown in encoded.shown:
-        texts += (shown.document or b"", shown.piece or b"")
+    texts += [shown.xml or b"" for shown in encoded.shown]
     return sum(map(len, texts))
 
 
@@ -211,11 +207,6 @@ def _moves_others(change: Changed, before: Snapshot, after: Snapshot) -> bool:
 
 def _name_in(format_: XmlFormat, device: Device, snapshot: Snapshot) -> str | None:
     return format_.placed(device, snapshot).name if format_.shows(device) else None
-
-
-def _piece(document: bytes) -> bytes:
-    """Return a document with more indentation."""
-    return (_INDENT + document.replace(_NEWLINE, _INDENTED))[: -len(_INDENT)]
 
 
 def json_text(text: str) -> bytes:

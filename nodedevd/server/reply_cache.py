@@ -21,11 +21,27 @@ T = TypeVar("T")
 
 
 class Shared(NamedTuple):
-    """A reply whose middle is kept elsewhere, for all replies that have it."""
+    """A reply whose middle is kept elsewhere, for all replies that have it.
+
+    It is JSON, in which a line feed stands for an escaped one; see `with_line_feeds`.
+    """
 
     before: bytes
     kept: bytes
     after: bytes
+
+    def joined(self) -> bytes:
+        """Return the reply."""
+        return with_line_feeds(b"".join(self))
+
+
+def with_line_feeds(text: bytes) -> bytes:
+    """Return the inside of a JSON string whose line feeds are not escaped yet.
+
+    Indentation follows each of them in a bulk reply: to find one byte takes a fifth of the time
+    that it takes to find two.
+    """
+    return text.replace(b"\n", rb"\n")
 
 
 class Cacheable(msgspec.Struct, Generic[T], frozen=True, gc=False):
@@ -48,9 +64,9 @@ class ReplyCache:
         self._state = state
         self._capacity_bytes = capacity_bytes
         self._of: object = None
-        self._replies: dict[bytes, tuple[bytes, bytes, bytes, float]] = {}
+        self._replies: dict[bytes, tuple[bytes | Shared, float]] = {}
         self._bytes = 0
-        self._older: dict[bytes, tuple[bytes, bytes, bytes, float]] = {}
+        self._older: dict[bytes, tuple[bytes | Shared, float]] = {}
 
     def get(self, call: bytes) -> bytes | None:
         """Return the reply to a call, None if it is not cached or is stale."""
@@ -65,10 +81,10 @@ class ReplyCache:
             if found is None:
                 return None
             self._put(call, found)
-        before, kept, after, until = found
+        reply, until = found
         if until != math.inf and time.monotonic() >= until:
             return None
-        return b"".join((before, kept, after)) if kept else before
+        return reply if isinstance(reply, bytes) else reply.joined()
 
     def keep(self, call: bytes, reply: bytes | Shared, until: float = math.inf) -> None:
         """Cache the reply to a call until the state changes, or until a time.
@@ -77,15 +93,14 @@ class ReplyCache:
         reply that takes more than half of the capacity.
         """
         if until > time.monotonic():
-            before, kept, after = reply if isinstance(reply, Shared) else (reply, b"", b"")
-            self._put(call, (before, kept, after, until))
+            self._put(call, (reply, until))
 
     def age(self) -> bool:
         """Drop the replies not asked for since the last call; return whether there are others."""
         self._older, self._replies, self._bytes = self._replies, {}, 0
         return bool(self._older)
 
-    def _put(self, call: bytes, entry: tuple[bytes, bytes, bytes, float]) -> None:
+    def _put(self, call: bytes, entry: tuple[bytes | Shared, float]) -> None:
         earlier = self._replies.pop(call, None)
         if earlier is not None:
             self._bytes -= _size(call, earlier)
@@ -98,6 +113,7 @@ class ReplyCache:
         self._bytes += size
 
 
-def _size(call: bytes, entry: tuple[bytes, bytes, bytes, float]) -> int:
-    before, _, after, _ = entry
-    return ENTRY_BYTES + len(call) + len(before) + len(after)
+def _size(call: bytes, entry: tuple[bytes | Shared, float]) -> int:
+    reply, _ = entry
+    own = len(reply) if isinstance(reply, bytes) else len(reply.before) + len(reply.after)
+    return ENTRY_BYTES + len(call) + own

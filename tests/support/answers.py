@@ -35,7 +35,7 @@ def without_waiting(answer: Any) -> Any:
     while isinstance(answer, (Generator, Cacheable)):
         answer = answer.answer if isinstance(answer, Cacheable) else finish(answer)
     if isinstance(answer, Shared):
-        return b"".join(answer)
+        return answer.joined()
     if isinstance(answer, Text):
         return b"".join(answer.messages()).removeprefix(_HEAD).removesuffix(_TAIL)
     if hasattr(answer, "next"):

@@ -35,7 +35,7 @@ from nodedevd.kinds.pci.vpd import VPD_SIZE, Vpd, parse_vpd, write_vpd
 from nodedevd.kinds.shared.vfio import VfioDevice, read_vfio_device, write_vfio_device
 from nodedevd.names import PciAddress, device_name, parse_pci
 from nodedevd.text import printable_path
-from nodedevd.xml_writer import Out
+from nodedevd.xml_writer import Out, escape_attribute
 
 VPD = "vpd"
 _ID_DIGITS = 6
@@ -351,8 +351,7 @@ def _write_function(cap: Pci, out: Out) -> None:
             attributes["maxCount"] = str(cap.virtual_functions.maximum)
         if cap.virtual_functions.addresses:
             with out.begin("capability", **attributes):
-                for virtual_function in cap.virtual_functions.addresses:
-                    write_address(virtual_function, out)
+                out.lines(*map(_address_element, cap.virtual_functions.addresses))
         else:
             out.empty("capability", **attributes)
     if cap.bridge is not None:
@@ -361,7 +360,7 @@ def _write_function(cap: Pci, out: Out) -> None:
 
 def _write_physical_function(address: str, out: Out) -> None:
     with out.begin("capability", type="phys_function"):
-        write_address(address, out)
+        out.lines(_address_element(address))
 
 
 def _write_surroundings(cap: Pci, out: Out) -> None:
@@ -371,9 +370,8 @@ def _write_surroundings(cap: Pci, out: Out) -> None:
     elif VPD in out.unknown:
         out.empty("capability", type="vpd", state="unknown")
     if cap.iommu_group is not None:
-        with out.begin("iommuGroup", number=str(cap.iommu_group.number)):
-            for device in cap.iommu_group.devices:
-                write_address(device, out)
+        members = [f"  {_address_element(one)}" for one in cap.iommu_group.devices]
+        out.lines(f"<iommuGroup number='{cap.iommu_group.number}'>", *members, "</iommuGroup>")
     elif "iommu_group" in out.unknown:
         out.empty("iommuGroup", state="unknown")
     if cap.numa_node is not None:
@@ -386,14 +384,13 @@ def _write_surroundings(cap: Pci, out: Out) -> None:
         out.empty("pci-express", state="unknown")
 
 
-def write_address(text: str, out: Out) -> None:
-    """Write `<address …/>`; for a device that is not on PCI, `<device …/>` with its kernel name."""
+def _address_element(text: str) -> str:
+    """Return `<address …/>`; for a device not on PCI, `<device …/>` with its kernel name."""
     address = address_of(text)
     if address is None:
-        out.empty("device", name=text)
-        return
+        return f"<device name='{escape_attribute(text)}'/>"
     domain, bus, slot, function = address
-    out.lines(
+    return (
         f"<address domain='0x{domain:04x}' bus='0x{bus:02x}' slot='0x{slot:02x}'"
         f" function='0x{function:d}'/>"
     )

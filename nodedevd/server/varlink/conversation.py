@@ -283,7 +283,7 @@ class VarlinkConversation(Conversation[Answer]):
         reply = Shared(*encode_shared_reply(*cacheable.answer))
         if self._text_of_call is not None:
             self._shared.replies.keep(self._text_of_call, reply, cacheable.until)
-        return b"".join(reply)
+        return reply.joined()
 
     def _step(self, steps: AnswerSteps) -> bytes:
         try:

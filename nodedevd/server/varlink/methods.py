@@ -182,7 +182,7 @@ class DevicesInterface:
 
     def _dump_one(self, device: Device, form: Format) -> Answer:
         before = b'{"generation":%d,"xml":"' % self._store.snapshot.generation
-        answer = Shared(before, self._encodings.json_xml(device, form=form), b'"}')
+        answer = Shared(before, self._encodings.shared_xml(device, form=form), b'"}')
         return Cacheable(answer, self._freshness.fresh_until(device))
 
     def _dump_several(self, parameters: DumpXmlParameters, request: Request) -> AnswerSteps:

@@ -38,7 +38,7 @@ class Values:
         options = FollowOptions(count_age_seconds=AGE, stuck_seconds=stuck_seconds)
         self.values = VolatileValues(self.pending, options)
         self.began = time.monotonic() - age
-        self.values.note(Work(Scan.RESCAN, began=self.began), SNAPSHOT)
+        self.values.note(Work(Scan.RESCAN, began=self.began), SNAPSHOT, {})
 
     def request(self, *numbers: int) -> set[str] | None:
         """Request parents; return the paths that are read for it, None if none is."""
@@ -73,16 +73,26 @@ async def test_job_makes_fresh_what_it_read() -> None:
     """Both kinds of read count; the other values stay as old as they are."""
     values = Values(age=AGE + 1)
     work = Work(touched={PATHS[0]}, volatile={PATHS[1]}, began=time.monotonic())
-    values.values.note(work, SNAPSHOT)
+    values.values.note(work, SNAPSHOT, {})
     assert values.request(0, 1) is None
     assert values.request(2) == {PATHS[2]}
+
+
+@pytest.mark.parametrize("work", [Work(Scan.RESCAN), Work(volatile=set(PATHS))])
+async def test_age_of_a_value_counts_from_the_read_of_its_device(work: Work) -> None:
+    """A scan takes seconds on a large host, and reads most devices long after it began."""
+    values = Values(age=AGE + 1)
+    work.began = time.monotonic() - AGE - 1
+    values.values.note(work, SNAPSHOT, {PATHS[0]: time.monotonic()})
+    assert values.request(0) is None
+    assert values.request(1) == {PATHS[1]}
 
 
 async def test_device_that_is_gone_is_forgotten() -> None:
     """So is one without volatile values any more."""
     values = Values(age=0)
     work = Work(touched=set(PATHS), began=time.monotonic())
-    values.values.note(work, assemble(COMPUTER, []))
+    values.values.note(work, assemble(COMPUTER, []), {})
     assert values.values._read_at == {}
 
 
@@ -94,7 +104,7 @@ async def test_devices_requested_shortly_before_are_read_besides(
     assert values.request(1, 2, 3) is None
     later = time.monotonic() + 2
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    values.values.note(Work(volatile={PATHS[3]}, began=later), SNAPSHOT)
+    values.values.note(Work(volatile={PATHS[3]}, began=later), SNAPSHOT, {})
     assert values.request(0) == set(PATHS[:3])
     monkeypatch.setattr(module, "READ_BESIDES", 1)
     assert len(values.request(0) or ()) == 2
@@ -109,7 +119,7 @@ async def test_values_that_are_being_read_are_not_read_again() -> None:
     work = values.pending.take(SNAPSHOT)
     same = values.values.refresh([one for one in PARENTS[1:2] if one is not None])
     other = values.values.refresh([one for one in PARENTS[1:3] if one is not None])
-    values.values.note(work, SNAPSHOT)
+    values.values.note(work, SNAPSHOT, {})
     values.pending.done(work)
     assert first is not None
     assert same is not None

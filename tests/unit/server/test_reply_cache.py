@@ -61,6 +61,15 @@ def test_kept_replies_are_bounded() -> None:
     assert kept.get(b"c") == b""
 
 
+def test_line_feed_in_what_is_shared_is_escaped() -> None:
+    """Bytes of another protocol stay as they are."""
+    kept = ReplyCache(lambda: None)
+    kept.keep(b"json", Shared(b'"', b"a\nb\\n", b'"'))
+    kept.keep(b"xdr", b"\0\0\0\n")
+    assert kept.get(b"json") == rb'"a\nb\n"'
+    assert kept.get(b"xdr") == b"\0\0\0\n"
+
+
 def test_what_is_kept_elsewhere_takes_no_place() -> None:
     """What is around it does, and so does each entry, however short."""
     kept = ReplyCache(lambda: None, capacity_bytes=2 * (ENTRY_BYTES + 3))
