@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+from functools import lru_cache
 
 _SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
@@ -89,11 +90,16 @@ def active_features(interface: str, index: int) -> frozenset[str]:
         bits = _request(
             channel, interface, struct.pack("=II", _GFEATURES, blocks) + bytes(blocks * 16)
         )[8:]
+    return _named(names, bits)
+
+
+@lru_cache(maxsize=16)
+def _named(names: bytes, bits: bytes) -> frozenset[str]:
+    """Return the names of the active features, which most interfaces of a driver have in common."""
+    starts = range(0, len(names), _STRING_SIZE)
     return frozenset(
-        name.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
-        for number, name in enumerate(
-            names[at : at + _STRING_SIZE] for at in range(0, len(names), _STRING_SIZE)
-        )
+        names[at : at + _STRING_SIZE].split(b"\0", 1)[0].decode("ascii", "backslashreplace")
+        for number, at in enumerate(starts)
         if _active(bits, number)
     )
 
