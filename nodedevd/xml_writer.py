@@ -119,7 +119,7 @@ class Out:
         return (indent + LINE_END.join(self._lines).replace(LINE_END, LINE_END + indent),)
 
     def lines(self, *markup: str) -> None:
-        """Write lines of markup in which nothing has to be escaped, such as numbers."""
+        """Write one or more lines of markup in which nothing has to be escaped, such as numbers."""
         self._lines.append(self._indent + (LINE_END + self._indent).join(markup))
 
     def begin(self, tag: str, **attributes: str) -> Out:

@@ -67,7 +67,7 @@ class Pending:
     def __init__(self) -> None:
         self._work = Work()
         self._current: Work | None = None
-        """what the job reads that is under way"""
+        """what the running job reads"""
         self._uevents: dict[Uevent, None] = {}
         self._due = math.inf
         """when the next job is to begin, by the loop's clock"""
@@ -115,7 +115,7 @@ class Pending:
     def refresh(self, paths: Collection[str], oldest: float = math.inf) -> asyncio.Future[None]:
         """Have volatile values read; return a future that ends with the job that reads them.
 
-        It is the current job if that reads them all and did not begin before `oldest`, as
+        That is the running job if it reads all of them and did not begin before `oldest`, as
         time.monotonic(). Each call has a future of its own, since a client that disconnects
         cancels it.
         """

@@ -105,7 +105,7 @@ class Encodings:
         """Return the XML document of a device that the format shows."""
         shown = self._shown(device, form)
         xml = shown.xml or self._write(shown, form)
-        if b"\\" in xml:  # JSON escapes what few texts have: these are written again
+        if b"\\" in xml:  # Few texts have what JSON escapes; these are written again.
             return str(self._written(shown, form))
         return xml.decode()
 
@@ -114,7 +114,7 @@ class Encodings:
         return with_line_feeds(self.shared_xml(device, form=form))
 
     def shared_xml(self, device: Device, *, form: Format) -> bytes:
-        """Return the same without `with_line_feeds`: the one that is kept."""
+        """Return the cached bytes, which `with_line_feeds` completes."""
         shown = self._shown(device, form)
         return shown.xml or self._write(shown, form)
 

@@ -162,17 +162,8 @@ class DevicesInterface:
         """Answer XML."""
         names, form = parameters.names, parameters.format or "nodedevd"
         if names is not None and len(names) == 1 and not request.more:
-            [name] = names
-            device = self._shown(self._store.snapshot.lookup(name), form)
-            refreshed = self._freshness.refresh([device])
-            if refreshed is None:
-                return self._dump_one(device, form)
-            return _later(
-                refreshed,
-                lambda _: self._dump_one(
-                    self._shown(self._store.snapshot.lookup(name), form), form
-                ),
-            )
+            shown = self._shown(self._store.snapshot.lookup(names[0]), form)
+            return self._when_fresh([shown], partial(self._dump_one, names[0], form))
         return self._dump_several(parameters, request)
 
     def _shown(self, device: Device, form: Format) -> Device:
@@ -180,8 +171,10 @@ class DevicesInterface:
             raise NotInFormat(device.name, form)
         return device
 
-    def _dump_one(self, device: Device, form: Format) -> Answer:
-        before = b'{"generation":%d,"xml":"' % self._store.snapshot.generation
+    def _dump_one(self, name: str, form: Format) -> Answer:
+        snapshot = self._store.snapshot
+        device = self._shown(snapshot.lookup(name), form)
+        before = b'{"generation":%d,"xml":"' % snapshot.generation
         answer = Shared(before, self._encodings.shared_xml(device, form=form), b'"}')
         return Cacheable(answer, self._freshness.fresh_until(device))
 
