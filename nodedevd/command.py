@@ -99,7 +99,8 @@ serves the socket."""
     show_default=True,
     metavar="SECONDS",
     help="Look at this interval for changes that clients wait for and the kernel sends no event"
-    " of: the profile set on a function with vendor VFIO. 0: never.",
+    " of: the profile set on a function with vendor VFIO, the begin of an mdev's removal."
+    " 0: never.",
 )
 @click.option(
     "--count-age",

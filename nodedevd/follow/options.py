@@ -23,7 +23,7 @@ class FollowOptions(msgspec.Struct, frozen=True):
     """interval between planned scans of the whole host; 0: no planned scans"""
     poll_seconds: float = 5.0
     """interval between looks at what changes without an event, and clients wait for: the profile
-    that is set on a function with vendor VFIO; 0: none"""
+    that is set on a function with vendor VFIO, the begin of an mdev's removal; 0: none"""
     count_age_seconds: float = 1.0
     """maximum age of volatile values when a client reads them"""
     buffer_bytes: int = RECEIVE_BUFFER_BYTES

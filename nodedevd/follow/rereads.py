@@ -1,8 +1,9 @@
 """Rereads: has read again later what changes after its last event.
 
 An mdev without a type, until the kernel has linked it; a device that was still present after its
-uevent `remove`; the counts of a parent that lost an mdev; what no event reports and clients wait
-for, every few seconds; the whole host, at every reconcile. What clients request is in `volatile`.
+uevent `remove`, or whose removal has begun; the counts of a parent that lost an mdev; what no
+event reports and clients wait for, every few seconds; the whole host, at every reconcile. What
+clients request is in `volatile`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Rereads:
         """Schedule what these changes call for."""
         for change in changes:
             self._note_polled(change)
+            if not isinstance(change, Removed) and change.device.state == "removing":
+                self._watch_removal(change.device.path or "")
             if not isinstance(change, Removed) and _is_incomplete(change.device):
                 self._complete(change.device)
             if isinstance(change, Removed):
@@ -72,6 +75,11 @@ class Rereads:
         for path in paths:
             if self._store.snapshot.at(path) is not None:
                 self._schedule(f"remove@{path}", self._until_gone(path))
+
+    def _watch_removal(self, path: str) -> None:
+        """Schedule the same for a removal that has begun: it may have been seen half done."""
+        if f"remove@{path}" not in self._tasks:
+            self.leaving([path])
 
     def _complete(self, device: Device) -> None:
         path = device.path or ""
@@ -113,12 +121,13 @@ class Rereads:
 
     def _note_polled(self, change: Change) -> None:
         """Poll a device from now on, or no longer; without any the host is left alone."""
+        if isinstance(change, Changed):
+            self._polled.discard(change.before.path or "")
         device = change.device
-        path = device.path or ""
-        if _POLLED.isdisjoint(map(type, device.capabilities)) or isinstance(change, Removed):
-            self._polled.discard(path)
+        if isinstance(change, Removed) or not _is_polled(device):
+            self._polled.discard(device.path or "")
         elif self._poll_seconds > 0:
-            self._polled.add(path)
+            self._polled.add(device.path or "")
             if _POLL not in self._tasks:
                 self._schedule(_POLL, self._poll())
 
@@ -143,6 +152,10 @@ class Rereads:
     def _forget(self, path: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(path) is task:
             del self._tasks[path]
+
+
+def _is_polled(device: Device) -> bool:
+    return device.active and not _POLLED.isdisjoint(map(type, device.capabilities))
 
 
 def _is_incomplete(device: Device | None) -> bool:

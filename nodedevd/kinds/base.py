@@ -161,6 +161,8 @@ class Kind(msgspec.Struct, Generic[C], frozen=True):
         removing: whether the kernel is removing the device and has not finished.
         reread_volatile: reads only the values that change without an event; returns the same
             object if they are the same, None if the whole device has to be read.
+        volatile: whether a capability has values that are read again when a client requests
+            them; None: each has, if the kind has `reread_volatile`.
         outdated: whether one cheap read shows that a value changed, of which clients expect an
             event and the kernel sends none. The daemon calls it every few seconds.
         neighbours: the devices whose description changes when such a device comes or goes.
@@ -185,6 +187,7 @@ class Kind(msgspec.Struct, Generic[C], frozen=True):
     recall: Callable[[C, C], C] | None = None
     removing: Callable[[C], bool] | None = None
     reread_volatile: Callable[[Sysroot, str, C], C | None] | None = None
+    volatile: Callable[[C], bool] | None = None
     outdated: Callable[[Sysroot, str, C], bool] | None = None
     neighbours: Related[C] | None = None
     dependents: Related[C] | None = None

@@ -265,9 +265,11 @@ def _type(there: Node) -> MdevChildType:
 
 def _read_matrix(node: Node, mdev_type: MdevChildType | None) -> VfioApMatrix:
     """Return the matrix of a running mdev; no other driver than vfio_ap has one."""
-    if mdev_type is None or mdev_type.device_api != "vfio-ap":
-        return NO_MATRIX
-    return read_matrix(node)
+    return read_matrix(node) if _has_matrix(mdev_type) else NO_MATRIX
+
+
+def _has_matrix(mdev_type: MdevChildType | None) -> bool:
+    return mdev_type is not None and mdev_type.device_api == "vfio-ap"
 
 
 def _read_iommu_group(node: Node) -> int | None:
@@ -294,11 +296,23 @@ def recall(cap: MdevChild, before: MdevChild) -> MdevChild:
     return msgspec.structs.replace(cap, mdev_type=before.mdev_type)
 
 
+def outdated(sysroot: Sysroot, path: str, cap: MdevChild) -> bool:
+    """Return whether the removal has begun, which sends no event."""
+    try:
+        return _removal_has_begun(sysroot, path, cap)
+    except OSError:
+        return True  # The read of the whole device says why.
+
+
+def _removal_has_begun(sysroot: Sysroot, path: str, cap: MdevChild) -> bool:
+    return cap.state != "removing" and not sysroot.exists(f"{path}/remove")
+
+
 def reread_volatile(sysroot: Sysroot, path: str, cap: MdevChild) -> MdevChild | None:
     """Look whether the removal has begun, and read a vfio-ap matrix: neither sends an event."""
-    if cap.state != "removing" and not sysroot.exists(f"{path}/remove"):
+    if _removal_has_begun(sysroot, path, cap):
         return None
-    if cap.mdev_type is None or cap.mdev_type.device_api != "vfio-ap":
+    if not _has_matrix(cap.mdev_type):
         return cap
     try:
         node = Node(sysroot, path, subsystem="mdev")
@@ -436,6 +450,8 @@ KIND = Kind(
     removing=lambda cap: cap.state == "removing",
     held_type=held_type,
     reread_volatile=reread_volatile,
+    volatile=lambda cap: _has_matrix(cap.mdev_type),
+    outdated=outdated,
     neighbours=neighbours,
     dependents=dependents,
     definable=Definable(

@@ -76,8 +76,12 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_volatile(self) -> bool:
-        """Whether it has values that change without an event, such as available_instances."""
-        return not _VOLATILE.isdisjoint(map(type, self.capabilities)) and self.active
+        """Whether it has values that are read again on request, such as available_instances."""
+        for capability in self.capabilities:
+            volatile = _VOLATILE.get(type(capability))
+            if volatile is not None and volatile(capability):
+                return self.active
+        return False
 
     @property
     def words(self) -> frozenset[str]:
@@ -133,6 +137,10 @@ def _all_of(capability: Any) -> tuple[Any, tuple[str, ...]]:
     return capability, ()
 
 
+def _always(capability: Any) -> bool:
+    return True
+
+
 _PUBLIC = {one: kind.public for one, kind in KIND_OF.items() if kind.public is not None}
 
 
@@ -155,9 +163,11 @@ def _state(path: str | None, capabilities: Iterable[AnyCapability]) -> State:
     return "active"
 
 
-_VOLATILE = frozenset(
-    kind.capability for kind in KIND_OF.values() if kind.reread_volatile is not None
-)
+_VOLATILE = {
+    one: kind.volatile or _always
+    for one, kind in KIND_OF.items()
+    if kind.reread_volatile is not None
+}
 
 
 def filter_words(words: Iterable[str]) -> frozenset[str]:

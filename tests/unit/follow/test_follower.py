@@ -25,6 +25,7 @@ from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.device import Device
 from nodedevd.model.store import Store
+from nodedevd.questions.doctor import differences
 from nodedevd.tree.read import STALE, scan
 from tests.support.fake_monitor import PATIENCE_SECONDS, FakeMonitor, FakeMonitors, eventually
 from tests.support.stuck import StuckAttribute
@@ -385,7 +386,7 @@ async def test_mdev_whose_type_comes_late_is_completed(tmp_path: Path) -> None:
         child = live.get(UUID).capability(MdevChild)
         return None if child is None else child.state
 
-    async with following(tmp_path, build) as live:
+    async with following(tmp_path, build, poll_seconds=0.0) as live:
         path = live.tree.mdev(CARD, UUID, None)
         live.monitor.uevent("add", path, "mdev")
         await eventually(lambda: live.has(path))
@@ -546,6 +547,25 @@ async def test_profile_set_without_an_event_is_noticed_soon(tmp_path: Path) -> N
         await eventually(lambda: not creatable(live))
         # A poll that finds nothing is no update.
         assert live.follower.followed.updates == updates
+
+
+async def test_removal_that_begins_without_an_event_is_noticed_soon(tmp_path: Path) -> None:
+    """Without a request, by a poll."""
+
+    def build(live: Live) -> None:
+        live.pci(CARD)
+        live.tree.mdev_type(CARD, "nvidia-1")
+        live.tree.mdev_parent(CARD)
+        live.tree.mdev(CARD, UUID, "nvidia-1")
+
+    async with following(tmp_path, build, poll_seconds=0.01) as live:
+        found = live.get(UUID)
+        assert (found.state, found.is_volatile) == ("active", False)
+        live.tree.begin_removal(found.path or "")
+        await eventually(lambda: live.get(UUID).state == "removing")
+        # A poll may have seen it half done; of a new scan nobody knows the type.
+        host = scan(Sysroot(live.sysroot.root))
+        await eventually(lambda: differences(host, live.store.snapshot) == ())
 
 
 async def test_profile_set_without_an_event_is_found_by_the_reconcile(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 
 from nodedevd.follow import rereads as module
 from nodedevd.follow.options import FollowOptions
 from nodedevd.follow.pending import Pending, Scan
 from nodedevd.follow.rereads import Rereads
-from nodedevd.kinds.mdev_child import MdevChild
+from nodedevd.kinds.mdev_child import MdevChild, State
 from nodedevd.kinds.mdev_parent import MdevParent
+from nodedevd.kinds.shared.mdevctl import definition_path
 from nodedevd.kinds.system import System
 from nodedevd.kinds.vgpu import Vgpu
 from nodedevd.model.changes import Added, Changed, Removed
@@ -66,8 +68,8 @@ def function(name: str) -> Device:
     return found.lookup(f"/sys/devices/{name}")
 
 
-def mdev(*, complete: bool) -> Reading:
-    """Return an mdev, with or without its type."""
+def mdev(*, state: State) -> Reading:
+    """Return an mdev in a state."""
     capability = MdevChild(
         uuid=UUID,
         mdev_type=None,
@@ -76,7 +78,7 @@ def mdev(*, complete: bool) -> Reading:
         parent_path=PARENT,
         iommu_group=None,
         vfio_device=None,
-        state="complete" if complete else "incomplete",
+        state=state,
         attributes=(),
         defined=False,
         definition=None,
@@ -91,7 +93,7 @@ class Following:
     def __init__(self, options: FollowOptions) -> None:
         parent = reading(PARENT, MdevParent(types=(), children=()))
         self.pending = Noted()
-        self.store = Store(assemble(COMPUTER, [parent, mdev(complete=False)]))
+        self.store = Store(assemble(COMPUTER, [parent, mdev(state="incomplete")]))
         self.rereads = Rereads(self.pending, self.store, options)
 
     @property
@@ -101,7 +103,7 @@ class Following:
 
     def complete(self) -> None:
         """Publish the mdev with its type."""
-        self.store.publish(graft(self.store.snapshot, readings=[mdev(complete=True)]))
+        self.store.publish(graft(self.store.snapshot, readings=[mdev(state="complete")]))
 
     def remove(self, *paths: str) -> None:
         """Publish a tree without these devices."""
@@ -189,6 +191,17 @@ async def test_leaving_device_is_read_again_until_it_is_gone(
         assert len(one.pending.touches) == 2
 
 
+async def test_removal_that_begins_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first read may have come between two steps of the kernel; the tries are not endless."""
+    monkeypatch.setattr(module, "LEAVING_SECONDS", (0.001, 0.001))
+    async with following() as one:
+        one.complete()
+        leaving = graft(one.store.snapshot, readings=[mdev(state="removing")]).snapshot.lookup(UUID)
+        one.rereads.after([Changed(one.mdev, leaving), Changed(leaving, leaving)])
+        await eventually(lambda: not one.rereads._tasks)
+        assert one.pending.touches == [{MDEV}, {MDEV}]
+
+
 async def test_host_is_reconciled_again_and_again() -> None:
     """At the interval; never without one."""
     async with following(reconcile_seconds=0.001) as one:
@@ -202,12 +215,26 @@ async def test_functions_with_vendor_vfio_are_polled() -> None:
     """As long as there are any; no other device is."""
     one_function, other = function("one"), function("other")
     async with following(poll_seconds=0.001) as one:
-        one.rereads.after([Added(one.mdev)])
-        assert not [name for name in one.rereads._tasks if not name.startswith("/")]
+        one.rereads.after([Added(one.store.snapshot.lookup(PARENT))])
+        assert not one.rereads._tasks
         one.rereads.after([Added(one_function), Added(other), Changed(other, other)])
         await eventually(lambda: len(one.pending.polls) > 2)
         assert one.pending.polls[0] == {"/sys/devices/one", "/sys/devices/other"}
         one.rereads.after([Removed(one_function), Removed(other)])
+        await eventually(lambda: "poll" not in one.rereads._tasks)
+        assert set() not in one.pending.polls[:-1]
+
+
+async def test_active_mdevs_are_polled() -> None:
+    """Not one that was stopped, of which the definition is left."""
+    async with following(poll_seconds=0.001) as one:
+        one.complete()
+        active = one.mdev
+        stopped = structs.replace(active, path=definition_path("mtty", UUID))
+        one.rereads.after([Added(active)])
+        await eventually(lambda: len(one.pending.polls) > 2)
+        assert one.pending.polls[0] == {MDEV}
+        one.rereads.after([Changed(active, stopped)])
         await eventually(lambda: "poll" not in one.rereads._tasks)
         assert set() not in one.pending.polls[:-1]
 

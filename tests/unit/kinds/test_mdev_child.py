@@ -12,7 +12,7 @@ from lxml import etree
 from nodedevd.formats import FORMATS
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.mdev_child import MdevChild, MdevChildType, reread_volatile
+from nodedevd.kinds.mdev_child import MdevChild, MdevChildType, outdated, reread_volatile
 from nodedevd.kinds.shared.mdevctl import Definition, MdevAttribute
 from nodedevd.kinds.shared.vfio import VfioDevice
 from nodedevd.model.definitions import as_defined
@@ -227,6 +227,34 @@ def test_type_of_an_mdev_in_removal_is_as_it_was(tree: Tree, parent: str) -> Non
         assert (mdev(after.lookup(NAME)).state, after.lookup(NAME).errors) == ("removing", ())
         assert mdev(after.lookup(NAME)).mdev_type == mdev(before.lookup(NAME)).mdev_type
         assert differences(scan(Sysroot()), after) == ()
+
+
+def test_begin_of_a_removal_is_one_cheap_look(tree: Tree, parent: str) -> None:
+    """By a poll; on request only for what else of it is volatile, and nothing is here."""
+    path = make(tree)
+    sysroot = Sysroot()
+    before = scan(sysroot)
+    assert not before.lookup(NAME).is_volatile
+    cap = mdev(before.lookup(NAME))
+    assert not outdated(sysroot, path, cap)
+    assert update(sysroot, before, set(), polled={path}).snapshot is before
+    tree.begin_removal(path)
+    assert outdated(sysroot, path, cap)
+    after = update(sysroot, before, set(), polled={path}).snapshot
+    assert after.lookup(NAME).state == "removing"
+    assert not outdated(sysroot, path, mdev(after.lookup(NAME)))
+
+
+def test_look_at_a_removal_that_fails_has_the_device_read(tree: Tree, parent: str) -> None:
+    """That says what is wrong."""
+    path = make(tree)
+    cap = mdev(device())
+
+    class Refusing(Sysroot):
+        def exists(self, path: str) -> bool:
+            raise PermissionError(errno.EACCES, "refused", path)
+
+    assert outdated(Refusing(), path, cap)
 
 
 def test_mdev_first_seen_in_its_removal_is_a_device(tree: Tree, parent: str) -> None:
@@ -757,6 +785,7 @@ def test_matrix_that_makes_no_sense_is_a_fault(tree: Tree, name: str, text: str)
 def test_matrix_that_changed_is_read_again_on_request(tree: Tree) -> None:
     """A change of the matrix sends no event."""
     path = crypto(tree, "05.0004", "")
+    assert device().is_volatile
     cap = mdev(device())
     assert reread_volatile(Sysroot(), path, cap) is cap
     tree.attributes(path, {"matrix": "06.0004"})
