@@ -7,6 +7,7 @@ ABI    Documentation/ABI/testing/sysfs-bus-vfio-mdev
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import is_
 
 import msgspec
 from msgspec.structs import replace
@@ -123,17 +124,19 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent 
     """
     types = []
     for one in cap.types:
+        if one.available_instances is None:
+            return None
         try:
             text = sysroot.read(f"{path}/{MDEV_TYPES}/{one.id}/available_instances")
-            number = parse_number(text.decode().removesuffix("\n"))
+            if text != b"%d\n" % one.available_instances:
+                number = parse_number(text.decode().removesuffix("\n"))
+                if number is None:
+                    return None
+                one = replace(one, available_instances=number)
         except (OSError, UnicodeDecodeError):
             return None
-        if number is None or one.available_instances is None:
-            return None
-        if number != one.available_instances:
-            one = replace(one, available_instances=number)
         types.append(one)
-    return cap if tuple(types) == cap.types else replace(cap, types=tuple(types))
+    return cap if all(map(is_, types, cap.types)) else replace(cap, types=tuple(types))
 
 
 def definitions(cap: MdevParent, device: DeviceLike, tree: TreeLike) -> Iterable[str]:
