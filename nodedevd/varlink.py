@@ -84,46 +84,38 @@ M = TypeVar("M", bound=Call | Reply)
 
 
 class _Decoder(Generic[M]):
-    """Cuts a byte stream at its NULs; each byte is searched once and copied once.
+    """Cuts a byte stream at its NULs; each byte is searched once.
 
-    Call `next` until it returns None before the next `feed`: then the buffer never holds more
-    than `limit` bytes and the bytes of one `feed`.
+    Call `next` until it returns None before the next `feed`: then it keeps what has arrived of
+    one message, and never more than `limit` bytes.
     """
 
     def __init__(self, message: msgspec.json.Decoder[M], limit: int) -> None:
         self._message: msgspec.json.Decoder[M] = message
         self._limit = limit
-        self._buffer = bytearray()
-        self._start = 0  # of the next message
-        self._searched = 0  # no NUL between start and here
+        self._begun = bytearray()  # what earlier feeds had of a message
+        self._fed = b""
+        self._start = 0  # of the next message, or of its rest, in what was fed last
         self._dropping = False  # until the NUL of a message over the limit
 
     @property
     def buffered(self) -> int:
         """The number of bytes that are not part of a returned message yet."""
-        return len(self._buffer) - self._start
+        return len(self._begun) + len(self._fed) - self._start
 
     def peek(self) -> bytes:
         """Return the bytes that are not part of a returned message yet."""
-        return bytes(self._buffer[self._start :])
+        return bytes(self._begun) + self._fed[self._start :]
 
     def feed(self, data: bytes) -> None:
         """Add bytes that arrived."""
-        if self._dropping:
-            end = data.find(b"\0")
-            if end < 0:
-                return
-            self._dropping = False
-            data = data[end + 1 :]
-        # Deleting the front of a bytearray takes amortized constant time.
-        del self._buffer[: self._start]
-        self._searched -= self._start
+        self._fed = self._fed[self._start :] + data if self._fed else data
         self._start = 0
-        self._buffer += data
 
     def drop(self) -> None:
         """Drop the message of which a part has arrived, and its rest as it arrives."""
-        self._clear()
+        self._begun.clear()
+        self._fed, self._start = b"", 0
         self._dropping = True
 
     def next(self) -> M | Malformed | None:
@@ -133,21 +125,29 @@ class _Decoder(Generic[M]):
 
     def take(self) -> bytes | Malformed | None:
         """Return the text of the next message, or None if more bytes are needed."""
-        start = self._start
-        end = self._buffer.find(b"\0", self._searched)
+        fed, start = self._fed, self._start
+        end = fed.find(b"\0", start)
         if end < 0:
-            if len(self._buffer) - start > self._limit:
+            self._fed, self._start = b"", 0
+            return self._begin(fed[start:]) if start < len(fed) else None
+        self._start = end + 1
+        text = fed[start:end]
+        if self._dropping:
+            self._dropping = False
+            return self.take()
+        if self._begun:
+            text = bytes(self._begun) + text
+            self._begun.clear()
+        return text if len(text) <= self._limit else self._too_large()
+
+    def _begin(self, part: bytes) -> Malformed | None:
+        """Keep a part of a message whose end has not arrived."""
+        if not self._dropping:
+            self._begun += part
+            if len(self._begun) > self._limit:
                 self.drop()
                 return self._too_large()
-            if start == len(self._buffer):
-                self._clear()
-            else:
-                self._searched = len(self._buffer)
-            return None
-        self._start = self._searched = end + 1
-        if end - start > self._limit:
-            return self._too_large()
-        return bytes(self._buffer[start:end])
+        return None
 
     def decode(self, text: bytes) -> M | Malformed:
         """Return the message of a text that `take` returned."""
@@ -165,10 +165,6 @@ class _Decoder(Generic[M]):
         if not given.startswith(b"{"):
             return Malformed("Expected `object | null` - at `$.parameters`")
         return message
-
-    def _clear(self) -> None:
-        self._buffer.clear()
-        self._start = self._searched = 0
 
     def _too_large(self) -> Malformed:
         return Malformed(f"the message is larger than {self._limit} bytes", self._limit)

@@ -185,21 +185,29 @@ def test_endless_message_is_reported_once_and_not_kept() -> None:
 
 def test_call_byte_by_byte_is_searched_once() -> None:
     """Each byte is searched once, however small the pieces: no quadratic work."""
+    searched = 0
 
-    class Counted(bytearray):
-        searched = 0
-
+    class Counted(bytes):
         def find(self, byte: Any, start: Any = 0, end: Any = None, /) -> int:
-            self.searched += len(self) - start
+            nonlocal searched
+            searched += len(self) - start
             return super().find(byte, start)
 
     decoder = CallDecoder()
-    decoder._buffer = buffer = Counted()
     call = encode_call("org.example.Ping", {"text": "x" * 10_000})
-    for byte in call[:-1]:
-        decoder.feed(bytes([byte]))
+    for byte in call:
         assert decoder.next() is None
-    assert buffer.searched == len(call) - 1
+        decoder.feed(Counted([byte]))
+    assert [decoder.next()] == decode(call, limit=len(call))
+    assert searched == len(call)
+
+
+def test_what_was_returned_is_not_kept() -> None:
+    """An idle client keeps nothing of its last call."""
+    decoder = CallDecoder()
+    decoder.feed(PING + LIST)
+    assert names(drain(decoder)) == ["Ping", "List"]
+    assert decoder._fed == b""
 
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([PING, LIST, STOP, b"\0"]), max_size=20))
