@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from nodedevd import errors
 from nodedevd.model.snapshot import Snapshot
@@ -36,6 +36,23 @@ DECODED_FACTOR: Final = 20
 SNAPSHOT_DEVICE_BYTES: Final = 256
 """Memory that a snapshot takes for each device when it is no longer the current one, so that its
 maps are kept for it alone."""
+
+
+class _Awaited(NamedTuple):
+    """An awaitable that the connection runs."""
+
+    answer: Callable[[Any], Answer] | None
+    """makes the answer of its result; None: the result is the answer"""
+
+
+class _Pieces(NamedTuple):
+    """The rest of a text."""
+
+    pieces: Iterator[bytes]
+
+
+_Making: TypeAlias = _Awaited | Later | AnswerSteps | _Pieces | Stream | bytes
+"""What the rest of an answer is made of; bytes: it is ready."""
 
 
 class VarlinkConversations(ConversationFactory):
@@ -90,39 +107,25 @@ class VarlinkConversation(Conversation[Answer]):
         self._wake = wake
         self._decoder = CallDecoder(shared.message_bytes)
         self._closed = False
-        # One call is answered at a time: an answer is awaited, made in steps, then ready; its
-        # text or its stream is sent bit by bit.
         # Of the call, no more is kept: its text may be large, and an idle client would keep it.
         self._more = False
         self._oneway = False
         self._text_of_call: bytes | None = None
-        self._awaiting = False
-        self._later: Later | None = None
-        self._steps: AnswerSteps | None = None
-        self._ready: bytes | None = None
-        self._text: Iterator[bytes] | None = None
-        self._stream: Stream | None = None
+        self._making: _Making | None = None  # what makes the rest of the answer
         self._kept: Snapshot | None = None  # what the text or the stream keeps in memory
         self._holds = False  # anything for the call, or for a half message
 
     @property
     def answering(self) -> bool:
         """Whether a call is being answered."""
-        return (
-            self._awaiting
-            or self._later is not None
-            or self._stream is not None
-            or self._ready is not None
-            or self._steps is not None
-            or self._text is not None
-        )
+        return self._making is not None
 
     full = answering
 
     @property
     def unfinished(self) -> bool:
         """Whether an answer is made in steps."""
-        return self._steps is not None or self._text is not None
+        return isinstance(self._making, (Generator, _Pieces))
 
     @property
     def outlives_client(self) -> bool:
@@ -135,20 +138,8 @@ class VarlinkConversation(Conversation[Answer]):
 
     def next(self) -> bytes | Awaitable[Answer] | None:
         """Return the next reply, empty to a oneway call."""
-        if self._awaiting:
-            return None
-        if self._ready is not None:
-            reply, self._ready = self._ready, None
-            return reply
-        if self._later is not None:
-            self._awaiting = True
-            return self._later.awaited
-        if self._stream is not None:
-            return self._next_chunk(self._stream)
-        if self._text is not None:
-            return self._next_piece(self._text)
-        if self._steps is not None:
-            return self._step(self._steps)
+        if self._making is not None:
+            return self._go_on(self._making)
         if self._holds:
             self._release()
         text = self._decoder.take()
@@ -176,28 +167,47 @@ class VarlinkConversation(Conversation[Answer]):
             return self._error(error)
         self._text_of_call = text if len(text) <= CACHED_CALL_BYTES else None
         if isinstance(answer, Awaitable):
-            self._awaiting = True
+            self._making = _Awaited(None)
             return answer
         return self._begin(answer)
 
+    def _go_on(self, making: _Making) -> bytes | Awaitable[Answer] | None:
+        """Return the next bytes of the answer that is being made, or what is to be awaited."""
+        if isinstance(making, _Awaited):
+            return None
+        if isinstance(making, bytes):
+            self._making = None
+            return making
+        if isinstance(making, Later):
+            self._making = _Awaited(making.answer)
+            return making.awaited
+        if isinstance(making, _Pieces):
+            return self._next_piece(making)
+        if isinstance(making, Generator):
+            return self._step(making)
+        return self._next_chunk(making)
+
     def answered(self, answer: Any) -> None:
         """Make the reply ready, or begin what makes it."""
-        self._awaiting = False
-        later, self._later = self._later, None
-        if not self._closed:
-            try:
-                self._ready = self._begin(answer if later is None else later.answer(answer))
-            except Exception as error:
-                self._ready = self._fail(error)
-        elif later is None and not isinstance(answer, (bytes, Cacheable, Later)):
-            _close(answer)
+        awaited, self._making = self._making, None
+        if self._closed:
+            if not isinstance(answer, (bytes, Cacheable, Later)):
+                _close(answer)
+            return
+        try:
+            if isinstance(awaited, _Awaited) and awaited.answer is not None:
+                answer = awaited.answer(answer)
+            reply = self._begin(answer)
+        except Exception as error:
+            reply = self._fail(error)
+        if reply:
+            self._making = reply
 
     def failed(self, error: BaseException) -> None:
         """Make the error reply ready."""
-        self._awaiting = False
-        self._later = None
+        self._making = None
         if not self._closed:
-            self._ready = self._fail(error)
+            self._making = self._fail(error) or None
 
     def close(self) -> None:
         """Give up the answer that is being made."""
@@ -213,20 +223,18 @@ class VarlinkConversation(Conversation[Answer]):
         if isinstance(answer, Cacheable):
             return b"" if oneway else self._cache(answer)
         try:
-            if isinstance(answer, Later):
-                self._later = answer
-            elif isinstance(answer, Generator):
-                self._steps = answer
+            if isinstance(answer, (Later, Generator)):
+                self._making = answer
             elif oneway:
                 _close(answer)
             elif isinstance(answer, Text):
                 self._keep(answer)
-                self._text = answer.messages()
+                self._making = _Pieces(answer.messages())
             else:
                 if not self._more:
                     answer.close()
                     raise errors.ExpectedMore
-                self._stream = answer
+                self._making = answer
                 self._keep(answer)
                 answer.start(self._wake)
         except Exception as error:
@@ -289,23 +297,23 @@ class VarlinkConversation(Conversation[Answer]):
         try:
             next(steps)
         except StopIteration as end:
-            self._steps = None
+            self._making = None
             return self._begin(end.value)
         except Exception as error:
-            self._steps = None
+            self._making = None
             return self._fail(error)
         return b""
 
-    def _next_piece(self, text: Iterator[bytes]) -> bytes:
+    def _next_piece(self, text: _Pieces) -> bytes:
         try:
-            piece = next(text, None)
+            piece = next(text.pieces, None)
         except Exception as error:
             # A part of the reply may be sent already, so there is no place for an error.
             _log.error("cannot send an answer", exc_info=error)
             self.failure = "a part of a reply could not be made"
             piece = None
         if piece is None:
-            self._text = None
+            self._making = None
         return piece or b""
 
     def _next_chunk(self, stream: Stream) -> bytes | None:
@@ -322,11 +330,11 @@ class VarlinkConversation(Conversation[Answer]):
         return encode_reply(chunk.parameters, continues=not chunk.last)
 
     def _end_answer(self) -> None:
-        makers = (self._steps, self._text, self._stream)
-        self._later = self._steps = self._text = self._stream = None
-        for maker in makers:
-            if maker is not None:
-                _close(maker)
+        making, self._making = self._making, None
+        if isinstance(making, _Pieces):
+            _close(making.pieces)
+        elif making is not None and not isinstance(making, (bytes, Later, _Awaited)):
+            _close(making)
 
     def _refuse(self, malformed: Malformed) -> bytes:
         self._oneway = False

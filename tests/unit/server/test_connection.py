@@ -570,7 +570,7 @@ async def test_client_that_leaves_without_reading_frees_its_stream(tmp_path: Pat
             connection = connection_of(bench)
             await until(lambda: connection.unsent_bytes > 0)
         await until(lambda: bench.server.clients == 0)
-        assert connection._conversation._stream is None
+        assert connection._conversation._making is None
 
 
 async def test_one_client_too_many_is_refused(
