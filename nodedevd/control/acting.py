@@ -288,7 +288,10 @@ class Acting:
             snapshot = self._view.snapshot()
             return outcome(self._plan(snapshot, request, asker), snapshot, dry_run=True)
         return carry_out(
-            lambda snapshot: self._plan(snapshot, request, asker), self.context, _asked(asker)
+            lambda snapshot: self._plan(snapshot, request, asker),
+            self.context,
+            _asked(asker),
+            sketch=lambda snapshot: self._plan(snapshot, request, asker, ask_who_has_open=False),
         )
 
     def _layout_host(self, asker: Asker, *, public: bool = False) -> LayoutHost:
@@ -318,12 +321,20 @@ class Acting:
         origin: Origin = "client",
         *,
         public: bool = False,
+        ask_who_has_open: bool = True,
     ) -> Plan:
         request = self._within_frameworks(snapshot, request)
         # Also those of devices that are gone: to remove one of these is no error.
         records = self.context.records.all()
         facts = read_facts(
-            self._sysroot.root, snapshot, request, records, asker.uid, origin, public=public
+            self._sysroot.root,
+            snapshot,
+            request,
+            records,
+            asker.uid,
+            origin,
+            public=public,
+            ask_who_has_open=ask_who_has_open,
         )
         plan = PLANS[type(request)](snapshot, facts, request)
         for step in plan.steps:

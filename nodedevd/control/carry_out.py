@@ -32,17 +32,25 @@ _MOVES: Final = 10
 """How often a plan may move to other cards while its cards are being locked."""
 
 
-def carry_out(action: Callable[[Snapshot], Plan], context: Context, asked: Asked) -> Outcome:
+def carry_out(
+    action: Callable[[Snapshot], Plan],
+    context: Context,
+    asked: Asked,
+    *,
+    sketch: Callable[[Snapshot], Plan] | None = None,
+) -> Outcome:
     """Carry out an action. Blocks until it has ended, or hangs.
 
     Args:
         action: Plans it from a tree.
         context: The host.
         asked: Who wants it.
+        sketch: Plans the same in less time, if need be wrongly, on the same cards: these are
+            locked, and then `action` plans it.
 
     Raises NodedevError; StillWriting for a change that goes on.
     """
-    running = _Running(action, context, asked)
+    running = _Running(action, sketch or action, context, asked)
     Thread(target=running.run, name="change", daemon=True).start()
     return running.result()
 
@@ -54,8 +62,15 @@ class _Abandoned(Exception):
 class _Running:
     """A change in its thread, and whoever waits for it."""
 
-    def __init__(self, action: Callable[[Snapshot], Plan], context: Context, asked: Asked) -> None:
+    def __init__(
+        self,
+        action: Callable[[Snapshot], Plan],
+        sketch: Callable[[Snapshot], Plan],
+        context: Context,
+        asked: Asked,
+    ) -> None:
         self._action = action
+        self._sketch = sketch
         self._context = context
         self._asked = asked
         self._step: str | None = None
@@ -145,7 +160,7 @@ class _Running:
     def _first_plan(self) -> Plan:
         """Return a plan to know which cards it is about: the tree may be late."""
         try:
-            return self._action(self._context.view.known())
+            return self._sketch(self._context.view.known())
         except NodedevError:
             return self._action(self._context.view.snapshot())
 

@@ -67,6 +67,9 @@ _OF_HOST_USE: Final = (SetVirtualFunctions, Bind, Unbind)
 """Requests that take a device from the host."""
 
 
+_NOTHING_OPEN: Final = ProcessScan((), unseen=0, hidden=False)
+
+
 def read_facts(
     root: str,
     snapshot: Snapshot,
@@ -76,6 +79,7 @@ def read_facts(
     origin: Origin = "client",
     *,
     public: bool = False,
+    ask_who_has_open: bool = True,
 ) -> ActionFacts:
     """Read what the plan of a request is made from; what it does not need is left out.
 
@@ -87,18 +91,20 @@ def read_facts(
         uid: The user who asks.
         origin: As whom: a client, or the layout of the host.
         public: Whether others than that user see what comes of it.
+        ask_who_has_open: Look at all processes for who has devices open, if the plan needs that,
+            which takes long; else the plan is made as if nobody had.
 
     Raises OSError: what cannot be looked at is never taken for absent.
     """
     sysroot = Sysroot(root)
     usage, assignment = unanswered(), AssignmentFacts()
-    open_nodes = None
+    open_nodes = None if ask_who_has_open else _NOTHING_OPEN
     if isinstance(request, _OF_OPEN_DEVICES):
-        usage = _usage(sysroot)
+        usage = _usage(sysroot) if ask_who_has_open else VfioUsage(processes=_NOTHING_OPEN)
     if isinstance(request, _OF_HOST_USE):
         assignment, _ = read_in_time(sysroot, read_assignment_facts)
         leaving = functions_leaving(snapshot, request)
-        if sysroot.live and leaving:
+        if sysroot.live and leaving and ask_who_has_open:
             open_nodes = _open_nodes(sysroot, devices_with_nodes(snapshot, leaving, assignment))
     attributes = {}
     for path in attributes_for(snapshot, request):

@@ -11,7 +11,7 @@ from operator import is_
 
 from nodedevd.follow.in_time import in_time
 from nodedevd.host.job import Job
-from nodedevd.host.sysroot import Sysroot
+from nodedevd.host.sysroot import Sysroot, is_absence
 from nodedevd.kinds import KIND_OF
 from nodedevd.kinds.base import Capability
 from nodedevd.kinds.pci import Pci
@@ -84,8 +84,7 @@ def _capabilities(sysroot: Sysroot, device: Device) -> tuple[Capability, ...]:
 
 def _driver(sysroot: Sysroot, device: Device) -> str | None:
     """Return the name of the driver that a function has now; the former if it cannot be read."""
-    path = device.path or ""
     try:
-        return sysroot.target_name(f"{path}/driver") if sysroot.exists(f"{path}/driver") else None
-    except OSError:
-        return device.driver
+        return sysroot.target_name(f"{device.path}/driver")
+    except OSError as error:
+        return None if is_absence(error) else device.driver

@@ -20,6 +20,8 @@ from nodedevd.control.declared import read_declared
 from nodedevd.control.view import View
 from nodedevd.errors import (
     REPLIED,
+    CardBusy,
+    DeviceInUse,
     InvalidParameter,
     MadeByOther,
     NodedevError,
@@ -28,8 +30,10 @@ from nodedevd.errors import (
     StepFailed,
     UnsafePath,
 )
+from nodedevd.host.sysroot import Sysroot
 from nodedevd.layout.compare import compare
 from nodedevd.layout.facts import LayoutFacts
+from nodedevd.questions.in_use import VfioUsage
 from tests.support.carried import tree_of
 from tests.support.played_kernel import PlayedKernel, mtty_parent, small_card, vendor_card
 from tests.support.trees import Tree
@@ -85,6 +89,31 @@ def test_what_the_service_says_of_a_layout_names_no_process(
     assert (followed.state, applied.state) == ("blocked", "blocked")
     assert "is open in a process" in " ".join(followed.reasons)
     assert "is open in qemu" in " ".join(applied.reasons)
+
+
+def test_processes_are_looked_at_when_the_card_is_locked(
+    kernel: PlayedKernel, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then alone: the first plan is made to know the card."""
+    path = f"{mtty_parent(kernel)}/{UUID}"
+    acting = make()
+    looks: list[Sysroot] = []
+    acting.act(Create(type="mtty-2", uuid=UUID), ASKER)
+
+    def look(sysroot: Sysroot) -> VfioUsage:
+        with pytest.raises(CardBusy):
+            acting.context.locks.take(["mtty_mtty"], 0.0)
+        looks.append(sysroot)
+        return kernel.usage()
+
+    monkeypatch.setattr("nodedevd.control.facts._usage", look)
+    kernel.open(path)
+    with pytest.raises(DeviceInUse):
+        acting.act(Remove(name=UUID), ASKER)
+    assert len(looks) == 1
+    kernel.close(path)
+    acting.act(Remove(name=UUID), ASKER)
+    assert (len(looks), kernel.mdev.types) == (2, {})
 
 
 def test_what_was_made_is_listed_with_whose_it_is(kernel: PlayedKernel, make: Make) -> None:
