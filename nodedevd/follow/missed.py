@@ -8,7 +8,7 @@ from collections.abc import Iterable, Set
 
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.tree.related import related
+from nodedevd.tree.related import path_of, related
 from nodedevd.tree.touched import reporting_paths
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class MissedChanges:
             if reported.isdisjoint(paths):
                 continue
             self._unexplained.pop(device.path or "", None)
-            for other in related(change, snapshot):
+            for other in map(path_of, related(change, snapshot)):
                 self._unexplained.pop(other, None)
 
     def clear(self) -> None:

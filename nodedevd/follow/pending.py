@@ -103,6 +103,11 @@ class Pending:
         self._work.touched.update(paths)
         self._begin_soon()
 
+    def recount(self, paths: Iterable[str]) -> None:
+        """Have the volatile values of the devices at these paths read."""
+        self._work.volatile.update(paths)
+        self._begin_soon()
+
     def tolerate(self, paths: Iterable[str]) -> None:
         """Have new devices at these paths shown as far as the next job can read them."""
         self._work.tolerated.update(paths)

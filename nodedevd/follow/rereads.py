@@ -111,13 +111,16 @@ class Rereads:
             self._schedule(child.parent_path, self._recount(child.parent_path))
 
     async def _recount(self, parent_path: str) -> None:
-        """Read a parent again: the kernel frees the slot of an mdev after its last uevent."""
+        """Read the counts of a parent, and of those that share them, again.
+
+        The kernel frees the slot of an mdev after its last uevent.
+        """
         for delay in AFTER_REMOVAL_SECONDS:
             await asyncio.sleep(delay)
             snapshot = self._store.snapshot
             parent = snapshot.at(parent_path)
             if parent is not None:
-                self._pending.touch(sharing_functions(parent, snapshot))
+                self._pending.recount(sharing_functions(parent, snapshot))
 
     def _note_polled(self, change: Change) -> None:
         """Poll a device from now on, or no longer; without any the host is left alone."""

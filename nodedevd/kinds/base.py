@@ -94,7 +94,14 @@ class TreeLike(Protocol):
 NameOf: TypeAlias = Callable[[str], str | None]
 """Returns the name of the device at a sysfs path, None if the tree has no such device."""
 
-Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str]]
+
+class VolatileOf(NamedTuple):
+    """The volatile values of the device at a path, and nothing else of it."""
+
+    path: str
+
+
+Related: TypeAlias = Callable[[C, DeviceLike, TreeLike], Iterable[str | VolatileOf]]
 """Returns the paths of other devices, for a capability and the device that has it."""
 
 

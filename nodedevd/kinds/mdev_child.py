@@ -31,6 +31,7 @@ from nodedevd.kinds.base import (
     LibvirtForm,
     NameOf,
     TreeLike,
+    VolatileOf,
 )
 from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.mdevctl import (
@@ -351,7 +352,7 @@ def tree_path(cap: MdevChild) -> str | None:
     return None if cap.parent_path is None else f"{cap.parent_path}/{cap.uuid}"
 
 
-def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[str | VolatileOf]:
     """Return the parent, the parents that share its counts, and the definitions for all of them.
 
     An inactive mdev has no neighbours: it takes nothing from its parent.
@@ -361,7 +362,7 @@ def neighbours(cap: MdevChild, device: DeviceLike, tree: TreeLike) -> Iterator[s
     yield cap.parent_path
     parent = tree.at(cap.parent_path)
     for path in () if parent is None else sharing_functions(parent, tree):
-        yield path
+        yield VolatileOf(path)
         yield from tree.below(definitions_directory(path))
 
 

@@ -21,7 +21,7 @@ from nodedevd.host.job import Unanswered
 from nodedevd.host.lines import lines_of
 from nodedevd.host.node import Node, parse_number
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.base import Capability, DeviceLike, HeldType, Kind, TreeLike
+from nodedevd.kinds.base import Capability, DeviceLike, HeldType, Kind, TreeLike, VolatileOf
 from nodedevd.kinds.pci.sriov import sharing_functions
 from nodedevd.kinds.shared.vgpu_types import TypeFacts, type_facts, write_facts
 from nodedevd.xml_writer import Out
@@ -187,9 +187,9 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: Vgpu) -> Vgpu | None:
     return cap if found == cap else found
 
 
-def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[str]:
+def dependents(cap: Vgpu, device: DeviceLike, tree: TreeLike) -> Iterator[VolatileOf]:
     """Return the functions of the card: a profile that is set on one leaves less for the others."""
-    return sharing_functions(device, tree)
+    return map(VolatileOf, sharing_functions(device, tree))
 
 
 def held_type(cap: Vgpu) -> HeldType | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nodedevd.kinds import KIND_OF
+from nodedevd.kinds.base import VolatileOf
 from nodedevd.model.changes import Change, Changed
 from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
 
 
-def related(change: Change, snapshot: Snapshot) -> set[str]:
+def related(change: Change, snapshot: Snapshot) -> set[str | VolatileOf]:
     """Return the paths of the devices to read again after a change of another one."""
     device = change.device
     paths = set(neighbours(device, snapshot))
@@ -25,7 +26,12 @@ def related(change: Change, snapshot: Snapshot) -> set[str]:
     return paths
 
 
-def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str]:
+def path_of(one: str | VolatileOf) -> str:
+    """Return the path of a related device."""
+    return one if isinstance(one, str) else one.path
+
+
+def neighbours(device: Device, snapshot: Snapshot) -> Iterator[str | VolatileOf]:
     """Return the paths of the devices whose description changes when this one comes or goes."""
     for capability in device.capabilities:
         of_kind = KIND_OF[type(capability)].neighbours
@@ -40,7 +46,7 @@ def _follows_children(device: Device) -> bool:
     return any(KIND_OF[type(capability)].follows_children for capability in device.capabilities)
 
 
-def _dependents(change: Changed, snapshot: Snapshot) -> Iterator[str]:
+def _dependents(change: Changed, snapshot: Snapshot) -> Iterator[str | VolatileOf]:
     before, after = change.before.capabilities, change.device.capabilities
     for capability in (*before, *after):
         of_kind = KIND_OF[type(capability)].dependents

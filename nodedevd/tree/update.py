@@ -12,6 +12,7 @@ from nodedevd.host.listing import target_of
 from nodedevd.host.mdev_paths import MDEV_DEVICES
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds import KIND_OF, AnyCapability
+from nodedevd.kinds.base import VolatileOf
 from nodedevd.kinds.shared.mdevctl import DIRECTORY as DEFINITIONS
 from nodedevd.kinds.shared.mdevctl import definitions_directory, find_definitions
 from nodedevd.model.changes import Update
@@ -23,7 +24,7 @@ from nodedevd.tree.find import listed_in, may_be_device
 from nodedevd.tree.graft import Reading, graft
 from nodedevd.tree.nesting import Readings, nest, with_definition
 from nodedevd.tree.read import Reader
-from nodedevd.tree.related import neighbours, related
+from nodedevd.tree.related import neighbours, path_of, related
 from nodedevd.tree.unread import Unread
 
 
@@ -66,20 +67,31 @@ def update(
     }
     new = _read(sysroot, outside, old, touched, unread, readings)
     # The kernel sends an event for a device, and none for those that change along with it: a
-    # bridge with its port, and a VLAN with that bridge.
+    # bridge with its port, a VLAN with that bridge, the counts of a card's functions with a vGPU.
     changes = new.changes
-    seen = set(touched)
-    while others := _others(new) - seen:
+    seen, reread = set(touched), set(volatile)
+    while True:
+        others, shared = _others(new)
+        others -= seen
+        shared -= seen | others | reread
+        if not others | shared:
+            break
+        readings, doubtful = _reread_volatile(sysroot, new.snapshot, shared - job.unanswered)
+        others |= doubtful
         seen |= others
-        new = _read(sysroot, outside, new.snapshot, others, unread)
+        reread |= shared
+        new = _read(sysroot, outside, new.snapshot, others, unread, readings)
         changes += new.changes
     errors = unread.errors(asked | seen, DEFINITIONS if DEFINITIONS in asked else None)
     snapshot = graft(new.snapshot, errors=errors).snapshot
     return unread.noted(Update(snapshot, changes))
 
 
-def _others(update: Update) -> set[str]:
-    return {path for change in update.changes for path in related(change, update.snapshot)}
+def _others(update: Update) -> tuple[set[str], set[str]]:
+    """Return the paths to read as a whole, and those of which only volatile values are read."""
+    found = {one for change in update.changes for one in related(change, update.snapshot)}
+    whole = {one for one in found if isinstance(one, str)}
+    return whole, {one.path for one in found if isinstance(one, VolatileOf)}
 
 
 def _reread_volatile(
@@ -187,7 +199,7 @@ def _stacked(old: Snapshot, paths: Iterable[str]) -> set[str]:
         device = old.at(path)
         if device is not None and path not in found:
             found.add(path)
-            todo += neighbours(device, old)
+            todo += map(path_of, neighbours(device, old))
     return found
 
 

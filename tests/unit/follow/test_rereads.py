@@ -38,6 +38,7 @@ class Noted(Pending):
     def __init__(self) -> None:
         super().__init__()
         self.touches: list[set[str]] = []
+        self.recounts: list[set[str]] = []
         self.scans: list[Scan] = []
         self.polls: list[set[str]] = []
 
@@ -48,6 +49,10 @@ class Noted(Pending):
     def touch(self, paths: Iterable[str]) -> None:
         """Note paths."""
         self.touches.append(set(paths))
+
+    def recount(self, paths: Iterable[str]) -> None:
+        """Note paths."""
+        self.recounts.append(set(paths))
 
     def request(self, scan: Scan) -> None:
         """Note a scan."""
@@ -153,7 +158,7 @@ async def test_incomplete_mdev_that_goes_is_read_no_more(monkeypatch: pytest.Mon
         assert one.pending.touches == []
 
 
-async def test_parent_is_read_twice_after_the_last_of_its_mdevs_went(
+async def test_parent_is_counted_twice_after_the_last_of_its_mdevs_went(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The kernel frees a slot late; removals that follow each other have the same reads."""
@@ -162,10 +167,10 @@ async def test_parent_is_read_twice_after_the_last_of_its_mdevs_went(
         for _ in range(3):
             one.rereads.after([Removed(one.mdev)])
         await eventually(lambda: not one.rereads._tasks)
-        assert one.pending.touches == [{PARENT}, {PARENT}]
+        assert one.pending.recounts == [{PARENT}, {PARENT}]
 
 
-async def test_parent_that_is_gone_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parent_that_is_gone_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mdevs of a card go before the card."""
     monkeypatch.setattr(module, "AFTER_REMOVAL_SECONDS", (0.001, 0.001))
     async with following() as one:
@@ -173,7 +178,7 @@ async def test_parent_that_is_gone_is_not_read(monkeypatch: pytest.MonkeyPatch) 
         one.remove(MDEV, PARENT)
         one.rereads.after([Removed(gone)])
         await eventually(lambda: not one.rereads._tasks)
-        assert one.pending.touches == []
+        assert one.pending.recounts == []
 
 
 async def test_leaving_device_is_read_again_until_it_is_gone(

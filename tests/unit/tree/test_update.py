@@ -83,6 +83,20 @@ def test_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
     assert check(tmp_path, old, {mdev}) == [(Added, UUID), (Changed, FIRST), (Changed, SECOND)]
 
 
+def test_other_parents_of_the_card_are_counted_alone(tmp_path: Path) -> None:
+    """A card can have dozens of functions, and a client waits for the event."""
+    tree = Tree(tmp_path)
+    card(tree)
+    sysroot = FaultySysroot(str(tmp_path))
+    old = scan(sysroot)
+    other = old.lookup(SECOND).path or ""
+    mdev = tree.mdev(FIRST, UUID, "nvidia-1")
+    sysroot.reads.clear()
+    update(sysroot, old, {mdev})
+    read = [path for path in sysroot.reads if path.startswith(f"{other}/")]
+    assert read == [f"{other}/mdev_supported_types/nvidia-1/available_instances"]
+
+
 def test_removed_mdev_has_all_parents_of_its_card_read_again(tmp_path: Path) -> None:
     """Also if there is only an event of the mdev."""
     tree = Tree(tmp_path)
