@@ -101,16 +101,19 @@ class Encodings:
         """Return whether a format shows a device, without keeping anything of it."""
         return FORMATS[form].shows_all or FORMATS[form].shows(self.seen(device))
 
-    def text(self, device: Device, *, form: Format) -> str:
-        """Return the XML document of a device that the format shows."""
+    def document(self, device: Device, *, form: Format) -> bytes:
+        """Return the XML document of a device that the format shows, in UTF-8.
+
+        These are the bytes that `shared_xml` has, unless JSON escapes any of them.
+        """
         shown = self._shown(device, form)
         xml = shown.xml or self._write(shown, form)
-        if b"\\" in xml:  # Few texts have what JSON escapes; these are written again.
-            return str(self._written(shown, form))
-        return xml.decode()
+        if b"\\" in xml:  # in few; these are written again
+            return str(self._written(shown, form)).encode()
+        return xml
 
     def json_xml(self, device: Device, *, form: Format = "nodedevd") -> bytes:
-        """Return the same as the inside of a JSON string, without the quotes."""
+        """Return the same document as the inside of a JSON string, without the quotes."""
         return with_line_feeds(self.shared_xml(device, form=form))
 
     def shared_xml(self, device: Device, *, form: Format) -> bytes:

@@ -21,14 +21,21 @@ T = TypeVar("T")
 
 
 class Shared(NamedTuple):
-    """A reply whose middle is kept elsewhere, for all replies that have it.
-
-    It is JSON, in which a line feed stands for an escaped one; see `with_line_feeds`.
-    """
+    """A reply whose middle is kept elsewhere, for all replies that have it."""
 
     before: bytes
     kept: bytes
     after: bytes
+
+    def joined(self) -> bytes:
+        """Return the reply."""
+        return b"".join(self)
+
+
+class SharedJson(Shared):
+    """The same in JSON, in which a line feed stands for an escaped one; see `with_line_feeds`."""
+
+    __slots__ = ()
 
     def joined(self) -> bytes:
         """Return the reply."""

@@ -163,11 +163,12 @@ class NodeDevices:
         """Return libvirt's name of a device's parent, None for `computer`."""
         return self._placed(device).parent
 
-    def xml(self, device: Device, *, inactive: bool = False) -> str:
+    def xml(self, device: Device, *, inactive: bool = False) -> bytes:
         """Return a device's XML, with `inactive` that of the definition of a persistent device."""
         if inactive:
-            return str(_LIBVIRT.written(self._placed(as_defined(self._encodings.seen(device)))))
-        return self._encodings.text(device, form="libvirt")
+            defined = self._placed(as_defined(self._encodings.seen(device)))
+            return str(_LIBVIRT.written(defined)).encode()
+        return self._encodings.document(device, form="libvirt")
 
     def capabilities(self, device: Device) -> list[str]:
         """Return libvirt's words for a device's capabilities, nested ones last."""

@@ -40,7 +40,7 @@ from nodedevd.server.libvirt.protocol import (
 from nodedevd.server.libvirt.registrations import Wanted
 from nodedevd.server.libvirt.write_errors import QUOTED
 from nodedevd.server.libvirt.xdr import XdrError
-from nodedevd.server.reply_cache import Cacheable, ReplyCache
+from nodedevd.server.reply_cache import Cacheable, ReplyCache, Shared
 from nodedevd.steps import Steps, finish
 
 LIBVIRT_VERSION: Final = 11_003_000
@@ -269,9 +269,8 @@ class LibvirtSession:
             )
         result = handler.handle(arguments)
         if isinstance(result, Cacheable):
-            reply = _encoded(handler.procedure, result.answer)
-            self._replies.keep(payload, reply, result.until)
-            return remote.encode_reply(header, reply)
+            self._replies.keep(payload, result.answer, result.until)
+            return remote.encode_reply(header, result.answer.joined())
         if isinstance(result, Generator):
             return _answer_in_steps(header, handler.procedure, result)
         if isinstance(result, _Later):
@@ -301,7 +300,7 @@ class LibvirtSession:
     def _serve(
         self,
         procedure: Procedure[A, R],
-        handle: Callable[[A], R | _Later | _Awaited | Cacheable[R] | Steps[Any]],
+        handle: Callable[[A], R | _Later | _Awaited | Cacheable[Shared] | Steps[Any]],
         *,
         before_open: bool = False,
         cacheable: bool = False,
@@ -509,23 +508,25 @@ class LibvirtSession:
         _no_flags(call.flags)
         return self._devices.name((yield from self._devices.find_scsi_host(call.wwnn, call.wwpn)))
 
-    def _get_xml_desc(self, call: remote.NameAndFlags) -> _Later | Cacheable[str] | Steps[Any]:
+    def _get_xml_desc(self, call: remote.NameAndFlags) -> _Later | Cacheable[Shared] | Steps[Any]:
         _no_flags(call.flags & ~_INACTIVE_XML)
         return self._of(call.name, partial(self._xml_when_fresh, call))
 
-    def _xml_when_fresh(self, call: remote.NameAndFlags, device: Device) -> _Later | Cacheable[str]:
+    def _xml_when_fresh(
+        self, call: remote.NameAndFlags, device: Device
+    ) -> _Later | Cacheable[Shared]:
         refreshed = self._freshness.refresh([device])
         if refreshed is not None:
             return _Later(refreshed, partial(self._fresh_xml, call))
         return Cacheable(self._xml(device, call.flags), self._freshness.fresh_until(device))
 
-    def _fresh_xml(self, call: remote.NameAndFlags) -> str:
+    def _fresh_xml(self, call: remote.NameAndFlags) -> xdr.Packed:
         device = self._devices.find(call.name)
         if device is None:
             device = finish(self._devices.find_by_libvirt_name(call.name))
-        return self._xml(device, call.flags)
+        return xdr.Packed(self._xml(device, call.flags).joined())
 
-    def _xml(self, device: Device, flags: int) -> str:
+    def _xml(self, device: Device, flags: int) -> Shared:
         inactive = bool(flags & _INACTIVE_XML)
         if inactive and not is_persistent(device):
             name = self._devices.name(device)
@@ -534,7 +535,10 @@ class LibvirtSession:
                 ErrorDomain.NODEDEV,
                 f"Requested operation is not valid: node device '{name}' is not persistent",
             )
-        return self._devices.xml(device, inactive=inactive)
+        try:
+            return Shared(*remote.STRING.parts(self._devices.xml(device, inactive=inactive)))
+        except XdrError as error:
+            raise _not_encoded(error) from error
 
     def _number_of_caps(self, device: Device) -> int:
         return len(self._devices.capabilities(device))
@@ -563,8 +567,12 @@ def _encoded(procedure: Procedure[Any, R], result: R) -> bytes:
     try:
         return xdr.encode(procedure.result, result)
     except XdrError as error:
-        # More names, or longer XML, than the protocol can carry.
-        raise _protocol_error(f"Unable to encode message payload: {error}") from error
+        raise _not_encoded(error) from error
+
+
+def _not_encoded(error: XdrError) -> RpcError:
+    """Return the error for more names, or longer XML, than the protocol can carry."""
+    return _protocol_error(f"Unable to encode message payload: {error}")
 
 
 def _failed(call: Header, error: Exception) -> bytes:
@@ -591,7 +599,7 @@ def _answer_in_steps(call: Header, procedure: Procedure[Any, Any], steps: Steps[
     if isinstance(result, _Later):
         return _answer_later(call, procedure, result)
     if isinstance(result, Cacheable):
-        result = result.answer
+        result = xdr.Packed(result.answer.joined())
     try:
         return _succeeded(call, procedure, result)
     except Exception as error:

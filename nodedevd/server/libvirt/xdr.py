@@ -119,10 +119,13 @@ class String(Type[str]):
 
     def pack(self, value: str, out: bytearray) -> None:
         """Append the length, the text, and zeros up to a multiple of 4 bytes."""
-        data = value.encode()
-        self._check(len(data))
-        UNSIGNED_INT.pack(len(data), out)
-        out += data + bytes(-len(data) % 4)
+        for part in self.parts(value.encode()):
+            out += part
+
+    def parts(self, text: bytes) -> tuple[bytes, bytes, bytes]:
+        """Return what precedes a text, that text itself, and what follows it. Raises XdrError."""
+        self._check(len(text))
+        return encode(UNSIGNED_INT, len(text)), text, bytes(-len(text) % 4)
 
     def unpack(self, data: Unpacker) -> str:
         """Unpack the text."""

@@ -10,7 +10,7 @@ from nodedevd import errors
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.account import Holding
 from nodedevd.server.conversation import Conversation, ConversationFactory, Peer
-from nodedevd.server.reply_cache import CACHED_CALL_BYTES, Cacheable, ReplyCache, Shared
+from nodedevd.server.reply_cache import CACHED_CALL_BYTES, Cacheable, ReplyCache, Shared, SharedJson
 from nodedevd.server.varlink.answers import NO_REPLY, Answer, AnswerSteps, Later, Stream, Text
 from nodedevd.server.varlink.misdirected import refuse_libvirt
 from nodedevd.server.varlink.service import Service
@@ -288,7 +288,7 @@ class VarlinkConversation(Conversation[Answer]):
         self._kept = None
 
     def _cache(self, cacheable: Cacheable[Shared]) -> bytes:
-        reply = Shared(*encode_shared_reply(*cacheable.answer))
+        reply = SharedJson(*encode_shared_reply(*cacheable.answer))
         if self._text_of_call is not None:
             self._shared.replies.keep(self._text_of_call, reply, cacheable.until)
         return reply.joined()

@@ -235,7 +235,7 @@ def test_parent_that_is_shown_or_hidden_changes_the_text_of_its_children(tree: T
     for snapshot, parent in ((hidden, "computer"), (shown, bridge.name), (hidden, "computer")):
         was, now = store.snapshot.lookup(bridge.name), snapshot.lookup(bridge.name)
         store.publish(Update(snapshot, () if was is now else (Changed(was, now),)))
-        text = encodings.text(below, form="libvirt")
+        text = encodings.document(below, form="libvirt").decode()
         assert f"<parent>{parent}</parent>" in text
     # A stream that began before still sends what was shown then.
     piece = encodings.json_piece(below, shown, form="libvirt").decode()

@@ -75,9 +75,9 @@ def test_bytes_are_made_once() -> None:
     assert encodings.entry(card) is encodings.entry(card)
     shared = encodings.shared_xml(card, form="nodedevd")
     assert encodings.shared_xml(card, form="nodedevd") is shared
-    assert encodings.text(card, form="nodedevd") == native_xml(card)
     assert encodings.json_piece(card, snapshot, form="nodedevd") != encodings.json_xml(card)
     assert encodings.shared_xml(card, form="nodedevd") is shared
+    assert encodings.document(card, form="nodedevd") is shared
 
 
 @example("a\n  b")
@@ -94,7 +94,7 @@ def test_piece_has_every_text_as_its_document_has_it(driver: str) -> None:
     card = device(encodings, CARD)
     piece = encodings.json_piece(card, snapshot, form="nodedevd")
     assert msgspec.json.decode(b'"%b"' % piece, type=str) == native_xml(card, depth=1)
-    assert encodings.text(card, form="nodedevd") == native_xml(card)
+    assert encodings.document(card, form="nodedevd") == native_xml(card).encode()
     alone = encodings.json_xml(card)
     assert msgspec.json.decode(b'"%b"' % alone, type=str) == native_xml(card)
 
@@ -120,8 +120,12 @@ def test_subscriber_that_is_woken_gets_no_stale_bytes() -> None:
         for one in card.capabilities
     ]
     seen = []
-    store.subscribe(lambda: seen.append(encodings.text(device(encodings, MDEV), form="libvirt")))
-    assert f"<parent>{CARD}</parent>" in encodings.text(device(encodings, MDEV), form="libvirt")
+
+    def document() -> str:
+        return encodings.document(device(encodings, MDEV), form="libvirt").decode()
+
+    store.subscribe(lambda: seen.append(document()))
+    assert f"<parent>{CARD}</parent>" in document()
     store.publish(changed(store.snapshot, CARD, capabilities=tuple(hidden)))
     assert "<parent>pci_0000_00_02_0</parent>" in seen[0]
 
@@ -167,9 +171,9 @@ def test_text_is_that_of_the_format_and_made_once_a_version(host: str) -> None:
     encodings = encodings_of(host)
     snapshot = encodings.store.snapshot
     for one in formats.select(snapshot, None, "libvirt"):
-        text = encodings.text(one, form="libvirt")
-        assert text == formats.device_xml(one, snapshot, "libvirt")
-        assert encodings.text(one, form="libvirt") == text
+        text = encodings.document(one, form="libvirt")
+        assert text.decode() == formats.device_xml(one, snapshot, "libvirt")
+        assert encodings.document(one, form="libvirt") == text
         kept = [encodings.shared_xml(one, form="libvirt") for _ in range(2)]
         assert kept[0] is kept[1]
 
@@ -187,7 +191,7 @@ def test_public_encodings_have_nothing_that_sysfs_shows_to_root_alone(host: str)
         if public(one) is one:
             assert rest.json(one) == whole.json(one)
             assert all(
-                rest.text(one, form=form) == whole.text(one, form=form)
+                rest.document(one, form=form) == whole.document(one, form=form)
                 for form in FORMATS
                 if whole.placed(one, form=form) is not None
             )
@@ -209,7 +213,7 @@ def test_host_keeps_its_serial_number_and_a_card_its_vital_product_data() -> Non
             for form in FORMATS:
                 texts += [
                     rest.json_xml(one, form=form),
-                    rest.text(one, form=form).encode(),
+                    rest.document(one, form=form),
                     rest.json_piece(one, before, form=form),
                 ]
         store.publish(changed(store.snapshot, "computer", errors=()))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nodedevd.server.reply_cache import ENTRY_BYTES, ReplyCache, Shared
+from nodedevd.server.reply_cache import ENTRY_BYTES, ReplyCache, Shared, SharedJson
 
 
 def test_kept_reply_is_given_up_with_the_state() -> None:
@@ -64,10 +64,10 @@ def test_kept_replies_are_bounded() -> None:
 def test_line_feed_in_what_is_shared_is_escaped() -> None:
     """Bytes of another protocol stay as they are."""
     kept = ReplyCache(lambda: None)
-    kept.keep(b"json", Shared(b'"', b"a\nb\\n", b'"'))
-    kept.keep(b"xdr", b"\0\0\0\n")
+    kept.keep(b"json", SharedJson(b'"', b"a\nb\\n", b'"'))
+    kept.keep(b"xdr", Shared(b"\0\0\0\x04", b"a\nb\n", b""))
     assert kept.get(b"json") == rb'"a\nb\n"'
-    assert kept.get(b"xdr") == b"\0\0\0\n"
+    assert kept.get(b"xdr") == b"\0\0\0\x04a\nb\n"
 
 
 def test_what_is_kept_elsewhere_takes_no_place() -> None:
