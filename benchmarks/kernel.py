@@ -11,6 +11,7 @@ import json
 import re
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,9 +54,12 @@ def measure(daemon: Daemon, interfaces: Interfaces) -> Figures:
             added.append(time.monotonic() - began)
             time.sleep(QUIET_SECONDS)
             began = time.monotonic()
-            interfaces.remove(name)
+            # The kernel returns from it long after its event.
+            removing = threading.Thread(target=interfaces.remove, args=[name])
+            removing.start()
             _wait(connection, daemon.own, "removed", name)
             removed.append(time.monotonic() - began)
+            removing.join()
         figures = {
             "veth_added_ms": statistics.median(added) * 1e3,
             "veth_added_p95_ms": statistics.quantiles(added, n=20)[-1] * 1e3,
