@@ -200,14 +200,14 @@ class VarlinkConversation(Conversation[Answer]):
             reply = self._begin(answer)
         except Exception as error:
             reply = self._fail(error)
-        if reply:
-            self._making = reply
+        if self._making is None:
+            self._making = reply  # also an empty one: until it is taken, nothing is received
 
     def failed(self, error: BaseException) -> None:
         """Make the error reply ready."""
         self._making = None
         if not self._closed:
-            self._making = self._fail(error) or None
+            self._making = self._fail(error)
 
     def close(self) -> None:
         """Give up the answer that is being made."""

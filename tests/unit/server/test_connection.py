@@ -21,7 +21,7 @@ from nodedevd.errors import ExpectedMore, NoSuchDevice
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.server.acceptor import Server, ServerLimits
 from nodedevd.server.account import AccountLimits
-from nodedevd.server.connection import TURN_BYTES
+from nodedevd.server.connection import RECEIVE_BYTES, TURN_BYTES
 from nodedevd.server.varlink.answers import Answer, Chunk
 from nodedevd.server.varlink.conversation import VarlinkConversations
 from nodedevd.server.varlink.service import Interface, Method, Request, Service
@@ -509,6 +509,25 @@ async def test_garbage_leaves_connections_unharmed(tmp_path: Path) -> None:
 def padded(call: bytes, size: int) -> bytes:
     """Return the call, padded with blanks."""
     return call[:-1].ljust(size - 1) + b"\0"
+
+
+async def test_oneway_calls_that_wait_bound_what_is_received(tmp_path: Path) -> None:
+    """Each is awaited, and none has a reply: no more is received before the next is taken."""
+    async with serving(tmp_path) as bench:
+        bench.gate.set()
+        with silent_client(bench.path) as client:
+            await until(lambda: bench.server.clients == 1)
+            decoder = connection_of(bench)._conversation._decoder
+            call = encode_call(f"{NAME}.Wait", {"text": ""}, oneway=True)
+            buffered = 0
+
+            def has_answered() -> bool:
+                nonlocal buffered
+                buffered = max(buffered, decoder.buffered)
+                return len(bench.texts) > 5000
+
+            await flood(client, call * 100_000, until=has_answered)
+            assert 0 < buffered <= RECEIVE_BYTES
 
 
 async def test_client_that_does_not_read_bounds_calls_and_replies(tmp_path: Path) -> None:
