@@ -170,6 +170,10 @@ class NodeDevices:
             return str(_LIBVIRT.written(defined)).encode()
         return self._encodings.document(device, form="libvirt")
 
+    def keeps(self, device: Device, xml: bytes) -> bool:
+        """Return whether these very bytes of XML stay in memory for all clients."""
+        return xml is self._encodings.shared_xml(device, form="libvirt")
+
     def capabilities(self, device: Device) -> list[str]:
         """Return libvirt's words for a device's capabilities, nested ones last."""
         bits = _bits(device)

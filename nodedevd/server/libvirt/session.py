@@ -535,10 +535,14 @@ class LibvirtSession:
                 ErrorDomain.NODEDEV,
                 f"Requested operation is not valid: node device '{name}' is not persistent",
             )
+        xml = self._devices.xml(device, inactive=inactive)
         try:
-            return Shared(*remote.STRING.parts(self._devices.xml(device, inactive=inactive)))
+            parts = remote.STRING.parts(xml)
         except XdrError as error:
             raise _not_encoded(error) from error
+        if self._devices.keeps(device, xml):
+            return Shared(*parts)
+        return Shared(b"".join(parts), b"", b"")
 
     def _number_of_caps(self, device: Device) -> int:
         return len(self._devices.capabilities(device))

@@ -39,6 +39,7 @@ from nodedevd.server.libvirt.devices import ACTIVE, INACTIVE, PERSISTENT, TRANSI
 from nodedevd.server.libvirt.protocol import Procedure
 from nodedevd.server.libvirt.session import REGISTRATIONS_MAX, version_number
 from nodedevd.server.libvirt.xdr import Case
+from nodedevd.server.reply_cache import ENTRY_BYTES
 from tests.support.fake_monitor import eventually
 from tests.support.freshness import FakeFreshness, GatedFreshness
 from tests.support.hosts import HOSTS, snapshot_of
@@ -419,6 +420,28 @@ async def test_answers_show_one_snapshot_after_another(tmp_path: Path) -> None:
         assert set(before) - set(after) == {f"{MDEV}_0000_02_00_0"}
         change(bench.store, CARD, driver=None)
         assert "<driver>" not in await xml_of(peer, CARD)
+
+
+async def test_cached_xml_that_nobody_else_keeps_is_counted(tmp_path: Path) -> None:
+    """That of a definition, and one with what JSON escapes, are written for one reply."""
+    async with serving(tmp_path) as bench, opened(bench.path) as peer:
+        replies = bench.protocol.replies
+        known = definition(autostart=True)
+        mdev = remade(bench.store, MDEV, MdevChild, defined=True, definition=known)
+        publish(bench.store, Changed(bench.store.snapshot.lookup(MDEV), mdev))
+
+        async def is_counted(flags: int = 0) -> bool:
+            replies.get(b"")  # drops what is stale
+            before = replies._bytes
+            size = len(await xml_of(peer, MDEV, flags))
+            added = replies._bytes - before
+            assert added > ENTRY_BYTES
+            return added > ENTRY_BYTES + size
+
+        assert not await is_counted()
+        assert await is_counted(1)
+        change(bench.store, MDEV, driver="a\\b")
+        assert await is_counted()
 
 
 # -- fresh counts ----------------------------------------------------------------------
