@@ -131,7 +131,8 @@ class Rereads:
             self._polled.discard(device.path or "")
         elif self._poll_seconds > 0:
             self._polled.add(device.path or "")
-            if _POLL not in self._tasks:
+            polls = self._tasks.get(_POLL)
+            if polls is None or polls.done():
                 self._schedule(_POLL, self._poll())
 
     async def _poll(self) -> None:

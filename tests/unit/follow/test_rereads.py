@@ -244,6 +244,15 @@ async def test_active_mdevs_are_polled() -> None:
         assert set() not in one.pending.polls[:-1]
 
 
+async def test_polls_begin_again_with_the_next_device() -> None:
+    """Even one that comes when the task has ended, and is not forgotten yet."""
+    async with following(poll_seconds=0.001) as one:
+        ended = one.rereads._tasks["poll"] = asyncio.create_task(asyncio.sleep(0))
+        await ended
+        one.rereads.after([Added(function("one"))])
+        await eventually(lambda: len(one.pending.polls) > 0)
+
+
 async def test_nothing_is_polled_without_an_interval() -> None:
     """The interval 0 switches it off."""
     async with following(poll_seconds=0.0) as one:
