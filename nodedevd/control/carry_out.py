@@ -7,7 +7,7 @@ gets StillWriting, and the thread goes on: it confirms or undoes the change when
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Condition, Thread
 from typing import Final
@@ -130,13 +130,12 @@ class _Running:
 
     def _carry_out(self) -> Outcome:
         self._begins(LOOK)
-        plan = self._first_plan()
+        plan = self._plan_of_what_is_known(self._sketch)
         overtaken: NodedevError | None = None
         attempts = 0
         for _ in range(_MOVES):
             cards = cards_with(self._context, locks_of(plan))
-            self._begins(None)
-            locked = self._context.locks.take(cards, self._context.lock_seconds)
+            locked = self._locked(cards)
             try:
                 settle(self._context, locked, partial(self._begins, takes_up=locked.cards[0]))
                 self._begins(LOOK)
@@ -157,12 +156,26 @@ class _Running:
             locks_of(plan)[0], "other changes keep moving this one to another card", 0.0
         )
 
-    def _first_plan(self) -> Plan:
+    def _plan_of_what_is_known(self, planned: Callable[[Snapshot], Plan]) -> Plan:
         """Return a plan to know which cards it is about: the tree may be late."""
         try:
-            return self._sketch(self._context.view.known())
+            return planned(self._context.view.known())
         except NodedevError:
             return self._action(self._context.view.snapshot())
+
+    def _locked(self, cards: Iterable[str]) -> Locked:
+        """Lock cards. Raises CardBusy, and what is refused whoever has the cards, at once."""
+        self._begins(None)
+        locks, seconds = self._context.locks, self._context.lock_seconds
+        if self._sketch is self._action:
+            return locks.take(cards, seconds)
+        try:
+            return locks.take(cards, 0.0)
+        except CardBusy:
+            self._begins(LOOK)
+            self._plan_of_what_is_known(self._action)
+            self._begins(None)
+            return locks.take(cards, seconds)
 
     def _do(self, plan: Plan, locked: Locked) -> Outcome:
         if not plan.steps:

@@ -40,6 +40,7 @@ from tests.support.trees import Tree
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 ASKER = Asker(4711, 1000, 1000, frozenset(), "virsh", 5)
+LONG_SECONDS = 10.0
 Make = Callable[..., Acting]
 
 
@@ -114,6 +115,22 @@ def test_processes_are_looked_at_when_the_card_is_locked(
     kernel.close(path)
     acting.act(Remove(name=UUID), ASKER)
     assert (len(looks), kernel.mdev.types) == (2, {})
+
+
+def test_refusal_does_not_wait_for_the_card(kernel: PlayedKernel, make: Make) -> None:
+    """Another change can have it for long, and would not make a difference."""
+    path = f"{mtty_parent(kernel)}/{UUID}"
+    acting = make()
+    acting.act(Create(type="mtty-2", uuid=UUID), ASKER)
+    acting.context.lock_seconds = LONG_SECONDS
+    kernel.open(path)
+    locked = acting.context.locks.take(["mtty_mtty"], 0.0)
+    with pytest.raises(DeviceInUse):
+        acting.act(Remove(name=UUID), ASKER)
+    acting.context.lock_seconds = 0.0
+    with pytest.raises(CardBusy):
+        acting.act(Remove(name=UUID, force=True), ASKER)
+    locked.release()
 
 
 def test_what_was_made_is_listed_with_whose_it_is(kernel: PlayedKernel, make: Make) -> None:
