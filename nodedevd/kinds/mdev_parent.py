@@ -132,7 +132,8 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevParent) -> MdevParent 
                 number = parse_number(text.decode().removesuffix("\n"))
                 if number is None:
                     return None
-                one = replace(one, available_instances=number)
+                if number != one.available_instances:
+                    one = replace(one, available_instances=number)
         except (OSError, UnicodeDecodeError):
             return None
         types.append(one)
