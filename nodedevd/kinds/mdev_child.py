@@ -313,8 +313,6 @@ def reread_volatile(sysroot: Sysroot, path: str, cap: MdevChild) -> MdevChild | 
     """Look whether the removal has begun, and read a vfio-ap matrix: neither sends an event."""
     if _removal_has_begun(sysroot, path, cap):
         return None
-    if not _has_matrix(cap.mdev_type):
-        return cap
     try:
         node = Node(sysroot, path, subsystem="mdev")
         matrix = _read_matrix(node, cap.mdev_type)

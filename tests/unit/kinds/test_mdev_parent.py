@@ -9,7 +9,7 @@ import pytest
 
 from nodedevd.host.faults import Fault
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.mdev_parent import MdevParent, MdevType
+from nodedevd.kinds.mdev_parent import MdevParent, MdevType, reread_volatile
 from nodedevd.kinds.pci import Pci
 from nodedevd.model.device import Device
 from nodedevd.tree.read import read_device, scan
@@ -45,6 +45,14 @@ def types(of: Device) -> dict[str, MdevType]:
     found = of.capability(MdevParent)
     assert found is not None
     return {one.id: one for one in found.types}
+
+
+def test_count_without_a_line_feed_is_the_same_count(tree: Tree, parent: str) -> None:
+    """Not every driver ends its text with one."""
+    capability = device().capability(MdevParent)
+    assert capability is not None
+    tree.file(f"{TYPES}/mtty-1/available_instances", "24")
+    assert reread_volatile(Sysroot(), PARENT, capability) is capability
 
 
 def test_parent_with_active_mdevs_shows_each_field(tree: Tree, parent: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nodedevd.host.job import Job
 from nodedevd.host.sysroot import Sysroot
 from nodedevd.kinds.ccwgroup import CcwGroup
-from nodedevd.kinds.mdev_parent import MdevParent, reread_volatile
+from nodedevd.kinds.mdev_parent import MdevParent
 from nodedevd.model.changes import Added, Changed, Removed
 from nodedevd.model.snapshot import Snapshot
 from nodedevd.tree.read import STALE, rescan, scan
@@ -268,18 +268,6 @@ def test_volatile_values_alone_are_read(tmp_path: Path) -> None:
         (Changed, old.lookup(FIRST).name)
     ]
     assert (available(new.snapshot, FIRST), available(new.snapshot, SECOND)) == (0, 1)
-
-
-def test_count_without_a_line_feed_is_the_same_count(tmp_path: Path) -> None:
-    """Not every driver ends its text with one."""
-    tree = Tree(tmp_path)
-    card(tree)
-    sysroot = Sysroot(str(tmp_path))
-    old = scan(sysroot)
-    path = old.lookup(FIRST).path or ""
-    tree.file(f"{path}/mdev_supported_types/nvidia-1/available_instances", "1")
-    [capability] = [one for one in old.lookup(FIRST).capabilities if isinstance(one, MdevParent)]
-    assert reread_volatile(sysroot, path, capability) is capability
 
 
 @pytest.mark.parametrize("content", ["many\n", None])
