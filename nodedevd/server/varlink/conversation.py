@@ -111,9 +111,8 @@ class VarlinkConversation(Conversation[Answer]):
         self._more = False
         self._oneway = False
         self._text_of_call: bytes | None = None
-        self._making: _Making | None = (
-            None  # the rest of the answer to the one call that is answered
-        )
+        # One call is answered at a time; None: none is.
+        self._making: _Making | None = None
         self._kept: Snapshot | None = None  # what the text or the stream keeps in memory
         self._holds = False  # anything for the call, or for a half message
 
