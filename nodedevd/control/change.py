@@ -161,42 +161,44 @@ class Change:
         Returns what was undone, and what could not be, with why, in words. What is left stays in
         the journal, with the records of the devices that are.
         """
-        undone, left = [], list(left)
+        undone = []
         # What other writers have done in place of a later step is theirs.
         count = start + bool(left) if count is None else count
-        self.entry = replace(self.entry, count=count)
+        self.entry = replace(self.entry, count=count, left=tuple(left))
         host = replaced(self._host, forced=False)
         for index in reversed(range(start)):
             step = self._plan.steps[index]
-            if index in self.entry.already or not HANDLERS[type(step)].can_undo(step):
+            if index in self.entry.over or not HANDLERS[type(step)].can_undo(step):
                 continue
-            self.entry = replace(self.entry, left=tuple(left))
             with suppress(OSError):  # what is in the way of the journal must not be in that of this
                 self._write("undoing", index)
             self._context.at(f"undoing:{index}")
             self._begin(f"undo: {step}")
             try:
-                if HANDLERS[type(step)].done(step, host) is False:
-                    continue
-                HANDLERS[type(step)].undo(step, host)
+                was_done = HANDLERS[type(step)].done(step, host) is not False
+                if was_done:
+                    HANDLERS[type(step)].undo(step, host)
+                if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
+                    self._context.records.renew(step.uuid)
             except Exception as error:
-                left.append(f"{step}: {_why(error)}")
-                self._told(step, "left", _why(error))
+                self._is_left(step, _why(error))
             else:
+                if was_done or self._has_gone(index):
+                    self._is_over(index)
+                if not was_done:
+                    continue
                 if not _leaves_no_trace(step):
                     undone.append(str(step))
                 self._told(step, "undone", "")
             self._context.at(f"undone:{index}")
-        for step in self._plan.steps[:count]:
-            if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
-                self._context.records.renew(step.uuid)
-        left += self._cannot_be_undone(count)
+        for step in self._cannot_be_undone(count):
+            self._is_left(step, "this cannot be undone")
         try:
-            self._leave(tuple(left))
+            self._leave()
         except OSError as error:
             # The entry is as it was, and the next to take it up finds out what is left.
             _log.warning("change %d: its entry cannot be written: %s", self.entry.number, error)
-        return tuple(undone), tuple(left)
+        return tuple(undone), self.entry.left
 
     def is_all_done(self) -> bool:
         """Return whether the host shows every step as done.
@@ -204,22 +206,30 @@ class Change:
         Of a step before the index the journal knows it, and the host must not show the contrary.
         """
         return all(
-            index in self.entry.already
+            index in self.entry.over
             or _leaves_no_trace(step)
             or (self._done(step) is not False if index < self.entry.index else self._done(step))
             for index, step in enumerate(self._plan.steps)
         )
 
     def still_left(self) -> bool:
-        """Return whether anything is left of a change that could not be undone."""
+        """Return whether anything is left of a change that could not be undone.
+
+        What has gone is over: who makes the same later makes another one. Raises OSError.
+        """
         subjects = self._context.records.all()
-        return any(
-            index not in self.entry.already
-            and not _leaves_no_trace(step)
-            and self._done(step) is not False
-            and _subject(step) in (None, *subjects)
-            for index, step in enumerate(self._plan.steps[: self.entry.count])
-        )
+        before, left = self.entry, False
+        for index in reversed(range(self.entry.count)):
+            step = self._plan.steps[index]
+            if index in self.entry.over or _leaves_no_trace(step):
+                continue
+            if _subject(step) not in (None, *subjects) or self._has_gone(index):
+                self._is_over(index)
+            else:
+                left |= self._done(step) is not False
+        if left and self.entry != before:
+            self._write("left", self.entry.count)
+        return left
 
     def _do(self, index: int, step: Step) -> None:
         try:
@@ -228,11 +238,11 @@ class Change:
                 self._write("doing", index)
             self._context.at(f"doing:{index}")
             self._begin(str(step))
-            if self._is_of_others(step):
+            if index in self.entry.over:  # it writes to what somebody else has made first
                 raise AlreadySo
             HANDLERS[type(step)].do(step, self._host)
         except AlreadySo:
-            self.entry = replace(self.entry, already=(*self.entry.already, index))
+            self._is_over(index)
             self._told(step, "already", "somebody else did it first")
         except WriterEnded as error:
             self._told(step, "unknown", str(error))
@@ -244,13 +254,32 @@ class Change:
             self._told(step, "done", "")
         self._context.at(f"done:{index}")
 
-    def _is_of_others(self, step: Step) -> bool:
-        """Return whether a step writes to a new mdev that somebody else has made first."""
-        made = [self._plan.steps[index] for index in self.entry.already]
-        return isinstance(step, Write) and any(
-            isinstance(one, CreateMdev) and step.path.startswith(f"{one.parent}/{one.uuid}/")
-            for one in made
+    def _has_gone(self, index: int) -> bool:
+        """Return whether nothing is left of a step, rather than hidden by a later one."""
+        steps = self._plan.steps
+        return self._done(steps[index]) is False and (
+            _subject(steps[index]) is not None
+            or all(
+                later in self.entry.over or _leaves_no_trace(steps[later])
+                for later in range(index + 1, self.entry.count)
+            )
         )
+
+    def _is_over(self, index: int) -> None:
+        """Note that a step is not for this change to undo, nor what is written to what it makes."""
+        steps = self._plan.steps
+        also = {each for each, step in enumerate(steps) if _is_written_to(step, steps[index])}
+        words = tuple(f"{steps[each]}: " for each in (index, *also))
+        self.entry = replace(
+            self.entry,
+            over=tuple(sorted({*self.entry.over, index, *also})),
+            left=tuple(one for one in self.entry.left if not one.startswith(words)),
+        )
+
+    def _is_left(self, step: Step, why: str) -> None:
+        """Note that a step could not be undone."""
+        self.entry = replace(self.entry, left=(*self.entry.left, f"{step}: {why}"))
+        self._told(step, "left", why)
 
     def drop(self) -> None:
         """Remove the entry: nothing is left of the change."""
@@ -272,22 +301,20 @@ class Change:
             raise PlanAgain(error) from cause
         raise error from cause
 
-    def _cannot_be_undone(self, count: int) -> Iterator[str]:
+    def _cannot_be_undone(self, count: int) -> Iterator[Step]:
         """Yield the steps that have no undo, unless what they changed has gone meanwhile."""
         for index, step in enumerate(self._plan.steps[:count]):
             handler = HANDLERS[type(step)]
-            if index in self.entry.already or _leaves_no_trace(step) or handler.can_undo(step):
+            if index in self.entry.over or _leaves_no_trace(step) or handler.can_undo(step):
                 continue
             if self._done(step) is not False:
-                yield f"{step}: this cannot be undone"
-                self._told(step, "left", "this cannot be undone")
+                yield step
 
-    def _leave(self, left: tuple[str, ...]) -> None:
+    def _leave(self) -> None:
         """End the change, or keep what is left of it."""
-        if not left:
+        if not self.entry.left:
             self.drop()
             return
-        self.entry = replace(self.entry, left=left)
         steps = self._plan.steps[: self.entry.count]
         done = [_subject(step) for step in steps if self._done(step)]
         for record in self._own_records():
@@ -316,7 +343,7 @@ class Change:
 
     def _own_records(self) -> list[Record]:
         """Return the records of what this change made, and nobody else."""
-        others = [_subject(self._plan.steps[index]) for index in self.entry.already]
+        others = [_subject(self._plan.steps[index]) for index in self.entry.over]
         return [one for one in self._plan.records if one.subject not in others]
 
     def _card(self, record: Record, snapshot: Snapshot | None) -> str:
@@ -363,6 +390,12 @@ class Change:
 def _leaves_no_trace(step: Step) -> bool:
     """Return whether the host cannot show whether a step was done, and need not."""
     return isinstance(step, RunCallouts) and step.event != "live"
+
+
+def _is_written_to(step: Step, maker: Step) -> bool:
+    """Return whether a step writes to the device that another one makes."""
+    made = f"{maker.parent}/{maker.uuid}" if isinstance(maker, CreateMdev) else _subject(maker)
+    return isinstance(step, Write) and made is not None and step.path.startswith(f"{made}/")
 
 
 def _subject(step: Step) -> str | None:

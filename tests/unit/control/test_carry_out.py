@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from nodedevd.actions.ownership import Record
 from nodedevd.actions.plan import CreateMdev, Expected, Plan, RemoveMdev, SetProfile, Write
@@ -54,6 +55,11 @@ def create_of(parent: str, type_id: str) -> str:
 def full(*given: object) -> None:
     """Fail as a disk that is full."""
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def profiles(host: ActingHost) -> list[str]:
+    """Return what the first two functions of the card have."""
+    return [one.current for one in host.kernel.vendor.functions.values()][:2]
 
 
 def make_two(parent: str, *, second: str = "mtty-1") -> Plan:
@@ -240,6 +246,68 @@ def test_what_could_not_be_undone_is_tried_again_at_the_next_start(host: ActingH
     assert (host.kernel.mdev.types, host.entries()) == ({}, [])
 
 
+def test_what_was_undone_is_not_undone_again(host: ActingHost) -> None:
+    """The same is somebody's by now when the next start tries again to undo the rest."""
+    functions = vendor_card(host.kernel, small_card())
+    host.on("done:0", lambda: host.kernel.open(functions[0]))
+    host.view.blind = True
+    with pytest.raises(NotConfirmed) as failed:
+        host.act(Create(type="1", names=functions[:2], count=2, owner="nova"))
+    assert (len(failed.value.undone), len(failed.value.left)) == (1, 1)
+    host.view.blind = False
+    host.act(Create(type="1", names=[functions[1]], owner="cinder"))
+    host.restart()
+    owners = {functions[0]: "nova", functions[1]: "cinder"}
+    assert (host.owners, len(host.entries()), profiles(host)) == (owners, 1, ["1", "1"])
+    host.kernel.close(functions[0])
+    host.restart()
+    living = host.context.records.living(host.view.snapshot())
+    assert (list(living), host.entries(), profiles(host)) == ([functions[1]], [], ["0", "1"])
+
+
+def test_what_was_left_and_is_made_anew_is_not_undone(host: ActingHost) -> None:
+    """Of two that are left, the owner removes one; another client makes it, with an attribute."""
+    parent = mtty_parent(host.kernel)
+    path = f"{parent}/{UUID}"
+    written = Write(f"{path}/power/control", "on", before="auto", of_new=True)
+    plan = make_two(parent)
+    plan = replace(plan, steps=(plan.steps[0], written, plan.steps[1]))
+
+    def open_both() -> None:
+        for uuid in (UUID, OTHER):
+            host.kernel.open(f"{parent}/{uuid}")
+
+    host.on("confirming", open_both)
+    host.view.blind = True
+    with pytest.raises(NotConfirmed) as failed:
+        host.carry_out(plan)
+    assert (failed.value.undone, len(failed.value.left)) == ((str(written),), 2)
+    host.view.blind = False
+    host.kernel.close(path)
+    host.act(Remove(name=UUID, owner="nova"))
+    power = [Attribute("power/control", "on")]
+    host.act(Create(type="mtty-1", uuid=UUID, owner="cinder", attributes=power))
+    [entry] = host.entries()
+    assert [OTHER in one for one in entry.left] == [True]
+    host.restart()
+    assert host.kernel.mdev.types == {f"{parent}/{one}": "mtty-1" for one in (UUID, OTHER)}
+    assert host.owners == {UUID: "cinder", OTHER: "nova"}
+    assert host.pci.text(f"{path}/power/control") == "on"
+
+
+def test_attribute_that_could_not_be_put_back_ends_with_its_device(host: ActingHost) -> None:
+    """It is not told of, and an mdev that gets the same UUID keeps its own."""
+    parent = mtty_parent(host.kernel)
+    written = Write(f"{parent}/{UUID}/power/control", "on", before="auto", of_new=True)
+    plan = make_two(parent)
+    host.view.blind = True
+    host.on("undoing:1", lambda: host.refusals.append(errno.EIO))
+    with pytest.raises(NotConfirmed) as failed:
+        host.carry_out(replace(plan, steps=(plan.steps[0], written)))
+    assert (failed.value.undone, failed.value.left) == ((str(plan.steps[0]),), ())
+    assert (host.entries(), host.kernel.mdev.types) == ([], {})
+
+
 def test_defect_in_a_step_is_undone_and_not_hidden(
     host: ActingHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,9 +467,8 @@ def test_what_another_writer_made_in_place_of_a_step_stays_theirs(host: ActingHo
     assert host.owners == {functions[0]: "nova"}
     host.kernel.close(functions[0])
     host.restart()
-    profiles = [host.kernel.vendor.functions[one].current for one in functions[:2]]
     living = host.context.records.living(host.view.snapshot())
-    assert (profiles, living, host.entries()) == (["0", "1"], {}, [])
+    assert (profiles(host), living, host.entries()) == (["0", "1"], {}, [])
 
 
 def test_device_that_is_opened_right_before_the_write_is_not_removed(host: ActingHost) -> None:
@@ -591,3 +658,26 @@ def test_removal_is_undone_with_a_step_after_it(host: ActingHost) -> None:
     assert failed.value.undone == (str(plan.steps[0]),)
     assert host.kernel.mdev.types == {f"{parent}/{UUID}": "mtty-2"}
     assert host.owners == {UUID: "nova"}
+
+
+def test_removal_that_was_undone_is_not_renewed_again(host: ActingHost) -> None:
+    """The mdev that was created again is removed, and another program makes one of its UUID."""
+    mtty, mdpy = mtty_parent(host.kernel), mdpy_parent(host.kernel, 2)
+    host.act(Create(type="mtty-2", uuid=UUID, owner="nova"))
+    path = f"{mtty}/{UUID}"
+    plan = Plan(
+        action="modify",
+        cards=("mdpy", "mtty"),
+        steps=(CreateMdev(mdpy, "mdpy-hd", OTHER), RemoveMdev(mtty, "mtty-2", UUID)),
+        expected=(Expected(path=path, active=True),),
+        records=(Record(OTHER, "client", "nova", 0, "mdpy-hd", 0, "2026-11-28T12:00:00Z"),),
+    )
+    host.on("done:0", lambda: host.kernel.open(f"{mdpy}/{OTHER}"))
+    with pytest.raises(NotConfirmed) as failed:
+        host.carry_out(plan)
+    assert (len(failed.value.undone), len(failed.value.left)) == (1, 1)
+    assert host.owners == {UUID: "nova", OTHER: "nova"}
+    host.kernel.write(f"{path}/remove", "1")
+    host.kernel.write(create_of(mtty, "mtty-2"), UUID)
+    host.restart()
+    assert host.owners == {OTHER: "nova"}

@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from nodedevd.actions.answers import Outcome
 from nodedevd.actions.plan import CreateMdev, SetProfile
@@ -73,6 +73,7 @@ class Trouble:
     blind: bool = False
 
 
+NO_TROUBLE = Trouble()
 OTHERS = st.sampled_from(typing.get_args(Others))
 REFUSALS = st.lists(
     st.sampled_from([None, errno.EIO, errno.ENOSPC, errno.EBUSY, errno.EAGAIN, errno.EPERM]),
@@ -80,7 +81,7 @@ REFUSALS = st.lists(
 ).map(tuple)
 EARLY = st.sampled_from(["doing:0", "done:0", "doing:1", "done:1"])
 TROUBLE = st.one_of(
-    st.just(Trouble()),
+    st.just(NO_TROUBLE),
     st.builds(Trouble, killed_at=st.sampled_from(POINTS)),
     st.builds(Trouble, others=OTHERS, others_at=EARLY, blind=st.booleans()),
     st.builds(Trouble, others=OTHERS, others_at=EARLY, refusals=REFUSALS),
@@ -429,7 +430,24 @@ class Host:
         return any(subject in text for text in texts)
 
 
+def wanted(
+    type_: str, count: int, where: str | None = None, trouble: Trouble = NO_TROUBLE
+) -> CreateSome:
+    """Return the creation of some vGPUs by anybody."""
+    return CreateSome((type_, where), None, None, count, 0, trouble)
+
+
+UNDONE_IN_PART = [
+    wanted("X1-4Q", 1),
+    wanted("X1-4Q", 1),
+    wanted("X1-12Q", 2, None, Trouble(others="opens", others_at="done:0", blind=True)),
+    wanted("X1-12Q", 1, VENDOR),
+]
+"""The last makes again what the one before it has undone."""
+
+
 @pytest.mark.exhaustive
+@example(commands=UNDONE_IN_PART, mixed=True, functions=1)
 @settings(max_examples=examples(0.5), deadline=None)
 @given(commands=COMMANDS, mixed=st.booleans(), functions=st.integers(1, 3))
 def test_any_sequence_ends_in_agreement(
