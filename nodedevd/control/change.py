@@ -316,7 +316,7 @@ class Change:
             self.drop()
             return
         steps = self._plan.steps[: self.entry.count]
-        done = [_subject(step) for step in steps if self._done(step)]
+        done = [_subject(step) for step in steps if self._done(step) is not False]
         for record in self._own_records():
             if record.subject in done:
                 self._context.records.put(record, self._card(record, None))

@@ -295,6 +295,24 @@ def test_what_was_left_and_is_made_anew_is_not_undone(host: ActingHost) -> None:
     assert host.pci.text(f"{path}/power/control") == "on"
 
 
+def test_what_cannot_be_read_is_left_and_keeps_its_owner(host: ActingHost) -> None:
+    """Whether the profile is still set is not known, and that is no absence."""
+    [function, *_] = vendor_card(host.kernel, small_card())
+    current = f"{function}/nvidia/current_vgpu_type"
+
+    def hide() -> None:
+        host.kernel.tree.remove(current)
+        host.kernel.tree.directory(current)
+
+    host.on("undoing:0", hide)
+    host.view.blind = True
+    with pytest.raises(NotConfirmed) as failed:
+        host.act(Create(type="1", names=[function], owner="nova"))
+    assert len(failed.value.left) == 1
+    host.restart()
+    assert (host.owners, [one.phase for one in host.entries()]) == ({function: "nova"}, ["left"])
+
+
 def test_attribute_that_could_not_be_put_back_ends_with_its_device(host: ActingHost) -> None:
     """It is not told of, and an mdev that gets the same UUID keeps its own."""
     parent = mtty_parent(host.kernel)
