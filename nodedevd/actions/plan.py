@@ -111,6 +111,8 @@ class SriovManage(msgspec.Struct, frozen=True, tag_field="step", tag="sriov-mana
     program: str
     """path of sriov-manage"""
     enable: bool
+    had_some: bool = False
+    """whether some functions were enabled, and not all"""
 
     def __str__(self) -> str:
         option, address = "-e" if self.enable else "-d", self.card.rpartition("/")[2]

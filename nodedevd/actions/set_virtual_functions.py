@@ -167,7 +167,11 @@ def _by_program(card: Function, facts: ActionFacts) -> Callable[[int, int], Step
             " /usr/lib/nvidia/sriov-manage"
         )
         raise NotPossible(card.name, "no-sriov-manage", detail)
-    return lambda number, before: SriovManage(card.path, program, bool(number))
+    sriov = card.pci.virtual_functions
+    most = None if sriov is None else sriov.maximum
+    return lambda number, before: SriovManage(
+        card.path, program, bool(number), had_some=before not in (0, most)
+    )
 
 
 def _notes(steps: Sequence[Step]) -> Iterator[str]:

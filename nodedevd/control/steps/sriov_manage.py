@@ -15,6 +15,7 @@ from typing import Final
 from nodedevd.actions.plan import SriovManage
 from nodedevd.control.steps.base import (
     AlreadySo,
+    InUseNow,
     Overtaken,
     Ran,
     StepHost,
@@ -41,7 +42,11 @@ class SriovManageHandler:
             raise StepRefused(0, f"{step.card} no longer has {NUMBER}")
         if step.enable and found:
             raise Overtaken(0, f"{found} functions are enabled now, where the plan found 0")
-        _run(step, host, forced=host.forced)
+        try:
+            _run(step, host, forced=host.forced)
+        except StepRefused as refusal:
+            refusal.left = _put_back(step, found, host)
+            raise
 
     def undo(self, step: SriovManage, host: StepHost) -> None:
         """Run it the other way round, unless it shows that already.
@@ -53,16 +58,17 @@ class SriovManageHandler:
         if done is None:
             raise StepRefused(0, f"{number_of(step.card, host)} functions of another writer stay")
         if done:
-            opposite = SriovManage(step.card, step.program, not step.enable)
-            _run(opposite, host, forced=False)
+            _run(_opposite(step), host, forced=False)
 
     def can_undo(self, step: SriovManage) -> bool:
-        """Return True."""
-        return True
+        """Return whether it had all functions before, or none: it cannot be given some."""
+        return not step.had_some
 
     def done(self, step: SriovManage, host: StepHost) -> bool | None:
         """Return whether the card has all functions, or none; None if it has some."""
         found, most = number_of(step.card, host), number_of(step.card, host, MOST)
+        if found is None:
+            return False
         if found == (most if step.enable else 0):
             return True
         return None if found else False
@@ -83,6 +89,24 @@ def _run(step: SriovManage, host: StepHost, *, forced: bool) -> None:
     found = number_of(step.card, host)
     detail = f"it ended with status {ran.status}, and {NUMBER} shows {found}{_printed(ran)}"
     raise StepRefused(0, detail)
+
+
+def _put_back(step: SriovManage, before: int, host: StepHost) -> str | None:
+    """Return to the number before, after a run that failed; return what is left if that fails."""
+    found = number_of(step.card, host)
+    if found in (before, None):
+        return None
+    try:
+        if step.had_some:
+            raise StepRefused(0, f"{before} were enabled, which sriov-manage cannot bring back")
+        _run(_opposite(step), host, forced=False)
+    except (StepRefused, InUseNow) as error:
+        return f"{found} functions are enabled: {error.detail}"
+    return None
+
+
+def _opposite(step: SriovManage) -> SriovManage:
+    return SriovManage(step.card, step.program, not step.enable)
 
 
 def _may_work_later(ran: Ran) -> bool:

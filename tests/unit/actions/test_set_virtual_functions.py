@@ -387,6 +387,16 @@ def test_program_is_run_for_all_functions_or_none(host: PciHost, gpu: str) -> No
     assert (error.reason, "give 4 or 0, not 2" in str(error)) == ("all-or-none", True)
 
 
+def test_plan_says_that_the_program_cannot_bring_some_back(host: PciHost, gpu: str) -> None:
+    """They were enabled without it."""
+    host.sriov_manage = lambda argv: pytest.fail("a plan runs nothing")
+    host.kernel.write(f"{gpu}/sriov_numvfs", "0")
+    host.kernel.write(f"{gpu}/sriov_numvfs", "2")
+    made_here(host, gpu, 2)
+    [step] = host.plan(request(0, gpu)).steps
+    assert step == SriovManage(gpu, SRIOV_MANAGE, enable=False, had_some=True)
+
+
 def test_function_with_a_profile_is_refused(host: PciHost, gpu: str) -> None:
     """The program would clear it."""
     host.sriov_manage = lambda argv: pytest.fail("a plan runs nothing")

@@ -264,6 +264,51 @@ def test_program_that_fails_for_good_is_run_once(host: PciHost) -> None:
     assert "\x1b" not in error.detail
 
 
+@pytest.mark.parametrize(("after", "left"), [(0, None), (2, "2 functions are enabled: it ended")])
+def test_program_that_enables_some_is_run_the_other_way_round(
+    host: PciHost, after: int, left: str | None
+) -> None:
+    """What it leaves then is told."""
+
+    def run(argv: Sequence[str]) -> Ran:
+        host.kernel.write(f"{card}/sriov_numvfs", "2" if argv[1] == "-e" else str(after))
+        return BROKEN if argv[1] == "-e" or after else Ran(0, b"", b"")
+
+    card = gpu(host)
+    host.sriov_manage = run
+    error = refused(host, SriovManage(card, SRIOV_MANAGE, enable=True))
+    assert (error.left or "").startswith(left or "")
+    assert (error.left is None, host.text(f"{card}/sriov_numvfs")) == (left is None, str(after))
+
+
+def test_program_cannot_enable_some(host: PciHost) -> None:
+    """So what it has disabled is not undone to more than there was."""
+    card = gpu(host)
+    host.kernel.write(f"{card}/sriov_numvfs", "2")
+    step = SriovManage(card, SRIOV_MANAGE, enable=False, had_some=True)
+    assert not MANAGE.can_undo(step)
+    host.sriov_manage = lambda argv: BROKEN
+    assert refused(host, step).left is None
+
+    def disable_one(argv: Sequence[str]) -> Ran:
+        host.kernel.write(f"{card}/sriov_numvfs", "0")
+        host.kernel.write(f"{card}/sriov_numvfs", "1")
+        return BROKEN
+
+    host.sriov_manage = disable_one
+    assert "cannot bring back" in (refused(host, step).left or "")
+
+
+def test_card_that_has_gone_has_nothing_to_undo(host: PciHost) -> None:
+    """The program is not run for it."""
+    card = gpu(host)
+    host.tree.remove(card)
+    step = SriovManage(card, SRIOV_MANAGE, enable=True)
+    assert MANAGE.done(step, host.step_host) is False
+    MANAGE.undo(step, host.step_host)
+    assert calls(host) == []
+
+
 def test_program_is_not_run_while_a_function_is_in_use(host: PciHost) -> None:
     """It would clear the profiles of all functions."""
     card = gpu(host, enabled=True)
