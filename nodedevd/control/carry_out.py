@@ -14,7 +14,7 @@ from typing import Final
 
 from nodedevd.actions.answers import Outcome
 from nodedevd.actions.plan import Plan
-from nodedevd.control.change import Change, PlanAgain
+from nodedevd.control.change import Change, PlanAgain, end_left
 from nodedevd.control.context import Context
 from nodedevd.control.journal import Asked, Entry, locks_of
 from nodedevd.control.locks import Locked
@@ -134,7 +134,7 @@ class _Running:
         overtaken: NodedevError | None = None
         attempts = 0
         for _ in range(_MOVES):
-            cards = cards_with(self._context, locks_of(plan))
+            cards = cards_with(self._context, plan)
             locked = self._locked(cards)
             try:
                 settle(self._context, locked, partial(self._begins, takes_up=locked.cards[0]))
@@ -142,7 +142,7 @@ class _Running:
                 now = self._context.view.snapshot()
                 self._context.records.forget_gone(now, locked.cards)
                 plan = self._action(now)
-                if not cards_with(self._context, locks_of(plan)) <= set(locked.cards):
+                if not cards_with(self._context, plan) <= set(locked.cards):
                     continue
                 attempts += 1
                 return self._do(plan, locked)
@@ -181,6 +181,7 @@ class _Running:
         if not plan.steps:
             snapshot = self._context.view.snapshot()
             self._context.records.forget_gone(snapshot, (), plan.forgotten)
+            end_left(self._context, locked, plan)
         else:
             self._begins(None)
             entry = self._opened(plan)

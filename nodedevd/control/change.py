@@ -11,25 +11,19 @@ Points, for tests that stop a process there: `journal:N` (before the entry of st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
 from typing import NoReturn
 
 from msgspec.structs import replace
 
+from nodedevd.actions.changed import has_owner, leaves_no_trace, made_by, subject_of, subjects_of
 from nodedevd.actions.ownership import Record
-from nodedevd.actions.plan import (
-    CreateMdev,
-    Expected,
-    RemoveMdev,
-    RunCallouts,
-    SetProfile,
-    Step,
-    Write,
-)
+from nodedevd.actions.plan import Expected, Plan, RemoveMdev, Step
 from nodedevd.control.context import Context, Result
 from nodedevd.control.journal import Entry, Phase
+from nodedevd.control.left import ended, left_in, not_undone
 from nodedevd.control.locks import Locked
 from nodedevd.control.steps import HANDLERS
 from nodedevd.control.steps.base import (
@@ -94,7 +88,6 @@ class Change:
         self._begins = begins
         self._context = context
         self._locked = locked
-        self._plan = entry.plan
         card = next(iter(locked.cards), "")
         self._host = StepHost(
             sysroot=Sysroot(context.sysroot.root),  # one belongs to one thread
@@ -106,6 +99,10 @@ class Change:
             forced=entry.plan.forced,
             kept_closed=context.kept_closed,
         )
+
+    @property
+    def _plan(self) -> Plan:
+        return self.entry.plan
 
     # -- forwards ------------------------------------------------------------------------------
 
@@ -132,16 +129,17 @@ class Change:
             self._context.at("confirmed")
             try:
                 self._keep(snapshot)
+                end_left(self._context, self._locked, self._plan)
             except OSError as error:
                 # Without a record it would be somebody else's, and its maker could not remove it.
                 self._fail(
                     len(self._plan.steps), _answer("keep whose the devices are", error), error
                 )
-            self._end()
+            self.end()
             return snapshot
         missed = NotConfirmed(self._plan.action, detail)
-        if self._plan.action in _TAKES_AWAY:
-            self._end()
+        if self.takes_away:
+            self.end()
             raise missed
         return self._fail(len(self._plan.steps), missed)
 
@@ -175,22 +173,22 @@ class Change:
             self._context.at(f"undoing:{index}")
             self._begin(f"undo: {step}")
             try:
-                was_done = HANDLERS[type(step)].done(step, host) is not False
-                if was_done:
-                    HANDLERS[type(step)].undo(step, host)
-                if isinstance(step, RemoveMdev):  # created again, it is another one for the kernel
-                    self._context.records.renew(step.uuid)
+                if HANDLERS[type(step)].done(step, host) is False:
+                    continue
+                self._undo(step, host)
             except Exception as error:
                 self._is_left(step, _why(error))
             else:
-                if was_done or self._has_gone(index):
-                    self._is_over(index)
-                if not was_done:
-                    continue
-                if not _leaves_no_trace(step):
+                self.entry = ended(self.entry, index)
+                if leaves_no_trace(step):
+                    self._told(step, "undone", "")
+                elif self._done(step) is False:
                     undone.append(str(step))
-                self._told(step, "undone", "")
+                    self._told(step, "undone", "")
+                elif has_owner(step):
+                    self._told(step, "left", "somebody else has changed it since")
             self._context.at(f"undone:{index}")
+        self._end_what_has_gone()
         for step in self._cannot_be_undone(count):
             self._is_left(step, "this cannot be undone")
         try:
@@ -207,29 +205,45 @@ class Change:
         """
         return all(
             index in self.entry.over
-            or _leaves_no_trace(step)
+            or leaves_no_trace(step)
             or (self._done(step) is not False if index < self.entry.index else self._done(step))
             for index, step in enumerate(self._plan.steps)
         )
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether it takes a device away, which is not undone because the tree is late."""
+        return self._plan.action in _TAKES_AWAY
+
     def still_left(self) -> bool:
         """Return whether anything is left of a change that could not be undone.
 
-        What has gone is over: who makes the same later makes another one. Raises OSError.
+        What has gone is over, and what is nobody's: who makes the same later makes another one.
+        Raises OSError.
         """
-        subjects = self._context.records.all()
-        before, left = self.entry, False
-        for index in reversed(range(self.entry.count)):
-            step = self._plan.steps[index]
-            if index in self.entry.over or _leaves_no_trace(step):
-                continue
-            if _subject(step) not in (None, *subjects) or self._has_gone(index):
-                self._is_over(index)
-            else:
-                left |= self._done(step) is not False
-        if left and self.entry != before:
+        before, owned = self.entry, self._context.records.all()
+        self._end_what_has_gone()
+        for subject, indices in left_in(self.entry).items():
+            if has_owner(self._plan.steps[indices[0]]) and subject not in owned:
+                self.entry = ended(self.entry, *indices)
+        if not left_in(self.entry):
+            return False
+        if self.entry != before:
+            with suppress(OSError):  # whoever looks next finds the same
+                self._write("left", self.entry.count)
+        return True
+
+    def give_up(self, subjects: Collection[str]) -> None:
+        """Leave devices, if this has left something of them, to a later change. Raises OSError."""
+        found = left_in(self.entry)
+        over = [index for subject in subjects for index in found.get(subject, ())]
+        if not over:
+            return
+        self.entry = ended(self.entry, *over)
+        if left_in(self.entry):
             self._write("left", self.entry.count)
-        return left
+        else:
+            self.drop()
 
     def _do(self, index: int, step: Step) -> None:
         try:
@@ -240,45 +254,48 @@ class Change:
             self._begin(str(step))
             if index in self.entry.over:  # it writes to what somebody else has made first
                 raise AlreadySo
-            HANDLERS[type(step)].do(step, self._host)
+            known = HANDLERS[type(step)].do(step, self._host)
+            if known is not None:
+                steps = (*self._plan.steps[:index], known, *self._plan.steps[index + 1 :])
+                self.entry = replace(self.entry, plan=replace(self._plan, steps=steps))
         except AlreadySo:
-            self._is_over(index)
+            self.entry = ended(self.entry, index)
             self._told(step, "already", "somebody else did it first")
         except WriterEnded as error:
             self._told(step, "unknown", str(error))
             self._fail(index + 1, StepFailed(str(step), "", str(error)), error)
         except Exception as error:
             self._told(step, "refused", _why(error))
-            self._fail(index, _answer(step, error), error)
+            begun = not isinstance(error, StepRefused | InUseNow | NodedevError)
+            self._fail(index + begun, _answer(step, error), error)
         else:
             self._told(step, "done", "")
         self._context.at(f"done:{index}")
 
-    def _has_gone(self, index: int) -> bool:
-        """Return whether nothing is left of a step, rather than hidden by a later one."""
-        steps = self._plan.steps
-        return self._done(steps[index]) is False and (
-            _subject(steps[index]) is not None
-            or all(
-                later in self.entry.over or _leaves_no_trace(steps[later])
-                for later in range(index + 1, self.entry.count)
-            )
-        )
+    def _undo(self, step: Step, host: StepHost) -> None:
+        if not isinstance(step, RemoveMdev):
+            HANDLERS[type(step)].undo(step, host)
+            return
+        try:
+            # Created again, it is another one for the kernel: the record must not be the old one's.
+            self._context.records.renew(step.uuid)
+        except OSError as error:
+            raise StepRefused(0, f"whose it is cannot be kept: {error.strerror}") from None
+        HANDLERS[type(step)].undo(step, host)
+        with suppress(OSError):
+            self._context.records.renew(step.uuid)
 
-    def _is_over(self, index: int) -> None:
-        """Note that a step is not for this change to undo, nor what is written to what it makes."""
-        steps = self._plan.steps
-        also = {each for each, step in enumerate(steps) if _is_written_to(step, steps[index])}
-        words = tuple(f"{steps[each]}: " for each in (index, *also))
-        self.entry = replace(
-            self.entry,
-            over=tuple(sorted({*self.entry.over, index, *also})),
-            left=tuple(one for one in self.entry.left if not one.startswith(words)),
-        )
+    def _end_what_has_gone(self) -> None:
+        """Note of which devices the host shows nothing of this change any more."""
+        for indices in left_in(self.entry).values():
+            done = [self._done(self._plan.steps[index]) for index in indices]
+            # A later step of a device hides an earlier one.
+            if done[0] is False and True not in done:
+                self.entry = ended(self.entry, *indices)
 
     def _is_left(self, step: Step, why: str) -> None:
         """Note that a step could not be undone."""
-        self.entry = replace(self.entry, left=(*self.entry.left, f"{step}: {why}"))
+        self.entry = not_undone(self.entry, step, why)
         self._told(step, "left", why)
 
     def drop(self) -> None:
@@ -305,7 +322,7 @@ class Change:
         """Yield the steps that have no undo, unless what they changed has gone meanwhile."""
         for index, step in enumerate(self._plan.steps[:count]):
             handler = HANDLERS[type(step)]
-            if index in self.entry.over or _leaves_no_trace(step) or handler.can_undo(step):
+            if index in self.entry.over or leaves_no_trace(step) or handler.can_undo(step):
                 continue
             if self._done(step) is not False:
                 yield step
@@ -315,10 +332,9 @@ class Change:
         if not self.entry.left:
             self.drop()
             return
-        steps = self._plan.steps[: self.entry.count]
-        done = [_subject(step) for step in steps if self._done(step) is not False]
-        for record in self._own_records():
-            if record.subject in done:
+        left = left_in(self.entry)
+        for record in self._plan.records:
+            if record.subject in left:
                 self._context.records.put(record, self._card(record, None))
         self._write("left", self.entry.count)
         self._context.at("left")
@@ -327,12 +343,19 @@ class Change:
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Keep whose the devices are. Raises OSError."""
-        for record in self._own_records():
+        others = [
+            subject_of(self._plan.steps[index])
+            for index in self.entry.over
+            if made_by(self._plan.steps[index]) is not None
+        ]
+        for record in self._plan.records:
+            if record.subject in others:
+                continue
             card = self._card(record, snapshot)
             self._context.records.put(replace(record, generation=snapshot.generation), card)
 
-    def _end(self) -> None:
-        """End the change; what of that fails is done when its entry is taken up."""
+    def end(self) -> None:
+        """End the change that has worked; what of that fails is done when its entry is taken up."""
         try:
             for subject in self._plan.forgotten:
                 self._context.records.forget(subject)
@@ -340,11 +363,6 @@ class Change:
             self.drop()
         except OSError as error:
             _log.warning("change %d has worked, and its entry stays: %s", self.entry.number, error)
-
-    def _own_records(self) -> list[Record]:
-        """Return the records of what this change made, and nobody else."""
-        others = [_subject(self._plan.steps[index]) for index in self.entry.over]
-        return [one for one in self._plan.records if one.subject not in others]
 
     def _card(self, record: Record, snapshot: Snapshot | None) -> str:
         """Return the name of the card of a device."""
@@ -387,24 +405,18 @@ class Change:
         self._context.told(self.entry, step, result, detail)
 
 
-def _leaves_no_trace(step: Step) -> bool:
-    """Return whether the host cannot show whether a step was done, and need not."""
-    return isinstance(step, RunCallouts) and step.event != "live"
+def end_left(context: Context, locked: Locked, plan: Plan) -> None:
+    """End what older changes have left of what a plan has changed, or found as it is to be.
 
-
-def _is_written_to(step: Step, maker: Step) -> bool:
-    """Return whether a step writes to the device that another one makes."""
-    made = f"{maker.parent}/{maker.uuid}" if isinstance(maker, CreateMdev) else _subject(maker)
-    return isinstance(step, Write) and made is not None and step.path.startswith(f"{made}/")
-
-
-def _subject(step: Step) -> str | None:
-    """Return the subject of the record of what a step makes, None if it makes nothing."""
-    if isinstance(step, CreateMdev):
-        return step.uuid
-    if isinstance(step, SetProfile) and step.profile is not None:
-        return step.function
-    return None
+    Else the next start would undo what its client was told is done. Raises OSError.
+    """
+    for entry in context.journal.entries():
+        if (
+            isinstance(entry, Entry)
+            and entry.phase == "left"
+            and set(entry.locks) <= set(locked.cards)
+        ):
+            Change(context, entry, locked).give_up(subjects_of(plan))
 
 
 def _why(error: Exception) -> str:

@@ -50,9 +50,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     index: int = 0
     count: int = 0
     """how many steps it has done, or begun, when they began to be undone"""
-    over: tuple[int, ...] = ()
+    over: tuple[int, ...] = msgspec.field(default=(), name="already")
     """indices of steps that are not, or no longer, for it to undo: somebody else did them first,
-    they are undone, or what they made has gone"""
+    they are undone, or what they made has gone, or is a later change's"""
     left: tuple[str, ...] = ()
     """what could not be undone, in words, with why"""
 

@@ -8,12 +8,14 @@ is kept; else it is undone; what cannot be undone stays in the journal, and `Get
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from threading import Thread
 
+from nodedevd.actions.changed import subjects_of
+from nodedevd.actions.plan import Plan
 from nodedevd.control.change import Change
 from nodedevd.control.context import Context
-from nodedevd.control.journal import Entry
+from nodedevd.control.journal import Entry, locks_of
 from nodedevd.control.locks import Locked
 from nodedevd.errors import CardBusy, NodedevError
 
@@ -26,7 +28,8 @@ def recover(context: Context) -> None:
     """Take up all changes that were interrupted.
 
     Those whose cards are still locked, because a write hangs or another process is alive, are
-    taken up in the background when the cards are free. Raises OSError.
+    taken up in the background when the cards are free. What is in the way of one entry is logged.
+    Raises OSError if the journal cannot be listed.
     """
     for number in context.journal.numbers():
         try:
@@ -59,11 +62,16 @@ def settle(
             _settle(Change(context, entry, locked, begins), again=again)
 
 
-def cards_with(context: Context, cards: Collection[str]) -> frozenset[str]:
-    """Return the cards, and those that interrupted changes of them concern, too. Raises OSError."""
-    found = set(cards)
+def cards_with(context: Context, plan: Plan) -> frozenset[str]:
+    """Return the cards of a plan, and of changes in the journal that concern them, or its devices.
+
+    Raises OSError.
+    """
+    found, subjects = set(locks_of(plan)), subjects_of(plan)
     for entry in context.journal.entries():
-        if isinstance(entry, Entry) and not found.isdisjoint(entry.locks):
+        if isinstance(entry, Entry) and not (
+            found.isdisjoint(entry.locks) and subjects.isdisjoint(subjects_of(entry.plan))
+        ):
             found.update(entry.locks)
     return frozenset(found)
 
@@ -75,6 +83,8 @@ def _take_up(context: Context, number: int, seconds: float) -> None:
     locked = context.locks.take(entry.locks, seconds)
     try:
         settle(context, locked, again=True)
+    except OSError as error:
+        _log.warning("change %d cannot be taken up: %s", number, error)
     finally:
         locked.release()
 
@@ -93,6 +103,8 @@ def _settle(change: Change, *, again: bool) -> None:
             change.undo(entry.index + 1, entry.left, entry.count)
         elif change.is_all_done():
             change.confirm()
+        elif entry.phase == "confirming" and change.takes_away:
+            change.end()  # what is there now was made since
         else:
             change.undo(min(entry.index + 1, len(entry.plan.steps)))
         _log.warning("change %d, %s, was interrupted: taken up", number, action)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from nodedevd.actions.plan import Step
 from nodedevd.host.faults import errno_name
 from nodedevd.host.sysroot import Sysroot, is_absence
 
@@ -186,10 +187,12 @@ class StepHost:
 class StepHandler(Protocol[S]):
     """Does one kind of step, and undoes it."""
 
-    def do(self, step: S, host: StepHost) -> None:
+    def do(self, step: S, host: StepHost) -> Step | None:
         """Do the step, all of it or nothing.
 
-        Raises AlreadySo, InUseNow, StepRefused, and OSError, which the engine words.
+        Returns the step as it has turned out, if that says more than the plan knew. Raises
+        AlreadySo; InUseNow and StepRefused, if nothing was done; OSError, which the engine words,
+        if that cannot be told.
         """
 
     def undo(self, step: S, host: StepHost) -> None:

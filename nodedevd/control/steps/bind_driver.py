@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from nodedevd.actions.plan import BindDriver
 from nodedevd.control.steps.base import AlreadySo, Overtaken, StepHost, StepRefused, describe
 from nodedevd.control.steps.drivers import bind, driver_of, unbind
@@ -19,8 +21,11 @@ _PROBE: Final = "drivers_probe"
 class BindDriverHandler:
     """Binds a device."""
 
-    def do(self, step: BindDriver, host: StepHost) -> None:
-        """Bind it, if it has no driver."""
+    def do(self, step: BindDriver, host: StepHost) -> BindDriver | None:
+        """Bind it, if it has no driver. Returns the step with the driver that any turned out to be.
+
+        Else an undo would take away whatever driver it has by then.
+        """
         found = driver_of(step.device, host)
         if found is not None:
             if found == step.driver or (step.driver is None and found != step.not_driver):
@@ -28,17 +33,19 @@ class BindDriverHandler:
             raise Overtaken(0, f"{found} has taken it")
         if step.driver is not None:
             bind(step.device, step.bus, step.driver, host)
-            return
+            return None
         try:
             host.write(f"/sys/bus/{step.bus}/{_PROBE}", step.device.rpartition("/")[2])
         except OSError as error:
             raise StepRefused(error.errno or 0, f"{_PROBE}: {describe(error)}") from None
-        if step.not_driver is not None and driver_of(step.device, host) == step.not_driver:
+        found = driver_of(step.device, host)
+        if step.not_driver is not None and found == step.not_driver:
             detail = (
                 f"{step.not_driver} takes it again, since it was given its ids, by an option of the"
                 " module or by new_id; bind it to a driver by name instead"
             )
             raise StepRefused(0, detail)
+        return None if found is None else replace(step, driver=found)
 
     def undo(self, step: BindDriver, host: StepHost) -> None:
         """Unbind it, unless it has another driver by now.

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from nodedevd.control.steps.base import StepHost, StepRefused, describe
+from nodedevd.control.steps.host_use import refuse_if_host_uses
 
 OVERRIDE: Final = "driver_override"
 _NONE: Final = ("", "(null)")
@@ -64,6 +65,8 @@ def bind(device: str, bus: str, driver: str, host: StepHost) -> None:
 
 def unbind(device: str, bus: str, driver: str, host: StepHost, *, forced: bool) -> None:
     """Take a device away from the driver that it is bound to. Raises StepRefused, InUseNow."""
+    if not forced:
+        refuse_if_host_uses([device], host, path=device, what="it")
     with nullcontext() if forced else host.kept_closed(device):
         try:
             host.write(f"/sys/bus/{bus}/drivers/{driver}/unbind", device.rpartition("/")[2])

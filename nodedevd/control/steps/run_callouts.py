@@ -9,6 +9,7 @@ from nodedevd.actions.plan import RunCallouts
 from nodedevd.control.callouts import Callouts, NotAsked
 from nodedevd.control.steps.base import StepHost, StepRefused
 from nodedevd.errors import Vetoed
+from nodedevd.host.mdev_paths import MDEV_DEVICES
 
 
 class RunCalloutsHandler:
@@ -53,5 +54,7 @@ class RunCalloutsHandler:
         """Return whether anybody has to be told, or a change is left."""
         return step.event in ("pre", "live")
 
-    def done(self, step: RunCallouts, host: StepHost) -> None:
-        """Return None: what a script has done cannot be told."""
+    def done(self, step: RunCallouts, host: StepHost) -> bool | None:
+        """Return None: what a script has done cannot be told; False once the mdev has gone."""
+        is_live = step.event == "live"
+        return False if is_live and not host.exists(f"{MDEV_DEVICES}/{step.uuid}") else None

@@ -16,7 +16,15 @@ import errno
 from typing import Final
 
 from nodedevd.actions.plan import SetProfile
-from nodedevd.control.steps.base import FULL, AlreadySo, Overtaken, StepHost, StepRefused, describe
+from nodedevd.control.steps.base import (
+    FULL,
+    AlreadySo,
+    InUseNow,
+    Overtaken,
+    StepHost,
+    StepRefused,
+    describe,
+)
 from nodedevd.kinds.vgpu import CREATABLE, CURRENT, parse_types
 
 NONE: Final = "0"
@@ -54,9 +62,15 @@ class SetProfileHandler:
         """Return True."""
         return True
 
-    def done(self, step: SetProfile, host: StepHost) -> bool:
-        """Return whether the function shows it; one that is gone has no profile."""
-        return (current(step.function, host) or NONE) == (step.profile or NONE)
+    def done(self, step: SetProfile, host: StepHost) -> bool | None:
+        """Return whether the function shows it; one that is gone has no profile.
+
+        None if it shows neither this one nor what it had before.
+        """
+        found = current(step.function, host) or NONE
+        if found == (step.profile or NONE):
+            return True
+        return False if found == (step.before or NONE) else None
 
 
 def current(function: str, host: StepHost) -> str | None:
@@ -98,6 +112,6 @@ def _put_back(function: str, before: str, host: StepHost) -> str | None:
         return None
     try:
         _set(function, before, host, closed=found != NONE)
-    except StepRefused as refusal:
-        return f"{function} shows {found}, not {before}: {refusal.detail}"
+    except (StepRefused, InUseNow) as error:
+        return f"{function} shows {found}, not {before}: {error.detail}"
     return None

@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from nodedevd.control.steps.base import InUseNow, StepHost
-from nodedevd.host.assignment import read_assignment_facts
+from nodedevd.control.steps.host_use import refuse_if_host_uses
 from nodedevd.host.node import parse_number
 from nodedevd.kinds.vgpu import CURRENT
 from nodedevd.names import is_uuid
-from nodedevd.questions.hostdev.losses import uses_of
 
 NUMBER: Final = "sriov_numvfs"
 MOST: Final = "sriov_totalvfs"
@@ -40,10 +39,7 @@ def unused_functions(card: str, host: StepHost, *, forced: bool) -> Iterator[Non
     for function in functions:
         _refuse_if_it_holds_vgpus(function, host)
     if functions:
-        uses = uses_of(functions, read_assignment_facts(host.sysroot))
-        found = uses.used or uses.stacked or uses.degraded
-        if found:
-            raise InUseNow(card, f"the host uses its virtual functions: {'; '.join(found)}")
+        refuse_if_host_uses(functions, host, path=card, what="its virtual functions")
     with ExitStack() as stack:
         for function in functions:
             stack.enter_context(host.kept_closed(function))

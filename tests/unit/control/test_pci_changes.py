@@ -13,6 +13,7 @@ from nodedevd.actions.answers import Outcome
 from nodedevd.actions.requests import Bind, SetVirtualFunctions, Unbind
 from nodedevd.errors import DeviceInUse, StepFailed, StillWriting
 from tests.support.acting_host import ActingHost, Killed
+from tests.support.left_behind import leave_functions, use
 from tests.support.pci_host import NVME, PF, PciRequest, state_of
 from tests.support.stuck import PATIENCE_SECONDS
 
@@ -163,16 +164,6 @@ def test_tree_that_does_not_show_it_has_it_undone(host: ActingHost) -> None:
     assert state_of(host.pci) == before
 
 
-def use(host: ActingHost, function: str) -> None:
-    """Have a guest open a function, and nobody see the change that is confirmed."""
-    address = function.rpartition("/")[2]
-    host.kernel.write(f"{function}/driver_override", "vfio-pci\n")
-    host.kernel.write("/sys/bus/pci/drivers/nvme/unbind", address)
-    host.kernel.write("/sys/bus/pci/drivers_probe", address)
-    host.kernel.open(function)
-    host.view.blind = True
-
-
 def test_functions_that_came_in_use_are_left_and_told(host: ActingHost) -> None:
     """What is undone takes nothing from a guest."""
     path = host.pci.card()
@@ -186,11 +177,7 @@ def test_functions_that_came_in_use_are_left_and_told(host: ActingHost) -> None:
 def test_step_that_a_later_one_hides_is_undone_with_it(host: ActingHost) -> None:
     """The functions that were there before come back when the guest has ended."""
     path = card(host)
-    host.on("confirming", lambda: use(host, host.pci.functions(path)[0]))
-    with pytest.raises(Exception, match="NOT undone"):
-        host.act(SetVirtualFunctions(name=PF, number=3, owner="a"))
-    host.view.blind = False
-    host.kernel.close(host.pci.functions(path)[0])
+    leave_functions(host, path, 3)
     host.restart()
     assert numbers(host) == ["2", "0", "3", "0", "2"]
     assert host.entries() == []
