@@ -219,6 +219,7 @@ class Host:
         if isinstance(answer, Outcome):
             shown = {device.path for device in answer.devices}
             assert set(new) <= shown, "what was made is answered"
+            self.left -= shown  # whoever was told that it is there keeps it
             return
         # What is there although the change has failed, or was killed, is whole, or reported.
         left = [text for entry in self.host.entries() for text in entry.left]
