@@ -1,12 +1,17 @@
-"""changed: what a step changes, and a plan: devices by the subject of their records, definitions.
+"""changed: what a step changes, and a plan: an mdev, a profile, functions, a driver, a definition.
 
-A definition is none of its mdev, and has no record: its subject has the parent in front.
+A path is not enough: a function has a driver, a profile and functions of its own.
 """
 
 from __future__ import annotations
 
+from typing import Final, Literal, NamedTuple, TypeAlias
+
 from nodedevd.actions.plan import (
+    Action,
+    BindDriver,
     CreateMdev,
+    Expected,
     Plan,
     RemoveMdev,
     RunCallouts,
@@ -18,48 +23,81 @@ from nodedevd.actions.plan import (
     WriteDefinition,
 )
 
+What: TypeAlias = Literal[
+    "mdev", "profile", "functions", "driver", "definition", "running mdev", "attribute"
+]
+
+
+class Changed(NamedTuple):
+    """What is changed, as one thing, by any number of steps."""
+
+    what: What
+    subject: str
+    """that of a record, if there can be one; of a definition its parent, too; else a path"""
+
+
+_OF_ACTIONS: Final[dict[Action, What]] = {
+    "bind": "driver",
+    "unbind": "driver",
+    "set-virtual-functions": "functions",
+    "define": "definition",
+    "undefine": "definition",
+    "modify": "definition",
+    "set-autostart": "definition",
+}
+"""What an action finds as it is to be; the others an mdev, or a profile."""
+
+
+def changed_by(step: Step) -> Changed:
+    """Return what a step changes."""
+    if isinstance(step, CreateMdev | RemoveMdev):
+        return Changed("mdev", step.uuid)
+    if isinstance(step, SetProfile):
+        return Changed("profile", step.function)
+    if isinstance(step, SetVfs | SriovManage):
+        return Changed("functions", step.card)
+    if isinstance(step, WriteDefinition):
+        return _definition(step.parent, step.uuid)
+    if isinstance(step, RunCallouts):
+        return Changed("running mdev", step.uuid)
+    return Changed("attribute", step.path) if isinstance(step, Write) else _driver(step.device)
+
+
+def changed_or_found(plan: Plan) -> frozenset[Changed]:
+    """Return what a plan changes, or finds as it is to be."""
+    changed = [changed_by(step) for step in plan.steps if not leaves_no_trace(step)]
+    return frozenset([*changed, *(_found(plan.action, one) for one in plan.expected)])
+
 
 def leaves_no_trace(step: Step) -> bool:
     """Return whether the host cannot show whether a step was done, and need not."""
     return isinstance(step, RunCallouts) and step.event != "live"
 
 
-def has_owner(step: Step) -> bool:
-    """Return whether there is a record of what a step changes, as long as it is its maker's."""
-    return not isinstance(step, Write | WriteDefinition | RunCallouts)
+def needs_owner(step: Step) -> bool:
+    """Return whether what a step has left is not touched any more if there is no record of it.
+
+    A driver, or functions, that were taken away are given back in any case.
+    """
+    return isinstance(step, CreateMdev | RemoveMdev | SetProfile) or makes(step)
 
 
-def subject_of(step: Step) -> str:
-    """Return the subject of what a step changes; of an attribute its path."""
-    if isinstance(step, CreateMdev | RemoveMdev | RunCallouts):
-        return step.uuid
+def makes(step: Step) -> bool:
+    """Return whether a step makes what a record is of, rather than takes it away."""
     if isinstance(step, SetProfile):
-        return step.function
-    if isinstance(step, SetVfs | SriovManage):
-        return step.card
-    if isinstance(step, WriteDefinition):
-        return _definition(step.parent, step.uuid)
-    return step.path if isinstance(step, Write) else step.device
-
-
-def subjects_of(plan: Plan) -> frozenset[str]:
-    """Return the subjects of what a plan changes, or finds as it is to be."""
-    found = {subject_of(step) for step in plan.steps if not leaves_no_trace(step)}
-    for one in plan.expected:
-        if one.defined is not None or one.autostart is not None:
-            found.add(_definition(one.parent or "", one.uuid or ""))
-        else:
-            found.add(one.uuid or one.path or "")
-    return frozenset(found)
+        return step.profile is not None
+    if isinstance(step, SetVfs):
+        return step.number > 0
+    if isinstance(step, SriovManage):
+        return step.enable
+    return isinstance(step, CreateMdev) or (isinstance(step, BindDriver) and bool(step.driver))
 
 
 def made_by(step: Step) -> str | None:
-    """Return the sysfs path of what a step makes, None if it makes nothing."""
+    """Return the sysfs path of the vGPU that a step makes, None if it makes none."""
     if isinstance(step, CreateMdev):
         return f"{step.parent}/{step.uuid}"
-    if isinstance(step, SetProfile) and step.profile is not None:
-        return step.function
-    return None
+    return step.function if isinstance(step, SetProfile) and makes(step) else None
 
 
 def is_written_to(step: Step, maker: Step) -> bool:
@@ -68,5 +106,20 @@ def is_written_to(step: Step, maker: Step) -> bool:
     return isinstance(step, Write) and made is not None and step.path.startswith(f"{made}/")
 
 
-def _definition(parent: str, uuid: str) -> str:
-    return f"{parent}/{uuid}"
+def _found(action: Action, expected: Expected) -> Changed:
+    what = _OF_ACTIONS.get(action)
+    if what == "definition":
+        return _definition(expected.parent or "", expected.uuid or "")
+    if what is not None:
+        return Changed(what, expected.path or "")
+    if expected.uuid is not None:
+        return Changed("mdev", expected.uuid)
+    return Changed("profile", expected.path or "")
+
+
+def _definition(parent: str, uuid: str) -> Changed:
+    return Changed("definition", f"{parent}/{uuid}")
+
+
+def _driver(device: str) -> Changed:
+    return Changed("driver", device)

@@ -142,6 +142,8 @@ class BindDriver(msgspec.Struct, frozen=True, tag_field="step", tag="bind-driver
     driver: str | None
     not_driver: str | None = None
     """the one that it must not have again"""
+    found: str | None = None
+    """the one of those that match that has taken it; only that is taken away to undo it"""
 
     def __str__(self) -> str:
         if self.driver is None:

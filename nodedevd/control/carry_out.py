@@ -19,7 +19,6 @@ from nodedevd.control.context import Context
 from nodedevd.control.journal import Asked, Entry, locks_of
 from nodedevd.control.locks import Locked
 from nodedevd.control.recovery import cards_with, settle
-from nodedevd.control.steps.base import describe
 from nodedevd.errors import CardBusy, NodedevError, NotPossible, StepFailed, StillWriting
 from nodedevd.host.faults import errno_name
 from nodedevd.model.snapshot import Snapshot
@@ -181,21 +180,32 @@ class _Running:
         if not plan.steps:
             snapshot = self._context.view.snapshot()
             self._context.records.forget_gone(snapshot, (), plan.forgotten)
-            end_left(self._context, locked, plan)
+            self._keep_from_undo(plan, locked)
         else:
             self._begins(None)
             entry = self._opened(plan)
             snapshot = Change(self._context, entry, locked, self._begins).carry_out()
         return outcome(plan, snapshot, dry_run=False)
 
+    def _keep_from_undo(self, plan: Plan, locked: Locked) -> None:
+        """End what older changes have left of what is as it is to be. Raises StepFailed."""
+        try:
+            end_left(self._context, locked, plan)
+        except OSError as error:
+            raise self._not_kept(error) from error
+
     def _opened(self, plan: Plan) -> Entry:
         """Return the new entry of the journal. Raises StepFailed: without it nothing is changed."""
         try:
             return self._context.journal.open(plan, self._asked)
         except OSError as error:
-            number = errno_name(error.errno) if error.errno else ""
-            detail = f"{self._context.directory}: {describe(error)}; nothing was changed"
-            raise StepFailed("write the journal", number, detail) from error
+            raise self._not_kept(error) from error
+
+    def _not_kept(self, error: OSError) -> StepFailed:
+        number = errno_name(error.errno) if error.errno else ""
+        words = f"{error.strerror} ({number})" if number else str(error)
+        detail = f"{self._context.directory}: {words}; nothing was changed"
+        return StepFailed("write the journal", number, detail)
 
 
 def _in_time(step: str, seconds: float) -> NodedevError:

@@ -18,9 +18,17 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from nodedevd.actions.changed import has_owner, leaves_no_trace, made_by, subject_of, subjects_of
+from nodedevd.actions.changed import (
+    Changed,
+    changed_by,
+    changed_or_found,
+    leaves_no_trace,
+    made_by,
+    makes,
+    needs_owner,
+)
 from nodedevd.actions.ownership import Record
-from nodedevd.actions.plan import Expected, Plan, RemoveMdev, Step
+from nodedevd.actions.plan import Expected, Plan, RemoveMdev, Step, Write
 from nodedevd.control.context import Context, Result
 from nodedevd.control.journal import Entry, Phase
 from nodedevd.control.left import ended, left_in, not_undone
@@ -132,9 +140,10 @@ class Change:
                 end_left(self._context, self._locked, self._plan)
             except OSError as error:
                 # Without a record it would be somebody else's, and its maker could not remove it.
-                self._fail(
-                    len(self._plan.steps), _answer("keep whose the devices are", error), error
-                )
+                if not self.takes_away:
+                    failed = _answer("keep whose the devices are", error)
+                    self._fail(len(self._plan.steps), failed, error)
+                _log.warning("change %d: %s", self.entry.number, error)
             self.end()
             return snapshot
         missed = NotConfirmed(self._plan.action, detail)
@@ -159,7 +168,9 @@ class Change:
         Returns what was undone, and what could not be, with why, in words. What is left stays in
         the journal, with the records of the devices that are.
         """
-        undone = []
+        undone: list[str] = []
+        stuck: set[Changed] = set()
+        given_back: set[str] = set()
         # What other writers have done in place of a later step is theirs.
         count = start + bool(left) if count is None else count
         self.entry = replace(self.entry, count=count, left=tuple(left))
@@ -175,23 +186,28 @@ class Change:
             try:
                 if HANDLERS[type(step)].done(step, host) is False:
                     continue
+                if changed_by(step) in stuck:
+                    raise StepRefused(0, "what came after it is left")
                 self._undo(step, host)
             except Exception as error:
                 self._is_left(step, _why(error))
+                stuck.add(changed_by(step))
             else:
                 self.entry = ended(self.entry, index)
                 if leaves_no_trace(step):
                     self._told(step, "undone", "")
                 elif self._done(step) is False:
                     undone.append(str(step))
+                    given_back.add(changed_by(step).subject)
                     self._told(step, "undone", "")
-                elif has_owner(step):
+                elif not isinstance(step, Write):  # it goes with its device
                     self._told(step, "left", "somebody else has changed it since")
             self._context.at(f"undone:{index}")
         self._end_what_has_gone()
         for step in self._cannot_be_undone(count):
             self._is_left(step, "this cannot be undone")
         try:
+            self._give_back(given_back)
             self._leave()
         except OSError as error:
             # The entry is as it was, and the next to take it up finds out what is left.
@@ -223,8 +239,13 @@ class Change:
         """
         before, owned = self.entry, self._context.records.all()
         self._end_what_has_gone()
-        for subject, indices in left_in(self.entry).items():
-            if has_owner(self._plan.steps[indices[0]]) and subject not in owned:
+        for index in set(self.entry.over) - set(before.over):
+            step = self._plan.steps[index]
+            if isinstance(step, RemoveMdev):  # whoever has made it anew, that is another one
+                self._context.records.forget(step.uuid)
+        for changed, indices in left_in(self.entry).items():
+            needs = any(needs_owner(self._plan.steps[index]) for index in indices)
+            if needs and changed.subject not in owned:
                 self.entry = ended(self.entry, *indices)
         if not left_in(self.entry):
             return False
@@ -233,10 +254,10 @@ class Change:
                 self._write("left", self.entry.count)
         return True
 
-    def give_up(self, subjects: Collection[str]) -> None:
-        """Leave devices, if this has left something of them, to a later change. Raises OSError."""
+    def give_up(self, changed: Collection[Changed]) -> None:
+        """Leave to a later change what it is about. Raises OSError."""
         found = left_in(self.entry)
-        over = [index for subject in subjects for index in found.get(subject, ())]
+        over = [index for one in changed for index in found.get(one, ())]
         if not over:
             return
         self.entry = ended(self.entry, *over)
@@ -246,6 +267,7 @@ class Change:
             self.drop()
 
     def _do(self, index: int, step: Step) -> None:
+        self._host.touched = False
         try:
             if index:  # the entry of the first was written when it was opened
                 self._context.at(f"journal:{index}")
@@ -266,7 +288,8 @@ class Change:
             self._fail(index + 1, StepFailed(str(step), "", str(error)), error)
         except Exception as error:
             self._told(step, "refused", _why(error))
-            begun = not isinstance(error, StepRefused | InUseNow | NodedevError)
+            refused = isinstance(error, StepRefused | InUseNow | NodedevError)
+            begun = self._host.touched and not refused
             self._fail(index + begun, _answer(step, error), error)
         else:
             self._told(step, "done", "")
@@ -327,15 +350,28 @@ class Change:
             if self._done(step) is not False:
                 yield step
 
+    def _give_back(self, subjects: Collection[str]) -> None:
+        """Keep again whose those devices were that are as they were before. Raises OSError."""
+        left = [changed.subject for changed in left_in(self.entry)]
+        for record in self.entry.replaced:
+            if record.subject in subjects and record.subject not in left:
+                self._context.records.put(record, self._card(record, None))
+
     def _leave(self) -> None:
         """End the change, or keep what is left of it."""
         if not self.entry.left:
             self.drop()
             return
-        left = left_in(self.entry)
-        for record in self._plan.records:
-            if record.subject in left:
-                self._context.records.put(record, self._card(record, None))
+        left = [self._plan.steps[each] for found in left_in(self.entry).values() for each in found]
+        made = [changed_by(step).subject for step in left if makes(step)]
+        new = [record for record in self._plan.records if record.subject in made]
+        if not self.entry.replaced:
+            before = self._context.records.all()
+            others = [(before.get(one.subject), one) for one in new]
+            replaced = [old for old, one in others if old and replace(old, generation=0) != one]
+            self.entry = replace(self.entry, replaced=tuple(replaced))
+        for record in new:
+            self._context.records.put(record, self._card(record, None))
         self._write("left", self.entry.count)
         self._context.at("left")
 
@@ -344,7 +380,7 @@ class Change:
     def _keep(self, snapshot: Snapshot) -> None:
         """Keep whose the devices are. Raises OSError."""
         others = [
-            subject_of(self._plan.steps[index])
+            changed_by(self._plan.steps[index]).subject
             for index in self.entry.over
             if made_by(self._plan.steps[index]) is not None
         ]
@@ -416,7 +452,7 @@ def end_left(context: Context, locked: Locked, plan: Plan) -> None:
             and entry.phase == "left"
             and set(entry.locks) <= set(locked.cards)
         ):
-            Change(context, entry, locked).give_up(subjects_of(plan))
+            Change(context, entry, locked).give_up(changed_or_found(plan))
 
 
 def _why(error: Exception) -> str:

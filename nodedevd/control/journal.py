@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from nodedevd.actions.ownership import Record
 from nodedevd.actions.plan import Plan
 from nodedevd.control.directory import Directory
 from nodedevd.undecodable import UNDECODABLE
@@ -55,6 +56,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     they are undone, or what they made has gone, or is a later change's"""
     left: tuple[str, ...] = ()
     """what could not be undone, in words, with why"""
+    replaced: tuple[Record, ...] = ()
+    """records in whose place are those of what is left: they come back with what they are of"""
 
     @property
     def locks(self) -> tuple[str, ...]:

@@ -1,20 +1,20 @@
-"""left: what an entry of the journal has left to undo, by the device that it is about."""
+"""left: what an entry of the journal has left to undo, by what its steps change."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from nodedevd.actions.changed import is_written_to, leaves_no_trace, subject_of
+from nodedevd.actions.changed import Changed, changed_by, is_written_to, leaves_no_trace
 from nodedevd.actions.plan import Step
 from nodedevd.control.journal import Entry
 
 
-def left_in(entry: Entry) -> dict[str, list[int]]:
+def left_in(entry: Entry) -> dict[Changed, list[int]]:
     """Return the indices of the steps that may be left, by what they change, in order."""
-    found: dict[str, list[int]] = {}
+    found: dict[Changed, list[int]] = {}
     for index, step in enumerate(entry.plan.steps[: entry.count]):
         if index not in entry.over and not leaves_no_trace(step):
-            found.setdefault(subject_of(step), []).append(index)
+            found.setdefault(changed_by(step), []).append(index)
     return found
 
 

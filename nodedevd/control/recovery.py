@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from threading import Thread
 
-from nodedevd.actions.changed import subjects_of
+from nodedevd.actions.changed import changed_or_found
 from nodedevd.actions.plan import Plan
 from nodedevd.control.change import Change
 from nodedevd.control.context import Context
 from nodedevd.control.journal import Entry, locks_of
+from nodedevd.control.left import left_in
 from nodedevd.control.locks import Locked
 from nodedevd.errors import CardBusy, NodedevError
 
@@ -63,14 +64,16 @@ def settle(
 
 
 def cards_with(context: Context, plan: Plan) -> frozenset[str]:
-    """Return the cards of a plan, and of changes in the journal that concern them, or its devices.
+    """Return the cards of a plan, and of changes in the journal that concern them.
 
-    Raises OSError.
+    A plan without steps has none of its own, and ends what is left of what it has found as it is
+    to be. Raises OSError.
     """
-    found, subjects = set(locks_of(plan)), subjects_of(plan)
+    found = set(locks_of(plan))
+    as_it_is = frozenset() if plan.steps else changed_or_found(plan)
     for entry in context.journal.entries():
         if isinstance(entry, Entry) and not (
-            found.isdisjoint(entry.locks) and subjects.isdisjoint(subjects_of(entry.plan))
+            found.isdisjoint(entry.locks) and as_it_is.isdisjoint(left_in(entry))
         ):
             found.update(entry.locks)
     return frozenset(found)

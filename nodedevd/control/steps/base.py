@@ -94,6 +94,8 @@ class StepHost:
     pause: Callable[[float], None] = time.sleep
     forced: bool = False
     """whether devices are changed although they are open"""
+    touched: bool = False
+    """whether an attribute was written, or a program run, since this was set to False"""
     kept_closed: Callable[[str], AbstractContextManager[None]] = lambda path: nullcontext()
     """a context in which nobody else can open the device of a sysfs path through VFIO; raises
     InUseNow if somebody has it open"""
@@ -122,6 +124,7 @@ class StepHost:
 
         Raises OSError, with the errno of open(2) or write(2).
         """
+        self.touched = True
         for seconds in PAUSES:
             try:
                 return self.write_file(path, value)
@@ -173,6 +176,7 @@ class StepHost:
 
         Raises OSError if it cannot be started, TimeoutError if it was killed.
         """
+        self.touched = True
         return self.run_program(argv, stdin=stdin, timeout=timeout)
 
     def polled(self, seconds: float, interval: float = 0.05) -> Iterator[None]:

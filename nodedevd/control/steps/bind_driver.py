@@ -22,10 +22,7 @@ class BindDriverHandler:
     """Binds a device."""
 
     def do(self, step: BindDriver, host: StepHost) -> BindDriver | None:
-        """Bind it, if it has no driver. Returns the step with the driver that any turned out to be.
-
-        Else an undo would take away whatever driver it has by then.
-        """
+        """Bind it, if it has no driver. Returns the step with the driver that a probe has found."""
         found = driver_of(step.device, host)
         if found is not None:
             if found == step.driver or (step.driver is None and found != step.not_driver):
@@ -45,7 +42,7 @@ class BindDriverHandler:
                 " module or by new_id; bind it to a driver by name instead"
             )
             raise StepRefused(0, detail)
-        return None if found is None else replace(step, driver=found)
+        return None if found is None else replace(step, found=found)
 
     def undo(self, step: BindDriver, host: StepHost) -> None:
         """Unbind it, unless it has another driver by now.
@@ -53,7 +50,7 @@ class BindDriverHandler:
         Raises InUseNow if somebody has it open.
         """
         found = driver_of(step.device, host)
-        if found is not None and step.driver in (None, found):
+        if found is not None and (step.driver or step.found) in (None, found):
             unbind(step.device, step.bus, found, host, forced=False)
 
     def can_undo(self, step: BindDriver) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nodedevd.control.steps.base import InUseNow, StepHost
 from nodedevd.host.assignment import read_assignment_facts
-from nodedevd.questions.hostdev.losses import uses_of
+from nodedevd.questions.hostdev.losses import unknown_uses_of, uses_of
 
 
 def refuse_if_host_uses(functions: Sequence[str], host: StepHost, *, path: str, what: str) -> None:
@@ -17,7 +17,10 @@ def refuse_if_host_uses(functions: Sequence[str], host: StepHost, *, path: str, 
 
     What the plan has checked may have changed since.
     """
-    uses = uses_of(functions, read_assignment_facts(host.sysroot))
+    facts = read_assignment_facts(host.sysroot)
+    uses = uses_of(functions, facts)
     found = uses.used or uses.stacked or uses.degraded
     if found:
         raise InUseNow(path, f"the host uses {what}: {'; '.join(found)}")
+    for unknown in unknown_uses_of(functions, facts):
+        raise InUseNow(path, unknown)

@@ -65,13 +65,14 @@ class SriovManageHandler:
         return not step.had_some
 
     def done(self, step: SriovManage, host: StepHost) -> bool | None:
-        """Return whether the card has all functions, or none; None if it has some."""
+        """Return whether the card has all functions, or none; None if it has some by now."""
         found, most = number_of(step.card, host), number_of(step.card, host, MOST)
         if found is None:
             return False
         if found == (most if step.enable else 0):
             return True
-        return None if found else False
+        before = 0 if step.enable else most
+        return False if found == before or step.had_some else None
 
 
 def _run(step: SriovManage, host: StepHost, *, forced: bool) -> None:

@@ -51,6 +51,8 @@ class UnbindDriverHandler:
         return True
 
     def done(self, step: UnbindDriver, host: StepHost) -> bool | None:
-        """Return whether it has no driver; None if it has another one."""
+        """Return whether it has no driver; None if it has another one, False if it has gone."""
+        if not host.exists(step.device):
+            return False
         found = driver_of(step.device, host)
         return True if found is None else False if found == step.driver else None

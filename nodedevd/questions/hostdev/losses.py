@@ -113,14 +113,29 @@ def lost_blocks(paths: Sequence[str], facts: AssignmentFacts) -> list[str]:
 def unknown_uses(snapshot: Snapshot, paths: Sequence[str], facts: AssignmentFacts) -> Iterator[str]:
     """Yield what could not be read of the devices that are lost."""
     below = [one for path in paths for one in map(snapshot.at, snapshot.below(path)) if one]
-    disks = bool(lost_blocks(paths, facts)) or any(
-        one.capability(Storage) is not None for one in below
-    )
+    disks = any(one.capability(Storage) is not None for one in below)
+    interfaces = any(one.capability(Net) is not None for one in below)
+    yield from unknown_uses_of(paths, facts, disks=disks, interfaces=interfaces)
+
+
+def unknown_uses_of(
+    paths: Sequence[str], facts: AssignmentFacts, *, disks: bool = False, interfaces: bool = False
+) -> Iterator[str]:
+    """Yield what could not be read of what disappears with the functions at these sysfs paths.
+
+    Args:
+        paths: The functions.
+        facts: What is known.
+        disks: Whether there are disks that the facts may lack.
+        interfaces: Whether there are such interfaces.
+    """
+    disks = disks or bool(lost_blocks(paths, facts))
+    interfaces = interfaces or any(_is_below(one.path, paths) for one in facts.interfaces.values())
     if disks and not facts.mounts_known:
         yield "whether the host uses a lost disk is unknown: its mounts cannot be read"
     elif disks and not facts.swaps_known:
         yield "whether a lost disk is swap space is unknown: /proc/swaps cannot be read"
-    if any(one.capability(Net) is not None for one in below) and not facts.addresses_known:
+    if interfaces and not facts.addresses_known:
         yield "whether the host uses a lost interface is unknown: addresses cannot be read"
 
 

@@ -18,12 +18,15 @@ from nodedevd.actions.requests import (
     Define,
     Remove,
     Request,
+    SetAutostart,
     SetVirtualFunctions,
     Start,
     Unbind,
     Undefine,
 )
-from nodedevd.control.steps import run_callouts, write_definition
+from nodedevd.control.recovery import settle
+from nodedevd.control.steps import run_callouts, set_profile, write_definition
+from nodedevd.control.steps.base import StepHost
 from nodedevd.errors import MadeByOther, NoSuchDevice, StepFailed
 from tests.support.acting_host import ActingHost, Killed
 from tests.support.carried import uuids
@@ -72,6 +75,19 @@ def leave_definition(
         with unconfirmed(host) as failed:
             host.act(request)
     assert failed.value.left
+
+
+def leave_two(host: ActingHost) -> None:
+    """Create two mdevs that VMs open at once."""
+
+    def open_both() -> None:
+        for path in host.kernel.mdev.types:
+            host.kernel.open(path)
+
+    host.on("confirming", open_both)
+    with unconfirmed(host) as failed:
+        host.act(Create(type="mtty-1", count=2, owner="nova"))
+    assert len(failed.value.left) == 2
 
 
 def disk(host: ActingHost) -> str:
@@ -208,6 +224,56 @@ def test_driver_that_somebody_else_has_bound_is_kept(host: ActingHost) -> None:
     assert host.pci.driver_of(path) == "other"
 
 
+@pytest.mark.parametrize("other", ["functions", "driver", "definition"])
+def test_change_of_something_else_on_the_same_path_ends_nothing(
+    host: ActingHost, other: str
+) -> None:
+    """A function has a driver, functions and a profile; an mdev of that UUID has a definition."""
+    mtty_parent(host.kernel)
+    card, [function, *_] = host.pci.card(), vendor_card(host.kernel, small_card())
+    if other == "functions":
+        leave(host, Bind(name=PF, driver="vfio-pci", owner="a"), step=1)
+        host.act(SetVirtualFunctions(name=PF, number=0, owner="z"))
+    elif other == "driver":
+        leave(host, Create(type="1", names=[function], owner="nova"))
+        host.act(Bind(name=function, driver=host.pci.driver_of(function) or "", owner="z"))
+    else:
+        host.act(Define(type="mtty-1", parent="mtty", uuid=UUID))
+        leave(host, Start(name=UUID, owner="vm"))
+        host.act(SetAutostart(name=UUID, autostart=True))
+    host.restart()
+    assert host.pci.driver_of(card) == "nvme"
+    assert (profile(host, function), host.kernel.mdev.types) == ("0", {})
+
+
+def test_card_that_is_busy_keeps_no_other_from_a_uuid(host: ActingHost) -> None:
+    """The mdev that was left there has gone since."""
+    path = f"{mtty_parent(host.kernel)}/{UUID}"
+    mdpy_parent(host.kernel)
+    leave_open(host, Create(type="mtty-1", uuid=UUID, owner="nova"), path)
+    host.kernel.write(f"{path}/remove", "1")
+    [entry] = host.entries()
+    locked = host.context.locks.take(entry.locks, 0)
+    assert len(host.act(Create(type="mdpy-hd", uuid=UUID, owner="nova")).devices) == 1
+    locked.release()
+    host.restart()
+    assert (list(host.kernel.mdev.types.values()), host.entries()) == (["mdpy-hd"], [])
+
+
+def test_client_is_not_told_that_it_has_what_the_next_start_takes_away(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal cannot be written."""
+    parent = mtty_parent(host.kernel)
+    leave_two(host)
+    monkeypatch.setattr(host.context.journal, "write", full)
+    uuid = next(iter(host.kernel.mdev.types)).removeprefix(f"{parent}/")
+    with pytest.raises(
+        StepFailed, match=r"No space left on device \(ENOSPC\); nothing was changed"
+    ):
+        host.act(Create(type="mtty-1", uuid=uuid, owner="nova"))
+
+
 # -- owners --------------------------------------------------------------------------------------
 
 
@@ -227,6 +293,40 @@ def test_driver_that_is_left_has_its_owner(host: ActingHost) -> None:
     leave_open(host, Bind(name=DISK, driver="vfio-pci", owner="a"), path)
     host.act(Unbind(name=DISK, owner="a"))
     assert (host.pci.driver_of(path), host.entries()) == ("nvme", [])
+
+
+@pytest.mark.parametrize("by", ["a", "b"])
+def test_functions_of_before_have_their_owner_again(host: ActingHost, by: str) -> None:
+    """Those that were left were of whoever had asked for them."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    leave(host, SetVirtualFunctions(name=PF, number=3, owner=by, force=by == "b"), step=1)
+    assert host.owners == {card: by}
+    host.restart()
+    assert (number(host, card), host.owners, host.entries()) == ("2", {card: "a"}, [])
+    host.act(SetVirtualFunctions(name=PF, number=0, owner="a"))
+
+
+def test_driver_of_before_has_its_owner_again(host: ActingHost) -> None:
+    """It is a VM's disk, which somebody else has taken by force."""
+    path = disk(host)
+    leave(host, Bind(name=DISK, driver="other", owner="b", force=True), step=2)
+    host.restart()
+    assert (host.pci.driver_of(path), host.entries()) == ("vfio-pci", [])
+    host.act(Unbind(name=DISK, owner="a"))
+
+
+def test_functions_that_never_came_have_no_owner(host: ActingHost) -> None:
+    """The driver refuses them, and to bring those of before back."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    attribute = f"{card}/sriov_numvfs"
+    host.on("doing:1", lambda: host.kernel.refuse(attribute, errno.ENOMEM, errno.EIO))
+    with pytest.raises(StepFailed) as failed:
+        host.act(SetVirtualFunctions(name=PF, number=3, owner="b", force=True))
+    assert len(failed.value.left) == 1
+    host.restart()
+    assert (number(host, card), host.owners) == ("2", {card: "a"})
 
 
 def leave_removal(host: ActingHost) -> str:
@@ -287,6 +387,14 @@ def test_mdev_without_a_record_is_not_created_again(
     assert (len(host.kernel.mdev.types), host.owners, host.entries()) == (1, {UUID: "nova"}, [])
 
 
+def test_mdev_that_others_have_made_anew_is_not_claimed(host: ActingHost) -> None:
+    """It has the UUID, and the type, of one that could not be created again."""
+    parent = leave_removal(host)
+    host.kernel.write(f"{parent}/mdev_supported_types/mtty-2/create", UUID)
+    host.restart()
+    assert (len(host.kernel.mdev.types), host.owners, host.entries()) == (1, {}, [])
+
+
 @pytest.mark.parametrize("point", ["doing:0", "confirmed"])
 def test_mdev_of_others_is_not_claimed_by_an_interrupted_removal(
     host: ActingHost, point: str
@@ -328,6 +436,97 @@ def test_undo_takes_no_mounted_disk_away(host: ActingHost) -> None:
         host.act(Unbind(name=DISK, owner="a"))
     assert host.pci.driver_of(path) == "nvme"
     assert "the host uses it: /srv is mounted from nvme0n1" in failed.value.left[0]
+
+
+def test_undo_takes_no_disk_away_whose_mounts_are_unknown(host: ActingHost) -> None:
+    """As the plan does not."""
+    path = disk(host)
+
+    def hide() -> None:
+        mount(host, path)
+        host.kernel.tree.remove("/proc/self/mountinfo")
+        host.kernel.tree.directory("/proc/self/mountinfo")
+
+    host.on("confirming", hide)
+    with unconfirmed(host) as failed:
+        host.act(Unbind(name=DISK, owner="a"))
+    assert host.pci.driver_of(path) == "nvme"
+    assert "its mounts cannot be read" in failed.value.left[0]
+
+
+def test_what_came_before_a_step_that_is_left_is_left_too(host: ActingHost) -> None:
+    """A disk that the host uses is not reserved for guests."""
+    path = disk(host)
+    host.on("confirming", lambda: mount(host, path))
+    with unconfirmed(host) as failed:
+        host.act(Unbind(name=DISK, owner="a"))
+    assert (len(failed.value.left), failed.value.undone) == (3, ())
+    assert host.pci.text(f"{path}/driver_override") == "(null)"
+
+
+@pytest.mark.parametrize("driver", ["other", None])
+def test_disk_that_was_given_back_is_left_alone_after_a_crash(
+    host: ActingHost, driver: str | None
+) -> None:
+    """Another program has given it another driver, or has unloaded that."""
+    path = disk(host)
+    host.kill_at("confirmed")
+    with pytest.raises(Killed):
+        host.act(Unbind(name=DISK, owner="a"))
+    host.kernel.write("/sys/bus/pci/drivers/nvme/unbind", DISK)
+    if driver is not None:
+        host.kernel.write(f"/sys/bus/pci/drivers/{driver}/bind", DISK)
+    host.restart()
+    assert (host.pci.driver_of(path), host.entries()) == (driver, [])
+    assert host.pci.text(f"{path}/driver_override") == "(null)"
+
+
+def fill_journal(host: ActingHost, function: str, patch: pytest.MonkeyPatch) -> None:
+    """Have no room for the entry of the second step."""
+    host.on("doing:0", lambda: patch.setattr(host.context.journal, "write", full))
+
+
+def fail_to_look(host: ActingHost, function: str, patch: pytest.MonkeyPatch) -> None:
+    """Fail to read the profile of the second function, once."""
+    read, failed = set_profile.current, list[str]()
+
+    def look(path: str, on: StepHost) -> str | None:
+        if path == function and not failed:
+            failed.append(path)
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path, on)
+
+    patch.setattr(set_profile, "current", look)
+
+
+@pytest.mark.parametrize("fail", [fill_journal, fail_to_look])
+def test_step_that_has_not_begun_is_not_undone(
+    host: ActingHost,
+    monkeypatch: pytest.MonkeyPatch,
+    fail: Callable[[ActingHost, str, pytest.MonkeyPatch], None],
+) -> None:
+    """Another program has set the same meanwhile."""
+    first, second, *_ = vendor_card(host.kernel, small_card())
+    current = f"{second}/nvidia/current_vgpu_type"
+    host.on("done:0", lambda: host.kernel.write(current, "1"))
+    fail(host, second, monkeypatch)
+    with pytest.raises(StepFailed) as failed:
+        host.act(Create(type="1", names=[first, second], count=2, owner="nova"))
+    assert len(failed.value.undone) == 1
+    assert [profile(host, one) for one in (first, second)] == ["0", "1"]
+
+
+def test_removal_that_worked_is_not_undone_with_a_full_journal(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry of the change that has left the device cannot be written."""
+    parent = mtty_parent(host.kernel)
+    leave_two(host)
+    path = next(iter(host.kernel.mdev.types))
+    host.kernel.close(path)
+    host.on("confirmed", lambda: monkeypatch.setattr(host.context.journal, "write", full))
+    host.act(Remove(name=path.removeprefix(f"{parent}/"), owner="nova"))
+    assert path not in host.kernel.mdev.types
 
 
 @pytest.mark.parametrize(
@@ -434,6 +633,20 @@ def test_number_that_others_have_set_back_ends_the_entry(host: ActingHost) -> No
     assert (number(host, card), host.entries()) == ("2", [])
 
 
+def test_function_that_has_gone_ends_the_entry(host: ActingHost) -> None:
+    """It was pulled out."""
+    host.pci.driver("nvme", NVME)
+    path = host.pci.function(DISK, driver="nvme", group=5)
+    leave_open(host, Bind(name=DISK, driver="vfio-pci", owner="a"), path)
+    host.kernel.tree.remove(f"/sys/bus/pci/devices/{DISK}")
+    host.kernel.tree.remove(path)
+    [entry] = host.entries()
+    locked = host.context.locks.take(entry.locks, 0)
+    settle(host.context, locked)
+    locked.release()
+    assert host.entries() == []
+
+
 def test_change_of_a_running_mdev_is_left_until_that_has_gone(
     host: ActingHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,14 +693,7 @@ def test_entry_that_cannot_be_taken_up_is_not_in_the_way_of_others(
 ) -> None:
     """Of the first, one device is left and one has gone; the second was killed."""
     mtty, mdpy = mtty_parent(host.kernel), mdpy_parent(host.kernel)
-
-    def open_all() -> None:
-        for path in host.kernel.mdev.types:
-            host.kernel.open(path)
-
-    host.on("confirming", open_all)
-    with unconfirmed(host):
-        host.act(Create(type="mtty-1", count=2, owner="nova"))
+    leave_two(host)
     gone = next(iter(host.kernel.mdev.types))
     host.kernel.close(gone)
     host.kernel.write(f"{gone}/remove", "1")

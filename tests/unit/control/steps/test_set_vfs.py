@@ -299,6 +299,16 @@ def test_program_cannot_enable_some(host: PciHost) -> None:
     assert "cannot bring back" in (refused(host, step).left or "")
 
 
+def test_all_functions_are_what_disabling_has_not_done(host: PciHost) -> None:
+    """What it brought back is undone."""
+    step = SriovManage(gpu(host, enabled=True), SRIOV_MANAGE, enable=False)
+    assert MANAGE.done(step, host.step_host) is False
+    MANAGE.do(step, host.step_host)
+    assert MANAGE.done(step, host.step_host) is True
+    MANAGE.undo(step, host.step_host)
+    assert MANAGE.done(step, host.step_host) is False
+
+
 def test_card_that_has_gone_has_nothing_to_undo(host: PciHost) -> None:
     """The program is not run for it."""
     card = gpu(host)
