@@ -23,14 +23,12 @@ from nodedevd.actions.changed import (
     changed_by,
     changed_or_found,
     leaves_no_trace,
-    made_by,
-    makes,
     needs_owner,
 )
-from nodedevd.actions.ownership import Record
 from nodedevd.actions.plan import Expected, Plan, RemoveMdev, Step, Write
 from nodedevd.control.context import Context, Result
 from nodedevd.control.journal import Entry, Phase
+from nodedevd.control.keeping import keep_again, keep_left, keep_made
 from nodedevd.control.left import ended, left_in, not_undone
 from nodedevd.control.locks import Locked
 from nodedevd.control.steps import HANDLERS
@@ -46,10 +44,7 @@ from nodedevd.control.writers import WriterEnded
 from nodedevd.errors import DeviceInUse, NodedevError, NotConfirmed, StepFailed
 from nodedevd.host.faults import errno_name
 from nodedevd.host.sysroot import Sysroot
-from nodedevd.kinds.mdev_child import MdevChild
-from nodedevd.model.device import Device
 from nodedevd.model.snapshot import Snapshot
-from nodedevd.questions.vgpus import card_of
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +131,7 @@ class Change:
         if snapshot is not None:
             self._context.at("confirmed")
             try:
-                self._keep(snapshot)
+                keep_made(self._context.records, self.entry, snapshot)
                 end_left(self._context, self._locked, self._plan)
             except OSError as error:
                 # Without a record it would be somebody else's, and its maker could not remove it.
@@ -151,6 +146,35 @@ class Change:
             self.end()
             raise missed
         return self._fail(len(self._plan.steps), missed)
+
+    def _do(self, index: int, step: Step) -> None:
+        self._host.touched = False
+        try:
+            if index:  # the entry of the first was written when it was opened
+                self._context.at(f"journal:{index}")
+                self._write("doing", index)
+            self._context.at(f"doing:{index}")
+            self._begin(str(step))
+            if index in self.entry.over:  # it writes to what somebody else has made first
+                raise AlreadySo
+            known = HANDLERS[type(step)].do(step, self._host)
+            if known is not None:
+                steps = (*self._plan.steps[:index], known, *self._plan.steps[index + 1 :])
+                self.entry = replace(self.entry, plan=replace(self._plan, steps=steps))
+        except AlreadySo:
+            self.entry = ended(self.entry, index)
+            self._told(step, "already", "somebody else did it first")
+        except WriterEnded as error:
+            self._told(step, "unknown", str(error))
+            self._fail(index + 1, StepFailed(str(step), "", str(error)), error)
+        except Exception as error:
+            self._told(step, "refused", _why(error))
+            refused = isinstance(error, StepRefused | InUseNow | NodedevError)
+            begun = self._host.touched and not refused
+            self._fail(index + begun, _answer(step, error), error)
+        else:
+            self._told(step, "done", "")
+        self._context.at(f"done:{index}")
 
     # -- backwards -----------------------------------------------------------------------------
 
@@ -207,7 +231,7 @@ class Change:
         for step in self._cannot_be_undone(count):
             self._is_left(step, "this cannot be undone")
         try:
-            self._give_back(given_back)
+            keep_again(self._context.records, self.entry, given_back)
             self._leave()
         except OSError as error:
             # The entry is as it was, and the next to take it up finds out what is left.
@@ -266,35 +290,6 @@ class Change:
         else:
             self.drop()
 
-    def _do(self, index: int, step: Step) -> None:
-        self._host.touched = False
-        try:
-            if index:  # the entry of the first was written when it was opened
-                self._context.at(f"journal:{index}")
-                self._write("doing", index)
-            self._context.at(f"doing:{index}")
-            self._begin(str(step))
-            if index in self.entry.over:  # it writes to what somebody else has made first
-                raise AlreadySo
-            known = HANDLERS[type(step)].do(step, self._host)
-            if known is not None:
-                steps = (*self._plan.steps[:index], known, *self._plan.steps[index + 1 :])
-                self.entry = replace(self.entry, plan=replace(self._plan, steps=steps))
-        except AlreadySo:
-            self.entry = ended(self.entry, index)
-            self._told(step, "already", "somebody else did it first")
-        except WriterEnded as error:
-            self._told(step, "unknown", str(error))
-            self._fail(index + 1, StepFailed(str(step), "", str(error)), error)
-        except Exception as error:
-            self._told(step, "refused", _why(error))
-            refused = isinstance(error, StepRefused | InUseNow | NodedevError)
-            begun = self._host.touched and not refused
-            self._fail(index + begun, _answer(step, error), error)
-        else:
-            self._told(step, "done", "")
-        self._context.at(f"done:{index}")
-
     def _undo(self, step: Step, host: StepHost) -> None:
         if not isinstance(step, RemoveMdev):
             HANDLERS[type(step)].undo(step, host)
@@ -350,45 +345,16 @@ class Change:
             if self._done(step) is not False:
                 yield step
 
-    def _give_back(self, subjects: Collection[str]) -> None:
-        """Keep again whose those devices were that are as they were before. Raises OSError."""
-        left = [changed.subject for changed in left_in(self.entry)]
-        for record in self.entry.replaced:
-            if record.subject in subjects and record.subject not in left:
-                self._context.records.put(record, self._card(record, None))
-
     def _leave(self) -> None:
         """End the change, or keep what is left of it."""
         if not self.entry.left:
             self.drop()
             return
-        left = [self._plan.steps[each] for found in left_in(self.entry).values() for each in found]
-        made = [changed_by(step).subject for step in left if makes(step)]
-        new = [record for record in self._plan.records if record.subject in made]
-        if not self.entry.replaced:
-            before = self._context.records.all()
-            others = [(before.get(one.subject), one) for one in new]
-            replaced = [old for old, one in others if old and replace(old, generation=0) != one]
-            self.entry = replace(self.entry, replaced=tuple(replaced))
-        for record in new:
-            self._context.records.put(record, self._card(record, None))
+        self.entry = keep_left(self._context.records, self.entry)
         self._write("left", self.entry.count)
         self._context.at("left")
 
     # -- what both need ------------------------------------------------------------------------
-
-    def _keep(self, snapshot: Snapshot) -> None:
-        """Keep whose the devices are. Raises OSError."""
-        others = [
-            changed_by(self._plan.steps[index]).subject
-            for index in self.entry.over
-            if made_by(self._plan.steps[index]) is not None
-        ]
-        for record in self._plan.records:
-            if record.subject in others:
-                continue
-            card = self._card(record, snapshot)
-            self._context.records.put(replace(record, generation=snapshot.generation), card)
 
     def end(self) -> None:
         """End the change that has worked; what of that fails is done when its entry is taken up."""
@@ -399,21 +365,6 @@ class Change:
             self.drop()
         except OSError as error:
             _log.warning("change %d has worked, and its entry stays: %s", self.entry.number, error)
-
-    def _card(self, record: Record, snapshot: Snapshot | None) -> str:
-        """Return the name of the card of a device."""
-        devices = [] if snapshot is None else self._expected_devices(record, snapshot)
-        return next(map(card_of, devices), next(iter(self._plan.cards), ""))
-
-    def _expected_devices(self, record: Record, snapshot: Snapshot) -> list[Device]:
-        """Return the device of a record, of an mdev its parent."""
-        found = []
-        for expected in self._plan.expected:
-            device = expected.device(snapshot)
-            if device is not None and record.subject in (expected.path, expected.uuid):
-                mdev = device.capability(MdevChild)
-                found.append(device if mdev is None else snapshot.at(mdev.parent_path) or device)
-        return found
 
     def _done(self, step: Step) -> bool | None:
         try:
