@@ -77,9 +77,9 @@ def leaves_no_trace(step: Step) -> bool:
 def needs_owner(step: Step) -> bool:
     """Return whether what a step has left is not touched any more if there is no record of it.
 
-    A driver, or functions, that were taken away are given back in any case.
+    A UUID, or a function, can have another vGPU by then.
     """
-    return isinstance(step, CreateMdev | RemoveMdev | SetProfile) or makes(step)
+    return isinstance(step, CreateMdev | RemoveMdev | SetProfile)
 
 
 def makes(step: Step) -> bool:

@@ -197,7 +197,9 @@ class _Running:
     def _opened(self, plan: Plan) -> Entry:
         """Return the new entry of the journal. Raises StepFailed: without it nothing is changed."""
         try:
-            return self._context.journal.open(plan, self._asked)
+            before = [self._context.records.of(one.subject) for one in plan.records]
+            replaced = tuple(record for record in before if record is not None)
+            return self._context.journal.open(plan, self._asked, replaced)
         except OSError as error:
             raise self._not_kept(error) from error
 

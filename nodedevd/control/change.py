@@ -192,12 +192,12 @@ class Change:
         Returns what was undone, and what could not be, with why, in words. What is left stays in
         the journal, with the records of the devices that are.
         """
-        undone: list[str] = []
-        stuck: set[Changed] = set()
-        given_back: set[str] = set()
+        undone = []
         # What other writers have done in place of a later step is theirs.
         count = start + bool(left) if count is None else count
         self.entry = replace(self.entry, count=count, left=tuple(left))
+        # Before a step that is left, the host cannot be as it was.
+        stuck = {changed for changed, found in left_in(self.entry).items() if found[-1] >= start}
         host = replaced(self._host, forced=False)
         for index in reversed(range(start)):
             step = self._plan.steps[index]
@@ -222,7 +222,6 @@ class Change:
                     self._told(step, "undone", "")
                 elif self._done(step) is False:
                     undone.append(str(step))
-                    given_back.add(changed_by(step).subject)
                     self._told(step, "undone", "")
                 elif not isinstance(step, Write):  # it goes with its device
                     self._told(step, "left", "somebody else has changed it since")
@@ -231,7 +230,7 @@ class Change:
         for step in self._cannot_be_undone(count):
             self._is_left(step, "this cannot be undone")
         try:
-            keep_again(self._context.records, self.entry, given_back)
+            keep_again(self._context.records, self.entry, self._as_before())
             self._leave()
         except OSError as error:
             # The entry is as it was, and the next to take it up finds out what is left.
@@ -345,12 +344,20 @@ class Change:
             if self._done(step) is not False:
                 yield step
 
+    def _as_before(self) -> list[str]:
+        """Return the subjects of what the host shows as it was before this change."""
+        first: dict[Changed, Step] = {}
+        for step in self._plan.steps[: self.entry.count]:
+            if not leaves_no_trace(step):
+                first.setdefault(changed_by(step), step)
+        return [changed.subject for changed, step in first.items() if self._done(step) is False]
+
     def _leave(self) -> None:
         """End the change, or keep what is left of it."""
         if not self.entry.left:
             self.drop()
             return
-        self.entry = keep_left(self._context.records, self.entry)
+        keep_left(self._context.records, self.entry, self._shows)
         self._write("left", self.entry.count)
         self._context.at("left")
 
@@ -365,6 +372,13 @@ class Change:
             self.drop()
         except OSError as error:
             _log.warning("change %d has worked, and its entry stays: %s", self.entry.number, error)
+
+    def _shows(self, step: Step) -> bool:
+        """Return whether the host shows what a step does, or cannot be read."""
+        try:
+            return HANDLERS[type(step)].done(step, self._host) is True
+        except OSError:
+            return True
 
     def _done(self, step: Step) -> bool | None:
         try:

@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
     """what could not be undone, in words, with why"""
     replaced: tuple[Record, ...] = ()
-    """records in whose place are those of what is left: they come back with what they are of"""
+    """the records that its own replace: they come back with what they are of"""
 
     @property
     def locks(self) -> tuple[str, ...]:
@@ -82,9 +82,9 @@ class Journal:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
-    def open(self, plan: Plan, asked: Asked) -> Entry:
+    def open(self, plan: Plan, asked: Asked, replaced: tuple[Record, ...] = ()) -> Entry:
         """Write a new entry, under a number that no other has. Raises OSError."""
-        entry = Entry(plan=plan, asked=asked, since=now())
+        entry = Entry(plan=plan, asked=asked, since=now(), replaced=replaced)
         data = msgspec.json.encode(entry)
         number = max(self.numbers(), default=0)
         while True:

@@ -57,6 +57,11 @@ class Records:
         """
         return {kept.record.subject: kept.record for _, kept in self._kept() if self._is_same(kept)}
 
+    def of(self, subject: str) -> Record | None:
+        """Return one record as `all` does. Raises OSError."""
+        kept = self._read(_name(subject))
+        return None if kept is None or not self._is_same(kept) else kept.record
+
     def living(self, snapshot: Snapshot) -> dict[str, Record]:
         """Return the records of devices that the tree still shows as theirs. Raises OSError."""
         return {
@@ -132,9 +137,15 @@ class Records:
 
     def _kept(self) -> Iterator[tuple[str, Kept]]:
         for name in self._directory.names():
-            # Without a readable record a device counts as somebody else's, which keeps it safe.
-            with suppress(*UNDECODABLE):
-                yield name, _DECODER.decode(self._directory.read(name) or b"")
+            kept = self._read(name)
+            if kept is not None:
+                yield name, kept
+
+    def _read(self, name: str) -> Kept | None:
+        # Without a readable record a device counts as somebody else's, which keeps it safe.
+        with suppress(*UNDECODABLE):
+            return _DECODER.decode(self._directory.read(name) or b"")
+        return None
 
 
 def lives(record: Record, snapshot: Snapshot) -> bool:

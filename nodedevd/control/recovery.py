@@ -26,13 +26,13 @@ _FOREVER = float("inf")
 
 
 def recover(context: Context) -> None:
-    """Take up all changes that were interrupted.
+    """Take up all changes that were interrupted, the last one first.
 
     Those whose cards are still locked, because a write hangs or another process is alive, are
     taken up in the background when the cards are free. What is in the way of one entry is logged.
     Raises OSError if the journal cannot be listed.
     """
-    for number in context.journal.numbers():
+    for number in reversed(context.journal.numbers()):
         try:
             _take_up(context, number, seconds=0)
         except CardBusy:
@@ -58,7 +58,7 @@ def settle(
 
     Raises OSError.
     """
-    for entry in context.journal.entries():
+    for entry in reversed([*context.journal.entries()]):
         if isinstance(entry, Entry) and set(entry.locks) <= set(locked.cards):
             _settle(Change(context, entry, locked, begins), again=again)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from nodedevd.control.steps.base import StepHost, StepRefused, describe
 from nodedevd.control.steps.host_use import refuse_if_host_uses
+from nodedevd.control.steps.virtual_functions import number_of
 
 OVERRIDE: Final = "driver_override"
 _NONE: Final = ("", "(null)")
@@ -66,6 +67,8 @@ def bind(device: str, bus: str, driver: str, host: StepHost) -> None:
 def unbind(device: str, bus: str, driver: str, host: StepHost, *, forced: bool) -> None:
     """Take a device away from the driver that it is bound to. Raises StepRefused, InUseNow."""
     if not forced:
+        if number_of(device, host):
+            raise StepRefused(0, "it has virtual functions enabled, which depend on its driver")
         refuse_if_host_uses([device], host, path=device, what="it")
     with nullcontext() if forced else host.kept_closed(device):
         try:

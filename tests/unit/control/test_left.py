@@ -24,10 +24,11 @@ from nodedevd.actions.requests import (
     Unbind,
     Undefine,
 )
+from nodedevd.control.journal import Entry
 from nodedevd.control.recovery import settle
 from nodedevd.control.steps import run_callouts, set_profile, write_definition
 from nodedevd.control.steps.base import StepHost
-from nodedevd.errors import MadeByOther, NoSuchDevice, StepFailed
+from nodedevd.errors import MadeByOther, NoSuchDevice, NotConfirmed, StepFailed
 from tests.support.acting_host import ActingHost, Killed
 from tests.support.carried import uuids
 from tests.support.left_behind import leave, leave_functions, leave_open, unconfirmed
@@ -316,6 +317,63 @@ def test_driver_of_before_has_its_owner_again(host: ActingHost) -> None:
     host.act(Unbind(name=DISK, owner="a"))
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), Killed()])
+def test_owner_of_before_is_known_after_an_entry_that_was_not_written(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The records were."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    write = host.context.journal.write
+
+    def fail(entry: Entry) -> None:
+        if entry.phase == "left":
+            raise error
+        write(entry)
+
+    monkeypatch.setattr(host.context.journal, "write", fail)
+    host.on("undoing:1", lambda: host.refusals.append(errno.EIO))
+    host.view.blind = True
+    with pytest.raises((NotConfirmed, Killed)):
+        host.act(SetVirtualFunctions(name=PF, number=3, owner="b", force=True))
+    host.view.blind = False
+    host.restart()  # it was killed, or failed, after it had given the functions up
+    host.restart()
+    assert (number(host, card), host.owners, host.entries()) == ("2", {card: "a"}, [])
+
+
+def test_owner_of_before_is_known_after_an_older_entry_that_was_not_removed(
+    host: ActingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records of the later change were written, and it is undone."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    leave(host, SetVirtualFunctions(name=PF, number=3, owner="a"), step=1)
+    with monkeypatch.context() as during:
+        during.setattr(host.context.journal, "remove", full)
+        with pytest.raises(StepFailed):
+            host.act(SetVirtualFunctions(name=PF, number=4, owner="b", force=True))
+    host.restart()
+    assert (number(host, card), host.owners) == ("2", {card: "a"})
+
+
+@pytest.mark.parametrize("first", [None, "third"])
+def test_record_of_a_later_change_is_not_replaced(host: ActingHost, first: str | None) -> None:
+    """Of a path there is one: the functions are of whoever made them, whatever its driver is."""
+    card = host.pci.card()
+    for driver in ("other", "third"):
+        host.pci.driver(driver, NVME)
+    if first is not None:
+        host.act(Bind(name=PF, driver=first, owner="z"))
+    leave(host, Bind(name=PF, driver="other", owner="a", force=True), step=2)
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    host.restart()  # the driver cannot be undone under the functions
+    host.restart()
+    assert (number(host, card), host.pci.driver_of(card)) == ("2", "other")
+    assert "has virtual functions enabled" in host.entries()[0].left[0]
+    host.act(SetVirtualFunctions(name=PF, number=0, owner="a"))
+
+
 def test_functions_that_never_came_have_no_owner(host: ActingHost) -> None:
     """The driver refuses them, and to bring those of before back."""
     card = host.pci.card()
@@ -600,6 +658,21 @@ def test_attribute_of_what_is_left_is_not_answered_as_undone(host: ActingHost) -
         host.act(Create(type="mtty-1", uuid=UUID, attributes=attributes))
     assert (failed.value.undone, len(failed.value.left)) == ((), 1)
     assert host.pci.text(f"{path}/power/control") == "on"
+
+
+def test_last_change_is_undone_first(host: ActingHost) -> None:
+    """What the first one brings back is not what the last one has found."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    host.refusals = [None, errno.ENODEV, errno.ENODEV]
+    with pytest.raises(StepFailed):
+        host.act(SetVirtualFunctions(name=PF, number=3, owner="a"))
+    host.refusals = []
+    host.kill_at("doing:0")
+    with pytest.raises(Killed):
+        host.act(SetVirtualFunctions(name=PF, number=3, owner="a"))
+    host.restart()
+    assert (number(host, card), host.owners, host.entries()) == ("2", {card: "a"}, [])
 
 
 # -- the journal ---------------------------------------------------------------------------------
