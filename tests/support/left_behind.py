@@ -15,13 +15,13 @@ from tests.support.pci_host import PF
 
 
 def use(host: ActingHost, function: str) -> None:
-    """Have a guest open a function, while the tree is late to show what is to be confirmed."""
+    """Have a guest open a function."""
     address = function.rpartition("/")[2]
     host.kernel.write(f"{function}/driver_override", "vfio-pci\n")
-    host.kernel.write("/sys/bus/pci/drivers/nvme/unbind", address)
-    host.kernel.write("/sys/bus/pci/drivers_probe", address)
+    if host.pci.driver_of(function) == "nvme":
+        host.kernel.write("/sys/bus/pci/drivers/nvme/unbind", address)
+        host.kernel.write("/sys/bus/pci/drivers_probe", address)
     host.kernel.open(function)
-    host.view.blind = True
 
 
 @contextmanager

@@ -168,6 +168,7 @@ def test_functions_that_came_in_use_are_left_and_told(host: ActingHost) -> None:
     """What is undone takes nothing from a guest."""
     path = host.pci.card()
     host.on("confirming", lambda: use(host, host.pci.functions(path)[0]))
+    host.view.blind = True
     with pytest.raises(Exception, match="NOT undone"):
         host.act(SetVirtualFunctions(name=PF, number=2))
     assert numbers(host) == ["2"]
