@@ -317,6 +317,20 @@ def test_driver_of_before_has_its_owner_again(host: ActingHost) -> None:
     host.act(Unbind(name=DISK, owner="a"))
 
 
+def test_functions_of_others_have_no_owner(host: ActingHost) -> None:
+    """Another program has enabled some when the service was killed."""
+    card = host.pci.card()
+    host.act(SetVirtualFunctions(name=PF, number=2, owner="a"))
+    host.kill_at("doing:1")
+    with pytest.raises(Killed):
+        host.act(SetVirtualFunctions(name=PF, number=3, owner="b", force=True))
+    host.kernel.write(f"{card}/sriov_numvfs", "4")
+    host.restart()
+    assert (number(host, card), host.owners) == ("4", {card: "a"})
+    with pytest.raises(MadeByOther):
+        host.act(SetVirtualFunctions(name=PF, number=0, owner="b"))
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), Killed()])
 def test_owner_of_before_is_known_after_an_entry_that_was_not_written(
     host: ActingHost, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -718,6 +732,16 @@ def test_function_that_has_gone_ends_the_entry(host: ActingHost) -> None:
     settle(host.context, locked)
     locked.release()
     assert host.entries() == []
+
+
+def test_reservation_that_others_have_cleared_ends_nothing_else(host: ActingHost) -> None:
+    """The disk still has the driver for guests."""
+    host.pci.driver("nvme", NVME)
+    path = host.pci.function(DISK, driver="nvme", group=5)
+    leave_open(host, Bind(name=DISK, driver="vfio-pci", owner="a"), path)
+    host.kernel.write(f"{path}/driver_override", "\n")
+    host.restart()
+    assert (host.pci.driver_of(path), host.entries()) == ("nvme", [])
 
 
 def test_change_of_a_running_mdev_is_left_until_that_has_gone(
