@@ -60,7 +60,9 @@ def changed_by(step: Step) -> Changed:
         return _definition(step.parent, step.uuid)
     if isinstance(step, RunCallouts):
         return Changed("running mdev", step.uuid)
-    return Changed("attribute", step.path) if isinstance(step, Write) else _driver(step.device)
+    if isinstance(step, Write):
+        return Changed("attribute", step.path)
+    return Changed("driver", step.device)
 
 
 def changed_or_found(plan: Plan) -> frozenset[Changed]:
@@ -119,7 +121,3 @@ def _found(action: Action, expected: Expected) -> Changed:
 
 def _definition(parent: str, uuid: str) -> Changed:
     return Changed("definition", f"{parent}/{uuid}")
-
-
-def _driver(device: str) -> Changed:
-    return Changed("driver", device)

@@ -157,9 +157,9 @@ class Change:
             self._begin(str(step))
             if index in self.entry.over:  # it writes to what somebody else has made first
                 raise AlreadySo
-            known = HANDLERS[type(step)].do(step, self._host)
-            if known is not None:
-                steps = (*self._plan.steps[:index], known, *self._plan.steps[index + 1 :])
+            done = HANDLERS[type(step)].do(step, self._host)
+            if done is not None:  # an undo has to know more than the plan did
+                steps = (*self._plan.steps[:index], done, *self._plan.steps[index + 1 :])
                 self.entry = replace(self.entry, plan=replace(self._plan, steps=steps))
         except AlreadySo:
             self.entry = ended(self.entry, index)

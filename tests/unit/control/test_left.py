@@ -500,40 +500,34 @@ def test_profile_of_others_is_not_claimed_by_an_interrupted_removal(host: Acting
 # -- undo ----------------------------------------------------------------------------------------
 
 
-def test_undo_takes_no_mounted_disk_away(host: ActingHost) -> None:
-    """It was mounted as soon as the host had it."""
+def hide_mounts(host: ActingHost, path: str) -> None:
+    """Mount what is on a disk, so that nobody can read it."""
+    mount(host, path)
+    host.kernel.tree.remove("/proc/self/mountinfo")
+    host.kernel.tree.directory("/proc/self/mountinfo")
+
+
+@pytest.mark.parametrize(
+    ("use", "why"),
+    [
+        (mount, "the host uses it: /srv is mounted from nvme0n1"),
+        (hide_mounts, "whether the host uses a lost disk is unknown: its mounts cannot be read"),
+    ],
+)
+def test_undo_takes_no_mounted_disk_away(
+    host: ActingHost, use: Callable[[ActingHost, str], None], why: str
+) -> None:
+    """It was mounted as soon as the host had it, and is not reserved for guests again."""
     path = disk(host)
-    host.on("confirming", lambda: mount(host, path))
+    host.on("confirming", lambda: use(host, path))
     with unconfirmed(host) as failed:
         host.act(Unbind(name=DISK, owner="a"))
-    assert host.pci.driver_of(path) == "nvme"
-    assert "the host uses it: /srv is mounted from nvme0n1" in failed.value.left[0]
-
-
-def test_undo_takes_no_disk_away_whose_mounts_are_unknown(host: ActingHost) -> None:
-    """As the plan does not."""
-    path = disk(host)
-
-    def hide() -> None:
-        mount(host, path)
-        host.kernel.tree.remove("/proc/self/mountinfo")
-        host.kernel.tree.directory("/proc/self/mountinfo")
-
-    host.on("confirming", hide)
-    with unconfirmed(host) as failed:
-        host.act(Unbind(name=DISK, owner="a"))
-    assert host.pci.driver_of(path) == "nvme"
-    assert "its mounts cannot be read" in failed.value.left[0]
-
-
-def test_what_came_before_a_step_that_is_left_is_left_too(host: ActingHost) -> None:
-    """A disk that the host uses is not reserved for guests."""
-    path = disk(host)
-    host.on("confirming", lambda: mount(host, path))
-    with unconfirmed(host) as failed:
-        host.act(Unbind(name=DISK, owner="a"))
-    assert (len(failed.value.left), failed.value.undone) == (3, ())
-    assert host.pci.text(f"{path}/driver_override") == "(null)"
+    last, *before = failed.value.left
+    assert last.endswith(f": {why}")
+    assert [one.rpartition(": ")[2] for one in before] == ["what came after it is left"] * 2
+    assert failed.value.undone == ()
+    reserved = host.pci.text(f"{path}/driver_override")
+    assert (host.pci.driver_of(path), reserved) == ("nvme", "(null)")
 
 
 @pytest.mark.parametrize("driver", ["other", None])
