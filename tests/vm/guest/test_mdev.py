@@ -19,6 +19,7 @@ from tests.vm.guest import vm
 each_sample = pytest.mark.parametrize("sample", vm.SAMPLES)
 BURST = 24
 """all the ports that mtty has"""
+REFUSED = 12
 SHORT_LIVED = 24
 SHORT_SECONDS = 0.15
 
@@ -37,6 +38,17 @@ def of(lines: list[str], name: str) -> list[str]:
     """Return what was told of one device, without its name."""
     told = [line.split() for line in lines]
     return [" ".join([event, *parts]) for event, device, *parts in told if device == name]
+
+
+def assert_in_pairs(lines: list[str], uuids: list[str]) -> int:
+    """Expect each mdev to be added and removed, or not told at all; return how many were told."""
+    told = [of(lines, vm.mdev_name(one)) for one in uuids]
+    for events in told:
+        assert [one for one in events if not one.startswith("changed")] in (
+            [],
+            ["added", "removed"],
+        )
+    return sum(map(bool, told))
 
 
 @each_sample
@@ -279,8 +291,6 @@ def test_burst_is_told_whole(watcher: Watcher) -> None:
     # In the kernel's order, but for those that were read at one time.
     added = [line for line in lines if line.startswith("added")]
     assert sorted(added) == sorted(f"added {name}" for name in names)
-    with pytest.raises(OSError, match="Errno"):
-        vm.create("mtty", vm.new_uuid(), "mtty-1")
     for one in uuids:
         vm.remove(one)
     lines = watcher.until(
@@ -291,6 +301,24 @@ def test_burst_is_told_whole(watcher: Watcher) -> None:
     )
     removed = [line for line in lines if line.startswith("removed")]
     assert sorted(removed) == sorted(f"removed {name}" for name in names)
+
+
+def test_mdev_that_the_driver_refuses_is_told_in_a_pair(watcher: Watcher) -> None:
+    """The kernel adds it before it asks the driver, and takes it away again when that refuses."""
+    uuids = [vm.new_uuid() for _ in range(BURST)]
+    for one in uuids:
+        vm.create("mtty", one, "mtty-1")
+    watcher.until(lambda: vm.complete(watcher.devices, *uuids))
+    vm.fence(watcher)
+    refused = [vm.new_uuid() for _ in range(REFUSED)]
+    with vm.kernel_events("mdev") as heard:
+        for one in refused:
+            with pytest.raises(OSError, match="Errno") as refusal:
+                vm.create("mtty", one, "mtty-1")
+            assert refusal.value.errno == errno.ENOSPC
+        assert heard() == [(event, one) for one in refused for event in ("add", "remove")]
+    assert_in_pairs(vm.fence(watcher), refused)
+    assert not {vm.mdev_name(one) for one in refused} & watcher.devices.keys()
 
 
 def test_daemon_killed_in_a_burst_comes_back_true() -> None:
@@ -315,17 +343,11 @@ def test_short_lived_mdevs_are_told_in_pairs(watcher: Watcher, libvirtd: vm.Libv
         vm.create("mtty", one)
         time.sleep(SHORT_SECONDS)  # what is tested: a life of this length
         vm.remove(one)
-    lines = vm.fence(watcher)
-    told = [of(lines, vm.mdev_name(one)) for one in uuids]
-    for events in told:
-        assert [one for one in events if not one.startswith("changed")] in (
-            [],
-            ["added", "removed"],
-        )
+    told = assert_in_pairs(vm.fence(watcher), uuids)
     libvirtd.fence()
     names = [vm.libvirt_name(one, "mtty") for one in uuids]
     theirs = {name for event, name, _ in libvirtd.events if event == "created"}
     vm.figures.append(
         f"of {SHORT_LIVED} mdevs that lived {SHORT_SECONDS * 1000:.0f} ms: nodedevd told"
-        f" {sum(map(bool, told))}, libvirtd {len(theirs.intersection(names))}"
+        f" {told}, libvirtd {len(theirs.intersection(names))}"
     )
