@@ -253,6 +253,24 @@ def test_mdev_created_and_removed_is_told_step_by_step(testbed: Testbed, tmp_pat
         assert available(watcher) == 4
 
 
+def test_mdev_that_the_driver_refuses_goes_again(testbed: Testbed, tmp_path: Path) -> None:
+    """The kernel adds it before it asks the driver: if it is read by then, it is told in a pair."""
+    tree = testbed.tree
+    offer(tree)
+    with follow(tmp_path, testbed) as watcher:
+        path = tree.mdev(GPU, UUID, None)
+        testbed.uevent("add", path, "mdev")
+        watcher.expect(f"added {MDEV_NAME}", f"changed {GPU_NAME} mdev_parent")
+        tree.remove(path)
+        tree.remove(f"/sys/bus/mdev/devices/{UUID}")
+        testbed.uevent("remove", path, "mdev")
+        # An mdev without a type is read again and again, so it may be read while it goes.
+        lines = watcher.until(lambda: MDEV_NAME not in watcher.devices and not children(watcher))
+        assert [one for one in lines if one.startswith(("added", "removed"))] == [
+            f"removed {MDEV_NAME}"
+        ]
+
+
 def test_mdev_gone_before_it_is_read_is_not_told(testbed: Testbed, tmp_path: Path) -> None:
     """A device of a moment leaves no trace, and costs nothing."""
     offer(testbed.tree)

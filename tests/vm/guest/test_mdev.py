@@ -317,8 +317,9 @@ def test_mdev_that_the_driver_refuses_is_told_in_a_pair(watcher: Watcher) -> Non
                 vm.create("mtty", one, "mtty-1")
             assert refusal.value.errno == errno.ENOSPC
         assert heard() == [(event, one) for one in refused for event in ("add", "remove")]
-    assert_in_pairs(vm.fence(watcher), refused)
+    told = assert_in_pairs(vm.fence(watcher), refused)
     assert not {vm.mdev_name(one) for one in refused} & watcher.devices.keys()
+    vm.figures.append(f"of {REFUSED} mdevs that the driver refused: nodedevd told {told}")
 
 
 def test_daemon_killed_in_a_burst_comes_back_true() -> None:
