@@ -123,9 +123,12 @@ with socket.socket(socket.AF_UNIX) as server:
     with subprocess.Popen(
         [sys.executable, "-c", child, str(path)], stdout=subprocess.PIPE
     ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        result = Ctl(["--socket", str(path)]).run("list", status=1)
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            result = Ctl(["--socket", str(path)]).run("list", status=1)
+        finally:
+            other.kill()
     assert result.stderr.startswith("nodedevctl: cannot decode the daemon's reply: ")
     assert len(result.stderr.splitlines()) == 1
 

@@ -109,13 +109,17 @@ def test_service_takes_the_sockets_of_systemd(directory: Path) -> None:
             cwd=REPOSITORY,
             close_fds=False,
         ) as process:
-            with (
-                varlink.Client(f"unix:{path}") as client,
-                client.open("io.systemd.Metrics") as metrics,
-            ):
-                assert list(metrics.List(_more=True))
-            assert b"nodedev_devices{" in fetch(f"http://127.0.0.1:{http.getsockname()[1]}/metrics")
-            process.terminate()
+            try:
+                with (
+                    varlink.Client(f"unix:{path}") as client,
+                    client.open("io.systemd.Metrics") as metrics,
+                ):
+                    assert list(metrics.List(_more=True))
+                assert b"nodedev_devices{" in fetch(
+                    f"http://127.0.0.1:{http.getsockname()[1]}/metrics"
+                )
+            finally:
+                process.terminate()
             assert process.wait(PATIENCE_SECONDS) == 0
 
 

@@ -19,6 +19,7 @@ from nodedevd.control.locks import Locks
 from nodedevd.control.steps.base import StepRefused
 from nodedevd.control.writers import IDLE_AT_MOST, WriterEnded, Writers
 from nodedevd.errors import CardBusy
+from tests.support.descriptors import opened
 from tests.support.running import PATIENCE_SECONDS
 
 
@@ -194,21 +195,20 @@ def test_card_stays_locked_while_the_writer_of_a_killed_service_hangs(
         [sys.executable, "-c", _SERVICE, str(root), str(directory)], stdout=subprocess.PIPE
     )
     with service:
-        assert service.stdout is not None
-        assert service.stdout.readline() == b"locked\n"
-        children_of = Path(f"/proc/{service.pid}/task/{service.pid}/children")
-        while not children_of.read_text().split():
-            pass
-        [writer] = map(int, children_of.read_text().split())
-        while b"writer.py" not in Path(f"/proc/{writer}/cmdline").read_bytes():
-            pass  # until execve(2) it has all that its parent has open
-        # The writer has the lock when the request has reached it.
-        while not any(
-            os.path.realpath(f"/proc/{writer}/fd/{name}") == str(directory / "card")
-            for name in os.listdir(f"/proc/{writer}/fd")
-        ):
-            pass
-        service.kill()
+        try:
+            assert service.stdout is not None
+            assert service.stdout.readline() == b"locked\n"
+            children_of = Path(f"/proc/{service.pid}/task/{service.pid}/children")
+            while not children_of.read_text().split():
+                pass
+            [writer] = map(int, children_of.read_text().split())
+            while b"writer.py" not in Path(f"/proc/{writer}/cmdline").read_bytes():
+                pass  # until execve(2) it has all that its parent has open
+            # The writer has the lock when the request has reached it.
+            while str(directory / "card") not in opened(writer):
+                pass
+        finally:
+            service.kill()
         service.wait(PATIENCE_SECONDS)
     locks = Locks(Directory(str(directory)))
     with pytest.raises(CardBusy):

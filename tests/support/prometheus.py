@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.descriptors import opened
 from tests.support.running import PATIENCE_SECONDS, REPOSITORY, Running, started
 
 METRICS = (sys.executable, "-m", "nodedevd.metrics")
@@ -62,18 +62,13 @@ def listening_process(directory: Path, command: Sequence[str]) -> Iterator[str]:
 def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        sockets = {os.readlink(one) for one in _descriptors(process.pid)}
+        sockets = opened(process.pid)
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == _LISTENS and f"socket:[{fields[9]}]" in sockets:
                 return int(fields[1].partition(":")[2], 16)
         time.sleep(0.01)
     raise AssertionError(f"it listens nowhere: {log.read_text()}")
-
-
-def _descriptors(pid: int) -> list[str]:
-    directory = f"/proc/{pid}/fd"
-    return [path for name in os.listdir(directory) if os.path.islink(path := f"{directory}/{name}")]
 
 
 class Prometheus:
